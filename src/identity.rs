@@ -1,0 +1,224 @@
+//! Identities: where a target's credentials come from, and the tokens of those that have any.
+//!
+//! What the operator chose is an [`Identity`]. Those with tokens are fetched by a [`TokenSource`]; `azure.rs` holds
+//! the real one, and is the only file that knows `azure_*`.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+
+use crate::secret::{Secret, SecretSource};
+
+/// The scope of both Azure products, in every cloud.
+/// Source: Microsoft Learn, "Use Microsoft Entra ID for cache authentication".
+pub const DEFAULT_SCOPE: &str = "https://redis.azure.com/.default";
+
+/// How a target signs in. Two targets with equal identities share one token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// A Microsoft Entra token.
+    Entra(EntraIdentity),
+    /// The cache's access key, as the password of the default user.
+    AccessKey(SecretSource),
+    /// An ACL user's password.
+    Password(SecretSource),
+    /// No sign-in.
+    None,
+}
+
+/// Which Entra identity, and which tokens of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EntraIdentity {
+    /// Where its tokens come from.
+    pub source: EntraSource,
+    /// What the tokens are for; see [`DEFAULT_SCOPE`].
+    pub scope: String,
+    /// The authority's host with `https://`, where it is not the environment's (`AZURE_AUTHORITY_HOST`) or the
+    /// public cloud's. Managed identities and the command-line tools have none.
+    pub authority: Option<String>,
+}
+
+/// Where Entra tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EntraSource {
+    /// The first of the others that the environment offers.
+    Auto {
+        /// The client id of a user-assigned identity.
+        client_id: Option<String>,
+    },
+    /// App Service, Container Apps or a virtual machine's metadata service (IMDS).
+    ManagedIdentity(ManagedIdentityId),
+    /// A Kubernetes service account's token, exchanged. What is `None` comes from `AZURE_CLIENT_ID`,
+    /// `AZURE_TENANT_ID` and `AZURE_FEDERATED_TOKEN_FILE`.
+    WorkloadIdentity {
+        /// The application's or managed identity's client id.
+        client_id: Option<String>,
+        /// The tenant.
+        tenant_id: Option<String>,
+        /// The projected service account token.
+        token_file: Option<PathBuf>,
+    },
+    /// A service principal's secret. What is `None` comes from `AZURE_CLIENT_ID`, `AZURE_TENANT_ID` and
+    /// `AZURE_CLIENT_SECRET`.
+    ClientSecret {
+        /// The application's client id.
+        client_id: Option<String>,
+        /// The tenant.
+        tenant_id: Option<String>,
+        /// Where the secret is kept.
+        secret: Option<SecretSource>,
+    },
+    /// `az account get-access-token`.
+    AzureCli,
+    /// `azd auth token`.
+    AzureDeveloperCli,
+}
+
+/// Which managed identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ManagedIdentityId {
+    /// The system-assigned one.
+    System,
+    /// User-assigned, by its client id.
+    ClientId(String),
+    /// User-assigned, by its object (principal) id.
+    ObjectId(String),
+    /// User-assigned, by its Azure resource id.
+    ResourceId(String),
+}
+
+impl fmt::Display for EntraIdentity {
+    /// The value of the label `identity`: the type, what tells it from another of its type, and the scope and
+    /// authority where they are not the default ones. No secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with_id = |f: &mut fmt::Formatter<'_>, name: &str, id: Option<&str>| match id {
+            Some(id) => write!(f, "{name}:{id}"),
+            None => f.write_str(name),
+        };
+        match &self.source {
+            EntraSource::Auto { client_id } => with_id(f, "auto", client_id.as_deref()),
+            EntraSource::ManagedIdentity(id) => match id {
+                ManagedIdentityId::System => f.write_str("managed_identity"),
+                ManagedIdentityId::ClientId(id)
+                | ManagedIdentityId::ObjectId(id)
+                | ManagedIdentityId::ResourceId(id) => write!(f, "managed_identity:{id}"),
+            },
+            EntraSource::WorkloadIdentity { client_id, tenant_id, token_file } => {
+                with_id(f, "workload_identity", client_id.as_deref())?;
+                if let Some(tenant) = tenant_id {
+                    write!(f, "@{tenant}")?;
+                }
+                token_file.as_ref().map_or(Ok(()), |file| write!(f, " {}", file.display()))
+            }
+            EntraSource::ClientSecret { client_id, tenant_id, secret } => {
+                with_id(f, "client_secret", client_id.as_deref())?;
+                if let Some(tenant) = tenant_id {
+                    write!(f, "@{tenant}")?;
+                }
+                secret.as_ref().map_or(Ok(()), |secret| write!(f, " {secret}"))
+            }
+            EntraSource::AzureCli => f.write_str("azure_cli"),
+            EntraSource::AzureDeveloperCli => f.write_str("azure_developer_cli"),
+        }?;
+        if self.scope != DEFAULT_SCOPE {
+            write!(f, " {}", self.scope)?;
+        }
+        self.authority.as_ref().map_or(Ok(()), |authority| write!(f, " {authority}"))
+    }
+}
+
+/// An Entra access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What is presented to the cache.
+    pub secret: Secret,
+    /// When it ends, by the wall clock.
+    pub expires_at: SystemTime,
+    /// The claim `oid`: the object id of the identity, and with it the Redis user name.
+    pub object_id: Option<Arc<str>>,
+}
+
+impl Token {
+    /// Reads the claim `oid` out of `secret`. The signature is the cache's business.
+    #[must_use]
+    pub fn new(secret: Secret, expires_at: SystemTime) -> Self {
+        let object_id = object_id(secret.expose());
+        Self { secret, expires_at, object_id }
+    }
+}
+
+fn object_id(jwt: &str) -> Option<Arc<str>> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        oid: String,
+    }
+    let payload = jwt.split('.').nth(1)?;
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let claims: Claims = serde_json::from_slice(&json).ok()?;
+    (!claims.oid.is_empty()).then(|| claims.oid.into())
+}
+
+/// Fetches tokens of one identity.
+pub trait TokenSource: Send + Sync {
+    /// Asks for a token, once. May bring the same one as before. The caller bounds how long it may take, by
+    /// dropping the future.
+    fn fetch(&self) -> FetchFuture<'_>;
+}
+
+/// What [`TokenSource::fetch`] returns.
+pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, FetchError>> + Send + 'a>>;
+
+/// A token could not be had. The text is one line, bounded and without secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchError(pub Box<str>);
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        let encode = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part);
+        format!("{}.{}.signature", encode("{}"), encode(claims))
+    }
+
+    #[test]
+    fn the_user_name_comes_from_the_claim_oid() {
+        assert_eq!(object_id(&jwt(r#"{"oid":"7c3a","sub":"x"}"#)).as_deref(), Some("7c3a"));
+    }
+
+    #[test]
+    fn a_token_that_is_no_jwt_or_has_no_oid_has_no_user_name() {
+        for token in
+            ["", "opaque", "a.b.c", "a.!!.c", &jwt("{}"), &jwt(r#"{"oid":""}"#), &jwt(r#"{"oid":1}"#)]
+        {
+            assert_eq!(object_id(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn the_label_tells_identities_apart_and_leaves_defaults_out() {
+        let identity = |source| EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+        assert_eq!(identity(EntraSource::AzureCli).to_string(), "azure_cli");
+        let by_client = EntraSource::ManagedIdentity(ManagedIdentityId::ClientId("c1".into()));
+        assert_eq!(identity(by_client.clone()).to_string(), "managed_identity:c1");
+        let elsewhere = EntraIdentity {
+            source: by_client,
+            scope: "s/.default".into(),
+            authority: Some("https://login.microsoftonline.us".into()),
+        };
+        assert_eq!(elsewhere.to_string(), "managed_identity:c1 s/.default https://login.microsoftonline.us");
+    }
+}

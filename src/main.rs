@@ -1,0 +1,3 @@
+//! The binary: entry and exit codes, nothing else.
+
+fn main() {}

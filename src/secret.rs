@@ -1,0 +1,197 @@
+//! Secrets: tokens, access keys and passwords, and where the operator keeps them.
+//!
+//! A [`Secret`] cannot be printed; whoever needs the text says [`Secret::expose`], and that is easy to search for.
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+/// The largest secret that is read, in bytes. An unauthenticated Redis refuses arguments over 16 KiB, so nothing
+/// longer could ever be presented.
+pub const MAX_LENGTH: usize = 16 * 1024;
+
+/// A token, key or password. Zeroed when dropped, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes `text` as a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The secret's text. For presenting it to the party it is meant for, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` with every word of it that is, or is a piece of, this secret replaced by `<redacted>`.
+    ///
+    /// Servers echo what they were sent ("unknown command `AUTH`, with args beginning with: …"), cut to a length
+    /// of their own: so a word counts as soon as it shares eight characters with the secret.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        const SHARED: usize = 8;
+        let secret = self.expose();
+        let betrays = |word: &str| {
+            !word.is_empty()
+                && (word.contains(secret)
+                    || word
+                        .as_bytes()
+                        .windows(SHARED)
+                        .any(|piece| secret.as_bytes().windows(SHARED).any(|of_secret| piece == of_secret)))
+        };
+        if secret.is_empty() {
+            return text.to_owned();
+        }
+        let separators = [' ', '\'', '`', '"', ',', '\n'];
+        text.split_inclusive(separators)
+            .map(|part| {
+                let word = part.trim_end_matches(separators);
+                if betrays(word) { format!("<redacted>{}", &part[word.len()..]) } else { part.to_owned() }
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(<redacted>)")
+    }
+}
+
+/// Where a secret is kept. It is read anew at each sign-in, so a rotated secret needs no restart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SecretSource {
+    /// In a file; one trailing line break does not belong to it.
+    File(PathBuf),
+    /// In an environment variable.
+    Env(String),
+}
+
+impl SecretSource {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// [`ReadError`] when it is missing, empty, not text or over [`MAX_LENGTH`].
+    pub fn read(&self) -> Result<Secret, ReadError> {
+        let text = match self {
+            Self::File(path) => {
+                let fault = |fault| ReadError { source: self.clone(), fault };
+                let file = std::fs::File::open(path).map_err(|error| fault(Fault::Unreadable(error)))?;
+                let mut text = Zeroizing::new(String::new());
+                file.take(MAX_LENGTH as u64 + 2)
+                    .read_to_string(&mut text)
+                    .map_err(|error| fault(Fault::Unreadable(error)))?;
+                text
+            }
+            Self::Env(name) => Zeroizing::new(
+                std::env::var(name).map_err(|_| ReadError { source: self.clone(), fault: Fault::Unset })?,
+            ),
+        };
+        let text =
+            text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        match text.len() {
+            0 => Err(ReadError { source: self.clone(), fault: Fault::Empty }),
+            length if length > MAX_LENGTH => Err(ReadError { source: self.clone(), fault: Fault::TooLong }),
+            _ => Ok(Secret::new(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// A secret could not be read.
+#[derive(Debug)]
+pub struct ReadError {
+    source: SecretSource,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+enum Fault {
+    Unreadable(std::io::Error),
+    Unset,
+    Empty,
+    TooLong,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = &self.source;
+        match &self.fault {
+            Fault::Unreadable(_) => write!(f, "the secret in {source} cannot be read"),
+            Fault::Unset => write!(f, "the secret's {source} is not set"),
+            Fault::Empty => write!(f, "the secret in {source} is empty"),
+            Fault::TooLong => write!(f, "the secret in {source} is longer than {MAX_LENGTH} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.fault {
+            Fault::Unreadable(error) => Some(error),
+            Fault::Unset | Fault::Empty | Fault::TooLong => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret = Secret::new("hunter2-hunter2".into());
+        assert_eq!(format!("{secret:?}"), "Secret(<redacted>)");
+    }
+
+    #[test]
+    fn what_a_server_echoes_of_a_secret_is_redacted_even_when_cut() {
+        let secret = Secret::new("eyJhbGciOiJFUzI1NiJ9.payload.signature".into());
+        let echo = "ERR unknown command 'AUTH', with args beginning with: 'oid' 'eyJhbGciOiJFUzI1";
+        let redacted = secret.redact(echo);
+        assert!(!redacted.contains("eyJhbG"), "{redacted}");
+        assert!(redacted.starts_with("ERR unknown command 'AUTH'"), "{redacted}");
+    }
+
+    #[test]
+    fn a_short_secret_is_redacted_where_it_stands_whole() {
+        assert_eq!(Secret::new("abc".into()).redact("bad 'abc' here"), "bad '<redacted>' here");
+    }
+
+    #[test]
+    fn a_file_is_read_without_its_trailing_line_break() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "key=\r\n").unwrap();
+        assert_eq!(SecretSource::File(file.path().into()).read().unwrap().expose(), "key=");
+        std::fs::write(file.path(), "rotated").unwrap();
+        assert_eq!(SecretSource::File(file.path().into()).read().unwrap().expose(), "rotated");
+    }
+
+    #[test]
+    fn a_missing_empty_or_endless_secret_is_an_error_that_names_its_place() {
+        let missing = SecretSource::File("/nonexistent/key".into()).read().unwrap_err();
+        assert_eq!(missing.to_string(), "the secret in file /nonexistent/key cannot be read");
+        let unset = SecretSource::Env("CACHEPULSE_TEST_UNSET".into()).read().unwrap_err();
+        assert_eq!(unset.to_string(), "the secret's environment variable CACHEPULSE_TEST_UNSET is not set");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\n").unwrap();
+        let empty = SecretSource::File(file.path().into()).read().unwrap_err();
+        assert!(empty.to_string().ends_with("is empty"), "{empty}");
+        let endless = SecretSource::File("/dev/zero".into()).read().unwrap_err();
+        assert!(endless.to_string().ends_with("is longer than 16384 bytes"), "{endless}");
+    }
+}
