@@ -163,6 +163,27 @@ fn object_id(jwt: &str) -> Option<Arc<str>> {
     (!claims.oid.is_empty()).then(|| claims.oid.into())
 }
 
+/// What a session presents to a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing.
+    None,
+    /// An access key, or an ACL user's password.
+    Password {
+        /// The user; the default user without one.
+        username: Option<Arc<str>>,
+        /// The key or password.
+        secret: Secret,
+    },
+    /// An Entra token.
+    Token {
+        /// The user: the identity's object id.
+        username: Arc<str>,
+        /// The token.
+        token: Arc<Token>,
+    },
+}
+
 /// Fetches tokens of one identity.
 pub trait TokenSource: Send + Sync {
     /// Asks for a token, once. May bring the same one as before. The caller bounds how long it may take, by

@@ -1,0 +1,56 @@
+//! The one formula by which everything that failed is tried again: doubling delays, capped and jittered.
+
+use std::time::Duration;
+
+/// The delays between attempts at one thing.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Delays that start at `first`.
+    #[must_use]
+    pub const fn new(first: Duration) -> Self {
+        Self { first, failures: 0 }
+    }
+
+    /// The delay after one more failure: `first`, doubled for each failure before, at most `cap`; of that a random
+    /// part between a half and all, so that many who failed together do not return together.
+    pub fn next(&mut self, cap: Duration, rng: &mut fastrand::Rng) -> Duration {
+        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.first.saturating_mul(factor).min(cap).mul_f64(0.5 + rng.f64() / 2.0)
+    }
+
+    /// Forgets the failures.
+    pub const fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_cap_and_stay_within_the_jitter() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut backoff = Backoff::new(Duration::from_secs(1));
+        let cap = Duration::from_secs(5);
+        for whole in [1, 2, 4, 5, 5, 5].map(Duration::from_secs) {
+            let delay = backoff.next(cap, &mut rng);
+            assert!((whole / 2..=whole).contains(&delay), "{delay:?} for {whole:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next(cap, &mut rng) <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn no_number_of_failures_overflows() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut backoff = Backoff { first: Duration::from_secs(1), failures: u32::MAX };
+        assert!(backoff.next(Duration::from_secs(5), &mut rng) <= Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,197 @@
+//! Replies: where one ends in the bytes that came, and what its error texts mean.
+//!
+//! The grammar of values is the `redis` crate's. Framing is ours, because a reply must be bounded before it is
+//! parsed: only what the agent's own commands can answer under RESP2 is let through, which leaves no nested type
+//! whose announced length could make a parser allocate.
+
+use redis::{ServerError, ServerErrorKind, Value};
+
+use crate::probe::FailureReason;
+
+/// The longest line: a status, an error, a number or a length.
+const MAX_LINE: usize = 64 * 1024;
+/// The longest text kept of a server's words, in bytes.
+const MAX_DETAIL: usize = 200;
+
+/// Why the bytes at hand cannot become a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// They are not a reply under RESP2.
+    NotRedis,
+    /// The reply is longer than the limit.
+    TooLarge,
+}
+
+/// The length of the reply at the start of `bytes`; `None` while it is incomplete.
+pub(super) fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
+    let Some(kind) = bytes.first() else { return Ok(None) };
+    if !b"+-:$".contains(kind) {
+        return Err(Malformed::NotRedis);
+    }
+    let searched = &bytes[..bytes.len().min(MAX_LINE)];
+    let Some(line) = searched.windows(2).position(|pair| pair == b"\r\n") else {
+        return if bytes.len() >= MAX_LINE { Err(Malformed::NotRedis) } else { Ok(None) };
+    };
+    if *kind != b'$' || &bytes[..line] == b"$-1" {
+        return Ok(Some(line + 2));
+    }
+    let announced: usize = std::str::from_utf8(&bytes[1..line])
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(Malformed::NotRedis)?;
+    if announced > limit {
+        return Err(Malformed::TooLarge);
+    }
+    let end = line + 2 + announced + 2;
+    match bytes.get(end - 2..end) {
+        None => Ok(None),
+        Some(b"\r\n") => Ok(Some(end)),
+        Some(_) => Err(Malformed::NotRedis),
+    }
+}
+
+/// Parses the reply that [`length`] found to fill `bytes`.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
+    redis::parse_redis_value(bytes).map_err(|_| Malformed::NotRedis)
+}
+
+/// What an error reply means, and its text: one bounded line.
+///
+/// Sign-in and rights are told by words anywhere in the text: Azure prefixes them differently (`ERR WRONGPASS …`)
+/// and the texts of Azure Managed Redis are not documented. The other conditions have code words of their own.
+pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
+    let text = match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
+    };
+    let says = |words: &str| text.contains(words);
+    let reason = if says("WRONGPASS") || says("NOAUTH") || says("invalid password") || says("AUTH <password>")
+    {
+        FailureReason::AuthRejected
+    } else if says("NOPERM") {
+        FailureReason::PermissionDenied
+    } else if says("max number of clients") {
+        FailureReason::TooManyClients
+    } else {
+        match (error.kind(), error.code()) {
+            (Some(ServerErrorKind::ReadOnly), _) => FailureReason::ReadOnly,
+            (Some(ServerErrorKind::BusyLoading), _) => FailureReason::Loading,
+            (
+                Some(ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain),
+                _,
+            ) => FailureReason::ClusterDown,
+            (None, "OOM") => FailureReason::OutOfMemory,
+            _ => FailureReason::ServerError,
+        }
+    };
+    (reason, one_line(&text))
+}
+
+/// `text` without control characters, and not longer than a log line bears.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() > MAX_DETAIL {
+        let end = (0..=MAX_DETAIL).rev().find(|&end| line.is_char_boundary(end)).unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    fn error(text: &str) -> (FailureReason, String) {
+        match parse(format!("-{text}\r\n").as_bytes()).unwrap() {
+            Value::ServerError(error) => classify(&error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_reply_is_measured_whole_and_never_early() {
+        for reply in ["+OK\r\n", "-ERR no\r\n", ":7\r\n", "$5\r\nhello\r\n", "$0\r\n\r\n", "$-1\r\n"] {
+            for cut in 0..reply.len() {
+                assert_eq!(length(&reply.as_bytes()[..cut], LIMIT), Ok(None), "{reply:?} cut at {cut}");
+            }
+            let with_more = format!("{reply}+MORE\r\n");
+            assert_eq!(length(with_more.as_bytes(), LIMIT), Ok(Some(reply.len())), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_resp2_or_nested_is_refused_at_its_first_byte() {
+        for bytes in
+            ["HTTP/1.1 400 Bad Request\r\n", "*2000000000\r\n", "%1\r\n", "\u{16}", "$x\r\n", "$-2\r\n"]
+        {
+            assert_eq!(length(bytes.as_bytes(), LIMIT), Err(Malformed::NotRedis), "{bytes:?}");
+        }
+        assert_eq!(length(b"$2\r\nabcd", LIMIT), Err(Malformed::NotRedis));
+    }
+
+    #[test]
+    fn a_reply_over_the_limit_is_refused_when_it_is_announced() {
+        assert_eq!(length(b"$1001\r\n", LIMIT), Err(Malformed::TooLarge));
+        assert_eq!(length(b"$1000\r\n", LIMIT), Ok(None));
+        assert_eq!(length(b"$99999999999999999999\r\n", LIMIT), Err(Malformed::NotRedis));
+        assert_eq!(length("+".repeat(MAX_LINE).as_bytes(), LIMIT), Err(Malformed::NotRedis));
+    }
+
+    #[test]
+    fn both_spellings_of_wrongpass_are_the_same_thing() {
+        for text in [
+            "ERR WRONGPASS invalid username-password pair",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "NOAUTH Authentication required.",
+            "ERR invalid password",
+            "ERR AUTH <password> called without any password configured for the default user.",
+        ] {
+            assert_eq!(error(text).0, FailureReason::AuthRejected, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_condition_of_a_server_has_its_reason() {
+        for (text, reason) in [
+            (
+                "NOPERM this user has no permissions to run the 'client' command",
+                FailureReason::PermissionDenied,
+            ),
+            ("ERR max number of clients reached", FailureReason::TooManyClients),
+            ("READONLY You can't write against a read only replica.", FailureReason::ReadOnly),
+            ("LOADING Redis is loading the dataset in memory", FailureReason::Loading),
+            ("OOM command not allowed when used memory > 'maxmemory'.", FailureReason::OutOfMemory),
+            ("CLUSTERDOWN The cluster is down", FailureReason::ClusterDown),
+            ("MASTERDOWN Link with MASTER is down", FailureReason::ClusterDown),
+            ("MOVED 1234 10.0.0.1:8500", FailureReason::ServerError),
+            ("ERR unknown command 'PING'", FailureReason::ServerError),
+        ] {
+            assert_eq!(error(text), (reason, text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_servers_words_become_one_bounded_line() {
+        let line = one_line(&format!("a\tb\u{7}{}", "é".repeat(300)));
+        assert!(line.starts_with("a b é"), "{line}");
+        assert!(line.ends_with('…') && line.len() <= MAX_DETAIL + '…'.len_utf8(), "{line}");
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..rng.usize(1..40)).map(|_| rng.u8(..)).collect();
+            bytes[0] = b"+-:$"[rng.usize(..4)];
+            if rng.bool() {
+                bytes.extend_from_slice(b"\r\n");
+            }
+            if let Ok(Some(end)) = length(&bytes, LIMIT) {
+                let _ = parse(&bytes[..end]);
+            }
+        }
+    }
+}
