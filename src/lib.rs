@@ -1,6 +1,8 @@
 //! cachepulse: a health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
 
 pub mod clock;
+pub mod connection;
+pub mod excerpt;
 pub mod identity;
 pub mod probe;
 pub mod secret;
