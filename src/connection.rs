@@ -1,5 +1,11 @@
-//! A connection to a cache: opened in phases, then a session of commands.
+//! A connection to a cache: opened in phases, resolve and connect ([`dial`]) and TLS ([`tls`]), then a [`session`]
+//! of commands.
+//!
+//! The transport of the identity requests opens its connections the same way.
 
 pub mod client_list;
+pub mod dial;
 mod reply;
+pub mod resolver;
 pub mod session;
+pub mod tls;

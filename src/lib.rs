@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod connection;
+pub mod excerpt;
 pub mod identity;
 pub mod probe;
 pub mod secret;

@@ -6,12 +6,13 @@
 
 use redis::{ServerError, ServerErrorKind, Value};
 
+use crate::excerpt::excerpt;
 use crate::probe::FailureReason;
 
 /// The longest line: a status, an error, a number or a length.
 const MAX_LINE: usize = 64 * 1024;
-/// The longest text kept of a server's words, in bytes.
-const MAX_DETAIL: usize = 200;
+/// How much is kept of a server's words, in characters.
+pub(super) const MAX_DETAIL: usize = 200;
 
 /// Why the bytes at hand cannot become a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,18 +85,7 @@ pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
             _ => FailureReason::ServerError,
         }
     };
-    (reason, one_line(&text))
-}
-
-/// `text` without control characters, and not longer than a log line bears.
-pub(super) fn one_line(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() > MAX_DETAIL {
-        let end = (0..=MAX_DETAIL).rev().find(|&end| line.is_char_boundary(end)).unwrap_or(0);
-        line.truncate(end);
-        line.push('…');
-    }
-    line
+    (reason, excerpt(&text, MAX_DETAIL))
 }
 
 #[cfg(test)]
@@ -171,13 +161,6 @@ mod tests {
         ] {
             assert_eq!(error(text), (reason, text.to_owned()));
         }
-    }
-
-    #[test]
-    fn a_servers_words_become_one_bounded_line() {
-        let line = one_line(&format!("a\tb\u{7}{}", "é".repeat(300)));
-        assert!(line.starts_with("a b é"), "{line}");
-        assert!(line.ends_with('…') && line.len() <= MAX_DETAIL + '…'.len_utf8(), "{line}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use zeroize::Zeroize as _;
 
 use crate::connection::client_list::ClientList;
 use crate::connection::reply::{self, Malformed};
+use crate::excerpt::excerpt;
 use crate::identity::Credentials;
 use crate::probe::{ClientCount, Failure, FailureReason, Phase, Stage, Step};
 
@@ -319,7 +320,7 @@ fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
         ErrorKind::InvalidData => FailureReason::ProtocolError,
         _ => FailureReason::Reset,
     };
-    Failure::new(reason, stage, reply::one_line(&error.to_string()))
+    Failure::new(reason, stage, excerpt(&error.to_string(), reply::MAX_DETAIL))
 }
 
 #[cfg(test)]

@@ -1,0 +1,232 @@
+//! TLS: which roots are trusted, and the handshake with its certificate check. Whose name is checked is the caller's
+//! decision.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::excerpt::excerpt;
+use crate::probe::{Failure, FailureReason, Phase, Stage};
+
+/// The certificate authorities that are trusted.
+#[derive(Clone, Debug)]
+pub struct Roots(Arc<RootCertStore>);
+
+impl Roots {
+    /// The platform's roots, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set. Where the platform
+    /// has none (an image without ca-certificates), Mozilla's, which are built in.
+    ///
+    /// What cannot be read is logged and left out.
+    #[must_use]
+    pub fn platform() -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "some trusted certificates could not be read");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        // Who names a file trusts that file alone: a typing error in it must not widen the trust.
+        let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+        if roots.is_empty() && chosen {
+            tracing::warn!(
+                "SSL_CERT_FILE or SSL_CERT_DIR is set but holds no certificate: none will be trusted"
+            );
+        } else if roots.is_empty() {
+            tracing::info!("this machine has no trusted certificates: using the built-in ones");
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        Self(Arc::new(roots))
+    }
+
+    /// No roots at all: a start for [`Self::with_pem`].
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::new(RootCertStore::empty()))
+    }
+
+    /// These roots and the certificates of the PEM file at `path`.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`], when the file cannot be read or is not what it should be.
+    pub fn with_pem_file(&self, path: &Path) -> Result<Self, TlsSetupError> {
+        let place = format!("file {}", path.display());
+        match std::fs::read(path) {
+            Ok(pem) => self.with_pem_from(place, &pem),
+            Err(error) => Err(TlsSetupError { place, fault: Fault::Unreadable(error) }),
+        }
+    }
+
+    /// These roots and the certificates of `pem`.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`], when `pem` is not what it should be.
+    pub fn with_pem(&self, pem: &[u8]) -> Result<Self, TlsSetupError> {
+        self.with_pem_from("the PEM text".to_owned(), pem)
+    }
+
+    fn with_pem_from(&self, place: String, pem: &[u8]) -> Result<Self, TlsSetupError> {
+        let mut roots = RootCertStore::clone(&self.0);
+        let before = roots.len();
+        let added = CertificateDer::pem_slice_iter(pem)
+            .try_for_each(|certificate| roots.add(certificate.map_err(Fault::Pem)?).map_err(Fault::Root));
+        match added {
+            Err(fault) => Err(TlsSetupError { place, fault }),
+            Ok(()) if roots.len() == before => Err(TlsSetupError { place, fault: Fault::Empty }),
+            Ok(()) => Ok(Self(Arc::new(roots))),
+        }
+    }
+}
+
+/// Certificates to trust could not be taken.
+#[derive(Debug)]
+pub struct TlsSetupError {
+    place: String,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+enum Fault {
+    Unreadable(io::Error),
+    Pem(pem::Error),
+    Root(rustls::Error),
+    Empty,
+}
+
+impl fmt::Display for TlsSetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = &self.place;
+        match &self.fault {
+            Fault::Unreadable(_) => write!(f, "{place} cannot be read"),
+            Fault::Pem(_) => write!(f, "{place} is damaged PEM"),
+            Fault::Root(_) => write!(f, "{place} holds a certificate that cannot be trusted as a root"),
+            Fault::Empty => write!(f, "{place} holds no certificate in PEM (BEGIN CERTIFICATE)"),
+        }
+    }
+}
+
+impl std::error::Error for TlsSetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.fault {
+            Fault::Unreadable(error) => Some(error),
+            Fault::Pem(error) => Some(error),
+            Fault::Root(error) => Some(error),
+            Fault::Empty => None,
+        }
+    }
+}
+
+/// What a handshake told of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// When the server's own certificate ends. Those above it in the chain are left out: servers may send ones that
+    /// are expired and not needed, and an authority's certificate rarely ends before those it signed.
+    pub certificate_expiry: Option<SystemTime>,
+}
+
+/// The client's side of TLS 1.2 and 1.3. Cheap to clone.
+#[derive(Clone)]
+pub struct TlsClient(Arc<ClientConfig>);
+
+impl TlsClient {
+    /// A client that trusts `roots`.
+    #[must_use]
+    pub fn new(roots: &Roots) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider ring has suites for both versions")
+            .with_root_certificates(Arc::clone(&roots.0))
+            .with_no_client_auth();
+        // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
+        config.resumption = Resumption::disabled();
+        Self(Arc::new(config))
+    }
+
+    /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
+    /// which is also what SNI tells.
+    ///
+    /// # Errors
+    /// [`FailureReason::TlsCertificate`] when the certificate is at fault, [`FailureReason::TlsHandshake`] for
+    /// everything else, `deadline` included.
+    pub async fn handshake<S>(
+        &self,
+        server_name: &str,
+        stream: S,
+        deadline: Instant,
+    ) -> Result<(TlsStream<S>, TlsInfo), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(|_| {
+            let detail = format!("no certificate can be valid for the name {server_name:?}");
+            failure(FailureReason::TlsCertificate, &detail)
+        })?;
+        let connecting = TlsConnector::from(Arc::clone(&self.0)).connect(name, stream);
+        match tokio::time::timeout_at(deadline, connecting).await {
+            Ok(Ok(stream)) => {
+                let info = info(&stream);
+                Ok((stream, info))
+            }
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => {
+                Err(failure(FailureReason::TlsHandshake, "the peer did not finish the handshake in time"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsClient")
+    }
+}
+
+fn failure(reason: FailureReason, detail: &str) -> Failure {
+    Failure::new(reason, Stage::Phase(Phase::Tls), excerpt(detail, 300))
+}
+
+fn classify(error: &io::Error) -> Failure {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(tls @ rustls::Error::InvalidCertificate(_)) => {
+            failure(FailureReason::TlsCertificate, &tls.to_string())
+        }
+        Some(tls @ rustls::Error::InvalidMessage(_)) => {
+            failure(FailureReason::TlsHandshake, &format!("the peer does not speak TLS: {tls}"))
+        }
+        Some(tls) => failure(FailureReason::TlsHandshake, &tls.to_string()),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            failure(FailureReason::TlsHandshake, "the peer closed the connection during the handshake")
+        }
+        None => failure(FailureReason::TlsHandshake, &error.to_string()),
+    }
+}
+
+fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
+    let connection = stream.get_ref().1;
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "1.3",
+    };
+    let own_certificate = connection.peer_certificates().and_then(<[_]>::first);
+    TlsInfo { version, certificate_expiry: own_certificate.and_then(expiry) }
+}
+
+fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
