@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod identity;
+pub mod metrics;
 pub mod probe;
 pub mod secret;
 pub mod target;
