@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connection;
 pub mod excerpt;
 pub mod identity;
+pub mod metrics;
 pub mod probe;
 pub mod secret;
 pub mod target;

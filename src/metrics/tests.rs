@@ -1,0 +1,170 @@
+use super::*;
+use crate::probe::StepResults;
+use crate::probe::{
+    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult,
+};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn name(name: &str) -> TargetName {
+    TargetName::new(name).unwrap()
+}
+
+fn success() -> Outcome {
+    let mut steps = StepResults::default();
+    for step in Step::ALL {
+        steps.set(step, StepResult::Success, MILLISECOND);
+    }
+    Outcome {
+        result: Ok(()),
+        attempts: 1,
+        duration: 4 * MILLISECOND,
+        phases: PhaseTimes::default(),
+        steps,
+        clients: Some(ClientCount { clients: 3, own_seen: true }),
+    }
+}
+
+fn failure() -> Outcome {
+    let mut steps = StepResults::default();
+    steps.set(Step::Ping, StepResult::Failure, 2000 * MILLISECOND);
+    let failure = Failure::new(FailureReason::CommandTimeout, Stage::Step(Step::Ping), "no reply within 2s");
+    Outcome { result: Err(failure), steps, clients: None, duration: 2000 * MILLISECOND, ..success() }
+}
+
+/// Our own part of the text: the process' part differs from run to run.
+fn text(metrics: &Metrics) -> String {
+    let mut text = Vec::new();
+    metrics.encode(&mut text);
+    let text = String::from_utf8(text).unwrap();
+    let ours =
+        |line: &&str| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("cache");
+    text.lines().filter(ours).map(|line| format!("{line}\n")).collect()
+}
+
+/// A target and an identity to which everything has happened.
+fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
+    metrics.config_loaded(at(1_000));
+    metrics.config_rejected();
+    let identity = metrics.identity("managed_identity:c1");
+    identity.refreshed(30 * MILLISECOND, at(90_000));
+    identity.unchanged(MILLISECOND);
+    identity.refresh_failed(10_000 * MILLISECOND);
+    let target = metrics.target(&name("orders"));
+    let mut phases = PhaseTimes::default();
+    phases.set(Phase::Resolve, MILLISECOND);
+    target.connect_failed(&phases);
+    for phase in Phase::ALL {
+        phases.set(phase, MILLISECOND);
+    }
+    target.connected(&phases, Some(at(2_000_000)));
+    target.outcome(&success(), at(1_010));
+    target.outcome(&failure(), at(1_020));
+    target.disconnected(FailureReason::Closed);
+    target.reauthenticated();
+    target.reauthentication_failed();
+    target.unavailable(1500 * MILLISECOND);
+    target.late_ticks(2);
+    (target, identity)
+}
+
+#[test]
+fn a_scripted_run_gives_exactly_this_text() {
+    let metrics = Metrics::new();
+    let _handles = script(&metrics);
+    let golden = include_str!("golden.txt").replace("{version}", env!("CARGO_PKG_VERSION"));
+    let text = text(&metrics);
+    for (line, expected) in text.lines().zip(golden.lines()) {
+        assert_eq!(line, expected);
+    }
+    assert_eq!(text.len(), golden.len(), "{text}");
+}
+
+#[test]
+fn every_definition_is_exported_as_defined_and_nothing_else_is() {
+    let metrics = Metrics::new();
+    let _handles = script(&metrics);
+    let text = text(&metrics);
+    let types: BTreeSet<String> =
+        text.lines().filter(|line| line.starts_with("# TYPE ")).map(str::to_owned).collect();
+    let defined = DEFINITIONS.iter().map(|it| format!("# TYPE {} {}", it.name, it.kind.as_str())).collect();
+    assert_eq!(types, defined);
+}
+
+#[test]
+fn the_process_is_told_of() {
+    let mut text = Vec::new();
+    Metrics::new().encode(&mut text);
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
+    assert!(text.contains("\nprocess_open_fds "), "{text}");
+}
+
+#[test]
+fn counters_start_at_0_and_verdicts_come_with_their_first_value() {
+    let metrics = Metrics::new();
+    let target = metrics.target(&name("orders"));
+    let _identity = metrics.identity("azure_cli");
+    let before = text(&metrics);
+    for reason in FailureReason::ALL {
+        let line = format!("cachepulse_disconnects_total{{reason=\"{reason}\",target=\"orders\"}} 0\n");
+        assert!(before.contains(&line), "{line}");
+    }
+    for absent in ["probe_success", "last_success", "cache_clients", "certificate_expiry", "token_expiry"] {
+        assert!(!before.contains(absent), "{absent}");
+    }
+    target.outcome(&failure(), at(1));
+    let after = text(&metrics);
+    assert!(after.contains("cachepulse_probe_success{target=\"orders\"} 0\n"));
+    assert!(!after.contains("last_success"));
+}
+
+#[test]
+fn series_go_with_their_handle_and_leave_the_others_alone() {
+    let metrics = Metrics::new();
+    let _other = metrics.target(&name("orders-2"));
+    let before = text(&metrics);
+    let handles = script(&metrics);
+    drop(handles);
+    let after = text(&metrics);
+    assert_eq!(after.lines().filter(|line| !line.contains("config_last")).count(), before.lines().count());
+    assert!(!after.contains("\"orders\"") && !after.contains("managed_identity"), "{after}");
+    assert!(after.contains("\"orders-2\""));
+}
+
+#[test]
+fn a_handle_that_comes_before_its_predecessor_goes_keeps_the_series() {
+    let metrics = Metrics::new();
+    let first = metrics.target(&name("orders"));
+    first.late_ticks(1);
+    let second = metrics.target(&name("orders"));
+    drop(first);
+    second.late_ticks(1);
+    assert!(text(&metrics).contains("cachepulse_late_ticks_total{target=\"orders\"} 2\n"));
+    drop(second);
+    assert!(!text(&metrics).contains("orders"));
+    let _third = metrics.target(&name("orders"));
+    assert!(text(&metrics).contains("cachepulse_late_ticks_total{target=\"orders\"} 0\n"));
+}
+
+#[test]
+fn labels_are_escaped() {
+    let metrics = Metrics::new();
+    let _target = metrics.target(&name(r#"a"b\c"#));
+    assert!(text(&metrics).contains(r#"cachepulse_probes_total{target="a\"b\\c"} 0"#));
+}
+
+#[test]
+fn every_value_stands_at_its_own_place_in_the_arrays() {
+    let places = |numbers: &[usize]| assert!(numbers.iter().enumerate().all(|(place, it)| place == *it));
+    places(&FailureReason::ALL.map(|it| it as usize));
+    places(&Step::ALL.map(|it| it as usize));
+    places(&StepResult::ALL.map(|it| it as usize));
+    places(&Phase::ALL.map(|it| it as usize));
+}
