@@ -8,4 +8,5 @@ pub mod identity;
 pub mod metrics;
 pub mod probe;
 pub mod secret;
+pub mod status;
 pub mod target;

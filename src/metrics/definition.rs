@@ -40,7 +40,7 @@ pub struct Definition {
 
 /// Every metric of ours, in the order of the documentation. Beside them stand the usual `process_*`.
 ///
-/// A target has about 70 series of counters and gauges and 9 histograms, an identity 4 and one histogram.
+/// A target has 274 series: 67 counters and gauges, and 9 histograms of 23 each. An identity has 27.
 pub const DEFINITIONS: [Definition; 21] = [
     PROBE_SUCCESS,
     PROBES,

@@ -1,7 +1,6 @@
 use super::*;
-use crate::probe::StepResults;
 use crate::probe::{
-    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult,
+    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,9 +42,7 @@ fn text(metrics: &Metrics) -> String {
     let mut text = Vec::new();
     metrics.encode(&mut text);
     let text = String::from_utf8(text).unwrap();
-    let ours =
-        |line: &&str| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("cache");
-    text.lines().filter(ours).map(|line| format!("{line}\n")).collect()
+    text.split_inclusive('\n').filter(|line| line.contains("cachepulse_")).collect()
 }
 
 /// A target and an identity to which everything has happened.
@@ -95,6 +92,15 @@ fn every_definition_is_exported_as_defined_and_nothing_else_is() {
         text.lines().filter(|line| line.starts_with("# TYPE ")).map(str::to_owned).collect();
     let defined = DEFINITIONS.iter().map(|it| format!("# TYPE {} {}", it.name, it.kind.as_str())).collect();
     assert_eq!(types, defined);
+}
+
+#[test]
+fn a_target_has_274_series_and_an_identity_27() {
+    let metrics = Metrics::new();
+    let _handles = script(&metrics);
+    let text = text(&metrics);
+    assert_eq!(text.matches("target=\"orders\"").count(), 274);
+    assert_eq!(text.matches("identity=\"managed_identity:c1\"").count(), 27);
 }
 
 #[test]

@@ -1,0 +1,180 @@
+use super::*;
+use crate::identity::Identity;
+use crate::probe::{
+    ClientCount, Failure, FailureReason, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
+};
+use crate::target::{ClientList, Endpoint, KeyTemplate, Tls};
+use serde_json::json;
+use std::time::Duration;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// A reported time, whole.
+fn seconds(time: f64) -> u64 {
+    Duration::from_secs_f64(time).as_secs()
+}
+
+fn status() -> Status {
+    Status::new(Clock::from_tokio(at(1_000)))
+}
+
+fn target(name: &str) -> Target {
+    Target {
+        name: TargetName::new(name).unwrap(),
+        endpoint: Endpoint { host: "localhost".into(), port: 6380 },
+        tls: Tls::Off,
+        identity: Arc::new(Identity::None),
+        username: None,
+        interval: Target::DEFAULT_INTERVAL,
+        connect_timeout: Target::DEFAULT_CONNECT_TIMEOUT,
+        command_timeout: Target::DEFAULT_COMMAND_TIMEOUT,
+        attempts: Target::DEFAULT_ATTEMPTS,
+        key: KeyTemplate::default(),
+        client_list: ClientList::default(),
+        reply_limit: Target::DEFAULT_REPLY_LIMIT,
+    }
+}
+
+fn outcome(result: Result<(), Failure>) -> Outcome {
+    let mut phases = PhaseTimes::default();
+    phases.set(Phase::Resolve, Duration::from_millis(500));
+    let mut steps = StepResults::default();
+    steps.set(Step::Ping, StepResult::Success, Duration::from_millis(250));
+    Outcome {
+        result,
+        attempts: 1,
+        duration: Duration::from_secs(1),
+        phases,
+        steps,
+        clients: Some(ClientCount { clients: 3, own_seen: true }),
+    }
+}
+
+fn success() -> Outcome {
+    outcome(Ok(()))
+}
+
+fn failure() -> Outcome {
+    let failure = Failure::new(FailureReason::ReadOnly, Stage::Step(Step::Set), "READONLY replica");
+    Outcome { clients: None, ..outcome(Err(failure)) }
+}
+
+fn json(status: &Status) -> serde_json::Value {
+    serde_json::to_value(status.report()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
+    let status = status();
+    assert_eq!(status.readiness(), Readiness::Starting);
+    let (first, second) = (status.target(&target("a")), status.target(&target("b")));
+    first.record(&failure(), at(1_001));
+    assert_eq!(status.readiness(), Readiness::Starting);
+    status.started();
+    assert_eq!(status.readiness(), Readiness::Waiting(1));
+    second.record(&success(), at(1_001));
+    assert!(status.is_ready(), "a failure is an outcome too");
+    let _added = status.target(&target("c"));
+    assert!(status.is_ready(), "a target that a reload brings does not take the agent out of service");
+    status.drain();
+    assert_eq!(status.readiness(), Readiness::Draining);
+    status.started();
+    assert_eq!(status.readiness(), Readiness::Draining);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_goes_before_its_first_outcome_is_not_waited_for() {
+    let status = status();
+    let handle = status.target(&target("a"));
+    status.started();
+    assert_eq!(status.readiness(), Readiness::Waiting(1));
+    drop(handle);
+    assert!(status.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_outlive_the_successes_after_them() {
+    let status = status();
+    let handle = status.target(&target("a"));
+    for second in 1..=7 {
+        handle.record(&failure(), at(second));
+    }
+    for second in 8..=40 {
+        handle.record(&success(), at(second));
+    }
+    let report = status.report();
+    let times = |outcomes: &[OutcomeReport]| outcomes.iter().map(|it| seconds(it.time)).collect::<Vec<_>>();
+    assert_eq!(times(&report.targets[0].recent), (31..=40).rev().collect::<Vec<_>>());
+    assert_eq!(times(&report.targets[0].failures), [7, 6, 5, 4, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_lasts_since_its_first_outcome() {
+    let status = status();
+    let handle = status.target(&target("a"));
+    let state = || {
+        let report = status.report().targets.remove(0);
+        (report.state, seconds(report.since), report.last_success.map(seconds))
+    };
+    assert_eq!(state(), (Verdict::Unknown, 1_000, None));
+    handle.record(&success(), at(1_010));
+    handle.record(&success(), at(1_020));
+    assert_eq!(state(), (Verdict::Up, 1_010, Some(1_020)));
+    handle.record(&failure(), at(1_030));
+    handle.record(&failure(), at(1_040));
+    assert_eq!(state(), (Verdict::Down, 1_030, Some(1_020)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_is_exactly_this_json() {
+    let status = status();
+    let handle = status.target(&target("orders"));
+    handle.connection(ConnectionState::Connected);
+    handle.record(&success(), at(1_010));
+    handle.record(&failure(), at(1_020));
+    let identity = status.identity("azure_cli");
+    identity.token(at(9_000), Some("oid-1".into()));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    identity.failed("no answer");
+    status.started();
+    let failure = json!({
+        "time": 1020.0, "result": "failure", "reason": "read_only", "stage": "set", "detail": "READONLY replica",
+        "advice": FailureReason::ReadOnly.advice(), "attempts": 1, "duration_seconds": 1.0,
+        "phases": [{"phase": "resolve", "seconds": 0.5}],
+        "steps": [{"step": "ping", "result": "success", "seconds": 0.25}],
+    });
+    let success = json!({
+        "time": 1010.0, "result": "success", "attempts": 1, "duration_seconds": 1.0,
+        "phases": [{"phase": "resolve", "seconds": 0.5}],
+        "steps": [{"step": "ping", "result": "success", "seconds": 0.25}],
+        "clients": 3, "own_client_seen": true,
+    });
+    let expected = json!({
+        "version": env!("CARGO_PKG_VERSION"), "time": 1060.0, "ready": true, "readiness": "ready",
+        "targets": [{
+            "name": "orders", "endpoint": "localhost:6380", "state": "down", "since": 1020.0,
+            "connection": "connected", "last_success": 1010.0,
+            "recent": [failure, success], "failures": [failure],
+        }],
+        "identities": [{
+            "identity": "azure_cli", "object_id": "oid-1", "token_obtained": 1000.0, "token_expiry": 9000.0,
+            "last_error": {"time": 1060.0, "detail": "no answer"},
+        }],
+    });
+    assert_eq!(json(&status), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_go_with_their_handle_but_not_with_a_predecessors() {
+    let status = status();
+    let (old, old_identity) = (status.target(&target("a")), status.identity("i"));
+    let (new, new_identity) = (status.target(&target("a")), status.identity("i"));
+    old.record(&failure(), at(1));
+    drop((old, old_identity));
+    assert_eq!(status.report().targets[0].state, Verdict::Unknown);
+    assert_eq!(status.report().identities.len(), 1);
+    drop((new, new_identity));
+    assert!(status.report().targets.is_empty() && status.report().identities.is_empty());
+}
