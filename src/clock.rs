@@ -13,14 +13,20 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
-        Self(Arc::new(SystemTime::now))
+        Self::new(SystemTime::now)
+    }
+
+    /// A clock that tells what `now` tells.
+    #[must_use]
+    pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
     }
 
     /// A clock that starts at `start` and follows tokio's time, so that it stands still where that is paused.
     #[must_use]
     pub fn from_tokio(start: SystemTime) -> Self {
         let started = tokio::time::Instant::now();
-        Self(Arc::new(move || start + started.elapsed()))
+        Self::new(move || start + started.elapsed())
     }
 
     /// The time now.

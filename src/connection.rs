@@ -5,6 +5,7 @@
 
 pub mod client_list;
 pub mod dial;
+pub mod dialer;
 mod reply;
 pub mod resolver;
 pub mod session;

@@ -3,6 +3,9 @@
 //! What the operator chose is an [`Identity`]. Those with tokens are fetched by a [`TokenSource`]; `azure.rs` holds
 //! the real one, and is the only file that knows `azure_*`.
 
+pub mod refresh;
+pub mod sign_in;
+
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;

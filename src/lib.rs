@@ -1,12 +1,15 @@
 //! cachepulse: a health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
 
+pub mod agent;
 pub mod backoff;
 pub mod clock;
 pub mod connection;
+pub mod error;
 pub mod excerpt;
 pub mod identity;
 pub mod metrics;
 pub mod probe;
+pub mod prober;
 pub mod secret;
 pub mod status;
 pub mod target;

@@ -1,0 +1,288 @@
+//! The agent: the probers and refresh loops that run, reconciled with the targets that are wanted.
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::clock::Clock;
+use crate::connection::dialer::Dialer;
+use crate::connection::resolver::Resolver;
+use crate::connection::tls::{Roots, TlsClient, TlsSetupError};
+use crate::identity::refresh::{Refresher, TokenState};
+use crate::identity::sign_in::{SignIn, Tokens};
+use crate::identity::{EntraIdentity, Identity, TokenSource};
+use crate::metrics::Metrics;
+use crate::prober::{Prober, Setup};
+use crate::status::Status;
+use crate::target::{Target, TargetName, Tls};
+
+/// The pause between the first ticks of targets that start together, so that many do not probe at once.
+const SPREAD: Duration = Duration::from_millis(1);
+
+/// What the agent works with, apart from its targets.
+pub struct Environment {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is shown.
+    pub status: Status,
+    /// Tells the time of day.
+    pub clock: Clock,
+    /// Whom TLS trusts where a target says nothing.
+    pub roots: Roots,
+    /// Makes the source of an identity's tokens.
+    pub token_source: MakeTokenSource,
+    /// Names this process in the keys that it writes.
+    pub instance: Arc<str>,
+}
+
+/// Makes the source of an identity's tokens.
+pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + Send>;
+
+/// The probers and refresh loops that run. Dropping it ends them.
+pub struct Agent {
+    environment: Environment,
+    resolver: Resolver,
+    tasks: JoinSet<std::convert::Infallible>,
+    probers: HashMap<TargetName, Running<Arc<Target>>>,
+    identities: HashMap<EntraIdentity, Running<watch::Receiver<TokenState>>>,
+    /// A task that ended unasked while others were being stopped.
+    ended: Option<TaskEnded>,
+}
+
+/// By the `ca_file` whose roots they trust beside the platform's.
+type TlsClients = HashMap<Option<PathBuf>, TlsClient>;
+
+/// A task that runs, and what it was started for or gives.
+struct Running<T> {
+    of: T,
+    task: AbortHandle,
+}
+
+/// A task of the agent ended, which none does unasked.
+#[derive(Debug)]
+pub struct TaskEnded(JoinError);
+
+impl fmt::Display for TaskEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a task of the agent ended unexpectedly")
+    }
+}
+
+impl std::error::Error for TaskEnded {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl Agent {
+    /// An agent without targets.
+    #[must_use]
+    pub fn new(environment: Environment) -> Self {
+        Self {
+            environment,
+            resolver: Resolver::system(),
+            tasks: JoinSet::new(),
+            probers: HashMap::new(),
+            identities: HashMap::new(),
+            ended: None,
+        }
+    }
+
+    /// Makes what runs match `targets`: start-up and reload are the same call. Targets that did not change keep
+    /// their connection and their counters; one that changed starts anew.
+    ///
+    /// # Errors
+    /// A `ca_file` cannot be used; then nothing has changed.
+    pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
+        let clients = self.tls_clients(targets)?;
+        self.stop_what_went_or_changed(targets).await;
+        let new: Vec<&Target> =
+            targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
+        let now = Instant::now();
+        let mut first = now;
+        for target in &new {
+            let target = Arc::new((*target).clone());
+            let prober = self.build(&target, &clients);
+            let task = self.tasks.spawn(prober.run(first));
+            first += SPREAD;
+            if first >= now + target.interval {
+                first = now;
+            }
+            self.probers.insert(target.name.clone(), Running { of: target, task });
+        }
+        if !new.is_empty() {
+            info!(started = new.len(), running = self.probers.len(), "targets started");
+        }
+        self.environment.status.started();
+        Ok(())
+    }
+
+    /// Waits until a task ends that should not; for ever if none does.
+    pub async fn task_ended(&mut self) -> TaskEnded {
+        if let Some(ended) = self.ended.take() {
+            return ended;
+        }
+        loop {
+            match self.tasks.join_next().await {
+                Some(Err(error)) if !error.is_cancelled() => return TaskEnded(error),
+                Some(Err(_)) => {}
+                Some(Ok(never)) => match never {},
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends every prober and refresh loop, and waits until they have.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// One TLS client for each set of roots that the targets trust.
+    fn tls_clients<T: Borrow<Target>>(&self, targets: &[T]) -> Result<TlsClients, ReconcileError> {
+        let mut clients = TlsClients::new();
+        for target in targets.iter().map(Borrow::borrow) {
+            let Tls::On { ca_file, .. } = &target.tls else { continue };
+            if clients.contains_key(ca_file) {
+                continue;
+            }
+            let roots = match ca_file {
+                None => self.environment.roots.clone(),
+                Some(file) => self
+                    .environment
+                    .roots
+                    .with_pem_file(file)
+                    .map_err(|cause| ReconcileError { target: target.name.clone(), cause })?,
+            };
+            clients.insert(ca_file.clone(), TlsClient::new(&roots));
+        }
+        Ok(clients)
+    }
+
+    /// Waits for the end of what it stops, so that its series are gone before others of the same name come.
+    async fn stop_what_went_or_changed(&mut self, targets: &[Target]) {
+        let wanted: HashMap<&TargetName, &Target> =
+            targets.iter().map(|target| (&target.name, target)).collect();
+        let identities: HashSet<&EntraIdentity> =
+            targets.iter().filter_map(|target| entra(&target.identity)).collect();
+        let mut stopping: HashSet<Id> = HashSet::new();
+        let mut keep = |keep: bool, task: &AbortHandle| {
+            if !keep {
+                task.abort();
+                stopping.insert(task.id());
+            }
+            keep
+        };
+        self.probers.retain(|name, running| {
+            keep(wanted.get(name).is_some_and(|target| **target == *running.of), &running.task)
+        });
+        self.identities.retain(|identity, running| keep(identities.contains(identity), &running.task));
+        while !stopping.is_empty() {
+            let Some(ended) = self.tasks.join_next_with_id().await else { break };
+            let error = match ended {
+                Ok((_, never)) => match never {},
+                Err(error) => error,
+            };
+            if !stopping.remove(&error.id()) {
+                self.ended = Some(TaskEnded(error));
+            }
+        }
+    }
+
+    /// A prober of `target` that does not run yet; the refresh loop of its identity does.
+    ///
+    /// # Errors
+    /// Its `ca_file` cannot be used.
+    pub fn prober(&mut self, target: &Arc<Target>) -> Result<Prober<Dialer>, ReconcileError> {
+        let clients = self.tls_clients(std::slice::from_ref(target))?;
+        Ok(self.build(target, &clients))
+    }
+
+    fn build(&mut self, target: &Arc<Target>, clients: &TlsClients) -> Prober<Dialer> {
+        let tls = match &target.tls {
+            Tls::Off => None,
+            Tls::On { ca_file, server_name } => {
+                let name = server_name.as_deref().unwrap_or(&target.endpoint.host);
+                Some((clients[ca_file].clone(), name.into()))
+            }
+        };
+        let sign_in = self.sign_in(target);
+        let environment = &self.environment;
+        Prober::new(Setup {
+            dialer: Dialer::new(target.endpoint.clone(), tls, self.resolver.clone()),
+            sign_in,
+            clock: environment.clock.clone(),
+            rng: fastrand::Rng::new(),
+            metrics: environment.metrics.target(&target.name),
+            status: environment.status.target(target),
+            instance: Arc::clone(&environment.instance),
+            target: Arc::clone(target),
+        })
+    }
+
+    fn sign_in(&mut self, target: &Target) -> SignIn {
+        let username: Option<Arc<str>> = target.username.as_deref().map(Into::into);
+        match &*target.identity {
+            Identity::None => SignIn::None,
+            Identity::AccessKey(source) | Identity::Password(source) => {
+                SignIn::Secret { username, source: source.clone() }
+            }
+            Identity::Entra(identity) => SignIn::Tokens(Tokens::new(username, self.tokens(identity))),
+        }
+    }
+
+    /// The tokens of `identity`, whose refresh loop is started if no target had it yet.
+    fn tokens(&mut self, identity: &EntraIdentity) -> watch::Receiver<TokenState> {
+        if let Some(running) = self.identities.get(identity) {
+            return running.of.clone();
+        }
+        let environment = &self.environment;
+        let label = identity.to_string();
+        let (publish, states) = watch::channel(TokenState::default());
+        let refresher = Refresher {
+            source: (environment.token_source)(identity),
+            publish,
+            clock: environment.clock.clone(),
+            rng: fastrand::Rng::new(),
+            metrics: environment.metrics.identity(&label),
+            status: environment.status.identity(&label),
+            label,
+        };
+        let task = self.tasks.spawn(refresher.run());
+        self.identities.insert(identity.clone(), Running { of: states.clone(), task });
+        states
+    }
+}
+
+fn entra(identity: &Identity) -> Option<&EntraIdentity> {
+    match identity {
+        Identity::Entra(identity) => Some(identity),
+        Identity::AccessKey(_) | Identity::Password(_) | Identity::None => None,
+    }
+}
+
+/// The targets cannot be run as they are wanted.
+#[derive(Debug)]
+pub struct ReconcileError {
+    target: TargetName,
+    cause: TlsSetupError,
+}
+
+impl fmt::Display for ReconcileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "target {}: tls.ca_file cannot be used", self.target)
+    }
+}
+
+impl std::error::Error for ReconcileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}

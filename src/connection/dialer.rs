@@ -1,0 +1,82 @@
+//! Who opens a target's connections: the seam between a prober and the network.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::connection::dial::{self, DialFailure, Stream};
+use crate::connection::resolver::Resolver;
+use crate::connection::tls::{TlsClient, TlsInfo};
+use crate::probe::PhaseTimes;
+use crate::target::Endpoint;
+
+/// Opens streams to one target.
+pub trait Dial: Send {
+    /// What is opened.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+
+    /// Resolves, connects and, where configured, does the TLS handshake.
+    ///
+    /// # Errors
+    /// Why there is no connection, and which phases were completed.
+    fn dial(
+        &mut self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Dialed<Self::Stream>, DialFailure>> + Send;
+}
+
+/// A stream that was just opened.
+#[derive(Debug)]
+pub struct Dialed<S> {
+    /// The stream.
+    pub stream: S,
+    /// How long its phases took.
+    pub phases: PhaseTimes,
+    /// Whom it leads to.
+    pub peer: Peer,
+}
+
+/// The two ends of a connection, as far as they have shown themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The cache's address.
+    pub address: Option<SocketAddr>,
+    /// Our own end.
+    pub local_address: Option<SocketAddr>,
+    /// What the TLS handshake told.
+    pub tls: Option<TlsInfo>,
+}
+
+/// Opens real connections.
+#[derive(Debug)]
+pub struct Dialer {
+    endpoint: Endpoint,
+    tls: Option<(TlsClient, Arc<str>)>,
+    resolver: Resolver,
+}
+
+impl Dialer {
+    /// A dialer of `endpoint`; with `tls` over TLS, for the server name given there.
+    #[must_use]
+    pub const fn new(endpoint: Endpoint, tls: Option<(TlsClient, Arc<str>)>, resolver: Resolver) -> Self {
+        Self { endpoint, tls, resolver }
+    }
+}
+
+impl Dial for Dialer {
+    type Stream = Stream;
+
+    async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
+        let tls = self.tls.as_ref().map(|(client, name)| (client, &**name));
+        let dialed = dial::dial(&self.endpoint, tls, deadline, &self.resolver).await?;
+        let peer = Peer {
+            address: Some(dialed.peer),
+            local_address: dialed.stream.local_address(),
+            tls: dialed.tls,
+        };
+        Ok(Dialed { stream: dialed.stream, phases: dialed.phases, peer })
+    }
+}

@@ -1,0 +1,258 @@
+//! The refresh loop on paused time, against a scripted source.
+
+#![allow(clippy::unchecked_time_subtraction, reason = "a panic is what a test wants")]
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::*;
+use crate::identity::FetchFuture;
+use crate::metrics::Metrics;
+use crate::secret::Secret;
+use crate::status::Status;
+
+/// What the endpoint answers, and when it was asked.
+#[derive(Clone, Default)]
+struct Endpoint {
+    script: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+    clock: Option<Clock>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    /// A token with this text that lives so long.
+    Token(&'static str, Duration),
+    Error,
+    Hang,
+}
+
+impl TokenSource for Endpoint {
+    fn fetch(&self) -> FetchFuture<'_> {
+        self.asked.lock().unwrap().push(Instant::now());
+        let mut script = self.script.lock().unwrap();
+        // The last answer is given for ever.
+        let answer = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+        let now = self.clock.as_ref().unwrap().now();
+        Box::pin(async move {
+            match answer.unwrap() {
+                Answer::Token(text, life) => Ok(Token::new(Secret::new(text.into()), now + life)),
+                Answer::Error => Err(FetchError("HTTP 500".into())),
+                Answer::Hang => std::future::pending().await,
+            }
+        })
+    }
+}
+
+struct Running {
+    endpoint: Endpoint,
+    states: watch::Receiver<TokenState>,
+    clock: Clock,
+    started: Instant,
+    task: tokio::task::JoinHandle<std::convert::Infallible>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn start(script: impl IntoIterator<Item = Answer>, seed: u64) -> Running {
+    let clock = Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let endpoint = Endpoint {
+        script: Arc::new(Mutex::new(script.into_iter().collect())),
+        clock: Some(clock.clone()),
+        ..Endpoint::default()
+    };
+    let (publish, states) = watch::channel(TokenState::default());
+    let refresher = Refresher {
+        label: "test".into(),
+        source: Box::new(endpoint.clone()),
+        publish,
+        clock: clock.clone(),
+        rng: fastrand::Rng::with_seed(seed),
+        metrics: Metrics::new().identity("test"),
+        status: Status::new(clock.clone()).identity("test"),
+    };
+    Running { endpoint, states, clock, started: Instant::now(), task: tokio::spawn(refresher.run()) }
+}
+
+impl Running {
+    fn asked(&self) -> Vec<Duration> {
+        self.endpoint.asked.lock().unwrap().iter().map(|at| *at - self.started).collect()
+    }
+
+    fn token(&self) -> Option<String> {
+        self.states.borrow().token.as_ref().map(|token| token.secret.expose().to_owned())
+    }
+
+    fn answer(&self, script: impl IntoIterator<Item = Answer>) {
+        *self.endpoint.script.lock().unwrap() = script.into_iter().collect();
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_when_three_quarters_of_its_life_are_over() {
+    let running = start([Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)], 1);
+    tokio::time::sleep(16 * HOUR).await;
+    assert_eq!(running.token().as_deref(), Some("first"));
+    tokio::time::sleep(2 * HOUR + MINUTE).await;
+    assert_eq!(running.token().as_deref(), Some("second"));
+    assert_eq!(running.asked().len(), 2);
+}
+
+#[test]
+fn renewal_comes_by_the_fraction_or_the_margin_whichever_is_earlier() {
+    let mut rng = fastrand::Rng::with_seed(2);
+    for (life, latest) in [
+        (24 * HOUR, 18 * HOUR),
+        (75 * MINUTE, 75 * MINUTE * 3 / 4),
+        // Five minutes left comes before three quarters.
+        (12 * MINUTE, 7 * MINUTE),
+        // Short lives: the fraction alone.
+        (Duration::from_secs(200), Duration::from_secs(150)),
+        (Duration::from_secs(20), Duration::from_secs(15)),
+    ] {
+        for _ in 0..100 {
+            let renewal = renewal(life, &mut rng);
+            assert!((latest.mul_f64(0.9)..=latest).contains(&renewal), "{renewal:?} of {life:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_lifetime_allows_it_a_new_token_is_there_three_minutes_before_the_end() {
+    for life in [10 * MINUTE, 15 * MINUTE, 75 * MINUTE, 24 * HOUR] {
+        let running = start([Answer::Token("first", life), Answer::Token("second", life)], 3);
+        tokio::time::sleep(life - 3 * MINUTE).await;
+        assert_eq!(running.token().as_deref(), Some("second"), "{life:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_keeps_the_old_token_and_tries_on_for_ever() {
+    let running = start([Answer::Token("first", HOUR), Answer::Error], 4);
+    tokio::time::sleep(50 * HOUR).await;
+    assert_eq!(running.token().as_deref(), Some("first"));
+    let asked = running.asked();
+    assert!(asked.last().unwrap() > &(50 * HOUR - 5 * Duration::from_secs(1)), "it still tries");
+    running.answer([Answer::Token("second", HOUR)]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(running.token().as_deref(), Some("second"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_is_no_progress_and_no_reason_to_hurry() {
+    let running = start([Answer::Token("same", 24 * HOUR)], 5);
+    // By its text it is the same, whatever expiry comes with it.
+    tokio::time::sleep(24 * HOUR - 2 * MINUTE).await;
+    let asked = running.asked();
+    assert!(asked.len() < 6 * 60 * 3, "{} requests", asked.len());
+    assert!(asked[1..].windows(2).skip(8).all(|pair| pair[1] - pair[0] >= Duration::from_secs(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_hangs_is_cut_off_by_our_own_timeout() {
+    let running = start([Answer::Hang, Answer::Token("late", HOUR)], 6);
+    tokio::time::sleep(FETCH_TIMEOUT + Duration::from_secs(1)).await;
+    assert_eq!(running.token().as_deref(), Some("late"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_an_endpoint_that_returns_is_noticed_within_five_seconds() {
+    let running = start([Answer::Error], 7);
+    tokio::time::sleep(HOUR).await;
+    running.answer([Answer::Token("first", HOUR)]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(running.token().as_deref(), Some("first"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_sequence_of_answers_makes_it_ask_more_than_once_a_second() {
+    let texts = ["a", "b", "c", "d"];
+    for seed in 0..200 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let script: Vec<Answer> = (0..200)
+            .map(|_| match rng.u8(..6) {
+                0 => Answer::Error,
+                1 => Answer::Hang,
+                2 => Answer::Token(texts[rng.usize(..4)], Duration::ZERO),
+                3 => Answer::Token(texts[rng.usize(..4)], Duration::from_millis(rng.u64(..3000))),
+                4 => Answer::Token(texts[rng.usize(..4)], Duration::from_secs(rng.u64(..300))),
+                _ => Answer::Token(texts[rng.usize(..4)], Duration::from_secs(rng.u64(..100_000))),
+            })
+            .collect();
+        let running = start(script, seed);
+        tokio::time::sleep(6 * HOUR).await;
+        let asked = running.asked();
+        assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PAUSE), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_that_start_together_do_not_renew_together() {
+    let script = [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)];
+    let agents: Vec<Running> = (0..1000).map(|seed| start(script.clone(), seed)).collect();
+    tokio::time::sleep(18 * HOUR + MINUTE).await;
+    let mut renewals: Vec<Duration> = agents.iter().map(|agent| agent.asked()[1]).collect();
+    renewals.sort();
+    let busiest = renewals
+        .iter()
+        .map(|from| renewals.iter().filter(|at| (*from..*from + MINUTE).contains(*at)).count())
+        .max()
+        .unwrap();
+    // 1,000 renewals over 108 minutes: some 9 a minute.
+    assert!(busiest < 40, "{busiest} renewals within a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_forward_does_not_make_a_renewal_late() {
+    let offset = Arc::new(Mutex::new(Duration::ZERO));
+    let running = start([Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)], 8);
+    // A second loop whose clock jumps: it must not wait for the first one's hours.
+    let jumping = {
+        let offset = Arc::clone(&offset);
+        let steady = running.clock.clone();
+        Clock::new(move || steady.now() + *offset.lock().unwrap())
+    };
+    let endpoint = Endpoint {
+        script: Arc::new(Mutex::new(
+            [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)].into(),
+        )),
+        clock: Some(jumping.clone()),
+        ..Endpoint::default()
+    };
+    let (publish, states) = watch::channel(TokenState::default());
+    let refresher = Refresher {
+        label: "jumping".into(),
+        source: Box::new(endpoint),
+        publish,
+        clock: jumping.clone(),
+        rng: fastrand::Rng::with_seed(9),
+        metrics: Metrics::new().identity("jumping"),
+        status: Status::new(jumping).identity("jumping"),
+    };
+    let task = tokio::spawn(refresher.run());
+    tokio::time::sleep(HOUR).await;
+    *offset.lock().unwrap() = 20 * HOUR;
+    tokio::time::sleep(2 * MINUTE).await;
+    assert_eq!(states.borrow().token.as_ref().unwrap().secret.expose(), "second");
+    assert_eq!(running.token().as_deref(), Some("first"), "the steady one waits");
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_published_when_there_is_no_other_and_never_in_place_of_a_good_one() {
+    let running = start([Answer::Token("expired", Duration::ZERO), Answer::Token("good", HOUR)], 10);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(running.token().as_deref(), Some("expired"), "the cache's clock decides");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(running.token().as_deref(), Some("good"));
+    running.answer([Answer::Token("expired too", Duration::ZERO)]);
+    tokio::time::sleep(50 * MINUTE).await;
+    assert_eq!(running.token().as_deref(), Some("good"));
+}

@@ -1,0 +1,444 @@
+//! One target's loop: a probe at every tick on a connection that is kept, and reopened when it is lost.
+//!
+//! It decides when; how a connection is opened is in [`link`], what commands mean in [`crate::connection`].
+
+mod link;
+mod outage;
+mod schedule;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::connection::client_list::ClientList;
+use crate::connection::dialer::{Dial, Peer};
+use crate::identity::Credentials;
+use crate::identity::sign_in::SignIn;
+use crate::metrics::TargetMetrics;
+use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, Step, StepResult, StepResults};
+use crate::status::TargetStatus;
+use crate::target::{ClientListMode, Target};
+
+use link::{Link, LinkEvent, Reauthentication};
+use outage::Outage;
+use schedule::Schedule;
+
+/// The first pause before a lost connection is opened again, and the longest.
+const REOPEN_FIRST: Duration = Duration::from_millis(100);
+const REOPEN_CAP: Duration = Duration::from_secs(5);
+/// The first pause between the attempts of one probe, and the longest.
+const ATTEMPT_FIRST: Duration = Duration::from_millis(100);
+const ATTEMPT_CAP: Duration = Duration::from_secs(1);
+/// The first pause before a refused re-authentication is tried again, and the longest.
+const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
+const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
+/// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
+const EXPIRY_INTERVALS: u32 = 3;
+const MIN_EXPIRY: Duration = Duration::from_secs(5);
+/// How many other keys are tried when a node of a cluster says that a key is not its own.
+const MAX_MOVES: u32 = 64;
+
+/// Everything that a prober is made of.
+pub struct Setup<D> {
+    /// What is probed.
+    pub target: Arc<Target>,
+    /// Opens its connections.
+    pub dialer: D,
+    /// Where its credentials come from.
+    pub sign_in: SignIn,
+    /// Tells the time of outcomes, and whether a token has ended.
+    pub clock: Clock,
+    /// The source of jitter, of the key's suffix and of what is written.
+    pub rng: fastrand::Rng,
+    /// What is counted.
+    pub metrics: TargetMetrics,
+    /// What is shown.
+    pub status: TargetStatus,
+    /// Names this process in the key that is written.
+    pub instance: Arc<str>,
+}
+
+/// One target's loop.
+pub struct Prober<D: Dial> {
+    target: Arc<Target>,
+    link: Link<D>,
+    clock: Clock,
+    rng: fastrand::Rng,
+    metrics: Arc<TargetMetrics>,
+    status: Arc<TargetStatus>,
+    instance: Arc<str>,
+    key: String,
+    probes: u32,
+    outage: Outage,
+    /// What the last probe found: only a change of it is logged.
+    verdict: Option<Result<(), FailureReason>>,
+    reopen: Retry,
+    reauthenticate: Retry,
+}
+
+/// Something that is to be tried again, and when.
+#[derive(Debug)]
+struct Retry {
+    at: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Retry {
+    const fn new(first: Duration) -> Self {
+        Self { at: None, backoff: Backoff::new(first) }
+    }
+
+    fn schedule(&mut self, cap: Duration, rng: &mut fastrand::Rng) {
+        self.at = Some(Instant::now() + self.backoff.next(cap, rng));
+    }
+
+    /// Waits until it is time; for ever if nothing is to be tried.
+    async fn due(at: Option<Instant>) {
+        match at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What a probe found, with what only an interactive user wants to see of it.
+#[derive(Debug)]
+pub struct Probed {
+    /// What a tick is worth.
+    pub outcome: Outcome,
+    /// The clients, where `CLIENT LIST` ran and was allowed.
+    pub clients: Option<ClientList>,
+}
+
+/// What one attempt has found so far.
+#[derive(Debug, Default)]
+struct Attempt {
+    phases: PhaseTimes,
+    steps: StepResults,
+    clients: Option<ClientList>,
+}
+
+enum Event {
+    Tick,
+    Link(LinkEvent),
+    Reopen,
+    Reauthenticate,
+}
+
+impl<D: Dial> Prober<D> {
+    /// A prober that has done nothing yet.
+    pub fn new(setup: Setup<D>) -> Self {
+        let Setup { target, dialer, sign_in, clock, mut rng, metrics, status, instance } = setup;
+        let (metrics, status) = (Arc::new(metrics), Arc::new(status));
+        let key = new_key(&target, &instance, &mut rng);
+        let link = Link::new(
+            Arc::clone(&target),
+            dialer,
+            sign_in,
+            clock.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&status),
+        );
+        Self {
+            target,
+            link,
+            clock,
+            rng,
+            metrics,
+            status,
+            instance,
+            key,
+            probes: 0,
+            outage: Outage::default(),
+            verdict: None,
+            reopen: Retry::new(REOPEN_FIRST),
+            reauthenticate: Retry::new(REAUTHENTICATE_FIRST),
+        }
+    }
+
+    /// Runs until it is dropped; the first tick is at `first`.
+    pub async fn run(mut self, first: Instant) -> Infallible {
+        let mut schedule = Schedule::new(self.target.interval, first);
+        loop {
+            let event = self.next_event(schedule.next()).await;
+            match event {
+                Event::Tick => {
+                    let tick = schedule.begin(Instant::now());
+                    self.metrics.late_ticks(tick.late);
+                    let probed = self.probe(tick.deadline).await;
+                    self.conclude(&probed.outcome);
+                }
+                Event::Link(LinkEvent::Lost(failure)) => self.lost(failure),
+                Event::Link(LinkEvent::Renewed) if self.link.is_open() => self.reauthenticate().await,
+                Event::Reauthenticate => self.reauthenticate().await,
+                Event::Link(LinkEvent::Renewed) | Event::Reopen => self.reopen(schedule.next()).await,
+            }
+            self.metrics.unavailable(self.outage.elapsed(Instant::now()));
+        }
+    }
+
+    async fn next_event(&mut self, next_tick: Instant) -> Event {
+        tokio::select! {
+            // In this order: a connection that is already gone is not used for a probe, and nothing delays a tick.
+            biased;
+            event = self.link.lost_or_renewed() => Event::Link(event),
+            () = sleep_until(next_tick) => Event::Tick,
+            () = Retry::due(self.reopen.at) => Event::Reopen,
+            () = Retry::due(self.reauthenticate.at) => Event::Reauthenticate,
+        }
+    }
+
+    /// Probes once, attempts included, until `deadline` at most. Opens the connection first if there is none.
+    pub async fn probe(&mut self, deadline: Instant) -> Probed {
+        let started = Instant::now();
+        let with_client_list = self.target.client_list.mode != ClientListMode::Off
+            && self.probes.is_multiple_of(self.target.client_list.every.get());
+        self.probes = self.probes.wrapping_add(1);
+        let mut pauses = Backoff::new(ATTEMPT_FIRST);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let began = Instant::now();
+            let mut attempt = Attempt::default();
+            let result = match self.attempt(&mut attempt, deadline, with_client_list).await {
+                Ok(()) => Ok(()),
+                Err(failure) => {
+                    self.outage.begin(began);
+                    Err(self.settle(failure))
+                }
+            };
+            if let Err(failure) = &result
+                && attempts < self.target.attempts.get()
+                && may_pass(failure.reason)
+            {
+                let again = Instant::now() + pauses.next(ATTEMPT_CAP, &mut self.rng);
+                if again < deadline {
+                    debug!(target_name = %self.target.name, %failure, attempts, "attempt failed, trying again");
+                    sleep_until(again).await;
+                    continue;
+                }
+            }
+            let clients = attempt.clients.as_ref().and_then(|list| Some(self.link.session()?.count(list)));
+            let Attempt { phases, steps, clients: list } = attempt;
+            let duration = started.elapsed();
+            let outcome = Outcome { result, attempts, duration, phases, steps, clients };
+            return Probed { outcome, clients: list };
+        }
+    }
+
+    /// Whom the connection leads to and as whom it is signed in, if it is open.
+    pub fn peer(&self) -> Option<(&Peer, &Credentials)> {
+        self.link.peer()
+    }
+
+    async fn attempt(
+        &mut self,
+        attempt: &mut Attempt,
+        deadline: Instant,
+        with_client_list: bool,
+    ) -> Result<(), Failure> {
+        if !self.link.is_open() {
+            match self.link.open(deadline).await {
+                Ok(phases) => attempt.phases = phases,
+                Err(failed) => {
+                    attempt.phases = failed.phases;
+                    return Err(failed.failure);
+                }
+            }
+        }
+        let session = self.link.session().expect("it is open, or was opened just now");
+        let limit = |started: Instant| deadline.min(started + self.target.command_timeout);
+        let expiry = (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
+        let value = format!("{:032x}", self.rng.u128(..));
+
+        let started = Instant::now();
+        attempt.note(Step::Ping, started, session.ping(limit(started)).await)?;
+
+        let mut moves = 0;
+        loop {
+            let started = Instant::now();
+            let set = session.set(&self.key, &value, expiry, limit(started)).await;
+            if moves < MAX_MOVES && !self.target.key.is_shared() && set.as_ref().is_err_and(is_moved) {
+                // A node of a cluster, asked for a slot of another: Azure Managed Redis with the OSS policy. Any
+                // key of our own will do, so another is taken until one lies here, and is then kept.
+                moves += 1;
+                self.key = new_key(&self.target, &self.instance, &mut self.rng);
+                continue;
+            }
+            attempt.note(Step::Set, started, set)?;
+            break;
+        }
+
+        let started = Instant::now();
+        attempt.note(Step::Get, started, session.get(&self.key, &value, limit(started)).await)?;
+
+        if with_client_list {
+            let started = Instant::now();
+            let listed = session.client_list(limit(started)).await;
+            match attempt.note(Step::ClientList, started, listed) {
+                Ok(list) => attempt.clients = Some(list),
+                Err(failure)
+                    if failure.reason == FailureReason::PermissionDenied
+                        && self.target.client_list.mode == ClientListMode::Optional => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the connection after `failure` if it cannot be used again, or if a new one may do better.
+    fn settle(&mut self, failure: Failure) -> Failure {
+        let usable = self.link.session().is_none_or(|session| session.is_usable());
+        // A replica answered, or the server forgot who we are: a new connection may reach the primary, and signs in.
+        let renew = matches!(failure.reason, FailureReason::ReadOnly | FailureReason::AuthRejected);
+        if usable && !renew { failure } else { self.link.close(failure) }
+    }
+
+    /// Counts, shows and logs what a tick found.
+    fn conclude(&mut self, outcome: &Outcome) {
+        let now = Instant::now();
+        let at = self.clock.now();
+        self.metrics.outcome(outcome, at);
+        self.status.record(outcome, at);
+        let verdict = match &outcome.result {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(failure.reason),
+        };
+        match &outcome.result {
+            Ok(()) => {
+                self.metrics.unavailable(self.outage.end(now));
+                self.reopen = Retry::new(REOPEN_FIRST);
+            }
+            Err(_) => self.outage.probe_failed(),
+        }
+        if self.verdict.replace(verdict) != Some(verdict) {
+            match &outcome.result {
+                Ok(()) => info!(target_name = %self.target.name, "cache available"),
+                Err(failure) => warn!(
+                    target_name = %self.target.name,
+                    reason = failure.reason.as_str(),
+                    stage = failure.stage.as_str(),
+                    detail = %failure.detail,
+                    "cache unavailable"
+                ),
+            }
+        }
+        if !self.link.is_open() {
+            self.reopen.schedule(REOPEN_CAP, &mut self.rng);
+        }
+    }
+
+    fn lost(&mut self, failure: Failure) {
+        self.outage.begin(Instant::now());
+        let failure = self.link.close(failure);
+        info!(
+            target_name = %self.target.name,
+            reason = failure.reason.as_str(),
+            detail = %failure.detail,
+            "connection lost"
+        );
+        self.reauthenticate = Retry::new(REAUTHENTICATE_FIRST);
+        self.reopen.schedule(REOPEN_CAP, &mut self.rng);
+    }
+
+    /// Opens the connection between ticks. A tick that comes due meanwhile takes over.
+    async fn reopen(&mut self, next_tick: Instant) {
+        self.reopen.at = None;
+        let opened = async {
+            self.link.open(next_tick).await.map_err(|failed| failed.failure)?;
+            let session = self.link.session().expect("it was opened just now");
+            session.ping(Instant::now() + self.target.command_timeout).await
+        };
+        let result = tokio::select! {
+            biased;
+            result = opened => result,
+            () = sleep_until(next_tick) => {
+                self.link.abandon();
+                return;
+            }
+        };
+        match result {
+            Ok(()) => {
+                self.metrics.unavailable(self.outage.reopened(Instant::now()));
+                info!(target_name = %self.target.name, "connection reopened");
+            }
+            Err(failure) => {
+                let failure = self.settle(failure);
+                debug!(target_name = %self.target.name, %failure, "connection not reopened");
+                if !self.link.is_open() {
+                    self.reopen.schedule(REOPEN_CAP, &mut self.rng);
+                }
+            }
+        }
+    }
+
+    /// Presents a renewed token on the live connection, so that the server's deadline moves before it strikes.
+    async fn reauthenticate(&mut self) {
+        self.reauthenticate.at = None;
+        match self.link.reauthenticate(self.target.command_timeout).await {
+            Reauthentication::NotNeeded => {}
+            Reauthentication::Done => {
+                self.reauthenticate.backoff.reset();
+                debug!(target_name = %self.target.name, "re-authenticated on the live connection");
+            }
+            Reauthentication::Refused(failure) => {
+                warn!(
+                    target_name = %self.target.name,
+                    detail = %failure.detail,
+                    "renewed token refused, the session goes on until the earlier one ends"
+                );
+                self.reauthenticate.schedule(REAUTHENTICATE_CAP, &mut self.rng);
+            }
+            Reauthentication::Lost(failure) => self.lost(failure),
+        }
+    }
+}
+
+impl Attempt {
+    /// Notes how a step that started at `started` ended.
+    fn note<T>(&mut self, step: Step, started: Instant, result: Result<T, Failure>) -> Result<T, Failure> {
+        let how = match &result {
+            Ok(_) => StepResult::Success,
+            Err(failure) if failure.reason == FailureReason::PermissionDenied => StepResult::Denied,
+            Err(_) => StepResult::Failure,
+        };
+        self.steps.set(step, how, started.elapsed());
+        result
+    }
+}
+
+/// Whether another attempt within the same tick may find what this one missed: where the connection failed, as in
+/// Azure's quickstart. What the server decided, it will not undo within a second.
+const fn may_pass(reason: FailureReason) -> bool {
+    matches!(
+        reason,
+        FailureReason::Resolve
+            | FailureReason::ConnectRefused
+            | FailureReason::ConnectUnreachable
+            | FailureReason::ConnectTimeout
+            | FailureReason::TlsHandshake
+            | FailureReason::TokenExpired
+            | FailureReason::CommandTimeout
+            | FailureReason::Closed
+            | FailureReason::Reset
+            | FailureReason::ReadOnly
+            | FailureReason::TooManyClients
+    )
+}
+
+/// The key of one prober: two of the same process or host never share one.
+fn new_key(target: &Target, instance: &str, rng: &mut fastrand::Rng) -> String {
+    target.key.render(&format!("{instance}-{:08x}", rng.u32(..)))
+}
+
+fn is_moved(failure: &Failure) -> bool {
+    failure.stage == Stage::Step(Step::Set) && failure.detail.starts_with("MOVED ")
+}
+
+#[cfg(test)]
+mod tests;

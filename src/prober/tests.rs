@@ -1,0 +1,515 @@
+//! A prober on paused time, against a cache that lives in memory and misbehaves on request.
+
+#![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::*;
+use crate::connection::dial::DialFailure;
+use crate::connection::dialer::Dialed;
+use crate::identity::refresh::TokenState;
+use crate::identity::sign_in::Tokens;
+use crate::identity::{Identity, Token};
+use crate::metrics::Metrics;
+use crate::probe::Phase;
+use crate::secret::Secret;
+use crate::status::Status;
+use crate::target::{ClientList as ClientListOf, Endpoint, KeyTemplate, TargetName, Tls};
+
+/// A cache in memory; clones are the same cache.
+#[derive(Clone, Default)]
+struct Cache(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// What dialing ends in, instead of a connection.
+    away: Option<FailureReason>,
+    /// How long dialing takes.
+    slow_dial: Duration,
+    /// Replies by command, instead of the real ones. An empty reply is silence.
+    canned: HashMap<&'static str, String>,
+    keys: HashMap<String, String>,
+    /// The only key that lies on this node of a cluster ends with this.
+    own_slot: Option<char>,
+    commands: Vec<String>,
+    dials: Vec<Instant>,
+    open: Vec<tokio::task::AbortHandle>,
+}
+
+impl Cache {
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    fn can(&self, command: &'static str, reply: &str) {
+        self.with(|state| state.canned.insert(command, reply.into()));
+    }
+
+    /// Closes every connection.
+    fn hang_up(&self) {
+        self.with(|state| state.open.drain(..).for_each(|task| task.abort()));
+    }
+
+    fn count(&self, command: &str) -> usize {
+        self.with(|state| state.commands.iter().filter(|sent| sent.starts_with(command)).count())
+    }
+
+    fn reply(&self, words: &[String]) -> String {
+        self.with(|state| {
+            state.commands.push(words.join(" "));
+            let name = if words[0] == "CLIENT" { words[..2].join(" ") } else { words[0].clone() };
+            if let Some(canned) = state.canned.get(name.as_str()) {
+                return canned.clone();
+            }
+            match name.as_str() {
+                "PING" => "+PONG\r\n".into(),
+                "SET" if state.own_slot.is_some_and(|slot| !words[1].ends_with(slot)) => {
+                    "-MOVED 42 10.0.0.9:8500\r\n".into()
+                }
+                "SET" => {
+                    state.keys.insert(words[1].clone(), words[2].clone());
+                    "+OK\r\n".into()
+                }
+                "GET" => state
+                    .keys
+                    .get(&words[1])
+                    .map_or("$-1\r\n".into(), |value| format!("${}\r\n{value}\r\n", value.len())),
+                "CLIENT LIST" => "$22\r\nid=7 addr=10.0.0.1:50\n\r\n".into(),
+                "CLIENT ID" => ":7\r\n".into(),
+                _ => "+OK\r\n".into(),
+            }
+        })
+    }
+
+    async fn serve(self, mut stream: DuplexStream) {
+        let mut bytes = vec![0; 4096];
+        // A prober writes one command at once and waits for its reply: what has come is one command.
+        while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+            let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
+            let words: Vec<String> = text.split("\r\n").skip(2).step_by(2).map(Into::into).collect();
+            let reply = self.reply(&words);
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Dial for Cache {
+    type Stream = DuplexStream;
+
+    async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
+        let (away, slow) = self.with(|state| {
+            state.dials.push(Instant::now());
+            (state.away, state.slow_dial)
+        });
+        let failed = |reason| {
+            let failure = Failure::new(reason, Stage::Phase(Phase::Connect), "");
+            Err(DialFailure { failure, phases: PhaseTimes::default() })
+        };
+        if tokio::time::timeout_at(deadline, sleep(slow)).await.is_err() {
+            return failed(FailureReason::ConnectTimeout);
+        }
+        if let Some(reason) = away {
+            return failed(reason);
+        }
+        let (near, far) = duplex(64 * 1024);
+        let task = tokio::spawn(self.clone().serve(far)).abort_handle();
+        self.with(|state| state.open.push(task));
+        let mut phases = PhaseTimes::default();
+        phases.set(Phase::Connect, Duration::from_millis(1));
+        Ok(Dialed { stream: near, phases, peer: Peer::default() })
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(10);
+
+fn target() -> Target {
+    Target {
+        name: TargetName::new("t").unwrap(),
+        endpoint: Endpoint { host: "cache".into(), port: 6380 },
+        tls: Tls::Off,
+        identity: Arc::new(Identity::None),
+        username: None,
+        interval: INTERVAL,
+        connect_timeout: 5 * SECOND,
+        command_timeout: 2 * SECOND,
+        attempts: Target::DEFAULT_ATTEMPTS,
+        key: KeyTemplate::default(),
+        client_list: ClientListOf::default(),
+        reply_limit: 64 * 1024,
+    }
+}
+
+struct Running {
+    metrics: Metrics,
+    task: tokio::task::JoinHandle<Infallible>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Running {
+    fn value(&self, series: &str) -> f64 {
+        let mut text = Vec::new();
+        self.metrics.encode(&mut text);
+        let text = String::from_utf8(text).unwrap();
+        let name = format!("cachepulse_{series} ");
+        let line = text.lines().find(|line| line.starts_with(&name));
+        let line = line.unwrap_or_else(|| panic!("no series {series} in:\n{text}"));
+        line[name.len()..].parse().unwrap()
+    }
+
+    fn probes(&self) -> f64 {
+        self.value(r#"probes_total{target="t"}"#)
+    }
+
+    fn failures(&self, reason: &str) -> f64 {
+        self.value(&format!(r#"probe_failures_total{{reason="{reason}",target="t"}}"#))
+    }
+
+    fn all_failures(&self) -> f64 {
+        FailureReason::ALL.iter().map(|reason| self.failures(reason.as_str())).sum()
+    }
+
+    fn disconnects(&self, reason: &str) -> f64 {
+        self.value(&format!(r#"disconnects_total{{reason="{reason}",target="t"}}"#))
+    }
+
+    fn unavailable(&self) -> f64 {
+        self.value(r#"unavailable_seconds_total{target="t"}"#)
+    }
+
+    fn is_up(&self) -> bool {
+        self.value(r#"probe_success{target="t"}"#) > 0.5
+    }
+}
+
+fn clock() -> Clock {
+    Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+}
+
+fn start(cache: &Cache, target: Target) -> Running {
+    start_with(cache, target, SignIn::None, clock())
+}
+
+fn start_with(cache: &Cache, target: Target, sign_in: SignIn, clock: Clock) -> Running {
+    let metrics = Metrics::new();
+    let prober = Prober::new(Setup {
+        dialer: cache.clone(),
+        sign_in,
+        clock: clock.clone(),
+        rng: fastrand::Rng::with_seed(42),
+        metrics: metrics.target(&target.name),
+        status: Status::new(clock).target(&target),
+        instance: "pod".into(),
+        target: Arc::new(target),
+    });
+    Running { metrics, task: tokio::spawn(prober.run(Instant::now())) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_tick_has_one_outcome_on_one_connection() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(95 * SECOND).await;
+    assert_eq!(running.probes(), 10.0);
+    assert_eq!(running.all_failures(), 0.0);
+    assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 1.0);
+    assert_eq!(running.value(r#"cache_clients{target="t"}"#), 1.0);
+    assert_eq!(running.unavailable(), 0.0);
+    let key = cache.with(|state| state.keys.keys().next().unwrap().clone());
+    assert!(key.starts_with("cachepulse:pod-"), "{key}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_tick_has_one_outcome_while_the_cache_is_away() {
+    let cache = Cache::default();
+    cache.with(|state| state.away = Some(FailureReason::ConnectRefused));
+    let running = start(&cache, target());
+    sleep(95 * SECOND).await;
+    assert_eq!(running.probes(), 10.0);
+    assert_eq!(running.failures("connect_refused"), 10.0);
+    assert!(!running.is_up());
+    // Retries pause at most five seconds, and never turn into a storm.
+    let dials = cache.with(|state| state.dials.len());
+    assert!((20..80).contains(&dials), "{dials}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_ends_with_its_tick_however_slow_the_cache_is() {
+    let cache = Cache::default();
+    cache.with(|state| state.slow_dial = 60 * SECOND);
+    let running = start(&cache, Target { interval: SECOND, ..target() });
+    sleep(Duration::from_millis(20_500)).await;
+    assert_eq!(running.probes(), 20.0);
+    assert_eq!(running.failures("connect_timeout"), 20.0);
+    assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_lost_between_ticks_is_counted_and_reopened_at_once() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(12 * SECOND).await;
+    cache.hang_up();
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(running.disconnects("closed"), 1.0);
+    assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 2.0);
+    let unavailable = running.unavailable();
+    assert!(unavailable > 0.0 && unavailable < 0.2, "{unavailable}");
+    sleep(30 * SECOND).await;
+    assert_eq!(running.all_failures(), 0.0);
+    assert_eq!(running.unavailable(), unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_counts_from_its_first_sign_to_the_next_success() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(12 * SECOND).await;
+    cache.with(|state| state.away = Some(FailureReason::ConnectRefused));
+    cache.hang_up();
+    sleep(13 * SECOND).await;
+    assert_eq!(running.failures("connect_refused"), 1.0);
+    cache.with(|state| state.away = None);
+    sleep(10 * SECOND).await;
+    assert!(running.is_up());
+    // Lost at 12 s, away until 25 s, the probe at 30 s succeeds.
+    let unavailable = running.unavailable();
+    assert!((unavailable - 18.0).abs() < 0.1, "{unavailable}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_returns_is_noticed_within_five_seconds_between_ticks() {
+    let cache = Cache::default();
+    cache.with(|state| state.away = Some(FailureReason::ConnectTimeout));
+    let running = start(&cache, Target { interval: 60 * SECOND, ..target() });
+    sleep(30 * SECOND).await;
+    cache.with(|state| state.away = None);
+    sleep(5 * SECOND).await;
+    assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 1.0);
+    sleep(30 * SECOND).await;
+    assert!(running.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_and_hangs_up_is_not_hammered() {
+    let cache = Cache::default();
+    let running = start(&cache, Target { interval: 600 * SECOND, ..target() });
+    sleep(SECOND).await;
+    for _ in 0..600 {
+        cache.hang_up();
+        sleep(Duration::from_millis(100)).await;
+    }
+    let dials = cache.with(|state| state.dials.len());
+    assert!(dials < 40, "{dials} dials in a minute");
+    drop(running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_open_connection_is_found_by_the_command_timeout_and_replaced() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    cache.can("PING", "");
+    sleep(10 * SECOND).await;
+    cache.with(|state| state.canned.clear());
+    sleep(5 * SECOND).await;
+    // The first attempt of the second tick timed out, a later one found a cache that answers.
+    assert_eq!(running.disconnects("command_timeout"), 1.0);
+    assert_eq!(running.probes(), 2.0);
+    assert_eq!(running.all_failures(), 0.0);
+    assert!((2.0..4.5).contains(&running.unavailable()), "{}", running.unavailable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_cache_forbids_is_denied_and_only_fails_the_probe_where_it_is_required() {
+    let forbidden = "-NOPERM this user has no permissions to run the 'client' command\r\n";
+    for (mode, failures) in
+        [(ClientListMode::Optional, 0.0), (ClientListMode::Required, 1.0), (ClientListMode::Off, 0.0)]
+    {
+        let cache = Cache::default();
+        cache.can("CLIENT LIST", forbidden);
+        let client_list = ClientListOf { mode, every: NonZeroU32::MIN };
+        let running = start(&cache, Target { client_list, ..target() });
+        sleep(SECOND).await;
+        assert_eq!(running.failures("permission_denied"), failures, "{mode:?}");
+        let denied = running.value(r#"step_results_total{result="denied",step="client_list",target="t"}"#);
+        assert_eq!(denied, if mode == ClientListMode::Off { 0.0 } else { 1.0 }, "{mode:?}");
+    }
+    let cache = Cache::default();
+    cache.can("SET", forbidden);
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    assert_eq!(running.failures("permission_denied"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_list_runs_in_every_nth_probe() {
+    let cache = Cache::default();
+    let every = NonZeroU32::new(3).unwrap();
+    let client_list = ClientListOf { mode: ClientListMode::Optional, every };
+    let _running = start(&cache, Target { client_list, ..target() });
+    sleep(65 * SECOND).await;
+    assert_eq!((cache.count("PING"), cache.count("CLIENT LIST")), (7, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_does_not_come_back_fails_at_once_and_is_not_retried() {
+    let cache = Cache::default();
+    cache.can("GET", "$5\r\nother\r\n");
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    assert_eq!(running.failures("value_mismatch"), 1.0);
+    assert_eq!(cache.count("GET"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_condition_of_the_server_has_its_reason() {
+    for (command, reply, reason) in [
+        ("PING", "-LOADING Redis is loading the dataset in memory\r\n", "loading"),
+        ("SET", "-OOM command not allowed when used memory > 'maxmemory'.\r\n", "out_of_memory"),
+        ("SET", "-READONLY You can't write against a read only replica.\r\n", "read_only"),
+        ("GET", "-CLUSTERDOWN The cluster is down\r\n", "cluster_down"),
+        ("PING", "-ERR unknown command 'PING'\r\n", "server_error"),
+        ("GET", "$-1\r\n", "value_mismatch"),
+        ("CLIENT LIST", "$99999\r\n", "reply_too_large"),
+        ("CLIENT LIST", "+OK\r\n", "protocol_error"),
+        ("PING", "HTTP/1.1 400 Bad Request\r\n", "protocol_error"),
+        ("PING", "-NOAUTH Authentication required.\r\n", "auth_rejected"),
+        ("SET", "", "command_timeout"),
+    ] {
+        let cache = Cache::default();
+        cache.can(command, reply);
+        let running = start(&cache, target());
+        sleep(9 * SECOND).await;
+        assert_eq!(running.failures(reason), 1.0, "{command} {reply:?}");
+        assert_eq!(running.all_failures(), 1.0, "{command} {reply:?}");
+        cache.with(|state| state.canned.clear());
+        sleep(2 * SECOND).await;
+        assert!(running.is_up(), "{command} {reply:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_of_a_cluster_is_probed_with_a_key_of_its_own() {
+    let cache = Cache::default();
+    cache.with(|state| state.own_slot = Some('7'));
+    let running = start(&cache, target());
+    sleep(25 * SECOND).await;
+    assert_eq!(running.all_failures(), 0.0);
+    // It was searched once and kept.
+    let searched = cache.count("SET") - 2;
+    sleep(10 * SECOND).await;
+    assert_eq!(cache.count("SET"), searched + 3);
+}
+
+/// A token that lives so long from now on.
+fn token(text: &str, clock: &Clock, life: Duration) -> TokenState {
+    let token = Token {
+        secret: Secret::new(text.into()),
+        expires_at: clock.now() + life,
+        object_id: Some("oid".into()),
+    };
+    TokenState { token: Some(Arc::new(token)), error: None }
+}
+
+fn start_with_tokens(cache: &Cache, state: TokenState, clock: Clock) -> (Running, watch::Sender<TokenState>) {
+    let (publish, states) = watch::channel(state);
+    let sign_in = SignIn::Tokens(Tokens::new(None, states));
+    (start_with(cache, target(), sign_in, clock), publish)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_token_is_presented_on_the_live_connection_at_once() {
+    let (cache, clock) = (Cache::default(), clock());
+    let (running, publish) = start_with_tokens(&cache, token("first", &clock, 600 * SECOND), clock.clone());
+    sleep(3 * SECOND).await;
+    for name in ["second", "third"] {
+        publish.send_replace(token(name, &clock, 600 * SECOND));
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(cache.count(&format!("AUTH oid {name}")), 1);
+    }
+    assert_eq!(running.value(r#"reauthentications_total{result="success",target="t"}"#), 2.0);
+    assert_eq!(cache.with(|state| state.dials.len()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_renewal_leaves_the_session_standing_and_is_tried_again() {
+    let (cache, clock) = (Cache::default(), clock());
+    let (running, publish) = start_with_tokens(&cache, token("first", &clock, 600 * SECOND), clock.clone());
+    sleep(SECOND).await;
+    cache.can("AUTH", "-WRONGPASS invalid username-password pair\r\n");
+    publish.send_replace(token("second", &clock, 900 * SECOND));
+    sleep(60 * SECOND).await;
+    assert_eq!(running.all_failures(), 0.0);
+    let refused = running.value(r#"reauthentications_total{result="failure",target="t"}"#);
+    assert!((3.0..10.0).contains(&refused), "{refused}");
+    cache.with(|state| state.canned.clear());
+    sleep(31 * SECOND).await;
+    assert_eq!(running.value(r#"reauthentications_total{result="success",target="t"}"#), 1.0);
+    assert_eq!(cache.with(|state| state.dials.len()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_told_from_a_rejected_one_by_its_expiry() {
+    for wrongpass in
+        ["-WRONGPASS invalid username-password pair\r\n", "-ERR WRONGPASS invalid username-password pair\r\n"]
+    {
+        for (life, reason) in [(SECOND, "token_expired"), (600 * SECOND, "auth_rejected")] {
+            let (cache, clock) = (Cache::default(), clock());
+            cache.can("AUTH", wrongpass);
+            let (running, _publish) = start_with_tokens(&cache, token("t", &clock, life), clock);
+            sleep(SECOND).await;
+            assert_eq!(running.failures(reason), 1.0, "{wrongpass}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_with_its_token_is_counted_as_expired() {
+    let (cache, clock) = (Cache::default(), clock());
+    let (running, _publish) = start_with_tokens(&cache, token("t", &clock, 15 * SECOND), clock);
+    sleep(15 * SECOND).await;
+    cache.hang_up();
+    sleep(SECOND).await;
+    assert_eq!(running.disconnects("token_expired"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_a_probe_fails_as_soon_as_the_identity_has_answered() {
+    let (cache, clock) = (Cache::default(), clock());
+    let (running, publish) = start_with_tokens(&cache, TokenState::default(), clock.clone());
+    sleep(6 * SECOND).await;
+    assert_eq!(running.probes(), 0.0, "a slow first token is no outage of the cache");
+    let error = Some(crate::identity::FetchError("HTTP 400".into()));
+    publish.send_replace(TokenState { token: None, error });
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(running.failures("no_token"), 1.0);
+    publish.send_replace(token("t", &clock, 600 * SECOND));
+    sleep(5 * SECOND).await;
+    assert!(running.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_that_the_machine_slept_through_is_counted_as_late() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    tokio::time::advance(47 * SECOND).await;
+    sleep(SECOND).await;
+    assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 4.0);
+    assert_eq!(running.probes(), 2.0);
+}
