@@ -4,4 +4,6 @@
 
 pub mod dial;
 pub mod resolver;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;
