@@ -9,4 +9,6 @@ pub mod dialer;
 mod reply;
 pub mod resolver;
 pub mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;

@@ -17,6 +17,12 @@ use base64::Engine as _;
 
 use crate::secret::{Secret, SecretSource};
 
+pub mod azure;
+pub mod detect;
+#[cfg(test)]
+mod testing;
+pub mod transport;
+
 /// The scope of both Azure products, in every cloud.
 /// Source: Microsoft Learn, "Use Microsoft Entra ID for cache authentication".
 pub const DEFAULT_SCOPE: &str = "https://redis.azure.com/.default";

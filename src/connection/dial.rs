@@ -210,3 +210,214 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::testing::{Authority, LAST_YEAR};
+    use crate::connection::tls::Roots;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    fn later(milliseconds: u64) -> Instant {
+        Instant::now() + Duration::from_millis(milliseconds)
+    }
+
+    /// Long enough for a busy machine.
+    fn patient() -> Instant {
+        later(20_000)
+    }
+
+    async fn listen() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, Endpoint { host: "127.0.0.1".into(), port })
+    }
+
+    /// Dials a TLS server that uses `acceptor`, as `cache.test`.
+    async fn dial_tls(acceptor: TlsAcceptor, roots: &Roots) -> Result<Dialed, DialFailure> {
+        let (listener, endpoint) = listen().await;
+        let server = async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            // The server's view of a refused certificate is not what is tested here.
+            acceptor.accept(stream).await.ok()
+        };
+        let client = TlsClient::new(roots);
+        let resolver = Resolver::system();
+        let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver);
+        tokio::join!(dialing, server).0
+    }
+
+    fn reason_and_detail(result: Result<Dialed, DialFailure>) -> (FailureReason, String) {
+        let failure = result.unwrap_err().failure;
+        (failure.reason, failure.detail.into())
+    }
+
+    #[tokio::test]
+    async fn a_good_handshake_tells_its_phases_version_and_the_certificates_end() {
+        let authority = Authority::new();
+        let dialed = dial_tls(authority.server("cache.test"), &authority.roots()).await.unwrap();
+        let phases: Vec<Phase> = dialed.phases.iter().map(|(phase, _)| phase).collect();
+        assert_eq!(phases, [Phase::Resolve, Phase::Connect, Phase::Tls]);
+        let end = rcgen::date_time_ymd(LAST_YEAR, 1, 1).into();
+        assert_eq!(dialed.tls, Some(TlsInfo { version: "1.3", certificate_expiry: Some(end) }));
+    }
+
+    #[tokio::test]
+    async fn a_plaintext_connection_carries_bytes_both_ways() {
+        let (listener, endpoint) = listen().await;
+        let echo = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 4];
+            stream.read_exact(&mut bytes).await.unwrap();
+            stream.write_all(&bytes).await.unwrap();
+        };
+        let client = async {
+            let mut dialed = dial(&endpoint, None, patient(), &Resolver::system()).await.unwrap();
+            dialed.stream.write_all(b"PING").await.unwrap();
+            let mut bytes = [0; 4];
+            dialed.stream.read_exact(&mut bytes).await.unwrap();
+            (bytes, dialed)
+        };
+        let ((bytes, dialed), ()) = tokio::join!(client, echo);
+        assert_eq!(&bytes, b"PING");
+        assert_eq!(dialed.tls, None);
+        assert_eq!(dialed.phases.get(Phase::Tls), None);
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_connect_refused() {
+        let (listener, endpoint) = listen().await;
+        drop(listener);
+        let failure = dial(&endpoint, None, patient(), &Resolver::system()).await.unwrap_err();
+        assert_eq!(failure.failure.reason, FailureReason::ConnectRefused);
+        assert!(failure.failure.detail.starts_with(&format!("{endpoint}: ")), "{failure:?}");
+        assert_eq!(failure.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Resolve]);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_leaves_the_next_one() {
+        let (dead, dead_endpoint) = listen().await;
+        drop(dead);
+        let (alive, alive_endpoint) = listen().await;
+        let addresses = [dead_endpoint, alive_endpoint].map(|endpoint| endpoint.to_string().parse().unwrap());
+        let (_, peer) = connect(&addresses, patient()).await.unwrap();
+        assert_eq!(peer, alive.local_addr().unwrap());
+    }
+
+    /// A listener whose queue is full: the kernel drops further handshakes, as a firewall would.
+    async fn silent() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) =
+            tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await
+        {
+            queued.push(stream.unwrap());
+        }
+        (listener, queued, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_leaves_time_for_the_next_one() {
+        let (_listener, _queued, silent) = silent().await;
+        let (alive, _) = listen().await;
+        let alive = alive.local_addr().unwrap();
+        let (_, peer) = connect(&[silent, alive], later(2_000)).await.unwrap();
+        assert_eq!(peer, alive);
+        let failure = connect(&[silent], later(100)).await.unwrap_err();
+        assert_eq!(failure.reason, FailureReason::ConnectTimeout);
+        assert_eq!(*failure.detail, *format!("{silent}: no answer in time"));
+    }
+
+    #[test]
+    fn every_way_a_connect_can_fail_has_its_reason() {
+        let reason = |kind| connect_reason(&io::Error::from(kind));
+        assert_eq!(reason(io::ErrorKind::ConnectionRefused), FailureReason::ConnectRefused);
+        assert_eq!(reason(io::ErrorKind::TimedOut), FailureReason::ConnectTimeout);
+        for kind in [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable] {
+            assert_eq!(reason(kind), FailureReason::ConnectUnreachable);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_for_another_name_is_told_with_both_names() {
+        let authority = Authority::new();
+        let result = dial_tls(authority.server("other.test"), &authority.roots()).await;
+        let (reason, detail) = reason_and_detail(result);
+        assert_eq!(reason, FailureReason::TlsCertificate);
+        assert!(detail.contains("cache.test") && detail.contains("other.test"), "{detail}");
+    }
+
+    #[tokio::test]
+    async fn an_expired_certificate_is_told() {
+        let authority = Authority::new();
+        let result = dial_tls(authority.server_until("cache.test", 2001), &authority.roots()).await;
+        let (reason, detail) = reason_and_detail(result);
+        assert_eq!(reason, FailureReason::TlsCertificate);
+        assert!(detail.contains("expired"), "{detail}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_an_unknown_authority_is_told() {
+        let result = dial_tls(Authority::new().server("cache.test"), &Authority::new().roots()).await;
+        let (reason, detail) = reason_and_detail(result);
+        assert_eq!(reason, FailureReason::TlsCertificate);
+        assert!(detail.contains("UnknownIssuer") || detail.contains("BadSignature"), "{detail}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_speaks_no_tls_hangs_up_or_stays_silent_is_a_failed_handshake() {
+        let client = TlsClient::new(&Authority::new().roots());
+        let cases: [(Option<&[u8]>, &str); 2] = [
+            (Some(b"-ERR unknown command\r\n"), "the peer does not speak TLS"),
+            (None, "the peer closed the connection during the handshake"),
+        ];
+        for (answer, detail) in cases {
+            let (listener, endpoint) = listen().await;
+            let server = async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_u8().await.unwrap();
+                if let Some(answer) = answer {
+                    stream.write_all(answer).await.unwrap();
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                } else {
+                    // Everything is read, so that the end is a FIN and not a reset.
+                    let _ = stream.read(&mut [0; 4096]).await;
+                }
+            };
+            let resolver = Resolver::system();
+            let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver);
+            // The client must be dropped before the server's last read ends.
+            let (result, ()) = tokio::join!(dialing, server);
+            let (reason, text) = reason_and_detail(result);
+            assert_eq!(reason, FailureReason::TlsHandshake);
+            assert!(text.starts_with(detail), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_stalls_ends_at_the_deadline() {
+        let (listener, endpoint) = listen().await;
+        let client = TlsClient::new(&Authority::new().roots());
+        let failure = dial(&endpoint, Some((&client, "cache.test")), later(300), &Resolver::system())
+            .await
+            .unwrap_err();
+        assert_eq!(failure.failure.reason, FailureReason::TlsHandshake);
+        assert!(failure.phases.get(Phase::Connect).is_some(), "{failure:?}");
+        drop(listener);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_no_certificate_can_have_is_told_without_a_handshake() {
+        let (_listener, endpoint) = listen().await;
+        let client = TlsClient::new(&Authority::new().roots());
+        let result = dial(&endpoint, Some((&client, "not a name")), patient(), &Resolver::system()).await;
+        let (reason, detail) = reason_and_detail(result);
+        assert_eq!(reason, FailureReason::TlsCertificate);
+        assert!(detail.contains("\"not a name\""), "{detail}");
+    }
+}

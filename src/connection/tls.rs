@@ -230,3 +230,40 @@ fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::testing::Authority;
+
+    #[test]
+    fn roots_of_a_pem_file_come_beside_the_others() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), Authority::new().pem() + &Authority::new().pem()).unwrap();
+        let roots = Authority::new().roots().with_pem_file(file.path()).unwrap();
+        assert_eq!(roots.0.len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_empty_or_damaged_is_an_error_that_names_it() {
+        let error = |text: &[u8]| Roots::none().with_pem(text).unwrap_err().to_string();
+        assert_eq!(error(b""), "the PEM text holds no certificate in PEM (BEGIN CERTIFICATE)");
+        assert_eq!(error(b"\x30\x82"), "the PEM text holds no certificate in PEM (BEGIN CERTIFICATE)");
+        let cut = "-----BEGIN CERTIFICATE-----\nMIIB\n";
+        assert_eq!(error(cut.as_bytes()), "the PEM text is damaged PEM");
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        assert_eq!(
+            error(no_certificate.as_bytes()),
+            "the PEM text holds a certificate that cannot be trusted as a root"
+        );
+        let missing = Roots::none().with_pem_file(Path::new("/nonexistent/ca.pem")).unwrap_err();
+        assert_eq!(missing.to_string(), "file /nonexistent/ca.pem cannot be read");
+    }
+
+    #[test]
+    fn there_are_always_roots_unless_the_environment_says_otherwise() {
+        if std::env::var_os("SSL_CERT_FILE").is_none() && std::env::var_os("SSL_CERT_DIR").is_none() {
+            assert!(!Roots::platform().0.is_empty());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `az` and `azd` as child processes that do not outlive the request.
+
+use std::ffi::OsStr;
+use std::io;
+use std::process::{Output, Stdio};
+
+use azure_identity::Executor;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Command;
+
+/// Runs a command in a process group of its own, and ends the whole group when the future is dropped: the command is
+/// a shell, and it is the tool below it that hangs.
+#[derive(Debug)]
+pub(super) struct GroupExecutor;
+
+#[async_trait::async_trait]
+impl Executor for GroupExecutor {
+    async fn run(&self, program: &OsStr, args: &[&OsStr]) -> io::Result<Output> {
+        let child = Command::new(program)
+            .args(args)
+            // A tool that asks questions gets no answer.
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let output = std::pin::pin!(child.wait_with_output());
+        // Declared after the child, so dropped before it: as long as the child is not reaped, the group's id is ours.
+        let mut group = Group(leader);
+        let output = output.await;
+        group.0 = None;
+        output
+    }
+}
+
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // It fails only where the group is gone already.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn shell(script: &str) -> [&OsStr; 2] {
+        ["-c", script].map(OsStr::new)
+    }
+
+    #[tokio::test]
+    async fn a_commands_output_and_exit_code_are_brought_back() {
+        let args = shell("echo out; echo err >&2; exit 3");
+        let output = GroupExecutor.run(OsStr::new("/bin/sh"), &args).await.unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+    }
+
+    #[tokio::test]
+    async fn what_a_dropped_command_had_started_ends_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = format!(
+            "cd {} && sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 1000; :'; :",
+            directory.path().display()
+        );
+        let args = shell(&script);
+        let running = GroupExecutor.run(OsStr::new("/bin/sh"), &args);
+        let started = async {
+            loop {
+                if let Ok(pid) = std::fs::read_to_string(directory.path().join("pid")) {
+                    break Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let grandchild = tokio::select! {
+            output = running => panic!("it ended: {output:?}"),
+            pid = started => pid,
+        };
+        // Killed; whoever inherits it may take a moment to reap it.
+        let stat = format!("/proc/{}/stat", grandchild.as_raw_nonzero());
+        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        while alive() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

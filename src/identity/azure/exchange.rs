@@ -1,0 +1,115 @@
+//! One conversation with an identity endpoint: carries the requests, and remembers what the endpoint said.
+//!
+//! `azure_identity` keeps neither the status of an error response that is no JSON, nor the text of one whose JSON
+//! has escaped characters; and the text is what an operator needs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use azure_core::error::{Error, ErrorKind};
+use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
+use serde_json::Value;
+
+use crate::identity::transport::{Transport, TransportError};
+
+/// What the endpoint said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The endpoint's explanation; `None` with a success.
+    pub(super) words: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Exchange {
+    transport: Arc<Transport>,
+    answer: Mutex<Option<Answer>>,
+}
+
+impl Exchange {
+    pub(super) fn new(transport: Arc<Transport>) -> Self {
+        Self { transport, answer: Mutex::default() }
+    }
+
+    /// What the endpoint said last, if it said anything.
+    pub(super) fn answer(&self) -> Option<Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Exchange {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let request = translate(request).map_err(|error| Error::new(ErrorKind::Other, error))?;
+        let response =
+            self.transport.send(request).await.map_err(|error| Error::new(ErrorKind::Io, error))?;
+
+        let status = response.status();
+        let words = (!status.is_success()).then(|| words(response.body()));
+        let answer = Answer { status: status.as_u16(), words };
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+
+        let mut headers = Headers::new();
+        for (name, value) in response.headers() {
+            if let Ok(value) = value.to_str() {
+                let name = HeaderName::from(name.as_str().to_owned());
+                headers.insert(name, HeaderValue::from(value.to_owned()));
+            }
+        }
+        Ok(AsyncRawResponse::from_bytes(status.as_u16().into(), headers, response.into_body()))
+    }
+}
+
+fn translate(request: &Request) -> Result<hyper::Request<bytes::Bytes>, TransportError> {
+    let Body::Bytes(body) = request.body() else { return Err(TransportError::Unsendable) };
+    let mut message = hyper::Request::builder().method(request.method().as_ref()).uri(request.url().as_str());
+    for (name, value) in request.headers().iter() {
+        message = message.header(name.as_str(), value.as_str());
+    }
+    Ok(message.body(body.clone())?)
+}
+
+/// The explanation in an error response: Entra and IMDS send `error_description`, App Service `message`, some only
+/// `error`.
+fn words(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let found = ["/error_description", "/message", "/error/message", "/error"]
+        .iter()
+        .find_map(|path| json.pointer(path)?.as_str());
+    match found {
+        Some(words) => words.to_owned(),
+        None if text.trim_start().starts_with('<') => {
+            "a web page instead of the endpoint's own answer; is there a proxy in between?".to_owned()
+        }
+        None if text.trim().is_empty() => "no explanation".to_owned(),
+        None => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_explanation_is_found_in_every_dialect() {
+        for (body, expected) in [
+            (
+                r#"{"error":"invalid_client","error_description":"AADSTS7000215: \"x\"\r\nTrace"}"#,
+                "AADSTS7000215: \"x\"\r\nTrace",
+            ),
+            (r#"{"error":"invalid_request","error_description":"Identity not found"}"#, "Identity not found"),
+            (r#"{"statusCode":400,"message":"No managed identity"}"#, "No managed identity"),
+            (r#"{"error":{"code":"x","message":"nested"}}"#, "nested"),
+            (r#"{"error":"unknown_source"}"#, "unknown_source"),
+            ("upstream connect error", "upstream connect error"),
+            (" \n", "no explanation"),
+            (
+                "\n<!doctype html><title>Blocked</title>",
+                "a web page instead of the endpoint's own answer; is there a proxy in between?",
+            ),
+        ] {
+            assert_eq!(words(body.as_bytes()), expected);
+        }
+    }
+}

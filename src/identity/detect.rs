@@ -1,0 +1,136 @@
+//! `auto`: which source of Entra tokens this environment offers. Nothing is asked over the network.
+
+use std::path::Path;
+
+use super::{EntraSource, ManagedIdentityId};
+
+/// The chassis asset tag of every Azure virtual machine.
+/// Source: Microsoft Learn, "Azure Instance Metadata Service", and cloud-init's Azure data source.
+const AZURE_ASSET_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
+
+/// What the environment tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// The value of `AZURE_CLIENT_ID`.
+    pub client_id: Option<String>,
+    /// The names of the other variables that are set and not empty. Their values may be secrets and do not matter.
+    pub variables: Vec<&'static str>,
+    /// The commands on `PATH`.
+    pub commands: Vec<&'static str>,
+    /// Whether this is an Azure virtual machine, or a container on one.
+    pub azure_machine: bool,
+}
+
+impl Environment {
+    /// Reads this process's environment.
+    #[must_use]
+    pub fn read() -> Self {
+        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let on_path =
+            |command: &str| std::env::split_paths(&path).any(|folder| folder.join(command).is_file());
+        let asset_tag = std::fs::read_to_string(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
+        Self {
+            client_id: value(CLIENT_ID),
+            variables: VARIABLES.into_iter().filter(|name| value(name).is_some()).collect(),
+            commands: ["az", "azd"].into_iter().filter(|command| on_path(command)).collect(),
+            azure_machine: asset_tag.is_ok_and(|tag| tag.trim() == AZURE_ASSET_TAG),
+        }
+    }
+}
+
+const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
+const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
+const TENANT_ID: &str = "AZURE_TENANT_ID";
+const VARIABLES: [&str; 5] =
+    [CLIENT_SECRET, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, IDENTITY_HEADER, TENANT_ID];
+
+/// The source that `environment` offers, for the identity with `client_id` where one is configured. Never
+/// [`EntraSource::Auto`].
+///
+/// What somebody set up for this very process (variables) goes before what the machine has, and that before what
+/// a person has installed. Without any sign it is a managed identity, whose error then tells the rest.
+#[must_use]
+pub fn detect(client_id: Option<&str>, environment: &Environment) -> EntraSource {
+    let has = |name| environment.variables.contains(&name);
+    let client_id = client_id.or(environment.client_id.as_deref()).map(str::to_owned);
+    let registered = client_id.is_some() && has(TENANT_ID);
+    if registered && has(FEDERATED_TOKEN_FILE) {
+        EntraSource::WorkloadIdentity { client_id, tenant_id: None, token_file: None }
+    } else if has(IDENTITY_ENDPOINT) && has(IDENTITY_HEADER) {
+        managed_identity(client_id)
+    } else if registered && has(CLIENT_SECRET) {
+        EntraSource::ClientSecret { client_id, tenant_id: None, secret: None }
+    } else if environment.azure_machine {
+        managed_identity(client_id)
+    } else if environment.commands.contains(&"az") {
+        EntraSource::AzureCli
+    } else if environment.commands.contains(&"azd") {
+        EntraSource::AzureDeveloperCli
+    } else {
+        managed_identity(client_id)
+    }
+}
+
+fn managed_identity(client_id: Option<String>) -> EntraSource {
+    EntraSource::ManagedIdentity(client_id.map_or(ManagedIdentityId::System, ManagedIdentityId::ClientId))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_all() -> Environment {
+        Environment {
+            client_id: Some("from-environment".into()),
+            variables: VARIABLES.to_vec(),
+            commands: vec!["az", "azd"],
+            azure_machine: true,
+        }
+    }
+
+    fn user_assigned(id: &str) -> EntraSource {
+        EntraSource::ManagedIdentity(ManagedIdentityId::ClientId(id.into()))
+    }
+
+    #[test]
+    fn the_most_deliberate_source_wins_and_each_gives_way_when_it_is_missing() {
+        let client_id = Some("from-environment".to_owned());
+        let mut environment = with_all();
+        let workload =
+            EntraSource::WorkloadIdentity { client_id: client_id.clone(), tenant_id: None, token_file: None };
+        assert_eq!(detect(None, &environment), workload);
+        environment.variables.retain(|name| *name != FEDERATED_TOKEN_FILE);
+        assert_eq!(detect(None, &environment), user_assigned("from-environment"));
+        environment.variables.retain(|name| *name != IDENTITY_HEADER);
+        let secret = EntraSource::ClientSecret { client_id, tenant_id: None, secret: None };
+        assert_eq!(detect(None, &environment), secret);
+        environment.variables.retain(|name| *name != CLIENT_SECRET);
+        assert_eq!(detect(None, &environment), user_assigned("from-environment"));
+        environment.azure_machine = false;
+        assert_eq!(detect(None, &environment), EntraSource::AzureCli);
+        environment.commands.remove(0);
+        assert_eq!(detect(None, &environment), EntraSource::AzureDeveloperCli);
+        environment.commands.clear();
+        assert_eq!(detect(None, &environment), user_assigned("from-environment"));
+    }
+
+    #[test]
+    fn a_configured_client_id_goes_before_the_environments() {
+        let mut environment = with_all();
+        environment.variables = vec![IDENTITY_ENDPOINT, IDENTITY_HEADER];
+        assert_eq!(detect(Some("configured"), &environment), user_assigned("configured"));
+    }
+
+    #[test]
+    fn a_federated_token_without_a_client_or_tenant_is_no_workload_identity() {
+        let no_client =
+            Environment { variables: vec![FEDERATED_TOKEN_FILE, TENANT_ID], ..Environment::default() };
+        assert_eq!(detect(None, &no_client), EntraSource::ManagedIdentity(ManagedIdentityId::System));
+        let no_tenant = Environment { variables: vec![FEDERATED_TOKEN_FILE], ..with_all() };
+        assert_eq!(detect(None, &no_tenant), user_assigned("from-environment"));
+    }
+}

@@ -1,0 +1,357 @@
+//! HTTP for the identity requests, over hyper.
+//!
+//! Requests are rare, so each has a connection of its own, and dropping the request's future ends everything that
+//! belongs to it. No redirects are followed and nothing is retried. The limit on the whole request is the caller's.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, HeaderValue, InvalidHeaderValue, PROXY_AUTHORIZATION};
+use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper::upgrade::Upgraded;
+use hyper::{Request, Response, Uri};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::connection::dial::{Stream, dial};
+use crate::connection::resolver::Resolver;
+use crate::connection::tls::{Roots, TlsClient};
+use crate::target::Endpoint;
+
+/// The limit for opening a connection, the tunnel through a proxy included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest response body, in bytes. Tokens take a few thousand.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Carries requests to identity endpoints.
+#[derive(Debug)]
+pub struct Transport {
+    tls: TlsClient,
+    proxies: Matcher,
+    resolver: Resolver,
+}
+
+impl Transport {
+    /// A transport that trusts `roots` and obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+    #[must_use]
+    pub fn new(roots: &Roots) -> Self {
+        Self::with_proxies(roots, Matcher::from_env())
+    }
+
+    /// A transport that trusts `roots` and obeys `proxies`.
+    #[must_use]
+    pub fn with_proxies(roots: &Roots, proxies: Matcher) -> Self {
+        Self { tls: TlsClient::new(roots), proxies, resolver: Resolver::system() }
+    }
+
+    /// Sends `request`, whose URI names scheme and host, and reads the whole response, whatever its status.
+    ///
+    /// # Errors
+    /// [`TransportError`], when there is no response.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let uri = request.uri();
+        let endpoint = endpoint(uri)?;
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            // Plain http is spoken by the endpoints of managed identities: IMDS at 169.254.169.254, App Service at
+            // localhost. They answer for the machine that asks. A proxy would ask for its own, or not reach them;
+            // IMDS refuses forwarded requests.
+            return exchange(self.dial(&endpoint, None, deadline).await?, request).await;
+        }
+        let Some(proxy) = self.proxies.intercept(uri) else {
+            let tls = Some((&self.tls, &*endpoint.host));
+            return exchange(self.dial(&endpoint, tls, deadline).await?, request).await;
+        };
+        let tunnel = tokio::time::timeout_at(deadline, self.tunnel(&proxy, &endpoint, deadline))
+            .await
+            .map_err(|_| unreachable(format!("the proxy {} did not answer in time", proxy.uri())))??;
+        let (stream, _) = self.tls.handshake(&endpoint.host, tunnel, deadline).await.map_err(|failure| {
+            unreachable(format!("cannot reach {endpoint} through the proxy {}: {failure}", proxy.uri()))
+        })?;
+        exchange(stream, request).await
+    }
+
+    async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tls: Option<(&TlsClient, &str)>,
+        deadline: Instant,
+    ) -> Result<Stream, TransportError> {
+        let dialed = dial(endpoint, tls, deadline, &self.resolver)
+            .await
+            .map_err(|error| unreachable(format!("cannot reach {endpoint}: {}", error.failure)))?;
+        Ok(dialed.stream)
+    }
+
+    /// A tunnel to `endpoint` through `proxy` (RFC 9110, section 9.3.6).
+    async fn tunnel(
+        &self,
+        proxy: &Intercept,
+        endpoint: &Endpoint,
+        deadline: Instant,
+    ) -> Result<TokioIo<Upgraded>, TransportError> {
+        let uri = proxy.uri();
+        if uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(unreachable(format!(
+                "the proxy {uri} is not an http:// one, which alone is supported"
+            )));
+        }
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let proxy_endpoint = Endpoint { host: host.into(), port: uri.port_u16().unwrap_or(80) };
+        let stream = self.dial(&proxy_endpoint, None, deadline).await?;
+
+        let mut request = Request::connect(endpoint.to_string()).header(HOST, endpoint.to_string());
+        if let Some(authorization) = proxy.basic_auth() {
+            request = request.header(PROXY_AUTHORIZATION, authorization);
+        }
+        let request = request.body(Empty::<Bytes>::new())?;
+
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let opened = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            if !status.is_success() {
+                let status = status.as_u16();
+                return Err(unreachable(format!("the proxy {uri} refused {endpoint} with HTTP {status}")));
+            }
+            Ok(TokioIo::new(hyper::upgrade::on(response).await?))
+        };
+        drive(connection.with_upgrades(), opened).await
+    }
+}
+
+/// Sends `request` over `stream` and reads the whole response.
+async fn exchange<S>(stream: S, mut request: Request<Bytes>) -> Result<Response<Bytes>, TransportError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    request.headers_mut().insert(HOST, host.ok_or(TransportError::Unsendable)??);
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answered = async {
+        let (head, body) = sender.send_request(request.map(Full::new)).await?.into_parts();
+        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| {
+            error.downcast().map_or(TransportError::TooLong, |error| TransportError::Interrupted(*error))
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    };
+    drive(connection, answered).await
+}
+
+/// Polls `connection` for as long as `work` on it takes, in the same task: none outlives the request.
+async fn drive<T, E>(connection: impl Future<Output = Result<(), E>>, work: impl Future<Output = T>) -> T {
+    let connection = async {
+        // Its errors reach `work`, and so may data that it has read before it ended.
+        let _ = connection.await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = connection => match never {},
+    }
+}
+
+fn endpoint(uri: &Uri) -> Result<Endpoint, TransportError> {
+    let host = uri.host().ok_or(TransportError::Unsendable)?.trim_matches(['[', ']']).into();
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    Ok(Endpoint { host, port: uri.port_u16().unwrap_or(default) })
+}
+
+/// There is no response.
+#[derive(Debug)]
+pub enum TransportError {
+    /// The request's URI or a header is not one that can be sent.
+    Unsendable,
+    /// There is no connection to the endpoint, for this reason.
+    Unreachable(String),
+    /// The connection broke off.
+    Interrupted(hyper::Error),
+    /// The response's body is over the limit.
+    TooLong,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsendable => f.write_str("the request is not one that can be sent"),
+            Self::Unreachable(reason) => f.write_str(reason),
+            Self::Interrupted(_) => f.write_str("the exchange broke off"),
+            Self::TooLong => write!(f, "the response is longer than {BODY_LIMIT} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Interrupted(error) => Some(error),
+            Self::Unsendable | Self::Unreachable(_) | Self::TooLong => None,
+        }
+    }
+}
+
+impl From<hyper::Error> for TransportError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Interrupted(error)
+    }
+}
+
+impl From<hyper::http::Error> for TransportError {
+    fn from(_: hyper::http::Error) -> Self {
+        Self::Unsendable
+    }
+}
+
+impl From<InvalidHeaderValue> for TransportError {
+    fn from(_: InvalidHeaderValue) -> Self {
+        Self::Unsendable
+    }
+}
+
+fn unreachable(reason: String) -> TransportError {
+    TransportError::Unreachable(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::testing::Authority;
+    use crate::identity::testing::{Server, response};
+
+    const OK: &str = "hello";
+
+    fn get(url: &str) -> Request<Bytes> {
+        Request::get(url).body(Bytes::new()).unwrap()
+    }
+
+    fn ok() -> Vec<u8> {
+        response(200, &[], OK)
+    }
+
+    /// Plain http, with a proxy configured that nobody can use.
+    fn plain() -> Transport {
+        let proxies = Matcher::builder().all("http://127.0.0.1:1").build();
+        Transport::with_proxies(&Roots::none(), proxies)
+    }
+
+    #[tokio::test]
+    async fn plain_http_never_goes_through_a_proxy() {
+        let server = Server::start(None, ok()).await;
+        let url = format!("http://127.0.0.1:{}/msi/token?resource=r", server.port());
+        let answer = plain().send(get(&url)).await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, OK.as_bytes()));
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("GET /msi/token?resource=r HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", server.port())), "{request}");
+    }
+
+    #[tokio::test]
+    async fn https_goes_through_the_proxy_with_its_password() {
+        let authority = Authority::new();
+        let server = Server::start(Some(authority.server("localhost")), ok()).await;
+        let proxy = Server::proxy().await;
+        let proxies =
+            Matcher::builder().https(format!("http://user:pass@127.0.0.1:{}", proxy.port())).build();
+        let transport = Transport::with_proxies(&authority.roots(), proxies);
+        let url = format!("https://localhost:{}/t/token", server.port());
+        let answer = transport.send(get(&url)).await.unwrap();
+        assert_eq!(&answer.body()[..], OK.as_bytes());
+        let connect = proxy.requests().remove(0);
+        assert!(
+            connect.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", server.port())),
+            "{connect}"
+        );
+        assert!(connect.contains("proxy-authorization: Basic dXNlcjpwYXNz\r\n"), "{connect}");
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("GET /t/token HTTP/1.1\r\n"), "{request}");
+        assert!(!request.contains("proxy-authorization"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_host_in_no_proxy_is_reached_directly() {
+        let authority = Authority::new();
+        let server = Server::start(Some(authority.server("localhost")), ok()).await;
+        let proxies = Matcher::builder().https("http://127.0.0.1:1").no("localhost").build();
+        let transport = Transport::with_proxies(&authority.roots(), proxies);
+        transport.send(get(&format!("https://localhost:{}/", server.port()))).await.unwrap();
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_is_named_without_its_password() {
+        let proxy = Server::start(None, response(407, &[], "")).await;
+        let address = format!("127.0.0.1:{}", proxy.port());
+        let error = |scheme: &str| {
+            let proxies = Matcher::builder().https(format!("{scheme}://user:hunter2@{address}")).build();
+            let transport = Transport::with_proxies(&Roots::none(), proxies);
+            async move { transport.send(get("https://login.test/")).await.unwrap_err().to_string() }
+        };
+        assert_eq!(
+            error("http").await,
+            format!("the proxy http://{address}/ refused login.test:443 with HTTP 407")
+        );
+        assert_eq!(
+            error("https").await,
+            format!("the proxy https://{address}/ is not an http:// one, which alone is supported")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_untrusted_endpoint_is_refused_in_and_out_of_a_tunnel() {
+        let server = Server::start(Some(Authority::new().server("localhost")), ok()).await;
+        let proxy = Server::proxy().await;
+        let through = Matcher::builder().https(format!("http://127.0.0.1:{}", proxy.port())).build();
+        for proxies in [Matcher::builder().build(), through] {
+            let transport = Transport::with_proxies(&Authority::new().roots(), proxies);
+            let error =
+                transport.send(get(&format!("https://localhost:{}/", server.port()))).await.unwrap_err();
+            assert!(error.to_string().contains("tls_certificate at tls"), "{error}");
+        }
+        assert_eq!(server.requests(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_like_any_other() {
+        let server = Server::start(None, response(302, &[("location", "http://127.0.0.1:1/")], "")).await;
+        let answer = plain().send(get(&format!("http://127.0.0.1:{}/", server.port()))).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 302);
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_and_one_that_breaks_off_are_errors() {
+        let endless = Server::start(None, response(200, &[], &"x".repeat(BODY_LIMIT + 1))).await;
+        let error = plain().send(get(&format!("http://127.0.0.1:{}/", endless.port()))).await.unwrap_err();
+        assert_eq!(error.to_string(), "the response is longer than 1048576 bytes");
+        let mut cut = ok();
+        cut.truncate(cut.len() - 1);
+        let cut = Server::start(None, cut).await;
+        let error = plain().send(get(&format!("http://127.0.0.1:{}/", cut.port()))).await.unwrap_err();
+        assert!(matches!(error, TransportError::Interrupted(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn dropping_a_request_closes_its_connection() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let transport = plain();
+        let mut request = Box::pin(transport.send(get(&url)));
+        let (mut accepted, _) = tokio::select! {
+            accepted = server.accept() => accepted.unwrap(),
+            answer = &mut request => panic!("{answer:?}"),
+        };
+        drop(request);
+        let mut received = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut accepted, &mut received).await.unwrap();
+    }
+}
