@@ -20,6 +20,9 @@ pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Sen
 
 type Answer = Result<Vec<SocketAddr>, Arc<str>>;
 
+/// An answer that is or will be there. The channel is closed as soon as it is.
+type Pending = watch::Receiver<Option<Answer>>;
+
 /// Resolves host names; clones share their lookups.
 ///
 /// `getaddrinfo` blocks a thread and cannot be cancelled, and with a dead name server it takes its time. So there is
@@ -28,8 +31,8 @@ type Answer = Result<Vec<SocketAddr>, Arc<str>>;
 #[derive(Clone)]
 pub struct Resolver {
     lookup: Arc<dyn Fn(Arc<str>) -> Lookup + Send + Sync>,
-    /// The last lookup of each name. Its channel is closed once the answer is there.
-    lookups: Arc<Mutex<HashMap<Arc<str>, watch::Receiver<Option<Answer>>>>>,
+    /// The last lookup of each name.
+    lookups: Arc<Mutex<HashMap<Arc<str>, Pending>>>,
 }
 
 impl Resolver {
@@ -74,7 +77,7 @@ impl Resolver {
         if addresses.is_empty() { Err(failure("the name has no address")) } else { Ok(addresses) }
     }
 
-    fn join_or_start(&self, host: &Arc<str>) -> watch::Receiver<Option<Answer>> {
+    fn join_or_start(&self, host: &Arc<str>) -> Pending {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pending) = lookups.get(host).filter(|lookup| lookup.has_changed().is_ok()) {
             return pending.clone();

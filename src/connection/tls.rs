@@ -143,6 +143,7 @@ pub struct TlsClient(Arc<ClientConfig>);
 impl TlsClient {
     /// A client that trusts `roots`.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it cannot: see the text of the expectation")]
     pub fn new(roots: &Roots) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)

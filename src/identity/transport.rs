@@ -25,7 +25,7 @@ use crate::connection::tls::{Roots, TlsClient};
 use crate::target::Endpoint;
 
 /// The limit for opening a connection, the tunnel through a proxy included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest response body, in bytes. Tokens take a few thousand.
 const BODY_LIMIT: usize = 1024 * 1024;

@@ -87,8 +87,11 @@ mod tests {
         // Killed; whoever inherits it may take a moment to reap it.
         let stat = format!("/proc/{}/stat", grandchild.as_raw_nonzero());
         let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-        while alive() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let ended = async {
+            while alive() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it outlived its request");
     }
 }
