@@ -4,4 +4,5 @@ pub mod clock;
 pub mod identity;
 pub mod probe;
 pub mod secret;
+pub mod standin;
 pub mod target;
