@@ -354,13 +354,13 @@ mod tests {
         let store = Store::new();
         let (mut client, server) = tokio::io::duplex(1024);
         let address = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let served = tokio::spawn(store.clone().serve(server, FIRST_CLIENT, address));
+        let serving = tokio::spawn(store.clone().serve(server, FIRST_CLIENT, address));
         client.write_all(&Command::new(&["PING"]).encode()).await.unwrap();
         let mut pong = [0; 7];
         tokio::io::AsyncReadExt::read_exact(&mut client, &mut pong).await.unwrap();
         assert_eq!(store.contents().clients.len(), PRETENDED.len() + 1);
         drop(client);
-        served.await.unwrap().unwrap();
+        serving.await.unwrap().unwrap();
         assert_eq!(store.contents().clients.len(), PRETENDED.len());
     }
 }

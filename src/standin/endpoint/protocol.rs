@@ -1,9 +1,9 @@
 //! The three protocols of the identity endpoint: which requests are good, and the exact shape of the answers.
 //!
 //! Source: Microsoft Learn, "How to use managed identities for App Service", "How to use managed identities on a virtual
-//! machine to acquire an access token", "OAuth 2.0 client credentials flow". Entra's codes are AADSTS…
+//! machine to acquire an access token", "OAuth 2.0 client credentials flow".
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -268,32 +268,32 @@ impl Answered {
     /// sends numbers.
     pub(super) fn granted(order: &Order<'_>, token: &Token, now: SystemTime) -> Self {
         let secret = token.secret.expose();
-        let expires_on = seconds(token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
-        let expires_in = seconds(token.expires_at.duration_since(now).unwrap_or_default());
+        let end = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let left = token.expires_at.duration_since(now).unwrap_or_default().as_secs();
         let (audience, client_id) = (&order.audience, &order.principal.client_id);
         let body = match order.protocol {
             Protocol::AppService => json!({
                 "access_token": secret,
                 "client_id": client_id,
-                "expires_on": expires_on.to_string(),
+                "expires_on": end.to_string(),
                 "resource": audience,
                 "token_type": "Bearer",
             }),
             Protocol::Imds => json!({
                 "access_token": secret,
                 "client_id": client_id,
-                "expires_in": expires_in.to_string(),
-                "expires_on": expires_on.to_string(),
-                "ext_expires_in": expires_in.to_string(),
-                "not_before": expires_on.saturating_sub(expires_in).to_string(),
+                "expires_in": left.to_string(),
+                "expires_on": end.to_string(),
+                "ext_expires_in": left.to_string(),
+                "not_before": end.saturating_sub(left).to_string(),
                 "refresh_token": "",
                 "resource": audience,
                 "token_type": "Bearer",
             }),
             Protocol::TokenService => json!({
                 "access_token": secret,
-                "expires_in": expires_in,
-                "ext_expires_in": expires_in,
+                "expires_in": left,
+                "ext_expires_in": left,
                 "token_type": "Bearer",
             }),
         };
@@ -327,8 +327,4 @@ impl Answered {
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         response
     }
-}
-
-fn seconds(time: Duration) -> u64 {
-    time.as_secs()
 }

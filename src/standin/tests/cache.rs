@@ -1,5 +1,6 @@
 //! The cache front, asked by a raw client over TLS, before the store in memory and before a real redis-server.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
 
@@ -375,7 +376,7 @@ impl RedisServer {
         let folder = tempfile::tempdir().unwrap();
         let mut config = "port 0\nsave \"\"\nappendonly no\nunixsocket redis.sock\n".to_owned();
         for (user, rules) in users {
-            config.push_str(&format!("user {user} on \">{}\" {rules}\n", Self::PASSWORD));
+            writeln!(config, "user {user} on >{} {rules}", Self::PASSWORD).unwrap();
         }
         std::fs::write(folder.path().join("redis.conf"), config).unwrap();
         let child = Process::new("redis-server")
