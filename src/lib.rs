@@ -11,5 +11,6 @@ pub mod metrics;
 pub mod probe;
 pub mod prober;
 pub mod secret;
+pub mod standin;
 pub mod status;
 pub mod target;

@@ -1,0 +1,235 @@
+//! A local Azure, for `cachepulse demo` and for tests: an identity endpoint that hands out short-lived tokens, and a
+//! cache that lets in whoever presents one, until it expires. Everything listens on 127.0.0.1 and is made anew at each
+//! start.
+//!
+//! It does what Azure does in the size that a health agent can tell the difference; what goes wrong can be chosen while
+//! it runs. How the agent is run against it is the demo's business.
+
+mod authority;
+mod ca;
+mod endpoint;
+mod event;
+mod frame;
+mod front;
+pub mod outages;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use authority::{Authority, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant, Rejection};
+pub use ca::{CertificateAuthority, ServerCertificate};
+pub use endpoint::{
+    EndpointHandle, EndpointOptions, ErrorBody, Fault, IdentityEndpoint, Principal, RequestRecord, Settings,
+};
+pub use event::{Event, EventSink};
+pub use front::{
+    Admission, Answer, Backend, CacheFront, CacheHandle, CacheOptions, CommandFault, Counters, Dialect,
+    Ending, Faults, Pieces, Profile,
+};
+
+use crate::clock::Clock;
+use crate::identity::Token;
+use crate::secret::Secret;
+
+/// The name in the certificates, and the host to connect to.
+pub const HOST: &str = "localhost";
+
+const TENANT_ID: &str = "5f0c2d1e-7a34-4c8b-9d61-2b8e4f10a7c3";
+const CLIENT_ID: &str = "c91b7e52-06d4-4f3a-8e2f-7d5a30b4e916";
+const OBJECT_ID: &str = "7c3ad8f0-41b9-4e65-b0a2-95e1c86d2f47";
+const RESOURCE_ID: &str = "/subscriptions/3e8a6b1c-9f02-4d57-8c43-1a7be05d94f2/resourceGroups/lab/providers/\
+                           Microsoft.ManagedIdentity/userAssignedIdentities/cachepulse";
+
+/// How a local Azure is set up. The default is the demo's.
+pub struct Options {
+    /// The time of day, for tokens and certificates.
+    pub clock: Clock,
+    /// How long tokens are good for, to the second.
+    pub token_lifetime: Duration,
+    /// What answers the cache's commands.
+    pub backend: Backend,
+    /// Whether the cache speaks TLS. Without, it takes the access key only.
+    pub tls: bool,
+    /// Is told what happens.
+    pub events: EventSink,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            token_lifetime: Duration::from_secs(60),
+            backend: Backend::Memory,
+            tls: true,
+            events: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// A local Azure with one identity, which is both the system-assigned and a user-assigned one, and one cache, on which
+/// that identity has an access policy. It stops when dropped.
+pub struct Standin {
+    ca: CertificateAuthority,
+    authority: Arc<Authority>,
+    endpoint: IdentityEndpoint,
+    cache: CacheFront,
+    header: Secret,
+    client_secret: Secret,
+    access_key: Secret,
+}
+
+impl Standin {
+    /// Starts everything, on free ports.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let ca = CertificateAuthority::new(options.clock.clone())?;
+        let authority = Arc::new(Authority::new(TENANT_ID, options.clock)?);
+        let (header, client_secret, access_key) =
+            (authority.new_secret()?, authority.new_secret()?, authority.new_secret()?);
+        let endpoint = IdentityEndpoint::start(
+            EndpointOptions {
+                certificate: ca.issue(&[HOST])?,
+                principals: vec![Principal {
+                    object_id: OBJECT_ID.to_owned(),
+                    client_id: CLIENT_ID.to_owned(),
+                    resource_id: Some(RESOURCE_ID.to_owned()),
+                    system_assigned: true,
+                }],
+                header: header.clone(),
+                client_secret: client_secret.clone(),
+                lifetime: options.token_lifetime,
+                events: Arc::clone(&options.events),
+            },
+            Arc::clone(&authority),
+        )
+        .await?;
+        let cache = CacheFront::start(
+            CacheOptions {
+                backend: options.backend,
+                certificate: if options.tls { Some(ca.issue(&[HOST])?) } else { None },
+                policies: vec![OBJECT_ID.to_owned()],
+                access_keys: vec![access_key.clone()],
+                events: options.events,
+            },
+            Arc::clone(&authority),
+        )?;
+        Ok(Self { ca, authority, endpoint, cache, header, client_secret, access_key })
+    }
+
+    /// What App Service puts into `IDENTITY_ENDPOINT`.
+    #[must_use]
+    pub fn identity_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}/msi/token", self.endpoint.http_port())
+    }
+
+    /// What App Service puts into `IDENTITY_HEADER`.
+    #[must_use]
+    pub fn identity_header(&self) -> &Secret {
+        &self.header
+    }
+
+    /// The metadata service's URL, where a virtual machine has `http://169.254.169.254`.
+    #[must_use]
+    pub fn metadata_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metadata/identity/oauth2/token", self.endpoint.http_port())
+    }
+
+    /// What goes into `AZURE_AUTHORITY_HOST` or `identity.authority`.
+    #[must_use]
+    pub fn authority_url(&self) -> String {
+        format!("https://{HOST}:{}", self.endpoint.https_port())
+    }
+
+    /// The root of all certificates here, for `tls.ca_file` or `SSL_CERT_FILE`.
+    #[must_use]
+    pub fn ca_pem(&self) -> String {
+        self.ca.pem()
+    }
+
+    /// For issuing more certificates, good ones and bad ones.
+    #[must_use]
+    pub fn certificate_authority(&self) -> &CertificateAuthority {
+        &self.ca
+    }
+
+    /// For minting more tokens, good ones and bad ones.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A service account's token that may be exchanged for the identity's for the next `lifetime`: what goes into the
+    /// file of `AZURE_FEDERATED_TOKEN_FILE`.
+    pub fn federated_token(&self, lifetime: Duration) -> io::Result<Secret> {
+        let grant = Grant {
+            object_id: None,
+            client_id: CLIENT_ID,
+            audience: EXCHANGE_AUDIENCE,
+            issued_at: self.authority.now(),
+            lifetime,
+        };
+        Ok(self.authority.mint(&grant)?.secret)
+    }
+
+    /// A token for the cache, without asking the endpoint for it.
+    pub fn token(&self, lifetime: Duration) -> io::Result<Token> {
+        self.authority.mint(&Grant {
+            object_id: Some(OBJECT_ID),
+            client_id: CLIENT_ID,
+            audience: CACHE_AUDIENCES[0],
+            issued_at: self.authority.now(),
+            lifetime,
+        })
+    }
+
+    /// What goes into `AZURE_TENANT_ID`.
+    #[must_use]
+    pub fn tenant_id(&self) -> &str {
+        self.authority.tenant_id()
+    }
+
+    /// What goes into `AZURE_CLIENT_ID`.
+    #[must_use]
+    pub fn client_id(&self) -> &'static str {
+        CLIENT_ID
+    }
+
+    /// The identity's object id: the Redis user name.
+    #[must_use]
+    pub fn object_id(&self) -> &'static str {
+        OBJECT_ID
+    }
+
+    /// What goes into `AZURE_CLIENT_SECRET`.
+    #[must_use]
+    pub fn client_secret(&self) -> &Secret {
+        &self.client_secret
+    }
+
+    /// The cache's access key.
+    #[must_use]
+    pub fn access_key(&self) -> &Secret {
+        &self.access_key
+    }
+
+    /// The cache's port, at [`HOST`].
+    #[must_use]
+    pub fn cache_port(&self) -> u16 {
+        self.cache.port()
+    }
+
+    /// For changing the cache while it runs.
+    #[must_use]
+    pub fn cache(&self) -> &CacheHandle {
+        self.cache.handle()
+    }
+
+    /// For changing the identity endpoint while it runs.
+    #[must_use]
+    pub fn endpoint(&self) -> &EndpointHandle {
+        self.endpoint.handle()
+    }
+}

@@ -1,0 +1,324 @@
+//! The lab's identity endpoint: hands out tokens as App Service, the virtual machines' metadata service (IMDS) and
+//! Entra's token service do. The first two speak http and share a port, the third speaks https.
+//!
+//! Which requests are good, and the shape of the answers, is in `protocol.rs`; what can go wrong in `fault.rs`.
+
+mod fault;
+mod protocol;
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, Socket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use fault::{ErrorBody, Fault};
+
+use super::authority::{Authority, Grant};
+use super::ca::ServerCertificate;
+use super::event::{Event, EventSink};
+use crate::identity::Token;
+use crate::secret::Secret;
+use protocol::{Answered, Asked, Door, Order};
+
+/// The longest request body, in bytes. The real service's limit is not known; a federated token has some 2 kB.
+const MAX_BODY: usize = 64 * 1024;
+/// How many requests are remembered.
+const MAX_LOG: usize = 10_000;
+
+/// An identity that the endpoint knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Its object id: the Redis user name.
+    pub object_id: String,
+    /// Its client id.
+    pub client_id: String,
+    /// Its Azure resource id, if it is a user-assigned managed identity.
+    pub resource_id: Option<String>,
+    /// Whether a request that names no identity means this one.
+    pub system_assigned: bool,
+}
+
+/// How an identity endpoint is set up.
+pub struct EndpointOptions {
+    /// The certificate of the https part.
+    pub certificate: ServerCertificate,
+    /// The identities that have tokens.
+    pub principals: Vec<Principal>,
+    /// What App Service puts into `IDENTITY_HEADER`.
+    pub header: Secret,
+    /// The secret of each principal, for the client credentials grant.
+    pub client_secret: Secret,
+    /// How long tokens are good for.
+    pub lifetime: Duration,
+    /// Is told of each new token.
+    pub events: EventSink,
+}
+
+/// What the endpoint does, and does wrong. Changed at run time by [`EndpointHandle::set`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long new tokens are good for.
+    pub lifetime: Duration,
+    /// Managed identities get the same token again until less than this is left of it. Azure's rule is not
+    /// documented; the default of 300 s is what its client libraries reckon with.
+    pub rotate_before: Duration,
+    /// Seconds by which the endpoint's clock is ahead (or, negative, behind) when it dates tokens.
+    pub skew: i64,
+    /// How long each answer waits.
+    pub delay: Duration,
+    /// What goes wrong with the next requests, one each, before [`Self::fault`] counts.
+    pub script: VecDeque<Fault>,
+    /// What goes wrong with every request.
+    pub fault: Option<Fault>,
+}
+
+/// A request that came in. No secrets: of the query and the form only the identity that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// When, by tokio's clock.
+    pub at: Instant,
+    /// `GET` or `POST`, if it was sensible.
+    pub method: String,
+    /// The path without the query.
+    pub path: String,
+    /// The client id, object id or resource id that was asked for, if any.
+    pub identity: Option<String>,
+}
+
+struct Shared {
+    authority: Arc<Authority>,
+    principals: Vec<Principal>,
+    header: Secret,
+    client_secret: Secret,
+    events: EventSink,
+    settings: Mutex<Settings>,
+    requests: Mutex<VecDeque<RequestRecord>>,
+    /// The last token of each object id and audience.
+    tokens: Mutex<HashMap<(String, String), Token>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these; if something did, the values would still be whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Changes the endpoint while it runs. Clones are the same endpoint.
+#[derive(Clone)]
+pub struct EndpointHandle(Arc<Shared>);
+
+impl EndpointHandle {
+    /// Changes the settings. The next request meets them.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut lock(&self.0.settings));
+    }
+
+    /// Every request so far (of very many, the newest), in order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        lock(&self.0.requests).iter().cloned().collect()
+    }
+}
+
+/// An identity endpoint on free ports of 127.0.0.1. It stops when dropped.
+pub struct IdentityEndpoint {
+    handle: EndpointHandle,
+    http: u16,
+    https: u16,
+    _tasks: JoinSet<Infallible>,
+}
+
+impl IdentityEndpoint {
+    /// Starts one. Its tokens are signed by `authority`.
+    pub async fn start(options: EndpointOptions, authority: Arc<Authority>) -> io::Result<Self> {
+        let settings = Settings {
+            lifetime: options.lifetime,
+            rotate_before: Duration::from_secs(300),
+            skew: 0,
+            delay: Duration::ZERO,
+            script: VecDeque::new(),
+            fault: None,
+        };
+        let shared = Arc::new(Shared {
+            authority,
+            principals: options.principals,
+            header: options.header,
+            client_secret: options.client_secret,
+            events: options.events,
+            settings: Mutex::new(settings),
+            requests: Mutex::default(),
+            tokens: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        let mut ports = [0; 2];
+        for (port, certificate) in ports.iter_mut().zip([None, Some(options.certificate)]) {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            *port = listener.local_addr()?.port();
+            tasks.spawn(accept(listener, certificate, Arc::clone(&shared)));
+        }
+        let [http, https] = ports;
+        Ok(Self { handle: EndpointHandle(shared), http, https, _tasks: tasks })
+    }
+
+    /// The port of App Service's and IMDS' paths, over http.
+    #[must_use]
+    pub fn http_port(&self) -> u16 {
+        self.http
+    }
+
+    /// The port of Entra's token service, over https.
+    #[must_use]
+    pub fn https_port(&self) -> u16 {
+        self.https
+    }
+
+    /// For changing the endpoint while it runs.
+    #[must_use]
+    pub fn handle(&self) -> &EndpointHandle {
+        &self.handle
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    certificate: Option<ServerCertificate>,
+    shared: Arc<Shared>,
+) -> Infallible {
+    /// So that a lack of file descriptors does not make this loop spin.
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream, certificate.clone(), Arc::clone(&shared)));
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            },
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, certificate: Option<ServerCertificate>, shared: Arc<Shared>) {
+    // A handle of its own, to reset the connection that hyper holds.
+    let Ok(socket) = SockRef::from(&stream).try_clone() else { return };
+    match certificate {
+        None => converse(stream, Door::Http, &socket, &shared).await,
+        Some(certificate) => {
+            if let Ok(stream) = certificate.acceptor().accept(stream).await {
+                converse(stream, Door::Https, &socket, &shared).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, door: Door, socket: &Socket, shared: &Shared) {
+    let service = service_fn(|request| async move {
+        let answer = shared.answer(door, request).await;
+        if answer.is_err() {
+            // With nothing lingering, closing means RST. If the option cannot be set it is FIN: closed as well.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+        answer
+    });
+    // A client that goes away, or is sent away, is no matter here.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+impl Shared {
+    /// The answer to one request; an error where the connection is to be reset instead.
+    async fn answer(&self, door: Door, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
+        let asked = Asked::new(door, &head, &body);
+        self.record(&asked);
+        let (delay, fault) = {
+            let mut settings = lock(&self.settings);
+            let fault = settings.script.pop_front().or_else(|| settings.fault.clone());
+            (settings.delay, fault)
+        };
+        tokio::time::sleep(delay).await;
+        match fault.as_ref() {
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Fault::Status { code, retry_after, body }) => Ok(body.response(*code, *retry_after)),
+            fault => {
+                let answered = match asked.check(self) {
+                    Ok(order) => {
+                        let token = self.token(&order, fault)?;
+                        Answered::granted(&order, &token, self.authority.now())
+                    }
+                    Err(refused) => refused,
+                };
+                Ok(answered.response(fault))
+            }
+        }
+    }
+
+    fn record(&self, asked: &Asked) {
+        let mut requests = lock(&self.requests);
+        if requests.len() == MAX_LOG {
+            requests.pop_front();
+        }
+        requests.push_back(asked.record());
+    }
+
+    /// The token for a good request: a new one, or with managed identities perhaps the last one.
+    fn token(&self, order: &Order<'_>, fault: Option<&Fault>) -> io::Result<Token> {
+        let (lifetime, rotate_before, skew) = {
+            let settings = lock(&self.settings);
+            (settings.lifetime, settings.rotate_before, settings.skew)
+        };
+        let principal = order.principal;
+        let place = (principal.object_id.clone(), order.audience.clone());
+        let mut tokens = lock(&self.tokens);
+        if let Some(last) = tokens.get(&place) {
+            let again = match fault {
+                Some(Fault::SameToken) => true,
+                None => order.is_managed_identity() && self.authority.until(last.expires_at) > rotate_before,
+                Some(_) => false,
+            };
+            if again {
+                return Ok(last.clone());
+            }
+        }
+        let offset = Duration::from_secs(skew.unsigned_abs());
+        let now = self.authority.now();
+        let now = if skew < 0 { now - offset } else { now + offset };
+        let grant = Grant {
+            object_id: Some(&principal.object_id),
+            client_id: &principal.client_id,
+            audience: &order.audience,
+            issued_at: now,
+            lifetime,
+        };
+        let grant = match fault {
+            Some(Fault::WithoutObjectId) => Grant { object_id: None, ..grant },
+            Some(Fault::ObjectId(other)) => Grant { object_id: Some(other), ..grant },
+            Some(Fault::Lifetime(lifetime)) => Grant { lifetime: *lifetime, ..grant },
+            Some(Fault::Expired) => Grant { issued_at: now - lifetime - Duration::from_secs(1), ..grant },
+            _ => grant,
+        };
+        let token = self.authority.mint(&grant)?;
+        (self.events)(Event::TokenMinted {
+            object_id: token.object_id.clone(),
+            lifetime: self.authority.until(token.expires_at),
+        });
+        tokens.insert(place, token.clone());
+        Ok(token)
+    }
+}

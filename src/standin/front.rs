@@ -1,0 +1,316 @@
+//! The lab's cache: a front that speaks RESP over TLS and signs clients in with tokens as Azure does, before a backend
+//! that answers the commands.
+//!
+//! A session ends with the token that opened it, without a word; a newer token moves the end. What can go wrong with
+//! the cache is set at run time; see [`Faults`].
+
+mod backend;
+mod connection;
+mod fault;
+mod session;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use backend::Backend;
+pub use fault::{Admission, Answer, CommandFault, Ending, Faults, Pieces};
+
+use super::authority::Authority;
+use super::ca::ServerCertificate;
+use super::event::{Event, EventSink};
+use super::frame::Command;
+use super::store::FIRST_CLIENT;
+use crate::secret::Secret;
+use backend::Connector;
+use connection::Connection;
+use fault::Encounter;
+
+/// How a cache is set up.
+pub struct CacheOptions {
+    /// What answers the commands.
+    pub backend: Backend,
+    /// The certificate; `None` for plaintext, over which tokens are refused.
+    pub certificate: Option<ServerCertificate>,
+    /// The object ids that have an access policy.
+    pub policies: Vec<String>,
+    /// The access keys.
+    pub access_keys: Vec<Secret>,
+    /// Is told what happens.
+    pub events: EventSink,
+}
+
+/// How a cache treats tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// In whose words a sign-in is rejected.
+    pub dialect: Dialect,
+    /// How long after its token's end a session is closed. How long Azure waits is not documented.
+    pub kill_delay: Duration,
+    /// How long before its token's end a session is closed.
+    pub kill_ahead: Duration,
+    /// How it is closed.
+    pub kill_by: Ending,
+}
+
+/// In whose words a sign-in is rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// Azure Cache for Redis, as seen with Entra: the code word is `ERR`.
+    #[default]
+    CacheForRedis,
+    /// Redis 7, the closest known to Azure Managed Redis.
+    ManagedRedis,
+}
+
+impl Dialect {
+    fn rejected(self) -> &'static str {
+        match self {
+            Self::CacheForRedis => "ERR WRONGPASS invalid username-password pair",
+            Self::ManagedRedis => "WRONGPASS invalid username-password pair or user is disabled.",
+        }
+    }
+}
+
+/// What has happened at the cache since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections accepted by the system, served or not.
+    pub connections: u64,
+    /// Sign-ins accepted, re-authentications included.
+    pub accepted: u64,
+    /// Sign-ins rejected.
+    pub rejected: u64,
+    /// Connections closed at their token's deadline.
+    pub expired: u64,
+}
+
+struct State {
+    faults: Faults,
+    profile: Profile,
+    policies: HashSet<Arc<str>>,
+    access_keys: Vec<Secret>,
+    certificate: Option<ServerCertificate>,
+    /// How often all connections were ordered to end, and how the last time.
+    closings: u64,
+    ending: Ending,
+}
+
+struct Shared {
+    authority: Arc<Authority>,
+    backend: Connector,
+    events: EventSink,
+    state: watch::Sender<State>,
+    counters: Mutex<Counters>,
+}
+
+impl Shared {
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
+        change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn tell(&self, event: Event) {
+        (self.events)(event);
+    }
+
+    fn meet(&self, command: &Command) -> Encounter {
+        let mut met = Encounter::default();
+        // Nobody waits for a fault to be used up, so nobody is woken.
+        self.state.send_if_modified(|state| {
+            met = state.faults.meet(command);
+            false
+        });
+        met
+    }
+}
+
+/// Changes the cache while it runs. Clones are the same cache.
+#[derive(Clone)]
+pub struct CacheHandle(Arc<Shared>);
+
+impl CacheHandle {
+    pub(super) fn new(options: CacheOptions, authority: Arc<Authority>) -> Self {
+        let state = State {
+            faults: Faults::default(),
+            profile: Profile::default(),
+            policies: options.policies.iter().map(|oid| oid.as_str().into()).collect(),
+            access_keys: options.access_keys,
+            certificate: options.certificate,
+            closings: 0,
+            ending: Ending::default(),
+        };
+        Self(Arc::new(Shared {
+            authority,
+            backend: options.backend.into(),
+            events: options.events,
+            state: watch::Sender::new(state),
+            counters: Mutex::default(),
+        }))
+    }
+
+    /// Changes what is wrong with the cache. New connections and commands meet it at once; that the port is closed or
+    /// open again takes effect when the cache's own task has run.
+    pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
+        self.0.state.send_modify(|state| change(&mut state.faults));
+    }
+
+    /// Makes nothing wrong with the cache any more.
+    pub fn heal(&self) {
+        self.faults(|faults| *faults = Faults::default());
+    }
+
+    /// Changes how the cache treats tokens.
+    pub fn set_profile(&self, profile: Profile) {
+        self.0.state.send_modify(|state| state.profile = profile);
+    }
+
+    /// Ends all connections. New ones are served.
+    pub fn close_all(&self, ending: Ending) {
+        self.0.state.send_modify(|state| {
+            state.closings += 1;
+            state.ending = ending;
+        });
+    }
+
+    /// Gives `object_id` an access policy.
+    pub fn grant(&self, object_id: &str) {
+        self.0.state.send_modify(|state| {
+            state.policies.insert(object_id.into());
+        });
+    }
+
+    /// Takes `object_id`'s access policy away, and closes its connections.
+    pub fn revoke(&self, object_id: &str) {
+        self.0.state.send_modify(|state| {
+            state.policies.remove(object_id);
+        });
+    }
+
+    /// Changes the access keys. Like Azure, it closes nobody's connection.
+    pub fn set_access_keys(&self, keys: Vec<Secret>) {
+        self.0.state.send_modify(|state| state.access_keys = keys);
+    }
+
+    /// Presents another certificate from the next connection on. Nothing changes where there is no TLS.
+    pub fn set_certificate(&self, certificate: ServerCertificate) {
+        self.0.state.send_modify(|state| {
+            if state.certificate.is_some() {
+                state.certificate = Some(certificate);
+            }
+        });
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        *self.0.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        self.0.tell(event);
+    }
+
+    #[cfg(test)]
+    pub(super) fn current_faults(&self) -> Faults {
+        self.0.state.borrow().faults.clone()
+    }
+}
+
+/// A cache at a port of 127.0.0.1. It stops when dropped.
+pub struct CacheFront {
+    handle: CacheHandle,
+    port: u16,
+    _tasks: JoinSet<()>,
+}
+
+impl CacheFront {
+    /// Starts one at a free port. Tokens are checked by `authority`.
+    pub fn start(options: CacheOptions, authority: Arc<Authority>) -> io::Result<Self> {
+        let port = Port::reserve()?;
+        let listener = port.listen()?;
+        let handle = CacheHandle::new(options, authority);
+        let number = port.number;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(port, listener, Arc::clone(&handle.0)));
+        Ok(Self { handle, port: number, _tasks: tasks })
+    }
+
+    /// The port. It stays the same while the cache refuses connections.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// For changing the cache while it runs.
+    #[must_use]
+    pub fn handle(&self) -> &CacheHandle {
+        &self.handle
+    }
+}
+
+/// A port that stays ours while nothing listens at it.
+struct Port {
+    /// Bound and never listening: the system gives the port to nobody else, and refuses connections to it.
+    _reservation: Socket,
+    number: u16,
+}
+
+impl Port {
+    fn reserve() -> io::Result<Self> {
+        let reservation = Self::bind(0)?;
+        let number = reservation.local_addr()?.as_socket().map_or(0, |address| address.port());
+        Ok(Self { _reservation: reservation, number })
+    }
+
+    fn bind(port: u16) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        Ok(socket)
+    }
+
+    fn listen(&self) -> io::Result<TcpListener> {
+        let socket = Self::bind(self.number)?;
+        socket.listen(1024)?;
+        TcpListener::from_std(socket.into())
+    }
+}
+
+async fn accept(port: Port, listener: TcpListener, shared: Arc<Shared>) {
+    /// So that a lack of file descriptors does not make this loop spin.
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut listener = Some(listener);
+    let mut state = shared.state.subscribe();
+    let mut connections = JoinSet::new();
+    let mut ids = FIRST_CLIENT..;
+    loop {
+        let refuse = state.borrow_and_update().faults.admission == Admission::Refuse;
+        if refuse {
+            listener = None;
+        } else if listener.is_none() {
+            listener = port.listen().ok();
+        }
+        tokio::select! {
+            _ = state.changed() => {}
+            Some(_) = connections.join_next() => {}
+            accepted = async { listener.as_ref()?.accept().await.ok() }, if !refuse => {
+                let Some((stream, peer)) = accepted else {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
+                shared.count(|counters| counters.connections += 1);
+                let connection = Connection { stream, peer, id: ids.next().unwrap_or(FIRST_CLIENT) };
+                let shared = Arc::clone(&shared);
+                connections.spawn(async move { connection.serve(&shared).await });
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The demo's script: now and then the cache goes away for some seconds, each time in another way.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::event::Event;
+use super::front::{Admission, CacheHandle, Ending};
+
+/// A way to be away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Connections are closed and refused, as when a node restarts.
+    Refused,
+    /// Nothing answers and nothing is closed, as when a network path breaks.
+    BlackHole,
+    /// Connections are closed, and new ones too, as behind a load balancer without a node.
+    Closed,
+}
+
+impl Outage {
+    /// Every way, in the order in which they are played.
+    pub const ALL: [Self; 3] = [Self::Refused, Self::BlackHole, Self::Closed];
+
+    fn begin(self, cache: &CacheHandle) {
+        match self {
+            Self::Refused => cache.faults(|faults| faults.admission = Admission::Refuse),
+            Self::BlackHole => cache.faults(|faults| faults.black_hole = true),
+            Self::Closed => {
+                cache.faults(|faults| faults.admission = Admission::HangUp(Ending::Close));
+            }
+        }
+        if self != Self::BlackHole {
+            cache.close_all(Ending::Close);
+        }
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "connections refused",
+            Self::BlackHole => "no answers",
+            Self::Closed => "connections closed",
+        })
+    }
+}
+
+/// Plays outages for ever: the first after 25 s, then one every 40 to 70 s, each 3 to 8 s long.
+pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
+    let mut between = |from: u64, to: u64| Duration::from_millis(random.u64(from..=to));
+    sleep(Duration::from_secs(25)).await;
+    for outage in Outage::ALL.into_iter().cycle() {
+        let length = between(3_000, 8_000);
+        cache.tell(Event::OutageBegan { outage, length });
+        outage.begin(&cache);
+        sleep(length).await;
+        cache.heal();
+        cache.tell(Event::OutageEnded);
+        sleep(between(40_000, 70_000).saturating_sub(length)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standin::tests::{cache_without_sockets, recorder};
+
+    #[tokio::test(start_paused = true)]
+    async fn each_outage_is_told_begins_and_ends_and_the_next_is_of_another_kind() {
+        let (events, recorded) = recorder();
+        let cache = cache_without_sockets(events);
+        let playing = tokio::spawn(play(cache.clone(), fastrand::Rng::with_seed(7)));
+        let next = || recorded.lock().unwrap().pop();
+        sleep(Duration::from_millis(24_900)).await;
+        assert_eq!(next(), None);
+        sleep(Duration::from_millis(200)).await;
+        for outage in Outage::ALL {
+            let Some(Event::OutageBegan { outage: told, length }) = next() else { panic!("no outage") };
+            assert_eq!(told, outage);
+            assert!((3..=8).contains(&length.as_secs()), "{length:?}");
+            let faults = cache.current_faults();
+            assert_eq!(faults.black_hole, outage == Outage::BlackHole);
+            assert_eq!(faults.admission != Admission::Serve, outage != Outage::BlackHole);
+            sleep(length).await;
+            assert_eq!(next(), Some(Event::OutageEnded));
+            assert_eq!(cache.current_faults().admission, Admission::Serve);
+            assert!(!cache.current_faults().black_hole);
+            while recorded.lock().unwrap().is_empty() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        playing.abort();
+    }
+}

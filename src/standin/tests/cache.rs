@@ -1,0 +1,442 @@
+//! The cache front, asked by a raw client over TLS, before the store in memory and before a real redis-server.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Child, Command as Process, Stdio};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::standin::frame::{Command, read_reply};
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+/// Long enough to see that nothing comes.
+const SHORT: Duration = Duration::from_millis(200);
+
+const PONG: &str = "+PONG\r\n";
+
+struct Client(BufReader<TlsStream<TcpStream>>);
+
+impl Client {
+    async fn connect(lab: &Standin) -> io::Result<Self> {
+        let tcp = TcpStream::connect(("127.0.0.1", lab.cache_port())).await?;
+        let stream = timeout(LONG, handshake(&lab.ca_pem(), HOST, tcp)).await??;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Connected, and signed in with a token that is good for `seconds`.
+    async fn signed_in(lab: &Standin, seconds: u64) -> Self {
+        let mut client = Self::connect(lab).await.unwrap();
+        assert_eq!(client.sign_in(lab, seconds).await, "+OK\r\n");
+        client
+    }
+
+    async fn sign_in(&mut self, lab: &Standin, seconds: u64) -> String {
+        let token = lab.token(Duration::from_secs(seconds)).unwrap();
+        self.ask(&["AUTH", lab.object_id(), token.secret.expose()]).await.unwrap()
+    }
+
+    async fn ask(&mut self, words: &[&str]) -> io::Result<String> {
+        self.0.write_all(&Command::new(words).encode()).await?;
+        let reply = timeout(LONG, read_reply(&mut self.0)).await??;
+        String::from_utf8(reply).map_err(io::Error::other)
+    }
+
+    async fn id(&mut self) -> String {
+        self.ask(&["CLIENT", "ID"]).await.unwrap()
+    }
+
+    /// How the server ends the connection.
+    async fn end(&mut self) -> io::ErrorKind {
+        let mut byte = [0];
+        match timeout(LONG, self.0.read(&mut byte)).await.unwrap() {
+            Ok(0) => panic!("it ended with a TLS alert"),
+            Ok(_) => panic!("it did not end: {byte:?}"),
+            Err(error) => error.kind(),
+        }
+    }
+}
+
+async fn lab() -> (Standin, Arc<Mutex<Vec<Event>>>) {
+    let (events, recorded) = recorder();
+    (Standin::start(Options { events, ..Options::default() }).await.unwrap(), recorded)
+}
+
+#[tokio::test]
+async fn whoever_presents_a_token_of_his_own_may_use_the_cache() {
+    let (lab, events) = lab().await;
+    let mut client = Client::connect(&lab).await.unwrap();
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), "-NOAUTH Authentication required.\r\n");
+    assert!(client.ask(&["HELLO", "3"]).await.unwrap().starts_with("-NOAUTH HELLO must be called"));
+    assert_eq!(client.sign_in(&lab, 60).await, "+OK\r\n");
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    assert_eq!(client.ask(&["SET", "k", "v", "EX", "30"]).await.unwrap(), "+OK\r\n");
+    assert_eq!(client.ask(&["GET", "k"]).await.unwrap(), "$1\r\nv\r\n");
+    let list = client.ask(&["CLIENT", "LIST"]).await.unwrap();
+    assert!(list.contains(&format!(" user={} ", lab.object_id())), "{list}");
+    assert!(list.contains(" name=orders-api "), "{list}");
+    assert_eq!(client.ask(&["QUIT"]).await.unwrap(), "+OK\r\n");
+    assert_eq!(client.end().await, io::ErrorKind::UnexpectedEof);
+    assert!(matches!(events.lock().unwrap()[..], [Event::SignedIn { client: 101, expires_in: Some(_) }]));
+}
+
+#[tokio::test]
+async fn a_bad_sign_in_is_rejected_in_the_chosen_words_and_leaves_the_old_session() {
+    let (lab, events) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    let good = lab.token(Duration::from_secs(60)).unwrap().secret;
+    let expired = lab.token(Duration::ZERO).unwrap().secret;
+    let federated = lab.federated_token(Duration::from_secs(60)).unwrap();
+    let rejected = "-ERR WRONGPASS invalid username-password pair\r\n";
+    for (user, secret) in [
+        (lab.object_id(), "guess"),
+        (lab.object_id(), expired.expose()),
+        (lab.object_id(), federated.expose()),
+        (lab.client_id(), good.expose()),
+        ("default", good.expose()),
+    ] {
+        assert_eq!(client.ask(&["AUTH", user, secret]).await.unwrap(), rejected);
+        assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    }
+    lab.cache().set_profile(Profile { dialect: Dialect::ManagedRedis, ..Profile::default() });
+    assert_eq!(
+        client.ask(&["AUTH", "guess"]).await.unwrap(),
+        "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+    );
+    let counters = lab.cache().counters();
+    assert_eq!((counters.accepted, counters.rejected), (1, 6));
+    let rejections: Vec<Rejection> = events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Rejected { rejection, .. } => Some(*rejection),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        Rejection::Malformed,
+        Rejection::Expired,
+        Rejection::Audience,
+        Rejection::User,
+        Rejection::AccessKey,
+        Rejection::AccessKey,
+    ];
+    assert_eq!(rejections, expected);
+}
+
+#[tokio::test]
+async fn the_access_key_and_hello_sign_in_too() {
+    let (lab, _) = lab().await;
+    let key = lab.access_key().expose().to_owned();
+    let mut client = Client::connect(&lab).await.unwrap();
+    assert_eq!(client.ask(&["AUTH", &key]).await.unwrap(), "+OK\r\n");
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    let token = lab.token(Duration::from_secs(60)).unwrap();
+    let mut client = Client::connect(&lab).await.unwrap();
+    let hello = ["HELLO", "3", "AUTH", lab.object_id(), token.secret.expose()];
+    assert!(client.ask(&hello).await.unwrap().starts_with("%7\r\n"));
+    assert!(client.ask(&["CLIENT", "LIST"]).await.unwrap().contains("txt:id="));
+}
+
+#[tokio::test]
+async fn without_tls_the_access_key_opens_a_session_and_a_token_does_not() {
+    let lab = Standin::start(Options { tls: false, ..Options::default() }).await.unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", lab.cache_port())).await.unwrap();
+    let mut stream = BufReader::new(stream);
+    let token = lab.token(Duration::from_secs(60)).unwrap();
+    for (auth, reply) in [
+        (vec!["AUTH", lab.object_id(), token.secret.expose()], "-ERR WRONGPASS"),
+        (vec!["AUTH", lab.access_key().expose()], "+OK"),
+    ] {
+        stream.write_all(&Command::new(&auth).encode()).await.unwrap();
+        assert!(read_reply(&mut stream).await.unwrap().starts_with(reply.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_token_without_a_word_and_a_newer_token_moves_the_end() {
+    let (lab, events) = lab().await;
+    // Times in a token are whole seconds, so this one is good for one to two.
+    let mut kept = Client::signed_in(&lab, 2).await;
+    let mut left = Client::signed_in(&lab, 2).await;
+    let id = kept.id().await;
+    assert_eq!(kept.sign_in(&lab, 60).await, "+OK\r\n");
+    let before = Instant::now();
+    assert_eq!(left.end().await, io::ErrorKind::UnexpectedEof);
+    assert!(before.elapsed() <= Duration::from_millis(2_500), "{:?}", before.elapsed());
+    assert_eq!(kept.id().await, id);
+    assert_eq!(lab.cache().counters().expired, 1);
+    let events = events.lock().unwrap();
+    assert!(events.contains(&Event::Expired { client: 102 }), "{events:?}");
+    assert!(matches!(events[2], Event::Reauthenticated { client: 101, .. }), "{events:?}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_can_come_late_early_or_as_a_reset() {
+    let (lab, _) = lab().await;
+    let (kill_delay, kill_ahead) = (Duration::from_secs(60), Duration::from_secs(60));
+    lab.cache().set_profile(Profile { kill_delay, ..Profile::default() });
+    let mut client = Client::signed_in(&lab, 1).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    lab.cache().set_profile(Profile { kill_by: Ending::Reset, ..Profile::default() });
+    assert_eq!(client.end().await, io::ErrorKind::ConnectionReset);
+    lab.cache().set_profile(Profile { kill_ahead, ..Profile::default() });
+    assert_eq!(Client::signed_in(&lab, 60).await.end().await, io::ErrorKind::UnexpectedEof);
+    assert_eq!(lab.cache().counters().expired, 2);
+}
+
+#[tokio::test]
+async fn a_revoked_user_loses_its_connections_and_may_come_back_when_granted_again() {
+    let (lab, _) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    let mut with_key = Client::connect(&lab).await.unwrap();
+    with_key.ask(&["AUTH", lab.access_key().expose()]).await.unwrap();
+    lab.cache().revoke(lab.object_id());
+    assert_eq!(client.end().await, io::ErrorKind::UnexpectedEof);
+    assert_eq!(with_key.ask(&["PING"]).await.unwrap(), PONG);
+    let mut again = Client::connect(&lab).await.unwrap();
+    assert!(again.sign_in(&lab, 60).await.starts_with("-ERR WRONGPASS"));
+    lab.cache().grant(lab.object_id());
+    assert_eq!(again.sign_in(&lab, 60).await, "+OK\r\n");
+}
+
+#[tokio::test]
+async fn a_refusing_cache_keeps_its_port_and_its_old_connections() {
+    let (lab, _) = lab().await;
+    let mut old = Client::signed_in(&lab, 60).await;
+    for _ in 0..3 {
+        lab.cache().faults(|faults| faults.admission = Admission::Refuse);
+        // The listener is closed by its own task, in a moment.
+        let refused = async |port| match TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(_) => false,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        };
+        while !refused(lab.cache_port()).await {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(old.ask(&["PING"]).await.unwrap(), PONG);
+        lab.cache().heal();
+        while TcpStream::connect(("127.0.0.1", lab.cache_port())).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Client::signed_in(&lab, 60).await;
+    }
+}
+
+#[tokio::test]
+async fn new_connections_can_hang_or_be_hung_up_or_be_too_many() {
+    let (lab, _) = lab().await;
+    lab.cache().faults(|faults| faults.admission = Admission::Hang);
+    assert!(timeout(SHORT, Client::connect(&lab)).await.is_err());
+    for (ending, kind) in
+        [(Ending::Close, io::ErrorKind::UnexpectedEof), (Ending::Reset, io::ErrorKind::ConnectionReset)]
+    {
+        lab.cache().faults(|faults| faults.admission = Admission::HangUp(ending));
+        let error = Client::connect(&lab).await.err().unwrap();
+        assert!(error.kind() == kind || error.kind() == io::ErrorKind::BrokenPipe, "{error:?}");
+    }
+    lab.cache().faults(|faults| faults.admission = Admission::TooManyClients);
+    let mut client = Client::connect(&lab).await.unwrap();
+    let words = timeout(LONG, read_reply(&mut client.0)).await.unwrap().unwrap();
+    assert_eq!(words, b"-ERR max number of clients reached\r\n");
+    assert_eq!(client.end().await, io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn all_connections_can_be_closed_or_reset_at_once() {
+    let (lab, _) = lab().await;
+    for (ending, kind) in
+        [(Ending::Close, io::ErrorKind::UnexpectedEof), (Ending::Reset, io::ErrorKind::ConnectionReset)]
+    {
+        let (mut one, mut other) = (Client::signed_in(&lab, 60).await, Client::signed_in(&lab, 60).await);
+        lab.cache().close_all(ending);
+        assert_eq!((one.end().await, other.end().await), (kind, kind));
+    }
+    Client::signed_in(&lab, 60).await;
+}
+
+#[tokio::test]
+async fn a_black_hole_answers_nothing_and_closes_nothing_and_then_goes_on() {
+    let (lab, _) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    lab.cache().faults(|faults| faults.black_hole = true);
+    assert!(timeout(SHORT, client.ask(&["PING"])).await.is_err());
+    assert!(timeout(SHORT, Client::connect(&lab)).await.is_err());
+    lab.cache().heal();
+    assert_eq!(timeout(LONG, read_reply(&mut client.0)).await.unwrap().unwrap(), PONG.as_bytes());
+}
+
+#[tokio::test]
+async fn commands_can_be_slow_silent_cut_endless_or_answered_with_anything() {
+    let (lab, _) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    lab.cache().faults(|faults| {
+        faults.latency = Duration::from_millis(50);
+        faults.commands = vec![
+            CommandFault::delayed("GET", SHORT),
+            CommandFault::answered(
+                "SET",
+                Answer::error("READONLY You can't write against a read only replica."),
+            ),
+            CommandFault::answered("CLIENT LIST", Answer::Raw(b"$3\r\na\nb\r\n".to_vec())),
+            CommandFault::answered("ECHO", Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n".to_vec())).times(1),
+        ];
+    });
+    let started = Instant::now();
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    assert!(started.elapsed() >= Duration::from_millis(50));
+    let started = Instant::now();
+    assert_eq!(client.ask(&["GET", "k"]).await.unwrap(), "$-1\r\n");
+    assert!(started.elapsed() >= SHORT + Duration::from_millis(50));
+    let words = client.ask(&["SET", "k", "v"]).await.unwrap();
+    assert_eq!(words, "-READONLY You can't write against a read only replica.\r\n");
+    assert_eq!(client.ask(&["CLIENT", "LIST"]).await.unwrap(), "$3\r\na\nb\r\n");
+    assert!(client.ask(&["ECHO", "x"]).await.is_err());
+    assert_eq!(client.ask(&["ECHO", "x"]).await.unwrap(), "$1\r\nx\r\n");
+
+    let answer = |answer| {
+        lab.cache().faults(|faults| {
+            *faults = Faults {
+                commands: vec![CommandFault::answered("GET", answer).times(1)],
+                ..Faults::default()
+            };
+        });
+    };
+    answer(Answer::Silence);
+    assert!(timeout(SHORT, client.ask(&["GET", "k"])).await.is_err());
+    for (ending, kind) in
+        [(Ending::Close, io::ErrorKind::UnexpectedEof), (Ending::Reset, io::ErrorKind::ConnectionReset)]
+    {
+        let mut client = Client::signed_in(&lab, 60).await;
+        answer(Answer::Cut(b"$5\r\nhe".to_vec(), ending));
+        assert_eq!(client.ask(&["GET", "k"]).await.unwrap_err().kind(), kind);
+    }
+    let mut client = Client::signed_in(&lab, 60).await;
+    answer(Answer::Endless);
+    client.0.write_all(&Command::new(&["GET", "k"]).encode()).await.unwrap();
+    let mut flood = vec![0; 4 * 1024 * 1024];
+    timeout(LONG, client.0.read_exact(&mut flood)).await.unwrap().unwrap();
+    assert!(!flood.contains(&b'\n'));
+}
+
+#[tokio::test]
+async fn replies_can_come_in_pieces() {
+    let (lab, _) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    lab.cache().faults(|faults| faults.pieces = Some(Pieces { size: 2, pause: Duration::from_millis(20) }));
+    let started = Instant::now();
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    assert!(started.elapsed() >= Duration::from_millis(60), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn the_certificate_can_be_replaced_while_the_cache_runs() {
+    let (lab, _) = lab().await;
+    let mut old = Client::signed_in(&lab, 60).await;
+    lab.cache().set_certificate(lab.certificate_authority().issue_expired(&[HOST]).unwrap());
+    let error = Client::connect(&lab).await.err().unwrap();
+    assert!(error.to_string().contains("certificate expired"), "{error}");
+    assert_eq!(old.ask(&["PING"]).await.unwrap(), PONG);
+    lab.cache().set_certificate(lab.certificate_authority().issue(&[HOST]).unwrap());
+    Client::signed_in(&lab, 60).await;
+}
+
+#[tokio::test]
+async fn everything_stops_when_the_stand_in_is_dropped() {
+    let (lab, _) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    let ports = [lab.cache_port(), lab.endpoint.http_port(), lab.endpoint.https_port()];
+    drop(lab);
+    assert_ne!(client.end().await, io::ErrorKind::TimedOut);
+    for port in ports {
+        let refused = timeout(LONG, async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        refused.await.unwrap();
+    }
+}
+
+/// A redis-server at a Unix socket, with ACL users named by object id. It ends when dropped.
+struct RedisServer {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl RedisServer {
+    const PASSWORD: &str = "known-to-the-front-alone";
+
+    async fn start(users: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = "port 0\nsave \"\"\nappendonly no\nunixsocket redis.sock\n".to_owned();
+        for (user, rules) in users {
+            writeln!(config, "user {user} on >{} {rules}", Self::PASSWORD).unwrap();
+        }
+        std::fs::write(folder.path().join("redis.conf"), config).unwrap();
+        let child = Process::new("redis-server")
+            .arg("redis.conf")
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is on PATH: apt-get install redis-server, or your system's equivalent");
+        let server = Self { child, folder };
+        let socket = server.socket();
+        timeout(LONG, async {
+            while tokio::net::UnixStream::connect(&socket).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("redis-server listens");
+        server
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        Path::new(self.folder.path()).join("redis.sock")
+    }
+
+    fn backend(&self) -> Backend {
+        Backend::RedisServer { socket: self.socket(), password: Secret::new(Self::PASSWORD.to_owned()) }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn before_a_real_redis_server_words_and_ids_are_its_own() {
+    let rules = "~cachepulse:* +ping +set +get +client|id +client|list";
+    let server = RedisServer::start(&[(OBJECT_ID, rules), ("default", "~* &* +@all")]).await;
+    let options = Options { backend: server.backend(), ..Options::default() };
+    let lab = Standin::start(options).await.unwrap();
+    let mut client = Client::signed_in(&lab, 2).await;
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    assert_eq!(client.ask(&["SET", "cachepulse:k", "v"]).await.unwrap(), "+OK\r\n");
+    assert_eq!(client.ask(&["GET", "cachepulse:k"]).await.unwrap(), "$1\r\nv\r\n");
+    let denied = client.ask(&["SET", "other", "v"]).await.unwrap();
+    assert!(denied.starts_with("-NOPERM "), "{denied}");
+    let denied = client.ask(&["FLUSHALL"]).await.unwrap();
+    assert!(denied.starts_with("-NOPERM "), "{denied}");
+    let id = client.id().await;
+    assert_eq!(client.sign_in(&lab, 60).await, "+OK\r\n");
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(client.id().await, id);
+    let list = client.ask(&["CLIENT", "LIST"]).await.unwrap();
+    let number = id.trim_start_matches(':').trim();
+    let own = list.lines().find(|line| line.starts_with(&format!("id={number} "))).unwrap();
+    assert!(own.contains(&format!(" user={OBJECT_ID} ")), "{own}");
+
+    let mut with_key = Client::connect(&lab).await.unwrap();
+    assert_eq!(with_key.ask(&["AUTH", lab.access_key().expose()]).await.unwrap(), "+OK\r\n");
+    assert_eq!(with_key.ask(&["FLUSHALL"]).await.unwrap(), "+OK\r\n");
+}

@@ -1,0 +1,249 @@
+//! The identity endpoint, asked in raw HTTP.
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::*;
+
+/// A response, or as much of it as came.
+#[derive(Debug)]
+struct Response {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Response {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<Response> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    Ok(Response { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+}
+
+async fn get(lab: &Standin, target: &str, headers: &str) -> io::Result<Response> {
+    let stream = TcpStream::connect(("127.0.0.1", lab.endpoint.http_port())).await?;
+    let request = format!("GET {target} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n{headers}\r\n");
+    exchange(stream, &request).await
+}
+
+async fn app_service(lab: &Standin, query: &str) -> io::Result<Response> {
+    let target = format!("/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fredis.azure.com{query}");
+    get(lab, &target, &format!("x-identity-header: {}\r\n", lab.identity_header().expose())).await
+}
+
+async fn metadata(lab: &Standin, query: &str, headers: &str) -> io::Result<Response> {
+    let path = "/metadata/identity/oauth2/token?api-version=2018-02-01";
+    get(lab, &format!("{path}&resource=https%3A%2F%2Fredis.azure.com{query}"), headers).await
+}
+
+async fn exchange_for(lab: &Standin, proof: &str) -> io::Result<Response> {
+    let tcp = TcpStream::connect(("127.0.0.1", lab.endpoint.https_port())).await?;
+    let stream = handshake(&lab.ca_pem(), HOST, tcp).await?;
+    let form = format!(
+        "client_id={}&grant_type=client_credentials&scope=https%3A%2F%2Fredis.azure.com%2F.default&{proof}",
+        lab.client_id()
+    );
+    let request = format!(
+        "POST /{}/oauth2/v2.0/token HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        lab.tenant_id(),
+        form.len()
+    );
+    exchange(stream, &request).await
+}
+
+async fn assert_federated(lab: &Standin, token: &str) -> Response {
+    let kind = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    exchange_for(lab, &format!("{kind}&client_assertion={token}")).await.unwrap()
+}
+
+fn object_id_of(lab: &Standin, body: &Value) -> Option<String> {
+    lab.authority().verify(body["access_token"].as_str().unwrap(), &CACHE_AUDIENCES).unwrap().oid
+}
+
+#[tokio::test]
+async fn app_service_answers_in_strings() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let response = app_service(&lab, "").await.unwrap();
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(response.head.contains("content-type: application/json; charset=utf-8"), "{}", response.head);
+    let body = response.json();
+    let fields: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["access_token", "client_id", "expires_on", "resource", "token_type"]);
+    assert!(body.as_object().unwrap().values().all(Value::is_string), "{fields:?}");
+    assert_eq!(object_id_of(&lab, &body).as_deref(), Some(lab.object_id()));
+}
+
+#[tokio::test]
+async fn app_service_knows_its_identity_by_every_id_and_no_other() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let resource_id = RESOURCE_ID.replace('/', "%2F");
+    for query in [
+        format!("&client_id={CLIENT_ID}"),
+        format!("&object_id={OBJECT_ID}"),
+        format!("&principal_id={OBJECT_ID}"),
+        format!("&mi_res_id={resource_id}"),
+    ] {
+        assert_eq!(app_service(&lab, &query).await.unwrap().status, 200, "{query}");
+    }
+    for query in [format!("&client_id={OBJECT_ID}"), "&mi_res_id=x".to_owned()] {
+        assert_eq!(app_service(&lab, &query).await.unwrap().status, 400, "{query}");
+    }
+    assert_eq!(lab.endpoint().requests()[0].identity.as_deref(), Some(CLIENT_ID));
+}
+
+#[tokio::test]
+async fn app_service_refuses_a_wrong_header_version_or_resource() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let header = format!("x-identity-header: {}\r\n", lab.identity_header().expose());
+    let good = "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fredis.azure.com";
+    for (target, header, status) in [
+        (good, "", 401),
+        (good, "x-identity-header: guess\r\n", 401),
+        ("/msi/token?resource=https%3A%2F%2Fredis.azure.com", &header, 400),
+        ("/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fvault.azure.net", &header, 400),
+        ("/elsewhere", &header, 404),
+        (good, &header, 200),
+    ] {
+        assert_eq!(get(&lab, target, header).await.unwrap().status, status, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn the_metadata_service_answers_in_strings_and_insists_on_its_header() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let body = metadata(&lab, "", "Metadata: true\r\n").await.unwrap().json();
+    assert!(body.as_object().unwrap().values().all(Value::is_string));
+    for field in ["expires_in", "expires_on", "ext_expires_in", "not_before", "refresh_token", "resource"] {
+        assert!(body[field].is_string(), "{field}");
+    }
+    assert_eq!(object_id_of(&lab, &body).as_deref(), Some(lab.object_id()));
+    for (query, headers, description) in [
+        ("", "", "Required metadata header not specified"),
+        ("", "Metadata: true\r\nX-Forwarded-For: 10.0.0.1\r\n", "The header X-Forwarded-For is not allowed"),
+        ("&client_id=nobody", "Metadata: true\r\n", "Identity not found"),
+    ] {
+        let response = metadata(&lab, query, headers).await.unwrap();
+        assert_eq!(
+            (response.status, response.json()["error_description"].as_str()),
+            (400, Some(description))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_managed_identity_gets_the_same_token_until_little_is_left_of_it() {
+    let options = Options { token_lifetime: Duration::from_secs(3600), ..Options::default() };
+    let lab = Standin::start(options).await.unwrap();
+    let token = async || app_service(&lab, "").await.unwrap().json()["access_token"].clone();
+    let first = token().await;
+    assert_eq!(token().await, first);
+    lab.endpoint().set(|settings| settings.rotate_before = Duration::from_secs(3601));
+    assert_ne!(token().await, first);
+}
+
+#[tokio::test]
+async fn the_token_service_exchanges_a_federated_token_and_answers_in_numbers() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let federated = lab.federated_token(Duration::from_secs(600)).unwrap();
+    let response = assert_federated(&lab, federated.expose()).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let body = response.json();
+    let fields: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["access_token", "expires_in", "ext_expires_in", "token_type"]);
+    assert!((58..=60).contains(&body["expires_in"].as_u64().unwrap()));
+    assert_eq!(object_id_of(&lab, &body).as_deref(), Some(lab.object_id()));
+}
+
+#[tokio::test]
+async fn the_token_service_refuses_with_entras_codes() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let expired = lab.federated_token(Duration::ZERO).unwrap();
+    let for_the_cache = lab.token(Duration::from_secs(600)).unwrap().secret;
+    for (token, status, code) in [(expired, 401, 700_024), (for_the_cache, 400, 70021)] {
+        let response = assert_federated(&lab, token.expose()).await;
+        let body = response.json();
+        assert_eq!((response.status, body["error_codes"][0].as_u64()), (status, Some(code)));
+        assert!(body["error_description"].as_str().unwrap().starts_with(&format!("AADSTS{code}: ")));
+    }
+    let secret = format!("client_secret={}", lab.client_secret().expose());
+    assert_eq!(exchange_for(&lab, &secret).await.unwrap().status, 200);
+    let wrong = exchange_for(&lab, "client_secret=guess").await.unwrap();
+    assert_eq!((wrong.status, wrong.json()["error_codes"][0].as_u64()), (401, Some(7_000_215)));
+}
+
+#[tokio::test]
+async fn each_status_comes_with_its_body_and_the_script_comes_before_the_lasting_fault() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    lab.endpoint().set(|settings| {
+        settings.script.extend([
+            Fault::throttled(7),
+            Fault::Status { code: 503, retry_after: None, body: ErrorBody::Html },
+            Fault::Status { code: 410, retry_after: None, body: ErrorBody::Empty },
+        ]);
+        settings.fault = Some(Fault::status(500));
+    });
+    let throttled = app_service(&lab, "").await.unwrap();
+    assert_eq!(throttled.status, 429);
+    assert!(throttled.head.contains("retry-after: 7"), "{}", throttled.head);
+    let page = app_service(&lab, "").await.unwrap();
+    assert!(page.status == 503 && page.body.starts_with("<html>"), "{page:?}");
+    let empty = app_service(&lab, "").await.unwrap();
+    assert!(empty.status == 410 && empty.body.is_empty(), "{empty:?}");
+    for _ in 0..2 {
+        assert_eq!(app_service(&lab, "").await.unwrap().status, 500);
+    }
+    lab.endpoint().set(|settings| settings.fault = None);
+    assert_eq!(app_service(&lab, "").await.unwrap().status, 200);
+    assert_eq!(lab.endpoint().requests().len(), 6);
+}
+
+#[tokio::test]
+async fn an_answer_can_be_spoilt_in_each_way() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let spoilt = async |fault: Fault| {
+        lab.endpoint().set(|settings| settings.script.push_back(fault));
+        app_service(&lab, "").await.unwrap()
+    };
+    let good = app_service(&lab, "").await.unwrap().json();
+    assert!(serde_json::from_str::<Value>(&spoilt(Fault::Truncated).await.body).is_err());
+    assert!(spoilt(Fault::NumericExpiry).await.json()["expires_on"].is_u64());
+    assert!(spoilt(Fault::WithoutField("resource")).await.json().get("resource").is_none());
+    let last = spoilt(Fault::Lifetime(Duration::from_secs(5))).await.json();
+    assert!(last["expires_on"].as_str() < good["expires_on"].as_str());
+    assert_eq!(spoilt(Fault::SameToken).await.json()["access_token"], last["access_token"]);
+    assert_eq!(object_id_of(&lab, &spoilt(Fault::WithoutObjectId).await.json()), None);
+    let foreign = spoilt(Fault::ObjectId("another".to_owned())).await.json();
+    assert_eq!(object_id_of(&lab, &foreign).as_deref(), Some("another"));
+    let expired = spoilt(Fault::Expired).await.json();
+    let verdict = lab.authority().verify(expired["access_token"].as_str().unwrap(), &CACHE_AUDIENCES);
+    assert_eq!(verdict, Err(Rejection::Expired));
+    lab.endpoint().set(|settings| settings.skew = 3600);
+    let early = app_service(&lab, "").await.unwrap().json();
+    let verdict = lab.authority().verify(early["access_token"].as_str().unwrap(), &CACHE_AUDIENCES);
+    assert_eq!(verdict, Err(Rejection::NotYetValid));
+}
+
+#[tokio::test]
+async fn a_request_can_be_left_hanging_delayed_or_reset() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    lab.endpoint().set(|settings| settings.script.extend([Fault::Reset, Fault::Hang]));
+    let reset = app_service(&lab, "").await.unwrap_err();
+    assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+    let hanging = tokio::time::timeout(Duration::from_millis(200), app_service(&lab, "")).await;
+    assert!(hanging.is_err(), "{hanging:?}");
+    lab.endpoint().set(|settings| settings.delay = Duration::from_millis(200));
+    let before = tokio::time::Instant::now();
+    assert_eq!(app_service(&lab, "").await.unwrap().status, 200);
+    assert!(before.elapsed() >= Duration::from_millis(200));
+}
