@@ -51,6 +51,11 @@ struct Client {
 }
 
 impl Client {
+    fn new(address: String, name: &str) -> Self {
+        let (name, user) = (name.to_owned(), "default".to_owned());
+        Self { address, name, user, since: Instant::now(), protocol: 2 }
+    }
+
     fn line(&self, id: u64, command: &str) -> String {
         let Self { address, name, user, since, protocol } = self;
         let age = since.elapsed().as_secs();
@@ -104,13 +109,6 @@ impl Store {
             writer.write_all(&reply).await?;
         }
         Ok(())
-    }
-}
-
-impl Client {
-    fn new(address: String, name: &str) -> Self {
-        let (name, user) = (name.to_owned(), "default".to_owned());
-        Self { address, name, user, since: Instant::now(), protocol: 2 }
     }
 }
 
