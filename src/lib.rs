@@ -2,7 +2,9 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod connection;
 pub mod error;
 pub mod excerpt;

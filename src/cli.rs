@@ -1,0 +1,3 @@
+//! The command line: commands and flags.
+
+pub mod flags;

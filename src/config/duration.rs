@@ -1,0 +1,98 @@
+//! Durations as the operator writes them: a number and a unit, such as `10s`, `500ms` or `1.5m`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::field::{Field, Invalid};
+
+/// The units, in seconds.
+const UNITS: [(&str, f64); 4] = [("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
+
+/// A duration within `range`.
+pub(super) fn read(field: &Field<'_>, range: RangeInclusive<Duration>) -> Result<Duration, Invalid> {
+    const WHAT: &str = "a duration such as 10s (units: ms, s, m, h)";
+    let text = field.scalar(WHAT)?;
+    if is_number(text) {
+        return Err(field.expected("a duration with its unit, such as 10s (units: ms, s, m, h)"));
+    }
+    let duration = parse(text).ok_or_else(|| field.expected(WHAT))?;
+    if !range.contains(&duration) {
+        let (least, most) = (written(*range.start()), written(*range.end()));
+        return Err(field.expected(format_args!("a duration from {least} to {most}")));
+    }
+    Ok(duration)
+}
+
+/// `None` if it is no duration. One that is too long for the type is as long as the type allows.
+fn parse(text: &str) -> Option<Duration> {
+    let unit_start = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_start);
+    let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let number: f64 = is_number(number).then(|| number.parse().ok())??;
+    Some(Duration::try_from_secs_f64(number * seconds).unwrap_or(Duration::MAX))
+}
+
+/// Digits, or digits, a point and digits. `f64` alone would also take `1e3`, `inf` and `-1`.
+fn is_number(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(text),
+    }
+}
+
+/// `duration` in the largest unit in which it is whole.
+fn written(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    match units.iter().find(|(_, unit)| milliseconds.is_multiple_of(*unit)) {
+        _ if milliseconds == 0 => "0s".to_owned(),
+        Some((name, unit)) => format!("{}{name}", milliseconds / unit),
+        None => format!("{milliseconds}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, milliseconds) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("0.5s", 500),
+            ("0.1s", 100),
+            ("1.5m", 90_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+            ("007s", 7000),
+        ] {
+            assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "", "s", "10", "10 s", "10S", "10sec", "1h30m", "-1s", "+1s", "1e3s", ".5s", "5.s", "1.2.3s",
+            "infs", "NaNs", "١s", "1_000ms", "10s ", "10µs",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_duration_beyond_all_measure_is_still_a_duration() {
+        assert_eq!(parse(&format!("{}h", "9".repeat(400))), Some(Duration::MAX));
+    }
+
+    #[test]
+    fn bounds_are_written_in_their_natural_unit() {
+        let written = |milliseconds| written(Duration::from_millis(milliseconds));
+        assert_eq!(
+            [0, 10, 100, 1000, 1500, 300_000, 3_600_000].map(written),
+            ["0s", "10ms", "100ms", "1s", "1500ms", "5m", "1h"]
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! Host names as the operator writes them, and what Azure's host names tell.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr as _;
+
+use rustls::pki_types::ServerName;
+
+use super::field::{Field, Invalid};
+
+/// Azure Managed Redis and the Enterprise tiers of Azure Cache for Redis, in every cloud.
+/// Source: the endpoint tables of Microsoft Learn and of `StackExchange.Redis`' Azure options providers.
+const MANAGED_REDIS: [&str; 6] = [
+    ".redis.azure.net",
+    ".redisenterprise.cache.azure.net",
+    ".redis.usgovcloudapi.net",
+    ".redis.chinacloudapi.cn",
+    ".redis.sovcloud-api.de",
+    ".redis.sovcloud-api.fr",
+];
+
+/// A host name, an IPv4 address, or an IPv6 address with or without brackets. Brings it without.
+pub(super) fn read<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
+    const WHAT: &str = "a host name such as orders.redis.cache.windows.net";
+    let text = field.text(WHAT)?;
+    parse(text).map_err(|fault| match fault {
+        // A URL or a connection string may hold a password: it is not repeated.
+        Fault::Url => field.problem(format!("expected {WHAT}, found a URL; give the name alone")),
+        Fault::Character(c) => {
+            field.problem(format!("expected {WHAT}, found text with `{c}` in it; give the name alone"))
+        }
+        Fault::Port => field.problem("expected a host name alone; the port belongs under `port`"),
+        Fault::PrivateLink(public) => field.problem(format!(
+            "a private link name has no certificate; give the public name {public}, which resolves to the private \
+             address"
+        )),
+        Fault::NoName => field.expected(format_args!("{WHAT}, or an IP address")),
+    })
+}
+
+#[derive(Debug, PartialEq)]
+enum Fault {
+    Url,
+    Character(char),
+    Port,
+    /// With the public name in its place.
+    PrivateLink(String),
+    NoName,
+}
+
+fn parse(text: &str) -> Result<&str, Fault> {
+    let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if Ipv6Addr::from_str(address).is_ok() {
+        return Ok(address);
+    }
+    if text.contains("://") {
+        return Err(Fault::Url);
+    }
+    if let Some(c) = text.chars().find(|c| !(c.is_alphanumeric() || "-_.:[]%".contains(*c))) {
+        return Err(Fault::Character(c));
+    }
+    if text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(Fault::Port);
+    }
+    // The name must do for the certificate check, and rustls knows best what does.
+    let valid = match ServerName::try_from(text) {
+        Ok(ServerName::DnsName(_)) => !is_broken_ipv4(text),
+        other => other.is_ok(),
+    };
+    if !valid {
+        return Err(Fault::NoName);
+    }
+    match public_name(text) {
+        Some(public) => Err(Fault::PrivateLink(public)),
+        None => Ok(text),
+    }
+}
+
+/// Such as `10.0.0.256`: no top-level domain consists of digits.
+fn is_broken_ipv4(name: &str) -> bool {
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or(name);
+    last.bytes().all(|byte| byte.is_ascii_digit()) && Ipv4Addr::from_str(name).is_err()
+}
+
+/// The name that a cache behind a private endpoint is meant to be called by, if `name` is not it.
+fn public_name(name: &str) -> Option<String> {
+    let labels: Vec<&str> = name.split('.').collect();
+    let position = labels.windows(2).position(|pair| {
+        pair[0].eq_ignore_ascii_case("privatelink") && pair[1].to_ascii_lowercase().starts_with("redis")
+    })?;
+    let cache = if position == 0 { vec!["<name>"] } else { labels[..position].to_vec() };
+    Some([&cache, &labels[position + 1..]].concat().join("."))
+}
+
+/// The first label of a name, or the whole of an address: a short name for what is there.
+pub(super) fn short_name(host: &str) -> Option<&str> {
+    let host = parse(host).ok()?;
+    let is_address = Ipv4Addr::from_str(host).is_ok() || host.contains(':');
+    if is_address { Some(host) } else { host.split('.').next() }
+}
+
+/// The port where the operator named none. Azure Managed Redis has one port, with TLS and without; all others are
+/// taken to keep Azure Cache for Redis' two.
+pub(super) fn default_port(host: &str, tls: bool) -> u16 {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    match tls {
+        _ if MANAGED_REDIS.iter().any(|suffix| host.ends_with(suffix)) => 10000,
+        true => 6380,
+        false => 6379,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_are_hosts() {
+        for host in [
+            "orders.redis.cache.windows.net",
+            "orders.redis.cache.windows.net.",
+            "Orders.Redis.Cache.Windows.Net",
+            "localhost",
+            "my_redis",
+            "redis-0.redis.default.svc.cluster.local",
+            "127.0.0.1",
+            "::1",
+            "2001:db8::6",
+        ] {
+            assert_eq!(parse(host), Ok(host));
+        }
+        assert_eq!(parse("[::1]"), Ok("::1"));
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_with_its_reason() {
+        for (text, fault) in [
+            ("redis://orders", Fault::Url),
+            ("https://orders.redis.cache.windows.net/", Fault::Url),
+            ("rediss://:secret@orders:6380", Fault::Url),
+            ("orders.redis.cache.windows.net:6380,password=secret,ssl=True", Fault::Character(',')),
+            ("user@orders", Fault::Character('@')),
+            ("orders/0", Fault::Character('/')),
+            ("two words", Fault::Character(' ')),
+            ("orders:6380", Fault::Port),
+            ("orders:", Fault::Port),
+            ("127.0.0.1:6380", Fault::Port),
+            ("[::1]:6380", Fault::Port),
+            ("10.0.0.256", Fault::NoName),
+            ("10.0.0", Fault::NoName),
+            ("a..b", Fault::NoName),
+            (".", Fault::NoName),
+            ("-a", Fault::NoName),
+            ("fe80::1%eth0", Fault::NoName),
+            ("bücher.example", Fault::NoName),
+        ] {
+            assert_eq!(parse(text), Err(fault), "{text}");
+        }
+        assert_eq!(parse(&format!("{}.net", "a".repeat(64))), Err(Fault::NoName));
+    }
+
+    #[test]
+    fn a_private_link_name_is_refused_with_the_public_name() {
+        for (private, public) in [
+            ("orders.privatelink.redis.cache.windows.net", "orders.redis.cache.windows.net"),
+            ("orders.eastus.privatelink.redis.azure.net", "orders.eastus.redis.azure.net"),
+            ("privatelink.redis.azure.net", "<name>.redis.azure.net"),
+            ("o.PrivateLink.redisenterprise.cache.azure.net", "o.redisenterprise.cache.azure.net"),
+        ] {
+            assert_eq!(parse(private), Err(Fault::PrivateLink(public.into())));
+        }
+        assert_eq!(parse("privatelink.example.com"), Ok("privatelink.example.com"));
+    }
+
+    #[test]
+    fn the_port_follows_from_the_product_and_from_tls() {
+        for (host, with_tls, without) in [
+            ("orders.redis.cache.windows.net", 6380, 6379),
+            ("orders.redis.cache.usgovcloudapi.net", 6380, 6379),
+            ("orders.redis.cache.chinacloudapi.cn", 6380, 6379),
+            ("orders.redis.cache.sovcloud-api.de", 6380, 6379),
+            ("orders.redis.cache.sovcloud-api.fr", 6380, 6379),
+            ("orders.eastus.redis.azure.net", 10000, 10000),
+            ("ORDERS.eastus.Redis.Azure.Net.", 10000, 10000),
+            ("orders.eastus.redisenterprise.cache.azure.net", 10000, 10000),
+            ("orders.redis.usgovcloudapi.net", 10000, 10000),
+            ("orders.redis.chinacloudapi.cn", 10000, 10000),
+            ("orders.redis.sovcloud-api.de", 10000, 10000),
+            ("orders.redis.sovcloud-api.fr", 10000, 10000),
+            ("notredis.azure.net", 6380, 6379),
+            ("redis.example.com", 6380, 6379),
+            ("127.0.0.1", 6380, 6379),
+        ] {
+            assert_eq!((default_port(host, true), default_port(host, false)), (with_tls, without), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_short_name_is_the_first_label_or_the_address() {
+        assert_eq!(short_name("orders.redis.cache.windows.net"), Some("orders"));
+        assert_eq!(short_name("localhost"), Some("localhost"));
+        assert_eq!(short_name("10.0.0.1"), Some("10.0.0.1"));
+        assert_eq!(short_name("[::1]"), Some("::1"));
+        assert_eq!(short_name("redis://x"), None);
+    }
+}
