@@ -1,9 +1,12 @@
 //! cachepulse: a health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
 
 pub mod clock;
+pub mod healthcheck;
 pub mod identity;
 pub mod metrics;
 pub mod probe;
 pub mod secret;
+pub mod signal;
 pub mod status;
 pub mod target;
+pub mod telemetry;
