@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod healthcheck;
+pub mod http;
 pub mod identity;
 pub mod metrics;
 pub mod probe;
