@@ -1,0 +1,157 @@
+//! Clients' connections: accepting them, a limit on how many are open, and ending them in peace.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::TcpListener as StdTcpListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::stream::{Activity, Stream};
+use super::{Limits, Pages};
+
+/// The longest header of a request, in bytes.
+const HEADER_SIZE: usize = 8 * 1024;
+
+/// The pause after a connection could not be accepted, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` brings a grace period, or its sender is gone.
+pub(super) async fn serve(
+    listener: StdTcpListener,
+    pages: Pages,
+    limits: Limits,
+    mut stop: mpsc::Receiver<Duration>,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the HTTP socket cannot be served"),
+    };
+    let mut connections = Connections::new(pages, limits);
+    let grace = loop {
+        tokio::select! {
+            biased;
+            grace = stop.recv() => break grace.unwrap_or_default(),
+            Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
+            stream = accept(&listener) => connections.open(stream),
+        }
+    };
+    drop(listener);
+    // What is still open then is aborted with the set.
+    let _ = timeout(grace, connections.drain()).await;
+}
+
+/// The next connection. Errors pass: of a connection that is gone already, or of a system without descriptors.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Connections {
+    pages: Pages,
+    limits: Limits,
+    tasks: JoinSet<()>,
+    open: HashMap<Id, (Arc<Activity>, AbortHandle)>,
+    uses: Arc<AtomicU64>,
+    draining: watch::Sender<()>,
+}
+
+impl Connections {
+    fn new(pages: Pages, limits: Limits) -> Self {
+        Self {
+            pages,
+            limits,
+            tasks: JoinSet::new(),
+            open: HashMap::new(),
+            uses: Arc::default(),
+            draining: watch::Sender::new(()),
+        }
+    }
+
+    fn open(&mut self, stream: TcpStream) {
+        if self.open.len() >= self.limits.connections {
+            self.close_quietest();
+        }
+        // A response is written at once and whole: waiting to fill a packet only delays its end. Where the socket
+        // refuses, that is all there is to lose.
+        let _ = stream.set_nodelay(true);
+        let activity = Arc::new(Activity::new(&self.uses));
+        let stream = Stream::new(stream, activity.clone(), self.limits.write);
+        let task = converse(stream, self.pages.clone(), self.limits, self.draining.subscribe());
+        let handle = self.tasks.spawn(task);
+        self.open.insert(handle.id(), (activity, handle));
+    }
+
+    /// Makes room: clients that hold connections open must not keep a scrape out. The connection of a scrape that
+    /// is being sent has just been used.
+    fn close_quietest(&mut self) {
+        let quietest = self.open.iter().min_by_key(|(_, (activity, _))| activity.last()).map(|(id, _)| *id);
+        if let Some((_, task)) = quietest.and_then(|id| self.open.remove(&id)) {
+            task.abort();
+        }
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        match ended {
+            Ok((id, ())) => drop(self.open.remove(&id)),
+            Err(error) => {
+                self.open.remove(&error.id());
+                if error.is_panic() {
+                    // A bug of ours: it must end the process, not hide in a task.
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        }
+    }
+
+    /// Ends each connection after the request that it is at.
+    async fn drain(&mut self) {
+        self.draining.send_replace(());
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.forget(ended);
+        }
+    }
+}
+
+/// Answers the requests of one connection until the client, a limit or the shutdown ends it.
+async fn converse(stream: Stream, pages: Pages, limits: Limits, mut draining: watch::Receiver<()>) {
+    let service = service_fn(|request| {
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(pages.respond(&request).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header)
+            .max_buf_size(HEADER_SIZE)
+            .max_header_size(HEADER_SIZE)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = draining.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients that hang up, send nonsense or fall asleep are their own business.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,80 @@
+//! Content negotiation: whether the client takes gzip (RFC 9110, section 12.5.3), and gzip itself.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::header::{ACCEPT_ENCODING, HeaderMap};
+
+/// Whether a response may be gzipped: `gzip` or `*` is named with a weight over 0.
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = headers
+        .get_all(ACCEPT_ENCODING)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let mut by_name = None;
+    let mut by_star = false;
+    for coding in codings {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let wanted = parts.all(|parameter| match parameter.split_once('=') {
+            Some((key, weight)) if key.trim().eq_ignore_ascii_case("q") => {
+                weight.trim().parse().is_ok_and(|weight: f32| weight > 0.0)
+            }
+            _ => true,
+        });
+        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+            by_name = Some(wanted);
+        } else if name == "*" {
+            by_star = wanted;
+        }
+    }
+    by_name.unwrap_or(by_star)
+}
+
+/// `text` as gzip, at the level that is quick: the text is repetitive and shrinks to a tenth all the same.
+pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    encoder.write_all(text).and_then(|()| encoder.finish()).expect("a vector takes every write")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    fn accepts(values: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ACCEPT_ENCODING, value.parse().unwrap());
+        }
+        accepts_gzip(&headers)
+    }
+
+    #[test]
+    fn gzip_is_taken_where_it_is_named_with_a_weight() {
+        for yes in
+            ["gzip", "GZip", "x-gzip", "deflate, gzip;q=1.0, *;q=0.5", "br;q=1,gzip ; q=0.001", "*", "gzip;"]
+        {
+            assert!(accepts(&[yes]), "{yes}");
+        }
+        for no in
+            ["", "identity", "gzip;q=0", "gzip; Q=0.000", "*;q=0", "gzip;q=0, *", "gzip;q=high", "gzipped"]
+        {
+            assert!(!accepts(&[no]), "{no}");
+        }
+        assert!(!accepts(&[]));
+        assert!(accepts(&["br", "gzip"]));
+    }
+
+    #[test]
+    fn what_was_packed_can_be_unpacked() {
+        let text = "cachepulse_probe_success 1\n".repeat(1000);
+        let packed = gzip(text.as_bytes());
+        let mut unpacked = String::new();
+        flate2::read::GzDecoder::new(&*packed).read_to_string(&mut unpacked).unwrap();
+        assert_eq!(unpacked, text);
+        assert!(packed.len() * 10 < text.len(), "{}", packed.len());
+    }
+}

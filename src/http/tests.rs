@@ -1,0 +1,333 @@
+//! On real sockets and in real time: raw requests, to see exactly what goes over the wire.
+
+use super::*;
+use crate::clock::Clock;
+use crate::healthcheck::healthcheck;
+use crate::identity::Identity;
+use crate::metrics::{Metrics, TargetMetrics};
+use crate::status::Status;
+use crate::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use rustix::process::{Resource, Rlimit};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::sync::Arc;
+use tokio::time::{Instant, sleep};
+
+/// Longer than any test takes on a slow machine.
+const LONG: Duration = Duration::from_secs(30);
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// What Prometheus 2.53 and 3.5 send, and 3.5 with native histograms.
+const ACCEPTS: [&str; 3] = [
+    "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+     text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+     application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+     text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
+     text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+];
+
+struct Agent {
+    server: Server,
+    metrics: Metrics,
+    status: Status,
+    heartbeats: Heartbeats,
+}
+
+impl Agent {
+    fn start(limits: Limits) -> Self {
+        let (liveness, heartbeats) = Liveness::new();
+        let (metrics, status) = (Metrics::new(), Status::new(Clock::system()));
+        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
+        let server = spawn_with(bind(LOOPBACK).unwrap(), pages, limits).unwrap();
+        Self { server, metrics, status, heartbeats }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.server.local_addr()).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    }
+
+    /// Sends `request` as it stands and reads until the server closes.
+    fn exchange(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        Answer::read(&mut stream)
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.exchange(&request("GET", path, ""))
+    }
+
+    /// Asks for more than the buffers of both sockets take, and does not read it.
+    fn scrape_without_reading(&self) -> (TcpStream, Vec<TargetMetrics>) {
+        let targets = (0..400).map(|number| {
+            let name = format!("{number}-{}", "x".repeat(100));
+            self.metrics.target(&TargetName::new(&name).unwrap())
+        });
+        let targets = targets.collect();
+        let mut stream = self.connect();
+        stream.write_all(request("GET", "/metrics", "").as_bytes()).unwrap();
+        // The answer has begun, and so the request is running.
+        stream.peek(&mut [0]).unwrap();
+        (stream, targets)
+    }
+}
+
+fn request(method: &str, path: &str, headers: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
+}
+
+#[derive(Debug)]
+struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        // A connection that the server aborts may end with a reset; what came before counts.
+        let _ = stream.read_to_end(&mut bytes);
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+        let body = bytes.split_off(end);
+        Self { head: String::from_utf8(bytes).unwrap(), body }
+    }
+
+    fn code(&self) -> u16 {
+        self.head.split(' ').nth(1).map_or(0, |code| code.parse().unwrap())
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+#[test]
+fn metrics_have_one_exact_type_whatever_prometheus_accepts() {
+    let agent = Agent::start(Limits::default());
+    for accept in ACCEPTS {
+        let answer = agent.exchange(&request("GET", "/metrics", &format!("Accept: {accept}\r\n")));
+        assert_eq!(answer.code(), 200);
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert!(answer.text().contains("\ncachepulse_build_info{version="), "{answer:?}");
+    }
+}
+
+#[test]
+fn metrics_come_as_gzip_when_asked_and_only_then() {
+    let agent = Agent::start(Limits::default());
+    let zipped = agent.exchange(&request("GET", "/metrics", "Accept-Encoding: gzip\r\n"));
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    assert_eq!(zipped.header("content-length"), Some(&*zipped.body.len().to_string()));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*zipped.body).read_to_string(&mut text).unwrap();
+    assert!(text.contains("cachepulse_build_info"), "{text}");
+    let plain = agent.exchange(&request("GET", "/metrics", "Accept-Encoding: gzip;q=0\r\n"));
+    assert_eq!(plain.header("content-encoding"), None);
+    assert!(plain.text().contains("cachepulse_build_info"));
+}
+
+#[test]
+fn head_answers_like_get_without_the_body() {
+    let agent = Agent::start(Limits::default());
+    let (get, head) = (agent.get("/readyz"), agent.exchange(&request("HEAD", "/readyz", "")));
+    assert_eq!((head.code(), head.body.len()), (503, 0));
+    assert_eq!(head.header("content-length"), get.header("content-length"));
+    assert_eq!(head.header("content-type"), get.header("content-type"));
+}
+
+#[test]
+fn pages_that_are_not_there_and_methods_that_are_not_allowed_say_so() {
+    let agent = Agent::start(Limits::default());
+    assert_eq!(agent.get("/nowhere").code(), 404);
+    assert_eq!(agent.get("/metrics?name[]=x").code(), 200, "a query changes nothing");
+    for method in ["POST", "DELETE", "BREW"] {
+        let answer = agent.exchange(&request(method, "/metrics", ""));
+        assert_eq!((answer.code(), answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+    let posted = agent.exchange(&request("POST", "/", "Content-Length: 1000000000\r\n"));
+    assert_eq!(posted.code(), 405, "a body is not waited for");
+}
+
+#[test]
+fn what_is_no_http_is_refused() {
+    let agent = Agent::start(Limits::default());
+    assert_eq!(agent.exchange("PING\r\n\r\n").code(), 400);
+    assert_eq!(agent.exchange("\u{16}\u{3}\u{1}\r\n\r\n").code(), 400);
+    let long = format!("X-Long: {}\r\n", "x".repeat(20_000));
+    assert_eq!(agent.exchange(&request("GET", "/", &long)).code(), 431);
+    assert_eq!(agent.get("/livez/").code(), 404, "the next one is answered");
+}
+
+#[tokio::test]
+async fn livez_answers_as_long_as_the_loop_turns() {
+    let Agent { server, mut heartbeats, .. } = Agent::start(Limits::default());
+    let addr = server.local_addr();
+    let check = || tokio::task::spawn_blocking(move || healthcheck(addr, LONG));
+    let mut alive = check();
+    let alive = loop {
+        tokio::select! {
+            () = heartbeats.answer() => {}
+            checked = &mut alive => break checked.unwrap(),
+        }
+    };
+    alive.unwrap();
+    drop(heartbeats);
+    let error = check().await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("503"), "{error}");
+}
+
+#[test]
+fn readyz_tells_why_not() {
+    let agent = Agent::start(Limits::default());
+    let answer = agent.get("/readyz");
+    assert_eq!((answer.code(), answer.text()), (503, "not ready: starting\n"));
+    agent.status.started();
+    let answer = agent.get("/readyz");
+    assert_eq!((answer.code(), answer.text()), (200, "ready\n"));
+    agent.status.drain();
+    let answer = agent.get("/readyz");
+    assert_eq!((answer.code(), answer.text()), (503, "not ready: shutting down\n"));
+}
+
+#[test]
+fn the_pages_for_people_are_json_and_html() {
+    let agent = Agent::start(Limits::default());
+    let target = Target {
+        name: TargetName::new("<orders>").unwrap(),
+        endpoint: Endpoint { host: "localhost".into(), port: 6380 },
+        tls: Tls::Off,
+        identity: Arc::new(Identity::None),
+        username: None,
+        interval: Target::DEFAULT_INTERVAL,
+        connect_timeout: Target::DEFAULT_CONNECT_TIMEOUT,
+        command_timeout: Target::DEFAULT_COMMAND_TIMEOUT,
+        attempts: Target::DEFAULT_ATTEMPTS,
+        key: KeyTemplate::default(),
+        client_list: ClientList::default(),
+        reply_limit: Target::DEFAULT_REPLY_LIMIT,
+    };
+    let _target = agent.status.target(&target);
+    let status = agent.get("/status");
+    assert_eq!(status.header("content-type"), Some("application/json"));
+    let json: serde_json::Value = serde_json::from_str(status.text()).unwrap();
+    assert_eq!(json["targets"][0]["name"], "<orders>");
+    let page = agent.get("/");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").is_some());
+    assert!(page.text().contains("<td>&lt;orders&gt;</td><td>localhost:6380</td>"), "{}", page.text());
+    for path in ["/metrics", "/status", "/livez", "/readyz"] {
+        assert!(page.text().contains(&format!("href=\"{path}\"")), "{path}");
+    }
+}
+
+#[test]
+fn a_header_that_does_not_come_and_a_connection_that_rests_are_closed() {
+    let agent = Agent::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    let mut silent = agent.connect();
+    let mut slow = agent.connect();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost:").unwrap();
+    let mut resting = agent.connect();
+    resting.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_eq!(Answer::read(&mut silent).code(), 0);
+    assert!(matches!(Answer::read(&mut slow).code(), 0 | 408));
+    assert_eq!(Answer::read(&mut resting).text(), "not ready: starting\n");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_dropped() {
+    let agent = Agent::start(Limits { write: Duration::from_millis(100), ..Limits::default() });
+    let (mut stream, _targets) = agent.scrape_without_reading();
+    // Only a peer that has closed its socket answers with a reset.
+    let dropped = async {
+        while stream.write_all(b"\r\n").is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, dropped).await.unwrap();
+}
+
+#[test]
+fn a_scrape_is_answered_while_a_thousand_connections_rest() {
+    // Both ends are in this process.
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let agent = Agent::start(Limits::default());
+    let resting: Vec<TcpStream> = (0..1000).map(|_| agent.connect()).collect();
+    let started = Instant::now();
+    assert_eq!(agent.get("/metrics").code(), 200);
+    // Far less than it takes until the first of them is closed for its silence.
+    assert!(started.elapsed() < Limits::default().header / 2, "{:?}", started.elapsed());
+    let is_open = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        matches!((&*stream).read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    };
+    assert!(!is_open(&resting[0]), "the one that was quiet longest made room");
+    assert!(is_open(&resting[999]), "the newest did not");
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_request_end_and_takes_no_new_ones() {
+    let mut agent = Agent::start(Limits::default());
+    let mut stream = agent.connect();
+    stream.write_all(request("GET", "/livez", "").as_bytes()).unwrap();
+    let question = agent.heartbeats.question().await;
+    let addr = agent.server.local_addr();
+    let shutdown = tokio::spawn(agent.server.shutdown(LONG));
+    while TcpStream::connect(addr).is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    question.send(()).unwrap();
+    let answer = tokio::task::spawn_blocking(move || Answer::read(&mut stream)).await.unwrap();
+    assert_eq!(answer.text(), "alive\n");
+    shutdown.await.unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_connections_that_rest() {
+    let agent = Agent::start(Limits { header: 10 * LONG, ..Limits::default() });
+    let fresh = agent.connect();
+    let mut used = agent.connect();
+    used.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    used.read_exact(&mut [0; 20]).unwrap();
+    timeout(LONG, agent.server.shutdown(10 * LONG)).await.unwrap();
+    drop((fresh, used));
+}
+
+#[tokio::test]
+async fn shutdown_cuts_off_what_has_not_ended_within_the_grace_period() {
+    let agent = Agent::start(Limits { write: 10 * LONG, ..Limits::default() });
+    let (_stream, _targets) = agent.scrape_without_reading();
+    timeout(LONG, agent.server.shutdown(Duration::from_millis(50))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_that_ends_unasked_is_noticed() {
+    let mut agent = Agent::start(Limits::default());
+    assert!(timeout(Duration::from_millis(20), agent.server.failed()).await.is_err());
+    let (stop, stopped) = mpsc::channel(1);
+    let mut server = Server { addr: LOOPBACK, stop };
+    std::thread::spawn(move || {
+        let _stopped = stopped;
+        panic!("on purpose");
+    });
+    timeout(LONG, server.failed()).await.unwrap();
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_what_to_do() {
+    let taken = bind(LOOPBACK).unwrap();
+    let error = bind(taken.local_addr()).unwrap_err();
+    let expected = "another process listens there: choose another port";
+    assert_eq!(error.to_string(), format!("cannot listen on {}: {expected}", taken.local_addr()));
+}
