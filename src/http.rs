@@ -14,11 +14,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub use self::liveness::{Heartbeats, Liveness};
 pub use self::pages::Pages;
+
+/// Clients that wait to be accepted. std's 128 overflow when many come at once, and who is dropped there, be it
+/// Prometheus, tries again only after a second.
+const BACKLOG: i32 = 1024;
 
 /// What one client may take from the endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +63,13 @@ impl Listener {
 /// [`BindError`] where the address is taken, not of this machine or not allowed.
 pub fn bind(addr: SocketAddr) -> Result<Listener, BindError> {
     let listen = || {
-        let socket = TcpListener::bind(addr)?;
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart must not wait for the connections of the process before.
+        socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
         let addr = socket.local_addr()?;
         Ok(Listener { socket, addr })
     };
