@@ -1,3 +1,134 @@
-//! The command line: commands and flags.
+//! The command line: commands, their flags and exit codes.
 
+mod check;
+mod demo;
 pub mod flags;
+mod run;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Http, LoadError, Problems};
+use crate::error::Chain;
+use crate::healthcheck::healthcheck;
+use flags::Flags;
+
+/// The exit code for wrong usage or configuration, as in BSD's sysexits.h (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+/// A health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
+#[derive(Debug, Parser)]
+#[command(name = "cachepulse", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent: probe on a schedule, serve /metrics.
+    Run(Source),
+    /// Probe once on a fresh connection and tell each phase and step.
+    Check(check::Check),
+    /// Tell every problem of a configuration file.
+    Validate {
+        /// The configuration file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Ask the running agent's /livez; for images without a shell.
+    Healthcheck {
+        /// Where the agent listens.
+        #[arg(long, env = "CACHEPULSE_LISTEN", value_name = "ADDR", default_value_t = Http::DEFAULT_LISTEN)]
+        listen: SocketAddr,
+    },
+    /// Run the agent against a local Azure in the same process.
+    Demo(demo::Demo),
+}
+
+/// Where the configuration comes from: a file, or flags for one target.
+#[derive(Debug, Args)]
+struct Source {
+    /// The configuration file; without it, flags configure one target.
+    #[arg(long, env = "CACHEPULSE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, ConfigError> {
+        match &self.config {
+            None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
+            Some(file) => match &self.flags.given()[..] {
+                [] => Config::load(file).map_err(ConfigError::File),
+                given => Err(ConfigError::Both(given.join(" "))),
+            },
+        }
+    }
+}
+
+/// There is no usable configuration.
+#[derive(Debug)]
+enum ConfigError {
+    Flags(Problems),
+    File(LoadError),
+    Both(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flags(problems) => write!(f, "{problems}"),
+            Self::File(error) => write!(f, "{}", Chain(error)),
+            Self::Both(given) => write!(
+                f,
+                "{given}: with --config (or CACHEPULSE_CONFIG) everything is said in the file; give one or the other"
+            ),
+        }
+    }
+}
+
+/// Carries out the command that `args` tell, the program's name first.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors. Whoever asked may have closed the pipe.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Run(source) => run::run(&source),
+        Command::Check(check) => check.run(),
+        Command::Validate { file } => match Config::load(&file) {
+            Ok(config) => {
+                println!("{}: valid, {} target(s)", file.display(), config.targets.len());
+                ExitCode::SUCCESS
+            }
+            Err(error) => usage(&Chain(&error)),
+        },
+        Command::Healthcheck { listen } => match healthcheck(listen, Duration::from_secs(3)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&Chain(&error)),
+        },
+        Command::Demo(demo) => demo.run(),
+    }
+}
+
+fn usage(problem: &dyn fmt::Display) -> ExitCode {
+    eprintln!("{problem}");
+    USAGE.into()
+}
+
+fn failure(problem: &dyn fmt::Display) -> ExitCode {
+    eprintln!("cachepulse: {problem}");
+    ExitCode::FAILURE
+}

@@ -5,7 +5,7 @@
 //! left to others.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,7 @@ mod problem;
 mod size;
 mod target;
 mod tls;
+pub mod watch;
 
 use self::document::Node;
 use self::field::{Field, Invalid};
@@ -28,6 +29,7 @@ use self::problem::Findings;
 pub use self::problem::{Problem, Problems};
 use crate::cli::flags::Flags;
 use crate::target::Target;
+pub use crate::telemetry::{Format, Level};
 
 const KEYS: [&str; 5] = ["http", "log", "shutdown_grace_period", "defaults", "targets"];
 
@@ -53,9 +55,14 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
+impl Http {
+    /// The default of [`Self::listen`]: every address of this machine.
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9860);
+}
+
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9860)) }
+        Self { listen: Self::DEFAULT_LISTEN }
     }
 }
 
@@ -66,32 +73,6 @@ pub struct Log {
     pub level: Level,
     /// How a line looks.
     pub format: Format,
-}
-
-/// The least severe event that is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Level {
-    /// What the agent cannot do.
-    Error,
-    /// What may need a look.
-    Warn,
-    /// Changes of state.
-    #[default]
-    Info,
-    /// Every probe.
-    Debug,
-    /// All there is.
-    Trace,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 const LEVELS: [(&str, Level); 5] = [

@@ -102,8 +102,9 @@ pub enum ManagedIdentityId {
 }
 
 impl fmt::Display for EntraIdentity {
-    /// The value of the label `identity`: the type, what tells it from another of its type, and the scope and
-    /// authority where they are not the default ones. No secrets.
+    /// The value of the label `identity`: the type, the ids that tell it from another of its type, and the scope and
+    /// authority where they are not the default ones. No secrets, and not where they are kept: two identities of one
+    /// configuration never differ in that alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let with_id = |f: &mut fmt::Formatter<'_>, name: &str, id: Option<&str>| match id {
             Some(id) => write!(f, "{name}:{id}"),
@@ -117,19 +118,13 @@ impl fmt::Display for EntraIdentity {
                 | ManagedIdentityId::ObjectId(id)
                 | ManagedIdentityId::ResourceId(id) => write!(f, "managed_identity:{id}"),
             },
-            EntraSource::WorkloadIdentity { client_id, tenant_id, token_file } => {
+            EntraSource::WorkloadIdentity { client_id, tenant_id, .. } => {
                 with_id(f, "workload_identity", client_id.as_deref())?;
-                if let Some(tenant) = tenant_id {
-                    write!(f, "@{tenant}")?;
-                }
-                token_file.as_ref().map_or(Ok(()), |file| write!(f, " {}", file.display()))
+                tenant_id.as_ref().map_or(Ok(()), |tenant| write!(f, "@{tenant}"))
             }
-            EntraSource::ClientSecret { client_id, tenant_id, secret } => {
+            EntraSource::ClientSecret { client_id, tenant_id, .. } => {
                 with_id(f, "client_secret", client_id.as_deref())?;
-                if let Some(tenant) = tenant_id {
-                    write!(f, "@{tenant}")?;
-                }
-                secret.as_ref().map_or(Ok(()), |secret| write!(f, " {secret}"))
+                tenant_id.as_ref().map_or(Ok(()), |tenant| write!(f, "@{tenant}"))
             }
             EntraSource::AzureCli => f.write_str("azure_cli"),
             EntraSource::AzureDeveloperCli => f.write_str("azure_developer_cli"),

@@ -1,3 +1,5 @@
-//! The binary: entry and exit codes, nothing else.
+//! The binary: entry and exit code, nothing else.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cachepulse::cli::main(std::env::args_os())
+}

@@ -1,0 +1,26 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists all.
+
+CARGO ?= cargo
+
+.PHONY: help demo test lint deny redis-server
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: ## build and run the agent against a local Azure
+	$(CARGO) run --locked --release -- demo $(ARGS)
+
+test: redis-server ## install what tests need, then run every test
+	$(CARGO) test --locked
+
+lint: ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+deny: ## licences, sources and duplicates of the dependencies
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check bans licenses sources
+
+# The tests run against a real server. Only its binary is needed; the service that some packages start is left alone.
+redis-server:
+	@command -v redis-server >/dev/null || tests/install-redis-server

@@ -1,0 +1,95 @@
+//! `cachepulse check`: one probe on a fresh connection, told step by step, as Azure's quickstart does it.
+
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::time::Instant;
+
+use super::run::{block_on, keep_out_of_core_dumps};
+use super::{Source, failure, usage};
+use crate::agent::Agent;
+use crate::connection::tls::Roots;
+use crate::daemon;
+use crate::error::Chain;
+use crate::identity::refresh::FETCH_TIMEOUT;
+use crate::target::Target;
+use crate::telemetry::{self, Format, Level};
+use report::Report;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// The one target of the configuration file to probe; without it, each.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    target: Option<String>,
+    /// How the result is told.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line for each target.
+    Json,
+}
+
+impl Check {
+    pub(super) fn run(&self) -> ExitCode {
+        let config = match self.source.load() {
+            Ok(config) => config,
+            Err(error) => return usage(&error),
+        };
+        let targets: Vec<Arc<Target>> = config
+            .targets
+            .into_iter()
+            .filter(|target| self.target.as_ref().is_none_or(|name| name == target.name.as_str()))
+            .map(Arc::new)
+            .collect();
+        if let (Some(name), []) = (&self.target, &targets[..]) {
+            return usage(&format_args!("--target: the configuration has no target named {name:?}"));
+        }
+        keep_out_of_core_dumps();
+        // The result says it all; of the log only what explains it.
+        let level = if config.log.level > Level::Info { config.log.level } else { Level::Warn };
+        if let Err(error) = telemetry::init(level, Format::Text) {
+            return failure(&Chain(&error));
+        }
+        block_on(self.probe(&targets))
+    }
+
+    async fn probe(&self, targets: &[Arc<Target>]) -> ExitCode {
+        let environment = daemon::environment(Roots::platform());
+        let clock = environment.clock.clone();
+        let mut agent = Agent::new(environment);
+        let mut all_succeeded = true;
+        for target in targets {
+            let mut prober = match agent.prober(target) {
+                Ok(prober) => prober,
+                Err(error) => return usage(&Chain(&error)),
+            };
+            let found = prober.probe(Instant::now() + longest(target)).await;
+            all_succeeded &= found.outcome.result.is_ok();
+            let report = Report::new(target, &found, prober.peer(), clock.now());
+            match self.output {
+                Output::Text => print!("{report}"),
+                Output::Json => println!("{}", report.to_json()),
+            }
+        }
+        agent.stop().await;
+        if all_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// No next tick cuts this probe short, only its own limits: the first token, then each attempt's connection and steps,
+/// with the pauses between.
+fn longest(target: &Target) -> Duration {
+    let attempt = target.connect_timeout + target.command_timeout * 4 + Duration::from_secs(1);
+    FETCH_TIMEOUT + attempt * target.attempts.get()
+}

@@ -1,0 +1,59 @@
+//! `cachepulse run`: the daemon.
+
+use std::process::ExitCode;
+
+use rustix::process::DumpableBehavior;
+
+use super::{Source, failure, usage};
+use crate::connection::tls::Roots;
+use crate::daemon::{self, Daemon};
+use crate::error::Chain;
+use crate::{http, telemetry};
+
+pub(super) fn run(source: &Source) -> ExitCode {
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    keep_out_of_core_dumps();
+    let telemetry = match telemetry::init(config.log.level, config.log.format) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return failure(&Chain(&error)),
+    };
+    let listener = match http::bind(config.http.listen) {
+        Ok(listener) => listener,
+        Err(error) => return failure(&Chain(&error)),
+    };
+    let daemon = Daemon {
+        config,
+        file: source.config.clone(),
+        listener,
+        environment: daemon::environment(Roots::platform()),
+        telemetry,
+    };
+    block_on(async {
+        match daemon.run().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&Chain(&error)),
+        }
+    })
+}
+
+/// Runs `command` to its end on one thread: probes take microseconds and then wait, and what is not shared between
+/// threads is neither locked nor paid for. The HTTP endpoint has a thread of its own.
+pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(&format_args!("the runtime cannot be started: {error}")),
+    };
+    let code = runtime.block_on(command);
+    // A lookup that hangs in the resolver cannot be cancelled and must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+/// Tokens and keys are in this process' memory, and a core dump would put them on a disk.
+pub(super) fn keep_out_of_core_dumps() {
+    // Some sandboxes refuse; that is no reason not to run.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}

@@ -1,0 +1,97 @@
+//! Notices that the configuration file has other content than before.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Config, LoadError, read_file};
+
+/// How often the file is looked at. Reading a few kilobytes is cheaper than what it would take to follow the symbolic
+/// links of a Kubernetes `ConfigMap` by inotify, and misses nothing.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A configuration file and the content that was seen last.
+#[derive(Debug)]
+pub struct Watch {
+    path: PathBuf,
+    seen: Option<u64>,
+}
+
+impl Watch {
+    /// Watches `path`; what it holds now counts as seen.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        let seen = fingerprint(&read_file(&path));
+        Self { path, seen: Some(seen) }
+    }
+
+    /// Reads the file now.
+    ///
+    /// # Errors
+    /// It cannot be read, or what it says is not a configuration.
+    pub fn load(&mut self) -> Result<Config, LoadError> {
+        self.seen = Some(fingerprint(&read_file(&self.path)));
+        Config::load(&self.path)
+    }
+
+    /// Waits until the file has other content, and reads it. May be dropped at any time.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; each content, and each fault in reading, is told once.
+    pub async fn changed(&mut self) -> Result<Config, LoadError> {
+        loop {
+            sleep(LOOK).await;
+            if Some(fingerprint(&read_file(&self.path))) != self.seen {
+                return self.load();
+            }
+        }
+    }
+}
+
+fn fingerprint(content: &Result<String, LoadError>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match content {
+        Ok(text) => text.hash(&mut hasher),
+        Err(error) => crate::error::Chain(error).to_string().hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = "targets: [{name: a, host: cache.example.com, identity: none}]\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn other_content_is_read_and_the_same_content_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, VALID).unwrap();
+        let mut watch = Watch::new(path.clone());
+        std::fs::write(&path, VALID).unwrap();
+        assert!(tokio::time::timeout(LOOK * 3, watch.changed()).await.is_err(), "written, not changed");
+        std::fs::write(&path, VALID.replace("name: a", "name: b")).unwrap();
+        let config = tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().unwrap();
+        assert_eq!(config.targets[0].name.as_str(), "b");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_points_elsewhere_is_a_change_and_a_fault_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second, link) =
+            (folder.path().join("1"), folder.path().join("2"), folder.path().join("config.yaml"));
+        std::fs::write(&first, VALID).unwrap();
+        std::fs::write(&second, VALID.replace("name: a", "name: b")).unwrap();
+        std::os::unix::fs::symlink(&first, &link).unwrap();
+        let mut watch = Watch::new(link.clone());
+        std::fs::remove_file(&link).unwrap();
+        assert!(tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().is_err());
+        assert!(tokio::time::timeout(LOOK * 3, watch.changed()).await.is_err(), "told already");
+        std::os::unix::fs::symlink(&second, &link).unwrap();
+        let config = tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().unwrap();
+        assert_eq!(config.targets[0].name.as_str(), "b");
+    }
+}
