@@ -3,19 +3,26 @@
 use std::error::Error;
 use std::fmt;
 
-/// `error`, then each of its causes.
-#[derive(Debug)]
+/// `error`, then each of its causes. Some libraries repeat a cause in the error above it, or say nothing at a level:
+/// such a level is left out.
 pub struct Chain<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+        let mut levels: Vec<String> = Vec::new();
+        let mut next = Some(self.0);
+        while let Some(error) = next {
+            let level = error.to_string();
+            next = error.source();
+            if level.trim().is_empty() {
+                continue;
+            }
+            if levels.last().is_some_and(|above| above.contains(level.trim())) {
+                levels.pop();
+            }
+            levels.push(level);
         }
-        Ok(())
+        f.write_str(&levels.join(": "))
     }
 }
 
@@ -23,10 +30,32 @@ impl fmt::Display for Chain<'_> {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct Level(&'static str, Option<Box<Level>>);
+
+    impl fmt::Display for Level {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Level {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|level| level as &dyn Error)
+        }
+    }
+
     #[test]
     fn causes_follow_the_error() {
-        let error = crate::secret::SecretSource::File("/nonexistent".into()).read().unwrap_err();
-        let told = "the secret in file /nonexistent cannot be read: No such file or directory (os error 2)";
-        assert_eq!(Chain(&error).to_string(), told);
+        let error = Level("cannot start", Some(Box::new(Level("no file", None))));
+        assert_eq!(Chain(&error).to_string(), "cannot start: no file");
+    }
+
+    #[test]
+    fn a_level_that_repeats_its_cause_or_says_nothing_is_left_out() {
+        let cause = Level("no such host", None);
+        let silent = Level(" ", Some(Box::new(cause)));
+        let repeating = Level("failed: no such host", Some(Box::new(silent)));
+        assert_eq!(Chain(&repeating).to_string(), "no such host");
     }
 }

@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let read = self.stream.read_buf(&mut self.incoming).await;
         self.in_step = false;
         match read {
-            Ok(0) => Failure::new(FailureReason::Closed, Stage::Idle, "the server closed the connection"),
+            Ok(0) => closed(Stage::Idle),
             Ok(_) => self.unprompted(),
             Err(error) => io_failure(Stage::Idle, &error),
         }
@@ -254,8 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             self.incoming.reserve(READ_SIZE);
             if self.stream.read_buf(&mut self.incoming).await.map_err(io)? == 0 {
-                let detail = "the server closed the connection before its reply was whole";
-                return Err(Failure::new(FailureReason::Closed, stage, detail));
+                return Err(closed(stage));
             }
         }
     }
@@ -304,11 +303,15 @@ fn pack(outgoing: &mut Vec<u8>, args: &[&str]) {
     }
 }
 
+fn closed(stage: Stage) -> Failure {
+    Failure::new(FailureReason::Closed, stage, "the server closed the connection")
+}
+
 fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
     let reason = match error.kind() {
         // A TLS peer that hangs up without its closing message, as Redis does.
-        ErrorKind::UnexpectedEof => FailureReason::Closed,
+        ErrorKind::UnexpectedEof => return closed(stage),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             FailureReason::Reset
         }

@@ -22,6 +22,7 @@ use self::exchange::Exchange;
 use super::detect::{Environment, detect};
 use super::transport::Transport;
 use super::{EntraIdentity, EntraSource, FetchError, FetchFuture, ManagedIdentityId, Token, TokenSource};
+use crate::error::Chain;
 use crate::excerpt::excerpt;
 use crate::secret::{Secret, SecretSource};
 
@@ -176,7 +177,7 @@ impl Credential {
     {
         match azure {
             Ok(azure) => Ok(Self { azure, secrets }),
-            Err(error) => Err(fetch_error(&chain(&error), &secrets)),
+            Err(error) => Err(fetch_error(&Chain(&error).to_string(), &secrets)),
         }
     }
 }
@@ -201,7 +202,7 @@ fn given_or_set(given: Option<&String>, key: &str, variable: &str) -> Result<Str
 }
 
 fn read(source: &SecretSource) -> Result<Secret, FetchError> {
-    source.read().map_err(|error| fetch_error(&chain(&error), &[]))
+    source.read().map_err(|error| fetch_error(&Chain(&error).to_string(), &[]))
 }
 
 /// Why there is no token: in the endpoint's words where it spoke, otherwise in those of `azure_identity`.
@@ -209,9 +210,9 @@ fn refused(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -
     let text = match exchange.answer() {
         Some(answer) => match answer.words {
             Some(words) => format!("HTTP {}: {words}", answer.status),
-            None => format!("HTTP {}, but not a token: {}", answer.status, chain(error)),
+            None => format!("HTTP {}, but not a token: {}", answer.status, Chain(error)),
         },
-        None => chain(error),
+        None => Chain(error).to_string(),
     };
     fetch_error(&text, secrets)
 }
@@ -233,24 +234,6 @@ fn without_tokens(text: &str) -> String {
             None => part.to_owned(),
         })
         .collect()
-}
-
-/// `error` and its causes. `azure_identity` repeats a cause in the text above it; then the cause alone is told.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut levels: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        next = error.source();
-        if text.trim().is_empty() {
-            continue;
-        }
-        if levels.last().is_some_and(|above| above.contains(text.trim())) {
-            levels.pop();
-        }
-        levels.push(text);
-    }
-    levels.join(": ")
 }
 
 #[cfg(test)]

@@ -306,6 +306,8 @@ async fn accept(port: Port, listener: TcpListener, shared: Arc<Shared>) {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 };
+                // Replies are small and awaited. Without the option they would wait for acknowledgements.
+                let _ = stream.set_nodelay(true);
                 shared.count(|counters| counters.connections += 1);
                 let connection = Connection { stream, peer, id: ids.next().unwrap_or(FIRST_CLIENT) };
                 let shared = Arc::clone(&shared);

@@ -87,7 +87,10 @@ impl Session<'_> {
                 Err(ReadError::Io(error)) => return Err(error),
             };
             let met = self.shared.meet(&command);
-            tokio::time::sleep(met.delay).await;
+            if !met.delay.is_zero() {
+                // Even an empty sleep would take until the timer's next millisecond.
+                tokio::time::sleep(met.delay).await;
+            }
             let next = match met.answer {
                 Some(answer) => answer.into(),
                 None => self.execute(&mut link, &command).await?,
