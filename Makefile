@@ -13,9 +13,10 @@ demo: ## build and run the agent against a local Azure
 test: redis-server ## install what tests need, then run every test
 	$(CARGO) test --locked
 
-lint: ## formatting and clippy, warnings are errors
+lint: ## formatting, clippy and the links in the docs; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 
 deny: ## licences, sources and duplicates of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked

@@ -1,6 +1,6 @@
 //! One target's loop: a probe at every tick on a connection that is kept, and reopened when it is lost.
 //!
-//! It decides when; how a connection is opened is in [`link`], what commands mean in [`crate::connection`].
+//! It decides when; how a connection is opened is in `link.rs`, what commands mean in [`crate::connection`].
 
 mod link;
 mod outage;
@@ -328,7 +328,9 @@ impl<D: Dial> Prober<D> {
                 ),
             }
         }
-        if !self.link.is_open() {
+        if self.link.is_open() {
+            self.reopen.at = None;
+        } else {
             self.reopen.schedule(REOPEN_CAP, &mut self.rng);
         }
     }

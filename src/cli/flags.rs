@@ -3,7 +3,11 @@
 //! They are taken as text: what they mean and whether it is right is the business of [`crate::config`], so that a
 //! flag and its key in YAML are told the same.
 
-#![expect(clippy::doc_markdown, reason = "the docs of the flags are help texts, read in a terminal")]
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the docs of the flags are help texts, read in a terminal"
+)]
 
 use clap::Args;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rustix::process::DumpableBehavior;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Source, failure, usage};
 use crate::connection::tls::Roots;
@@ -16,6 +16,7 @@ pub(super) fn run(source: &Source) -> ExitCode {
         Err(error) => return usage(&error),
     };
     keep_out_of_core_dumps();
+    allow_many_connections();
     let telemetry = match telemetry::init(config.log.level, config.log.format) {
         Ok(telemetry) => telemetry,
         Err(error) => return failure(&Chain(&error)),
@@ -50,6 +51,13 @@ pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     // A lookup that hangs in the resolver cannot be cancelled and must not hold up the end.
     runtime.shutdown_background();
     code
+}
+
+/// Each target holds a connection: what the system allows at most is not too much for thousands of them.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused in some sandboxes; the soft limit is enough for most.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Tokens and keys are in this process' memory, and a core dump would put them on a disk.

@@ -83,7 +83,6 @@ impl Tokens {
             Ok(Err(_)) => return Err("the refresh loop has ended".into()),
             Err(_) => return Err("the identity endpoint has not answered yet".into()),
         };
-        self.states.mark_unchanged();
         let Some(token) = state.token else {
             return Err(state.error.map_or_else(String::new, |error| error.to_string()));
         };
