@@ -5,9 +5,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
@@ -16,7 +18,10 @@ use crate::metrics::IdentityMetrics;
 use crate::status::IdentityStatus;
 
 /// The limit for one request: `azure_identity` and the command-line tools know none of their own.
-pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(12);
+/// A request that is not answered by then gets company: an endpoint that hung has often forgotten what it was asked,
+/// and one that is merely slow still answers the first.
+const COMPANY: Duration = Duration::from_secs(4);
 /// The endpoint is never asked more often than this, whatever it answers.
 pub const MIN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,9 +76,8 @@ impl Refresher {
     pub async fn run(mut self) -> std::convert::Infallible {
         let mut backoff = Backoff::new(MIN_PAUSE);
         loop {
-            let asked = Instant::now();
-            let asked_at = self.clock.now();
-            let renewed = self.ask(asked).await;
+            let mut asked = Asked::now(&self.clock);
+            let renewed = self.ask(&mut asked).await;
             let wait = if renewed {
                 backoff.reset();
                 renewal(self.life_left(), &mut self.rng)
@@ -81,17 +85,14 @@ impl Refresher {
                 let cap = if self.life_left() > ENOUGH { PATIENT } else { URGENT };
                 backoff.next(cap, &mut self.rng)
             };
-            self.sleep(asked, asked_at, wait).await;
+            self.sleep(&asked, wait).await;
         }
     }
 
     /// Asks once. True if that brought a token that is newer and has not ended.
-    async fn ask(&mut self, asked: Instant) -> bool {
-        let answer = match timeout(FETCH_TIMEOUT, self.source.fetch()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(FetchError(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()).into())),
-        };
-        let took = asked.elapsed();
+    async fn ask(&mut self, asked: &mut Asked) -> bool {
+        let answer = self.fetch(asked).await;
+        let took = asked.first.elapsed();
         let token = match answer {
             Ok(token) => token,
             Err(error) => {
@@ -117,13 +118,31 @@ impl Refresher {
         !lifetime.is_zero()
     }
 
+    /// The first answer, good or bad; with [`COMPANY`] where it takes its time.
+    async fn fetch(&self, asked: &mut Asked) -> Result<Token, FetchError> {
+        let mut requests = FuturesUnordered::new();
+        loop {
+            asked.last = Instant::now();
+            requests.push(timeout(FETCH_TIMEOUT, self.source.fetch()));
+            match timeout(COMPANY, requests.select_next_some()).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_)) => {
+                    return Err(FetchError(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()).into()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
     fn failed(&self, error: FetchError, took: Duration) {
         self.metrics.refresh_failed(took);
         self.status.failed(&error.0);
-        let known = self.publish.borrow().error.as_ref() == Some(&error);
-        if !known {
-            let usable_seconds = self.life_left().as_secs();
+        let usable_seconds = self.life_left().as_secs();
+        if self.publish.borrow().error.is_none() {
             warn!(identity = %self.label, %error, usable_seconds, "token not renewed, trying on");
+        } else {
+            // Its text may differ each time, by a trace id or a timestamp; the state does not.
+            debug!(identity = %self.label, %error, usable_seconds, "token not renewed");
         }
         self.publish.send_if_modified(|state| {
             let first = state.token.is_none() && state.error.is_none();
@@ -148,15 +167,30 @@ impl Refresher {
         expires_at.map_or(Duration::ZERO, |expires_at| self.clock.until(expires_at))
     }
 
-    /// Sleeps until `wait` has passed since the last request, by the wall clock or by ours, whichever comes first,
-    /// but at least [`MIN_PAUSE`].
-    async fn sleep(&self, asked: Instant, asked_at: SystemTime, wait: Duration) {
-        sleep_until(asked + MIN_PAUSE).await;
-        let due = asked + wait;
-        let due_at = asked_at + wait;
+    /// Sleeps until `wait` has passed since the request, by the wall clock or by ours, whichever comes first, but at
+    /// least [`MIN_PAUSE`] since the last one that was sent.
+    async fn sleep(&self, asked: &Asked, wait: Duration) {
+        sleep_until(asked.last + MIN_PAUSE).await;
+        let due = asked.first + wait;
+        let due_at = asked.first_at + wait;
         while Instant::now() < due && self.clock.now() < due_at {
             sleep_until(due.min(Instant::now() + LOOK)).await;
         }
+    }
+}
+
+/// When the endpoint was asked.
+struct Asked {
+    first: Instant,
+    first_at: SystemTime,
+    /// The first request, or the last that was sent to keep it company.
+    last: Instant,
+}
+
+impl Asked {
+    fn now(clock: &Clock) -> Self {
+        let first = Instant::now();
+        Self { first, first_at: clock.now(), last: first }
     }
 }
 

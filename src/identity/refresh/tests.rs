@@ -23,6 +23,8 @@ struct Endpoint {
 enum Answer {
     /// A token with this text that lives so long.
     Token(&'static str, Duration),
+    /// The same, an hour's, after so long.
+    Slow(Duration, &'static str),
     Error,
     Hang,
 }
@@ -37,6 +39,10 @@ impl TokenSource for Endpoint {
         Box::pin(async move {
             match answer.unwrap() {
                 Answer::Token(text, life) => Ok(Token::new(Secret::new(text.into()), now + life)),
+                Answer::Slow(delay, text) => {
+                    tokio::time::sleep(delay).await;
+                    Ok(Token::new(Secret::new(text.into()), now + HOUR))
+                }
                 Answer::Error => Err(FetchError("HTTP 500".into())),
                 Answer::Hang => std::future::pending().await,
             }
@@ -157,9 +163,29 @@ async fn the_same_token_again_is_no_progress_and_no_reason_to_hurry() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hangs_is_cut_off_by_our_own_timeout() {
-    let running = start([Answer::Hang, Answer::Token("late", HOUR)], 6);
+    let running = start([Answer::Hang], 6);
     tokio::time::sleep(FETCH_TIMEOUT + Duration::from_secs(1)).await;
-    assert_eq!(running.token().as_deref(), Some("late"));
+    let error = running.states.borrow().error.clone();
+    assert_eq!(error.unwrap().to_string(), "no answer within 12 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_hung_is_noticed_within_five_seconds_of_its_return() {
+    for after in [1, 6, 11, 14, 60, 3_601] {
+        let running = start([Answer::Hang], 6);
+        tokio::time::sleep(Duration::from_secs(after)).await;
+        running.answer([Answer::Token("late", HOUR)]);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(running.token().as_deref(), Some("late"), "after {after} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_slow_is_waited_for() {
+    let running = start([Answer::Slow(Duration::from_secs(11), "slow")], 6);
+    tokio::time::sleep(Duration::from_secs(11) + Duration::from_millis(10)).await;
+    assert_eq!(running.token().as_deref(), Some("slow"));
+    assert_eq!(running.asked().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
