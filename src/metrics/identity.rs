@@ -1,95 +1,62 @@
 //! The series of one identity.
 
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
-
-use super::{Metrics, Owner, definition, family, remove};
+use super::definition as define;
+use super::definition::Definition;
+use super::value::{Counter, Gauge, Histogram};
+use super::{Handle, Series, Write};
 use crate::clock::unix_seconds;
 
-const SUCCESS: &str = "success";
-const UNCHANGED: &str = "unchanged";
-const FAILURE: &str = "failure";
-
-/// The families whose first label is `identity`.
-#[derive(Debug)]
-pub(super) struct Families {
-    expiry: GaugeVec,
-    refreshes: IntCounterVec,
-    refresh_duration: HistogramVec,
+/// What is counted of one identity.
+#[derive(Debug, Default)]
+pub(super) struct IdentitySeries {
+    expiry: Gauge,
+    refreshes: Counter,
+    refreshes_unchanged: Counter,
+    refresh_failures: Counter,
+    refresh_duration: Histogram,
 }
 
-impl Families {
-    pub(super) fn new(registry: &Registry) -> Self {
-        Self {
-            expiry: family(registry, definition::TOKEN_EXPIRY),
-            refreshes: family(registry, definition::TOKEN_REFRESHES),
-            refresh_duration: family(registry, definition::TOKEN_REFRESH_DURATION),
-        }
-    }
-
-    fn remove(&self, identity: &str) {
-        remove(&self.expiry, &[identity]);
-        remove(&self.refresh_duration, &[identity]);
-        for result in [SUCCESS, UNCHANGED, FAILURE] {
-            remove(&self.refreshes, &[identity, result]);
-        }
-    }
+impl Series for IdentitySeries {
+    const OWNER: &'static str = "identity";
+    const FAMILIES: &'static [(Definition, Write<Self>)] = &[
+        (define::TOKEN_EXPIRY, |it, identity, family| family.gauge(&[identity], &it.expiry)),
+        (define::TOKEN_REFRESHES, |it, identity, family| {
+            family.counter(&[identity, ("result", "success")], &it.refreshes);
+            family.counter(&[identity, ("result", "unchanged")], &it.refreshes_unchanged);
+            family.counter(&[identity, ("result", "failure")], &it.refresh_failures);
+        }),
+        (define::TOKEN_REFRESH_DURATION, |it, identity, family| {
+            family.histogram(&[identity], &it.refresh_duration);
+        }),
+    ];
 }
 
 /// Writes the series of one identity, and removes them when dropped.
 #[derive(Debug)]
-pub struct IdentityMetrics {
-    metrics: Metrics,
-    label: Arc<str>,
-    refreshes: IntCounter,
-    refreshes_unchanged: IntCounter,
-    refresh_failures: IntCounter,
-    refresh_duration: Histogram,
-    expiry: OnceLock<Gauge>,
-}
+pub struct IdentityMetrics(pub(super) Handle<IdentitySeries>);
 
 impl IdentityMetrics {
-    pub(super) fn new(metrics: Metrics, label: Arc<str>) -> Self {
-        let families = &metrics.0.identity;
-        let refreshes = |result| families.refreshes.with_label_values(&[&*label, result]);
-        Self {
-            refreshes: refreshes(SUCCESS),
-            refreshes_unchanged: refreshes(UNCHANGED),
-            refresh_failures: refreshes(FAILURE),
-            refresh_duration: families.refresh_duration.with_label_values(&[&*label]),
-            expiry: OnceLock::new(),
-            metrics,
-            label,
-        }
-    }
-
     /// A request took `took` and brought a new token that ends at `expires_at`.
     pub fn refreshed(&self, took: Duration, expires_at: SystemTime) {
-        self.refreshes.inc();
-        self.refresh_duration.observe(took.as_secs_f64());
-        self.expiry
-            .get_or_init(|| self.metrics.0.identity.expiry.with_label_values(&[&*self.label]))
-            .set(unix_seconds(expires_at));
+        let series = self.0.series();
+        series.refreshes.increment();
+        series.refresh_duration.observe(took);
+        series.expiry.set(unix_seconds(expires_at));
     }
 
     /// A request took `took` and brought the token that was there already.
     pub fn unchanged(&self, took: Duration) {
-        self.refreshes_unchanged.inc();
-        self.refresh_duration.observe(took.as_secs_f64());
+        let series = self.0.series();
+        series.refreshes_unchanged.increment();
+        series.refresh_duration.observe(took);
     }
 
     /// A request failed, or was given up, after `took`.
     pub fn refresh_failed(&self, took: Duration) {
-        self.refresh_failures.inc();
-        self.refresh_duration.observe(took.as_secs_f64());
-    }
-}
-
-impl Drop for IdentityMetrics {
-    fn drop(&mut self) {
-        let families = &self.metrics.0.identity;
-        self.metrics.release(&Owner::Identity(self.label.clone()), || families.remove(&self.label));
+        let series = self.0.series();
+        series.refresh_failures.increment();
+        series.refresh_duration.observe(took);
     }
 }

@@ -1,239 +1,165 @@
 //! The series of one target.
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use prometheus::{
-    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Registry,
-};
-
-use super::{Metrics, Owner, definition, family, remove};
+use super::definition as define;
+use super::definition::Definition;
+use super::text::{Family, Label};
+use super::value::{Counter, Gauge, Histogram, Seconds};
+use super::{Handle, Series, Write};
 use crate::clock::unix_seconds;
 use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, Step, StepResult};
-use crate::target::TargetName;
 
 const SUCCESS: &str = "success";
 const FAILURE: &str = "failure";
 
-/// The families whose first label is `target`.
-#[derive(Debug)]
-pub(super) struct Families {
-    probe_success: IntGaugeVec,
-    probes: IntCounterVec,
-    probe_failures: IntCounterVec,
-    probe_duration: HistogramVec,
-    step_duration: HistogramVec,
-    step_results: IntCounterVec,
-    phase_duration: HistogramVec,
-    connects: IntCounterVec,
-    disconnects: IntCounterVec,
-    reauthentications: IntCounterVec,
-    last_success: GaugeVec,
-    unavailable: CounterVec,
-    late_ticks: IntCounterVec,
-    clients: IntGaugeVec,
-    certificate_expiry: GaugeVec,
+/// What is counted of one target.
+#[derive(Debug, Default)]
+pub(super) struct TargetSeries {
+    probe_success: Gauge,
+    probes: Counter,
+    /// By [`FailureReason`], as are the disconnects.
+    probe_failures: [Counter; FailureReason::ALL.len()],
+    probe_duration: Histogram,
+    /// By [`Step`].
+    step_duration: [Histogram; Step::ALL.len()],
+    /// By [`Step`], then by [`StepResult`].
+    step_results: [[Counter; StepResult::ALL.len()]; Step::ALL.len()],
+    /// By [`Phase`].
+    phase_duration: [Histogram; Phase::ALL.len()],
+    connects: Counter,
+    connect_failures: Counter,
+    disconnects: [Counter; FailureReason::ALL.len()],
+    reauthentications: Counter,
+    reauthentication_failures: Counter,
+    last_success: Gauge,
+    unavailable: Seconds,
+    late_ticks: Counter,
+    clients: Gauge,
+    certificate_expiry: Gauge,
 }
 
-impl Families {
-    pub(super) fn new(registry: &Registry) -> Self {
-        Self {
-            probe_success: family(registry, definition::PROBE_SUCCESS),
-            probes: family(registry, definition::PROBES),
-            probe_failures: family(registry, definition::PROBE_FAILURES),
-            probe_duration: family(registry, definition::PROBE_DURATION),
-            step_duration: family(registry, definition::STEP_DURATION),
-            step_results: family(registry, definition::STEP_RESULTS),
-            phase_duration: family(registry, definition::PHASE_DURATION),
-            connects: family(registry, definition::CONNECTS),
-            disconnects: family(registry, definition::DISCONNECTS),
-            reauthentications: family(registry, definition::REAUTHENTICATIONS),
-            last_success: family(registry, definition::LAST_SUCCESS),
-            unavailable: family(registry, definition::UNAVAILABLE),
-            late_ticks: family(registry, definition::LATE_TICKS),
-            clients: family(registry, definition::CLIENTS),
-            certificate_expiry: family(registry, definition::CERTIFICATE_EXPIRY),
-        }
-    }
-
-    fn remove(&self, target: &str) {
-        remove(&self.probe_success, &[target]);
-        remove(&self.probes, &[target]);
-        remove(&self.probe_duration, &[target]);
-        remove(&self.last_success, &[target]);
-        remove(&self.unavailable, &[target]);
-        remove(&self.late_ticks, &[target]);
-        remove(&self.clients, &[target]);
-        remove(&self.certificate_expiry, &[target]);
-        for reason in FailureReason::ALL {
-            remove(&self.probe_failures, &[target, reason.as_str()]);
-            remove(&self.disconnects, &[target, reason.as_str()]);
-        }
-        for step in Step::ALL {
-            remove(&self.step_duration, &[target, step.as_str()]);
-            for result in StepResult::ALL {
-                remove(&self.step_results, &[target, step.as_str(), result.as_str()]);
+impl Series for TargetSeries {
+    const OWNER: &'static str = "target";
+    const FAMILIES: &'static [(Definition, Write<Self>)] = &[
+        (define::PROBE_SUCCESS, |it, target, family| family.gauge(&[target], &it.probe_success)),
+        (define::PROBES, |it, target, family| family.counter(&[target], &it.probes)),
+        (define::PROBE_FAILURES, |it, target, family| by_reason(family, target, &it.probe_failures)),
+        (define::PROBE_DURATION, |it, target, family| family.histogram(&[target], &it.probe_duration)),
+        (define::STEP_DURATION, |it, target, family| {
+            for step in Step::ALL {
+                family.histogram(&[("step", step.as_str()), target], &it.step_duration[step as usize]);
             }
-        }
-        for phase in Phase::ALL {
-            remove(&self.phase_duration, &[target, phase.as_str()]);
-        }
-        for result in [SUCCESS, FAILURE] {
-            remove(&self.connects, &[target, result]);
-            remove(&self.reauthentications, &[target, result]);
-        }
+        }),
+        (define::STEP_RESULTS, |it, target, family| {
+            for step in Step::ALL {
+                for result in StepResult::ALL {
+                    let labels = [("result", result.as_str()), ("step", step.as_str()), target];
+                    family.counter(&labels, &it.step_results[step as usize][result as usize]);
+                }
+            }
+        }),
+        (define::PHASE_DURATION, |it, target, family| {
+            for phase in Phase::ALL {
+                family.histogram(&[("phase", phase.as_str()), target], &it.phase_duration[phase as usize]);
+            }
+        }),
+        (define::CONNECTS, |it, target, family| {
+            family.counter(&[("result", SUCCESS), target], &it.connects);
+            family.counter(&[("result", FAILURE), target], &it.connect_failures);
+        }),
+        (define::DISCONNECTS, |it, target, family| by_reason(family, target, &it.disconnects)),
+        (define::REAUTHENTICATIONS, |it, target, family| {
+            family.counter(&[("result", SUCCESS), target], &it.reauthentications);
+            family.counter(&[("result", FAILURE), target], &it.reauthentication_failures);
+        }),
+        (define::LAST_SUCCESS, |it, target, family| family.gauge(&[target], &it.last_success)),
+        (define::UNAVAILABLE, |it, target, family| family.seconds(&[target], &it.unavailable)),
+        (define::LATE_TICKS, |it, target, family| family.counter(&[target], &it.late_ticks)),
+        (define::CLIENTS, |it, target, family| family.gauge(&[target], &it.clients)),
+        (define::CERTIFICATE_EXPIRY, |it, target, family| family.gauge(&[target], &it.certificate_expiry)),
+    ];
+}
+
+fn by_reason(family: &mut Family<'_>, target: Label<'_>, counters: &[Counter; FailureReason::ALL.len()]) {
+    for reason in FailureReason::ALL {
+        family.counter(&[("reason", reason.as_str()), target], &counters[reason as usize]);
     }
 }
 
 /// Writes the series of one target, and removes them when dropped.
 #[derive(Debug)]
-pub struct TargetMetrics {
-    metrics: Metrics,
-    name: TargetName,
-    probes: IntCounter,
-    /// By [`FailureReason`], as are the disconnects.
-    probe_failures: [IntCounter; FailureReason::ALL.len()],
-    probe_duration: Histogram,
-    /// By [`Step`].
-    step_duration: [Histogram; Step::ALL.len()],
-    /// By [`Step`], then by [`StepResult`].
-    step_results: [[IntCounter; StepResult::ALL.len()]; Step::ALL.len()],
-    /// By [`Phase`].
-    phase_duration: [Histogram; Phase::ALL.len()],
-    connects: IntCounter,
-    connect_failures: IntCounter,
-    disconnects: [IntCounter; FailureReason::ALL.len()],
-    reauthentications: IntCounter,
-    reauthentication_failures: IntCounter,
-    unavailable: Counter,
-    late_ticks: IntCounter,
-    // A gauge at 0 would be a verdict before there is one: these come with their first value.
-    probe_success: OnceLock<IntGauge>,
-    last_success: OnceLock<Gauge>,
-    clients: OnceLock<IntGauge>,
-    certificate_expiry: OnceLock<Gauge>,
-}
+pub struct TargetMetrics(pub(super) Handle<TargetSeries>);
 
 impl TargetMetrics {
-    pub(super) fn new(metrics: Metrics, name: TargetName) -> Self {
-        let target = name.as_str();
-        let families = &metrics.0.target;
-        let by_reason = |family: &IntCounterVec| {
-            FailureReason::ALL.map(|reason| family.with_label_values(&[target, reason.as_str()]))
-        };
-        Self {
-            probes: families.probes.with_label_values(&[target]),
-            probe_failures: by_reason(&families.probe_failures),
-            probe_duration: families.probe_duration.with_label_values(&[target]),
-            step_duration: Step::ALL
-                .map(|step| families.step_duration.with_label_values(&[target, step.as_str()])),
-            step_results: Step::ALL.map(|step| {
-                StepResult::ALL.map(|result| {
-                    families.step_results.with_label_values(&[target, step.as_str(), result.as_str()])
-                })
-            }),
-            phase_duration: Phase::ALL
-                .map(|phase| families.phase_duration.with_label_values(&[target, phase.as_str()])),
-            connects: families.connects.with_label_values(&[target, SUCCESS]),
-            connect_failures: families.connects.with_label_values(&[target, FAILURE]),
-            disconnects: by_reason(&families.disconnects),
-            reauthentications: families.reauthentications.with_label_values(&[target, SUCCESS]),
-            reauthentication_failures: families.reauthentications.with_label_values(&[target, FAILURE]),
-            unavailable: families.unavailable.with_label_values(&[target]),
-            late_ticks: families.late_ticks.with_label_values(&[target]),
-            probe_success: OnceLock::new(),
-            last_success: OnceLock::new(),
-            clients: OnceLock::new(),
-            certificate_expiry: OnceLock::new(),
-            metrics,
-            name,
-        }
-    }
-
     /// A tick had its outcome at `at`. The phases are not counted here but where the connection is opened.
     pub fn outcome(&self, outcome: &Outcome, at: SystemTime) {
-        let families = &self.metrics.0.target;
-        let target = &[self.name.as_str()];
-        let success = self.probe_success.get_or_init(|| families.probe_success.with_label_values(target));
+        let series = self.0.series();
         match &outcome.result {
             Ok(()) => {
-                success.set(1);
-                self.last_success
-                    .get_or_init(|| families.last_success.with_label_values(target))
-                    .set(unix_seconds(at));
+                series.probe_success.set(1.0);
+                series.last_success.set(unix_seconds(at));
             }
             Err(failure) => {
-                success.set(0);
-                self.probe_failures[failure.reason as usize].inc();
+                series.probe_success.set(0.0);
+                series.probe_failures[failure.reason as usize].increment();
             }
         }
-        self.probes.inc();
-        self.probe_duration.observe(outcome.duration.as_secs_f64());
+        series.probes.increment();
+        series.probe_duration.observe(outcome.duration);
         for (step, result, duration) in outcome.steps.iter() {
-            self.step_results[step as usize][result as usize].inc();
-            self.step_duration[step as usize].observe(duration.as_secs_f64());
+            series.step_results[step as usize][result as usize].increment();
+            series.step_duration[step as usize].observe(duration);
         }
         if let Some(count) = outcome.clients {
-            self.clients
-                .get_or_init(|| families.clients.with_label_values(target))
-                .set(i64::try_from(count.clients).unwrap_or(i64::MAX));
+            series.clients.set(count.clients as f64);
         }
     }
 
     /// A connection was opened and signed in. `certificate_expiry` is `None` without TLS.
     pub fn connected(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>) {
-        self.connects.inc();
+        let series = self.0.series();
+        series.connects.increment();
         self.observe_phases(phases);
         if let Some(expiry) = certificate_expiry {
-            let family = &self.metrics.0.target.certificate_expiry;
-            self.certificate_expiry
-                .get_or_init(|| family.with_label_values(&[self.name.as_str()]))
-                .set(unix_seconds(expiry));
+            series.certificate_expiry.set(unix_seconds(expiry));
         }
     }
 
     /// A connection could not be opened, or not signed in. `phases` are those that completed.
     pub fn connect_failed(&self, phases: &PhaseTimes) {
-        self.connect_failures.inc();
+        self.0.series().connect_failures.increment();
         self.observe_phases(phases);
     }
 
     /// An established connection was lost.
     pub fn disconnected(&self, reason: FailureReason) {
-        self.disconnects[reason as usize].inc();
+        self.0.series().disconnects[reason as usize].increment();
     }
 
     /// The cache took a renewed token on the live connection.
     pub fn reauthenticated(&self) {
-        self.reauthentications.inc();
+        self.0.series().reauthentications.increment();
     }
 
     /// The cache refused a renewed token on the live connection, or did not answer.
     pub fn reauthentication_failed(&self) {
-        self.reauthentication_failures.inc();
+        self.0.series().reauthentication_failures.increment();
     }
 
     /// The cache was unavailable for another `duration`.
     pub fn unavailable(&self, duration: Duration) {
-        self.unavailable.inc_by(duration.as_secs_f64());
+        self.0.series().unavailable.add(duration);
     }
 
     /// `count` ticks came late.
     pub fn late_ticks(&self, count: u64) {
-        self.late_ticks.inc_by(count);
+        self.0.series().late_ticks.add(count);
     }
 
     fn observe_phases(&self, phases: &PhaseTimes) {
         for (phase, duration) in phases.iter() {
-            self.phase_duration[phase as usize].observe(duration.as_secs_f64());
+            self.0.series().phase_duration[phase as usize].observe(duration);
         }
-    }
-}
-
-impl Drop for TargetMetrics {
-    fn drop(&mut self) {
-        let families = &self.metrics.0.target;
-        self.metrics.release(&Owner::Target(self.name.clone()), || families.remove(self.name.as_str()));
     }
 }

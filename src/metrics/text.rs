@@ -1,0 +1,117 @@
+//! Prometheus' text format, version 0.0.4, for the families that are kept compact.
+//!
+//! Source: "Exposition formats" in Prometheus' documentation.
+
+use std::io::Write as _;
+
+use super::definition::{Definition, Kind};
+use super::value::{Counter, Gauge, Histogram, Seconds};
+
+/// The upper bounds of a histogram's buckets in seconds, as they are written.
+const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
+    "0.00005", "0.0001", "0.0002", "0.0004", "0.0008", "0.0016", "0.0032", "0.0064", "0.0128", "0.0256",
+    "0.0512", "0.1024", "0.2048", "0.4096", "0.8192", "1.6384", "3.2768", "6.5536", "13.1072", "26.2144",
+    "+Inf",
+];
+
+/// One name and value of a label, the value escaped.
+pub(super) type Label<'a> = (&'static str, &'a str);
+
+/// Writes the series of one family. Its header comes with the first of them: a family without series is left out.
+pub(super) struct Family<'a> {
+    definition: Definition,
+    out: &'a mut Vec<u8>,
+    begun: bool,
+}
+
+impl<'a> Family<'a> {
+    pub(super) const fn new(definition: Definition, out: &'a mut Vec<u8>) -> Self {
+        Self { definition, out, begun: false }
+    }
+
+    pub(super) fn counter(&mut self, labels: &[Label<'_>], counter: &Counter) {
+        self.series("", labels, None);
+        self.value(counter.get());
+    }
+
+    pub(super) fn seconds(&mut self, labels: &[Label<'_>], seconds: &Seconds) {
+        self.series("", labels, None);
+        self.value(seconds.get());
+    }
+
+    pub(super) fn gauge(&mut self, labels: &[Label<'_>], gauge: &Gauge) {
+        if let Some(value) = gauge.get() {
+            self.series("", labels, None);
+            self.value(value);
+        }
+    }
+
+    pub(super) fn histogram(&mut self, labels: &[Label<'_>], histogram: &Histogram) {
+        debug_assert_eq!(self.definition.kind, Kind::Histogram);
+        let mut total = 0;
+        for (bound, count) in BOUNDS.into_iter().zip(histogram.counts()) {
+            total += count;
+            self.series("_bucket", labels, Some(bound));
+            self.value(total);
+        }
+        self.series("_sum", labels, None);
+        self.value(histogram.sum());
+        self.series("_count", labels, None);
+        self.value(total);
+    }
+
+    /// Writes name and labels, and a bucket's upper bound as the last of them.
+    fn series(&mut self, suffix: &str, labels: &[Label<'_>], bound: Option<&str>) {
+        let Definition { name, kind, help, .. } = self.definition;
+        if !self.begun {
+            self.begun = true;
+            self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
+        }
+        self.put(name);
+        self.put(suffix);
+        let mut separator = "{";
+        for (label, value) in labels.iter().copied().chain(bound.map(|bound| ("le", bound))) {
+            for part in [separator, label, "=\"", value, "\""] {
+                self.put(part);
+            }
+            separator = ",";
+        }
+        self.put("} ");
+    }
+
+    fn value(&mut self, value: impl std::fmt::Display) {
+        self.write(format_args!("{value}\n"));
+    }
+
+    fn put(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        self.out.write_fmt(text).expect("a vector takes every write");
+    }
+}
+
+/// `value` as it stands between the quotes of a label.
+pub(super) fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_are_written_as_they_are() {
+        for (bucket, written) in BOUNDS.iter().take(Histogram::BUCKETS).enumerate() {
+            let micros = written.parse::<f64>().unwrap() * 1e6;
+            assert_eq!(format!("{micros:.0}"), Histogram::bound(bucket).as_micros().to_string());
+        }
+        assert_eq!(BOUNDS.last(), Some(&"+Inf"));
+    }
+
+    #[test]
+    fn the_value_of_a_label_cannot_end_it() {
+        assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
+    }
+}

@@ -1,0 +1,124 @@
+//! Values that one thread writes and another reads: a few bytes each, where the `prometheus` crate's own take a copy
+//! of the metric's name, help and labels for every series. With a thousand targets that is the difference between 2
+//! and 60 MB.
+//!
+//! Reads may see a histogram's sum a moment before or after its buckets; each number by itself is whole.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Only grows, by whole steps.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    pub(super) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Only grows, by seconds. Kept in nanoseconds: 584 years fit.
+#[derive(Debug, Default)]
+pub(super) struct Seconds(AtomicU64);
+
+impl Seconds {
+    pub(super) fn add(&self, duration: Duration) {
+        self.0.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(super) fn get(&self) -> f64 {
+        Duration::from_nanos(self.0.load(Relaxed)).as_secs_f64()
+    }
+}
+
+/// Takes any value; absent before its first.
+#[derive(Debug)]
+pub(super) struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// The bits of a number that no gauge is set to.
+    const ABSENT: u64 = f64::NAN.to_bits();
+
+    pub(super) fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Option<f64> {
+        let bits = self.0.load(Relaxed);
+        (bits != Self::ABSENT).then(|| f64::from_bits(bits))
+    }
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::ABSENT))
+    }
+}
+
+/// Counts durations in [`Histogram::BUCKETS`].
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    /// By bucket, not cumulative; the last one holds what is over every bound.
+    counts: [Counter; Self::BUCKETS + 1],
+    sum: Seconds,
+}
+
+impl Histogram {
+    /// How many bounds there are. The first, 50 µs, is about what a command takes to a neighbour; each next one is
+    /// twice as large; the last is 26.2 s, longer than any timeout that makes sense.
+    pub(super) const BUCKETS: usize = 20;
+    const FIRST: Duration = Duration::from_micros(50);
+
+    /// The upper bound of a bucket, which belongs to it.
+    pub(super) const fn bound(bucket: usize) -> Duration {
+        Self::FIRST.saturating_mul(1 << bucket)
+    }
+
+    pub(super) fn observe(&self, duration: Duration) {
+        let bucket = (0..Self::BUCKETS).find(|&bucket| duration <= Self::bound(bucket));
+        self.counts[bucket.unwrap_or(Self::BUCKETS)].increment();
+        self.sum.add(duration);
+    }
+
+    /// The counts by bucket, not cumulative, the last one over every bound.
+    pub(super) fn counts(&self) -> [u64; Self::BUCKETS + 1] {
+        std::array::from_fn(|bucket| self.counts[bucket].get())
+    }
+
+    /// What all observations add up to, in seconds.
+    pub(super) fn sum(&self) -> f64 {
+        self.sum.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_on_a_bound_belongs_to_the_bucket_below_it() {
+        let histogram = Histogram::default();
+        for micros in [0, 50, 51, 100, 26_214_400, 26_214_401] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let counts = histogram.counts();
+        assert_eq!((counts[0], counts[1], counts[19], counts[20]), (2, 2, 1, 1));
+        assert!((histogram.sum() - 52.429_002).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_gauge_is_absent_before_its_first_value() {
+        let gauge = Gauge::default();
+        assert_eq!(gauge.get(), None);
+        gauge.set(0.0);
+        assert_eq!(gauge.get(), Some(0.0));
+    }
+}
