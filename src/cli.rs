@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Http, LoadError, Problems};
 use crate::error::Chain;
@@ -93,6 +93,12 @@ impl fmt::Display for ConfigError {
             ),
         }
     }
+}
+
+/// The commands and flags, for whoever documents or completes them.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Carries out the command that `args` tell, the program's name first.

@@ -53,20 +53,25 @@ pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
         let (least, most) = (COUNT.start(), COUNT.end());
         return Err(list.problem(format!("expected {least} to {most} targets, found {}", items.len())));
     }
-    let mut names = Names::new();
+    let mut earlier = Earlier::default();
     // Every item is read before the first problem counts.
-    let targets: Vec<_> = items.iter().map(|item| read(item, &defaults, &mut names)).collect();
+    let targets: Vec<_> = items.iter().map(|item| read(item, &defaults, &mut earlier)).collect();
     targets.into_iter().collect()
 }
 
-/// The names of the targets so far, with their paths.
-type Names = HashMap<TargetName, String>;
+/// What the targets so far have taken for themselves, each with the path where it was said.
+#[derive(Default)]
+struct Earlier {
+    names: HashMap<TargetName, String>,
+    /// By their label in the metrics.
+    identities: HashMap<String, (Arc<Identity>, String)>,
+}
 
-fn read(item: &Field<'_>, defaults: &Defaults<'_>, names: &mut Names) -> Result<Target, Invalid> {
+fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Result<Target, Invalid> {
     let fields = item.fields("a mapping with the keys name and host", &KEYS)?;
     let name = fields.required("name", "give the target a name").and_then(|field| {
         let name = read_name(&field)?;
-        match names.entry(name.clone()) {
+        match earlier.names.entry(name.clone()) {
             Entry::Occupied(first) => Err(field.problem(format!("is the name of {} already", first.get()))),
             Entry::Vacant(free) => {
                 free.insert(item.path().to_owned());
@@ -82,6 +87,10 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, names: &mut Names) -> Result<
     let identity = pick(own.identity, defaults.identity, || Arc::new(identity::default_identity()));
     if let (Ok(Tls::Off), Ok(identity)) = (&tls, &identity) {
         refuse_plaintext_tokens(identity, &fields, default_fields.as_ref());
+    }
+    let identity_field = fields.get("identity").or_else(|| default_fields.as_ref()?.get("identity"));
+    if let (Ok(identity), Some(field)) = (&identity, identity_field) {
+        earlier.refuse_shared_label(identity, &field);
     }
     let mut username = pick(own.username, defaults.username, || None);
     if let Ok(identity) = &identity
@@ -186,6 +195,27 @@ fn read_name(field: &Field<'_>) -> Result<TargetName, Invalid> {
         let most = TargetName::MAX_LENGTH;
         field.expected(format_args!("a name of 1 to {most} characters, without space around it"))
     })
+}
+
+impl Earlier {
+    /// Notes a problem if `identity`, said at `field`, is another than one before, but could not be told from it in
+    /// the metrics: two refresh loops would write the same series.
+    fn refuse_shared_label(&mut self, identity: &Arc<Identity>, field: &Field<'_>) {
+        let Identity::Entra(entra) = &**identity else { return };
+        match self.identities.entry(entra.to_string()) {
+            Entry::Vacant(free) => {
+                free.insert((Arc::clone(identity), field.path().to_owned()));
+            }
+            Entry::Occupied(first) if first.get().0 != *identity => {
+                let (label, (_, path)) = (first.key(), first.get());
+                field.problem(format!(
+                    "differs from {path}, but both would be the identity `{label}` in the metrics: keep the secret \
+                     or token of both in the same place, or give them ids of their own"
+                ));
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
 }
 
 /// Notes a problem if `identity`, to be used without TLS, has tokens. It is put to whatever led to this: the target's
