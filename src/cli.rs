@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Config, Http, LoadError, Problems};
+use crate::config::{Config, Http, LoadError, LoadFault, Problems};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
 use flags::Flags;
@@ -86,6 +86,10 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flags(problems) => write!(f, "{problems}"),
+            // A line for each problem.
+            Self::File(LoadError { path, fault: LoadFault::Invalid(problems) }) => {
+                write!(f, "{}:\n{problems}", path.display())
+            }
             Self::File(error) => write!(f, "{}", Chain(error)),
             Self::Both(given) => write!(
                 f,
@@ -119,7 +123,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 println!("{}: valid, {} target(s)", file.display(), config.targets.len());
                 ExitCode::SUCCESS
             }
-            Err(error) => usage(&Chain(&error)),
+            Err(error) => usage(&ConfigError::File(error)),
         },
         Command::Healthcheck { listen } => match healthcheck(listen, Duration::from_secs(3)) {
             Ok(()) => ExitCode::SUCCESS,

@@ -125,7 +125,7 @@ fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool
            agent             http://{listen}/\n\n\
          Tokens live a minute, so that renewals on the live connection can be watched.{outages}\n\
          Ctrl-C ends it. Try in another terminal:\n\n  \
-           curl -s http://{listen}/metrics | grep cachepulse_probe\n  \
+           curl -s http://{listen}/metrics | grep cachepulse_probe_success\n  \
            curl -s http://{listen}/status\n  \
            IDENTITY_ENDPOINT={endpoint} IDENTITY_HEADER={header} \\\n    \
              {program} check --host {HOST} --port {port} --ca-file {ca_file} --identity managed_identity\n",

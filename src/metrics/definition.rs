@@ -129,7 +129,7 @@ pub(super) const LAST_SUCCESS: Definition = gauge(
 pub(super) const UNAVAILABLE: Definition = counter(
     "cachepulse_unavailable_seconds_total",
     &["target"],
-    "Time from the first sign of a failure to the next successful probe.",
+    "Time from the first sign of a failure to the next success.",
 );
 pub(super) const LATE_TICKS: Definition = counter(
     "cachepulse_late_ticks_total",
