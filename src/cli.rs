@@ -2,7 +2,6 @@
 
 mod check;
 mod demo;
-pub mod flags;
 mod run;
 
 use std::ffi::OsString;
@@ -14,10 +13,10 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use crate::config::flags::Flags;
 use crate::config::{Config, Http, LoadError, LoadFault, Problems};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
-use flags::Flags;
 
 /// The exit code for wrong usage or configuration, as in BSD's sysexits.h (`EX_USAGE`).
 const USAGE: u8 = 64;

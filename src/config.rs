@@ -15,6 +15,7 @@ mod document;
 mod duration;
 mod field;
 mod file;
+pub mod flags;
 mod host;
 mod identity;
 mod problem;
@@ -25,9 +26,9 @@ pub mod watch;
 
 use self::document::Node;
 use self::field::{Field, Invalid};
+use self::flags::Flags;
 use self::problem::Findings;
 pub use self::problem::{Problem, Problems};
-use crate::cli::flags::Flags;
 use crate::target::Target;
 pub use crate::telemetry::{Format, Level};
 

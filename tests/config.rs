@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachepulse::cli::flags::Flags;
+use cachepulse::config::flags::Flags;
 use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log};
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;

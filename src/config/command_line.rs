@@ -1,9 +1,9 @@
 //! Flags as a document, and the way back from a path in it to the flag.
 
 use super::document::{Node, Value};
+use super::flags::Flags;
 use super::host;
 use super::problem::Findings;
-use crate::cli::flags::Flags;
 
 /// What stands before a path within the one target.
 const TARGET: &str = "targets[0].";

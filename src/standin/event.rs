@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authority::Rejection;
-use super::outages::Outage;
 
 /// Is told each event as it happens. It must return at once.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
@@ -56,6 +55,32 @@ pub enum Event {
     },
     /// The cache is back.
     OutageEnded,
+}
+
+/// A way to be away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Connections are closed and refused, as when a node restarts.
+    Refused,
+    /// Nothing answers and nothing is closed, as when a network path breaks.
+    BlackHole,
+    /// Connections are closed, and new ones too, as behind a load balancer without a node.
+    Closed,
+}
+
+impl Outage {
+    /// Every way, in the order in which they are played.
+    pub const ALL: [Self; 3] = [Self::Refused, Self::BlackHole, Self::Closed];
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "connections refused",
+            Self::BlackHole => "no answers",
+            Self::Closed => "connections closed",
+        })
+    }
 }
 
 impl fmt::Display for Event {

@@ -1,49 +1,22 @@
 //! The demo's script: now and then the cache goes away for some seconds, each time in another way.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::event::Event;
+use super::event::{Event, Outage};
 use super::front::{Admission, CacheHandle, Ending};
 
-/// A way to be away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outage {
-    /// Connections are closed and refused, as when a node restarts.
-    Refused,
-    /// Nothing answers and nothing is closed, as when a network path breaks.
-    BlackHole,
-    /// Connections are closed, and new ones too, as behind a load balancer without a node.
-    Closed,
-}
-
-impl Outage {
-    /// Every way, in the order in which they are played.
-    pub const ALL: [Self; 3] = [Self::Refused, Self::BlackHole, Self::Closed];
-
-    fn begin(self, cache: &CacheHandle) {
-        match self {
-            Self::Refused => cache.faults(|faults| faults.admission = Admission::Refuse),
-            Self::BlackHole => cache.faults(|faults| faults.black_hole = true),
-            Self::Closed => {
-                cache.faults(|faults| faults.admission = Admission::HangUp(Ending::Close));
-            }
-        }
-        if self != Self::BlackHole {
-            cache.close_all(Ending::Close);
+fn begin(outage: Outage, cache: &CacheHandle) {
+    match outage {
+        Outage::Refused => cache.faults(|faults| faults.admission = Admission::Refuse),
+        Outage::BlackHole => cache.faults(|faults| faults.black_hole = true),
+        Outage::Closed => {
+            cache.faults(|faults| faults.admission = Admission::HangUp(Ending::Close));
         }
     }
-}
-
-impl fmt::Display for Outage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refused => "connections refused",
-            Self::BlackHole => "no answers",
-            Self::Closed => "connections closed",
-        })
+    if outage != Outage::BlackHole {
+        cache.close_all(Ending::Close);
     }
 }
 
@@ -54,7 +27,7 @@ pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
     for outage in Outage::ALL.into_iter().cycle() {
         let length = between(3_000, 8_000);
         cache.tell(Event::OutageBegan { outage, length });
-        outage.begin(&cache);
+        begin(outage, &cache);
         sleep(length).await;
         cache.heal();
         cache.tell(Event::OutageEnded);
