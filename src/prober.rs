@@ -169,7 +169,7 @@ impl<D: Dial> Prober<D> {
             match event {
                 Event::Tick => {
                     let tick = schedule.begin(Instant::now());
-                    self.metrics.late_ticks(tick.late);
+                    self.metrics.tick(tick.delay, tick.late);
                     let probed = self.probe(tick.deadline).await;
                     self.conclude(&probed.outcome);
                 }

@@ -41,7 +41,7 @@ pub struct Definition {
 /// Every metric of ours, in the order of the documentation. Beside them stand the usual `process_*`.
 ///
 /// A target has 274 series: 67 counters and gauges, and 9 histograms of 23 each. An identity has 27.
-pub const DEFINITIONS: [Definition; 21] = [
+pub const DEFINITIONS: [Definition; 22] = [
     PROBE_SUCCESS,
     PROBES,
     PROBE_FAILURES,
@@ -60,6 +60,7 @@ pub const DEFINITIONS: [Definition; 21] = [
     TOKEN_EXPIRY,
     TOKEN_REFRESHES,
     TOKEN_REFRESH_DURATION,
+    SCHEDULER_DELAY,
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_SUCCESS,
@@ -160,6 +161,11 @@ pub(super) const TOKEN_REFRESH_DURATION: Definition = histogram(
     "cachepulse_token_refresh_duration_seconds",
     &["identity"],
     "Time that a request for a token took, whatever its result.",
+);
+pub(super) const SCHEDULER_DELAY: Definition = histogram(
+    "cachepulse_scheduler_delay_seconds",
+    &[],
+    "Time from a tick's due moment to the start of its probe: what the agent itself, or a busy machine, adds.",
 );
 pub(super) const BUILD_INFO: Definition =
     gauge("cachepulse_build_info", &["version"], "Always 1; the label tells the agent's version.");

@@ -67,7 +67,7 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     target.reauthenticated();
     target.reauthentication_failed();
     target.unavailable(1500 * MILLISECOND);
-    target.late_ticks(2);
+    target.tick(30 * MILLISECOND, 2);
     (target, identity)
 }
 
@@ -148,10 +148,10 @@ fn series_go_with_their_handle_and_leave_the_others_alone() {
 fn a_handle_that_comes_before_its_predecessor_goes_keeps_the_series() {
     let metrics = Metrics::new();
     let first = metrics.target(&name("orders"));
-    first.late_ticks(1);
+    first.tick(Duration::ZERO, 1);
     let second = metrics.target(&name("orders"));
     drop(first);
-    second.late_ticks(1);
+    second.tick(Duration::ZERO, 1);
     assert!(text(&metrics).contains("cachepulse_late_ticks_total{target=\"orders\"} 2\n"));
     drop(second);
     assert!(!text(&metrics).contains("orders"));

@@ -70,13 +70,14 @@ impl<'a> Family<'a> {
         self.put(name);
         self.put(suffix);
         let mut separator = "{";
+        let labelled = !labels.is_empty() || bound.is_some();
         for (label, value) in labels.iter().copied().chain(bound.map(|bound| ("le", bound))) {
             for part in [separator, label, "=\"", value, "\""] {
                 self.put(part);
             }
             separator = ",";
         }
-        self.put("} ");
+        self.put(if labelled { "} " } else { " " });
     }
 
     fn value(&mut self, value: impl std::fmt::Display) {
