@@ -14,6 +14,9 @@ mod redis_server;
 mod scrape;
 
 mod check;
+mod endpoint;
 mod identities;
 mod quickstart;
+mod reload;
+mod shutdown;
 mod validate;
