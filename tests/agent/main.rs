@@ -15,8 +15,10 @@ mod scrape;
 
 mod check;
 mod endpoint;
+mod faults;
 mod identities;
 mod quickstart;
 mod reload;
+mod secrecy;
 mod shutdown;
 mod validate;
