@@ -352,7 +352,9 @@ impl<D: Dial> Prober<D> {
     async fn reopen(&mut self, next_tick: Instant) {
         self.reopen.at = None;
         let opened = async {
-            self.link.open(next_tick).await.map_err(|failed| failed.failure)?;
+            // Its own limit lies behind the tick's, below: to be cut short by a tick is no failure to count.
+            let deadline = next_tick + self.target.connect_timeout;
+            self.link.open(deadline).await.map_err(|failed| failed.failure)?;
             let session = self.link.session().expect("it was opened just now");
             session.ping(Instant::now() + self.target.command_timeout).await
         };

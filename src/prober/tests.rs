@@ -275,6 +275,19 @@ async fn a_connection_lost_between_ticks_is_counted_and_reopened_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reopening_that_a_tick_cuts_short_is_no_failed_connect() {
+    let cache = Cache::default();
+    let running = start(&cache, Target { connect_timeout: 60 * SECOND, ..target() });
+    sleep(12 * SECOND).await;
+    cache.with(|state| state.slow_dial = 8 * SECOND);
+    cache.hang_up();
+    sleep(17 * SECOND).await;
+    assert_eq!(running.value(r#"connects_total{result="failure",target="t"}"#), 0.0);
+    assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 2.0);
+    assert_eq!(running.all_failures(), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_counts_from_its_first_sign_to_the_next_success() {
     let cache = Cache::default();
     let running = start(&cache, target());

@@ -1,0 +1,171 @@
+//! `cachepulse check`: its exit codes, and the words for what can be wrong.
+
+use cachepulse::clock::Clock;
+use cachepulse::standin::{CertificateAuthority, Dialect, HOST, Profile};
+
+use crate::lab::{CONTRIBUTOR, Lab};
+use crate::port::Port;
+use crate::program::cachepulse;
+
+#[tokio::test]
+async fn a_refused_port_is_told_with_the_systems_words_and_advice() {
+    let nobody = Port::reserve();
+    let port = nobody.number.to_string();
+    let ended = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"])
+        .args(["--port", &port])
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains(", 3 attempts: connect_refused at connect\n"), "{ended:?}");
+    assert!(ended.stdout.contains(&format!("127.0.0.1:{port}")), "{ended:?}");
+    assert!(ended.stdout.contains("Connection refused"), "{ended:?}");
+    assert!(ended.stdout.contains("Nothing listens there: check `port`"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_refused_sign_in_is_auth_rejected_in_both_dialects() {
+    let lab = Lab::start().await;
+    lab.azure.cache().revoke(lab.azure.object_id());
+    for (dialect, words) in [
+        (Dialect::CacheForRedis, "ERR WRONGPASS invalid username-password pair"),
+        (Dialect::ManagedRedis, "WRONGPASS invalid username-password pair or user is disabled."),
+    ] {
+        lab.azure.cache().set_profile(Profile { dialect, ..Profile::default() });
+        let ended = lab.check([]).run().await;
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stdout.contains(": auth_rejected at auth\n"), "{ended:?}");
+        assert!(ended.stdout.contains(&format!("\n    {words}\n")), "{ended:?}");
+        assert!(ended.stdout.contains("data access policy"), "{ended:?}");
+    }
+    let as_json = lab.check(["--output", "json"]).run().await;
+    let report: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
+    assert_eq!(report["success"], false);
+    assert_eq!(report["failure"]["reason"], "auth_rejected");
+    assert_eq!(report["failure"]["stage"], "auth");
+    assert!(report["failure"]["detail"].as_str().unwrap().starts_with("WRONGPASS "), "{report}");
+    assert!(report["failure"]["advice"].as_str().unwrap().contains("data access policy"), "{report}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_stranger_or_for_another_host_or_too_old_is_not_trusted() {
+    let lab = Lab::start().await;
+    let untrusted = async |words: &str| {
+        let ended = lab.check([]).run().await;
+        assert_eq!(ended.code, Some(1), "{words}");
+        assert!(ended.stdout.contains(": tls_certificate at tls\n"), "{ended:?}");
+        assert!(ended.stdout.to_lowercase().contains(words), "{words}: {ended:?}");
+    };
+    let authority = lab.azure.certificate_authority();
+    lab.azure.cache().set_certificate(authority.issue(&["elsewhere.example"]).unwrap());
+    untrusted("not valid for name").await;
+    lab.azure.cache().set_certificate(authority.issue_expired(&[HOST]).unwrap());
+    untrusted("expired").await;
+    let stranger = CertificateAuthority::new(Clock::system()).unwrap();
+    lab.azure.cache().set_certificate(stranger.issue(&[HOST]).unwrap());
+    untrusted("invalid peer certificate").await;
+}
+
+#[tokio::test]
+async fn a_client_list_that_is_forbidden_is_denied_and_no_failure_unless_it_is_required() {
+    let lab = Lab::with_policy(CONTRIBUTOR).await;
+    let ended = lab.check([]).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("denied: this user may not see it (NOPERM)"), "{ended:?}");
+    let ended = lab.check(["--client-list", "required"]).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains(": permission_denied at client_list\n"), "{ended:?}");
+    assert!(ended.stdout.contains("\n    NOPERM "), "{ended:?}");
+    let ended = lab.check(["--client-list", "off"]).run().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stdout.contains("CLIENT LIST"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_forbidden_set_is_a_failure() {
+    let lab = Lab::with_policy("~* +ping +get +client|list").await;
+    let ended = lab.check([]).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains(": permission_denied at set\n"), "{ended:?}");
+    assert!(ended.stdout.contains("+ping +set +get +client|list"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn each_target_of_a_file_is_checked_and_one_that_fails_is_enough_for_exit_code_1() {
+    let lab = Lab::start().await;
+    let nobody = Port::reserve();
+    let down = format!("{{name: away, host: localhost, port: {}, attempts: 1}}", nobody.number);
+    let config = Lab::config([lab.target("orders", "identity: managed_identity"), down]);
+    let file = lab.file("config.yaml", &config);
+    let check = || lab.app_service(cachepulse(["check", "--config"]).args([&file]));
+    let both = check().args(["--output", "json"]).run().await;
+    assert_eq!(both.code, Some(1));
+    let reports: Vec<serde_json::Value> =
+        both.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told =
+        |at: usize| (reports[at]["target"].as_str().unwrap(), reports[at]["success"].as_bool().unwrap());
+    assert_eq!((told(0), told(1), reports.len()), (("orders", true), ("away", false), 2));
+    assert_eq!(check().args(["--target", "orders"]).run().await.code, Some(0));
+    assert_eq!(check().args(["--target", "away"]).run().await.code, Some(1));
+    let unknown = check().args(["--target", "ordres"]).run().await;
+    assert_eq!(unknown.code, Some(64));
+    assert_eq!(unknown.stderr, "--target: the configuration has no target named \"ordres\"\n");
+}
+
+#[tokio::test]
+async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
+    for (arguments, words) in [
+        (&["check"][..], "--host"),
+        (&["check", "--host", "redis://orders"], "--host: expected a host name"),
+        (&["check", "--host", "orders", "--interval", "0s"], "--interval: expected a duration"),
+        (&["check", "--host", "orders", "--colour", "blue"], "unexpected argument '--colour'"),
+        (&["check", "--host", "orders", "--output", "xml"], "invalid value 'xml' for '--output"),
+        (&["check", "--host", "orders", "--target", "orders"], "--config <FILE>"),
+        (&["check", "--config", "/nonexistent", "--host", "orders"], "--host: with --config"),
+        (
+            &["check", "--config", "/nonexistent"],
+            "the configuration file /nonexistent cannot be read: No such file",
+        ),
+        (&["check", "--host", "localhost", "--ca-file", "/nonexistent"], "--ca-file: "),
+        (&["run"], "--host"),
+        (&["healthcheck", "--listen", "here"], "invalid value 'here' for '--listen"),
+        (&["validate"], "<FILE>"),
+        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
+        (&[], "Usage: cachepulse"),
+    ] {
+        let ended = cachepulse(arguments).run().await;
+        assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_answers() {
+    for arguments in
+        [&["--help"][..], &["--version"], &["run", "--help"], &["check", "--help"], &["validate", "--help"]]
+    {
+        let ended = cachepulse(arguments).run().await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(ended.stdout.contains("cachepulse"), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_flag_may_be_a_variable() {
+    let lab = Lab::start().await;
+    let ended = lab
+        .app_service(cachepulse(["check", "--output", "json"]))
+        .env("CACHEPULSE_HOST", HOST)
+        .env("CACHEPULSE_PORT", lab.azure.cache_port().to_string())
+        .env("CACHEPULSE_CA_FILE", lab.ca_file())
+        .env("CACHEPULSE_NAME", "by-variable")
+        .env("CACHEPULSE_IDENTITY", "managed_identity")
+        .env("CACHEPULSE_CLIENT_ID", lab.azure.client_id())
+        .env("CACHEPULSE_CLIENT_LIST", "off")
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["target"], "by-variable");
+    assert_eq!(report["steps"].as_array().unwrap().len(), 3);
+}

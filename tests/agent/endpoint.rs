@@ -1,0 +1,170 @@
+//! What the running agent shows: every series of `/metrics`, its readiness, its status.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use cachepulse::metrics::DEFINITIONS;
+use cachepulse::standin::{Ending, Fault};
+use rustix::process::Signal;
+
+use crate::lab::Lab;
+use crate::port::Port;
+use crate::program::{cachepulse, eventually};
+use crate::scrape::Scrape;
+
+/// The whole text of a scrape, with a placeholder for each value that no two runs share.
+fn normalised(scrape: &Scrape) -> String {
+    let line = |line: &str| {
+        let Some((series, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) else {
+            return format!("{line}\n");
+        };
+        let name = series.split('{').next().unwrap_or_default();
+        let value = if name.starts_with("process_") {
+            "<value>"
+        } else if name.ends_with("_timestamp_seconds") {
+            "<time>"
+        } else if name.ends_with("_seconds_sum") || name.ends_with("unavailable_seconds_total") {
+            "<seconds>"
+        } else if name.ends_with("_bucket") && !series.contains("le=\"+Inf\"")
+            || name.ends_with("late_ticks_total")
+        {
+            "<count>"
+        } else {
+            value
+        };
+        format!("{series} {value}\n").replace(env!("CARGO_PKG_VERSION"), "<version>")
+    };
+    scrape.text.lines().map(line).collect()
+}
+
+/// Compares with the golden file, which `UPDATE_GOLDEN=1` in the environment writes instead.
+fn assert_golden(text: &str) {
+    let path = Path::new("tests/agent/golden/metrics.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap();
+    let differing = golden.lines().zip(text.lines()).find(|(golden, line)| golden != line);
+    assert!(golden == text, "first difference: {differing:?}; the whole text:\n{text}");
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_scripted_run_are_the_golden_ones() {
+    let lab = Lab::start().await;
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
+    agent.until("the one probe succeeds", |scrape| scrape.is_up("orders")).await;
+    lab.azure.cache().close_all(Ending::Close);
+    let reopened = "the connection is reopened between ticks";
+    agent.until(reopened, |it| it.connects("success", "orders") == 2).await;
+    // Another: that one may have been taken while the agent was counting.
+    let scrape = agent.scrape().await;
+    assert_golden(&normalised(&scrape));
+    for definition in DEFINITIONS {
+        let typed = format!("# TYPE {} {}\n", definition.name, definition.kind.as_str());
+        assert!(scrape.text.contains(&typed), "{typed}");
+        assert!(scrape.text.contains(&format!("# HELP {} {}\n", definition.name, definition.help)));
+    }
+    let head = agent.get("/metrics").await.head;
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+}
+
+#[tokio::test]
+async fn an_agent_is_ready_when_every_target_has_an_outcome_be_it_a_failure() {
+    let lab = Lab::start().await;
+    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::Hang));
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
+    let waiting = agent.get("/readyz").await;
+    assert_eq!(waiting.code, 503);
+    assert_eq!(waiting.body, "not ready: targets without an outcome yet: 1\n");
+    assert_eq!(agent.get("/livez").await.code, 200);
+    assert_eq!(agent.status().await["targets"][0]["state"], "unknown");
+    assert_eq!(agent.scrape().await.get("probe_success{target=\"orders\"}"), None);
+
+    let scrape = agent.until("the identity endpoint took too long", |scrape| scrape.is_down("orders")).await;
+    assert_eq!(scrape.failures("no_token", "orders"), 1);
+    assert_eq!((agent.get("/readyz").await.code, agent.get("/livez").await.code), (200, 200));
+    let status = agent.status().await;
+    assert_eq!(status["targets"][0]["state"], "down");
+    assert_eq!(status["targets"][0]["failures"][0]["reason"], "no_token");
+    assert_eq!(status["identities"][0]["last_error"]["detail"], "no answer within 10 s");
+}
+
+#[tokio::test]
+async fn the_status_tells_targets_outcomes_and_identities() {
+    let lab = Lab::start().await;
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
+    agent.until("the one probe succeeds", |scrape| scrape.is_up("orders")).await;
+    let status = agent.status().await;
+    assert_eq!((&status["ready"], &status["readiness"]), (&true.into(), &"ready".into()));
+    let target = &status["targets"][0];
+    assert_eq!(target["name"], "orders");
+    assert_eq!(target["endpoint"], format!("localhost:{}", lab.azure.cache_port()));
+    assert_eq!((&target["state"], &target["connection"]), (&"up".into(), &"connected".into()));
+    let outcome = &target["recent"][0];
+    assert_eq!((&outcome["result"], &outcome["clients"]), (&"success".into(), &1.into()));
+    assert_eq!(outcome["phases"].as_array().unwrap().len(), 4);
+    assert_eq!(outcome["steps"].as_array().unwrap().len(), 4);
+    let identity = &status["identities"][0];
+    assert_eq!(identity["identity"], "managed_identity");
+    assert_eq!(identity["object_id"], lab.azure.object_id());
+    assert!(identity["token_expiry"].as_f64() > status["time"].as_f64());
+    assert!(agent.get("/").await.body.contains("orders"));
+    assert_eq!(agent.get("/nothing").await.code, 404);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_it_before_anything_is_probed() {
+    let lab = Lab::start().await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let config = Lab::config([lab.target("orders", "identity: managed_identity")]);
+    let file = lab.file("config.yaml", &config.replace("127.0.0.1:0", &addr.to_string()));
+    let ended = lab.run_file(&file).run().await;
+    assert_eq!(ended.code, Some(1));
+    let told =
+        format!("cachepulse: cannot listen on {addr}: another process listens there: choose another port: ");
+    assert!(ended.stderr.starts_with(&told), "{ended:?}");
+    assert_eq!(lab.azure.cache().counters().connections, 0);
+    assert_eq!(lab.azure.endpoint().requests(), []);
+}
+
+#[tokio::test]
+async fn the_health_check_tells_an_agent_that_lives_from_one_that_does_not() {
+    let lab = Lab::start().await;
+    let agent = lab.run([]).serve().await;
+    let ask = async |addr: String| cachepulse(["healthcheck", "--listen", &addr]).run().await;
+    let addr = agent.addr().to_string();
+    let alive = ask(addr.clone()).await;
+    assert_eq!((alive.code, alive.stdout.as_str(), alive.stderr.as_str()), (Some(0), "", ""));
+    agent.signal(Signal::STOP);
+    let stuck = ask(addr.clone()).await;
+    assert_eq!(stuck.code, Some(1));
+    assert!(stuck.stderr.contains(&format!("no answer from http://{addr}/livez")), "{stuck:?}");
+    agent.signal(Signal::CONT);
+    assert_eq!(ask(addr).await.code, Some(0));
+    let nobody = Port::reserve();
+    assert_eq!(ask(format!("127.0.0.1:{}", nobody.number)).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn the_demo_runs_an_agent_that_is_up_and_a_command_to_try_that_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = cachepulse(["demo", "--steady", "--listen", "127.0.0.1:0"]).env("TMPDIR", folder.path());
+    let demo = demo.serve().await;
+    demo.until("the demo's cache is up", |scrape| scrape.is_up("demo")).await;
+    assert!(demo.printed().starts_with("A local Azure and the real agent against it"), "{}", demo.printed());
+    eventually("it tells what happens", || demo.printed().contains("[azure] client ")).await;
+
+    let printed = demo.printed();
+    let (_, command) = printed.split_once("  IDENTITY_ENDPOINT=").unwrap();
+    let command = command.split("\n\n").next().unwrap();
+    let shell = format!("IDENTITY_ENDPOINT={command}");
+    let tried = tokio::process::Command::new("/bin/sh").args(["-c", &shell]).output().await.unwrap();
+    let told = String::from_utf8_lossy(&tried.stdout).into_owned();
+    assert!(tried.status.success() && told.contains("CLIENT LIST"), "{shell}: {tried:?}");
+
+    demo.signal(Signal::INT);
+    let ended = demo.ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
+}

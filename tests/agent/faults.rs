@@ -1,0 +1,132 @@
+//! A few faults from end to end: the reason that is told, and the way back.
+
+use std::time::Duration;
+
+use cachepulse::standin::{Admission, Fault};
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use crate::lab::Lab;
+use crate::program::{Program, cachepulse};
+use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
+
+/// How soon a cache that is back must be seen: within 5 s where the interval is shorter.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+/// An agent straight before a redis-server, with a password.
+fn straight(redis: &RedisServer) -> Program {
+    cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--host", "localhost"])
+        .args(["--port", &redis.port().to_string()])
+        .args(["--ca-file".as_ref(), redis.ca_file().as_os_str()])
+        .args(["--identity", "password", "--username", "probe", "--password-env", "PROBE_PASSWORD"])
+        .env("PROBE_PASSWORD", PASSWORD)
+}
+
+#[tokio::test]
+async fn a_redis_server_that_is_killed_and_comes_back() {
+    let mut redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
+    let agent = straight(&redis).args(["--interval", "200ms"]).serve().await;
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    redis.kill().await;
+    let down = agent.until("it is down", |scrape| scrape.failures("connect_refused", "orders") > 1).await;
+    assert_eq!(
+        down.disconnects("closed", "orders") + down.disconnects("reset", "orders"),
+        1,
+        "{}",
+        down.text
+    );
+    assert!(down.is_down("orders"));
+    let since = down.value("unavailable_seconds_total{target=\"orders\"}");
+    agent
+        .until("the time counts", |it| it.value("unavailable_seconds_total{target=\"orders\"}") > since)
+        .await;
+
+    redis.restart().await;
+    let back = Instant::now();
+    let up = agent.until("it is up again", |scrape| scrape.is_up("orders")).await;
+    assert!(back.elapsed() < RECOVERY, "{:?}", back.elapsed());
+    assert_eq!(up.connects("success", "orders"), 2);
+    let log = agent.log();
+    let told: Vec<_> = ["cache available", "connection lost", "cache unavailable", "cache available"]
+        .iter()
+        .scan(0, |from, text| {
+            let at = *from + log[*from..].find(text)?;
+            *from = at + text.len();
+            Some(at)
+        })
+        .collect();
+    assert_eq!(told.len(), 4, "each change of state, once and in order:\n{log}");
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_reopened_long_before_the_next_tick() {
+    let mut redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
+    let agent = straight(&redis).args(["--interval", "1h"]).serve().await;
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    redis.kill().await;
+    agent.until("the loss is noticed at once", |it| it.sum("disconnects_total", "orders") == 1).await;
+    agent.until("it tries", |it| it.connects("failure", "orders") > 0).await;
+    redis.restart().await;
+    let back = Instant::now();
+    let scrape = agent.until("it is open again", |it| it.connects("success", "orders") == 2).await;
+    // One pause of 5 s at most, and what the attempt itself takes.
+    assert!(back.elapsed() < RECOVERY + Duration::from_secs(2), "{:?}", back.elapsed());
+    assert_eq!(scrape.count("probes_total", "orders"), 1);
+}
+
+#[tokio::test]
+async fn a_redis_server_that_stands_still_is_a_command_timeout() {
+    let redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
+    let limits = ["--interval", "1s", "--command-timeout", "300ms", "--attempts", "1"];
+    let agent = straight(&redis).args(limits).serve().await;
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    redis.signal(Signal::STOP);
+    let down = agent.until("it is down", |scrape| scrape.is_down("orders")).await;
+    assert_eq!(down.failures("command_timeout", "orders"), 1, "{}", down.text);
+    assert_eq!(down.disconnects("command_timeout", "orders"), 1);
+    redis.signal(Signal::CONT);
+    agent.until("it is up again", |scrape| scrape.is_up("orders")).await;
+}
+
+#[tokio::test]
+async fn a_cache_that_refuses_connections() {
+    let lab = Lab::start().await;
+    lab.azure.cache().faults(|faults| faults.admission = Admission::Refuse);
+    let agent = lab.run(["--interval", "200ms"]).serve().await;
+    let down = agent.until("it is down", |scrape| scrape.is_down("orders")).await;
+    assert_eq!(down.failures("connect_refused", "orders"), down.sum("probe_failures_total", "orders"));
+    assert_eq!(down.sum("disconnects_total", "orders"), 0, "there was no connection to lose");
+    lab.azure.cache().heal();
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session() {
+    let lab = Lab::with_tokens_of(Duration::from_secs(5)).await;
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "200ms"]).serve().await;
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::status(500)));
+    let failed = r#"token_refreshes_total{identity="managed_identity",result="failure"}"#;
+    let expired = agent.until("the session ends", |it| it.disconnects("token_expired", "orders") > 0).await;
+    assert!(expired.value(failed) > 0.0);
+    agent.until("probes fail", |scrape| scrape.failures("token_expired", "orders") > 0).await;
+    assert!(lab.azure.cache().counters().expired > 0);
+
+    lab.azure.endpoint().set(|settings| settings.fault = None);
+    let up = agent.until("it is up again", |scrape| scrape.is_up("orders")).await;
+    let other = ["no_token", "auth_rejected", "closed", "reset"].map(|reason| up.failures(reason, "orders"));
+    assert_eq!(other, [0; 4], "{}", up.text);
+}
+
+#[tokio::test]
+async fn an_identity_endpoint_that_is_away_at_the_start_is_waited_for() {
+    let lab = Lab::start().await;
+    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::status(503)));
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "200ms"]).serve().await;
+    let down = agent.until("there is no token", |scrape| scrape.failures("no_token", "orders") > 0).await;
+    assert_eq!(down.failures("no_token", "orders"), down.sum("probe_failures_total", "orders"));
+    assert_eq!(lab.azure.cache().counters().connections, 0, "nobody connects with nothing to present");
+    agent.logs("token not renewed, trying on").await;
+    lab.azure.endpoint().set(|settings| settings.fault = None);
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+}

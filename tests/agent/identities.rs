@@ -1,0 +1,182 @@
+//! Every kind of identity, from the variables and files of its environment to the cache.
+
+use std::path::Path;
+
+use crate::lab::Lab;
+use crate::program::{Ended, Program, cachepulse};
+use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
+
+/// Asserts that `check` succeeded as the lab's identity.
+fn signed_in(lab: &Lab, ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains(&format!(" as {}", lab.azure.object_id())), "{ended:?}");
+}
+
+/// `check` of the lab's cache, in an environment that offers nothing yet.
+fn check<const N: usize>(lab: &Lab, more: [&str; N]) -> Program {
+    cachepulse(["check"]).args(lab.flags()).args(more)
+}
+
+fn with_command(program: Program, folder: &Path) -> Program {
+    program.env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+}
+
+#[tokio::test]
+async fn a_managed_identity_by_app_service() {
+    let lab = Lab::start().await;
+    signed_in(&lab, &lab.check(["--identity", "managed_identity"]).run().await);
+    let client_id = lab.azure.client_id();
+    signed_in(&lab, &lab.check(["--identity", "managed_identity", "--client-id", client_id]).run().await);
+    let object_id = lab.azure.object_id();
+    signed_in(&lab, &lab.check(["--identity", "managed_identity", "--object-id", object_id]).run().await);
+    let asked: Vec<_> = lab.azure.endpoint().requests().into_iter().map(|it| it.identity).collect();
+    assert_eq!(asked, [None, Some(client_id.to_owned()), Some(object_id.to_owned())]);
+}
+
+#[tokio::test]
+async fn an_identity_that_does_not_exist_is_told_in_the_endpoints_words() {
+    let lab = Lab::start().await;
+    let ended = lab.check(["--identity", "managed_identity", "--client-id", "nobody"]).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains(": no_token at auth\n"), "{ended:?}");
+    assert!(ended.stdout.contains("No managed identity was found for the specified id."), "{ended:?}");
+    assert!(ended.stdout.contains("Check the identity: its type and ids"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_workload_identity_by_the_variables_of_a_pod() {
+    let lab = Lab::start().await;
+    signed_in(&lab, &lab.pod(check(&lab, ["--identity", "workload_identity"])).run().await);
+}
+
+#[tokio::test]
+async fn a_client_secret_by_its_variable_and_by_a_file() {
+    let lab = Lab::start().await;
+    let secret = lab.azure.client_secret().expose();
+    let by_variable = check(&lab, ["--identity", "client_secret"]).env("AZURE_CLIENT_SECRET", secret);
+    signed_in(&lab, &lab.application(by_variable).run().await);
+    let file = lab.file("client-secret", secret);
+    let file = file.to_str().unwrap();
+    let by_file = check(&lab, ["--identity", "client_secret", "--client-secret-file", file]);
+    signed_in(&lab, &lab.application(by_file).run().await);
+}
+
+#[tokio::test]
+async fn a_wrong_client_secret_is_told_in_entras_words_and_not_in_its_own() {
+    let lab = Lab::start().await;
+    let wrong = check(&lab, ["--identity", "client_secret"]).env("AZURE_CLIENT_SECRET", "hunter2");
+    let ended = lab.application(wrong).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains("AADSTS7000215: Invalid client secret provided."), "{ended:?}");
+    assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_command_line_tools_of_a_developer() {
+    let lab = Lab::start().await;
+    signed_in(
+        &lab,
+        &with_command(check(&lab, ["--identity", "azure_cli"]), &lab.az(&lab.token())).run().await,
+    );
+    let azd = lab.azd();
+    signed_in(&lab, &with_command(check(&lab, ["--identity", "azure_developer_cli"]), &azd).run().await);
+}
+
+#[tokio::test]
+async fn a_developer_who_is_not_signed_in_is_told_what_to_do() {
+    let lab = Lab::start().await;
+    let az = lab.command("az", "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1");
+    let ended = with_command(check(&lab, ["--identity", "azure_cli"]), &az).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains("Please run 'az login' to setup account."), "{ended:?}");
+}
+
+#[tokio::test]
+async fn auto_picks_what_the_environment_offers_and_says_which() {
+    let lab = Lab::start().await;
+    let picked = async |program: Program, chosen: &str| {
+        let ended = program.args(["--log-level", "debug"]).run().await;
+        signed_in(&lab, &ended);
+        let told = format!("identity source chosen identity=auto chosen={chosen}");
+        assert!(ended.stderr.contains(&told), "{told}: {ended:?}");
+    };
+    let client_id = lab.azure.client_id();
+    let with_secret = |program: Program| {
+        lab.application(program).env("AZURE_CLIENT_SECRET", lab.azure.client_secret().expose())
+    };
+    picked(lab.app_service(check(&lab, [])), "managed_identity").await;
+    picked(lab.pod(check(&lab, [])), &format!("workload_identity:{client_id}")).await;
+    picked(with_secret(check(&lab, [])), &format!("client_secret:{client_id}")).await;
+    // A pod with a workload identity on a machine with everything else.
+    let all = with_command(with_secret(lab.app_service(lab.pod(check(&lab, [])))), &lab.az(&lab.token()));
+    picked(all, &format!("workload_identity:{client_id}")).await;
+    if is_azure_machine() {
+        eprintln!("on a machine of Azure its managed identity goes before a developer's tools: left out");
+        return;
+    }
+    let (az, azd) = (lab.path("az-folder"), lab.azd());
+    picked(check(&lab, []).env("PATH", az), "azure_cli").await;
+    picked(check(&lab, []).env("PATH", azd), "azure_developer_cli").await;
+}
+
+/// As `auto` itself tells; there it would ask the metadata service, which no test may.
+fn is_azure_machine() -> bool {
+    let asset_tag = std::fs::read_to_string("/sys/class/dmi/id/chassis_asset_tag");
+    asset_tag.is_ok_and(|tag| tag.trim() == "7783-7084-3265-9085-8269-3286-77")
+}
+
+#[tokio::test]
+async fn a_user_and_password_straight_to_redis_over_tls() {
+    let redis =
+        RedisServer::start(Listen::Tls, &[("probe", "~cachepulse:* +ping +set +get +client|list")]).await;
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), PASSWORD).unwrap();
+    let ended = cachepulse(["check", "--host", "localhost", "--username", "probe", "--identity", "password"])
+        .args(["--port", &redis.port().to_string()])
+        .args(["--ca-file".as_ref(), redis.ca_file().as_os_str()])
+        .args(["--password-file".as_ref(), password.path().as_os_str()])
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("  as probe\n"), "{ended:?}");
+    assert!(ended.stdout.contains(", addr : 127.0.0.1:"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn no_identity_on_a_plaintext_redis() {
+    let redis = RedisServer::start(Listen::Plaintext, &[("default", &format!("nopass {ALL}"))]).await;
+    let port = redis.port().to_string();
+    let ended = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"])
+        .args(["--port", &port])
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains(" tls ") && !ended.stdout.contains(" auth "), "{ended:?}");
+    assert!(ended.stdout.contains("CLIENT LIST") && ended.stdout.contains("1 client(s)"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_configured_user_that_is_not_the_tokens_is_told() {
+    let lab = Lab::start().await;
+    let ended = lab.check(["--username", "somebody-else"]).run().await;
+    assert_eq!(ended.code, Some(1));
+    let told = format!(
+        "username is not the token's object id username=somebody-else object_id={}",
+        lab.azure.object_id()
+    );
+    assert!(ended.stderr.contains(&told), "{ended:?}");
+    assert!(ended.stdout.contains(": auth_rejected at auth\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn targets_that_share_an_identity_share_its_tokens() {
+    let lab = Lab::start().await;
+    let target = |name| lab.target(name, "identity: managed_identity, interval: 200ms");
+    let file = lab.file("config.yaml", &Lab::config([target("orders"), target("baskets")]));
+    let agent = lab.run_file(&file).serve().await;
+    let both = "both targets are up";
+    let scrape = agent.until(both, |scrape| scrape.is_up("orders") && scrape.is_up("baskets")).await;
+    let refreshes = r#"token_refreshes_total{identity="managed_identity",result="success"}"#;
+    assert!((scrape.value(refreshes) - 1.0).abs() < 0.5, "{}", scrape.text);
+    assert_eq!(lab.azure.endpoint().requests().len(), 1);
+}

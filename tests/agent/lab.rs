@@ -1,0 +1,178 @@
+//! A local Azure with a real redis-server behind its cache, and what it takes to run the agent against it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cachepulse::identity::Token;
+use cachepulse::standin::{HOST, Options, Standin};
+use tempfile::TempDir;
+
+use crate::program::{Program, cachepulse};
+use crate::redis_server::{ALL, Listen, RedisServer};
+
+/// Tokens that are not renewed while a test runs.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The policy "Data Contributor" of Azure Cache for Redis: `CLIENT LIST` is not in it.
+pub(crate) const CONTRIBUTOR: &str = "+@all -@dangerous +cluster|info +cluster|nodes +cluster|slots allkeys";
+
+/// An Azure with one identity and one cache.
+pub(crate) struct Lab {
+    pub(crate) azure: Standin,
+    pub(crate) redis: RedisServer,
+    folder: TempDir,
+}
+
+impl Lab {
+    pub(crate) async fn start() -> Self {
+        Self::set_up(HOUR, ALL).await
+    }
+
+    /// One whose tokens are good for `lifetime`.
+    pub(crate) async fn with_tokens_of(lifetime: Duration) -> Self {
+        Self::set_up(lifetime, ALL).await
+    }
+
+    /// One whose identity has this policy on the cache.
+    pub(crate) async fn with_policy(rules: &str) -> Self {
+        Self::set_up(HOUR, rules).await
+    }
+
+    async fn set_up(token_lifetime: Duration, rules: &str) -> Self {
+        let redis = RedisServer::start(Listen::Socket, &[("default", ALL)]).await;
+        let options = Options { token_lifetime, backend: redis.backend(), ..Options::default() };
+        let azure = Standin::start(options).await.unwrap();
+        redis.set_user(azure.object_id(), rules);
+        let lab = Self { azure, redis, folder: tempfile::tempdir().unwrap() };
+        lab.file("ca.pem", &lab.azure.ca_pem());
+        lab
+    }
+
+    /// Writes a file for the agent, whole at once as a careful operator does, and returns its path.
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        let mut file = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file.persist(&path).unwrap();
+        path
+    }
+
+    /// A path in the lab's own folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The root of the lab's certificates.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// The cache's access key, in a file.
+    pub(crate) fn access_key_file(&self) -> PathBuf {
+        self.file("access-key", self.azure.access_key().expose())
+    }
+
+    /// A service account's token, in a file, with the line break that editors leave.
+    pub(crate) fn federated_token_file(&self) -> PathBuf {
+        let token = self.azure.federated_token(HOUR).unwrap();
+        self.file("federated-token", &format!("{}\n", token.expose()))
+    }
+
+    /// The flags for the lab's cache.
+    pub(crate) fn flags(&self) -> [String; 6] {
+        let (port, ca_file) = (self.azure.cache_port().to_string(), self.ca_file().display().to_string());
+        ["--host".into(), HOST.into(), "--port".into(), port, "--ca-file".into(), ca_file]
+    }
+
+    /// `cachepulse check` of the lab's cache.
+    pub(crate) fn check<const N: usize>(&self, more: [&str; N]) -> Program {
+        self.app_service(cachepulse(["check"]).args(self.flags()).args(more))
+    }
+
+    /// `cachepulse run` with the lab's cache as the target `orders`, at a free port.
+    pub(crate) fn run<const N: usize>(&self, more: [&str; N]) -> Program {
+        let run = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders"]);
+        self.app_service(run.args(self.flags()).args(more))
+    }
+
+    /// `cachepulse run` with a configuration file.
+    pub(crate) fn run_file(&self, file: &Path) -> Program {
+        self.app_service(cachepulse(["run", "--config"]).args([file]))
+    }
+
+    /// The program as App Service starts it.
+    pub(crate) fn app_service(&self, program: Program) -> Program {
+        program
+            .env("IDENTITY_ENDPOINT", self.azure.identity_endpoint())
+            .env("IDENTITY_HEADER", self.azure.identity_header().expose())
+    }
+
+    /// The program as a Kubernetes pod with a workload identity starts it.
+    pub(crate) fn pod(&self, program: Program) -> Program {
+        self.application(program).env("AZURE_FEDERATED_TOKEN_FILE", self.federated_token_file())
+    }
+
+    /// The program with the variables of an application.
+    pub(crate) fn application(&self, program: Program) -> Program {
+        program
+            .env("AZURE_CLIENT_ID", self.azure.client_id())
+            .env("AZURE_TENANT_ID", self.azure.tenant_id())
+            .env("AZURE_AUTHORITY_HOST", self.azure.authority_url())
+            .env("SSL_CERT_FILE", self.ca_file())
+    }
+
+    /// A target of a configuration file: the lab's cache, and `more` keys in YAML's flow style.
+    pub(crate) fn target(&self, name: &str, more: &str) -> String {
+        let (port, ca_file) = (self.azure.cache_port(), self.ca_file());
+        let ca_file = ca_file.display();
+        format!("{{name: {name}, host: {HOST}, port: {port}, tls: {{ca_file: '{ca_file}'}}, {more}}}")
+    }
+
+    /// A configuration with these targets, and a free port.
+    pub(crate) fn config<T: AsRef<str>>(targets: impl IntoIterator<Item = T>) -> String {
+        let mut config = "http: {listen: '127.0.0.1:0'}\ntargets:\n".to_owned();
+        for target in targets {
+            writeln!(config, "- {}", target.as_ref()).unwrap();
+        }
+        config
+    }
+
+    /// A folder for PATH that holds one command, a shell script without need of any other command.
+    pub(crate) fn command(&self, name: &str, script: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = self.path(&format!("{name}-folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+
+    /// `az` of a developer who is signed in, and whose token this is.
+    pub(crate) fn az(&self, token: &Token) -> PathBuf {
+        let expires_on = token.expires_at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let answer = serde_json::json!({
+            "accessToken": token.secret.expose(),
+            "expiresOn": "2027-01-01 00:00:00.000000",
+            "expires_on": expires_on,
+            "subscription": "lab",
+            "tenant": self.azure.tenant_id(),
+            "tokenType": "Bearer",
+        });
+        self.command("az", &format!("[ \"$1 $2\" = 'account get-access-token' ] && echo '{answer}'"))
+    }
+
+    /// A token for the cache that is good for an hour.
+    pub(crate) fn token(&self) -> Token {
+        self.azure.token(HOUR).unwrap()
+    }
+
+    /// `azd` of a developer who is signed in.
+    pub(crate) fn azd(&self) -> PathBuf {
+        let token = self.azure.token(HOUR).unwrap();
+        let answer = serde_json::json!({"token": token.secret.expose(), "expiresOn": "2099-01-01T00:00:00Z"});
+        self.command("azd", &format!("[ \"$1 $2\" = 'auth token' ] && echo '{answer}'"))
+    }
+}

@@ -1,0 +1,229 @@
+//! The built binary: run with an environment of its own, watched, asked over HTTP, signalled.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::scrape::Scrape;
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(40);
+/// The pause between looks at something that is to change.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits for what is to happen, which `what` names.
+pub(crate) async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    timeout(LONG, happens).await.unwrap_or_else(|_| panic!("not within {LONG:?}: {what}"))
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    within(what, async {
+        while !condition() {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+}
+
+/// `cachepulse` with `arguments`. It is given no variable but a PATH for shells.
+pub(crate) fn cachepulse<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cachepulse"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    Program(command)
+}
+
+/// A command line that does not run yet.
+pub(crate) struct Program(Command);
+
+impl Program {
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.0.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(self) -> Ended {
+        self.spawn().ended().await
+    }
+
+    /// Starts the daemon that it is, and waits until that serves.
+    pub(crate) async fn serve(self) -> Running {
+        let mut running = self.spawn();
+        within("the agent starts", async {
+            while !running.log().contains(" started version=") {
+                assert_eq!(running.child.try_wait().unwrap(), None, "it ended:\n{}", running.log());
+                sleep(LOOK).await;
+            }
+        })
+        .await;
+        running
+    }
+
+    fn spawn(mut self) -> Running {
+        let mut child = self.0.spawn().unwrap();
+        let stdout = Captured::new(child.stdout.take().unwrap());
+        let stderr = Captured::new(child.stderr.take().unwrap());
+        Running { child, stdout, stderr }
+    }
+}
+
+/// What came out of a pipe so far.
+struct Captured {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    end: JoinHandle<()>,
+}
+
+impl Captured {
+    fn new(mut pipe: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&bytes);
+        let end = tokio::spawn(async move {
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = pipe.read(&mut piece).await {
+                written.lock().unwrap().extend_from_slice(&piece[..length]);
+            }
+        });
+        Self { bytes, end }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// A process. It is killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` where a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) code: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Running {
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn printed(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// Waits until it has logged `text`.
+    pub(crate) async fn logs(&self, text: &str) {
+        eventually(&format!("it logs {text:?}"), || self.log().contains(text)).await;
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once(" listen=").unwrap_or_else(|| panic!("it has not started:\n{log}"));
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Page {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n");
+        let answer = within("it answers", async {
+            let mut stream = TcpStream::connect(self.addr()).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        })
+        .await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Page { code, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    pub(crate) async fn scrape(&self) -> Scrape {
+        let page = self.get("/metrics").await;
+        assert_eq!(page.code, 200);
+        Scrape::new(page.body)
+    }
+
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.get("/status").await.body).unwrap()
+    }
+
+    /// Scrapes until `condition` holds, and returns the scrape that it held for.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Scrape) -> bool) -> Scrape {
+        let mut last = None;
+        let found = timeout(LONG, async {
+            loop {
+                let scrape = last.insert(self.scrape().await);
+                if condition(scrape) {
+                    return;
+                }
+                sleep(LOOK).await;
+            }
+        });
+        let in_time = found.await.is_ok();
+        let last = last.unwrap_or_else(|| panic!("not within {LONG:?}: a scrape"));
+        assert!(in_time, "not within {LONG:?}: {what}\n{}", last.text);
+        last
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it has not been waited for");
+        let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let status = within("it ends", self.child.wait()).await.unwrap();
+        // What it wrote at the very end is in the pipes still.
+        for end in [&mut self.stdout.end, &mut self.stderr.end] {
+            within("its pipes end", end).await.unwrap();
+        }
+        Ended { code: status.code(), stdout: self.printed(), stderr: self.log() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- printed\n{}--- logged\n{}", self.printed(), self.log());
+        }
+    }
+}

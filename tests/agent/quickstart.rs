@@ -1,0 +1,143 @@
+//! What the scripts of Azure's quickstart for Python do: sign in with Entra or with an access key, PING, SET, GET and
+//! CLIENT LIST; renew the token on the live connection, and reconnect when that is lost.
+
+use std::time::Duration;
+
+use cachepulse::secret::Secret;
+use cachepulse::standin::Ending;
+
+use crate::lab::Lab;
+use crate::program::{Ended, eventually};
+
+/// The lines of a report, without the times in them.
+fn lines(ended: &Ended) -> Vec<String> {
+    let untimed = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_time = |at: usize| words.get(at) == Some(&"ms") || words.get(at + 1) == Some(&"ms");
+        let kept = (0..words.len()).filter(|&at| !is_time(at)).map(|at| words[at]);
+        kept.collect::<Vec<_>>().join(" ")
+    };
+    ended.stdout.lines().map(untimed).collect()
+}
+
+#[tokio::test]
+async fn entra_sign_in_and_the_four_commands_are_told_as_the_quickstart_tells_them() {
+    let lab = Lab::start().await;
+    let mut other = lab.redis.admin().unwrap();
+    let other_id: u64 = redis::cmd("CLIENT").arg("ID").query(&mut other).unwrap();
+    let ended = lab.check([]).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stderr, "");
+    let told = lines(&ended);
+    assert_eq!(told[0], format!("localhost localhost:{}", lab.azure.cache_port()));
+    assert_eq!(told[1], "resolve");
+    assert_eq!(told[2], format!("connect 127.0.0.1:{}", lab.azure.cache_port()));
+    assert_eq!(told[3], "tls TLS 1.3, certificate valid for 364 days");
+    let auth = format!("auth as {}, token valid for 59 min", lab.azure.object_id());
+    assert_eq!(told[4], auth);
+    assert_eq!(told[5..9], ["PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 2 client(s)"]);
+    let (first, second) = (&told[9], &told[10]);
+    assert!(first.starts_with(&format!("id : {other_id}, addr : ")), "{told:?}");
+    assert!(second.starts_with("id : ") && second.contains(", addr : "), "{told:?}");
+    assert!(told[11].starts_with("success in"), "{told:?}");
+    assert_eq!(told.len(), 12, "{told:?}");
+}
+
+#[tokio::test]
+async fn the_same_comes_as_json() {
+    let lab = Lab::start().await;
+    let ended = lab.check(["--output", "json", "--name", "orders"]).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout.lines().count(), 1, "one object on one line");
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["target"], "orders");
+    assert_eq!(report["endpoint"], format!("localhost:{}", lab.azure.cache_port()));
+    assert_eq!(report["success"], true);
+    assert_eq!(report["attempts"], 1);
+    assert!(report["duration"].as_f64().unwrap() > 0.0);
+    let connection = &report["connection"];
+    assert_eq!(connection["address"], format!("127.0.0.1:{}", lab.azure.cache_port()));
+    assert_eq!(connection["tls_version"], "1.3");
+    assert_eq!(connection["username"], lab.azure.object_id());
+    assert!(connection["token_expiry"].as_f64() < connection["certificate_expiry"].as_f64());
+    let all = |list: &str, name: &str| -> Vec<String> {
+        let entries = report[list].as_array().unwrap();
+        assert!(entries.iter().all(|entry| entry["duration"].as_f64().unwrap() > 0.0), "{report}");
+        entries.iter().map(|entry| entry[name].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(all("phases", "phase"), ["resolve", "connect", "tls", "auth"]);
+    assert_eq!(all("steps", "step"), ["ping", "set", "get", "client_list"]);
+    assert_eq!(all("steps", "result"), ["success"; 4]);
+    assert_eq!(report["clients"]["count"], 1);
+    assert_eq!(report["clients"]["own_seen"], true);
+    assert!(report["clients"]["list"][0]["id"].is_u64() && report["clients"]["list"][0]["addr"].is_string());
+    assert_eq!(report.get("failure"), None);
+}
+
+#[tokio::test]
+async fn tokens_of_seconds_are_renewed_on_the_live_connection_and_a_lost_one_is_reopened() {
+    let lab = Lab::with_tokens_of(Duration::from_secs(8)).await;
+    let user = lab.azure.object_id();
+    let client_id = lab.azure.client_id();
+    let signed_in = ["--identity", "managed_identity", "--client-id", client_id];
+    let agent = lab.run(signed_in).args(["--interval", "300ms"]).serve().await;
+    agent.until("the first probe succeeds", |scrape| scrape.is_up("orders")).await;
+    let client = lab.redis.agent(user);
+
+    let renewed = "three renewals on the live connection";
+    let reauthenticated =
+        agent.until(renewed, |it| it.count_of("reauthentications_total", "result", "success", "orders") >= 3);
+    let scrape = reauthenticated.await;
+    assert_eq!(lab.redis.agent(user), client, "the same connection, by the server's own account");
+    assert_eq!(scrape.connects("success", "orders"), 1);
+    assert_eq!(scrape.connects("failure", "orders"), 0);
+    assert_eq!(scrape.count_of("reauthentications_total", "result", "failure", "orders"), 0);
+    assert_eq!(scrape.sum("disconnects_total", "orders"), 0);
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0);
+    let label = format!("managed_identity:{client_id}");
+    let refreshes = format!("token_refreshes_total{{identity=\"{label}\",result=\"success\"}}");
+    assert!(scrape.value(&refreshes) >= 4.0);
+    assert_eq!(lab.azure.cache().counters().expired, 0, "the cache never had to end the session");
+
+    lab.redis.ask::<()>(&["CLIENT", "KILL", "ID", &client.id.to_string()]);
+    let scrape = agent.until("it is reopened", |it| it.connects("success", "orders") == 2).await;
+    assert_eq!(scrape.disconnects("closed", "orders"), 1);
+    let probes = scrape.count("probes_total", "orders");
+    agent
+        .until("probes go on", |it| it.is_up("orders") && it.count("probes_total", "orders") > probes + 1)
+        .await;
+    assert_ne!(lab.redis.agent(user).id, client.id);
+}
+
+#[tokio::test]
+async fn an_access_key_and_the_four_commands() {
+    let lab = Lab::start().await;
+    let key_file = lab.access_key_file();
+    let with_key = ["--identity", "access_key", "--access-key-file", key_file.to_str().unwrap()];
+    let ended = lab.check(with_key).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let told = lines(&ended);
+    assert_eq!(
+        told[4..9],
+        ["auth as default", "PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 1 client(s)"]
+    );
+    assert_eq!(lab.azure.endpoint().requests(), [], "no token was asked for");
+}
+
+#[tokio::test]
+async fn a_rotated_access_key_is_read_again_without_a_restart() {
+    let lab = Lab::start().await;
+    let key_file = lab.access_key_file();
+    let with_key = ["--identity", "access_key", "--access-key-file", key_file.to_str().unwrap()];
+    let agent = lab.run(with_key).args(["--interval", "200ms"]).serve().await;
+    agent.until("the first probe succeeds", |scrape| scrape.is_up("orders")).await;
+
+    let rotated = Secret::new("rotated-key".to_owned());
+    lab.azure.cache().set_access_keys(vec![rotated.clone()]);
+    lab.azure.cache().close_all(Ending::Close);
+    agent.until("the old key is refused", |scrape| scrape.failures("auth_rejected", "orders") > 0).await;
+    lab.file("access-key", &format!("{}\n", rotated.expose()));
+    agent.until("the new key is taken", |scrape| scrape.is_up("orders")).await;
+    eventually("one connection stays", || lab.redis.clients().len() == 1).await;
+    assert_eq!(lab.redis.agent("default").name, "cachepulse");
+}

@@ -1,0 +1,138 @@
+//! No secret gets out, whatever goes wrong and however much is logged.
+
+use cachepulse::secret::Secret;
+use cachepulse::standin::{Answer, CommandFault, Ending, Fault};
+use rustix::process::Signal;
+
+use crate::lab::Lab;
+use crate::program::{Program, Running, cachepulse};
+use crate::redis_server::{Listen, PASSWORD, RedisServer};
+
+/// Everything that the agent shows.
+async fn shown(agent: &Running) -> String {
+    let mut shown = String::new();
+    for path in ["/metrics", "/status", "/", "/readyz"] {
+        shown += &agent.get(path).await.body;
+    }
+    shown
+}
+
+/// Asserts that `text` holds no token and none of `secrets`.
+fn assert_clean(text: &str, secrets: &[&str]) {
+    for secret in secrets.iter().chain(&["eyJ"]) {
+        assert!(secret.len() >= 3, "an empty secret is everywhere");
+        let around = text.lines().find(|line| line.contains(secret));
+        assert_eq!(around, None, "{secret} is out");
+    }
+}
+
+#[tokio::test]
+async fn a_run_with_every_identity_and_many_faults_betrays_nothing_at_the_level_trace() {
+    let lab = Lab::start().await;
+    let redis = RedisServer::start(Listen::Tls, &[("probe", "~* +ping +set +get +client|list")]).await;
+    let az =
+        lab.command("az", "echo '{\"accessToken\": \"eyJhbGciOiJub25lIn0.eyJ4IjoxfQ.c2ln\"}' >&2; exit 1");
+    let federated = std::fs::read_to_string(lab.federated_token_file()).unwrap();
+    let password_file = lab.file("password", PASSWORD);
+    let key_file = lab.access_key_file();
+    let by_key = format!("identity: {{type: access_key, key: {{file: '{}'}}}}", key_file.display());
+    let by_password = format!(
+        "{{name: straight, host: localhost, port: {}, tls: {{ca_file: '{}'}}, username: probe, interval: 200ms, \
+         identity: {{type: password, password: {{file: '{}'}}}}}}",
+        redis.port(),
+        redis.ca_file().display(),
+        password_file.display()
+    );
+    let entra = |kind: &str| lab.target(kind, &format!("interval: 200ms, identity: {kind}"));
+    let targets = [
+        entra("managed_identity"),
+        entra("workload_identity"),
+        entra("client_secret"),
+        entra("azure_cli"),
+        lab.target("key", &format!("interval: 200ms, {by_key}")),
+        by_password,
+    ];
+    let config = format!("log: {{level: trace}}\n{}", Lab::config(targets));
+    let client_secret = lab.azure.client_secret().expose();
+    let file = lab.file("config.yaml", &config);
+    let program: Program = lab.pod(lab.run_file(&file)).env("AZURE_CLIENT_SECRET", client_secret);
+    let agent = program.env("PATH", format!("{}:/usr/bin:/bin", az.display())).serve().await;
+    let up = ["managed_identity", "workload_identity", "client_secret", "key", "straight"];
+    agent.until("all who can be are up", |it| up.iter().all(|name| it.is_up(name))).await;
+    agent.until("one has no token", |it| it.failures("no_token", "azure_cli") > 0).await;
+
+    let access_key = lab.azure.access_key().expose();
+    lab.azure.cache().set_access_keys(vec![Secret::new("rotated-key".into())]);
+    lab.azure.cache().revoke(lab.azure.object_id());
+    lab.azure.cache().close_all(Ending::Close);
+    agent.until("the key is refused", |it| it.failures("auth_rejected", "key") > 0).await;
+    agent.until("tokens are refused", |it| it.failures("auth_rejected", "client_secret") > 0).await;
+    redis.ask::<u64>(&["ACL", "DELUSER", "probe"]);
+    agent.until("the password is refused", |it| it.failures("auth_rejected", "straight") > 0).await;
+    let pages = shown(&agent).await;
+    agent.signal(Signal::TERM);
+    let ended = agent.ended().await;
+    assert_eq!(ended.code, Some(0));
+
+    let header = lab.azure.identity_header().expose();
+    let secrets = [header, client_secret, access_key, federated.trim(), PASSWORD, " addr="];
+    assert_clean(&ended.stdout, &secrets);
+    assert_clean(&ended.stderr, &secrets);
+    assert_clean(&pages, &secrets);
+    assert!(ended.stderr.contains("DEBUG") && ended.stderr.contains("auth_rejected"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn an_identity_endpoint_that_fails_is_told_without_the_header_that_it_was_sent() {
+    let lab = Lab::start().await;
+    let program = lab.run(["--identity", "managed_identity", "--interval", "200ms", "--log-level", "trace"]);
+    let agent = program.env("IDENTITY_HEADER", "a-wrong-header").serve().await;
+    agent.until("it is refused", |scrape| scrape.failures("no_token", "orders") > 0).await;
+    for fault in [Fault::status(500), Fault::Truncated, Fault::Reset, Fault::WithoutObjectId] {
+        let before = agent.scrape().await;
+        let failed = r#"token_refreshes_total{identity="managed_identity",result="failure"}"#;
+        lab.azure.endpoint().set(|settings| settings.fault = Some(fault));
+        agent.until("it fails again", |it| it.value(failed) > before.value(failed)).await;
+    }
+    let text = format!("{}{}{}", agent.log(), agent.printed(), shown(&agent).await);
+    assert_clean(&text, &["a-wrong-header", lab.azure.identity_header().expose()]);
+}
+
+/// As Redis does with a command that it does not know.
+#[tokio::test]
+async fn a_server_that_repeats_what_it_was_told_is_quoted_without_it() {
+    let lab = Lab::start().await;
+    let (token, key) = (lab.token(), lab.azure.access_key());
+    let az = lab.az(&token);
+    let key_file = lab.access_key_file();
+    let by_key = format!("identity: {{type: access_key, key: {{file: '{}'}}}}", key_file.display());
+    for (secret, identity) in [(&token.secret, "identity: azure_cli"), (key, &by_key)] {
+        let words = format!("ERR unknown command 'AUTH', with args beginning with: '{}'", secret.expose());
+        let echo = CommandFault::answered("AUTH", Answer::error(&words));
+        lab.azure.cache().faults(|faults| faults.commands = vec![echo]);
+        let target = lab.target("orders", &format!("interval: 200ms, {identity}"));
+        let file = lab.file("config.yaml", &format!("log: {{level: trace}}\n{}", Lab::config([target])));
+        let agent = lab.run_file(&file).env("PATH", &az).serve().await;
+        agent.until("sign-in fails", |it| it.failures("server_error", "orders") > 0).await;
+        let text = format!("{}{}", agent.log(), shown(&agent).await);
+        assert!(text.contains("ERR unknown command 'AUTH'"), "{text}");
+        assert_clean(&text, &[secret.expose()]);
+    }
+}
+
+#[tokio::test]
+async fn check_tells_everything_but_secrets() {
+    let lab = Lab::start().await;
+    lab.azure.cache().revoke(lab.azure.object_id());
+    for output in ["text", "json"] {
+        let ended = lab.check(["--output", output, "--log-level", "trace"]).run().await;
+        assert_eq!(ended.code, Some(1));
+        assert_clean(&format!("{ended:?}"), &[lab.azure.identity_header().expose()]);
+    }
+    let key = lab.file("wrong-key", "hunter2");
+    let by_key = ["--identity", "access_key", "--log-level", "trace"];
+    let program = cachepulse(["check"]).args(lab.flags()).args(by_key);
+    let ended = program.args(["--access-key-file".as_ref(), key.as_os_str()]).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert_clean(&format!("{ended:?}"), &["hunter2"]);
+}
