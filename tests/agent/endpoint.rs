@@ -86,7 +86,7 @@ async fn an_agent_is_ready_when_every_target_has_an_outcome_be_it_a_failure() {
     let status = agent.status().await;
     assert_eq!(status["targets"][0]["state"], "down");
     assert_eq!(status["targets"][0]["failures"][0]["reason"], "no_token");
-    assert_eq!(status["identities"][0]["last_error"]["detail"], "no answer within 10 s");
+    assert_eq!(status["identities"][0]["last_error"]["detail"], "no answer within 12 s");
 }
 
 #[tokio::test]

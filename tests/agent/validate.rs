@@ -18,14 +18,14 @@ async fn every_problem_is_told_at_once_with_its_path() {
     assert_eq!(ended.code, Some(64));
     assert_eq!(ended.stdout, "");
     let problems = std::fs::read_to_string("tests/config/invalid/everything-at-once.txt").unwrap();
-    assert_eq!(ended.stderr, format!("the configuration file {file} is not valid: {problems}"));
+    assert_eq!(ended.stderr, format!("{file}:\n{problems}"));
 }
 
 #[tokio::test]
 async fn a_secret_that_is_not_there_is_a_problem() {
     let ended = cachepulse(["validate", "examples/fullest.yaml"]).run().await;
     assert_eq!(ended.code, Some(64));
-    let told = "the configuration file examples/fullest.yaml is not valid: targets[9].identity.password.env: the \
-                secret's environment variable CACHE_PASSWORD is not set\n";
+    let told = "examples/fullest.yaml:\ntargets[9].identity.password.env: the secret's environment variable \
+                CACHE_PASSWORD is not set\n";
     assert_eq!(ended.stderr, told);
 }
