@@ -44,7 +44,13 @@ enum Command {
     /// Ask the running agent's /livez; for images without a shell.
     Healthcheck {
         /// Where the agent listens.
-        #[arg(long, env = "CACHEPULSE_LISTEN", value_name = "ADDR", default_value_t = Http::DEFAULT_LISTEN)]
+        #[arg(
+            long,
+            env = "CACHEPULSE_LISTEN",
+            value_name = "ADDR",
+            default_value_t = Http::DEFAULT_LISTEN,
+            value_parser = address_or(Http::DEFAULT_LISTEN)
+        )]
         listen: SocketAddr,
     },
     /// Run the agent against a local Azure in the same process.
@@ -65,10 +71,36 @@ impl Source {
     fn load(&self) -> Result<Config, ConfigError> {
         match &self.config {
             None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
-            Some(file) => match &self.flags.given()[..] {
-                [] => Config::load(file).map_err(ConfigError::File),
-                given => Err(ConfigError::Both(given.join(" "))),
-            },
+            Some(file) => {
+                let mut given = self.flags.given();
+                given.retain(|flag| *flag != LISTEN);
+                if given.is_empty() {
+                    Config::load(file).map_err(ConfigError::File)
+                } else {
+                    Err(ConfigError::Both(given.join(" ")))
+                }
+            }
+        }
+    }
+
+    /// Where the agent listens. The flag goes before the file, so that an image can set its variable for `run` and
+    /// `healthcheck` alike.
+    fn listen(&self, config: &Config) -> Result<SocketAddr, ConfigError> {
+        match self.flags.listen.as_deref() {
+            None | Some("") => Ok(config.http.listen),
+            Some(address) => address.parse().map_err(|_| ConfigError::Listen(address.to_owned())),
+        }
+    }
+}
+
+const LISTEN: &str = "--listen";
+
+/// An address, or `default` where the variable is set but empty.
+fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String> + Clone {
+    move |text| match text {
+        "" => Ok(default),
+        address => {
+            address.parse().map_err(|_| "expected an IP address and a port such as 0.0.0.0:9860".into())
         }
     }
 }
@@ -79,6 +111,7 @@ enum ConfigError {
     Flags(Problems),
     File(LoadError),
     Both(String),
+    Listen(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -90,6 +123,12 @@ impl fmt::Display for ConfigError {
                 write!(f, "{}:\n{problems}", path.display())
             }
             Self::File(error) => write!(f, "{}", Chain(error)),
+            Self::Listen(address) => {
+                write!(
+                    f,
+                    "{LISTEN}: expected an IP address and a port such as 0.0.0.0:9860, found `{address}`"
+                )
+            }
             Self::Both(given) => write!(
                 f,
                 "{given}: with --config (or CACHEPULSE_CONFIG) everything is said in the file; give one or the other"

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::failure;
 use super::run::block_on;
+use super::{address_or, failure};
 use crate::config::Config;
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
@@ -24,10 +24,19 @@ use crate::telemetry::{self, Format, Level, Telemetry};
 /// The service account's token outlives any demo.
 const FEDERATED_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Nobody but this machine needs to see a demo.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9860);
+
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Where the agent listens.
-    #[arg(long, env = "CACHEPULSE_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9860")]
+    #[arg(
+        long,
+        env = "CACHEPULSE_LISTEN",
+        value_name = "ADDR",
+        default_value_t = LISTEN,
+        value_parser = address_or(LISTEN)
+    )]
     listen: SocketAddr,
     /// Leave out the outages.
     #[arg(long)]

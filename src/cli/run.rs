@@ -15,13 +15,17 @@ pub(super) fn run(source: &Source) -> ExitCode {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
+    let listen = match source.listen(&config) {
+        Ok(listen) => listen,
+        Err(error) => return usage(&error),
+    };
     keep_out_of_core_dumps();
     allow_many_connections();
     let telemetry = match telemetry::init(config.log.level, config.log.format) {
         Ok(telemetry) => telemetry,
         Err(error) => return failure(&Chain(&error)),
     };
-    let listener = match http::bind(config.http.listen) {
+    let listener = match http::bind(listen) {
         Ok(listener) => listener,
         Err(error) => return failure(&Chain(&error)),
     };

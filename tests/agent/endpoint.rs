@@ -168,3 +168,19 @@ async fn the_demo_runs_an_agent_that_is_up_and_a_command_to_try_that_works() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
 }
+
+#[tokio::test]
+async fn the_variable_for_the_address_goes_before_the_file_and_an_empty_one_counts_as_absent() {
+    let lab = Lab::start().await;
+    let file = lab.path("config.yaml");
+    let target = lab.target("orders", "identity: managed_identity");
+    // An address of documentation, which no machine has.
+    std::fs::write(&file, Lab::config([&target]).replace("127.0.0.1:0", "192.0.2.1:9860")).unwrap();
+    let elsewhere = lab.run_file(&file).run().await;
+    assert_eq!(elsewhere.code, Some(1));
+    assert!(elsewhere.stderr.contains("cannot listen on 192.0.2.1:9860"), "{elsewhere:?}");
+    let empty = lab.run_file(&file).env("CACHEPULSE_LISTEN", "").run().await;
+    assert!(empty.stderr.contains("cannot listen on 192.0.2.1:9860"), "{empty:?}");
+    let here = lab.run_file(&file).env("CACHEPULSE_LISTEN", "127.0.0.1:0").serve().await;
+    here.until("it probes", |scrape| scrape.is_up("orders")).await;
+}
