@@ -25,7 +25,7 @@ def draw(url, start, end, rate_interval, path):
     board = dashboard.load(ROOT / "deploy/grafana/dashboard.json")
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
     plt.rcParams.update({"text.color": TEXT, "axes.labelcolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT, "font.size": 8})
-    figure = plt.figure(figsize=(18, height * CELL), facecolor=BACKGROUND)
+    figure = plt.figure(figsize=(16, height * CELL), facecolor=BACKGROUND)
     for panel in board["panels"]:
         box = panel["gridPos"]
         frame = [
@@ -37,17 +37,17 @@ def draw(url, start, end, rate_interval, path):
         if panel["type"] == "row":
             figure.text(frame[0], frame[1] + frame[3] / 2, panel["title"], size=12, weight="bold", va="center")
             continue
-        figure.add_artist(plt.Rectangle(frame[:2], frame[2], frame[3], color=CARD, transform=figure.transFigure))
-        inner = [
-            frame[0] + 0.032, frame[1] + 1.15 / height, frame[2] - 0.042, frame[3] - 2.05 / height,
-        ]  # fmt: skip
+        card = plt.Rectangle(frame[:2], frame[2], frame[3], color=CARD, transform=figure.transFigure, zorder=-1)
+        figure.add_artist(card)
+        # Room for the title, the axes' labels and the legend.
+        inner = [frame[0] + 0.036, frame[1] + 1.6 / height, frame[2] - 0.044, frame[3] - 2.5 / height]
         figure.text(frame[0] + 0.004, frame[1] + frame[3] - 0.2 / height, panel["title"], size=9, weight="bold", va="top")
         axes = figure.add_axes(inner, facecolor=CARD)
         for spine in axes.spines.values():
             spine.set_color("#2c3235")
         series = list(read(url, panel, start, end, rate_interval, board))
         {"timeseries": lines, "state-timeline": states, "heatmap": heat}.get(panel["type"], values)(axes, panel, series)
-    figure.savefig(path, dpi=75, facecolor=BACKGROUND)
+    figure.savefig(path, dpi=80, facecolor=BACKGROUND)
 
 
 def read(url, panel, start, end, rate_interval, board):
@@ -62,7 +62,8 @@ def read(url, panel, start, end, rate_interval, board):
                 name = name.replace("{{%s}}" % label, value.split("@")[0])
             times = np.array([time for time, _ in series["values"]])
             numbers = np.array([float(number) for _, number in series["values"]])
-            yield name.replace("{{reason}}", "").strip(), times, numbers, series["metric"]
+            name = name.replace("{{reason}}", "").strip()
+            yield name if len(name) < 34 else f"{name[:33]}…", times, numbers, series["metric"]
 
 
 def lines(axes, panel, series):
@@ -76,7 +77,7 @@ def lines(axes, panel, series):
     axes.yaxis.set_major_formatter(lambda value, _: shown(value, panel["fieldConfig"]["defaults"]["unit"]))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
     axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=4, fontsize=6, frameon=False, labelcolor=TEXT, columnspacing=1
+        loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=max(2, round(panel["gridPos"]["w"] / 3)), fontsize=6, frameon=False, labelcolor=TEXT, columnspacing=1
     )
 
 
@@ -121,10 +122,9 @@ def values(axes, panel, series):
             if step["value"] is None or value >= step["value"]:
                 colour = {"red": RED, "orange": ORANGE, "green": GREEN}[step["color"]]
         y = 1 - (index + 0.5) / len(series)
-        axes.text(
-            0.5, y, f"{name}  {text}", ha="center", va="center", size=9, transform=axes.transAxes, color="white",
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": 4},
-        )  # fmt: skip
+        box = {"facecolor": colour, "edgecolor": "none", "pad": 4}
+        label = f"{name}  {text}" if panel["gridPos"]["w"] > 4 else f"{name}\n{text}"
+        axes.text(0.5, y, label, ha="center", va="center", size=8, transform=axes.transAxes, color="white", bbox=box)
 
 
 def shown(value, unit):
