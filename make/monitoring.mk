@@ -1,0 +1,20 @@
+# Alerts, dashboard, and the chain from a cache to a page.
+
+.PHONY: monitoring-test monitoring-tools dashboard-picture
+
+test: monitoring-test
+
+monitoring-test: monitoring-tools redis-server ## try alerts and dashboard with real Prometheus and Alertmanager
+	tests/monitoring/rules
+	$(CARGO) build --locked
+	python3 tests/monitoring/live.py
+
+monitoring-tools:
+	@command -v python3 >/dev/null || { echo "the monitoring tests need python3; install it (Debian: sudo apt-get install python3)" >&2; exit 1; }
+	@tests/monitoring/tools
+
+dashboard-picture: monitoring-tools redis-server ## draw docs/dashboard.png anew from real data
+	$(CARGO) build --locked
+	test -x target/monitoring/picture/bin/python || python3 -m venv target/monitoring/picture
+	target/monitoring/picture/bin/pip install --quiet matplotlib
+	target/monitoring/picture/bin/python tests/monitoring/live.py --picture docs/dashboard.png

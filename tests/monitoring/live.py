@@ -1,0 +1,367 @@
+"""The whole chain, on loopback: a cache, two agents, Prometheus 2 and 3 with the shipped rules, Alertmanager, a webhook.
+
+One agent watches a redis-server that this test takes away and brings back; the other is the demo, with its tokens, TLS
+and outages. Prometheus 3 runs twice, with classic histograms and with those that it makes native.
+
+A minute of the rules is six seconds here: the durations in a copy of the rules are divided by SCALE, nothing else is
+changed. Run by `make monitoring-test`; with --picture FILE it also draws the dashboard from what was recorded.
+"""
+
+import argparse
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import dashboard
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "target/monitoring/tools"
+AGENT = ROOT / "target/debug/cachepulse"
+SCALE = 10
+# Long enough for a rate over the dashboard's shortest window, at one scrape a second.
+RATE_INTERVAL = "10s"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--picture", metavar="FILE", help="draw the dashboard (needs matplotlib)")
+    picture = arguments.parse_args().picture
+    with tempfile.TemporaryDirectory(prefix="cachepulse-") as folder, contextlib.ExitStack() as stack:
+        started = time.time()
+        chain = Chain(pathlib.Path(folder), stack)
+        chain.await_healthy()
+        say("everything runs")
+        a_failover_tells_nobody(chain)
+        an_outage_is_told_and_its_end_too(chain)
+        the_rules_are_sound(chain)
+        the_metrics_are_sound(chain)
+        the_dashboard_shows_data(chain)
+        if picture:
+            # Imported here: only the picture needs matplotlib.
+            import picture as painter
+
+            time.sleep(60)
+            painter.draw(chain.prometheus["3"], started, time.time(), RATE_INTERVAL, picture)
+
+
+def a_failover_tells_nobody(chain):
+    chain.stop_cache()
+    time.sleep(10 / SCALE)
+    chain.start_cache()
+    time.sleep(90 / SCALE)
+    told = [alert["labels"]["alertname"] for alert in chain.webhook.alerts if is_about_orders(alert)]
+    assert not told, f"a failover of 10 s told {told}"
+    say("a failover of 10 s told nobody")
+
+
+def an_outage_is_told_and_its_end_too(chain):
+    chain.stop_cache()
+    warning = chain.webhook.wait_for("CachepulseCacheFailing", "firing")
+    page = chain.webhook.wait_for("CachepulseCacheDown", "firing")
+    for alert, severity in (warning, "warning"), (page, "critical"):
+        labels = alert["labels"]
+        expected = {"severity": severity, "namespace": "shop", "target": "orders"}
+        assert {name: labels.get(name) for name in expected} == expected, labels
+        assert set(labels) == {"alertname", *expected}, labels
+        annotations = alert["annotations"]
+        assert "reason: connect_refused." in annotations["description"], annotations
+        assert annotations["runbook_url"].endswith(f"/{labels['alertname']}.md"), annotations
+    say(f"told: {page['annotations']['summary']} {page['annotations']['description']}")
+    chain.start_cache()
+    chain.webhook.wait_for("CachepulseCacheDown", "resolved")
+    chain.webhook.wait_for("CachepulseErrorBudgetBurningFast", "firing")
+    say("its end was told, and the budget that it cost")
+
+
+def the_rules_are_sound(chain):
+    """Every rule was evaluated without error by all three, and no annotation's template failed."""
+    for name, url in chain.prometheus.items():
+        groups = get(url, "/api/v1/rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert rules
+        for rule in rules:
+            assert rule["health"] == "ok", f"Prometheus {name}: {rule['name']}: {rule.get('lastError')}"
+            for alert in rule.get("alerts", []):
+                assert "<error" not in str(alert["annotations"]), alert
+    for alert in chain.webhook.alerts:
+        assert "<error" not in str(alert["annotations"]), alert
+    for name in re.findall(r"- record: (\S+)", (ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")):
+        for version, url in chain.prometheus.items():
+            until(lambda url=url, name=name: query(url, name), 60, f"Prometheus {version}: {name} records nothing")
+    say("every rule is evaluated and recorded by Prometheus 2, 3, and 3 with native histograms")
+
+
+def the_metrics_are_sound(chain):
+    """Every metric in the rules exists, and promtool has nothing to say about any."""
+    exposed = set()
+    for address in chain.agents:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
+            text = response.read()
+        exposed.update(re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE))
+        for major in "23":
+            promtool = [tool(f"prometheus-{major}", "promtool"), "check", "metrics"]
+            done = subprocess.run(promtool, input=text, capture_output=True, check=False)
+            assert done.returncode == 0, f"promtool {major}: {done.stdout.decode()}{done.stderr.decode()}"
+            assert not done.stdout + done.stderr, done
+    rules = (ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")
+    for name in set(re.findall(r"\bcachepulse_\w+", rules)):
+        assert re.sub(r"_bucket$", "", name) in exposed, f"{name} is in the rules, but no agent exports it"
+    say(f"promtool has nothing to say about {len(exposed)} metrics")
+
+
+def the_dashboard_shows_data(chain):
+    """Every query of every panel gives data, in all three."""
+    board = dashboard.load(ROOT / "deploy/grafana/dashboard.json")
+    dashboard.check(board)
+    count = 0
+    for name, url in chain.prometheus.items():
+        for title, text in dashboard.queries(board, RATE_INTERVAL, "2m"):
+            # Some wait for the demo's first renewal of a token, after some 45 s.
+            shows = lambda url=url, text=text: any(has_number(series) for series in query(url, text))
+            until(shows, 90, f"Prometheus {name}: {title}: no data: {text}")
+            count += 1
+    native = query(chain.prometheus["3-native"], "cachepulse_step_duration_seconds")
+    assert native and "histogram" in native[0], "the histograms are not native where they should be"
+    assert not query(chain.prometheus["3-native"], "cachepulse_step_duration_seconds_bucket")
+    say(f"{count} queries of the dashboard gave data")
+
+
+class Chain:
+    """Every process of the test."""
+
+    def __init__(self, folder, stack):
+        self.folder, self.stack = folder, stack
+        self.cache, self.cache_port = None, free_port()
+        stack.callback(lambda: self.cache and self.stop_cache())
+        self.start_cache()
+        self.webhook = Webhook(stack)
+        self.agents = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self._start_agents()
+        alertmanager = self._start_alertmanager()
+        rules = folder / "rules.yaml"
+        rules.write_text(scaled((ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")), "utf-8")
+        self.prometheus = {
+            "2": self._start_prometheus("2", "prometheus-2", rules, None),
+            "3": self._start_prometheus("3", "prometheus-3", rules, alertmanager),
+            "3-native": self._start_prometheus("3-native", "prometheus-3", rules, None),
+        }
+
+    def start_cache(self):
+        command = ["redis-server", "--port", self.cache_port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        self.cache = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
+
+    def stop_cache(self):
+        self.cache.kill()
+        self.cache.wait()
+
+    def await_healthy(self):
+        """Until every Prometheus has seen a success of every target."""
+        for url in self.prometheus.values():
+            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 2, 60, "no success")
+
+    def _start_agents(self):
+        config = self.folder / "cachepulse.yaml"
+        config.write_text(
+            f"http: {{listen: '{self.agents[0]}'}}\n"
+            "targets:\n"
+            f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}\n",
+            "utf-8",
+        )
+        self._start("agent", [AGENT, "run", "--config", config])
+        self._start("demo", [AGENT, "demo", "--listen", self.agents[1]])
+
+    def _start_alertmanager(self):
+        port = free_port()
+        text = scaled((ROOT / "deploy/prometheus/alertmanager.yaml").read_text("utf-8"))
+        config = self.folder / "alertmanager.yaml"
+        config.write_text(text.replace("127.0.0.1:9099", f"127.0.0.1:{self.webhook.port}"), "utf-8")
+        command = [
+            tool("alertmanager", "prometheus-alertmanager", "alertmanager"),
+            f"--config.file={config}",
+            f"--storage.path={self.folder}/alertmanager",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--cluster.listen-address=",
+        ]
+        self._start("alertmanager", with_templates(command))
+        return f"127.0.0.1:{port}"
+
+    def _start_prometheus(self, name, folder, rules, alertmanager):
+        port = free_port()
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(rules)],
+            "scrape_configs": [
+                {
+                    "job_name": "cachepulse",
+                    "static_configs": [
+                        {"targets": [self.agents[0]], "labels": {"namespace": "shop"}},
+                        {"targets": [self.agents[1]], "labels": {"namespace": "demo"}},
+                    ],
+                }
+            ],
+        }
+        options = []
+        if name == "3-native":
+            config["scrape_configs"][0]["convert_classic_histograms_to_nhcb"] = True
+            options = ["--enable-feature=native-histograms"]
+        if alertmanager:
+            config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+        # JSON is YAML.
+        path = self.folder / f"prometheus-{name}.yaml"
+        path.write_text(json.dumps(config), "utf-8")
+        command = [
+            tool(folder, "prometheus"),
+            f"--config.file={path}",
+            f"--storage.tsdb.path={self.folder}/prometheus-{name}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--rules.alert.resend-delay=1s",
+            *options,
+        ]
+        self._start(f"prometheus-{name}", command)
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: answers(f"{url}/-/ready"), 60, f"Prometheus {name} does not get ready")
+        return url
+
+    def _start(self, name, command):
+        log = self.stack.enter_context(open(self.folder / f"{name}.log", "wb"))
+        process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, cwd=self.folder)
+
+        def stop():
+            ended = process.poll()
+            process.terminate()
+            process.wait(timeout=20)
+            if ended is not None or sys.exc_info()[0]:
+                sys.stderr.write(f"--- {name}, exit code {ended}\n")
+                sys.stderr.write("".join((self.folder / f"{name}.log").read_text("utf-8", "replace")[-2000:]))
+
+        self.stack.callback(stop)
+
+
+class Webhook:
+    """Where Alertmanager sends what is to be told."""
+
+    def __init__(self, stack):
+        self.alerts = []
+        webhook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                webhook.alerts.extend(json.loads(body)["alerts"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = server.server_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+
+    def wait_for(self, name, status):
+        def found():
+            for alert in list(self.alerts):
+                if alert["labels"]["alertname"] == name and alert["status"] == status and is_about_orders(alert):
+                    return alert
+            return None
+
+        return until(found, 90, f"{name} never arrived as {status}")
+
+
+def is_about_orders(alert):
+    return alert["labels"].get("target") == "orders"
+
+
+def scaled(text):
+    """The same text with shorter durations: windows in brackets, and the values of keys that are durations."""
+
+    def shorter(match):
+        return f"{int(match[1]) * UNITS[match[2]] * 1000 // SCALE}ms"
+
+    def window(match):
+        return re.sub(r"(\d+)([smhd])", shorter, match[0])
+
+    text = re.sub(r"\[\d+[smhd](:\d+[smhd])?\]", window, text)
+    return re.sub(r"(?m)^ *(for|interval|group_wait|group_interval): \d+[smhd]$", window, text)
+
+
+def with_templates(command):
+    """Debian's Alertmanager reads its templates from /usr/share: they are laid over it, for this process alone."""
+    templates = TOOLS / "alertmanager/usr/share"
+    if not templates.is_dir() or pathlib.Path("/usr/share/prometheus/alertmanager/default.tmpl").exists():
+        return command
+    script = 'mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@"'
+    privilege = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", *privilege, "--mount", "sh", "-c", script, templates, *command]
+
+
+def tool(folder, *names):
+    for name in names:
+        path = TOOLS / folder / "usr/bin" / name
+        if path.exists():
+            return path
+    sys.exit(f"{folder}/{names[0]} is missing; run tests/monitoring/tools")
+
+
+def query(url, text):
+    return get(url, "/api/v1/query?" + urllib.parse.urlencode({"query": text}))["result"]
+
+
+def get(url, path):
+    try:
+        with urllib.request.urlopen(url + path, timeout=10) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{path}: {error.read().decode()}") from error
+
+
+def has_number(series):
+    return "histogram" in series or series["value"][1] != "NaN"
+
+
+def answers(url):
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
+        return True
+    return False
+
+
+def until(found, seconds, complaint):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        result = found()
+        if result:
+            return result
+        time.sleep(0.2)
+    raise AssertionError(f"{complaint} (waited for {seconds} s)")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def say(text):
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    for program in ("redis-server", AGENT):
+        if not shutil.which(program):
+            sys.exit(f"{program} is missing; run: make redis-server && cargo build")
+    main()
