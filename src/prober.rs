@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
@@ -37,6 +37,8 @@ const ATTEMPT_CAP: Duration = Duration::from_secs(1);
 /// The first pause before a refused re-authentication is tried again, and the longest.
 const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
 const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
+/// An outage is counted at least this often, so that a scrape in the midst of it sees it grow.
+const OUTAGE_STEP: Duration = Duration::from_secs(5);
 /// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
 const EXPIRY_INTERVALS: u32 = 3;
 const MIN_EXPIRY: Duration = Duration::from_secs(5);
@@ -128,6 +130,8 @@ enum Event {
     Link(LinkEvent),
     Reopen,
     Reauthenticate,
+    /// An outage lasts.
+    Outage,
 }
 
 impl<D: Dial> Prober<D> {
@@ -176,6 +180,7 @@ impl<D: Dial> Prober<D> {
                 Event::Link(LinkEvent::Lost(failure)) => self.lost(failure),
                 Event::Link(LinkEvent::Renewed) if self.link.is_open() => self.reauthenticate().await,
                 Event::Reauthenticate => self.reauthenticate().await,
+                Event::Outage => {}
                 Event::Link(LinkEvent::Renewed) | Event::Reopen => self.reopen(schedule.next()).await,
             }
             self.metrics.unavailable(self.outage.elapsed(Instant::now()));
@@ -190,6 +195,7 @@ impl<D: Dial> Prober<D> {
             () = sleep_until(next_tick) => Event::Tick,
             () = Retry::due(self.reopen.at) => Event::Reopen,
             () = Retry::due(self.reauthenticate.at) => Event::Reauthenticate,
+            () = sleep(OUTAGE_STEP), if self.outage.is_running() => Event::Outage,
         }
     }
 

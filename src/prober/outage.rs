@@ -26,6 +26,11 @@ impl Outage {
         }
     }
 
+    /// Whether there is one.
+    pub(super) const fn is_running(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Notes that a probe failed: only a probe can end the outage now.
     pub(super) const fn probe_failed(&mut self) {
         if let Some(running) = &mut self.0 {

@@ -305,6 +305,15 @@ async fn an_outage_counts_from_its_first_sign_to_the_next_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_grows_while_it_lasts_however_rare_the_ticks() {
+    let cache = Cache::default();
+    cache.can("PING", "-LOADING Redis is loading the dataset in memory\r\n");
+    let running = start(&cache, Target { interval: 600 * SECOND, ..target() });
+    sleep(60 * SECOND + Duration::from_millis(1)).await;
+    assert!((55.0..=60.1).contains(&running.unavailable()), "{}", running.unavailable());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_that_returns_is_noticed_within_five_seconds_between_ticks() {
     let cache = Cache::default();
     cache.with(|state| state.away = Some(FailureReason::ConnectTimeout));
