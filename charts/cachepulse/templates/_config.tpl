@@ -38,6 +38,10 @@ it is mounted; and `sources`, by path, what the volume takes there.
       {{- end -}}
     {{- end -}}
   {{- end -}}
+  {{- /* YAML as Helm reads it takes a bare `off` for false. */ -}}
+  {{- if and .client_list (kindIs "bool" .client_list.mode) -}}
+    {{- $_ := set .client_list "mode" "off" -}}
+  {{- end -}}
   {{- $tls := .tls -}}
   {{- if and (kindIs "map" $tls) (kindIs "map" $tls.ca_file) -}}
     {{- $file := $tls.ca_file -}}
