@@ -10,7 +10,7 @@ help: ## list the targets
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
 
-test: redis-server ## install what tests need, then run every test
+test: redis-server chart-test ## install what tests need, then run every test
 	$(CARGO) test --locked
 
 lint: ## formatting and clippy, warnings are errors
@@ -24,3 +24,5 @@ deny: ## licences, sources and duplicates of the dependencies
 # The tests run against a real server. Only its binary is needed; the service that some packages start is left alone.
 redis-server:
 	@command -v redis-server >/dev/null || tests/install-redis-server
+
+include make/*.mk

@@ -12,13 +12,11 @@ FOLDER = "/etc/cachepulse"
 
 
 def binary():
-    """The agent: the one that is built, or the one that CACHEPULSE names."""
-    named = os.environ.get("CACHEPULSE")
-    built = [ROOT / "target" / profile / "cachepulse" for profile in ("debug", "release")]
-    for candidate in [Path(named)] if named else built:
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError("the agent is not built: run cargo build, or name it in CACHEPULSE")
+    """The agent that `cargo build` made, or the one that CACHEPULSE names."""
+    agent = Path(os.environ.get("CACHEPULSE") or ROOT / "target/debug/cachepulse")
+    if not agent.is_file():
+        raise FileNotFoundError(f"{agent} is not there: run cargo build, or name the agent in CACHEPULSE")
+    return agent
 
 
 def validate(config, paths=(), environment=None):

@@ -39,11 +39,11 @@ def run(helm, *arguments):
     return done.stdout
 
 
-def text(helm, *files, chart=CHART, version="1.33", apis=(), arguments=()):
-    """The manifest of release `r` in namespace `shop`, as text."""
+def text(helm, *files, chart=CHART, release="r", namespace="shop", version="1.33", apis=(), arguments=()):
+    """The manifest of a release, as text."""
     values = [word for file in files for word in ("--values", file)]
     capabilities = ["--kube-version", version, *(word for api in apis for word in ("--api-versions", api))]
-    return run(helm, "template", "r", chart, "--namespace", "shop", *values, *capabilities, *arguments)
+    return run(helm, "template", release, chart, "--namespace", namespace, *values, *capabilities, *arguments)
 
 
 @functools.cache
