@@ -448,8 +448,15 @@ class Monitoring(unittest.TestCase):
 
     def test_the_objective_takes_the_place_of_the_shipped_one(self):
         said = json.dumps(find(render(ci("workload-identity")), "PrometheusRule")["spec"])
-        self.assertIn("0.9995", said)
-        self.assertNotIn("0.999)", said)
+        self.assertIn("vector(0.9995)", said)
+        self.assertNotRegex(said, r"0\.999(?!5)")
+
+    def test_runbooks_are_where_the_values_say(self):
+        groups = find(render(ci("workload-identity")), "PrometheusRule")["spec"]["groups"]
+        urls = [rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"] if "alert" in rule]
+        self.assertTrue(urls)
+        for url in urls:
+            self.assertRegex(url, r"^https://example\.com/wiki/cachepulse/Cachepulse\w+\.md$")
 
     def test_the_dashboard_is_the_shipped_one_where_grafanas_sidecar_looks(self):
         config_map = find(render(ci("workload-identity")), "ConfigMap", "r-cachepulse-dashboard")
