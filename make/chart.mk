@@ -8,7 +8,7 @@ CHART_PYTHON = CHART_TOOLS=$(abspath $(CHART_TOOLS)) PYTHONDONTWRITEBYTECODE=1 $
 chart-tools:
 	@tests/chart/tools $(CHART_TOOLS)
 
-chart-test: chart-tools ## test the chart and the manifests, with Helm 3 and Helm 4
+chart-test: chart-tools redis-server ## test the chart and the manifests, with Helm 3 and Helm 4
 	$(CARGO) build --locked
 	$(CHART_PYTHON) -m unittest discover --start-directory tests/chart
 

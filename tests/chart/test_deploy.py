@@ -3,6 +3,7 @@
 import functools
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -185,7 +186,8 @@ class Azure(unittest.TestCase):
     def run_script(self, *arguments):
         with tempfile.TemporaryDirectory() as folder:
             fake = Path(folder) / "az"
-            fake.write_text('#!/bin/sh\nprintf "%s|" "$@" >>"$0.log"; echo >>"$0.log"\ncase "$*" in *principalId*) echo oid ;; *clientId*) echo cid ;; esac\n')
+            answers = 'case "$*" in *principalId*) echo oid ;; *clientId*) echo cid ;; esac'
+            fake.write_text(f'#!/bin/sh\nprintf "%s|" "$@" >>"$0.log"; echo >>"$0.log"\n{answers}\n')
             fake.chmod(0o755)
             done = subprocess.run(
                 [self.script, *arguments], capture_output=True, text=True, env={"PATH": f"{folder}:/usr/bin:/bin"}, timeout=60
@@ -221,6 +223,30 @@ class Azure(unittest.TestCase):
             self.assertEqual((done.returncode, asked), (64, []), arguments)
             self.assertIn("usage:", done.stderr)
 
+    def test_its_rights_are_enough_for_the_agent_on_a_real_server(self):
+        commands, keys = (re.search(f'^{name}="(.*)"$', self.script.read_text(), re.MULTILINE)[1] for name in ("commands", "keys"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "password").write_text("secret")
+            users = f"user default off\nuser probe on >secret resetkeys -@all {commands} {keys}\n"
+            (Path(folder) / "redis.conf").write_text(f'bind 127.0.0.1\nport {port}\nsave ""\ndir {folder}\n{users}')
+            server = subprocess.Popen(["redis-server", f"{folder}/redis.conf"], stdout=subprocess.PIPE, text=True)
+            try:
+                # An end of its output without these words means that it could not start.
+                self.assertTrue(any("Ready to accept connections" in line for line in server.stdout))
+                target = ["--host", "127.0.0.1", "--port", str(port), "--tls", "false", "--username", "probe"]
+                identity = ["--identity", "password", "--password-file", f"{folder}/password", "--client-list", "required"]
+                done = subprocess.run([agent.binary(), "check", *target, *identity], capture_output=True, text=True, timeout=60)
+            finally:
+                server.kill()
+                server.communicate()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for step in ("PING", "SET", "GET", "CLIENT LIST"):
+            self.assertIn(step, done.stdout)
+        self.assertIn("success in", done.stdout)
+
     def test_its_keys_are_those_of_the_agents_default(self):
         template = re.search(r'Self\("(.*)\{instance\}"\.into\(\)\)', (ROOT / "src/target.rs").read_text())[1]
         self.assertIn(f"~{template}*", self.script.read_text())
@@ -235,7 +261,7 @@ class Systemd(unittest.TestCase):
             done = subprocess.run([agent.binary(), command, "--help"], capture_output=True, timeout=60)
             self.assertEqual(done.returncode, 0, command)
 
-    @unittest.skipUnless(shutil.which("systemd-analyze"), "this system has no systemd to ask; CI has")
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "there is no systemd here to ask")
     def test_systemd_understands_it_and_finds_little_exposed(self):
         with tempfile.TemporaryDirectory() as folder:
             unit = Path(folder) / "cachepulse.service"
