@@ -10,7 +10,7 @@ help: ## list the targets
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
 
-test: redis-server ## install what tests need, then run every test
+test: redis-server chart-test ## install what tests need, then run every test
 	$(CARGO) test --locked
 
 lint: ## formatting, clippy and the links in the docs; warnings are errors

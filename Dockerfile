@@ -1,0 +1,29 @@
+# The agent's image: one static binary, the roots of the public certificate authorities, and nothing else.
+
+FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
+ARG TARGETARCH
+WORKDIR /src
+COPY deploy/image/compile deploy/image/compile
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=target-$TARGETARCH,target=/src/target \
+    deploy/image/compile "$TARGETARCH"
+
+FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cachepulse" \
+      org.opencontainers.image.description="A health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/cachepulse /cachepulse
+COPY LICENSE /LICENSE
+USER 65532:65532
+EXPOSE 9860
+# It asks at CACHEPULSE_LISTEN; an agent that listens elsewhere by its configuration file needs that variable, too.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/cachepulse", "healthcheck"]
+ENTRYPOINT ["/cachepulse"]
+CMD ["run"]

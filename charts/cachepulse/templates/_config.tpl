@@ -1,0 +1,116 @@
+{{/* The agent's configuration: what the values say of it, and the files that it names. */}}
+
+{{/* The port in config.http.listen. */}}
+{{- define "cachepulse.port" -}}
+{{- regexFind "[0-9]+$" .Values.config.http.listen -}}
+{{- end -}}
+
+{{/* Whether the values hold the configuration: "true" or nothing. */}}
+{{- define "cachepulse.ownsConfig" -}}
+{{- if not .Values.existingConfigMap.name -}}true{{- end -}}
+{{- end -}}
+
+{{- define "cachepulse.configMapName" -}}
+{{- .Values.existingConfigMap.name | default (include "cachepulse.fullname" .) -}}
+{{- end -}}
+
+{{/* The folder of everything that the agent reads. */}}
+{{- define "cachepulse.folder" -}}
+/etc/cachepulse
+{{- end -}}
+
+{{/*
+The defaults and the targets once more as `config`, every secretRef and configMapRef in them replaced by the path where
+it is mounted; and `sources`, by path, what the volume takes there.
+*/}}
+{{- define "cachepulse.resolved" -}}
+{{- $folder := include "cachepulse.folder" . -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $sources := dict -}}
+{{- range prepend ($config.targets | default list) ($config.defaults | default dict) -}}
+  {{- if kindIs "map" .identity -}}
+    {{- range $secret := pick .identity "key" "password" "client_secret" -}}
+      {{- with $secret.secretRef -}}
+        {{- $path := printf "secrets/%s/%s" .name .key -}}
+        {{- $_ := set $sources $path (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
+        {{- $_ := unset $secret "secretRef" -}}
+        {{- $_ := set $secret "file" (printf "%s/%s" $folder $path) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+  {{- /* YAML as Helm reads it takes a bare `off` for false. */ -}}
+  {{- if and .client_list (kindIs "bool" .client_list.mode) -}}
+    {{- $_ := set .client_list "mode" "off" -}}
+  {{- end -}}
+  {{- $tls := .tls -}}
+  {{- if and (kindIs "map" $tls) (kindIs "map" $tls.ca_file) -}}
+    {{- $file := $tls.ca_file -}}
+    {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
+      {{- with index $file (printf "%sRef" $kind) -}}
+        {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
+        {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
+        {{- $_ := set $tls "ca_file" (printf "%s/%s" $folder $path) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if not $config.defaults -}}{{- $_ := unset $config "defaults" -}}{{- end -}}
+{{- dict "config" $config "sources" $sources | toJson -}}
+{{- end -}}
+
+{{/* The text of config.yaml. */}}
+{{- define "cachepulse.config" -}}
+{{- toYaml (include "cachepulse.resolved" . | fromJson).config -}}
+{{- end -}}
+
+{{/* What changes when the agent has to read its configuration again. */}}
+{{- define "cachepulse.checksum" -}}
+{{- include "cachepulse.config" . | sha256sum -}}
+{{- end -}}
+
+{{/* The volume with config.yaml and the files that it names. Secrets that change are seen without a restart. */}}
+{{- define "cachepulse.volume" -}}
+{{- $sources := (include "cachepulse.resolved" . | fromJson).sources -}}
+name: cachepulse-config
+projected:
+  # For everybody: the image's user owns nothing, and only its container mounts this.
+  defaultMode: 0444
+  sources:
+    - configMap:
+        name: {{ include "cachepulse.configMapName" . | quote }}
+        items:
+          - key: {{ ternary "config.yaml" .Values.existingConfigMap.key (eq (include "cachepulse.ownsConfig" .) "true") | quote }}
+            path: config.yaml
+    {{- range $path := keys $sources | sortAlpha }}
+    - {{ index $sources $path | toYaml | indent 6 | trim }}
+    {{- end }}
+{{- end -}}
+
+{{/* The types of identity that the targets use. */}}
+{{- define "cachepulse.identityTypes" -}}
+{{- $defaults := .Values.config.defaults -}}
+{{- $types := list -}}
+{{- range .Values.config.targets -}}
+  {{- $identity := .identity | default $defaults.identity | default "auto" -}}
+  {{- if kindIs "map" $identity -}}{{- $identity = $identity.type | default "auto" -}}{{- end -}}
+  {{- $types = append $types $identity -}}
+{{- end -}}
+{{- $types | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
+{{/* The targets' ports, by the agent's own rule where a target names none. */}}
+{{- define "cachepulse.targetPorts" -}}
+{{- $defaults := .Values.config.defaults -}}
+{{- $managed := "\\.(redis\\.azure\\.net|redisenterprise\\.cache\\.azure\\.net|redis\\.usgovcloudapi\\.net|redis\\.chinacloudapi\\.cn|redis\\.sovcloud-api\\.(de|fr))\\.?$" -}}
+{{- $ports := list -}}
+{{- if include "cachepulse.ownsConfig" . -}}
+{{- range .Values.config.targets -}}
+  {{- $tls := hasKey . "tls" | ternary .tls (hasKey $defaults "tls" | ternary $defaults.tls true) -}}
+  {{- $byTls := eq (toString $tls) "false" | ternary 6379 6380 -}}
+  {{- $byHost := regexMatch $managed (lower .host) | ternary 10000 $byTls -}}
+  {{- $ports = append $ports (.port | default $defaults.port | default $byHost | int) -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.networkPolicy.targetPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}

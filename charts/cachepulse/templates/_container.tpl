@@ -1,0 +1,48 @@
+{{/* The agent's container, the same in a pod of its own and beside an application. */}}
+
+{{/* Takes the context, the container's name and its port's name. */}}
+{{- define "cachepulse.container" -}}
+{{- $context := index . 0 -}}
+{{- $values := $context.Values -}}
+name: {{ index . 1 }}
+image: {{ include "cachepulse.image" $context | quote }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+args: [run, --config, {{ include "cachepulse.folder" $context }}/config.yaml]
+ports:
+  - name: {{ index . 2 }}
+    containerPort: {{ include "cachepulse.port" $context }}
+    protocol: TCP
+{{- with $values.env }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.envFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
+livenessProbe:
+  httpGet: {path: /livez, port: {{ index . 2 }}}
+  {{- toYaml $values.livenessProbe | nindent 2 }}
+resources: {{- toYaml $values.resources | nindent 2 }}
+securityContext: {{- toYaml $values.securityContext | nindent 2 }}
+volumeMounts:
+  - name: cachepulse-config
+    mountPath: {{ include "cachepulse.folder" $context }}
+    readOnly: true
+{{- with $values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What Azure Workload Identity looks for on a pod; the rest is on its service account. */}}
+{{- define "cachepulse.identityLabels" -}}
+{{- if .Values.azureWorkloadIdentity.enabled -}}
+azure.workload.identity/use: "true"
+{{- end -}}
+{{- end -}}
+
+{{- define "cachepulse.podAnnotations" -}}
+{{- $checksum := dict -}}
+{{- if and .Values.restartOnConfigChange (include "cachepulse.ownsConfig" .) -}}
+{{- $checksum = dict "checksum/config" (include "cachepulse.checksum" .) -}}
+{{- end -}}
+{{- with merge (dict) $checksum .Values.podAnnotations -}}{{- toYaml . -}}{{- end -}}
+{{- end -}}

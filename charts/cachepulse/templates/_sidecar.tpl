@@ -1,0 +1,55 @@
+{{/*
+The agent beside an application, for the application's chart to include. That names this chart among its dependencies,
+sets `mode: sidecar`, and hands over this chart's context:
+
+  template:
+    metadata:
+      labels: {{- include "cachepulse.sidecar.labels" .Subcharts.cachepulse | nindent 8 }}
+      annotations: {{- include "cachepulse.sidecar.annotations" .Subcharts.cachepulse | nindent 8 }}
+    spec:
+      initContainers: {{- include "cachepulse.sidecar.initContainers" .Subcharts.cachepulse | nindent 8 }}
+      containers:
+        - name: application
+        {{- include "cachepulse.sidecar.containers" .Subcharts.cachepulse | nindent 8 }}
+      volumes: {{- include "cachepulse.sidecar.volumes" .Subcharts.cachepulse | nindent 8 }}
+
+Of initContainers and containers one is empty, as `sidecar.native` says. There is neither startup nor readiness probe:
+the application must neither wait for its agent nor lose its traffic with it.
+*/}}
+
+{{- define "cachepulse.sidecar.initContainers" -}}
+{{- if .Values.sidecar.native -}}
+- restartPolicy: Always
+  {{- include "cachepulse.sidecar.container" . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "cachepulse.sidecar.containers" -}}
+{{- if not .Values.sidecar.native -}}
+- {{ include "cachepulse.sidecar.container" . | indent 2 | trim }}
+{{- end -}}
+{{- end -}}
+
+{{- define "cachepulse.sidecar.container" -}}
+{{- include "cachepulse.validate" . -}}
+{{- include "cachepulse.container" (list . .Values.sidecar.name .Values.sidecar.portName) -}}
+{{- end -}}
+
+{{- define "cachepulse.sidecar.volumes" -}}
+- {{ include "cachepulse.volume" . | indent 2 | trim }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "cachepulse.sidecar.labels" -}}
+{{- include "cachepulse.sidecar.selectorLabels" . }}
+{{- with include "cachepulse.identityLabels" . }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* "{}" where there are none, so that it can be nested anywhere. */}}
+{{- define "cachepulse.sidecar.annotations" -}}
+{{- include "cachepulse.podAnnotations" . | default "{}" -}}
+{{- end -}}

@@ -1,0 +1,64 @@
+#!/bin/sh
+# Makes a managed identity that may do on one cache what the agent does, and nothing else; for Kubernetes it also trusts
+# the agent's service account. Can be run again. Needs the Azure CLI, signed in as somebody who may do all that.
+set -eu
+
+usage() {
+    cat >&2 <<'TEXT'
+usage: least-rights.sh --group GROUP --cache NAME [--managed] [--identity NAME] [--issuer URL [--account NAMESPACE:NAME]]
+  --group     resource group of the cache, and of the identity
+  --cache     the cache's name
+  --managed   it is an Azure Managed Redis; otherwise an Azure Cache for Redis
+  --identity  the managed identity's name [cachepulse]
+  --issuer    OIDC issuer of the Kubernetes cluster: az aks show --query oidcIssuerProfile.issuerUrl
+  --account   the agent's service account there [monitoring:cachepulse]
+TEXT
+    exit 64
+}
+
+group= cache= managed= issuer= identity=cachepulse account=monitoring:cachepulse
+while [ $# -gt 0 ]; do
+    case $1 in
+        --managed) managed=yes; shift; continue ;;
+        --group | --cache | --identity | --issuer | --account) [ $# -ge 2 ] || usage ;;
+        *) usage ;;
+    esac
+    case $1 in
+        --group) group=$2 ;;
+        --cache) cache=$2 ;;
+        --identity) identity=$2 ;;
+        --issuer) issuer=$2 ;;
+        --account) account=$2 ;;
+    esac
+    shift 2
+done
+[ -n "$group" ] && [ -n "$cache" ] || usage
+
+az identity create --resource-group "$group" --name "$identity" --output none
+object_id=$(az identity show --resource-group "$group" --name "$identity" --query principalId --output tsv)
+client_id=$(az identity show --resource-group "$group" --name "$identity" --query clientId --output tsv)
+
+# PING, SET, GET and CLIENT LIST, on the agent's own keys. The built-in policies do not fit: Data Contributor may not
+# CLIENT LIST, Data Reader may not SET, and Data Owner may everything.
+commands="+ping +set +get +client|list"
+keys="~cachepulse:*"
+if [ -n "$managed" ]; then
+    # Rights smaller than everything are a preview here, and need the extension redisenterprise 1.5 or later.
+    az redisenterprise database access-policy-assignment create --resource-group "$group" --cluster-name "$cache" \
+        --database-name default --access-policy-assignment-name cachepulse --access-policy-name default \
+        --object-id "$object_id" --access-string "$commands $keys" --output none
+else
+    az redis access-policy create --resource-group "$group" --name "$cache" --access-policy-name cachepulse \
+        --permissions "$commands $keys" --output none
+    az redis access-policy-assignment create --resource-group "$group" --name "$cache" \
+        --policy-assignment-name cachepulse --access-policy-name cachepulse \
+        --object-id "$object_id" --object-id-alias "$identity" --output none
+fi
+
+if [ -n "$issuer" ]; then
+    az identity federated-credential create --resource-group "$group" --identity-name "$identity" --name cachepulse \
+        --issuer "$issuer" --subject "system:serviceaccount:$account" --audiences api://AzureADTokenExchange --output none
+fi
+
+echo "client id: $client_id"
+echo "object id, which is the Redis user: $object_id"

@@ -1,0 +1,22 @@
+# The chart, the manifests and the image.
+
+CHART_TOOLS ?= target/chart-tools
+CHART_PYTHON = CHART_TOOLS=$(abspath $(CHART_TOOLS)) PYTHONDONTWRITEBYTECODE=1 $(CHART_TOOLS)/venv/bin/python
+
+.PHONY: chart-tools chart-test chart-readme manifests image-test
+
+chart-tools:
+	@tests/chart/tools $(CHART_TOOLS)
+
+chart-test: chart-tools redis-server ## test the chart and the manifests, with Helm 3 and Helm 4
+	$(CARGO) build --locked
+	$(CHART_PYTHON) -m unittest discover --start-directory tests/chart
+
+chart-readme: chart-tools ## write the table of values in the chart's README
+	$(CHART_PYTHON) tests/chart/readme.py
+
+manifests: chart-tools ## write the plain manifests in deploy/ from the chart
+	$(CHART_PYTHON) tests/chart/manifests.py
+
+image-test: ## build the image and look at it; needs root and buildah
+	tests/chart/image-test

@@ -1,0 +1,110 @@
+"""Whether Kubernetes, or the Prometheus operator, would take an object: unknown fields and wrong types are errors."""
+
+import functools
+import json
+
+import jsonschema
+from kubernetes_validate import utils
+
+utils.schema_contents = functools.cache(utils.schema_contents)
+
+
+def check(document, version):
+    """Raises what is wrong with an object for Kubernetes `version`."""
+    check_text(json.dumps(document, sort_keys=True), version)
+
+
+@functools.cache
+def check_text(document, version):
+    document = json.loads(document)
+    schema = OPERATOR.get((document["apiVersion"], document["kind"]))
+    if schema:
+        jsonschema.validate(document, schema)
+    else:
+        # A kind without a schema is an error, too.
+        utils.validate(document, version, strict=True)
+
+
+def strict(required=(), **properties):
+    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
+
+
+def any_of(names):
+    return {name: {} for name in names.split()}
+
+
+# What the Prometheus operator's reference says of its kinds, as far as a chart has to do with it.
+TEXT = {"type": "string"}
+BOOLEAN = {"type": "boolean"}
+LABELS = {"type": "object", "additionalProperties": TEXT}
+DURATION = {"type": "string", "pattern": r"^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$"}
+METADATA = strict(["name", "namespace"], name=TEXT, namespace=TEXT, labels=LABELS, annotations=LABELS)
+SELECTOR = strict(matchLabels=LABELS, matchExpressions={"type": "array"})
+RELABELINGS = {
+    "type": "array",
+    "items": strict(
+        action={"enum": "replace keep drop labelmap labeldrop labelkeep hashmod lowercase uppercase keepequal dropequal".split()},
+        modulus={"type": "integer"},
+        regex=TEXT,
+        replacement=TEXT,
+        separator=TEXT,
+        sourceLabels={"type": "array", "items": TEXT},
+        targetLabel=TEXT,
+    ),
+}
+ENDPOINT = dict(
+    port=TEXT,
+    path={"type": "string", "pattern": "^/"},
+    interval=DURATION,
+    scrapeTimeout=DURATION,
+    honorLabels=BOOLEAN,
+    relabelings=RELABELINGS,
+    metricRelabelings=RELABELINGS,
+    **any_of("authorization basicAuth enableHttp2 filterRunning followRedirects honorTimestamps oauth2 params proxyUrl scheme"),
+    **any_of("targetPort tlsConfig trackTimestampsStaleness noProxy proxyConnectHeader proxyFromEnvironment"),
+)
+MONITOR = dict(
+    selector=SELECTOR,
+    namespaceSelector=strict(any=BOOLEAN, matchNames={"type": "array", "items": TEXT}),
+    scrapeClass=TEXT,
+    convertClassicHistogramsToNHCB=BOOLEAN,
+    **any_of("attachMetadata bodySizeLimit fallbackScrapeProtocol jobLabel keepDroppedTargets labelLimit labelNameLengthLimit"),
+    **any_of("labelValueLengthLimit nativeHistogramBucketLimit nativeHistogramMinBucketFactor podTargetLabels sampleLimit"),
+    **any_of("scrapeClassicHistograms scrapeProtocols selectorMechanism targetLimit"),
+)
+
+
+def monitor(kind, endpoints, **more):
+    endpoint = strict(["port", "path"], **ENDPOINT)
+    spec = strict(
+        ["selector", endpoints], **{endpoints: {"type": "array", "minItems": 1, "items": endpoint}}, **MONITOR, **more
+    )
+    return strict(["metadata", "spec"], apiVersion=TEXT, kind={"const": kind}, metadata=METADATA, spec=spec)
+
+
+RULE = {
+    "oneOf": [
+        strict(["record", "expr"], record=TEXT, expr=TEXT, labels=LABELS),
+        strict(["alert", "expr"], alert=TEXT, expr=TEXT, labels=LABELS, annotations=LABELS, **{"for": DURATION}, keep_firing_for=DURATION),
+    ]
+}
+GROUP = strict(
+    ["name", "rules"],
+    name=TEXT,
+    interval=DURATION,
+    rules={"type": "array", "minItems": 1, "items": RULE},
+    **any_of("labels limit partial_response_strategy query_offset"),
+)
+PROMETHEUS_RULE = strict(
+    ["metadata", "spec"],
+    apiVersion=TEXT,
+    kind=TEXT,
+    metadata=METADATA,
+    spec=strict(["groups"], groups={"type": "array", "minItems": 1, "items": GROUP}),
+)
+
+OPERATOR = {
+    ("monitoring.coreos.com/v1", "PodMonitor"): monitor("PodMonitor", "podMetricsEndpoints"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): monitor("ServiceMonitor", "endpoints", targetLabels={}, serviceDiscoveryRole={}),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): PROMETHEUS_RULE,
+}

@@ -1,0 +1,57 @@
+"""The plain manifests in deploy/, which are the chart's output without what only Helm needs: `manifests.py` writes them."""
+
+import yaml
+
+from helm import ROOT, objects, text
+
+VALUES = ROOT / "deploy/kubernetes/values.yaml"
+PLAIN = ROOT / "deploy/kubernetes/cachepulse.yaml"
+BASE = ROOT / "deploy/kustomize/base/agent.yaml"
+HEADER = "# Rendered from the chart by `make manifests`.\n"
+
+
+def without_helm(document):
+    """The object without Helm's labels, on itself and on its pods."""
+    for metadata in [document["metadata"], document.get("spec", {}).get("template", {}).get("metadata", {})]:
+        for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
+            metadata.get("labels", {}).pop(label, None)
+    return document
+
+
+def rendered(*files, namespace):
+    # The agent reads a changed configuration by itself; a checksum would be wrong after the first change by hand.
+    arguments = ("--no-hooks", "--set", "restartOnConfigChange=false")
+    manifest = text("helm4", *files, release="cachepulse", namespace=namespace, arguments=arguments)
+    return [without_helm(document) for document in objects(manifest)]
+
+
+def plain():
+    return rendered(VALUES, namespace="monitoring")
+
+
+def base():
+    """Without a configuration, which kustomize generates, and without a namespace, which overlays choose."""
+    kept = []
+    for document in rendered(ROOT / "charts/cachepulse/ci/smallest-values.yaml", namespace="unused"):
+        document["metadata"].pop("namespace")
+        if document["kind"] != "ConfigMap":
+            kept.append(document)
+    return kept
+
+
+class Readable(yaml.SafeDumper):
+    """Text of several lines as such."""
+
+
+Readable.add_representer(
+    str, lambda dumper, one: dumper.represent_scalar("tag:yaml.org,2002:str", one, style="|" if "\n" in one else None)
+)
+
+
+def written(documents):
+    return HEADER + yaml.dump_all(documents, Dumper=Readable, sort_keys=False, width=1000)
+
+
+if __name__ == "__main__":
+    PLAIN.write_text(written(plain()))
+    BASE.write_text(written(base()))

@@ -1,0 +1,475 @@
+"""What the chart renders, by both Helms, for every file of ci/."""
+
+import json
+import re
+import tarfile
+import tempfile
+import unittest
+
+import yaml
+
+import agent
+import kubernetes
+from helm import CHART, CI, HELMS, MONITORING, ROOT, SMALLEST, Refused, application, find, objects, render, run, text, versions
+
+SIDECARS = [file for file in CI if file.name.startswith("sidecar")]
+DEPLOYMENTS = [file for file in CI if file not in SIDECARS]
+
+
+def values(file):
+    return yaml.safe_load(file.read_text())
+
+
+def ci(name):
+    return CHART / f"ci/{name}-values.yaml"
+
+
+def pods(manifest):
+    """Every pod in a manifest, with the labels of its own."""
+    for one in manifest:
+        if one["kind"] == "Pod":
+            yield one
+        elif one["kind"] == "Deployment":
+            yield one["spec"]["template"]
+
+
+def own_containers(pod):
+    """The containers with our image."""
+    spec = pod["spec"]
+    return [one for one in spec["containers"] + (spec.get("initContainers") or []) if "cachepulse" in one["image"]]
+
+
+def matches(selector, labels):
+    return selector["matchLabels"].items() <= labels.items()
+
+
+class InTheParentChart:
+    """The sidecars of ci/ as the parent chart renders them, once for all tests."""
+
+    folder = tempfile.TemporaryDirectory()
+
+    @classmethod
+    def render(cls, file, **options):
+        handed_on = f"{cls.folder.name}/{file.name}"
+        with open(handed_on, "w", encoding="utf-8") as parent:
+            yaml.safe_dump({"cachepulse": values(file)}, parent)
+        return render(handed_on, chart=application(cls.folder.name), **options)
+
+
+def manifests(**options):
+    """Every file of ci/ with its manifest."""
+    for file in DEPLOYMENTS:
+        yield file, render(file, **options)
+    for file in SIDECARS:
+        yield file, InTheParentChart.render(file, **options)
+
+
+class Rendering(unittest.TestCase):
+    def test_both_helms_find_nothing_to_improve(self):
+        for helm in HELMS:
+            for file in [None, *CI]:
+                with self.subTest(helm=helm, file=file):
+                    run(helm, "lint", "--strict", CHART, "--kube-version", "1.33", *(["--values", file] if file else []))
+
+    def test_every_supported_kubernetes_takes_every_object_with_and_without_the_monitoring_kinds(self):
+        for file in CI:
+            for version in versions(file):
+                for apis in ((), tuple(MONITORING)):
+                    with self.subTest(file=file.name, version=version, apis=apis):
+                        manifest = render(file, version=version, apis=apis)
+                        self.assertTrue(manifest)
+                        for document in manifest:
+                            kubernetes.check(document, version)
+
+    def test_every_supported_kubernetes_takes_an_application_with_the_sidecar(self):
+        for file in SIDECARS:
+            for version in versions(file):
+                with self.subTest(file=file.name, version=version):
+                    for document in InTheParentChart.render(file, version=version):
+                        if document["kind"] == "Deployment":
+                            for key in ("initContainers", "containers"):
+                                self.assertNotEqual(document["spec"]["template"]["spec"].get(key, 0), [])
+                        kubernetes.check(document, version)
+
+    def test_the_validation_itself_refuses_a_misspelt_field_and_an_unknown_kind(self):
+        manifest = render(ci("workload-identity"))
+        for kind, path in [("Deployment", ["spec"]), ("ServiceMonitor", ["spec", "endpoints", 0]), ("PrometheusRule", ["spec"])]:
+            broken = json.loads(json.dumps(find(manifest, kind)))
+            place = broken
+            for step in path:
+                place = place[step]
+            place["misspelt"] = 1
+            with self.subTest(kind), self.assertRaises(Exception):
+                kubernetes.check(broken, "1.33")
+        with self.assertRaises(Exception):
+            kubernetes.check({"apiVersion": "example.com/v1", "kind": "Unheard"}, "1.33")
+
+    def test_native_sidecars_are_refused_before_kubernetes_1_29(self):
+        for helm in HELMS:
+            with self.subTest(helm), self.assertRaisesRegex(Refused, "native sidecars need Kubernetes 1.29"):
+                text(helm, ci("sidecar"), version="1.28")
+
+    def test_the_package_is_without_the_files_of_the_tests(self):
+        for helm in HELMS:
+            with self.subTest(helm), tempfile.TemporaryDirectory() as folder:
+                run(helm, "package", CHART, "--destination", folder)
+                archive = f"{folder}/cachepulse-{values(CHART / 'Chart.yaml')['version']}.tgz"
+                self.assertEqual(objects(text(helm, SMALLEST, chart=archive)), objects(text(helm, SMALLEST)))
+                with tarfile.open(archive) as content:
+                    self.assertFalse([name for name in content.getnames() if "/ci/" in name])
+
+    def test_the_chart_is_for_this_version_of_the_agent(self):
+        version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+        self.assertEqual(values(CHART / "Chart.yaml")["appVersion"], version)
+
+
+class Configuration(unittest.TestCase):
+    def test_the_agent_takes_what_the_chart_renders(self):
+        checked = 0
+        for file, manifest in manifests():
+            if values(file).get("existingConfigMap"):
+                continue
+            with self.subTest(file.name):
+                pod = find(manifest, "Deployment")["spec"]["template"]["spec"]
+                volume = next(one for one in pod["volumes"] if "projected" in one)
+                maps = {one["metadata"]["name"]: one for one in manifest if one["kind"] == "ConfigMap"}
+                source = volume["projected"]["sources"][0]["configMap"]
+                config = maps[source["name"]]["data"][source["items"][0]["key"]]
+                valid, said = agent.validate(config, agent.mounted(volume), {"CACHE_PASSWORD": "a-secret"})
+                self.assertTrue(valid, said)
+                checked += 1
+        self.assertGreater(checked, 5)
+
+    def test_the_agent_that_is_asked_can_refuse(self):
+        valid, said = agent.validate("targets: [{name: orders, hots: x}]")
+        self.assertFalse(valid)
+        self.assertIn("targets[0].hots: unknown key", said)
+
+    def test_text_that_means_something_to_yaml_or_templates_arrives_as_it_is(self):
+        file = ci("everything")
+        manifest = render(file)
+        config = yaml.safe_load(find(manifest, "ConfigMap", "shop-pulse")["data"]["config.yaml"])
+        given = values(file)
+        self.assertEqual(config["targets"], given["config"]["targets"])
+        self.assertEqual(config["defaults"], given["config"]["defaults"])
+        pod = find(manifest, "Deployment")["spec"]["template"]
+        container = own_containers(pod)[0]
+        self.assertEqual(container["env"], given["env"])
+        self.assertEqual(pod["metadata"]["annotations"]["example.com/note"], given["podAnnotations"]["example.com/note"])
+
+    def test_a_bare_off_is_not_false(self):
+        config = yaml.safe_load(find(render(ci("secrets")), "ConfigMap")["data"]["config.yaml"])
+        self.assertEqual(config["defaults"]["client_list"], {"mode": "off"})
+
+    def test_a_change_of_the_configuration_and_nothing_else_changes_the_checksum(self):
+        def checksum(*arguments):
+            manifest = render(SMALLEST, arguments=arguments)
+            return find(manifest, "Deployment")["spec"]["template"]["metadata"].get("annotations", {}).get("checksum/config")
+
+        first = checksum()
+        self.assertTrue(first)
+        self.assertNotEqual(first, checksum("--set", "config.log.level=debug"))
+        self.assertEqual(first, checksum("--set", "replicas=2"))
+        self.assertIsNone(checksum("--set", "restartOnConfigChange=false"))
+
+    def test_an_existing_config_map_is_mounted_where_the_agent_looks_for_it(self):
+        manifest = render(ci("existing-config-map"))
+        self.assertFalse([one for one in manifest if one["kind"] == "ConfigMap"])
+        pod = find(manifest, "Deployment")["spec"]["template"]["spec"]
+        source = pod["volumes"][0]["projected"]["sources"]
+        self.assertEqual(source, [{"configMap": {"name": "caches", "items": [{"key": "agent.yaml", "path": "config.yaml"}]}}])
+        self.assertEqual(pod["containers"][0]["args"], ["run", "--config", f"{agent.FOLDER}/config.yaml"])
+
+
+class Secrets(unittest.TestCase):
+    def test_a_secret_is_mounted_where_the_configuration_says_and_no_other_key_of_it(self):
+        manifest = render(ci("secrets"))
+        config = find(manifest, "ConfigMap")["data"]["config.yaml"]
+        self.assertNotIn("secretRef", config)
+        self.assertNotIn("configMapRef", config)
+        pod = find(manifest, "Deployment")["spec"]["template"]["spec"]
+        paths = agent.mounted(pod["volumes"][0])
+        for path in paths:
+            self.assertIn(f"{agent.FOLDER}/{path}", config)
+        self.assertEqual(len(paths), len(set(paths)))
+        sources = pod["volumes"][0]["projected"]["sources"]
+        keys = {(s["secret"]["name"], item["key"]) for s in sources if "secret" in s for item in s["secret"]["items"]}
+        expected = {("sessions-redis", "primaryKey"), ("sessions-redis", "secondaryKey"), ("inventory-tls", "ca.crt")}
+        self.assertEqual(keys, expected | {("inventory.redis", "password"), ("stock", "client-secret")})
+
+    def test_the_text_of_a_secret_is_in_no_other_kind(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            canary = "canary-of-a-secret"
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sessions-redis"}, "stringData": {"primaryKey": canary}}
+            yaml.safe_dump({"extraObjects": [secret]}, file)
+            manifest = render(ci("secrets"), file.name)
+        self.assertEqual({one["kind"] for one in manifest if canary in json.dumps(one)}, {"Secret"})
+
+
+class Identity(unittest.TestCase):
+    def test_workload_identity_labels_the_pod_and_annotates_the_service_account(self):
+        manifest = render(ci("workload-identity"))
+        for pod in pods(manifest):
+            self.assertEqual(pod["metadata"]["labels"]["azure.workload.identity/use"], "true")
+        account = find(manifest, "ServiceAccount")
+        self.assertEqual(
+            account["metadata"]["annotations"],
+            {
+                "azure.workload.identity/client-id": "7d5c8a52-6d34-4c3b-9a53-0c1b0a3f9a10",
+                "azure.workload.identity/tenant-id": "5f1d2c3b-4a59-4687-9b7c-8d9e0f1a2b3c",
+                "azure.workload.identity/service-account-token-expiration": "3600",
+            },
+        )
+        self.assertEqual(find(manifest, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], account["metadata"]["name"])
+
+    def test_without_it_there_is_no_trace_of_it(self):
+        self.assertNotIn("azure.workload.identity", json.dumps(render(SMALLEST)))
+
+    def test_a_sidecar_brings_the_label_to_the_applications_pod(self):
+        pod = find(InTheParentChart.render(ci("sidecar")), "Deployment")["spec"]["template"]
+        self.assertEqual(pod["metadata"]["labels"]["azure.workload.identity/use"], "true")
+        self.assertEqual(pod["metadata"]["labels"]["app"], "application")
+
+
+class Wiring(unittest.TestCase):
+    """Names and numbers in one object that must be found in another."""
+
+    def test_probes_services_and_monitors_name_ports_that_exist(self):
+        for file, manifest in manifests():
+            with self.subTest(file.name):
+                pod = find(manifest, "Deployment")["spec"]["template"]
+                container = own_containers(pod)[0]
+                ports = {port["name"] for port in container["ports"]}
+                for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                    if probe in container:
+                        self.assertIn(container[probe]["httpGet"]["port"], ports)
+                for one in manifest:
+                    if one["kind"] == "Service":
+                        self.assertLessEqual(one["spec"]["selector"].items(), pod["metadata"]["labels"].items())
+                        self.assertLessEqual({port["targetPort"] for port in one["spec"]["ports"]}, ports)
+                    if one["kind"] == "PodMonitor":
+                        self.assertTrue(matches(one["spec"]["selector"], pod["metadata"]["labels"]))
+                        self.assertLessEqual({end["port"] for end in one["spec"]["podMetricsEndpoints"]}, ports)
+                    if one["kind"] == "ServiceMonitor":
+                        service = find(manifest, "Service")
+                        self.assertTrue(matches(one["spec"]["selector"], service["metadata"]["labels"]))
+                        names = {port["name"] for port in service["spec"]["ports"]}
+                        self.assertLessEqual({end["port"] for end in one["spec"]["endpoints"]}, names)
+
+    def test_the_containers_port_is_that_of_the_configuration(self):
+        for name, port in [("smallest", 9860), ("managed-identity", 8080)]:
+            manifest = render(ci(name))
+            container = own_containers(find(manifest, "Deployment")["spec"]["template"])[0]
+            self.assertEqual([port["containerPort"] for port in container["ports"]], [port])
+
+    def test_selectors_match_the_pods_and_not_those_of_the_test(self):
+        manifest = render(ci("managed-identity"))
+        deployment = find(manifest, "Deployment")
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        test = find(manifest, "Pod")["metadata"]["labels"]
+        constraints = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        selectors = [
+            deployment["spec"]["selector"],
+            find(manifest, "PodDisruptionBudget")["spec"]["selector"],
+            find(manifest, "NetworkPolicy")["spec"]["podSelector"],
+            find(manifest, "PodMonitor")["spec"]["selector"],
+            {"matchLabels": find(manifest, "Service")["spec"]["selector"]},
+            *(one["labelSelector"] for one in constraints),
+        ]
+        for selector in selectors:
+            self.assertTrue(matches(selector, labels))
+            self.assertFalse(matches(selector, test))
+
+    def test_a_constraint_with_a_selector_of_its_own_keeps_it(self):
+        spec = find(render(ci("everything")), "Deployment")["spec"]["template"]["spec"]
+        self.assertEqual(spec["topologySpreadConstraints"][1]["labelSelector"], {"matchLabels": {"own": "selector"}})
+
+    def test_everything_is_in_the_namespace_that_is_wanted(self):
+        for file, namespace in [(SMALLEST, "shop"), (ci("everything"), "monitoring")]:
+            for one in render(file):
+                if one["metadata"]["name"] not in ("r-text", "shop-pulse-extra", "shop-pulse-dashboard"):
+                    self.assertEqual(one["metadata"]["namespace"], namespace, one["kind"])
+
+    def test_the_test_asks_the_service_by_the_variable_that_kubernetes_sets(self):
+        pod = find(render(ci("managed-identity")), "Pod")["spec"]
+        self.assertEqual(pod["containers"][0]["args"], ["healthcheck", "--listen", "[$(R_CACHEPULSE_SERVICE_HOST)]:80"])
+        self.assertEqual(find(render(ci("managed-identity")), "Service")["metadata"]["name"], "r-cachepulse")
+
+    def test_the_notes_tell_the_real_ports(self):
+        # Helm 3 shows notes to a cluster only; that it can render them is known from its lint.
+        said = run("helm4", "install", "r", CHART, "--namespace", "shop", "--values", ci("managed-identity"), "--dry-run=client")
+        notes = said.split("NOTES:")[1]
+        self.assertIn("port-forward deployment/r-cachepulse 8080", notes)
+        self.assertIn("http://r-cachepulse.shop.svc:80/metrics", notes)
+
+
+class Network(unittest.TestCase):
+    @staticmethod
+    def egress(file):
+        """The ports that a policy lets out, each with where to."""
+        rules = find(render(file), "NetworkPolicy")["spec"]["egress"]
+        return [(port["protocol"], port["port"], rule.get("to")) for rule in rules for port in rule["ports"]]
+
+    def ports(self, file):
+        return {(protocol, port) for protocol, port, _ in self.egress(file)}
+
+    def test_scrapes_come_in_at_the_containers_port_from_named_namespaces(self):
+        rule = find(render(ci("managed-identity")), "NetworkPolicy")["spec"]["ingress"][0]
+        self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": 8080}])
+        self.assertEqual(rule["from"][0]["namespaceSelector"], {"matchLabels": {"kubernetes.io/metadata.name": "observability"}})
+        test = find(render(ci("managed-identity")), "Pod")["metadata"]["labels"]
+        self.assertTrue(matches(rule["from"][-1]["podSelector"], test))
+
+    def test_nobody_is_not_everybody(self):
+        rule = find(render(ci("existing-config-map")), "NetworkPolicy")["spec"]["ingress"][0]
+        self.assertEqual(len(rule["from"]), 1)
+        self.assertEqual(rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "test")
+
+    def test_the_targets_ports_are_open_by_the_agents_own_rule(self):
+        dns = {("UDP", 53), ("TCP", 53)}
+        self.assertEqual(self.ports(ci("workload-identity")), dns | {("TCP", 6380), ("TCP", 10000), ("TCP", 443)})
+        secrets = {("TCP", port) for port in (6380, 7000, 6379, 7001, 443)}
+        self.assertEqual(self.ports(ci("secrets")), dns | secrets)
+
+    def test_the_metadata_service_is_open_for_managed_identities_only_and_alone(self):
+        metadata = ("TCP", 80, [{"ipBlock": {"cidr": "169.254.169.254/32"}}])
+        self.assertIn(metadata, self.egress(ci("managed-identity")))
+        self.assertIn(metadata, self.egress(ci("existing-config-map")))
+        self.assertNotIn(("TCP", 80), self.ports(ci("workload-identity")))
+        self.assertNotIn(("TCP", 443), self.ports(ci("managed-identity")))
+
+    def test_where_to_can_be_narrowed(self):
+        egress = self.egress(ci("managed-identity"))
+        self.assertIn(("TCP", 6380, [{"ipBlock": {"cidr": "10.1.0.0/16"}}]), egress)
+        self.assertEqual(egress[0][2][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "kube-system")
+        self.assertIn(("TCP", 3128, None), egress)
+
+
+class Hardening(unittest.TestCase):
+    def test_every_pod_of_the_chart_keeps_the_restricted_standard(self):
+        for file in DEPLOYMENTS:
+            for pod in pods(render(file)):
+                with self.subTest(file.name):
+                    spec = pod["spec"]
+                    self.assertIs(spec["automountServiceAccountToken"], False)
+                    self.assertIs(spec["securityContext"]["runAsNonRoot"], True)
+                    self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+                    for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
+                        self.assertNotIn(forbidden, spec)
+                    for volume in spec.get("volumes", []):
+                        self.assertLessEqual(set(volume), {"name", "projected", "emptyDir"})
+
+    def test_the_agents_container_keeps_it_by_itself_in_whatever_pod(self):
+        for file, manifest in manifests():
+            for pod in pods(manifest):
+                for container in own_containers(pod):
+                    with self.subTest(file.name):
+                        context = container["securityContext"]
+                        self.assertIs(context["allowPrivilegeEscalation"], False)
+                        self.assertIs(context["readOnlyRootFilesystem"], True)
+                        self.assertIs(context["runAsNonRoot"], True)
+                        self.assertEqual((context["runAsUser"], context["runAsGroup"]), (65532, 65532))
+                        self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+                        self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
+                        self.assertIn("memory", container["resources"]["limits"])
+                        self.assertNotIn("cpu", container["resources"]["limits"])
+
+    def test_a_sidecar_neither_holds_up_its_application_nor_takes_its_traffic(self):
+        native = find(InTheParentChart.render(ci("sidecar")), "Deployment")["spec"]["template"]["spec"]
+        ordinary = find(InTheParentChart.render(ci("sidecar-ordinary")), "Deployment")["spec"]["template"]["spec"]
+        self.assertEqual(native["initContainers"][0]["restartPolicy"], "Always")
+        self.assertEqual([one["name"] for one in native["containers"]], ["application"])
+        self.assertEqual([one["name"] for one in ordinary["containers"]], ["application", "cache-probe"])
+        self.assertFalse(ordinary.get("initContainers"))
+        for container in (native["initContainers"][0], ordinary["containers"][1]):
+            self.assertEqual(container["livenessProbe"]["httpGet"]["path"], "/livez")
+            self.assertFalse({"startupProbe", "readinessProbe"} & set(container))
+
+    def test_the_agent_is_ready_by_one_page_and_alive_by_another(self):
+        container = own_containers(find(render(SMALLEST), "Deployment")["spec"]["template"])[0]
+        paths = {probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")}
+        self.assertEqual(paths, {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"})
+
+
+class Image(unittest.TestCase):
+    def image(self, *arguments, file=SMALLEST):
+        return own_containers(find(render(file, arguments=arguments), "Deployment")["spec"]["template"])[0]["image"]
+
+    def test_the_tag_is_the_agents_version_unless_said_otherwise(self):
+        version = values(CHART / "Chart.yaml")["appVersion"]
+        self.assertEqual(self.image(), f"cachepulse/cachepulse:{version}")
+        self.assertEqual(self.image("--set", "image.tag=v9,image.registry=r.example.com"), "r.example.com/cachepulse/cachepulse:v9")
+
+    def test_a_digest_goes_before_the_tag_and_the_global_registry_before_the_images(self):
+        digest = values(ci("everything"))["image"]["digest"]
+        self.assertEqual(self.image(file=ci("everything")), f"registry.example.com/platform/cachepulse@{digest}")
+
+    def test_pull_secrets_are_those_of_the_image_and_the_global_ones(self):
+        for pod in pods(render(ci("everything"))):
+            self.assertEqual(pod["spec"]["imagePullSecrets"], [{"name": "global-pull"}, {"name": "pull"}])
+
+
+class Monitoring(unittest.TestCase):
+    def test_the_job_has_the_same_name_in_every_mode(self):
+        for file, kind in [("workload-identity", "ServiceMonitor"), ("managed-identity", "PodMonitor"), ("sidecar", "PodMonitor")]:
+            spec = find(render(ci(file)), kind)["spec"]
+            endpoint = (spec.get("endpoints") or spec["podMetricsEndpoints"])[0]
+            self.assertIn({"targetLabel": "job", "replacement": "cachepulse"}, endpoint["relabelings"])
+
+    def test_a_monitor_says_what_the_values_say(self):
+        monitor = find(render(ci("workload-identity")), "ServiceMonitor")
+        self.assertEqual(monitor["metadata"]["labels"]["release"], "prometheus")
+        self.assertEqual(monitor["spec"]["scrapeClass"], "default")
+        endpoint = monitor["spec"]["endpoints"][0]
+        self.assertEqual((endpoint["interval"], endpoint["scrapeTimeout"], endpoint["honorLabels"]), ("15s", "10s", True))
+
+    def shipped(self):
+        return yaml.safe_load((CHART / "files/rules.yaml").read_text())["groups"]
+
+    def test_the_shipped_rules_are_rendered_as_they_are(self):
+        groups = find(render(ci("sidecar")), "PrometheusRule")["spec"]["groups"]
+        self.assertEqual(groups, self.shipped())
+
+    def test_rules_can_be_left_out_changed_and_added(self):
+        alert = next(rule["alert"] for group in self.shipped() for rule in group["rules"] if "alert" in rule)
+
+        def rendered(settings):
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                yaml.safe_dump({"prometheusRule": {"enabled": True, **settings}}, file)
+                groups = find(render(SMALLEST, file.name), "PrometheusRule")["spec"]["groups"]
+            return {rule.get("alert"): rule for group in groups for rule in group["rules"]}
+
+        self.assertNotIn(alert, rendered({"disabled": [alert]}))
+        changed = rendered({"overrides": {alert: {"for": "17m", "severity": "ticket"}}, "alertLabels": {"team": "storage"}})
+        self.assertEqual((changed[alert]["for"], changed[alert]["labels"]["severity"]), ("17m", "ticket"))
+        for name, rule in changed.items():
+            if name:
+                self.assertEqual(rule["labels"]["team"], "storage")
+
+    def test_the_objective_takes_the_place_of_the_shipped_one(self):
+        said = json.dumps(find(render(ci("workload-identity")), "PrometheusRule")["spec"])
+        self.assertIn("vector(0.9995)", said)
+        self.assertNotRegex(said, r"0\.999(?!5)")
+
+    def test_runbooks_are_where_the_values_say(self):
+        groups = find(render(ci("workload-identity")), "PrometheusRule")["spec"]["groups"]
+        urls = [rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"] if "alert" in rule]
+        self.assertTrue(urls)
+        for url in urls:
+            self.assertRegex(url, r"^https://example\.com/wiki/cachepulse/Cachepulse\w+\.md$")
+
+    def test_the_dashboard_is_the_shipped_one_where_grafanas_sidecar_looks(self):
+        config_map = find(render(ci("workload-identity")), "ConfigMap", "r-cachepulse-dashboard")
+        self.assertEqual(json.loads(config_map["data"]["cachepulse.json"]), json.loads((CHART / "files/dashboard.json").read_text()))
+        self.assertEqual(config_map["metadata"]["labels"]["grafana_dashboard"], "1")
+        self.assertEqual(config_map["metadata"]["annotations"], {"grafana_folder": "Caches"})
+
+    def test_rules_and_dashboard_are_those_of_deploy(self):
+        for own, other in [("rules.yaml", "prometheus/rules.yaml"), ("dashboard.json", "grafana/dashboard.json")]:
+            shipped = ROOT / "deploy" / other
+            if shipped.parent.exists():
+                self.assertEqual((CHART / "files" / own).read_text(), shipped.read_text(), f"copy deploy/{other} there")
+
+
+if __name__ == "__main__":
+    unittest.main()
