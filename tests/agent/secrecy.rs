@@ -37,19 +37,19 @@ async fn a_run_with_every_identity_and_many_faults_betrays_nothing_at_the_level_
     let key_file = lab.access_key_file();
     let by_key = format!("identity: {{type: access_key, key: {{file: '{}'}}}}", key_file.display());
     let by_password = format!(
-        "{{name: straight, host: localhost, port: {}, tls: {{ca_file: '{}'}}, username: probe, interval: 200ms, \
+        "{{name: straight, host: localhost, port: {}, tls: {{ca_file: '{}'}}, username: probe, interval: 500ms, \
          identity: {{type: password, password: {{file: '{}'}}}}}}",
         redis.port(),
         redis.ca_file().display(),
         password_file.display()
     );
-    let entra = |kind: &str| lab.target(kind, &format!("interval: 200ms, identity: {kind}"));
+    let entra = |kind: &str| lab.target(kind, &format!("interval: 500ms, identity: {kind}"));
     let targets = [
         entra("managed_identity"),
         entra("workload_identity"),
         entra("client_secret"),
         entra("azure_cli"),
-        lab.target("key", &format!("interval: 200ms, {by_key}")),
+        lab.target("key", &format!("interval: 500ms, {by_key}")),
         by_password,
     ];
     let config = format!("log: {{level: trace}}\n{}", Lab::config(targets));
@@ -110,7 +110,7 @@ async fn a_server_that_repeats_what_it_was_told_is_quoted_without_it() {
         let words = format!("ERR unknown command 'AUTH', with args beginning with: '{}'", secret.expose());
         let echo = CommandFault::answered("AUTH", Answer::error(&words));
         lab.azure.cache().faults(|faults| faults.commands = vec![echo]);
-        let target = lab.target("orders", &format!("interval: 200ms, {identity}"));
+        let target = lab.target("orders", &format!("interval: 500ms, {identity}"));
         let file = lab.file("config.yaml", &format!("log: {{level: trace}}\n{}", Lab::config([target])));
         let agent = lab.run_file(&file).env("PATH", &az).serve().await;
         agent.until("sign-in fails", |it| it.failures("server_error", "orders") > 0).await;
