@@ -366,13 +366,20 @@ fn every_flag_variable_and_make_target_that_a_page_names_exists() {
     let mut flags: BTreeSet<String> =
         arguments.iter().filter_map(|it| Some(format!("--{}", it.get_long()?))).collect();
     // clap's own, and cargo's.
-    flags.extend(["--help", "--version", "--locked", "--path", "--lib", "--test"].map(str::to_owned));
+    flags.extend(
+        ["--help", "--version", "--locked", "--path", "--lib", "--test", "--root"].map(str::to_owned),
+    );
     let variables: BTreeSet<&str> = arguments.iter().filter_map(|it| it.get_env()?.to_str()).collect();
     let targets = make_targets();
     for page in pages() {
-        let blocks = page.blocks();
-        let shell =
-            blocks.iter().filter(|(language, _)| *language == "sh").flat_map(|(_, block)| block.lines());
+        let blocks = page.blocks().into_iter().filter(|(language, _)| *language == "sh");
+        let shell: Vec<String> = blocks.map(|(_, block)| block.replace("\\\n", " ")).collect();
+        // Lines of other programs, such as helm, have flags of their own.
+        let ours = |line: &&str| {
+            let mut words = line.split_whitespace().skip_while(|word| word.contains('='));
+            words.next().is_some_and(|word| ["cachepulse", "make", "cargo"].contains(&word))
+        };
+        let shell = shell.iter().flat_map(|block| block.lines()).filter(ours);
         let place = page.path.display();
         for text in page.code_spans().into_iter().chain(shell) {
             let words: Vec<&str> = text.split([' ', '=', '`']).collect();
