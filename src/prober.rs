@@ -2,6 +2,8 @@
 //!
 //! It decides when; how a connection is opened is in `link.rs`, what commands mean in [`crate::connection`].
 
+mod attempt;
+mod key;
 mod link;
 mod outage;
 mod schedule;
@@ -20,10 +22,12 @@ use crate::connection::dialer::{Dial, Peer};
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, Step, StepResult, StepResults};
+use crate::probe::{Failure, FailureReason, Outcome};
 use crate::status::TargetStatus;
 use crate::target::{ClientListMode, Target};
 
+use attempt::{Attempt, Round};
+use key::Key;
 use link::{Link, LinkEvent, Reauthentication};
 use outage::Outage;
 use schedule::Schedule;
@@ -39,12 +43,6 @@ const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
 const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
 /// An outage is counted at least this often, so that a scrape in the midst of it sees it grow.
 const OUTAGE_STEP: Duration = Duration::from_secs(5);
-/// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
-const EXPIRY_INTERVALS: u32 = 3;
-const MIN_EXPIRY: Duration = Duration::from_secs(5);
-/// How many other keys are tried when a node of a cluster says that a key is not its own.
-const MAX_MOVES: u32 = 64;
-
 /// Everything that a prober is made of.
 pub struct Setup<D> {
     /// What is probed.
@@ -73,8 +71,7 @@ pub struct Prober<D: Dial> {
     rng: fastrand::Rng,
     metrics: Arc<TargetMetrics>,
     status: Arc<TargetStatus>,
-    instance: Arc<str>,
-    key: String,
+    key: Key,
     probes: u32,
     outage: Outage,
     /// What the last probe found: only a change of it is logged.
@@ -117,14 +114,6 @@ pub struct Probed {
     pub clients: Option<ClientList>,
 }
 
-/// What one attempt has found so far.
-#[derive(Debug, Default)]
-struct Attempt {
-    phases: PhaseTimes,
-    steps: StepResults,
-    clients: Option<ClientList>,
-}
-
 enum Event {
     Tick,
     Link(LinkEvent),
@@ -139,7 +128,7 @@ impl<D: Dial> Prober<D> {
     pub fn new(setup: Setup<D>) -> Self {
         let Setup { target, dialer, sign_in, clock, mut rng, metrics, status, instance } = setup;
         let (metrics, status) = (Arc::new(metrics), Arc::new(status));
-        let key = new_key(&target, &instance, &mut rng);
+        let key = Key::new(target.key.clone(), instance, &mut rng);
         let link = Link::new(
             Arc::clone(&target),
             dialer,
@@ -155,7 +144,6 @@ impl<D: Dial> Prober<D> {
             rng,
             metrics,
             status,
-            instance,
             key,
             probes: 0,
             outage: Outage::default(),
@@ -258,43 +246,10 @@ impl<D: Dial> Prober<D> {
             }
         }
         let session = self.link.session().expect("it is open, or was opened just now");
-        let limit = |started: Instant| deadline.min(started + self.target.command_timeout);
-        let expiry = (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
         let value = format!("{:032x}", self.rng.u128(..));
-
-        let started = Instant::now();
-        attempt.note(Step::Ping, started, session.ping(limit(started)).await)?;
-
-        let mut moves = 0;
-        loop {
-            let started = Instant::now();
-            let set = session.set(&self.key, &value, expiry, limit(started)).await;
-            if moves < MAX_MOVES && !self.target.key.is_shared() && set.as_ref().is_err_and(is_moved) {
-                // A node of a cluster, asked for a slot of another: Azure Managed Redis with the OSS policy. Any
-                // key of our own will do, so another is taken until one lies here, and is then kept.
-                moves += 1;
-                self.key = new_key(&self.target, &self.instance, &mut self.rng);
-                continue;
-            }
-            attempt.note(Step::Set, started, set)?;
-            break;
-        }
-
-        let started = Instant::now();
-        attempt.note(Step::Get, started, session.get(&self.key, &value, limit(started)).await)?;
-
-        if with_client_list {
-            let started = Instant::now();
-            let listed = session.client_list(limit(started)).await;
-            match attempt.note(Step::ClientList, started, listed) {
-                Ok(list) => attempt.clients = Some(list),
-                Err(failure)
-                    if failure.reason == FailureReason::PermissionDenied
-                        && self.target.client_list.mode == ClientListMode::Optional => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(())
+        let round =
+            Round { target: &self.target, deadline, value: &value, with_client_list, rng: &mut self.rng };
+        attempt.run_steps(session, &mut self.key, round).await
     }
 
     /// Drops the connection after `failure` if it cannot be used again, or if a new one may do better.
@@ -409,19 +364,6 @@ impl<D: Dial> Prober<D> {
     }
 }
 
-impl Attempt {
-    /// Notes how a step that started at `started` ended.
-    fn note<T>(&mut self, step: Step, started: Instant, result: Result<T, Failure>) -> Result<T, Failure> {
-        let how = match &result {
-            Ok(_) => StepResult::Success,
-            Err(failure) if failure.reason == FailureReason::PermissionDenied => StepResult::Denied,
-            Err(_) => StepResult::Failure,
-        };
-        self.steps.set(step, how, started.elapsed());
-        result
-    }
-}
-
 /// Whether another attempt within the same tick may find what this one missed: where the connection failed, as in
 /// Azure's quickstart. What the server decided, it will not undo within a second.
 const fn may_pass(reason: FailureReason) -> bool {
@@ -439,15 +381,6 @@ const fn may_pass(reason: FailureReason) -> bool {
             | FailureReason::ReadOnly
             | FailureReason::TooManyClients
     )
-}
-
-/// The key of one prober: two of the same process or host never share one.
-fn new_key(target: &Target, instance: &str, rng: &mut fastrand::Rng) -> String {
-    target.key.render(&format!("{instance}-{:08x}", rng.u32(..)))
-}
-
-fn is_moved(failure: &Failure) -> bool {
-    failure.stage == Stage::Step(Step::Set) && failure.detail.starts_with("MOVED ")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::identity::refresh::TokenState;
 use crate::identity::sign_in::Tokens;
 use crate::identity::{Identity, Token};
 use crate::metrics::Metrics;
-use crate::probe::Phase;
+use crate::probe::{Phase, PhaseTimes, Stage};
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::target::{ClientList as ClientListOf, Endpoint, KeyTemplate, TargetName, Tls};
