@@ -6,6 +6,7 @@ mod run;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -158,7 +159,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Validate { file } => match Config::load(&file) {
             Ok(config) => {
-                println!("{}: valid, {} target(s)", file.display(), config.targets.len());
+                print(&format_args!("{}: valid, {} target(s)", file.display(), config.targets.len()));
                 ExitCode::SUCCESS
             }
             Err(error) => usage(&ConfigError::File(error)),
@@ -169,6 +170,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Demo(demo) => demo.run(),
     }
+}
+
+/// Prints a result. Whoever reads it may have seen enough and closed the pipe, which is no reason to panic.
+fn print(result: &dyn fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{result}");
 }
 
 fn usage(problem: &dyn fmt::Display) -> ExitCode {

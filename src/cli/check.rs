@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
 use super::run::{block_on, keep_out_of_core_dumps};
-use super::{Source, failure, usage};
+use super::{Source, failure, print, usage};
 use crate::agent::Agent;
 use crate::connection::tls::Roots;
 use crate::daemon;
@@ -78,8 +78,8 @@ impl Check {
             all_succeeded &= found.outcome.result.is_ok();
             let report = Report::new(target, &found, prober.peer(), clock.now());
             match self.output {
-                Output::Text => print!("{report}"),
-                Output::Json => println!("{}", report.to_json()),
+                Output::Text => print(&report),
+                Output::Json => print(&report.to_json()),
             }
         }
         agent.stop().await;

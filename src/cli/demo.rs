@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::run::block_on;
-use super::{address_or, failure};
+use super::{address_or, failure, print};
 use crate::config::Config;
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
@@ -68,7 +68,7 @@ impl Demo {
         telemetry: Telemetry,
     ) -> Result<(), Box<dyn std::error::Error>> {
         let standin = Standin::start(Options {
-            events: Arc::new(|event| println!("[azure] {event}")),
+            events: Arc::new(|event| print(&format_args!("[azure] {event}"))),
             ..Options::default()
         })
         .await?;
@@ -126,7 +126,7 @@ fn quoted(path: &Path) -> String {
 fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool) {
     let program =
         std::env::current_exe().map_or_else(|_| "cachepulse".into(), |path| path.display().to_string());
-    println!(
+    print(&format_args!(
         "A local Azure and the real agent against it, in one process.\n\n  \
            cache             {HOST}:{port} (TLS, Entra sign-in)\n  \
            identity endpoint {endpoint}\n  \
@@ -144,7 +144,7 @@ fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool
         header = standin.identity_header().expose(),
         ca_file = ca_file.display(),
         outages = if steady { "" } else { "\nNow and then the cache goes away for some seconds." },
-    );
+    ));
 }
 
 /// A folder of the demo's own, which goes when the demo ends.

@@ -205,13 +205,13 @@ impl fmt::Display for Report {
             if self.attempts > 1 { format!(", {} attempts", self.attempts) } else { String::new() };
         let took = millis(self.duration);
         match &self.failure {
-            None => writeln!(f, "  success in {took}{attempts}"),
+            None => write!(f, "  success in {took}{attempts}"),
             Some(FailureLines { reason, stage, detail, advice }) => {
                 writeln!(f, "  FAILED after {took}{attempts}: {reason} at {stage}")?;
                 if !detail.is_empty() {
                     writeln!(f, "    {detail}")?;
                 }
-                writeln!(f, "    {advice}")
+                write!(f, "    {advice}")
             }
         }
     }
