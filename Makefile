@@ -5,7 +5,7 @@ CARGO ?= cargo
 .PHONY: help demo test lint deny redis-server
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
@@ -25,3 +25,5 @@ deny: ## licences, sources and duplicates of the dependencies
 # The tests run against a real server. Only its binary is needed; the service that some packages start is left alone.
 redis-server:
 	@command -v redis-server >/dev/null || tests/install-redis-server
+
+include make/*.mk
