@@ -214,6 +214,10 @@ def cpu_per_probe(lab, results, scale):
     results.peer("cachepulse", "CPU per probe", f"{per_probe / MILLISECOND:.3f} ms")
     checks = [Check("", per_probe / MILLISECOND, 0.12, "{:.3f} ms")]
 
+    bare = lab.bare_probe(100, probes)
+    bare.finish()
+    results.peer("bare loop", "CPU per probe", f"{(bare.told[-1] - bare.told[0]) / (probes - 1) / 1e6:.3f} ms")
+
     with optional(results, "quickstart in Python"):
         quickstart = lab.quickstart(0.1, probes, stdout=subprocess.PIPE)
         with quickstart:
@@ -391,8 +395,8 @@ def scrape_one(lab, results, scale):
             "scrape",
             "scrape of /metrics, one target",
             "under 1 ms",
-            f"{len(times)} scrapes with gzip ({zipped.sizes[-1]} bytes) on a kept connection, p99 "
-            f"{quantile(times, 0.99) / MILLISECOND:.2f} ms; without gzip ({plain.sizes[-1]} bytes) median "
+            f"{len(times)} scrapes with gzip ({zipped.told[-1]} bytes) on a kept connection, p99 "
+            f"{quantile(times, 0.99) / MILLISECOND:.2f} ms; without gzip ({plain.told[-1]} bytes) median "
             f"{statistics.median(plain_times) / MILLISECOND:.2f} ms",
             [Check("median", statistics.median(times) / MILLISECOND, 1, "{:.2f} ms")],
         )
@@ -456,8 +460,8 @@ def many(lab, results, scale):
                 "scrapes",
                 f"scrape of /metrics, {targets} targets, while they are probed every second",
                 "under 50 ms, no late tick, PING median does not move (≤ 1.1)",
-                f"{len(times)} scrapes with gzip ({zipped.sizes[-1] / MIB:.2f} MiB), slowest "
-                f"{max(times) / MILLISECOND:.0f} ms; without gzip ({plain.sizes[-1] / MIB:.1f} MiB) median "
+                f"{len(times)} scrapes with gzip ({zipped.told[-1] / MIB:.2f} MiB), slowest "
+                f"{max(times) / MILLISECOND:.0f} ms; without gzip ({plain.told[-1] / MIB:.1f} MiB) median "
                 f"{statistics.median(plain_times) / MILLISECOND:.0f} ms; memory at the most "
                 f"{mib(agent.process.peak_rss())}",
                 [
@@ -565,7 +569,7 @@ def curve(lab, results, scale):
         say(f"  {targets} targets")
         with lab.agent("curve", "5s", targets, user="many") as agent:
             agent.wait(2, timeout=120)
-            observed = observe(agent, scale.window(20))
+            observed = observe(agent, max(scale.window(20), 5))
             pings = list(agent.recent_pings().values())
             late = agent.total("cachepulse_late_ticks_total")
         results.curve.append(

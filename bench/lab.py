@@ -205,8 +205,13 @@ class Lab:
         return self.start("quickstart", [*args, interval, count], env=self.identity_environment, **options)
 
     def bare_ping(self, pause_ms, count):
-        """Round trips of a bare loop in seconds, as they come from `finish`."""
-        args = [self.tools.bare, "ping", "localhost", self.port, self.ca_file, "single", pause_ms, count]
+        return self._bare_session("ping", pause_ms, count)
+
+    def bare_probe(self, pause_ms, count):
+        return self._bare_session("probe", pause_ms, count)
+
+    def _bare_session(self, what, pause_ms, count):
+        args = [self.tools.bare, what, "localhost", self.port, self.ca_file, "single", pause_ms, count]
         return Bare(self.start("bare", args, env={"BENCH_PASSWORD": self.password}, stdout=subprocess.PIPE))
 
     def bare_scrape(self, port, encoding, pause_ms, count):
@@ -219,11 +224,11 @@ class Lab:
 
 
 class Bare:
-    """A bare loop on its way."""
+    """A bare loop on its way: `bare.rs` says what it tells."""
 
     def __init__(self, process):
         self.process = process
-        self.sizes = []
+        self.told = []
 
     def finish(self):
         """Waits for its end: the round trips in seconds."""
@@ -231,7 +236,7 @@ class Bare:
             lines = self.process.child.communicate()[0].decode().splitlines()
             if self.process.child.returncode != 0:
                 self.process.check()
-        self.sizes = [int(line.split()[1]) for line in lines]
+        self.told = [int(line.split()[1]) for line in lines]
         return [int(line.split()[0]) / 1e9 for line in lines]
 
 

@@ -1,11 +1,13 @@
 //! The limits that the agent is measured against: the same exchange over blocking sockets, with nothing around it.
 //!
-//! `bare ping HOST PORT CA_FILE USER PAUSE_MS COUNT` sends `PING` over TLS, the password in `BENCH_PASSWORD`.
+//! `bare ping HOST PORT CA_FILE USER PAUSE_MS COUNT` sends `PING` over TLS, the password in `BENCH_PASSWORD`;
+//! `bare probe …` with the same arguments `PING`, `SET`, `GET` and `CLIENT LIST`.
 //! `bare scrape HOST PORT PATH ENCODING PAUSE_MS COUNT` asks an HTTP endpoint, on one connection that is kept.
-//! Both print one line for each round trip: its nanoseconds, and for a scrape the bytes of the body.
+//! Each prints a line for each turn: its nanoseconds, and the bytes that were read, or with `probe` the nanoseconds of
+//! CPU that the process has had so far (in the first and the last line alone, because asking takes some, too).
 
 use std::error::Error;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -22,12 +24,17 @@ fn main() -> Outcome<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["ping", host, port, ca_file, user, pause, count] => {
-            ping(host, port.parse()?, ca_file, user, Pace::new(pause, count)?)
+            let mut session = sign_in(host, port.parse()?, ca_file, user)?;
+            Pace::new(pause, count)?.run(|_| command(&mut session, &["PING"]))
+        }
+        ["probe", host, port, ca_file, user, pause, count] => {
+            let mut session = sign_in(host, port.parse()?, ca_file, user)?;
+            Pace::new(pause, count)?.run(|ends| probe(&mut session, ends))
         }
         ["scrape", host, port, path, encoding, pause, count] => {
-            scrape(host, port.parse()?, path, encoding, Pace::new(pause, count)?)
+            scrape(host, port.parse()?, path, encoding, &Pace::new(pause, count)?)
         }
-        _ => Err("usage: bare ping HOST PORT CA_FILE USER PAUSE_MS COUNT, or \
+        _ => Err("usage: bare ping|probe HOST PORT CA_FILE USER PAUSE_MS COUNT, or \
                   bare scrape HOST PORT PATH ENCODING PAUSE_MS COUNT"
             .into()),
     }
@@ -45,12 +52,13 @@ impl Pace {
     }
 
     /// Does `exchange` again and again, and prints how long it took and what it tells.
-    fn run(&self, mut exchange: impl FnMut() -> Outcome<usize>) -> Outcome<()> {
+    /// `exchange` is told whether it is the first or the last.
+    fn run(&self, mut exchange: impl FnMut(bool) -> Outcome<usize>) -> Outcome<()> {
         let mut lines = String::new();
-        for _ in 0..self.count {
+        for turn in 0..self.count {
             sleep(self.pause);
             let started = Instant::now();
-            let told = exchange()?;
+            let told = exchange(turn == 0 || turn + 1 == self.count)?;
             lines += &format!("{} {told}\n", started.elapsed().as_nanos());
         }
         std::io::stdout().write_all(lines.as_bytes())?;
@@ -64,41 +72,54 @@ fn connect(host: &str, port: u16) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-fn ping(host: &str, port: u16, ca_file: &str, user: &str, pace: Pace) -> Outcome<()> {
+type Session = BufReader<StreamOwned<ClientConnection, TcpStream>>;
+
+fn sign_in(host: &str, port: u16, ca_file: &str, user: &str) -> Outcome<Session> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca_file)?)?;
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let client = ClientConnection::new(Arc::new(config), ServerName::try_from(host.to_owned())?)?;
-    let mut stream = StreamOwned::new(client, connect(host, port)?);
-    let password = std::env::var("BENCH_PASSWORD")?;
-    exchange(&mut stream, &["AUTH", user, &password], b"+OK\r\n")?;
-    pace.run(|| exchange(&mut stream, &["PING"], b"+PONG\r\n"))
+    let mut session = BufReader::new(StreamOwned::new(client, connect(host, port)?));
+    command(&mut session, &["AUTH", user, &std::env::var("BENCH_PASSWORD")?])?;
+    Ok(session)
 }
 
-/// Sends a command and reads the reply, which must be `expected`.
-fn exchange(
-    stream: &mut StreamOwned<ClientConnection, TcpStream>,
-    command: &[&str],
-    expected: &[u8],
-) -> Outcome<usize> {
-    let mut request = format!("*{}\r\n", command.len());
-    for word in command {
+fn probe(session: &mut Session, with_cpu: bool) -> Outcome<usize> {
+    command(session, &["PING"])?;
+    command(session, &["SET", "cachepulse:bare", "0123456789abcdef0123456789abcdef", "PX", "30000"])?;
+    command(session, &["GET", "cachepulse:bare"])?;
+    command(session, &["CLIENT", "LIST"])?;
+    if !with_cpu {
+        return Ok(0);
+    }
+    let account = std::fs::read_to_string("/proc/self/schedstat")?;
+    Ok(account.split(' ').next().unwrap_or_default().parse()?)
+}
+
+/// Sends a command and reads its reply, a line or a bulk string; tells its length.
+fn command(session: &mut Session, words: &[&str]) -> Outcome<usize> {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
         request += &format!("${}\r\n{word}\r\n", word.len());
     }
-    stream.write_all(request.as_bytes())?;
-    stream.flush()?;
-    let mut reply = [0; 7];
-    let reply = &mut reply[..expected.len()];
-    stream.read_exact(reply)?;
-    if reply == expected { Ok(reply.len()) } else { Err("the server answered otherwise".into()) }
+    session.get_mut().write_all(request.as_bytes())?;
+    session.get_mut().flush()?;
+    let line = read_line(session)?;
+    if line.starts_with('-') {
+        return Err(format!("{}: {line}", words[0]).into());
+    }
+    let Some(length) = line.strip_prefix('$') else { return Ok(line.len()) };
+    let mut bulk = vec![0; length.trim().parse::<usize>()? + 2];
+    session.read_exact(&mut bulk)?;
+    Ok(line.len() + bulk.len())
 }
 
-fn scrape(host: &str, port: u16, path: &str, encoding: &str, pace: Pace) -> Outcome<()> {
+fn scrape(host: &str, port: u16, path: &str, encoding: &str, pace: &Pace) -> Outcome<()> {
     let stream = connect(host, port)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: {encoding}\r\n\r\n");
     let mut reader = BufReader::new(stream);
     let mut body = Vec::new();
-    pace.run(|| {
+    pace.run(|_| {
         reader.get_mut().write_all(request.as_bytes())?;
         read_response(&mut reader, &mut body)
     })
@@ -142,10 +163,10 @@ fn read_header(reader: &mut BufReader<TcpStream>) -> Outcome<Vec<String>> {
     }
 }
 
-fn read_line(reader: &mut BufReader<TcpStream>) -> Outcome<String> {
+fn read_line(reader: &mut impl BufRead) -> Outcome<String> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
-        return Err("the endpoint closed the connection".into());
+        return Err("the other side closed the connection".into());
     }
     Ok(line)
 }
