@@ -4,12 +4,14 @@ Everything listens on loopback and lives in one folder, which goes at the end.
 """
 
 import base64
+import collections
 import contextlib
 import hashlib
 import http.client
 import json
 import os
 import pathlib
+import re
 import secrets
 import socket
 import ssl
@@ -292,27 +294,39 @@ class Agent:
             float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + "{", name + " "))
         )
 
-    def wait(self, probes, timeout=60):
-        """Waits until every target has had so many probes, then checks that none has failed."""
+    def wait(self, probes, timeout=120):
+        """Waits until every target has had so many probes and the last one of each was a success."""
         end = time.monotonic() + timeout
+        metrics = ""
         while True:
             self.process.check()
             try:
                 metrics = self.metrics()
             except OSError:
-                metrics = ""
-            if self.total("cachepulse_probes_total", metrics) >= probes * self.targets:
+                pass
+            probed = self.total("cachepulse_probes_total", metrics) >= probes * self.targets
+            if probed and self.total("cachepulse_probe_success", metrics) == self.targets:
                 break
             if time.monotonic() > end:
-                raise RuntimeError(f"the agent has not probed {probes} times: see {self.process.log}")
+                raise RuntimeError(f"not all targets are well after {timeout} s: {self.failures(metrics) or metrics}")
             # Thousands of targets have megabytes of metrics, and reading them takes a while, too.
             time.sleep(0.1 if self.targets <= 10 else 2)
-        self.no_failures(metrics)
+        self.failed_at_first = self.total("cachepulse_probe_failures_total", metrics)
+        self.late_at_first = self.total("cachepulse_late_ticks_total", metrics)
+
+    def failures(self, metrics):
+        """Failed probes so far, by reason."""
+        found = re.findall(r'^cachepulse_probe_failures_total{reason="(\w+)".* (\d+)$', metrics, re.MULTILINE)
+        counts = collections.Counter()
+        for reason, count in found:
+            counts[reason] += int(count)
+        return {reason: count for reason, count in counts.items() if count}
 
     def no_failures(self, metrics=None):
-        failures = self.total("cachepulse_probe_failures_total", metrics)
-        if failures:
-            raise RuntimeError(f"{failures:.0f} probes failed")
+        """Raises where a probe has failed since `wait`: what was measured is not what was meant."""
+        metrics = self.metrics() if metrics is None else metrics
+        if self.total("cachepulse_probe_failures_total", metrics) > self.failed_at_first:
+            raise RuntimeError(f"probes failed: {self.failures(metrics)}, {self.failed_at_first:.0f} at first")
 
     def recent_pings(self):
         """The PINGs of the last ten probes of each target: when each was told, and its seconds."""
