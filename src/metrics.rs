@@ -1,8 +1,8 @@
 //! Every number that Prometheus scrapes. This module is the only one that knows the `prometheus` crate.
 //!
-//! What each metric is called and means is in [`DEFINITIONS`]. What there is once in a process is the crate's;
-//! what there is once for each target or identity is kept compact in `value.rs`, by its owner in `owners.rs`, and
-//! written by `text.rs`: recording takes no lock and allocates nothing.
+//! What each metric is called and means is in [`DEFINITIONS`]. What there is once in a process is the crate's, but for
+//! the scheduler's delay. That and what there is once for each target or identity is kept compact in `value.rs`, by
+//! its owner in `owners.rs`, and written by `text.rs`: recording takes no lock and allocates nothing.
 
 mod definition;
 mod identity;
@@ -26,6 +26,8 @@ use self::identity::IdentitySeries;
 use self::owners::{Handle, Owners, Series, Write};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
+use self::text::Family;
+use self::value::Histogram;
 use crate::clock::unix_seconds;
 use crate::target::TargetName;
 
@@ -37,6 +39,8 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     targets: Owners<TargetSeries>,
     identities: Owners<IdentitySeries>,
+    /// Of all targets together.
+    scheduler_delay: Arc<Histogram>,
     /// What there is once.
     registry: Registry,
     reload_successful: Gauge,
@@ -65,6 +69,7 @@ impl Metrics {
         Self(Arc::new(Inner {
             targets: Owners::default(),
             identities: Owners::default(),
+            scheduler_delay: Arc::default(),
             reload_successful: gauge(options(definition::RELOAD_SUCCESSFUL)),
             reload_success: gauge(options(definition::RELOAD_SUCCESS)),
             registry,
@@ -75,7 +80,7 @@ impl Metrics {
     /// name lives, both write the same series.
     #[must_use]
     pub fn target(&self, name: &TargetName) -> TargetMetrics {
-        TargetMetrics(self.0.targets.handle(name.as_str()))
+        TargetMetrics::new(self.0.targets.handle(name.as_str()), Arc::clone(&self.0.scheduler_delay))
     }
 
     /// The series of the identity with this label, likewise.
@@ -111,6 +116,8 @@ impl Metrics {
                 TextEncoder::new()
                     .encode(std::slice::from_ref(family), out)
                     .expect("a gathered family is complete, and a vector takes every write");
+            } else if name == definition::SCHEDULER_DELAY.name {
+                Family::new(definition::SCHEDULER_DELAY, out).histogram(&[], &self.0.scheduler_delay);
             } else {
                 targets.write(name, out);
                 identities.write(name, out);

@@ -169,6 +169,7 @@ impl<D: Dial> Prober<D> {
             match event {
                 Event::Tick => {
                     let tick = schedule.begin(Instant::now());
+                    self.metrics.tick_began(tick.delay);
                     self.metrics.late_ticks(tick.late);
                     let probed = self.probe(tick.deadline).await;
                     self.conclude(&probed.outcome);

@@ -1,5 +1,6 @@
 //! The series of one target.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::definition as define;
@@ -89,12 +90,20 @@ fn by_reason(family: &mut Family<'_>, target: Label<'_>, counters: &[Counter; Fa
 
 /// Writes the series of one target, and removes them when dropped.
 #[derive(Debug)]
-pub struct TargetMetrics(pub(super) Handle<TargetSeries>);
+pub struct TargetMetrics {
+    handle: Handle<TargetSeries>,
+    /// Of all targets together.
+    scheduler_delay: Arc<Histogram>,
+}
 
 impl TargetMetrics {
+    pub(super) const fn new(handle: Handle<TargetSeries>, scheduler_delay: Arc<Histogram>) -> Self {
+        Self { handle, scheduler_delay }
+    }
+
     /// A tick had its outcome at `at`. The phases are not counted here but where the connection is opened.
     pub fn outcome(&self, outcome: &Outcome, at: SystemTime) {
-        let series = self.0.series();
+        let series = self.handle.series();
         match &outcome.result {
             Ok(()) => {
                 series.probe_success.set(1.0);
@@ -118,7 +127,7 @@ impl TargetMetrics {
 
     /// A connection was opened and signed in. `certificate_expiry` is `None` without TLS.
     pub fn connected(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>) {
-        let series = self.0.series();
+        let series = self.handle.series();
         series.connects.increment();
         self.observe_phases(phases);
         if let Some(expiry) = certificate_expiry {
@@ -128,38 +137,43 @@ impl TargetMetrics {
 
     /// A connection could not be opened, or not signed in. `phases` are those that completed.
     pub fn connect_failed(&self, phases: &PhaseTimes) {
-        self.0.series().connect_failures.increment();
+        self.handle.series().connect_failures.increment();
         self.observe_phases(phases);
     }
 
     /// An established connection was lost.
     pub fn disconnected(&self, reason: FailureReason) {
-        self.0.series().disconnects[reason as usize].increment();
+        self.handle.series().disconnects[reason as usize].increment();
     }
 
     /// The cache took a renewed token on the live connection.
     pub fn reauthenticated(&self) {
-        self.0.series().reauthentications.increment();
+        self.handle.series().reauthentications.increment();
     }
 
     /// The cache refused a renewed token on the live connection, or did not answer.
     pub fn reauthentication_failed(&self) {
-        self.0.series().reauthentication_failures.increment();
+        self.handle.series().reauthentication_failures.increment();
     }
 
     /// The cache was unavailable for another `duration`.
     pub fn unavailable(&self, duration: Duration) {
-        self.0.series().unavailable.add(duration);
+        self.handle.series().unavailable.add(duration);
+    }
+
+    /// A tick began `delay` after it was due.
+    pub fn tick_began(&self, delay: Duration) {
+        self.scheduler_delay.observe(delay);
     }
 
     /// `count` ticks came late.
     pub fn late_ticks(&self, count: u64) {
-        self.0.series().late_ticks.add(count);
+        self.handle.series().late_ticks.add(count);
     }
 
     fn observe_phases(&self, phases: &PhaseTimes) {
         for (phase, duration) in phases.iter() {
-            self.0.series().phase_duration[phase as usize].observe(duration);
+            self.handle.series().phase_duration[phase as usize].observe(duration);
         }
     }
 }

@@ -67,6 +67,7 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     target.reauthenticated();
     target.reauthentication_failed();
     target.unavailable(1500 * MILLISECOND);
+    target.tick_began(MILLISECOND);
     target.late_ticks(2);
     (target, identity)
 }

@@ -76,7 +76,7 @@ impl<'a> Family<'a> {
             }
             separator = ",";
         }
-        self.put("} ");
+        self.put(if separator == "{" { " " } else { "} " });
     }
 
     fn value(&mut self, value: impl std::fmt::Display) {

@@ -16,6 +16,8 @@ pub(super) struct Schedule {
 pub(super) struct Tick {
     /// When the next one is due: the probe's deadline.
     pub(super) deadline: Instant,
+    /// How long after it was due it began; of ticks that were missed, the first counts.
+    pub(super) delay: Duration,
     /// How many ticks came late: this one, if it did, and those that passed without a chance to run.
     pub(super) late: u64,
 }
@@ -39,7 +41,7 @@ impl Schedule {
         let due = self.next + self.interval.saturating_mul(missed);
         self.next = due + self.interval;
         let late = u64::from(missed) + u64::from(now - due > tolerance(self.interval));
-        Tick { deadline: self.next, late }
+        Tick { deadline: self.next, delay: behind, late }
     }
 }
 
@@ -63,7 +65,7 @@ mod tests {
     async fn a_tick_on_time_leaves_the_probe_until_the_next() {
         let (mut schedule, first) = schedule();
         let tick = schedule.begin(first + Duration::from_millis(2));
-        assert_eq!(tick, Tick { deadline: first + INTERVAL, late: 0 });
+        assert_eq!(tick, Tick { deadline: first + INTERVAL, delay: Duration::from_millis(2), late: 0 });
         assert_eq!(schedule.next(), first + INTERVAL);
     }
 
@@ -71,14 +73,17 @@ mod tests {
     async fn a_tick_that_comes_late_is_counted_and_the_grid_stands() {
         let (mut schedule, first) = schedule();
         let tick = schedule.begin(first + Duration::from_secs(2));
-        assert_eq!(tick, Tick { deadline: first + INTERVAL, late: 1 });
+        assert_eq!(tick, Tick { deadline: first + INTERVAL, delay: Duration::from_secs(2), late: 1 });
     }
 
     #[tokio::test(start_paused = true)]
     async fn ticks_that_were_missed_are_counted_and_not_made_up_for() {
         let (mut schedule, first) = schedule();
         let tick = schedule.begin(first + Duration::from_secs(35));
-        assert_eq!(tick, Tick { deadline: first + Duration::from_secs(40), late: 4 });
+        assert_eq!(
+            tick,
+            Tick { deadline: first + Duration::from_secs(40), delay: Duration::from_secs(35), late: 4 }
+        );
     }
 
     #[tokio::test(start_paused = true)]
