@@ -141,7 +141,7 @@ def loads(rows):
             "so; a cache that is slow leaves that delay as it was.\n"
         )
         yield table(
-            ["Situation", "PING median / p99", "Bare loop", "Scheduler's delay, mean", "Late ticks", "CPU"],
+            ["Situation", "PING median / p99", "Bare loop", "Scheduler's delay, mean", "Late ticks", "Failed probes", "CPU"],
             [
                 [
                     row["situation"],
@@ -149,6 +149,7 @@ def loads(rows):
                     " / ".join(micros(value) for value in row["bare"]),
                     "not told" if row["delay"] is None else f"{row['delay'] / MICROSECOND:.0f} µs",
                     f"{row['late']:.0f}",
+                    f"{row['failed']:.0f}",
                     f"{row['cpu'] * 100:.1f} %",
                 ]
                 for row in rows
