@@ -65,7 +65,13 @@ class Tools:
         downloads = self.folder / "packages"
         downloads.mkdir(parents=True, exist_ok=True)
         # Unpacked, not installed: the packages would start services of their own.
-        run(["apt-get", "download", "-q", *DEBIAN_PACKAGES], cwd=downloads)
+        download = ["apt-get", "download", "-q", *DEBIAN_PACKAGES]
+        try:
+            run(download, cwd=downloads)
+        except subprocess.CalledProcessError:
+            # A fresh image has no lists of packages.
+            run(["apt-get", "update", "-q"])
+            run(download, cwd=downloads)
         for package in downloads.glob("*.deb"):
             run(["dpkg-deb", "--extract", package, root])
 
