@@ -5,7 +5,7 @@ CARGO ?= cargo
 .PHONY: help demo test lint deny redis-server
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)

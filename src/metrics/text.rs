@@ -30,54 +30,73 @@ impl<'a> Family<'a> {
     }
 
     pub(super) fn counter(&mut self, labels: &[Label<'_>], counter: &Counter) {
-        self.series("", labels, None);
+        self.series("", labels);
         self.value(counter.get());
     }
 
     pub(super) fn seconds(&mut self, labels: &[Label<'_>], seconds: &Seconds) {
-        self.series("", labels, None);
+        self.series("", labels);
         self.value(seconds.get());
     }
 
     pub(super) fn gauge(&mut self, labels: &[Label<'_>], gauge: &Gauge) {
         if let Some(value) = gauge.get() {
-            self.series("", labels, None);
+            self.series("", labels);
             self.value(value);
         }
     }
 
     pub(super) fn histogram(&mut self, labels: &[Label<'_>], histogram: &Histogram) {
         debug_assert_eq!(self.definition.kind, Kind::Histogram);
+        self.begin();
+        // The buckets of a histogram differ in their bound alone: what comes before it is put together once.
+        let start = self.out.len();
+        self.open("_bucket", labels);
+        self.put(if labels.is_empty() { "{le=\"" } else { ",le=\"" });
+        let same = start..self.out.len();
         let mut total = 0;
-        for (bound, count) in BOUNDS.into_iter().zip(histogram.counts()) {
+        for (bucket, (bound, count)) in BOUNDS.into_iter().zip(histogram.counts()).enumerate() {
+            if bucket > 0 {
+                self.out.extend_from_within(same.clone());
+            }
             total += count;
-            self.series("_bucket", labels, Some(bound));
+            self.put(bound);
+            self.put("\"} ");
             self.value(total);
         }
-        self.series("_sum", labels, None);
+        self.series("_sum", labels);
         self.value(histogram.sum());
-        self.series("_count", labels, None);
+        self.series("_count", labels);
         self.value(total);
     }
 
-    /// Writes name and labels, and a bucket's upper bound as the last of them.
-    fn series(&mut self, suffix: &str, labels: &[Label<'_>], bound: Option<&str>) {
-        let Definition { name, kind, help, .. } = self.definition;
+    /// Writes the header, before the first series.
+    fn begin(&mut self) {
         if !self.begun {
             self.begun = true;
+            let Definition { name, kind, help, .. } = self.definition;
             self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
         }
-        self.put(name);
+    }
+
+    /// Writes name and labels.
+    fn series(&mut self, suffix: &str, labels: &[Label<'_>]) {
+        self.begin();
+        self.open(suffix, labels);
+        self.put(if labels.is_empty() { " " } else { "} " });
+    }
+
+    /// Writes name and labels, and leaves the brace open if there are any.
+    fn open(&mut self, suffix: &str, labels: &[Label<'_>]) {
+        self.put(self.definition.name);
         self.put(suffix);
         let mut separator = "{";
-        let labelled = !labels.is_empty() || bound.is_some();
-        for (label, value) in labels.iter().copied().chain(bound.map(|bound| ("le", bound))) {
+        for (label, value) in labels {
             for part in [separator, label, "=\"", value, "\""] {
                 self.put(part);
             }
             separator = ",";
         }
-        self.put(if labelled { "} " } else { " " });
     }
 
     fn value(&mut self, value: impl std::fmt::Display) {

@@ -16,7 +16,7 @@ pub(super) struct Schedule {
 pub(super) struct Tick {
     /// When the next one is due: the probe's deadline.
     pub(super) deadline: Instant,
-    /// How long after its due moment it began.
+    /// How long after it was due it began; of ticks that were missed, the first counts.
     pub(super) delay: Duration,
     /// How many ticks came late: this one, if it did, and those that passed without a chance to run.
     pub(super) late: u64,
@@ -40,9 +40,8 @@ impl Schedule {
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         let due = self.next + self.interval.saturating_mul(missed);
         self.next = due + self.interval;
-        let delay = now.saturating_duration_since(due);
-        let late = u64::from(missed) + u64::from(delay > tolerance(self.interval));
-        Tick { deadline: self.next, delay, late }
+        let late = u64::from(missed) + u64::from(now - due > tolerance(self.interval));
+        Tick { deadline: self.next, delay: behind, late }
     }
 }
 
@@ -81,8 +80,10 @@ mod tests {
     async fn ticks_that_were_missed_are_counted_and_not_made_up_for() {
         let (mut schedule, first) = schedule();
         let tick = schedule.begin(first + Duration::from_secs(35));
-        let delay = Duration::from_secs(5);
-        assert_eq!(tick, Tick { deadline: first + Duration::from_secs(40), delay, late: 4 });
+        assert_eq!(
+            tick,
+            Tick { deadline: first + Duration::from_secs(40), delay: Duration::from_secs(35), late: 4 }
+        );
     }
 
     #[tokio::test(start_paused = true)]

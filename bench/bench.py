@@ -1,0 +1,74 @@
+"""`make bench`: every figure in one run, the table on the terminal and in a file.
+
+`bench.py BINARIES FOLDER OUTPUT` runs what lies in BINARIES, keeps what it installs in FOLDER and writes OUTPUT.
+BENCH_SECONDS shortens the run for work on the harness.
+"""
+
+import os
+import pathlib
+import resource
+import sys
+import time
+
+import figures
+import report
+from figures import Results, Row, Scale, say
+from lab import Lab, Tools
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def main(binaries, folder, output):
+    seconds = int(os.environ.get("BENCH_SECONDS", 300))
+    scale = Scale(seconds)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    tools = Tools(pathlib.Path(binaries), pathlib.Path(folder).resolve())
+    say("installing what is measured beside")
+    tools.install()
+    versions = tools.versions()
+    busy = os.getloadavg()[0]
+    versions["load"] = f"{busy:.2f}"
+    if busy > 0.5:
+        say(f"the machine is busy (load {busy:.1f}): the figures will be worse than they should")
+    results = Results()
+    began = time.monotonic()
+    with Lab(tools, tools.folder / "logs") as lab:
+        residents = attempt("residents", lambda: figures.Residents(lab, results), results)
+        for measure in [
+            figures.size,
+            figures.latency,
+            figures.cpu_per_probe,
+            figures.start,
+            figures.loss,
+            figures.scrape_one,
+        ]:
+            attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
+        if residents:
+            attempt("residents", lambda: residents.finish(seconds), results)
+            residents.stop()
+        for measure in [figures.many, figures.curve]:
+            attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
+    say(f"done after {time.monotonic() - began:.0f} s")
+    order = ["memory", "cpu", "latency", "many", "curve", "scrape", "scrapes", "start", "loss", "idle", "size", "delay"]
+    results.rows.sort(key=lambda row: order.index(row.key) if row.key in order else len(order))
+    report.write(pathlib.Path(output), results, versions, report.reasons(HERE / "reasons.json"), seconds)
+    for row in results.rows:
+        print(f"{row.figure}\n    {report.measured(row)}\n    {report.verdict(row)}")
+    print(f"written to {output}")
+
+
+def attempt(name, measure, results):
+    """Measures; where that fails, the failure is a row and the run goes on."""
+    say(name.replace("_", " "))
+    try:
+        return measure()
+    # Whatever goes wrong in one row must not lose the others.
+    except Exception as error:
+        say(f"{name} failed: {error!r}")
+        results.rows.append(Row(name, name.replace("_", " "), "", "", problem=f"{error}"))
+        return None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,436 @@
+"""What is measured, and against what: one redis-server over TLS, an identity endpoint, the agent and its peers.
+
+Everything listens on loopback and lives in one folder, which goes at the end.
+"""
+
+import base64
+import collections
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import secrets
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+from process import Process
+
+HERE = pathlib.Path(__file__).resolve().parent
+OBJECT_ID = "5b1d6f7c-8c0e-4b8e-9d63-2f1a7c9e4d10"
+DEBIAN_PACKAGES = ["prometheus-redis-exporter", "prometheus-blackbox-exporter"]
+PYTHON_PACKAGES = ["redis", "azure-identity"]
+
+
+class Tools:
+    """The programs that are run; the peers are installed below `folder` where they are missing."""
+
+    def __init__(self, binaries, folder):
+        self.agent = binaries / "cachepulse"
+        self.bare = binaries / "bare"
+        self.folder = folder
+        self.venv = folder / "venv"
+
+    def install(self):
+        """Installs the peers. What cannot be had is told, and its figures are left out."""
+        for what, install in [("exporters", self._exporters), ("quickstart", self._quickstart)]:
+            try:
+                install()
+            except (OSError, subprocess.SubprocessError) as error:
+                print(f"no {what}: {error}", file=sys.stderr)
+
+    def exporter(self, package):
+        path = self.folder / "debian/usr/bin" / package
+        if not path.exists():
+            raise RuntimeError(f"{package} is not installed")
+        return path
+
+    @property
+    def python(self):
+        path = self.venv / "bin/python"
+        if not path.exists():
+            raise RuntimeError("the virtual environment is not installed")
+        return path
+
+    def _exporters(self):
+        root = self.folder / "debian"
+        if all((root / "usr/bin" / package).exists() for package in DEBIAN_PACKAGES):
+            return
+        downloads = self.folder / "packages"
+        downloads.mkdir(parents=True, exist_ok=True)
+        # Unpacked, not installed: the packages would start services of their own.
+        download = ["apt-get", "download", "-q", *DEBIAN_PACKAGES]
+        try:
+            run(download, cwd=downloads)
+        except subprocess.CalledProcessError:
+            # A fresh image has no lists of packages.
+            run(["apt-get", "update", "-q"])
+            run(download, cwd=downloads)
+        for package in downloads.glob("*.deb"):
+            run(["dpkg-deb", "--extract", package, root])
+
+    def _quickstart(self):
+        if (self.venv / "installed").exists():
+            return
+        run([sys.executable, "-m", "venv", self.venv])
+        run([self.venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *PYTHON_PACKAGES])
+        (self.venv / "installed").touch()
+
+    def versions(self):
+        """Name and version of everything that takes part."""
+        asked = {
+            "redis-server": ["redis-server", "--version"],
+            "rustc": ["rustc", "--version"],
+            "Python packages": [self.venv / "bin/pip", "list", "--format=freeze", "--disable-pip-version-check"],
+        }
+        versions = {name: output(args) for name, args in asked.items()}
+        listed = versions["Python packages"].splitlines()
+        versions["Python packages"] = ", ".join(
+            line for line in listed if line.split("==")[0] in PYTHON_PACKAGES
+        )
+        packages = (self.folder / "packages").glob("*.deb")
+        versions["Debian packages"] = ", ".join(sorted(path.stem.rpartition("_")[0] for path in packages))
+        return versions
+
+
+class Lab:
+    """The server and the identity endpoint, running; agents and peers on request."""
+
+    def __init__(self, tools, logs):
+        self.tools = tools
+        self.logs = logs
+        self.stack = contextlib.ExitStack()
+        self.token = token()
+        self.password = secrets.token_hex(16)
+        self.header = secrets.token_hex(16)
+
+    def __enter__(self):
+        with self.stack:
+            self.folder = pathlib.Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self.ca_file = certificates(self.folder)
+            self.identity_port = free_port()
+            self._run(
+                "identity",
+                [sys.executable, HERE / "identity.py", self.identity_port],
+                env={"BENCH_HEADER": self.header, "BENCH_TOKEN": self.token},
+            )
+            self.port = free_port()
+            self.redis = self._run("redis-server", ["redis-server", self._redis_configuration()])
+            for port in [self.identity_port, self.port]:
+                wait_for_port(port)
+            self.stack = self.stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def _run(self, name, args, **options):
+        return self.stack.enter_context(self.start(name, args, **options))
+
+    def start(self, name, args, **options):
+        return Process(args, self.logs / f"{name}.log", **options)
+
+    def _redis_configuration(self):
+        users = self.folder / "users.acl"
+        # `many` may not CLIENT LIST: the list of a server with thousands of clients is not what a cache of one
+        # target's would be, and sending it thousands of times would measure the server.
+        probe = "~cachepulse:* +ping +set +get +client|setname +client|id"
+        users.write_text(
+            f"user default off\n"
+            f"user {OBJECT_ID} on #{sha256(self.token)} ~* &* +@all\n"
+            f"user single on #{sha256(self.password)} {probe} +client|list\n"
+            f"user many on #{sha256(self.password)} {probe}\n"
+        )
+        configuration = self.folder / "redis.conf"
+        configuration.write_text(
+            f"bind 127.0.0.1\nport 0\ntls-port {self.port}\n"
+            f"tls-cert-file {self.folder}/server.pem\ntls-key-file {self.folder}/server.key\n"
+            f"tls-ca-cert-file {self.ca_file}\ntls-auth-clients no\n"
+            f'aclfile {users}\ndir {self.folder}\nsave ""\nappendonly no\nmaxclients 12000\ntcp-backlog 511\n'
+        )
+        return configuration
+
+    @property
+    def identity_environment(self):
+        """What App Service tells a process that has a managed identity."""
+        return {
+            "IDENTITY_ENDPOINT": f"http://127.0.0.1:{self.identity_port}/msi/token",
+            "IDENTITY_HEADER": self.header,
+        }
+
+    def agent(self, name, interval, targets=1, user=None):
+        """An agent: with a managed identity, or as a user with a password."""
+        return Agent(self, name, interval, targets, user)
+
+    def redis_exporter(self):
+        port = free_port()
+        process = self.start(
+            "redis_exporter",
+            [
+                self.tools.exporter("prometheus-redis-exporter"),
+                *("-redis.addr", f"rediss://localhost:{self.port}"),
+                *("-tls-ca-cert-file", self.ca_file),
+                *("-web.listen-address", f"127.0.0.1:{port}"),
+            ],
+            env={"REDIS_USER": OBJECT_ID, "REDIS_PASSWORD": self.token},
+        )
+        wait_for_port(port, process)
+        return Exporter(process, port, "/metrics", "redis_up 1")
+
+    def blackbox_exporter(self):
+        port = free_port()
+        configuration = self.folder / "blackbox.yml"
+        exchange = [
+            {"send": f"AUTH {OBJECT_ID} {self.token}"},
+            {"expect": r"^\+OK"},
+            {"send": "PING"},
+            {"expect": r"^\+PONG"},
+        ]
+        tcp = {"query_response": exchange, "tls": True, "tls_config": {"ca_file": str(self.ca_file)}}
+        # JSON is YAML.
+        configuration.write_text(json.dumps({"modules": {"redis": {"prober": "tcp", "tcp": tcp}}}))
+        process = self.start(
+            "blackbox_exporter",
+            [
+                self.tools.exporter("prometheus-blackbox-exporter"),
+                f"--config.file={configuration}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+        )
+        wait_for_port(port, process)
+        path = f"/probe?module=redis&target=localhost:{self.port}"
+        return Exporter(process, port, path, "probe_success 1")
+
+    def quickstart(self, interval, count, **options):
+        args = [self.tools.python, HERE / "quickstart.py", "localhost", self.port, self.ca_file, OBJECT_ID]
+        return self.start("quickstart", [*args, interval, count], env=self.identity_environment, **options)
+
+    def bare_ping(self, pause_ms, count):
+        return self._bare_session("ping", pause_ms, count)
+
+    def bare_probe(self, pause_ms, count):
+        return self._bare_session("probe", pause_ms, count)
+
+    def _bare_session(self, what, pause_ms, count):
+        args = [self.tools.bare, what, "localhost", self.port, self.ca_file, "single", pause_ms, count]
+        return Bare(self.start("bare", args, env={"BENCH_PASSWORD": self.password}, stdout=subprocess.PIPE))
+
+    def bare_scrape(self, port, encoding, pause_ms, count):
+        args = [self.tools.bare, "scrape", "127.0.0.1", port, "/metrics", encoding, pause_ms, count]
+        return Bare(self.start("bare", args, stdout=subprocess.PIPE))
+
+    def admin(self):
+        """A connection of an administrator to the server."""
+        return Admin(self)
+
+
+class Bare:
+    """A bare loop on its way: `bare.rs` says what it tells."""
+
+    def __init__(self, process):
+        self.process = process
+        self.told = []
+
+    def finish(self):
+        """Waits for its end: the round trips in seconds."""
+        with self.process:
+            lines = self.process.child.communicate()[0].decode().splitlines()
+            if self.process.child.returncode != 0:
+                self.process.check()
+        self.told = [int(line.split()[1]) for line in lines]
+        return [int(line.split()[0]) / 1e9 for line in lines]
+
+
+class Exporter:
+    """A peer that probes when it is asked."""
+
+    def __init__(self, process, port, path, good):
+        self.process, self.port, self.path, self.good = process, port, path, good
+
+    def probe(self):
+        if self.good not in get(self.port, self.path):
+            raise RuntimeError(f"{self.process.args[0]} does not say `{self.good}`")
+
+
+class Agent:
+    """A running agent with its endpoint."""
+
+    def __init__(self, lab, name, interval, targets, user):
+        self.port = free_port()
+        identity = {"type": "password", "password": {"env": "BENCH_PASSWORD"}} if user else "managed_identity"
+        target = {
+            "host": "localhost",
+            "port": lab.port,
+            "tls": {"ca_file": str(lab.ca_file)},
+            "identity": identity,
+            **({"username": user} if user else {}),
+        }
+        configuration = {
+            "http": {"listen": f"127.0.0.1:{self.port}"},
+            "defaults": {"interval": interval},
+            "targets": [{"name": f"target-{number}", **target} for number in range(targets)],
+        }
+        file = lab.folder / f"{name}.yaml"
+        file.write_text(json.dumps(configuration))
+        environment = {"BENCH_PASSWORD": lab.password} if user else lab.identity_environment
+        self.targets = targets
+        self.started = time.monotonic()
+        self.process = lab.start(name, [lab.tools.agent, "run", "--config", file], env=environment)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stop()
+
+    def metrics(self):
+        return get(self.port, "/metrics")
+
+    def total(self, name, metrics=None):
+        """The sum of a metric over all its series."""
+        lines = (self.metrics() if metrics is None else metrics).splitlines()
+        return sum(
+            float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + "{", name + " "))
+        )
+
+    def wait(self, probes, timeout=120):
+        """Waits until every target has had so many probes and the last one of each was a success."""
+        end = time.monotonic() + timeout
+        metrics = ""
+        while True:
+            self.process.check()
+            try:
+                metrics = self.metrics()
+            except OSError:
+                pass
+            probed = self.total("cachepulse_probes_total", metrics) >= probes * self.targets
+            if probed and self.total("cachepulse_probe_success", metrics) == self.targets:
+                break
+            if time.monotonic() > end:
+                raise RuntimeError(f"not all targets are well after {timeout} s: {self.failures(metrics) or metrics}")
+            # Thousands of targets have megabytes of metrics, and reading them takes a while, too.
+            time.sleep(0.1 if self.targets <= 10 else 2)
+        self.failed_at_first = self.total("cachepulse_probe_failures_total", metrics)
+        self.late_at_first = self.total("cachepulse_late_ticks_total", metrics)
+
+    def failures(self, metrics):
+        """Failed probes so far, by reason."""
+        found = re.findall(r'^cachepulse_probe_failures_total{reason="(\w+)".* (\d+)$', metrics, re.MULTILINE)
+        counts = collections.Counter()
+        for reason, count in found:
+            counts[reason] += int(count)
+        return {reason: count for reason, count in counts.items() if count}
+
+    def few_failures(self):
+        """Raises where over a hundredth of the probes since `wait` failed: what was measured is not what was meant."""
+        metrics = self.metrics()
+        failed = self.total("cachepulse_probe_failures_total", metrics) - self.failed_at_first
+        if failed * 100 > self.total("cachepulse_probes_total", metrics):
+            raise RuntimeError(f"probes failed: {self.failures(metrics)}, {self.failed_at_first:.0f} at first")
+
+    def recent_pings(self):
+        """The PINGs of the last ten probes of each target: when each was told, and its seconds."""
+        targets = json.loads(get(self.port, "/status"))["targets"]
+        return {
+            (target["name"], outcome["time"]): step["seconds"]
+            for target in targets
+            for outcome in target["recent"]
+            for step in outcome["steps"]
+            if step["step"] == "ping"
+        }
+
+
+class Admin:
+    """One connection to the server, for its administrator."""
+
+    def __init__(self, lab):
+        context = ssl.create_default_context(cafile=lab.ca_file)
+        plain = socket.create_connection(("127.0.0.1", lab.port), timeout=10)
+        self.socket = context.wrap_socket(plain, server_hostname="localhost")
+        self.command("AUTH", OBJECT_ID, lab.token)
+
+    def command(self, *words):
+        """Sends a command with a short reply."""
+        request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+        self.socket.sendall(request.encode())
+        reply = self.socket.recv(4096).decode()
+        if reply.startswith("-"):
+            raise RuntimeError(f"{words[0]}: {reply}")
+        return reply
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read().decode()
+        if response.status != 200:
+            raise RuntimeError(f"{path} answers {response.status}: {body[:200]}")
+        return body
+    finally:
+        connection.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, process=None):
+    for _ in range(500):
+        if process:
+            process.check()
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
+def certificates(folder):
+    """A certificate authority and the server's certificate for localhost; tells the authority's file."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    ca, ca_key = folder / "ca.pem", folder / "ca.key"
+    run(["openssl", "req", "-x509", *key, "-keyout", ca_key, "-out", ca, "-days", "30", "-subj", "/CN=bench"])
+    request = folder / "server.csr"
+    run(["openssl", "req", *key, "-keyout", folder / "server.key", "-out", request, "-subj", "/CN=localhost"])
+    extensions = folder / "extensions"
+    extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    sign = ["openssl", "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial"]
+    run([*sign, "-days", "30", "-extfile", extensions, "-out", folder / "server.pem"])
+    return ca
+
+
+def token():
+    """A token as Entra's look: the server takes it as the password of the user with this object id."""
+    claims = {"aud": "https://redis.azure.com", "oid": OBJECT_ID, "exp": int(time.time()) + 24 * 3600}
+    parts = [json.dumps({"alg": "RS256", "typ": "JWT"}).encode(), json.dumps(claims).encode()]
+    # A signature is 256 bytes with RS256; nobody here checks it.
+    parts.append(secrets.token_bytes(256))
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run(args, **options):
+    subprocess.run([str(arg) for arg in args], check=True, stdout=sys.stderr, stderr=subprocess.PIPE, **options)
+
+
+def output(args):
+    try:
+        done = subprocess.run([str(arg) for arg in args], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"unknown ({error})"

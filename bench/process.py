@@ -1,0 +1,70 @@
+"""A process that is measured from outside, by what Linux tells in /proc."""
+
+import os
+import pathlib
+import subprocess
+
+
+class Process:
+    """Runs until it is stopped, or the `with` ends."""
+
+    def __init__(self, args, log, env=None, stdout=None):
+        self.log = pathlib.Path(log)
+        self.args = [str(arg) for arg in args]
+        with open(self.log, "ab") as stderr:
+            self.child = subprocess.Popen(
+                self.args,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout or stderr,
+                stderr=stderr,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(10)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+
+    def check(self):
+        """Raises where the process has ended by itself."""
+        if self.child.poll() is not None:
+            tail = self.log.read_text(errors="replace")[-500:]
+            raise RuntimeError(f"{self.args[0]} ended with {self.child.returncode}: {tail}")
+
+    def rss(self):
+        """Resident memory in bytes."""
+        return self._status("VmRSS")
+
+    def peak_rss(self):
+        """The largest resident memory so far, in bytes."""
+        return self._status("VmHWM")
+
+    def _status(self, key):
+        self.check()
+        for line in self._proc("status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError(f"no {key} in /proc/{self.child.pid}/status")
+
+    def cpu(self):
+        """User and system time of all threads so far, in seconds; to the nanosecond where the kernel tells."""
+        self.check()
+        try:
+            tasks = self._proc("task").iterdir()
+            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        except FileNotFoundError:
+            fields = self._proc("stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _proc(self, name):
+        return pathlib.Path("/proc", str(self.child.pid), name)

@@ -1,0 +1,61 @@
+"""Counts the instructions of one probe, one scrape and one renewal, and compares them with the baseline.
+
+`regression.py DRIVER BASELINE` fails where one takes over 5 % more than in the file BASELINE; with `--renew` it
+writes that file. Counts are of callgrind, outside the kernel. The same binary has the same counts on every run; another
+compiler may not.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+TOLERANCE = 0.05
+# How often each is done: the count of one is the difference between this and twice as often.
+COUNTS = {"probe": 200, "scrape": 20, "renewal": 20}
+
+
+def main(driver, baseline, *options):
+    if not shutil.which("valgrind"):
+        sys.exit("valgrind is missing: install it (Debian, Ubuntu: sudo apt-get install valgrind)")
+    counted = {what: instructions(driver, what, count) for what, count in COUNTS.items()}
+    compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    file = pathlib.Path(baseline)
+    if "--renew" in options:
+        file.write_text(json.dumps({"compiler": compiler, "instructions": counted}, indent=2) + "\n")
+        print(f"written to {file}: {counted}")
+        return
+    known = json.loads(file.read_text())
+    if known["compiler"] != compiler:
+        print(f"the baseline is of {known['compiler']}, this is {compiler}: differences may be the compiler's")
+    worse = [what for what in COUNTS if not compare(what, counted[what], known["instructions"][what])]
+    if worse:
+        sys.exit(f"over the baseline by more than {TOLERANCE:.0%}: {', '.join(worse)}. "
+                 "If that is the price of something good, `make bench-baseline` and commit it with the reason.")
+
+
+def compare(what, count, known):
+    change = count / known - 1
+    hint = "" if change >= -TOLERANCE else ": better by so much that `make bench-baseline` should keep it"
+    print(f"{what:8} {count:10,} instructions, {change:+7.2%} from {known:,}{hint}")
+    return change <= TOLERANCE
+
+
+def instructions(driver, what, count):
+    once, twice = (collected(driver, what, times) for times in (count, 2 * count))
+    return round((twice - once) / count)
+
+
+def collected(driver, what, times):
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", driver, what, str(times)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode != 0 or not found:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,161 @@
+"""docs/performance.md, written from one run."""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+
+from figures import MICROSECOND, micros, mib
+from lab import output
+
+
+def write(file, results, versions, reasons, seconds):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text(results, versions, reasons, seconds))
+
+
+def text(results, versions, reasons, seconds):
+    met = sum(row.met for row in results.rows)
+    parts = [
+        "# Performance\n",
+        "Written by `make bench` (harness: `bench/`). All figures are of one run on one machine, against one\n"
+        "redis-server over TLS on loopback; ratios are what counts, absolute times vary from machine to machine.\n",
+        machine(versions, seconds),
+        f"## The agent: {met} of {len(results.rows)} figures reached\n",
+        table(
+            ["Figure", "To reach", "Measured", "Verdict"],
+            [[row.figure, row.target, measured(row), verdict(row)] for row in results.rows],
+        ),
+        *misses(results, reasons),
+        "## Beside its peers\n",
+        peers(results.peers),
+        "The quickstart is Azure's for Python as a loop (redis-py, azure-identity). `blackbox_exporter` opens a\n"
+        "connection for each probe (TLS, `AUTH`, `PING`) and `redis_exporter` reads `INFO` and more; both probe when\n"
+        "they are scraped. The bare loop is blocking rustls with `PING` alone: the limit.\n",
+        *growth(results.curve),
+        *loads(results.load),
+        "## How each figure was measured\n",
+        "\n".join(f"- **{row.figure}**: {row.how}." for row in results.rows if row.how) + "\n",
+        "Where there are many targets they sign in as a user who may not `CLIENT LIST`: the command runs and is\n"
+        "`denied`. Otherwise each would be sent the list of all thousands of connections to this one server, which no\n"
+        "cache of a real target has.\n",
+        "CPU is the scheduler's own account (`/proc/<pid>/task/*/schedstat`), user and system, all threads.\n",
+    ]
+    return "\n".join(parts)
+
+
+def machine(versions, seconds):
+    facts = {
+        "Date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "Machine": f"{cpu_model()}, {os.cpu_count()} cores, {memory()}",
+        "System": f"{platform.system()} {platform.release()}, load average before the run {versions.pop('load')}",
+        "Agent": f"commit {output(['git', 'describe', '--always', '--dirty'])}",
+        **versions,
+        "To repeat": f"`make bench`{'' if seconds >= 300 else f' BENCH_SECONDS={seconds}'}",
+    }
+    return table(["", ""], [[key, value] for key, value in facts.items()])
+
+
+def cpu_model():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def memory():
+    return mib(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def measured(row):
+    return ", ".join(check.measured for check in row.checks) or "not measured"
+
+
+def verdict(row):
+    if row.problem:
+        return f"not measured: {row.problem}"
+    if row.met:
+        return "met"
+    missed = [check for check in row.checks if not check.met]
+    if len(row.checks) == 1:
+        return missed[0].verdict
+    return "; ".join(f"{check.what or 'figure'} {check.verdict}" for check in missed)
+
+
+def misses(results, reasons):
+    missed = [row for row in results.rows if not row.met]
+    if missed:
+        yield "### What is short of its figure, and why\n"
+        yield "\n".join(
+            f"- **{row.figure}**: {row.problem or reasons.get(row.key, 'not explained yet')}" for row in missed
+        ) + "\n"
+
+
+def peers(told):
+    columns = ["resident memory", "CPU at rest", "CPU per probe", "PING median", "binary"]
+    rows = [
+        [name, *(figures.get(column, figures.get("problem", "–")) for column in columns)]
+        for name, figures in told.items()
+    ]
+    return table(["", *columns], rows)
+
+
+def growth(curve):
+    if curve:
+        yield "## From one target to thousands, every 5 s\n"
+        yield table(
+            ["Targets", "CPU of one core", "Memory", "Memory per target", "PING median", "Late ticks", "Late, failed at first"],
+            [
+                [
+                    point["targets"],
+                    f"{point['cpu'] * 100:.2f} %",
+                    mib(point["rss"]),
+                    per_target(point, curve[0]),
+                    micros(point["ping"]),
+                    f"{point['late']:.0f}",
+                    ", ".join(f"{count:.0f}" for count in point["at_first"]),
+                ]
+                for point in curve
+            ],
+        )
+        yield "`Late, failed at first`: ticks and probes while all connections are opened at once, which is mostly the\nserver's time: it does every handshake on one thread.\n"
+
+
+def per_target(point, first):
+    more = point["targets"] - first["targets"]
+    return f"{(point['rss'] - first['rss']) / more / 1024:.1f} KiB" if more else "–"
+
+
+def loads(rows):
+    if rows:
+        yield "## Whose latency it is\n"
+        yield (
+            "The same targets in growing distress, with a bare loop in the same situation beside them. Where the\n"
+            "agent's PING grows with the bare loop's, it is the machine that is slow, and the scheduler's delay tells\n"
+            "so; a cache that is slow leaves that delay as it was.\n"
+        )
+        yield table(
+            ["Situation", "PING median / p99", "Bare loop", "Scheduler's delay, mean", "Late ticks", "Failed probes", "CPU"],
+            [
+                [
+                    row["situation"],
+                    " / ".join(micros(value) for value in row["agent"]),
+                    " / ".join(micros(value) for value in row["bare"]),
+                    "not told" if row["delay"] is None else f"{row['delay'] / MICROSECOND:.0f} µs",
+                    f"{row['late']:.0f}",
+                    f"{row['failed']:.0f}",
+                    f"{row['cpu'] * 100:.1f} %",
+                ]
+                for row in rows
+            ],
+        )
+
+
+def reasons(file):
+    return json.loads(file.read_text()) if file.exists() else {}
