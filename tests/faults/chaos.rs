@@ -1,0 +1,1 @@
+//! The agent's record against the truth.
