@@ -21,7 +21,7 @@ use crate::gate::Gate;
 use crate::lab::Lab;
 use crate::names::Names;
 use crate::program::{Program, Running};
-use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
+use crate::redis_server::{ALL, Listen, RedisServer};
 use crate::scrape::Scrape;
 
 /// The target's name, in every row.
@@ -58,7 +58,7 @@ pub(crate) struct Bench {
 
 /// An agent that is not started yet.
 pub(crate) enum NotStarted {
-    Program(Program),
+    Program(Box<Program>),
     /// A prober in this process, with the bench's own resolver; the port it connects to.
     Prober(u16),
     Started,
@@ -66,13 +66,13 @@ pub(crate) enum NotStarted {
 
 /// The agent of a row.
 pub(crate) enum Agent {
-    Program(Running),
+    Program(Box<Running>),
     Prober { metrics: Metrics, task: JoinHandle<std::convert::Infallible> },
 }
 
 impl Bench {
     pub(crate) fn new(lab: Lab, program: Program) -> Self {
-        let agent = NotStarted::Program(program);
+        let agent = NotStarted::Program(Box::new(program));
         Self { lab, plain: None, gate: None, names: None, silent: None, agent }
     }
 
@@ -119,10 +119,20 @@ impl Bench {
 
     pub(crate) async fn start(&mut self) -> Agent {
         match std::mem::replace(&mut self.agent, NotStarted::Started) {
-            NotStarted::Program(program) => Agent::Program(program.serve().await),
+            NotStarted::Program(program) => Agent::Program(Box::new(program.serve().await)),
             NotStarted::Prober(port) => prober(self.names.as_ref().unwrap(), port),
             NotStarted::Started => panic!("it was started already"),
         }
+    }
+
+    /// Leads the gate to the plaintext redis-server, and ends what was led elsewhere.
+    pub(crate) fn lead_to_plain(&self) {
+        self.gate.as_ref().unwrap().lead(Some(self.plain.as_ref().unwrap().port()));
+    }
+
+    /// Leads the gate to the lab's cache, and ends what was led elsewhere.
+    pub(crate) fn lead_to_lab(&self) {
+        self.gate.as_ref().unwrap().lead(Some(self.lab.azure.cache_port()));
     }
 
     /// Starts the lab's redis-server again, with the policy that it forgot.
@@ -146,15 +156,6 @@ impl Bench {
             queued.push(stream.unwrap());
         }
         self.silent = Some((listener, queued));
-    }
-
-    /// What must not be in anything that the agent shows.
-    pub(crate) fn secrets(&self) -> Vec<String> {
-        let azure = &self.lab.azure;
-        let known = [azure.access_key(), azure.client_secret(), azure.identity_header()];
-        // Every token begins like this.
-        let tokens = ["eyJ", PASSWORD].map(str::to_owned);
-        known.iter().map(|secret| secret.expose().to_owned()).chain(tokens).collect()
     }
 }
 

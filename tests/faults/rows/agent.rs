@@ -9,20 +9,25 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Group;
-use crate::bench::TARGET;
+use crate::bench::{Agent, TARGET};
 use crate::lab::Lab;
 use crate::program::{BINARY, Running, program};
-use crate::row::{LOAD, Row};
+use crate::row::{LOAD, Row, no_secret};
 
 const RELOAD: &str = "tests/agent/reload.rs";
 const SHUTDOWN: &str = "tests/agent/shutdown.rs";
 const SUCCESSFUL: &str = "config_last_reload_successful";
 
+/// A configuration for a lab.
+fn configuration(lab: &Lab) -> PathBuf {
+    let target = lab.target(TARGET, "identity: managed_identity, interval: 500ms");
+    lab.file("config.yaml", &format!("log: {{level: debug}}\n{}", Lab::config([target])))
+}
+
 /// An agent with a configuration file, up.
 async fn configured() -> (Lab, PathBuf, Running) {
     let lab = Lab::start().await;
-    let target = lab.target(TARGET, "identity: managed_identity, interval: 500ms");
-    let file = lab.file("config.yaml", &Lab::config([target]));
+    let file = configuration(&lab);
     let agent = lab.run_file(&file).serve().await;
     agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
     (lab, file, agent)
@@ -43,6 +48,7 @@ async fn refused(change: impl FnOnce(&PathBuf), words: &str) -> Result<String, S
     lab.file("config.yaml", &good);
     agent.signal(Signal::HUP);
     agent.until("it is taken", |scrape| scrape.value(SUCCESSFUL) > 0.5).await;
+    in_peace(&lab, agent).await?;
     Ok("refused, probes went on, mended".to_owned())
 }
 
@@ -56,8 +62,7 @@ async fn goes_on(agent: &Running, probes: u64) -> Result<(), String> {
 async fn no_descriptors() -> Result<String, String> {
     const LIMIT: usize = 40;
     let lab = Lab::start().await;
-    let target = lab.target(TARGET, "identity: managed_identity, interval: 500ms");
-    let file = lab.file("config.yaml", &Lab::config([target]));
+    let file = configuration(&lab);
     let shell = format!("ulimit -n {LIMIT}; exec {BINARY} run --config '{}'", file.display());
     let agent = lab.app_service(program("/bin/sh", ["-c", &shell])).serve().await;
     let up = agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
@@ -74,7 +79,13 @@ async fn no_descriptors() -> Result<String, String> {
         agent.until("it is up again", |it| it.is_up(TARGET) && it.sum("disconnects_total", TARGET) > 0).await;
     let told = scrape.sum("probe_failures_total", TARGET) - failures;
     goes_on_anew(&agent, scrape.count("probes_total", TARGET)).await?;
+    in_peace(&lab, agent).await?;
     Ok(format!("{told} failed probes while there were none"))
+}
+
+/// Ends the agent, and looks for secrets in all that it has shown.
+async fn in_peace(lab: &Lab, agent: Running) -> Result<(), String> {
+    no_secret(lab, &Agent::Program(Box::new(agent)).end().await?)
 }
 
 async fn goes_on_anew(agent: &Running, probes: u64) -> Result<(), String> {
@@ -83,7 +94,7 @@ async fn goes_on_anew(agent: &Running, probes: u64) -> Result<(), String> {
 }
 
 async fn hup_storm() -> Result<String, String> {
-    let (_lab, _, agent) = configured().await;
+    let (lab, _, agent) = configured().await;
     let before = agent.scrape().await.count("probes_total", TARGET);
     for _ in 0..1000 {
         agent.signal(Signal::HUP);
@@ -91,6 +102,7 @@ async fn hup_storm() -> Result<String, String> {
     }
     goes_on(&agent, before).await?;
     let reloads = agent.log().matches("configuration reloaded").count();
+    in_peace(&lab, agent).await?;
     if reloads == 0 {
         Err("none was heard".to_owned())
     } else {
@@ -102,7 +114,16 @@ async fn ended_while_signing_in() -> Result<String, String> {
     let lab = Lab::start().await;
     let silence = CommandFault::answered("AUTH", Answer::Silence);
     lab.azure.cache().faults(|faults| faults.commands.push(silence));
-    let limits = ["--interval", "1h", "--connect-timeout", "5m", "--identity", "managed_identity"];
+    let limits = [
+        "--interval",
+        "1h",
+        "--connect-timeout",
+        "5m",
+        "--identity",
+        "managed_identity",
+        "--log-level",
+        "debug",
+    ];
     let agent = lab.run(limits).serve().await;
     crate::program::eventually("it connects", || lab.azure.cache().counters().connections > 0).await;
     // What comes next is AUTH; where it is a moment early, it is the handshake that is ended.
@@ -110,6 +131,7 @@ async fn ended_while_signing_in() -> Result<String, String> {
     agent.signal(Signal::TERM);
     let ended = timeout(Duration::from_secs(2) + LOAD, agent.ended()).await;
     let ended = ended.map_err(|_| "it did not end".to_owned())?;
+    no_secret(&lab, &format!("{ended:?}"))?;
     if ended.code == Some(0) { Ok("exit code 0".to_owned()) } else { Err(format!("{ended:?}")) }
 }
 

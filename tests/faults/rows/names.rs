@@ -21,8 +21,7 @@ fn answer(answer: Answer) -> Case {
         ["resolve"],
         at_once(move |bench| {
             bench.names.as_ref().unwrap().answer(answer.clone());
-            let port = bench.plain.as_ref().unwrap().port();
-            bench.gate.as_ref().unwrap().lead(Some(port));
+            bench.lead_to_plain();
         }),
         at_once(|bench| bench.names.as_ref().unwrap().answer(Answer::addresses([HOME]))),
     )
@@ -48,6 +47,7 @@ pub(super) fn rows() -> Vec<Row> {
             at_once(|_| {}),
         )
         .wake(["closed", "reset"])
+        .blink()
         .on(at_home),
     );
     rows.case(

@@ -9,7 +9,7 @@ use super::Group;
 use crate::bench::{Bench, LIMITS};
 use crate::lab::Lab;
 use crate::redis_server::ALL;
-use crate::row::{Case, Row, at_once};
+use crate::row::{Case, NEW_KEY, Row, at_once};
 
 /// An object id that nobody has given a policy to.
 const STRANGER: &str = "11111111-2222-3333-4444-555555555555";
@@ -69,12 +69,12 @@ pub(super) fn rows() -> Vec<Row> {
         Case::new(
             ["auth_rejected"],
             at_once(|bench| {
-                let new = Secret::new("a-new-access-key".to_owned());
+                let new = Secret::new(NEW_KEY.to_owned());
                 bench.lab.azure.cache().set_access_keys(vec![new]);
                 bench.lab.azure.cache().close_all(Ending::Close);
             }),
             at_once(|bench| {
-                bench.lab.file("access-key", "a-new-access-key");
+                bench.lab.file("access-key", NEW_KEY);
             }),
         )
         .wake(["closed"])

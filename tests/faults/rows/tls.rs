@@ -58,11 +58,8 @@ pub(super) fn rows() -> Vec<Row> {
         "plaintext where TLS is expected",
         Case::new(
             ["tls_handshake"],
-            at_once(|bench| {
-                let port = bench.plain.as_ref().unwrap().port();
-                bench.gate.as_ref().unwrap().lead(Some(port));
-            }),
-            at_once(|bench| bench.gate.as_ref().unwrap().lead(Some(bench.lab.azure.cache_port()))),
+            at_once(|bench| bench.lead_to_plain()),
+            at_once(|bench| bench.lead_to_lab()),
         )
         .wake(["closed", "reset"])
         .on(Bench::gated),
@@ -71,11 +68,8 @@ pub(super) fn rows() -> Vec<Row> {
         "TLS where plaintext is expected",
         Case::new(
             ["protocol_error"],
-            at_once(|bench| bench.gate.as_ref().unwrap().lead(Some(bench.lab.azure.cache_port()))),
-            at_once(|bench| {
-                let port = bench.plain.as_ref().unwrap().port();
-                bench.gate.as_ref().unwrap().lead(Some(port));
-            }),
+            at_once(|bench| bench.lead_to_lab()),
+            at_once(|bench| bench.lead_to_plain()),
         )
         .wake(["closed", "reset"])
         .on(|| Bench::plaintext(true)),
