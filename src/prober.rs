@@ -312,6 +312,10 @@ impl<D: Dial> Prober<D> {
     /// Opens the connection between ticks. A tick that comes due meanwhile takes over.
     async fn reopen(&mut self, next_tick: Instant) {
         self.reopen.at = None;
+        if next_tick <= Instant::now() {
+            // It would be cut short at once, with a connection that was opened in vain.
+            return;
+        }
         let opened = async {
             // Its own limit lies behind the tick's, below: to be cut short by a tick is no failure to count.
             let deadline = next_tick + self.target.connect_timeout;

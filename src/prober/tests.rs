@@ -2,6 +2,8 @@
 
 #![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
 
+mod token_life;
+
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Mutex;

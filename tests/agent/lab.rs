@@ -27,22 +27,23 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn start() -> Self {
-        Self::set_up(HOUR, ALL).await
+        Self::set_up(Options { token_lifetime: HOUR, ..Options::default() }, ALL).await
     }
 
     /// One whose tokens are good for `lifetime`.
     pub(crate) async fn with_tokens_of(lifetime: Duration) -> Self {
-        Self::set_up(lifetime, ALL).await
+        Self::set_up(Options { token_lifetime: lifetime, ..Options::default() }, ALL).await
     }
 
     /// One whose identity has this policy on the cache.
     pub(crate) async fn with_policy(rules: &str) -> Self {
-        Self::set_up(HOUR, rules).await
+        Self::set_up(Options { token_lifetime: HOUR, ..Options::default() }, rules).await
     }
 
-    async fn set_up(token_lifetime: Duration, rules: &str) -> Self {
+    /// One with these options, but for the backend, whose identity has this policy on the cache.
+    pub(crate) async fn set_up(options: Options, rules: &str) -> Self {
         let redis = RedisServer::start(Listen::Socket, &[("default", ALL)]).await;
-        let options = Options { token_lifetime, backend: redis.backend(), ..Options::default() };
+        let options = Options { backend: redis.backend(), ..options };
         let azure = Standin::start(options).await.unwrap();
         redis.set_user(azure.object_id(), rules);
         let lab = Self { azure, redis, folder: tempfile::tempdir().unwrap() };

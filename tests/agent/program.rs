@@ -37,7 +37,15 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 
 /// `cachepulse` with `arguments`. It is given no variable but a PATH for shells.
 pub(crate) fn cachepulse<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cachepulse"));
+    program(BINARY, arguments)
+}
+
+/// The built binary.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_cachepulse");
+
+/// Any `executable`, such as a shell around [`BINARY`].
+pub(crate) fn program<A: AsRef<OsStr>>(executable: &str, arguments: impl IntoIterator<Item = A>) -> Program {
+    let mut command = Command::new(executable);
     command
         .args(arguments)
         .env_clear()

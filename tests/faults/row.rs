@@ -1,0 +1,297 @@
+//! A row of the table: a fault, what must show, and how it is played.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use cachepulse::secret::Secret;
+use tokio::time::{Instant, sleep};
+
+use crate::bench::{Agent, Bench, CONNECT_TIMEOUT, INTERVAL, TARGET};
+use crate::lab::Lab;
+use crate::redis_server::PASSWORD;
+use crate::scrape::Scrape;
+
+/// How soon a cache that is back must be seen, where the interval is shorter.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// What is granted on top of every bound: six agents in debug builds and all they talk to share what may be two busy
+/// cores, and time passes for them while they do not run.
+pub(crate) const LOAD: Duration = Duration::from_secs(3);
+/// How long a fault that must not show is there.
+const UNSEEN: Duration = Duration::from_secs(4);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The access key after a rotation.
+pub(crate) const NEW_KEY: &str = "a-new-access-key";
+
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// Something that is done to the bench.
+pub(crate) type Act = Box<dyn for<'a> Fn(&'a mut Bench) -> Boxed<'a, ()> + Send>;
+type SetUp = Box<dyn FnOnce() -> Boxed<'static, Bench> + Send>;
+
+/// What cannot wait for anything is done at once.
+pub(crate) fn at_once(act: impl Fn(&mut Bench) + Send + 'static) -> Act {
+    Box::new(move |bench| {
+        act(bench);
+        Box::pin(std::future::ready(()))
+    })
+}
+
+pub(crate) struct Row {
+    pub(crate) group: &'static str,
+    pub(crate) fault: String,
+    /// What shows, in words or as the reason.
+    pub(crate) expected: String,
+    pub(crate) proof: Proof,
+}
+
+pub(crate) enum Proof {
+    /// Played here.
+    Case(Case),
+    /// Played here, in its own way; it tells what was seen.
+    Scenario(fn() -> Boxed<'static, Result<String, String>>),
+    /// Another test's matter: the file and the test.
+    Test(&'static str, &'static str),
+}
+
+/// A fault that comes, shows, and goes.
+pub(crate) struct Case {
+    signs: Signs,
+    /// Whether the fault is there before the agent starts.
+    first: bool,
+    /// How long it lasts once it has been seen.
+    lasts: Duration,
+    set_up: SetUp,
+    inject: Act,
+    mend: Act,
+}
+
+/// What a fault must look like in the metrics.
+struct Signs {
+    /// One of these must show, as a failed probe. None: no probe may fail.
+    reasons: Vec<&'static str>,
+    /// These may show as well, in the wake of the others.
+    wake: Vec<&'static str>,
+    /// How much longer than interval and timeout it may take to show.
+    late: Duration,
+    /// A lost connection is enough: it is reopened before any probe needs it.
+    blink: bool,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    /// What was seen, or what went wrong.
+    pub(crate) result: Result<String, String>,
+    /// How long the target took to be healthy again.
+    pub(crate) recovery: Option<Duration>,
+}
+
+impl Verdict {
+    pub(crate) fn failed(words: &str) -> Self {
+        Self { result: Err(words.to_owned()), recovery: None }
+    }
+}
+
+impl Row {
+    pub(crate) async fn play(self) -> Verdict {
+        match self.proof {
+            Proof::Case(case) => match case.play().await {
+                Ok((seen, recovery)) => Verdict { result: Ok(seen), recovery: Some(recovery) },
+                Err(words) => Verdict::failed(&words),
+            },
+            Proof::Scenario(play) => Verdict { result: play().await, recovery: None },
+            Proof::Test(file, test) => {
+                Verdict { result: Ok(format!("see {test} in {file}")), recovery: None }
+            }
+        }
+    }
+}
+
+impl Case {
+    /// A fault of the lab, with an agent by managed identity.
+    pub(crate) fn new<const N: usize>(reasons: [&'static str; N], inject: Act, mend: Act) -> Self {
+        Self {
+            signs: Signs { reasons: reasons.into(), wake: Vec::new(), late: Duration::ZERO, blink: false },
+            first: false,
+            lasts: 2 * INTERVAL,
+            set_up: Box::new(|| Box::pin(async { Bench::of(Lab::start().await) })),
+            inject,
+            mend,
+        }
+    }
+
+    /// On another bench.
+    pub(crate) fn on<F: Future<Output = Bench> + Send + 'static>(
+        self,
+        set_up: impl FnOnce() -> F + Send + 'static,
+    ) -> Self {
+        Self { set_up: Box::new(|| Box::pin(set_up())), ..self }
+    }
+
+    pub(crate) fn wake<const N: usize>(self, wake: [&'static str; N]) -> Self {
+        Self { signs: Signs { wake: wake.into(), ..self.signs }, ..self }
+    }
+
+    pub(crate) fn first(self) -> Self {
+        Self { first: true, ..self }
+    }
+
+    pub(crate) fn lasts(self, lasts: Duration) -> Self {
+        Self { lasts, ..self }
+    }
+
+    pub(crate) fn shows_late(self, late: Duration) -> Self {
+        Self { signs: Signs { late, ..self.signs }, ..self }
+    }
+
+    /// The fault is over as soon as it was there, and no probe need fail.
+    pub(crate) fn blink(self) -> Self {
+        Self { signs: Signs { blink: true, ..self.signs }, ..self }
+    }
+
+    pub(crate) fn expected(&self) -> String {
+        let reasons: Vec<String> = self.signs.reasons.iter().map(|reason| format!("`{reason}`")).collect();
+        match reasons.join(" or ") {
+            none if none.is_empty() => "no failure".to_owned(),
+            lost if self.signs.blink => format!("lost connection: {lost}"),
+            failed => failed,
+        }
+    }
+
+    async fn play(self) -> Result<(String, Duration), String> {
+        let Self { signs, first, lasts, set_up, inject, mend } = self;
+        let mut bench = set_up().await;
+        if first {
+            inject(&mut bench).await;
+        }
+        let agent = bench.start().await;
+        let before = if first {
+            Shown::default()
+        } else {
+            let up = until(&agent, INTERVAL + RECOVERY + LOAD, |scrape| scrape.is_up(TARGET)).await;
+            let up = up.map_err(|scrape| format!("it never was up: {}", Shown::of(&scrape).words()))?;
+            inject(&mut bench).await;
+            Shown::of(&up)
+        };
+        let seen = signs.watch(&agent, &before).await?;
+        sleep(lasts).await;
+        let last = agent.scrape().await;
+        signs.only_right_reasons(&Shown::of(&last).since(&before))?;
+        let probes = last.sum("probes_total", TARGET);
+        mend(&mut bench).await;
+        let mended = Instant::now();
+        let bound = INTERVAL.max(RECOVERY) + LOAD;
+        let healthy =
+            until(&agent, bound, |it| it.is_up(TARGET) && it.sum("probes_total", TARGET) > probes).await;
+        healthy.map_err(|scrape| format!("not healthy again: {}", Shown::of(&scrape).words()))?;
+        let recovery = mended.elapsed();
+        let shown = agent.end().await?;
+        no_secret(&bench.lab, &shown)?;
+        Ok((seen, recovery))
+    }
+}
+
+impl Signs {
+    /// Waits until the fault shows, or makes sure that it does not, and tells what did.
+    async fn watch(&self, agent: &Agent, before: &Shown) -> Result<String, String> {
+        if self.reasons.is_empty() {
+            sleep(UNSEEN).await;
+            let scrape = agent.scrape().await;
+            let shown = Shown::of(&scrape).since(before);
+            let quiet = shown.failures.is_empty() && scrape.is_up(TARGET);
+            return if quiet { Ok("no failure".to_owned()) } else { Err(format!("seen: {}", shown.words())) };
+        }
+        let bound = INTERVAL + CONNECT_TIMEOUT + self.late + LOAD;
+        let expected = |scrape: &Scrape| {
+            let shown = Shown::of(scrape).since(before);
+            let counts = if self.blink { &shown.disconnects } else { &shown.failures };
+            self.reasons.iter().any(|reason| counts.iter().any(|it| it.0 == *reason))
+        };
+        match until(agent, bound, expected).await {
+            Ok(scrape) => Ok(Shown::of(&scrape).since(before).words()),
+            Err(scrape) => Err(format!("seen: {}", Shown::of(&scrape).since(before).words())),
+        }
+    }
+
+    fn only_right_reasons(&self, shown: &Shown) -> Result<(), String> {
+        let right = |reason: &&String| {
+            self.reasons.contains(&reason.as_str()) || self.wake.contains(&reason.as_str())
+        };
+        match shown.failures.iter().map(|(reason, _)| reason).find(|reason| !right(reason)) {
+            Some(_) => Err(format!("wrong reasons: {}", shown.words())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that an agent has shown, at its most talkative, holds nothing that is secret.
+pub(crate) fn no_secret(lab: &Lab, shown: &str) -> Result<(), String> {
+    let known = [lab.azure.access_key(), lab.azure.client_secret(), lab.azure.identity_header()];
+    // Every token begins like the last of these.
+    let known = known.into_iter().map(Secret::expose).chain([PASSWORD, NEW_KEY, "eyJ"]);
+    match known.into_iter().find(|secret| shown.contains(secret)) {
+        Some(secret) => Err(format!("the secret {secret} is out")),
+        None => Ok(()),
+    }
+}
+
+async fn until(
+    agent: &Agent,
+    bound: Duration,
+    condition: impl Fn(&Scrape) -> bool,
+) -> Result<Scrape, Scrape> {
+    let began = Instant::now();
+    loop {
+        let scrape = agent.scrape().await;
+        if condition(&scrape) {
+            return Ok(scrape);
+        }
+        if began.elapsed() > bound {
+            return Err(scrape);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// What went wrong by the metrics: counts by reason.
+#[derive(Default)]
+struct Shown {
+    failures: Vec<(String, u64)>,
+    disconnects: Vec<(String, u64)>,
+}
+
+impl Shown {
+    fn of(scrape: &Scrape) -> Self {
+        let counts = |counter: fn(&Scrape, &str, &str) -> u64| {
+            cachepulse::probe::FailureReason::ALL
+                .iter()
+                .map(|reason| (reason.as_str().to_owned(), counter(scrape, reason.as_str(), TARGET)))
+                .filter(|(_, count)| *count > 0)
+                .collect()
+        };
+        Self { failures: counts(Scrape::failures), disconnects: counts(Scrape::disconnects) }
+    }
+
+    fn since(self, before: &Self) -> Self {
+        let less = |now: Vec<(String, u64)>, before: &[(String, u64)]| {
+            now.into_iter()
+                .filter_map(|(reason, count)| {
+                    let known = before.iter().find(|it| it.0 == reason).map_or(0, |it| it.1);
+                    (count > known).then(|| (reason, count - known))
+                })
+                .collect()
+        };
+        Self {
+            failures: less(self.failures, &before.failures),
+            disconnects: less(self.disconnects, &before.disconnects),
+        }
+    }
+
+    fn words(&self) -> String {
+        let list = |what: &str, counts: &[(String, u64)]| {
+            counts.iter().map(|(reason, count)| format!("{what} {reason} {count}")).collect::<Vec<_>>()
+        };
+        let all = [list("failed", &self.failures), list("lost", &self.disconnects)].concat();
+        if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+    }
+}

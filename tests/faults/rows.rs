@@ -1,0 +1,63 @@
+//! The table: every fault, by where it lies.
+
+mod agent;
+mod cache;
+mod names;
+mod sign_in;
+mod tls;
+mod token;
+
+use cachepulse::standin::Faults;
+
+use crate::row::{Boxed, Case, Proof, Row, at_once};
+
+pub(crate) fn all() -> Vec<Row> {
+    [cache::rows(), tls::rows(), names::rows(), sign_in::rows(), token::rows(), agent::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The rows of one group, in the making.
+struct Group {
+    name: &'static str,
+    rows: Vec<Row>,
+}
+
+impl Group {
+    const fn new(name: &'static str) -> Self {
+        Self { name, rows: Vec::new() }
+    }
+
+    fn add(&mut self, fault: impl Into<String>, expected: String, proof: Proof) {
+        self.rows.push(Row { group: self.name, fault: fault.into(), expected, proof });
+    }
+
+    fn case(&mut self, fault: impl Into<String>, case: Case) {
+        self.add(fault, case.expected(), Proof::Case(case));
+    }
+
+    /// A row that is told in words.
+    fn scenario(
+        &mut self,
+        fault: &str,
+        expected: &str,
+        play: fn() -> Boxed<'static, Result<String, String>>,
+    ) {
+        self.add(fault, expected.to_owned(), Proof::Scenario(play));
+    }
+
+    /// A row that another test proves.
+    fn test(&mut self, fault: &str, expected: &str, file: &'static str, test: &'static str) {
+        self.add(fault, expected.to_owned(), Proof::Test(file, test));
+    }
+}
+
+/// A case of the front's faults, which healing ends.
+fn front<const N: usize>(reasons: [&'static str; N], inject: impl Fn(&mut Faults) + Send + 'static) -> Case {
+    Case::new(
+        reasons,
+        at_once(move |bench| bench.lab.azure.cache().faults(&inject)),
+        at_once(|bench| bench.lab.azure.cache().heal()),
+    )
+}

@@ -1,0 +1,194 @@
+//! The agent's own surroundings: its limits, its configuration, its signals.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cachepulse::standin::{Answer, CommandFault, Ending};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::Group;
+use crate::bench::{Agent, TARGET};
+use crate::lab::Lab;
+use crate::program::{BINARY, Running, program};
+use crate::row::{LOAD, Row, no_secret};
+
+const RELOAD: &str = "tests/agent/reload.rs";
+const SHUTDOWN: &str = "tests/agent/shutdown.rs";
+const SUCCESSFUL: &str = "config_last_reload_successful";
+
+/// A configuration for a lab.
+fn configuration(lab: &Lab) -> PathBuf {
+    let target = lab.target(TARGET, "identity: managed_identity, interval: 500ms");
+    lab.file("config.yaml", &format!("log: {{level: debug}}\n{}", Lab::config([target])))
+}
+
+/// An agent with a configuration file, up.
+async fn configured() -> (Lab, PathBuf, Running) {
+    let lab = Lab::start().await;
+    let file = configuration(&lab);
+    let agent = lab.run_file(&file).serve().await;
+    agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
+    (lab, file, agent)
+}
+
+/// A file that is refused leaves everything as it is, and shows until it is mended.
+async fn refused(change: impl FnOnce(&PathBuf), words: &str) -> Result<String, String> {
+    let (lab, file, agent) = configured().await;
+    let good = std::fs::read_to_string(&file).unwrap();
+    change(&file);
+    agent.signal(Signal::HUP);
+    let refused = agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
+    agent.logs(words).await;
+    goes_on(&agent, refused.count("probes_total", TARGET)).await?;
+    if file.is_dir() {
+        std::fs::remove_dir(&file).unwrap();
+    }
+    lab.file("config.yaml", &good);
+    agent.signal(Signal::HUP);
+    agent.until("it is taken", |scrape| scrape.value(SUCCESSFUL) > 0.5).await;
+    in_peace(&lab, agent).await?;
+    Ok("refused, probes went on, mended".to_owned())
+}
+
+/// Probes go on, with success and on the same connection.
+async fn goes_on(agent: &Running, probes: u64) -> Result<(), String> {
+    let scrape = agent.until("probes go on", |it| it.count("probes_total", TARGET) > probes + 2).await;
+    let untouched = scrape.is_up(TARGET) && scrape.connects("success", TARGET) == 1;
+    if untouched { Ok(()) } else { Err(format!("probes did not go on:\n{}", scrape.text)) }
+}
+
+async fn no_descriptors() -> Result<String, String> {
+    const LIMIT: usize = 40;
+    let lab = Lab::start().await;
+    let file = configuration(&lab);
+    let shell = format!("ulimit -n {LIMIT}; exec {BINARY} run --config '{}'", file.display());
+    let agent = lab.app_service(program("/bin/sh", ["-c", &shell])).serve().await;
+    let up = agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
+    let mut idle = Vec::new();
+    for _ in 0..LIMIT {
+        idle.push(TcpStream::connect(agent.addr()).await.map_err(|error| error.to_string())?);
+    }
+    sleep(Duration::from_millis(500)).await;
+    lab.azure.cache().close_all(Ending::Close);
+    sleep(Duration::from_secs(2)).await;
+    drop(idle);
+    let failures = up.sum("probe_failures_total", TARGET);
+    let scrape =
+        agent.until("it is up again", |it| it.is_up(TARGET) && it.sum("disconnects_total", TARGET) > 0).await;
+    let told = scrape.sum("probe_failures_total", TARGET) - failures;
+    goes_on_anew(&agent, scrape.count("probes_total", TARGET)).await?;
+    in_peace(&lab, agent).await?;
+    Ok(format!("{told} failed probes while there were none"))
+}
+
+/// Ends the agent, and looks for secrets in all that it has shown.
+async fn in_peace(lab: &Lab, agent: Running) -> Result<(), String> {
+    no_secret(lab, &Agent::Program(Box::new(agent)).end().await?)
+}
+
+async fn goes_on_anew(agent: &Running, probes: u64) -> Result<(), String> {
+    let scrape = agent.until("probes go on", |it| it.count("probes_total", TARGET) > probes + 2).await;
+    if scrape.is_up(TARGET) { Ok(()) } else { Err("it is down again".to_owned()) }
+}
+
+async fn hup_storm() -> Result<String, String> {
+    let (lab, _, agent) = configured().await;
+    let before = agent.scrape().await.count("probes_total", TARGET);
+    for _ in 0..1000 {
+        agent.signal(Signal::HUP);
+        tokio::task::yield_now().await;
+    }
+    goes_on(&agent, before).await?;
+    let reloads = agent.log().matches("configuration reloaded").count();
+    in_peace(&lab, agent).await?;
+    if reloads == 0 {
+        Err("none was heard".to_owned())
+    } else {
+        Ok(format!("{reloads} reloads, one connection"))
+    }
+}
+
+async fn ended_while_signing_in() -> Result<String, String> {
+    let lab = Lab::start().await;
+    let silence = CommandFault::answered("AUTH", Answer::Silence);
+    lab.azure.cache().faults(|faults| faults.commands.push(silence));
+    let limits = [
+        "--interval",
+        "1h",
+        "--connect-timeout",
+        "5m",
+        "--identity",
+        "managed_identity",
+        "--log-level",
+        "debug",
+    ];
+    let agent = lab.run(limits).serve().await;
+    crate::program::eventually("it connects", || lab.azure.cache().counters().connections > 0).await;
+    // What comes next is AUTH; where it is a moment early, it is the handshake that is ended.
+    sleep(Duration::from_millis(300)).await;
+    agent.signal(Signal::TERM);
+    let ended = timeout(Duration::from_secs(2) + LOAD, agent.ended()).await;
+    let ended = ended.map_err(|_| "it did not end".to_owned())?;
+    no_secret(&lab, &format!("{ended:?}"))?;
+    if ended.code == Some(0) { Ok("exit code 0".to_owned()) } else { Err(format!("{ended:?}")) }
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Group::new("Agent");
+    rows.scenario(
+        "file descriptors used up",
+        "failures meanwhile, none after",
+        || Box::pin(no_descriptors()),
+    );
+    let taken = "an_address_that_is_taken_ends_it_before_anything_is_probed";
+    rows.test(
+        "listen address taken",
+        "exit code 1 before anything is probed",
+        "tests/agent/endpoint.rs",
+        taken,
+    );
+    let unchanged = "`cachepulse_config_last_reload_successful` is 0, probes go on";
+    let bad = "a_bad_file_changes_nothing_and_shows_in_the_metrics_until_it_is_mended";
+    rows.test("configuration file broken, and removed", unchanged, RELOAD, bad);
+    rows.scenario("configuration file empty", unchanged, || {
+        Box::pin(refused(|file| std::fs::write(file, "").unwrap(), "configuration rejected"))
+    });
+    rows.scenario("configuration file of 100 MiB", unchanged, || {
+        let grow = |file: &PathBuf| {
+            let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+            file.set_len(100 * 1024 * 1024).unwrap();
+        };
+        Box::pin(refused(grow, "it is larger than 1 MiB"))
+    });
+    rows.scenario("configuration file unreadable: a folder", unchanged, || {
+        let replace = |file: &PathBuf| {
+            std::fs::remove_file(file).unwrap();
+            std::fs::create_dir(file).unwrap();
+        };
+        Box::pin(refused(replace, "cannot be read: Is a directory"))
+    });
+    rows.scenario("configuration file unreadable: a link to nothing", unchanged, || {
+        let replace = |file: &PathBuf| {
+            std::fs::remove_file(file).unwrap();
+            std::os::unix::fs::symlink("nothing", file).unwrap();
+        };
+        Box::pin(refused(replace, "cannot be read: No such file"))
+    });
+    let swapped = "a_new_config_map_is_noticed_without_a_signal";
+    rows.test("configuration swapped by a link, as a ConfigMap", "the new one is in use", RELOAD, swapped);
+    rows.scenario("1,000 SIGHUP", "the connection stays, probes go on", || Box::pin(hup_storm()));
+    for (state, test) in [
+        ("between probes", "between_probes"),
+        ("while connecting", "while_it_connects_to_a_cache_that_does_not_answer"),
+        ("while waiting for a token", "while_it_waits_for_a_token"),
+        ("in a reply", "while_it_waits_for_a_reply"),
+    ] {
+        rows.test(&format!("SIGTERM {state}"), "exit code 0", SHUTDOWN, test);
+    }
+    rows.scenario("SIGTERM while signing in", "exit code 0", || Box::pin(ended_while_signing_in()));
+    let second = "a_second_signal_ends_it_at_once";
+    rows.test("second SIGTERM", "exit code 1 at once", SHUTDOWN, second);
+    rows.rows
+}

@@ -1,0 +1,186 @@
+//! The cache itself, and the way to it.
+
+use std::time::Duration;
+
+use cachepulse::standin::{Admission, Answer, CommandFault, Ending, Pieces};
+
+use super::{Group, front};
+use crate::bench::Bench;
+use crate::row::{Case, Row, at_once};
+
+const TESTS: &str = "tests/agent/faults.rs";
+
+/// `command` is answered with `answer`.
+fn answered<const N: usize>(reasons: [&'static str; N], command: &'static str, answer: Answer) -> Case {
+    front(reasons, move |faults| faults.commands = vec![CommandFault::answered(command, answer.clone())])
+}
+
+/// New connections meet `admission`; the one that stands is closed.
+fn admission<const N: usize>(reasons: [&'static str; N], admission: Admission) -> Case {
+    Case::new(
+        reasons,
+        at_once(move |bench| {
+            bench.lab.azure.cache().faults(|faults| faults.admission = admission);
+            bench.lab.azure.cache().close_all(Ending::Close);
+        }),
+        at_once(|bench| bench.lab.azure.cache().heal()),
+    )
+}
+
+/// The connection ends, once.
+fn closed(reason: &'static str, ending: Ending) -> Case {
+    Case::new([reason], at_once(move |bench| bench.lab.azure.cache().close_all(ending)), at_once(|_| {}))
+        .blink()
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Group::new("Cache");
+    away(&mut rows);
+    replies(&mut rows);
+    states(&mut rows);
+    rows.rows
+}
+
+fn away(rows: &mut Group) {
+    // The longest first, so that the others are played meanwhile.
+    for seconds in [60, 15, 9, 1] {
+        let absence = admission(["connect_refused"], Admission::Refuse);
+        let absence = absence.wake(["closed"]).lasts(Duration::from_secs(seconds));
+        rows.case(format!("failover with {seconds} s of absence"), absence);
+    }
+    let killed = "a_redis_server_that_is_killed_and_comes_back";
+    rows.test("process killed and started again", "`connect_refused`", TESTS, killed);
+    let stopped = "a_redis_server_that_stands_still_is_a_command_timeout";
+    rows.test("process stopped (SIGSTOP) and continued", "`command_timeout`", TESTS, stopped);
+    rows.case(
+        "process killed behind a proxy that goes on, and started again with an empty data set",
+        Case::new(
+            ["closed"],
+            Box::new(|bench| Box::pin(bench.lab.redis.kill())),
+            Box::new(|bench| Box::pin(bench.restart_redis())),
+        ),
+    );
+    rows.case("idle connection closed", closed("closed", Ending::Close));
+    rows.case("idle connection reset", closed("reset", Ending::Reset));
+    let part = b"$32\r\n0123".to_vec();
+    rows.case(
+        "connection closed in the middle of a reply",
+        answered(["closed"], "GET", Answer::Cut(part.clone(), Ending::Close)),
+    );
+    rows.case(
+        "connection reset in the middle of a reply",
+        answered(["reset"], "GET", Answer::Cut(part, Ending::Reset)),
+    );
+    rows.case(
+        "connections accepted and closed at once",
+        admission(["closed", "tls_handshake"], Admission::HangUp(Ending::Close)).wake(["closed", "reset"]),
+    );
+    rows.case(
+        "connections accepted and never answered, without TLS",
+        Case::new(
+            ["command_timeout"],
+            at_once(|bench| bench.gate.as_ref().unwrap().lead(None)),
+            at_once(|bench| bench.lead_to_plain()),
+        )
+        .wake(["closed"])
+        .on(|| Bench::plaintext(true)),
+    );
+    rows.case(
+        "black hole on connect",
+        Case::new(
+            ["connect_timeout"],
+            Box::new(|bench| Box::pin(bench.silence())),
+            Box::new(|bench| {
+                bench.silent = None;
+                Box::pin(bench.plain.as_mut().unwrap().restart())
+            }),
+        )
+        .wake(["connect_refused", "closed", "reset", "command_timeout"])
+        // Until its queue is full, the listener answers.
+        .shows_late(Duration::from_secs(3))
+        .on(|| Bench::plaintext(false)),
+    );
+    rows.case(
+        "black hole on a live connection",
+        front(["command_timeout"], |faults| faults.black_hole = true).wake(["tls_handshake"]),
+    );
+}
+
+fn replies(rows: &mut Group) {
+    rows.case(
+        "replies slow, within the limit",
+        front([], |faults| faults.latency = Duration::from_millis(20)),
+    );
+    rows.case(
+        "replies slower than the limit",
+        front(["command_timeout"], |faults| faults.latency = Duration::from_millis(400)),
+    );
+    rows.case(
+        "replies in pieces, within the limit",
+        front([], |faults| {
+            faults.pieces = Some(Pieces { size: 16, pause: Duration::from_millis(2) });
+        }),
+    );
+    rows.case(
+        "reply that stops in the middle",
+        answered(["command_timeout"], "GET", Answer::Raw(b"$32\r\n0123".to_vec())),
+    );
+    rows.case(
+        "garbage instead of RESP",
+        answered(["protocol_error"], "PING", Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
+    );
+    rows.case(
+        "another reply than to what was asked",
+        answered(["protocol_error"], "PING", Answer::Raw(b":42\r\n".to_vec())),
+    );
+    // No line of Redis is that long: what answers is something else.
+    rows.case("reply that never ends", answered(["protocol_error"], "PING", Answer::Endless));
+    rows.case("CLIENT LIST that never ends", answered(["protocol_error"], "CLIENT LIST", Answer::Endless));
+    let mut list = b"$104857600\r\n".to_vec();
+    list.resize(list.len() + 100 * 1024 * 1024, b'x');
+    list.extend(b"\r\n");
+    rows.case("CLIENT LIST of 100 MiB", answered(["reply_too_large"], "CLIENT LIST", Answer::Raw(list)));
+    rows.case(
+        "value changed by another writer",
+        answered(["value_mismatch"], "GET", Answer::Raw(b"$5\r\nother\r\n".to_vec())),
+    );
+    rows.case("key evicted", answered(["value_mismatch"], "GET", Answer::Raw(b"$-1\r\n".to_vec())));
+}
+
+fn states(rows: &mut Group) {
+    for (reason, command, words) in [
+        ("loading", "PING", "LOADING Redis is loading the dataset in memory"),
+        ("read_only", "SET", "READONLY You can't write against a read only replica."),
+        ("out_of_memory", "SET", "OOM command not allowed when used memory > 'maxmemory'."),
+        (
+            "cluster_down",
+            "GET",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        ),
+        ("cluster_down", "SET", "CLUSTERDOWN The cluster is down"),
+        ("server_error", "SET", "MOVED 3999 127.0.0.1:15001"),
+        ("server_error", "SET", "ERR unknown command 'SET', with args beginning with: "),
+        ("permission_denied", "PING", "NOPERM this user has no permissions to run the 'ping' command"),
+        ("permission_denied", "SET", "NOPERM this user has no permissions to run the 'set' command"),
+        ("permission_denied", "GET", "NOPERM this user has no permissions to run the 'get' command"),
+    ] {
+        let word = words.split(' ').next().unwrap();
+        let word = if word == "ERR" { "unknown command" } else { word };
+        rows.case(
+            format!("{word} in answer to {command}"),
+            answered([reason], command, Answer::error(words)),
+        );
+    }
+    let denied = Answer::error("NOPERM this user has no permissions to run the 'client|list' command");
+    rows.case("NOPERM in answer to CLIENT LIST, which is optional", answered([], "CLIENT LIST", denied));
+    rows.test(
+        "NOPERM in answer to CLIENT LIST, which is required",
+        "`permission_denied`",
+        "tests/agent/check.rs",
+        "a_client_list_that_is_forbidden_is_denied_and_no_failure_unless_it_is_required",
+    );
+    rows.case(
+        "too many clients",
+        admission(["too_many_clients"], Admission::TooManyClients).wake(["closed", "reset"]),
+    );
+}

@@ -1,0 +1,86 @@
+//! Sign-in: the user, its rights, its key.
+
+use std::time::Duration;
+
+use cachepulse::secret::Secret;
+use cachepulse::standin::{Dialect, Ending, Fault, Profile};
+
+use super::Group;
+use crate::bench::{Bench, LIMITS};
+use crate::lab::Lab;
+use crate::redis_server::ALL;
+use crate::row::{Case, NEW_KEY, Row, at_once};
+
+/// An object id that nobody has given a policy to.
+const STRANGER: &str = "11111111-2222-3333-4444-555555555555";
+/// Short, so that the next token comes soon.
+const SHORT: Duration = Duration::from_secs(6);
+
+/// The user is removed, and restored.
+fn removed(dialect: Dialect) -> Case {
+    Case::new(
+        ["auth_rejected"],
+        at_once(move |bench| {
+            bench.lab.azure.cache().set_profile(Profile { dialect, ..Profile::default() });
+            bench.lab.azure.cache().revoke(bench.lab.azure.object_id());
+        }),
+        at_once(|bench| bench.lab.azure.cache().grant(bench.lab.azure.object_id())),
+    )
+    .wake(["closed"])
+}
+
+/// Tokens are wrong in this way from the start; they are short, so that a good one follows soon.
+fn wrong_token(reason: &'static str, fault: Fault) -> Case {
+    Case::new(
+        [reason],
+        at_once(move |bench| {
+            let fault = fault.clone();
+            bench.lab.azure.endpoint().set(|settings| settings.fault = Some(fault));
+        }),
+        at_once(|bench| bench.lab.azure.endpoint().set(|settings| settings.fault = None)),
+    )
+    .first()
+    .wake(["token_expired", "no_token"])
+    .on(async || Bench::of(Lab::with_tokens_of(SHORT).await))
+}
+
+async fn by_access_key() -> Bench {
+    let lab = Lab::start().await;
+    let program = lab.run(LIMITS).args(["--identity", "access_key", "--access-key-file"]);
+    let program = program.args([lab.access_key_file()]);
+    Bench::new(lab, program)
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Group::new("Sign-in");
+    let acr = "user removed and restored, told as `ERR WRONGPASS`";
+    rows.case(acr, removed(Dialect::CacheForRedis));
+    rows.case("user removed and restored, told as `WRONGPASS`", removed(Dialect::ManagedRedis));
+    rows.case(
+        "rights narrowed and widened",
+        Case::new(
+            ["permission_denied"],
+            at_once(|bench| bench.lab.redis.set_user(bench.lab.azure.object_id(), "~* +ping +get +client")),
+            at_once(|bench| bench.lab.redis.set_user(bench.lab.azure.object_id(), ALL)),
+        ),
+    );
+    rows.case(
+        "access keys rotated, and the new one put into the file",
+        Case::new(
+            ["auth_rejected"],
+            at_once(|bench| {
+                let new = Secret::new(NEW_KEY.to_owned());
+                bench.lab.azure.cache().set_access_keys(vec![new]);
+                bench.lab.azure.cache().close_all(Ending::Close);
+            }),
+            at_once(|bench| {
+                bench.lab.file("access-key", NEW_KEY);
+            }),
+        )
+        .wake(["closed"])
+        .on(by_access_key),
+    );
+    rows.case("token for another `oid`", wrong_token("auth_rejected", Fault::ObjectId(STRANGER.to_owned())));
+    rows.case("token without `oid`", wrong_token("no_token", Fault::WithoutObjectId));
+    rows.rows
+}

@@ -1,0 +1,78 @@
+//! The handshake and the certificate.
+
+use cachepulse::clock::Clock;
+use cachepulse::standin::{Admission, CertificateAuthority, Ending, HOST, ServerCertificate, Standin};
+
+use super::Group;
+use crate::bench::Bench;
+use crate::row::{Case, Row, at_once};
+
+/// A certificate that `issue` makes is presented, until it is replaced by a good one.
+fn certificate(issue: impl Fn(&Standin) -> ServerCertificate + Send + 'static) -> Case {
+    let present = |azure: &Standin, certificate| {
+        azure.cache().set_certificate(certificate);
+        azure.cache().close_all(Ending::Close);
+    };
+    Case::new(
+        ["tls_certificate"],
+        at_once(move |bench| present(&bench.lab.azure, issue(&bench.lab.azure))),
+        at_once(move |bench| {
+            let good = bench.lab.azure.certificate_authority().issue(&[HOST]).unwrap();
+            present(&bench.lab.azure, good);
+        }),
+    )
+    .wake(["closed"])
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Group::new("TLS");
+    rows.case(
+        "expired certificate, replaced by a good one",
+        certificate(|azure| azure.certificate_authority().issue_expired(&[HOST]).unwrap()),
+    );
+    rows.case(
+        "certificate for another name, replaced by a good one",
+        certificate(|azure| azure.certificate_authority().issue(&["elsewhere.example"]).unwrap()),
+    );
+    rows.case(
+        "certificate of an unknown authority, replaced by a good one",
+        certificate(|_| CertificateAuthority::new(Clock::system()).unwrap().issue(&[HOST]).unwrap()),
+    );
+    rows.case(
+        "stalled handshake",
+        Case::new(
+            ["tls_handshake"],
+            at_once(|bench| {
+                bench.lab.azure.cache().faults(|faults| faults.admission = Admission::Hang);
+                bench.lab.azure.cache().close_all(Ending::Close);
+            }),
+            // Who was accepted before stays where it is.
+            at_once(|bench| {
+                bench.lab.azure.cache().heal();
+                bench.lab.azure.cache().close_all(Ending::Close);
+            }),
+        )
+        .wake(["closed"]),
+    );
+    rows.case(
+        "plaintext where TLS is expected",
+        Case::new(
+            ["tls_handshake"],
+            at_once(|bench| bench.lead_to_plain()),
+            at_once(|bench| bench.lead_to_lab()),
+        )
+        .wake(["closed", "reset"])
+        .on(Bench::gated),
+    );
+    rows.case(
+        "TLS where plaintext is expected",
+        Case::new(
+            ["protocol_error"],
+            at_once(|bench| bench.lead_to_lab()),
+            at_once(|bench| bench.lead_to_plain()),
+        )
+        .wake(["closed", "reset"])
+        .on(|| Bench::plaintext(true)),
+    );
+    rows.rows
+}

@@ -1,0 +1,143 @@
+//! Tokens and where they come from.
+
+use std::time::Duration;
+
+use cachepulse::clock::Clock;
+use cachepulse::standin::{ErrorBody, Fault, Options};
+
+use super::Group;
+use crate::bench::{Bench, LIMITS};
+use crate::lab::Lab;
+use crate::redis_server::ALL;
+use crate::row::{Case, Row, at_once};
+
+const TESTS: &str = "tests/agent/faults.rs";
+const SHORT: Duration = Duration::from_secs(6);
+const HOUR: Duration = Duration::from_secs(3600);
+const OFF: Duration = Duration::from_secs(600);
+
+/// Requests for tokens meet `fault`.
+fn endpoint<const N: usize>(reasons: [&'static str; N], fault: Fault) -> Case {
+    Case::new(
+        reasons,
+        at_once(move |bench| {
+            let fault = fault.clone();
+            bench.lab.azure.endpoint().set(|settings| settings.fault = Some(fault));
+        }),
+        at_once(|bench| bench.lab.azure.endpoint().set(|settings| settings.fault = None)),
+    )
+}
+
+/// The same from the start: there never was a token.
+fn without_a_token(fault: Fault) -> Case {
+    endpoint(["no_token"], fault).first()
+}
+
+/// The agent runs from the start with tokens of this lifetime.
+fn lifetime(lifetime: Duration) -> Case {
+    Case::new([], at_once(|_| {}), at_once(|_| {}))
+        .on(async move || Bench::of(Lab::with_tokens_of(lifetime).await))
+}
+
+/// The agent's clock is ahead or behind: by its clock, all of Azure is behind or ahead.
+fn clock(azure_is: fn() -> Clock, token_lifetime: Duration) -> Case {
+    Case::new([], at_once(|_| {}), at_once(|_| {})).on(async move || {
+        let options = Options { clock: azure_is(), token_lifetime, ..Options::default() };
+        Bench::of(Lab::set_up(options, ALL).await)
+    })
+}
+
+fn behind() -> Clock {
+    let clock = Clock::system();
+    Clock::new(move || clock.now() - OFF)
+}
+
+fn ahead() -> Clock {
+    let clock = Clock::system();
+    Clock::new(move || clock.now() + OFF)
+}
+
+/// An agent of a developer whose `az` is in a folder that is empty.
+async fn by_azure_cli() -> Bench {
+    let lab = Lab::start().await;
+    let program = lab.run(LIMITS).args(["--identity", "azure_cli"]).env("PATH", lab.path("az-folder"));
+    Bench::new(lab, program)
+}
+
+/// An agent in a pod, with a token's file that says this.
+async fn in_a_pod(content: Option<&str>) -> Bench {
+    let lab = Lab::start().await;
+    let file = lab.path("federated-token");
+    if let Some(content) = content {
+        lab.file("federated-token", content);
+    }
+    let program = lab.run(LIMITS).args(["--identity", "workload_identity"]);
+    let program = lab.application(program).env("AZURE_FEDERATED_TOKEN_FILE", file);
+    Bench::new(lab, program)
+}
+
+fn federated(content: Option<&'static str>) -> Case {
+    Case::new(
+        ["no_token"],
+        at_once(|_| {}),
+        at_once(|bench| {
+            bench.lab.federated_token_file();
+        }),
+    )
+    .first()
+    .on(move || in_a_pod(content))
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Group::new("Token");
+    let away = "an_identity_endpoint_that_is_away_at_the_start_is_waited_for";
+    rows.test("endpoint down at the start", "`no_token`", TESTS, away);
+    let across = "a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session";
+    rows.test("endpoint down across the expiry, and back", "`token_expired`", TESTS, across);
+    rows.case("endpoint that hangs", without_a_token(Fault::Hang));
+    rows.case("endpoint that resets connections", without_a_token(Fault::Reset));
+    rows.case("429 with `Retry-After: 0`", without_a_token(Fault::throttled(0)));
+    rows.case(
+        "429 with `Retry-After: 3600`",
+        without_a_token(Fault::throttled(3600)).lasts(Duration::from_secs(5)),
+    );
+    rows.case("500", without_a_token(Fault::status(500)));
+    let page = Fault::Status { code: 503, retry_after: None, body: ErrorBody::Html };
+    rows.case("503 with a page in HTML", without_a_token(page));
+    let page = Fault::Status { code: 200, retry_after: None, body: ErrorBody::Html };
+    rows.case("200 with a page in HTML", without_a_token(page));
+    rows.case("JSON that ends in the middle", without_a_token(Fault::Truncated));
+    rows.case(
+        "the same token again, beyond its end",
+        endpoint(["token_expired"], Fault::SameToken)
+            .shows_late(SHORT)
+            .on(async || Bench::of(Lab::with_tokens_of(SHORT).await)),
+    );
+    rows.case(
+        "token that has expired",
+        endpoint(["token_expired"], Fault::Expired)
+            .first()
+            .on(async || Bench::of(Lab::with_tokens_of(SHORT).await)),
+    );
+    rows.case("token with 200 s left", endpoint([], Fault::Lifetime(Duration::from_secs(200))).first());
+    rows.case("lifetime of 20 s", lifetime(Duration::from_secs(20)).lasts(Duration::from_secs(21)));
+    rows.case("lifetime of 24 h", lifetime(24 * HOUR));
+    rows.case("clock 10 minutes ahead", clock(behind, HOUR));
+    rows.case("clock 10 minutes ahead, tokens of 5 minutes", clock(behind, HOUR / 12));
+    rows.case("clock 10 minutes behind", clock(ahead, HOUR));
+    rows.case(
+        "`az` not installed",
+        Case::new(
+            ["no_token"],
+            at_once(|_| {}),
+            at_once(|bench| {
+                bench.lab.az(&bench.lab.token());
+            }),
+        )
+        .first()
+        .on(by_azure_cli),
+    );
+    rows.case("federated token's file missing", federated(None));
+    rows.case("federated token's file with nonsense, and rotated", federated(Some("nonsense")));
+    rows.rows
+}
