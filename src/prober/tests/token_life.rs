@@ -37,7 +37,7 @@ struct Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.tasks.each_ref().map(tokio::task::AbortHandle::abort);
+        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
     }
 }
 
