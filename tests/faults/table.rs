@@ -16,6 +16,9 @@ interval and timeout, the agent must stay up, and the target must be healthy aga
 fault's end, whichever is longer, without a restart. Everything that the agent shows and logs meanwhile, at the level
 `debug`, is searched for secrets.
 
+It is the built binary that is tested, before a real redis-server; but for name resolution, where no test may choose what
+the machine's resolver answers: there it is a prober in the tests' own process, with a resolver of theirs.
+
 This page is checked by `tests/faults`; `UPDATE_FAULTS=1 cargo test --test faults` writes it. Where another test proves
 the row, it is named.
 ";

@@ -80,6 +80,9 @@ async fn no_descriptors() -> Result<String, String> {
     let told = scrape.sum("probe_failures_total", TARGET) - failures;
     goes_on_anew(&agent, scrape.count("probes_total", TARGET)).await?;
     in_peace(&lab, agent).await?;
+    if told == 0 {
+        return Err("no probe failed while there were none".to_owned());
+    }
     Ok(format!("{told} failed probes while there were none"))
 }
 

@@ -80,7 +80,10 @@ pub(super) fn rows() -> Vec<Row> {
         .wake(["closed"])
         .on(by_access_key),
     );
-    rows.case("token for another `oid`", wrong_token("auth_rejected", Fault::ObjectId(STRANGER.to_owned())));
-    rows.case("token without `oid`", wrong_token("no_token", Fault::WithoutObjectId));
+    rows.case(
+        "token for another `oid`, until its renewal",
+        wrong_token("auth_rejected", Fault::ObjectId(STRANGER.to_owned())),
+    );
+    rows.case("token without `oid`, until its renewal", wrong_token("no_token", Fault::WithoutObjectId));
     rows.rows
 }
