@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::info;
@@ -52,13 +52,20 @@ pub struct Agent {
     resolver: Resolver,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
-    identities: HashMap<EntraIdentity, Running<watch::Receiver<TokenState>>>,
+    identities: HashMap<EntraIdentity, Running<Published>>,
     /// A task that ended unasked while others were being stopped.
     ended: Option<TaskEnded>,
 }
 
 /// By the `ca_file` whose roots they trust beside the platform's.
 type TlsClients = HashMap<Option<PathBuf>, TlsClient>;
+
+/// What a refresh loop publishes, and how it is told that a cache refused it.
+#[derive(Clone)]
+struct Published {
+    states: watch::Receiver<TokenState>,
+    refused: Arc<Notify>,
+}
 
 /// A task that runs, and what it was started for or gives.
 struct Running<T> {
@@ -234,21 +241,26 @@ impl Agent {
             Identity::AccessKey(source) | Identity::Password(source) => {
                 SignIn::Secret { username, source: source.clone() }
             }
-            Identity::Entra(identity) => SignIn::Tokens(Tokens::new(username, self.tokens(identity))),
+            Identity::Entra(identity) => {
+                let Published { states, refused } = self.tokens(identity);
+                SignIn::Tokens(Tokens::new(username, states, refused))
+            }
         }
     }
 
     /// The tokens of `identity`, whose refresh loop is started if no target had it yet.
-    fn tokens(&mut self, identity: &EntraIdentity) -> watch::Receiver<TokenState> {
+    fn tokens(&mut self, identity: &EntraIdentity) -> Published {
         if let Some(running) = self.identities.get(identity) {
             return running.of.clone();
         }
         let environment = &self.environment;
         let label = identity.to_string();
         let (publish, states) = watch::channel(TokenState::default());
+        let published = Published { states, refused: Arc::default() };
         let refresher = Refresher {
             source: (environment.token_source)(identity),
             publish,
+            refused: Arc::clone(&published.refused),
             clock: environment.clock.clone(),
             rng: fastrand::Rng::new(),
             metrics: environment.metrics.identity(&label),
@@ -256,8 +268,8 @@ impl Agent {
             label,
         };
         let task = self.tasks.spawn(refresher.run());
-        self.identities.insert(identity.clone(), Running { of: states.clone(), task });
-        states
+        self.identities.insert(identity.clone(), Running { of: published.clone(), task });
+        published
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -61,6 +61,8 @@ pub struct Refresher {
     pub source: Box<dyn TokenSource>,
     /// Where tokens are published.
     pub publish: watch::Sender<TokenState>,
+    /// Whoever was refused the newest token says so here; see [`Tokens::refused`](super::sign_in::Tokens::refused).
+    pub refused: Arc<Notify>,
     /// Tells when a token ends.
     pub clock: Clock,
     /// The source of jitter.
@@ -75,6 +77,7 @@ impl Refresher {
     /// Runs until it is dropped.
     pub async fn run(mut self) -> std::convert::Infallible {
         let mut backoff = Backoff::new(MIN_PAUSE);
+        let mut refusals = Backoff::new(MIN_PAUSE);
         loop {
             let mut asked = Asked::now(&self.clock);
             let renewed = self.ask(&mut asked).await;
@@ -85,7 +88,16 @@ impl Refresher {
                 let cap = if self.life_left() > ENOUGH { PATIENT } else { URGENT };
                 backoff.next(cap, &mut self.rng)
             };
-            self.sleep(&asked, wait).await;
+            tokio::select! {
+                () = self.sleep(&asked, wait) => refusals.reset(),
+                () = self.refused.notified() => {
+                    // Perhaps the identity was made anew, or the endpoint gave another one's token: the next may do.
+                    // A refusal that lasts makes this as patient as an endpoint that is away.
+                    let pause = refusals.next(URGENT, &mut self.rng).max(MIN_PAUSE);
+                    debug!(identity = %self.label, "token refused by a cache, asking for another");
+                    sleep_until(asked.last + pause).await;
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -33,15 +33,26 @@ pub enum SignIn {
 pub struct Tokens {
     configured: Option<Arc<str>>,
     states: watch::Receiver<TokenState>,
+    refused: Arc<Notify>,
     /// The object id that was last told to differ from the configured user.
     told: Option<Arc<str>>,
 }
 
 impl Tokens {
-    /// Tokens for the user `configured`, or for the object id in each token.
+    /// Tokens for the user `configured`, or for the object id in each token. `refused` wakes their refresh loop.
     #[must_use]
-    pub const fn new(configured: Option<Arc<str>>, states: watch::Receiver<TokenState>) -> Self {
-        Self { configured, states, told: None }
+    pub const fn new(
+        configured: Option<Arc<str>>,
+        states: watch::Receiver<TokenState>,
+        refused: Arc<Notify>,
+    ) -> Self {
+        Self { configured, states, refused, told: None }
+    }
+
+    /// Says that a cache refused the newest token: its refresh loop asks for another before its time. The cache may
+    /// be at fault, so that is all there is to it.
+    pub fn refused(&self) {
+        self.refused.notify_one();
     }
 }
 
@@ -61,6 +72,13 @@ impl SignIn {
                 Err(error) => Err(nothing(Chain(&error).to_string())),
             },
             Self::Tokens(tokens) => tokens.newest(deadline).await.map_err(nothing),
+        }
+    }
+
+    /// Says that the cache refused the credentials.
+    pub fn refused(&self) {
+        if let Self::Tokens(tokens) = self {
+            tokens.refused();
         }
     }
 
@@ -96,7 +114,10 @@ impl Tokens {
             }
             (Some(configured), None) => configured,
             (None, Some(object_id)) => object_id,
-            (None, None) => return Err("the token has no claim `oid`: set `username`".into()),
+            (None, None) => {
+                self.refused();
+                return Err("the token has no claim `oid`: set `username`".into());
+            }
         };
         Ok(Credentials::Token { username: Arc::clone(username), token })
     }

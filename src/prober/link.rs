@@ -108,10 +108,12 @@ impl<D: Dial> Link<D> {
         let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
         if credentials != Credentials::None {
             let started = Instant::now();
-            session
-                .authenticate(&credentials, deadline)
-                .await
-                .map_err(|failure| at(phases)(blame_expiry(failure, &credentials, &self.clock)))?;
+            if let Err(failure) = session.authenticate(&credentials, deadline).await {
+                if failure.reason == FailureReason::AuthRejected {
+                    self.sign_in.refused();
+                }
+                return Err(at(phases)(blame_expiry(failure, &credentials, &self.clock)));
+            }
             phases.set(Phase::Auth, started.elapsed());
         }
         session.introduce(deadline).await.map_err(at(phases))?;
@@ -135,6 +137,7 @@ impl<D: Dial> Link<D> {
             Err(failure) => {
                 self.metrics.reauthentication_failed();
                 if open.session.is_usable() {
+                    self.sign_in.refused();
                     Reauthentication::Refused(failure)
                 } else {
                     Reauthentication::Lost(failure)

@@ -452,7 +452,7 @@ fn token(text: &str, clock: &Clock, life: Duration) -> TokenState {
 
 fn start_with_tokens(cache: &Cache, state: TokenState, clock: Clock) -> (Running, watch::Sender<TokenState>) {
     let (publish, states) = watch::channel(state);
-    let sign_in = SignIn::Tokens(Tokens::new(None, states));
+    let sign_in = SignIn::Tokens(Tokens::new(None, states, Arc::default()));
     (start_with(cache, target(), sign_in, clock), publish)
 }
 

@@ -54,6 +54,7 @@ struct Running {
     endpoint: Endpoint,
     states: watch::Receiver<TokenState>,
     clock: Clock,
+    refused: Arc<Notify>,
     started: Instant,
     task: tokio::task::JoinHandle<std::convert::Infallible>,
 }
@@ -72,16 +73,19 @@ fn start(script: impl IntoIterator<Item = Answer>, seed: u64) -> Running {
         ..Endpoint::default()
     };
     let (publish, states) = watch::channel(TokenState::default());
+    let refused = Arc::default();
     let refresher = Refresher {
         label: "test".into(),
         source: Box::new(endpoint.clone()),
         publish,
+        refused: Arc::clone(&refused),
         clock: clock.clone(),
         rng: fastrand::Rng::with_seed(seed),
         metrics: Metrics::new().identity("test"),
         status: Status::new(clock.clone()).identity("test"),
     };
-    Running { endpoint, states, clock, started: Instant::now(), task: tokio::spawn(refresher.run()) }
+    let task = tokio::spawn(refresher.run());
+    Running { endpoint, states, clock, refused, started: Instant::now(), task }
 }
 
 impl Running {
@@ -220,6 +224,29 @@ async fn no_sequence_of_answers_makes_it_ask_more_than_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_a_cache_refused_is_replaced_before_its_time() {
+    let running = start([Answer::Token("refused", 24 * HOUR), Answer::Token("good", 24 * HOUR)], 12);
+    tokio::time::sleep(HOUR).await;
+    running.refused.notify_one();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(running.token().as_deref(), Some("good"));
+    tokio::time::sleep(10 * HOUR).await;
+    assert_eq!(running.asked().len(), 2, "that was all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_lasts_is_no_reason_to_hurry() {
+    let running = start([Answer::Token("refused", 24 * HOUR)], 13);
+    for _ in 0..6_000 {
+        running.refused.notify_one();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let asked = running.asked();
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PAUSE));
+    assert!((100..320).contains(&asked.len()), "{} requests in ten minutes", asked.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn agents_that_start_together_do_not_renew_together() {
     let script = [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)];
     let agents: Vec<Running> = (0..1000).map(|seed| start(script.clone(), seed)).collect();
@@ -259,6 +286,7 @@ async fn a_clock_that_is_set_forward_does_not_make_a_renewal_late() {
         label: "jumping".into(),
         source: Box::new(endpoint),
         publish,
+        refused: Arc::default(),
         clock: jumping.clone(),
         rng: fastrand::Rng::with_seed(9),
         metrics: Metrics::new().identity("jumping"),

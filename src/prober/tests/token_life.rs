@@ -44,10 +44,12 @@ impl Drop for Life {
 fn live(life: Duration, away: std::ops::Range<Duration>, interval: Duration) -> Life {
     let (cache, clock) = (Cache::default(), clock());
     let (publish, states) = watch::channel(TokenState::default());
+    let refused = Arc::default();
     let refresher = Refresher {
         label: "test".into(),
         source: Box::new(Service { clock: clock.clone(), started: Instant::now(), life, away }),
         publish,
+        refused: Arc::clone(&refused),
         clock: clock.clone(),
         rng: fastrand::Rng::with_seed(11),
         metrics: Metrics::new().identity("test"),
@@ -55,7 +57,7 @@ fn live(life: Duration, away: std::ops::Range<Duration>, interval: Duration) -> 
     };
     let refreshing = tokio::spawn(refresher.run()).abort_handle();
     let ending = tokio::spawn(end_sessions(cache.clone(), clock.clone())).abort_handle();
-    let sign_in = SignIn::Tokens(Tokens::new(None, states));
+    let sign_in = SignIn::Tokens(Tokens::new(None, states, refused));
     let running = start_with(&cache, Target { interval, ..target() }, sign_in, clock);
     Life { running, cache, tasks: [refreshing, ending] }
 }

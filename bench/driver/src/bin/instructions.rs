@@ -92,10 +92,12 @@ impl Lab {
     async fn renewal(&self, count: u64) {
         let cache = Cache::until("AUTH", count);
         let (publish, states) = watch::channel(TokenState::default());
+        let refused = Arc::default();
         let refresher = Refresher {
             label: "bench".into(),
             source: Box::new(Mint { clock: self.clock.clone(), minted: AtomicU64::new(0) }),
             publish,
+            refused: Arc::clone(&refused),
             clock: self.clock.clone(),
             rng: fastrand::Rng::with_seed(1),
             metrics: self.metrics.identity("bench"),
@@ -103,7 +105,7 @@ impl Lab {
         };
         tokio::select! {
             never = refresher.run() => match never {},
-            () = self.run("t", &cache, NEVER, SignIn::Tokens(Tokens::new(None, states))) => {}
+            () = self.run("t", &cache, NEVER, SignIn::Tokens(Tokens::new(None, states, Arc::clone(&refused)))) => {}
         }
     }
 
