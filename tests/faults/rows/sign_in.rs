@@ -37,7 +37,13 @@ fn wrong_token(reason: &'static str, fault: Fault) -> Case {
             let fault = fault.clone();
             bench.lab.azure.endpoint().set(|settings| settings.fault = Some(fault));
         }),
-        at_once(|bench| bench.lab.azure.endpoint().set(|settings| settings.fault = None)),
+        at_once(|bench| {
+            bench.lab.azure.endpoint().set(|settings| {
+                settings.fault = None;
+                // It would go on to hand out the wrong one from its cache.
+                settings.rotate_before = 2 * DAY;
+            });
+        }),
     )
     .first()
     .on(async || Bench::of(Lab::with_tokens_of(DAY).await))
