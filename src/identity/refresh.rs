@@ -40,6 +40,9 @@ const PATIENT: Duration = Duration::from_secs(60);
 /// … and when there is none, or less than a minute is left of it: what waits for it is down.
 const URGENT: Duration = Duration::from_secs(4);
 const ENOUGH: Duration = Duration::from_secs(60);
+/// The longest pause while a cache refuses every token. It may be the one cache of many that lacks a policy, and each
+/// new token is presented to all of them.
+const REFUSED: Duration = Duration::from_secs(10 * 60);
 /// The wall clock is looked at this often while waiting, so that a clock that was set, or a machine that slept, does
 /// not make a renewal late.
 const LOOK: Duration = Duration::from_secs(60);
@@ -92,8 +95,7 @@ impl Refresher {
                 () = self.sleep(&asked, wait) => refusals.reset(),
                 () = self.refused.notified() => {
                     // Perhaps the identity was made anew, or the endpoint gave another one's token: the next may do.
-                    // A refusal that lasts makes this as patient as an endpoint that is away.
-                    let pause = refusals.next(URGENT, &mut self.rng).max(MIN_PAUSE);
+                    let pause = refusals.next(REFUSED, &mut self.rng).max(MIN_PAUSE);
                     debug!(identity = %self.label, "token refused by a cache, asking for another");
                     sleep_until(asked.last + pause).await;
                 }
