@@ -9,6 +9,7 @@ mod outage;
 mod schedule;
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::connection::dialer::{Dial, Peer};
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, Outcome};
+use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, StepResults};
 use crate::status::TargetStatus;
 use crate::target::{ClientListMode, Target};
 
@@ -30,7 +31,7 @@ use attempt::{Attempt, Round};
 use key::Key;
 use link::{Link, LinkEvent, Reauthentication};
 use outage::Outage;
-use schedule::Schedule;
+use schedule::{Schedule, Tick};
 
 /// The first pause before a lost connection is opened again, and the longest.
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
@@ -76,6 +77,8 @@ pub struct Prober<D: Dial> {
     outage: Outage,
     /// What the last probe found: only a change of it is logged.
     verdict: Option<Result<(), FailureReason>>,
+    /// How the last probe failed, if its tick was over before the connection was open.
+    cut_short: Option<Failure>,
     reopen: Retry,
     reauthenticate: Retry,
 }
@@ -148,6 +151,7 @@ impl<D: Dial> Prober<D> {
             probes: 0,
             outage: Outage::default(),
             verdict: None,
+            cut_short: None,
             reopen: Retry::new(REOPEN_FIRST),
             reauthenticate: Retry::new(REAUTHENTICATE_FIRST),
         }
@@ -160,10 +164,14 @@ impl<D: Dial> Prober<D> {
             let event = self.next_event(schedule.next()).await;
             match event {
                 Event::Tick => {
-                    let tick = schedule.begin(Instant::now());
+                    let mut tick = schedule.begin(Instant::now());
                     self.metrics.tick(tick.delay, tick.late);
+                    if let Some(failure) = self.cut_short.take() {
+                        tick = self.open_over_ticks(tick, &mut schedule, failure).await;
+                    }
                     let probed = self.probe(tick.deadline).await;
                     self.conclude(&probed.outcome);
+                    self.cut_short = self.cut_short_by(tick.deadline, probed.outcome);
                 }
                 Event::Link(LinkEvent::Lost(failure)) => self.lost(failure),
                 Event::Link(LinkEvent::Renewed) if self.link.is_open() => self.reauthenticate().await,
@@ -184,6 +192,46 @@ impl<D: Dial> Prober<D> {
             () = Retry::due(self.reopen.at) => Event::Reopen,
             () = Retry::due(self.reauthenticate.at) => Event::Reauthenticate,
             () = sleep(OUTAGE_STEP), if self.outage.is_running() => Event::Outage,
+        }
+    }
+
+    /// The failure of a probe whose connection was still being opened at `deadline`, where there is more time for that
+    /// than a tick has.
+    fn cut_short_by(&self, deadline: Instant, outcome: Outcome) -> Option<Failure> {
+        let Err(failure) = outcome.result else { return None };
+        let opening = matches!(failure.stage, Stage::Phase(_)) && Instant::now() >= deadline;
+        (opening && self.target.connect_timeout > self.target.interval).then_some(failure)
+    }
+
+    /// Opens the connection over as many ticks as the connect timeout allows. Each that passes meanwhile fails with
+    /// `failure`, which cut the last opening short. A cache that takes longer to connect to than from tick to tick, or
+    /// a machine that is busy opening thousands of connections, would otherwise never get there.
+    async fn open_over_ticks(&mut self, mut tick: Tick, schedule: &mut Schedule, failure: Failure) -> Tick {
+        let Self { target, link, clock, metrics, status, outage, .. } = self;
+        let outcome = Outcome {
+            result: Err(failure),
+            attempts: 1,
+            duration: target.interval,
+            phases: PhaseTimes::default(),
+            steps: StepResults::default(),
+            clients: None,
+        };
+        let mut opening = pin!(link.open(Instant::now() + target.connect_timeout));
+        loop {
+            tokio::select! {
+                biased;
+                // Opened or not, the probe goes on from there.
+                _ = &mut opening => return tick,
+                () = sleep_until(tick.deadline) => {
+                    let at = clock.now();
+                    metrics.outcome(&outcome, at);
+                    status.record(&outcome, at);
+                    let now = Instant::now();
+                    metrics.unavailable(outage.elapsed(now));
+                    tick = schedule.begin(now);
+                    metrics.tick(tick.delay, tick.late);
+                }
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::identity::refresh::TokenState;
 use crate::identity::sign_in::Tokens;
 use crate::identity::{Identity, Token};
 use crate::metrics::Metrics;
-use crate::probe::{Phase, PhaseTimes, Stage};
+use crate::probe::Phase;
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::target::{ClientList as ClientListOf, Endpoint, KeyTemplate, TargetName, Tls};
@@ -258,6 +258,20 @@ async fn a_probe_ends_with_its_tick_however_slow_the_cache_is() {
     assert_eq!(running.probes(), 20.0);
     assert_eq!(running.failures("connect_timeout"), 20.0);
     assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_takes_longer_to_connect_to_than_from_tick_to_tick_is_reached_all_the_same() {
+    let cache = Cache::default();
+    cache.with(|state| state.slow_dial = Duration::from_millis(2_500));
+    let running = start(&cache, Target { interval: SECOND, ..target() });
+    sleep(Duration::from_millis(3_900)).await;
+    assert!(running.is_up());
+    assert_eq!((running.probes(), running.failures("connect_timeout")), (4.0, 3.0), "a tick, an outcome");
+    sleep(10 * SECOND).await;
+    assert_eq!(running.all_failures(), 3.0);
+    let unavailable = running.unavailable();
+    assert!((unavailable - 3.5).abs() < 0.1, "{unavailable}");
 }
 
 #[tokio::test(start_paused = true)]
