@@ -6,6 +6,7 @@ mod attempt;
 mod key;
 mod link;
 mod outage;
+mod record;
 mod schedule;
 
 use std::convert::Infallible;
@@ -30,7 +31,7 @@ use crate::target::{ClientListMode, Target};
 use attempt::{Attempt, Round};
 use key::Key;
 use link::{Link, LinkEvent, Reauthentication};
-use outage::Outage;
+use record::Record;
 use schedule::{Schedule, Tick};
 
 /// The first pause before a lost connection is opened again, and the longest.
@@ -68,15 +69,10 @@ pub struct Setup<D> {
 pub struct Prober<D: Dial> {
     target: Arc<Target>,
     link: Link<D>,
-    clock: Clock,
+    record: Record,
     rng: fastrand::Rng,
-    metrics: Arc<TargetMetrics>,
-    status: Arc<TargetStatus>,
     key: Key,
     probes: u32,
-    outage: Outage,
-    /// What the last probe found: only a change of it is logged.
-    verdict: Option<Result<(), FailureReason>>,
     /// How the last probe failed, if its tick was over before the connection was open.
     cut_short: Option<Failure>,
     reopen: Retry,
@@ -140,17 +136,14 @@ impl<D: Dial> Prober<D> {
             Arc::clone(&metrics),
             Arc::clone(&status),
         );
+        let record = Record::new(target.name.clone(), clock, metrics, status);
         Self {
             target,
             link,
-            clock,
+            record,
             rng,
-            metrics,
-            status,
             key,
             probes: 0,
-            outage: Outage::default(),
-            verdict: None,
             cut_short: None,
             reopen: Retry::new(REOPEN_FIRST),
             reauthenticate: Retry::new(REAUTHENTICATE_FIRST),
@@ -165,7 +158,7 @@ impl<D: Dial> Prober<D> {
             match event {
                 Event::Tick => {
                     let mut tick = schedule.begin(Instant::now());
-                    self.metrics.tick(tick.delay, tick.late);
+                    self.record.tick(tick);
                     if let Some(failure) = self.cut_short.take() {
                         tick = self.open_over_ticks(tick, &mut schedule, failure).await;
                     }
@@ -179,7 +172,7 @@ impl<D: Dial> Prober<D> {
                 Event::Outage => {}
                 Event::Link(LinkEvent::Renewed) | Event::Reopen => self.reopen(schedule.next()).await,
             }
-            self.metrics.unavailable(self.outage.elapsed(Instant::now()));
+            self.record.outage_lasts();
         }
     }
 
@@ -191,7 +184,7 @@ impl<D: Dial> Prober<D> {
             () = sleep_until(next_tick) => Event::Tick,
             () = Retry::due(self.reopen.at) => Event::Reopen,
             () = Retry::due(self.reauthenticate.at) => Event::Reauthenticate,
-            () = sleep(OUTAGE_STEP), if self.outage.is_running() => Event::Outage,
+            () = sleep(OUTAGE_STEP), if self.record.is_outage() => Event::Outage,
         }
     }
 
@@ -207,7 +200,7 @@ impl<D: Dial> Prober<D> {
     /// `failure`, which cut the last opening short. A cache that takes longer to connect to than from tick to tick, or
     /// a machine that is busy opening thousands of connections, would otherwise never get there.
     async fn open_over_ticks(&mut self, mut tick: Tick, schedule: &mut Schedule, failure: Failure) -> Tick {
-        let Self { target, link, clock, metrics, status, outage, .. } = self;
+        let Self { target, link, record, .. } = self;
         let outcome = Outcome {
             result: Err(failure),
             attempts: 1,
@@ -223,13 +216,10 @@ impl<D: Dial> Prober<D> {
                 // Opened or not, the probe goes on from there.
                 _ = &mut opening => return tick,
                 () = sleep_until(tick.deadline) => {
-                    let at = clock.now();
-                    metrics.outcome(&outcome, at);
-                    status.record(&outcome, at);
-                    let now = Instant::now();
-                    metrics.unavailable(outage.elapsed(now));
-                    tick = schedule.begin(now);
-                    metrics.tick(tick.delay, tick.late);
+                    record.outcome(&outcome);
+                    record.outage_lasts();
+                    tick = schedule.begin(Instant::now());
+                    record.tick(tick);
                 }
             }
         }
@@ -250,7 +240,7 @@ impl<D: Dial> Prober<D> {
             let result = match self.attempt(&mut attempt, deadline, with_client_list).await {
                 Ok(()) => Ok(()),
                 Err(failure) => {
-                    self.outage.begin(began);
+                    self.record.outage_begins(began);
                     Err(self.settle(failure))
                 }
             };
@@ -308,34 +298,11 @@ impl<D: Dial> Prober<D> {
         if usable && !renew { failure } else { self.link.close(failure) }
     }
 
-    /// Counts, shows and logs what a tick found.
+    /// Records what a tick found, and plans to open the connection again if there is none.
     fn conclude(&mut self, outcome: &Outcome) {
-        let now = Instant::now();
-        let at = self.clock.now();
-        self.metrics.outcome(outcome, at);
-        self.status.record(outcome, at);
-        let verdict = match &outcome.result {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(failure.reason),
-        };
-        match &outcome.result {
-            Ok(()) => {
-                self.metrics.unavailable(self.outage.end(now));
-                self.reopen = Retry::new(REOPEN_FIRST);
-            }
-            Err(_) => self.outage.probe_failed(),
-        }
-        if self.verdict.replace(verdict) != Some(verdict) {
-            match &outcome.result {
-                Ok(()) => info!(target_name = %self.target.name, "cache available"),
-                Err(failure) => warn!(
-                    target_name = %self.target.name,
-                    reason = failure.reason.as_str(),
-                    stage = failure.stage.as_str(),
-                    detail = %failure.detail,
-                    "cache unavailable"
-                ),
-            }
+        self.record.outcome(outcome);
+        if outcome.result.is_ok() {
+            self.reopen = Retry::new(REOPEN_FIRST);
         }
         if self.link.is_open() {
             self.reopen.at = None;
@@ -345,7 +312,7 @@ impl<D: Dial> Prober<D> {
     }
 
     fn lost(&mut self, failure: Failure) {
-        self.outage.begin(Instant::now());
+        self.record.outage_begins(Instant::now());
         let failure = self.link.close(failure);
         info!(
             target_name = %self.target.name,
@@ -381,7 +348,7 @@ impl<D: Dial> Prober<D> {
         };
         match result {
             Ok(()) => {
-                self.metrics.unavailable(self.outage.reopened(Instant::now()));
+                self.record.reopened();
                 info!(target_name = %self.target.name, "connection reopened");
             }
             Err(failure) => {

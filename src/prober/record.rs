@@ -1,0 +1,92 @@
+//! What becomes of outcomes: counted, shown, logged where the state changes, and the outage's time kept.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::outage::Outage;
+use super::schedule::Tick;
+use crate::clock::Clock;
+use crate::metrics::TargetMetrics;
+use crate::probe::{FailureReason, Outcome};
+use crate::status::TargetStatus;
+use crate::target::TargetName;
+
+/// The record of one target.
+#[derive(Debug)]
+pub(super) struct Record {
+    target: TargetName,
+    clock: Clock,
+    metrics: Arc<TargetMetrics>,
+    status: Arc<TargetStatus>,
+    outage: Outage,
+    /// What the last probe found: only a change of it is logged.
+    verdict: Option<Result<(), FailureReason>>,
+}
+
+impl Record {
+    pub(super) fn new(
+        target: TargetName,
+        clock: Clock,
+        metrics: Arc<TargetMetrics>,
+        status: Arc<TargetStatus>,
+    ) -> Self {
+        Self { target, clock, metrics, status, outage: Outage::default(), verdict: None }
+    }
+
+    /// A tick has begun.
+    pub(super) fn tick(&self, tick: Tick) {
+        self.metrics.tick(tick.delay, tick.late);
+    }
+
+    /// A tick has its outcome.
+    pub(super) fn outcome(&mut self, outcome: &Outcome) {
+        let at = self.clock.now();
+        self.metrics.outcome(outcome, at);
+        self.status.record(outcome, at);
+        let verdict = match &outcome.result {
+            Ok(()) => {
+                self.metrics.unavailable(self.outage.end(Instant::now()));
+                Ok(())
+            }
+            Err(failure) => {
+                self.outage.probe_failed();
+                Err(failure.reason)
+            }
+        };
+        if self.verdict.replace(verdict) == Some(verdict) {
+            return;
+        }
+        match &outcome.result {
+            Ok(()) => info!(target_name = %self.target, "cache available"),
+            Err(failure) => warn!(
+                target_name = %self.target,
+                reason = failure.reason.as_str(),
+                stage = failure.stage.as_str(),
+                detail = %failure.detail,
+                "cache unavailable"
+            ),
+        }
+    }
+
+    /// The first sign of a failure, at `since`; later ones change nothing.
+    pub(super) const fn outage_begins(&mut self, since: Instant) {
+        self.outage.begin(since);
+    }
+
+    /// Counts what has passed of an outage, if there is one.
+    pub(super) fn outage_lasts(&mut self) {
+        self.metrics.unavailable(self.outage.elapsed(Instant::now()));
+    }
+
+    /// Whether there is an outage.
+    pub(super) const fn is_outage(&self) -> bool {
+        self.outage.is_running()
+    }
+
+    /// The connection was opened anew between ticks, and answers.
+    pub(super) fn reopened(&mut self) {
+        self.metrics.unavailable(self.outage.reopened(Instant::now()));
+    }
+}
