@@ -102,8 +102,12 @@ impl Config {
 
     /// Reads the configuration in the file at `path`; see [`read_file`] and [`Self::from_yaml`].
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let yaml = read_file(path)?;
-        Self::from_yaml(&yaml).map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
+        Self::from_file(path, &read_file(path)?)
+    }
+
+    /// Makes a configuration of what the file at `path` holds.
+    fn from_file(path: &Path, yaml: &str) -> Result<Self, LoadError> {
+        Self::from_yaml(yaml).map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
     }
 
     /// Makes a configuration with the one target that `flags` describe. An empty value counts as absent.

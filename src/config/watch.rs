@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
-    seen: Option<u64>,
+    seen: u64,
 }
 
 impl Watch {
@@ -24,7 +24,7 @@ impl Watch {
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         let seen = fingerprint(&read_file(&path));
-        Self { path, seen: Some(seen) }
+        Self { path, seen }
     }
 
     /// Reads the file now.
@@ -32,8 +32,9 @@ impl Watch {
     /// # Errors
     /// It cannot be read, or what it says is not a configuration.
     pub fn load(&mut self) -> Result<Config, LoadError> {
-        self.seen = Some(fingerprint(&read_file(&self.path)));
-        Config::load(&self.path)
+        let content = read_file(&self.path);
+        self.seen = fingerprint(&content);
+        self.parse(content)
     }
 
     /// Waits until the file has other content, and reads it. May be dropped at any time.
@@ -43,10 +44,18 @@ impl Watch {
     pub async fn changed(&mut self) -> Result<Config, LoadError> {
         loop {
             sleep(LOOK).await;
-            if Some(fingerprint(&read_file(&self.path))) != self.seen {
-                return self.load();
+            let content = read_file(&self.path);
+            let found = fingerprint(&content);
+            if found != self.seen {
+                self.seen = found;
+                return self.parse(content);
             }
         }
+    }
+
+    /// What is parsed is what was seen: the file may have changed again since.
+    fn parse(&self, content: Result<String, LoadError>) -> Result<Config, LoadError> {
+        Config::from_file(&self.path, &content?)
     }
 }
 
