@@ -159,7 +159,9 @@ impl<D: Dial> Prober<D> {
                 Event::Tick => {
                     let mut tick = schedule.begin(Instant::now());
                     self.record.tick(tick);
-                    if let Some(failure) = self.cut_short.take() {
+                    if let Some(failure) = self.cut_short.take()
+                        && !self.link.is_open()
+                    {
                         tick = self.open_over_ticks(tick, &mut schedule, failure).await;
                     }
                     let probed = self.probe(tick.deadline).await;
