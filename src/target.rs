@@ -171,3 +171,24 @@ impl Target {
     /// The default of [`Self::reply_limit`]: 8 MiB, some 30,000 clients.
     pub const DEFAULT_REPLY_LIMIT: usize = 8 * 1024 * 1024;
 }
+
+#[cfg(test)]
+impl Target {
+    /// A target in plaintext without sign-in, everything else at its default; for tests.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self {
+            name: TargetName::new(name).expect("tests name their targets well"),
+            endpoint: Endpoint { host: "localhost".into(), port: 6380 },
+            tls: Tls::Off,
+            identity: Arc::new(Identity::None),
+            username: None,
+            interval: Self::DEFAULT_INTERVAL,
+            connect_timeout: Self::DEFAULT_CONNECT_TIMEOUT,
+            command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
+            attempts: Self::DEFAULT_ATTEMPTS,
+            key: KeyTemplate::default(),
+            client_list: ClientList::default(),
+            reply_limit: Self::DEFAULT_REPLY_LIMIT,
+        }
+    }
+}

@@ -3,14 +3,12 @@
 use super::*;
 use crate::clock::Clock;
 use crate::healthcheck::healthcheck;
-use crate::identity::Identity;
 use crate::metrics::{Metrics, TargetMetrics};
 use crate::status::Status;
-use crate::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use crate::target::{Target, TargetName};
 use rustix::process::{Resource, Rlimit};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
-use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 
 /// Longer than any test takes on a slow machine.
@@ -203,20 +201,7 @@ fn readyz_tells_why_not() {
 #[test]
 fn the_pages_for_people_are_json_and_html() {
     let agent = Agent::start(Limits::default());
-    let target = Target {
-        name: TargetName::new("<orders>").unwrap(),
-        endpoint: Endpoint { host: "localhost".into(), port: 6380 },
-        tls: Tls::Off,
-        identity: Arc::new(Identity::None),
-        username: None,
-        interval: Target::DEFAULT_INTERVAL,
-        connect_timeout: Target::DEFAULT_CONNECT_TIMEOUT,
-        command_timeout: Target::DEFAULT_COMMAND_TIMEOUT,
-        attempts: Target::DEFAULT_ATTEMPTS,
-        key: KeyTemplate::default(),
-        client_list: ClientList::default(),
-        reply_limit: Target::DEFAULT_REPLY_LIMIT,
-    };
+    let target = Target::plain("<orders>");
     let _target = agent.status.target(&target);
     let status = agent.get("/status");
     assert_eq!(status.header("content-type"), Some("application/json"));

@@ -16,14 +16,14 @@ use tokio::time::sleep;
 use super::*;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dialed;
+use crate::identity::Token;
 use crate::identity::refresh::TokenState;
 use crate::identity::sign_in::Tokens;
-use crate::identity::{Identity, Token};
 use crate::metrics::Metrics;
 use crate::probe::Phase;
 use crate::secret::Secret;
 use crate::status::Status;
-use crate::target::{ClientList as ClientListOf, Endpoint, KeyTemplate, TargetName, Tls};
+use crate::target::ClientList as ClientListOf;
 
 /// A cache in memory; clones are the same cache.
 #[derive(Clone, Default)]
@@ -136,18 +136,11 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 fn target() -> Target {
     Target {
-        name: TargetName::new("t").unwrap(),
-        endpoint: Endpoint { host: "cache".into(), port: 6380 },
-        tls: Tls::Off,
-        identity: Arc::new(Identity::None),
-        username: None,
         interval: INTERVAL,
         connect_timeout: 5 * SECOND,
         command_timeout: 2 * SECOND,
-        attempts: Target::DEFAULT_ATTEMPTS,
-        key: KeyTemplate::default(),
-        client_list: ClientListOf::default(),
         reply_limit: 64 * 1024,
+        ..Target::plain("t")
     }
 }
 

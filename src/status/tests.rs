@@ -1,9 +1,7 @@
 use super::*;
-use crate::identity::Identity;
 use crate::probe::{
     ClientCount, Failure, FailureReason, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
-use crate::target::{ClientList, Endpoint, KeyTemplate, Tls};
 use serde_json::json;
 use std::time::Duration;
 
@@ -18,23 +16,6 @@ fn seconds(time: f64) -> u64 {
 
 fn status() -> Status {
     Status::new(Clock::from_tokio(at(1_000)))
-}
-
-fn target(name: &str) -> Target {
-    Target {
-        name: TargetName::new(name).unwrap(),
-        endpoint: Endpoint { host: "localhost".into(), port: 6380 },
-        tls: Tls::Off,
-        identity: Arc::new(Identity::None),
-        username: None,
-        interval: Target::DEFAULT_INTERVAL,
-        connect_timeout: Target::DEFAULT_CONNECT_TIMEOUT,
-        command_timeout: Target::DEFAULT_COMMAND_TIMEOUT,
-        attempts: Target::DEFAULT_ATTEMPTS,
-        key: KeyTemplate::default(),
-        client_list: ClientList::default(),
-        reply_limit: Target::DEFAULT_REPLY_LIMIT,
-    }
 }
 
 fn outcome(result: Result<(), Failure>) -> Outcome {
@@ -69,14 +50,14 @@ fn json(status: &Status) -> serde_json::Value {
 async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
     let status = status();
     assert_eq!(status.readiness(), Readiness::Starting);
-    let (first, second) = (status.target(&target("a")), status.target(&target("b")));
+    let (first, second) = (status.target(&Target::plain("a")), status.target(&Target::plain("b")));
     first.record(&failure(), at(1_001));
     assert_eq!(status.readiness(), Readiness::Starting);
     status.started();
     assert_eq!(status.readiness(), Readiness::Waiting(1));
     second.record(&success(), at(1_001));
     assert!(status.is_ready(), "a failure is an outcome too");
-    let _added = status.target(&target("c"));
+    let _added = status.target(&Target::plain("c"));
     assert!(status.is_ready(), "a target that a reload brings does not take the agent out of service");
     status.drain();
     assert_eq!(status.readiness(), Readiness::Draining);
@@ -87,7 +68,7 @@ async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_goes_before_its_first_outcome_is_not_waited_for() {
     let status = status();
-    let handle = status.target(&target("a"));
+    let handle = status.target(&Target::plain("a"));
     status.started();
     assert_eq!(status.readiness(), Readiness::Waiting(1));
     drop(handle);
@@ -97,7 +78,7 @@ async fn a_target_that_goes_before_its_first_outcome_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn failures_outlive_the_successes_after_them() {
     let status = status();
-    let handle = status.target(&target("a"));
+    let handle = status.target(&Target::plain("a"));
     for second in 1..=7 {
         handle.record(&failure(), at(second));
     }
@@ -113,7 +94,7 @@ async fn failures_outlive_the_successes_after_them() {
 #[tokio::test(start_paused = true)]
 async fn a_state_lasts_since_its_first_outcome() {
     let status = status();
-    let handle = status.target(&target("a"));
+    let handle = status.target(&Target::plain("a"));
     let state = || {
         let report = status.report().targets.remove(0);
         (report.state, seconds(report.since), report.last_success.map(seconds))
@@ -130,7 +111,7 @@ async fn a_state_lasts_since_its_first_outcome() {
 #[tokio::test(start_paused = true)]
 async fn the_report_is_exactly_this_json() {
     let status = status();
-    let handle = status.target(&target("orders"));
+    let handle = status.target(&Target::plain("orders"));
     handle.connection(ConnectionState::Connected);
     handle.record(&success(), at(1_010));
     handle.record(&failure(), at(1_020));
@@ -169,8 +150,8 @@ async fn the_report_is_exactly_this_json() {
 #[tokio::test(start_paused = true)]
 async fn entries_go_with_their_handle_but_not_with_a_predecessors() {
     let status = status();
-    let (old, old_identity) = (status.target(&target("a")), status.identity("i"));
-    let (new, new_identity) = (status.target(&target("a")), status.identity("i"));
+    let (old, old_identity) = (status.target(&Target::plain("a")), status.identity("i"));
+    let (new, new_identity) = (status.target(&Target::plain("a")), status.identity("i"));
     old.record(&failure(), at(1));
     drop((old, old_identity));
     assert_eq!(status.report().targets[0].state, Verdict::Unknown);
