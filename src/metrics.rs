@@ -2,9 +2,10 @@
 //!
 //! What each metric is called and means is in [`DEFINITIONS`]. What there is once in a process is the crate's;
 //! what there is once for each target or identity is kept compact in `value.rs`, by its owner in `owners.rs`, and
-//! written by `text.rs`: recording takes no lock and allocates nothing.
+//! written by `text.rs`: recording takes no lock and allocates nothing. All of it comes together in `exposition.rs`.
 
 mod definition;
+mod exposition;
 mod identity;
 mod owners;
 mod target;
@@ -17,16 +18,15 @@ use std::time::SystemTime;
 use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Encoder as _, Gauge, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, Opts, Registry};
 
 pub use self::definition::{DEFINITIONS, Definition, Kind};
+pub use self::exposition::Exposition;
 pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;
 use self::owners::{Handle, Owners, Series, Write};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
-use self::text::Family;
 use self::value::Histogram;
 use crate::clock::unix_seconds;
 use crate::target::TargetName;
@@ -99,29 +99,15 @@ impl Metrics {
         self.0.reload_successful.set(0.0);
     }
 
-    /// Appends every metric in Prometheus' text format, version 0.0.4, families in the order of their names.
-    ///
-    /// # Panics
-    /// Never: writing to memory cannot fail, and the registry leaves out families that are empty.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let (targets, identities) = (self.0.targets.snapshot(), self.0.identities.snapshot());
-        let gathered = self.0.registry.gather();
-        let defined = DEFINITIONS.iter().map(|definition| definition.name);
-        let mut names: Vec<&str> = defined.chain(gathered.iter().map(MetricFamily::name)).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in names {
-            if let Some(family) = gathered.iter().find(|family| family.name() == name) {
-                TextEncoder::new()
-                    .encode(std::slice::from_ref(family), out)
-                    .expect("a gathered family is complete, and a vector takes every write");
-            } else if name == definition::SCHEDULER_DELAY.name {
-                Family::new(definition::SCHEDULER_DELAY, out).histogram(&[], &self.0.scheduler_delay);
-            } else {
-                targets.write(name, out);
-                identities.write(name, out);
-            }
-        }
+    /// What a scrape gets of this moment's targets and identities.
+    #[must_use]
+    pub fn exposition(&self) -> Exposition {
+        Exposition::new(
+            self.0.registry.gather(),
+            Arc::clone(&self.0.scheduler_delay),
+            self.0.targets.snapshot(),
+            self.0.identities.snapshot(),
+        )
     }
 }
 

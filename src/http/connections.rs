@@ -1,7 +1,6 @@
 //! Clients' connections: accepting them, a limit on how many are open, and ending them in peace.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::TcpListener as StdTcpListener;
 use std::pin::pin;
 use std::sync::Arc;
@@ -133,7 +132,7 @@ impl Connections {
 async fn converse(stream: Stream, pages: Pages, limits: Limits, mut draining: watch::Receiver<()>) {
     let service = service_fn(|request| {
         let pages = pages.clone();
-        async move { Ok::<_, Infallible>(pages.respond(&request).await) }
+        async move { pages.respond(&request).await }
     });
     let mut connection = pin!(
         http1::Builder::new()

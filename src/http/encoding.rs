@@ -1,9 +1,5 @@
-//! Content negotiation: whether the client takes gzip (RFC 9110, section 12.5.3), and gzip itself.
+//! Content negotiation: whether the client takes gzip (RFC 9110, section 12.5.3).
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use hyper::header::{ACCEPT_ENCODING, HeaderMap};
 
 /// Whether a response may be gzipped: `gzip` or `*` is named with a weight over 0.
@@ -33,16 +29,9 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     by_name.unwrap_or(by_star)
 }
 
-/// `text` as gzip, at the level that is quick: the text is repetitive and shrinks to a tenth all the same.
-pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
-    encoder.write_all(text).and_then(|()| encoder.finish()).expect("a vector takes every write")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     fn accepts(values: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -66,15 +55,5 @@ mod tests {
         }
         assert!(!accepts(&[]));
         assert!(accepts(&["br", "gzip"]));
-    }
-
-    #[test]
-    fn what_was_packed_can_be_unpacked() {
-        let text = "cachepulse_probe_success 1\n".repeat(1000);
-        let packed = gzip(text.as_bytes());
-        let mut unpacked = String::new();
-        flate2::read::GzDecoder::new(&*packed).read_to_string(&mut unpacked).unwrap();
-        assert_eq!(unpacked, text);
-        assert!(packed.len() * 10 < text.len(), "{}", packed.len());
     }
 }

@@ -2,10 +2,9 @@
 //! addresses.
 
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, VARY,
     X_CONTENT_TYPE_OPTIONS,
@@ -13,7 +12,8 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Liveness;
-use super::encoding::{accepts_gzip, gzip};
+use super::body::{Body, Content, gzip, plain};
+use super::encoding::accepts_gzip;
 use crate::metrics::Metrics;
 use crate::status::{Readiness, Report, Status, TargetReport};
 
@@ -41,26 +41,29 @@ pub struct Pages {
 struct Page {
     code: StatusCode,
     content_type: &'static str,
-    body: Vec<u8>,
+    content: Content,
 }
 
 impl Page {
+    fn new(code: StatusCode, content_type: &'static str, text: Vec<u8>) -> Self {
+        Self { code, content_type, content: Box::new(io::Cursor::new(text)) }
+    }
+
     fn text(code: StatusCode, text: &str) -> Self {
-        Self { code, content_type: TEXT_TYPE, body: format!("{text}\n").into_bytes() }
+        Self::new(code, TEXT_TYPE, format!("{text}\n").into_bytes())
     }
 }
 
 impl Pages {
     /// Answers `request`; its body is never read. hyper leaves out the body of an answer to HEAD.
-    pub(super) async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let page = if matches!(*request.method(), Method::GET | Method::HEAD) {
+    pub(super) async fn respond<B>(&self, request: &Request<B>) -> io::Result<Response<Body>> {
+        let mut page = if matches!(*request.method(), Method::GET | Method::HEAD) {
             self.page(request.uri().path()).await
         } else {
             Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
         };
-        let zipped = page.body.len() >= GZIP_FROM && accepts_gzip(request.headers());
-        let body = if zipped { gzip(&page.body) } else { page.body };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let zipped = page.content.fill_buf()?.len() >= GZIP_FROM && accepts_gzip(request.headers());
+        let mut response = Response::new(if zipped { gzip(page.content) } else { plain(page.content) }?);
         *response.status_mut() = page.code;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
@@ -77,15 +80,14 @@ impl Pages {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         }
-        response
+        Ok(response)
     }
 
     async fn page(&self, path: &str) -> Page {
         match path {
             "/metrics" => {
-                let mut body = Vec::new();
-                self.metrics.encode(&mut body);
-                Page { code: StatusCode::OK, content_type: METRICS_TYPE, body }
+                let content = Box::new(self.metrics.exposition());
+                Page { code: StatusCode::OK, content_type: METRICS_TYPE, content }
             }
             "/livez" if self.liveness.is_alive().await => Page::text(StatusCode::OK, "alive"),
             "/livez" => {
@@ -98,12 +100,12 @@ impl Pages {
                 Page::text(code, &readiness.to_string())
             }
             "/status" => match serde_json::to_vec_pretty(&self.status.report()) {
-                Ok(body) => Page { code: StatusCode::OK, content_type: JSON_TYPE, body },
+                Ok(body) => Page::new(StatusCode::OK, JSON_TYPE, body),
                 Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             },
             "/" => {
                 let body = overview(&self.status.report()).into_bytes();
-                Page { code: StatusCode::OK, content_type: HTML_TYPE, body }
+                Page::new(StatusCode::OK, HTML_TYPE, body)
             }
             _ => Page::text(StatusCode::NOT_FOUND, "not found: try / /metrics /status /livez /readyz"),
         }

@@ -136,6 +136,26 @@ fn metrics_come_as_gzip_when_asked_and_only_then() {
 }
 
 #[test]
+fn a_long_scrape_comes_in_chunks_or_until_the_end_of_the_connection_and_is_whole() {
+    let agent = Agent::start(Limits::default());
+    let names: Vec<_> = (0..20).map(|number| TargetName::new(&format!("orders-{number}")).unwrap()).collect();
+    let _targets: Vec<_> = names.iter().map(|name| agent.metrics.target(name)).collect();
+    let old = agent.exchange("GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(old.body.len() > 200_000, "{}", old.body.len());
+    assert_eq!((old.header("content-length"), old.header("transfer-encoding")), (None, None));
+    let chunked = agent.get("/metrics");
+    assert_eq!(chunked.header("transfer-encoding"), Some("chunked"));
+    assert!(chunked.body.ends_with(b"\r\n0\r\n\r\n"));
+    let zipped = agent.exchange("GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*zipped.body).read_to_string(&mut text).unwrap();
+    for text in [old.text(), &text] {
+        assert_eq!(text.matches("cachepulse_probes_total{").count(), names.len());
+        assert!(text.ends_with('\n') && text.contains("\nprocess_threads "), "the last family is there");
+    }
+}
+
+#[test]
 fn head_answers_like_get_without_the_body() {
     let agent = Agent::start(Limits::default());
     let (get, head) = (agent.get("/readyz"), agent.exchange(&request("HEAD", "/readyz", "")));

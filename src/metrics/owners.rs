@@ -76,16 +76,19 @@ impl<S> fmt::Debug for Owners<S> {
 pub(super) struct Snapshot<S>(Vec<(String, Arc<S>)>);
 
 impl<S: Series> Snapshot<S> {
-    /// Appends the family called `name` if it is one of theirs.
-    pub(super) fn write(&self, name: &str, out: &mut Vec<u8>) {
-        let Some((definition, write)) = S::FAMILIES.iter().find(|(definition, _)| definition.name == name)
-        else {
-            return;
-        };
-        let mut family = Family::new(*definition, out);
-        for (owner, series) in &self.0 {
-            write(series, (S::OWNER, owner), &mut family);
+    /// Writes the part that the owner at `index` has of a family; false if there is no such owner.
+    pub(super) fn write(&self, index: usize, write: Write<S>, family: &mut Family<'_>) -> bool {
+        let owner = self.0.get(index);
+        if let Some((name, series)) = owner {
+            write(series, (S::OWNER, name), family);
         }
+        owner.is_some()
+    }
+}
+
+impl<S> fmt::Debug for Snapshot<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
     }
 }
 

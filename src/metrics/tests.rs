@@ -3,6 +3,7 @@ use crate::probe::{
     ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
 use std::collections::BTreeSet;
+use std::io::BufRead as _;
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -39,9 +40,7 @@ fn failure() -> Outcome {
 
 /// Our own part of the text: the process' part differs from run to run.
 fn text(metrics: &Metrics) -> String {
-    let mut text = Vec::new();
-    metrics.encode(&mut text);
-    let text = String::from_utf8(text).unwrap();
+    let text = std::io::read_to_string(metrics.exposition()).unwrap();
     text.split_inclusive('\n').filter(|line| line.contains("cachepulse_")).collect()
 }
 
@@ -105,9 +104,7 @@ fn a_target_has_274_series_and_an_identity_27() {
 
 #[test]
 fn the_process_is_told_of() {
-    let mut text = Vec::new();
-    Metrics::new().encode(&mut text);
-    let text = String::from_utf8(text).unwrap();
+    let text = std::io::read_to_string(Metrics::new().exposition()).unwrap();
     assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
     assert!(text.contains("\nprocess_open_fds "), "{text}");
 }
@@ -157,6 +154,33 @@ fn a_handle_that_comes_before_its_predecessor_goes_keeps_the_series() {
     assert!(!text(&metrics).contains("orders"));
     let _third = metrics.target(&name("orders"));
     assert!(text(&metrics).contains("cachepulse_late_ticks_total{target=\"orders\"} 0\n"));
+}
+
+#[test]
+fn what_is_written_while_it_is_read_is_whole_and_in_order() {
+    let metrics = Metrics::new();
+    let names: Vec<_> = (0..20).map(|number| format!("orders-{number:02}")).collect();
+    let targets: Vec<_> = names.iter().map(|it| metrics.target(&name(it))).collect();
+    targets[19].outcome(&success(), at(1));
+    let (mut exposition, mut text, mut pieces) = (metrics.exposition(), String::new(), 0);
+    while let piece @ [_, ..] = exposition.fill_buf().unwrap() {
+        assert!(piece.len() < 64 * 1024, "{}", piece.len());
+        text += std::str::from_utf8(piece).unwrap();
+        let length = piece.len();
+        exposition.consume(length);
+        pieces += 1;
+    }
+    assert!(pieces > 5, "{pieces}");
+    for definition in DEFINITIONS.iter().filter(|it| it.labels.first() == Some(&"target")) {
+        let header = format!("# TYPE {} ", definition.name);
+        assert!(text.matches(&header).count() <= 1, "{header}");
+    }
+    let owners = |series: &str| -> Vec<&str> {
+        text.lines().filter_map(|line| line.strip_prefix(series)?.split('"').next()).collect()
+    };
+    assert_eq!(owners("cachepulse_probe_duration_seconds_count{target=\""), names);
+    assert_eq!(owners("cachepulse_probes_total{target=\""), names);
+    assert_eq!(owners("cachepulse_probe_success{target=\""), ["orders-19"]);
 }
 
 #[test]

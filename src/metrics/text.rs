@@ -7,31 +7,50 @@ use std::io::Write as _;
 use super::definition::{Definition, Kind};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 
-/// The upper bounds of a histogram's buckets in seconds, as they are written.
+/// The upper bounds of a histogram's buckets in seconds, each as it ends a label and begins a value.
 const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
-    "0.00005", "0.0001", "0.0002", "0.0004", "0.0008", "0.0016", "0.0032", "0.0064", "0.0128", "0.0256",
-    "0.0512", "0.1024", "0.2048", "0.4096", "0.8192", "1.6384", "3.2768", "6.5536", "13.1072", "26.2144",
-    "+Inf",
+    "0.00005\"} ",
+    "0.0001\"} ",
+    "0.0002\"} ",
+    "0.0004\"} ",
+    "0.0008\"} ",
+    "0.0016\"} ",
+    "0.0032\"} ",
+    "0.0064\"} ",
+    "0.0128\"} ",
+    "0.0256\"} ",
+    "0.0512\"} ",
+    "0.1024\"} ",
+    "0.2048\"} ",
+    "0.4096\"} ",
+    "0.8192\"} ",
+    "1.6384\"} ",
+    "3.2768\"} ",
+    "6.5536\"} ",
+    "13.1072\"} ",
+    "26.2144\"} ",
+    "+Inf\"} ",
 ];
 
 /// One name and value of a label, the value escaped.
 pub(super) type Label<'a> = (&'static str, &'a str);
 
-/// Writes the series of one family. Its header comes with the first of them: a family without series is left out.
+/// Writes series of one family. Its header comes with the first of them: a family without series is left out.
 pub(super) struct Family<'a> {
     definition: Definition,
+    begun: &'a mut bool,
     out: &'a mut Vec<u8>,
-    begun: bool,
 }
 
 impl<'a> Family<'a> {
-    pub(super) const fn new(definition: Definition, out: &'a mut Vec<u8>) -> Self {
-        Self { definition, out, begun: false }
+    /// `begun` tells whether the header is written, from one part of the family to the next.
+    pub(super) const fn new(definition: Definition, begun: &'a mut bool, out: &'a mut Vec<u8>) -> Self {
+        Self { definition, begun, out }
     }
 
     pub(super) fn counter(&mut self, labels: &[Label<'_>], counter: &Counter) {
         self.series("", labels);
-        self.value(counter.get());
+        self.count(counter.get());
     }
 
     pub(super) fn seconds(&mut self, labels: &[Label<'_>], seconds: &Seconds) {
@@ -61,19 +80,18 @@ impl<'a> Family<'a> {
             }
             total += count;
             self.put(bound);
-            self.put("\"} ");
-            self.value(total);
+            self.count(total);
         }
         self.series("_sum", labels);
         self.value(histogram.sum());
         self.series("_count", labels);
-        self.value(total);
+        self.count(total);
     }
 
     /// Writes the header, before the first series.
     fn begin(&mut self) {
-        if !self.begun {
-            self.begun = true;
+        if !*self.begun {
+            *self.begun = true;
             let Definition { name, kind, help, .. } = self.definition;
             self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
         }
@@ -90,17 +108,26 @@ impl<'a> Family<'a> {
     fn open(&mut self, suffix: &str, labels: &[Label<'_>]) {
         self.put(self.definition.name);
         self.put(suffix);
-        let mut separator = "{";
+        let mut separator = b'{';
         for (label, value) in labels {
-            for part in [separator, label, "=\"", value, "\""] {
-                self.put(part);
-            }
-            separator = ",";
+            self.out.push(separator);
+            self.put(label);
+            // Single bytes are pushed, because a copy costs a call however short it is.
+            self.out.push(b'=');
+            self.out.push(b'"');
+            self.put(value);
+            self.out.push(b'"');
+            separator = b',';
         }
     }
 
-    fn value(&mut self, value: impl std::fmt::Display) {
+    fn value(&mut self, value: f64) {
         self.write(format_args!("{value}\n"));
+    }
+
+    fn count(&mut self, count: u64) {
+        self.put(itoa::Buffer::new().format(count));
+        self.out.push(b'\n');
     }
 
     fn put(&mut self, text: &str) {
@@ -124,10 +151,10 @@ mod tests {
     #[test]
     fn the_bounds_are_written_as_they_are() {
         for (bucket, written) in BOUNDS.iter().take(Histogram::BUCKETS).enumerate() {
-            let micros = written.parse::<f64>().unwrap() * 1e6;
+            let micros = written.strip_suffix("\"} ").unwrap().parse::<f64>().unwrap() * 1e6;
             assert_eq!(format!("{micros:.0}"), Histogram::bound(bucket).as_micros().to_string());
         }
-        assert_eq!(BOUNDS.last(), Some(&"+Inf"));
+        assert_eq!(BOUNDS.last(), Some(&"+Inf\"} "));
     }
 
     #[test]

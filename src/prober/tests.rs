@@ -157,9 +157,7 @@ impl Drop for Running {
 
 impl Running {
     fn value(&self, series: &str) -> f64 {
-        let mut text = Vec::new();
-        self.metrics.encode(&mut text);
-        let text = String::from_utf8(text).unwrap();
+        let text = std::io::read_to_string(self.metrics.exposition()).unwrap();
         let name = format!("cachepulse_{series} ");
         let line = text.lines().find(|line| line.starts_with(&name));
         let line = line.unwrap_or_else(|| panic!("no series {series} in:\n{text}"));

@@ -195,9 +195,7 @@ impl Agent {
             Self::Program(running) => running.scrape().await,
             Self::Prober { metrics, task } => {
                 assert!(!task.is_finished(), "the prober has ended");
-                let mut text = Vec::new();
-                metrics.encode(&mut text);
-                Scrape::new(String::from_utf8(text).unwrap())
+                Scrape::new(std::io::read_to_string(metrics.exposition()).unwrap())
             }
         }
     }

@@ -1,0 +1,143 @@
+//! What a scrape gets, written while it is read: a thousand targets have over 20 MB of text, and no more of it is in
+//! memory than is on its way to the client.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder as _, TextEncoder};
+
+use super::definition::{self, Definition};
+use super::identity::IdentitySeries;
+use super::owners::{Series, Snapshot, Write};
+use super::target::TargetSeries;
+use super::text::Family;
+use super::value::Histogram;
+
+/// How much is written ahead of the reader, in bytes, or little more.
+const AHEAD: usize = 32 * 1024;
+
+/// Every metric in Prometheus' text format, version 0.0.4, families in the order of their names. Reading it never
+/// fails.
+///
+/// Whose series there are is settled at the start; each value is of the moment at which it is written.
+#[derive(Debug)]
+pub struct Exposition {
+    targets: Snapshot<TargetSeries>,
+    identities: Snapshot<IdentitySeries>,
+    scheduler_delay: Arc<Histogram>,
+    /// What is still to be written, the last one first.
+    sources: Vec<Source>,
+    /// How far the last of the sources is: how many owners have been written, and whether any had a series.
+    owners: usize,
+    begun: bool,
+    /// What is written, and how much of it has been read.
+    text: Vec<u8>,
+    read: usize,
+}
+
+/// Where a family comes from.
+#[derive(Debug)]
+enum Source {
+    Registry(MetricFamily),
+    SchedulerDelay,
+    Targets(Definition, Write<TargetSeries>),
+    Identities(Definition, Write<IdentitySeries>),
+}
+
+impl Source {
+    fn name(&self) -> &str {
+        match self {
+            Self::Registry(family) => family.name(),
+            Self::SchedulerDelay => definition::SCHEDULER_DELAY.name,
+            Self::Targets(definition, _) | Self::Identities(definition, _) => definition.name,
+        }
+    }
+}
+
+impl Exposition {
+    pub(super) fn new(
+        registered: Vec<MetricFamily>,
+        scheduler_delay: Arc<Histogram>,
+        targets: Snapshot<TargetSeries>,
+        identities: Snapshot<IdentitySeries>,
+    ) -> Self {
+        let mut sources: Vec<Source> = registered.into_iter().map(Source::Registry).collect();
+        sources.push(Source::SchedulerDelay);
+        sources.extend(TargetSeries::FAMILIES.iter().map(|(family, write)| Source::Targets(*family, *write)));
+        sources.extend(
+            IdentitySeries::FAMILIES.iter().map(|(family, write)| Source::Identities(*family, *write)),
+        );
+        sources.sort_unstable_by(|one, other| other.name().cmp(one.name()));
+        Self {
+            targets,
+            identities,
+            scheduler_delay,
+            sources,
+            owners: 0,
+            begun: false,
+            text: Vec::new(),
+            read: 0,
+        }
+    }
+
+    /// Appends what the next owner has in the last of the sources, or all of it where it has no owners. Tells
+    /// whether there may be more in it.
+    fn write(&mut self) -> bool {
+        let owner = self.owners;
+        self.owners += 1;
+        let out = &mut self.text;
+        match self.sources.last() {
+            None => false,
+            Some(Source::Registry(family)) => {
+                TextEncoder::new()
+                    .encode(std::slice::from_ref(family), out)
+                    .expect("a gathered family is complete, and a vector takes every write");
+                false
+            }
+            Some(Source::SchedulerDelay) => {
+                let mut family = Family::new(definition::SCHEDULER_DELAY, &mut self.begun, out);
+                family.histogram(&[], &self.scheduler_delay);
+                false
+            }
+            Some(Source::Targets(definition, write)) => {
+                self.targets.write(owner, *write, &mut Family::new(*definition, &mut self.begun, out))
+            }
+            Some(Source::Identities(definition, write)) => {
+                self.identities.write(owner, *write, &mut Family::new(*definition, &mut self.begun, out))
+            }
+        }
+    }
+
+    fn write_ahead(&mut self) {
+        self.text.clear();
+        self.read = 0;
+        while self.text.len() < AHEAD && !self.sources.is_empty() {
+            if !self.write() {
+                self.sources.pop();
+                (self.owners, self.begun) = (0, false);
+            }
+        }
+    }
+}
+
+impl BufRead for Exposition {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.read >= self.text.len() {
+            self.write_ahead();
+        }
+        Ok(&self.text[self.read..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.read += count;
+    }
+}
+
+impl Read for Exposition {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(bytes)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
