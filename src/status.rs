@@ -9,7 +9,7 @@ mod report;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use self::report::{
     ErrorReport, FailureReport, IdentityReport, OutcomeReport, PhaseReport, Report, StepReport, TargetReport,
@@ -72,6 +72,8 @@ struct TargetState {
 #[derive(Debug)]
 struct Record {
     at: SystemTime,
+    /// How long after it was due its tick began.
+    delay: Duration,
     outcome: Outcome,
 }
 
@@ -231,9 +233,9 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
-    /// A tick had its outcome at `at`.
-    pub fn record(&self, outcome: &Outcome, at: SystemTime) {
-        let record = Arc::new(Record { at, outcome: outcome.clone() });
+    /// A tick that began `delay` after it was due had its outcome at `at`.
+    pub fn record(&self, outcome: &Outcome, delay: Duration, at: SystemTime) {
+        let record = Arc::new(Record { at, delay, outcome: outcome.clone() });
         let mut state = lock(&self.entry.state);
         let verdict = if outcome.result.is_ok() { Verdict::Up } else { Verdict::Down };
         if state.verdict != verdict {

@@ -1,6 +1,7 @@
 //! What becomes of outcomes: counted, shown, logged where the state changes, and the outage's time kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -21,6 +22,8 @@ pub(super) struct Record {
     metrics: Arc<TargetMetrics>,
     status: Arc<TargetStatus>,
     outage: Outage,
+    /// How late the tick began that has no outcome yet.
+    delay: Duration,
     /// What the last probe found: only a change of it is logged.
     verdict: Option<Result<(), FailureReason>>,
 }
@@ -32,11 +35,20 @@ impl Record {
         metrics: Arc<TargetMetrics>,
         status: Arc<TargetStatus>,
     ) -> Self {
-        Self { target, clock, metrics, status, outage: Outage::default(), verdict: None }
+        Self {
+            target,
+            clock,
+            metrics,
+            status,
+            outage: Outage::default(),
+            delay: Duration::ZERO,
+            verdict: None,
+        }
     }
 
     /// A tick has begun.
-    pub(super) fn tick(&self, tick: Tick) {
+    pub(super) fn tick(&mut self, tick: Tick) {
+        self.delay = tick.delay;
         self.metrics.tick(tick.delay, tick.late);
     }
 
@@ -44,7 +56,7 @@ impl Record {
     pub(super) fn outcome(&mut self, outcome: &Outcome) {
         let at = self.clock.now();
         self.metrics.outcome(outcome, at);
-        self.status.record(outcome, at);
+        self.status.record(outcome, self.delay, at);
         let verdict = match &outcome.result {
             Ok(()) => {
                 self.metrics.unavailable(self.outage.end(Instant::now()));

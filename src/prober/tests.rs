@@ -146,6 +146,7 @@ fn target() -> Target {
 
 struct Running {
     metrics: Metrics,
+    status: Status,
     task: tokio::task::JoinHandle<Infallible>,
 }
 
@@ -199,17 +200,18 @@ fn start(cache: &Cache, target: Target) -> Running {
 
 fn start_with(cache: &Cache, target: Target, sign_in: SignIn, clock: Clock) -> Running {
     let metrics = Metrics::new();
+    let status = Status::new(clock.clone());
     let prober = Prober::new(Setup {
         dialer: cache.clone(),
         sign_in,
-        clock: clock.clone(),
+        clock,
         rng: fastrand::Rng::with_seed(42),
         metrics: metrics.target(&target.name),
-        status: Status::new(clock).target(&target),
+        status: status.target(&target),
         instance: "pod".into(),
         target: Arc::new(target),
     });
-    Running { metrics, task: tokio::spawn(prober.run(Instant::now())) }
+    Running { metrics, status, task: tokio::spawn(prober.run(Instant::now())) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -541,4 +543,8 @@ async fn a_tick_that_the_machine_slept_through_is_counted_as_late() {
     sleep(SECOND).await;
     assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 4.0);
     assert_eq!(running.probes(), 2.0);
+    // Newest first: the one that was due after 10 s came after 48 s.
+    let report = running.status.report();
+    let delays = report.targets[0].recent.iter().map(|it| it.scheduler_delay_seconds.round());
+    assert_eq!(delays.collect::<Vec<_>>(), [38.0, 0.0]);
 }

@@ -61,6 +61,9 @@ pub struct OutcomeReport {
     pub failure: Option<FailureReport>,
     /// How many attempts were made.
     pub attempts: u32,
+    /// From the moment at which the tick was due to its start: a probe that waited for the agent, or for a busy
+    /// machine, may tell of those and not of the cache.
+    pub scheduler_delay_seconds: f64,
     /// From the tick's start to the outcome.
     pub duration_seconds: f64,
     /// The phases that completed, in order; empty on a warm connection.
@@ -172,12 +175,13 @@ impl TargetReport {
 }
 
 impl OutcomeReport {
-    fn new(Record { at, outcome }: &Record) -> Self {
+    fn new(Record { at, delay, outcome }: &Record) -> Self {
         Self {
             time: unix_seconds(*at),
             result: if outcome.result.is_ok() { "success" } else { "failure" },
             failure: outcome.result.as_ref().err().map(FailureReport::new),
             attempts: outcome.attempts,
+            scheduler_delay_seconds: delay.as_secs_f64(),
             duration_seconds: outcome.duration.as_secs_f64(),
             phases: outcome
                 .phases

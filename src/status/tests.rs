@@ -3,7 +3,8 @@ use crate::probe::{
     ClientCount, Failure, FailureReason, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
 use serde_json::json;
-use std::time::Duration;
+
+const DELAY: Duration = Duration::from_millis(250);
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -51,11 +52,11 @@ async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
     let status = status();
     assert_eq!(status.readiness(), Readiness::Starting);
     let (first, second) = (status.target(&Target::plain("a")), status.target(&Target::plain("b")));
-    first.record(&failure(), at(1_001));
+    first.record(&failure(), DELAY, at(1_001));
     assert_eq!(status.readiness(), Readiness::Starting);
     status.started();
     assert_eq!(status.readiness(), Readiness::Waiting(1));
-    second.record(&success(), at(1_001));
+    second.record(&success(), DELAY, at(1_001));
     assert!(status.is_ready(), "a failure is an outcome too");
     let _added = status.target(&Target::plain("c"));
     assert!(status.is_ready(), "a target that a reload brings does not take the agent out of service");
@@ -80,10 +81,10 @@ async fn failures_outlive_the_successes_after_them() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
     for second in 1..=7 {
-        handle.record(&failure(), at(second));
+        handle.record(&failure(), DELAY, at(second));
     }
     for second in 8..=40 {
-        handle.record(&success(), at(second));
+        handle.record(&success(), DELAY, at(second));
     }
     let report = status.report();
     let times = |outcomes: &[OutcomeReport]| outcomes.iter().map(|it| seconds(it.time)).collect::<Vec<_>>();
@@ -100,11 +101,11 @@ async fn a_state_lasts_since_its_first_outcome() {
         (report.state, seconds(report.since), report.last_success.map(seconds))
     };
     assert_eq!(state(), (Verdict::Unknown, 1_000, None));
-    handle.record(&success(), at(1_010));
-    handle.record(&success(), at(1_020));
+    handle.record(&success(), DELAY, at(1_010));
+    handle.record(&success(), DELAY, at(1_020));
     assert_eq!(state(), (Verdict::Up, 1_010, Some(1_020)));
-    handle.record(&failure(), at(1_030));
-    handle.record(&failure(), at(1_040));
+    handle.record(&failure(), DELAY, at(1_030));
+    handle.record(&failure(), DELAY, at(1_040));
     assert_eq!(state(), (Verdict::Down, 1_030, Some(1_020)));
 }
 
@@ -113,8 +114,8 @@ async fn the_report_is_exactly_this_json() {
     let status = status();
     let handle = status.target(&Target::plain("orders"));
     handle.connection(ConnectionState::Connected);
-    handle.record(&success(), at(1_010));
-    handle.record(&failure(), at(1_020));
+    handle.record(&success(), DELAY, at(1_010));
+    handle.record(&failure(), DELAY, at(1_020));
     let identity = status.identity("azure_cli");
     identity.token(at(9_000), Some("oid-1".into()));
     tokio::time::advance(Duration::from_secs(60)).await;
@@ -122,12 +123,12 @@ async fn the_report_is_exactly_this_json() {
     status.started();
     let failure = json!({
         "time": 1020.0, "result": "failure", "reason": "read_only", "stage": "set", "detail": "READONLY replica",
-        "advice": FailureReason::ReadOnly.advice(), "attempts": 1, "duration_seconds": 1.0,
+        "advice": FailureReason::ReadOnly.advice(), "attempts": 1, "scheduler_delay_seconds": 0.25, "duration_seconds": 1.0,
         "phases": [{"phase": "resolve", "seconds": 0.5}],
         "steps": [{"step": "ping", "result": "success", "seconds": 0.25}],
     });
     let success = json!({
-        "time": 1010.0, "result": "success", "attempts": 1, "duration_seconds": 1.0,
+        "time": 1010.0, "result": "success", "attempts": 1, "scheduler_delay_seconds": 0.25, "duration_seconds": 1.0,
         "phases": [{"phase": "resolve", "seconds": 0.5}],
         "steps": [{"step": "ping", "result": "success", "seconds": 0.25}],
         "clients": 3, "own_client_seen": true,
@@ -152,7 +153,7 @@ async fn entries_go_with_their_handle_but_not_with_a_predecessors() {
     let status = status();
     let (old, old_identity) = (status.target(&Target::plain("a")), status.identity("i"));
     let (new, new_identity) = (status.target(&Target::plain("a")), status.identity("i"));
-    old.record(&failure(), at(1));
+    old.record(&failure(), DELAY, at(1));
     drop((old, old_identity));
     assert_eq!(status.report().targets[0].state, Verdict::Unknown);
     assert_eq!(status.report().identities.len(), 1);
