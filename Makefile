@@ -2,7 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint deny redis-server
+# The static binary is the same that the image holds.
+STATIC = target/static/cachepulse
+
+.PHONY: help demo static test lint deny redis-server valgrind
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -10,10 +13,13 @@ help: ## list the targets
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
 
+static: ## build the static binary that the image holds, target/static/cachepulse
+	deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
+
 test: redis-server chart-test ## install what tests need, then run every test
 	$(CARGO) test --locked
 
-lint: ## formatting, clippy and the links in the docs; warnings are errors
+lint: bench-lint ## formatting, clippy and the links in the docs; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
@@ -24,6 +30,9 @@ deny: ## licences, sources and duplicates of the dependencies
 
 # The tests run against a real server. Only its binary is needed; the service that some packages start is left alone.
 redis-server:
-	@command -v redis-server >/dev/null || tests/install-redis-server
+	@command -v redis-server >/dev/null || tests/install redis-server
+
+valgrind:
+	@command -v valgrind >/dev/null || tests/install valgrind
 
 include make/*.mk

@@ -1,6 +1,7 @@
 """`make bench`: every figure in one run, the table on the terminal and in a file.
 
-`bench.py BINARIES FOLDER OUTPUT` runs what lies in BINARIES, keeps what it installs in FOLDER and writes OUTPUT.
+`bench.py AGENT BARE FOLDER OUTPUT` runs the agent's binary and the bare loop's, keeps what it installs in FOLDER and
+writes OUTPUT.
 BENCH_SECONDS shortens the run for work on the harness.
 """
 
@@ -18,12 +19,12 @@ from lab import Lab, Tools
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def main(binaries, folder, output):
+def main(agent, bare, folder, output):
     seconds = int(os.environ.get("BENCH_SECONDS", 300))
     scale = Scale(seconds)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    tools = Tools(pathlib.Path(binaries), pathlib.Path(folder).resolve())
+    tools = Tools(pathlib.Path(agent), pathlib.Path(bare), pathlib.Path(folder).resolve())
     say("installing what is measured beside")
     tools.install()
     versions = tools.versions()

@@ -31,9 +31,9 @@ PYTHON_PACKAGES = ["redis", "azure-identity"]
 class Tools:
     """The programs that are run; the peers are installed below `folder` where they are missing."""
 
-    def __init__(self, binaries, folder):
-        self.agent = binaries / "cachepulse"
-        self.bare = binaries / "bare"
+    def __init__(self, agent, bare, folder):
+        self.agent = agent
+        self.bare = bare
         self.folder = folder
         self.venv = folder / "venv"
 

@@ -6,21 +6,27 @@ BENCH_SECONDS ?= 300
 BENCH_PYTHON = PYTHONDONTWRITEBYTECODE=1 python3
 # A shortened run is for work on the harness; its figures are kept out of the documentation.
 BENCH_OUTPUT = $(if $(filter 300,$(BENCH_SECONDS)),docs,$(BENCH_FOLDER))/performance.md
+BENCH_DRIVER = --manifest-path bench/driver/Cargo.toml --target-dir $(BENCH_TARGET)
 BENCH_INSTRUCTIONS = bench/regression.py $(BENCH_TARGET)/release/instructions bench/baseline.json
 
-.PHONY: bench bench-driver bench-regression bench-baseline
+.PHONY: bench bench-driver bench-lock bench-lint bench-regression bench-baseline
 
-bench: redis-server bench-driver ## measure the agent beside its peers, 12 minutes; writes docs/performance.md
-	$(CARGO) build --locked --release
-	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(BENCH_TARGET)/release $(BENCH_FOLDER) $(BENCH_OUTPUT)
+bench: redis-server static bench-driver ## measure the agent beside its peers, 12 minutes; writes docs/performance.md
+	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(STATIC) $(BENCH_TARGET)/release/bare $(BENCH_FOLDER) $(BENCH_OUTPUT)
 
-bench-regression: bench-driver ## compare the instructions of a probe, a scrape and a renewal with the baseline
+bench-regression: valgrind bench-driver ## compare the instructions of a probe, a scrape and a renewal with the baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS)
 
-bench-baseline: bench-driver ## renew that baseline
+bench-baseline: valgrind bench-driver ## renew that baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS) --renew
 
+bench-driver: bench-lock
+	$(CARGO) build --release $(BENCH_DRIVER)
+
+bench-lint: bench-lock
+	$(CARGO) fmt --check --manifest-path bench/driver/Cargo.toml
+	$(CARGO) clippy --all-targets $(BENCH_DRIVER) -- -D warnings
+
 # The agent's Cargo.lock, so that the driver links what the agent does; cargo adds the driver itself.
-bench-driver:
+bench-lock:
 	@cp Cargo.lock bench/driver/Cargo.lock
-	$(CARGO) build --release --manifest-path bench/driver/Cargo.toml --target-dir $(BENCH_TARGET)
