@@ -6,7 +6,10 @@
 //! Each prints a line for each turn: its nanoseconds, and the bytes that were read, or with `probe` the nanoseconds of
 //! CPU that the process has had so far (in the first and the last line alone, because asking takes some, too).
 
+#![expect(clippy::disallowed_methods, reason = "blocking and in real time: what the agent's way is compared with")]
+
 use std::error::Error;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -59,7 +62,7 @@ impl Pace {
             sleep(self.pause);
             let started = Instant::now();
             let told = exchange(turn == 0 || turn + 1 == self.count)?;
-            lines += &format!("{} {told}\n", started.elapsed().as_nanos());
+            writeln!(lines, "{} {told}", started.elapsed().as_nanos())?;
         }
         std::io::stdout().write_all(lines.as_bytes())?;
         Ok(())
@@ -100,7 +103,7 @@ fn probe(session: &mut Session, with_cpu: bool) -> Outcome<usize> {
 fn command(session: &mut Session, words: &[&str]) -> Outcome<usize> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
-        request += &format!("${}\r\n{word}\r\n", word.len());
+        request.extend(["$", &word.len().to_string(), "\r\n", word, "\r\n"]);
     }
     session.get_mut().write_all(request.as_bytes())?;
     session.get_mut().flush()?;

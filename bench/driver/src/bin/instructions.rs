@@ -83,7 +83,8 @@ impl Lab {
             cache.0.done.notified().await;
         }
         for _ in 0..count {
-            let length = io::copy(&mut self.metrics.exposition(), &mut io::sink()).expect("reading never fails");
+            let length =
+                io::copy(&mut self.metrics.exposition(), &mut io::sink()).expect("reading never fails");
             assert!(length > 10_000, "the series of the targets are there");
         }
     }
@@ -190,7 +191,7 @@ impl Cache {
         match words.next() {
             Some("PING") => "+PONG\r\n".into(),
             Some("SET") => {
-                *value = words.nth(1).unwrap_or_default().to_owned();
+                words.nth(1).unwrap_or_default().clone_into(value);
                 "+OK\r\n".into()
             }
             Some("GET") => format!("${}\r\n{value}\r\n", value.len()),
