@@ -92,10 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Names the connection and asks for its number. Both are courtesies that a policy may forbid: only the loss of
-    /// the connection is an error.
+    /// the connection is an error, and what a server that is full says to the first command before it hangs up.
     ///
     /// # Errors
-    /// The loss of the connection.
+    /// The loss of the connection, or [`FailureReason::TooManyClients`].
     pub async fn introduce(&mut self, deadline: Instant) -> Result<(), Failure> {
         let stage = Stage::Phase(Phase::Auth);
         let named = self.command(stage, &["CLIENT", "SETNAME", CLIENT_NAME], deadline).await;
@@ -287,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn unless_lost(&self, result: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(_) if self.in_step => Ok(None),
+            Err(failure) if self.in_step && failure.reason != FailureReason::TooManyClients => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -446,6 +446,12 @@ mod tests {
         let (introduced, ()) = tokio::join!(introduce, answer_second);
         introduced.unwrap();
         assert_eq!(session.own, OwnClient::Id(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_full_is_told_as_such_where_nobody_signs_in() {
+        let (mut session, _far) = session(b"-ERR max number of clients reached\r\n").await;
+        assert_eq!(session.introduce(soon()).await.unwrap_err().reason, FailureReason::TooManyClients);
     }
 
     #[tokio::test(start_paused = true)]
