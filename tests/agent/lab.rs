@@ -43,6 +43,11 @@ impl Lab {
     /// One with these options, but for the backend, whose identity has this policy on the cache.
     pub(crate) async fn set_up(options: Options, rules: &str) -> Self {
         let redis = RedisServer::start(Listen::Socket, &[("default", ALL)]).await;
+        Self::before(redis, options, rules).await
+    }
+
+    /// The same before a redis-server that runs already.
+    pub(crate) async fn before(redis: RedisServer, options: Options, rules: &str) -> Self {
         let options = Options { backend: redis.backend(), ..options };
         let azure = Standin::start(options).await.unwrap();
         redis.set_user(azure.object_id(), rules);

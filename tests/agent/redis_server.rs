@@ -54,6 +54,11 @@ pub(crate) struct Client {
 impl RedisServer {
     /// Starts one whose users have these ACL rules, and [`PASSWORD`] unless the rules say `nopass`.
     pub(crate) async fn start(listen: Listen, users: &[(&str, &str)]) -> Self {
+        Self::start_with(listen, users, "").await
+    }
+
+    /// The same with more lines of configuration.
+    pub(crate) async fn start_with(listen: Listen, users: &[(&str, &str)], lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve();
         let number = port.number;
@@ -73,8 +78,9 @@ impl RedisServer {
         for (user, rules) in users.iter().chain([&(ADMIN, ALL)]) {
             writeln!(config, "user {user} on >{PASSWORD} {rules}").unwrap();
         }
+        config.push_str(lines);
         std::fs::write(folder.path().join("redis.conf"), config).unwrap();
-        let server = Self { child: spawn(folder.path()), port, folder };
+        let server = Self { child: spawn(folder.path(), []), port, folder };
         server.answers().await;
         server
     }
@@ -106,12 +112,13 @@ impl RedisServer {
         command.arg(&words[1..]).query(&mut self.admin().unwrap()).unwrap()
     }
 
-    /// Gives `user` these ACL rules, and no others, until it is restarted.
+    /// Gives `user` these ACL rules, and no others. It remembers them when it is started again.
     pub(crate) fn set_user(&self, user: &str, rules: &str) {
         let password = format!(">{PASSWORD}");
         let mut words = vec!["ACL", "SETUSER", user, "reset", "on", &password];
         words.extend(rules.split(' '));
         self.ask::<()>(&words);
+        self.ask::<()>(&["CONFIG", "REWRITE"]);
     }
 
     /// Everybody who is connected, but for the tests.
@@ -143,7 +150,12 @@ impl RedisServer {
 
     /// Starts it again where it was, after [`Self::kill`].
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.folder.path());
+        self.restart_with([]).await;
+    }
+
+    /// The same with directives that go before its configuration: `["--maxclients", "1"]`.
+    pub(crate) async fn restart_with<const N: usize>(&mut self, directives: [&str; N]) {
+        self.child = spawn(self.folder.path(), directives);
         self.answers().await;
     }
 
@@ -161,9 +173,10 @@ impl RedisServer {
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn<const N: usize>(folder: &Path, directives: [&str; N]) -> Child {
     Command::new("redis-server")
         .arg("redis.conf")
+        .args(directives)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
