@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -133,6 +134,8 @@ pub(crate) struct Running {
 pub(crate) struct Ended {
     /// `None` where a signal ended it.
     pub(crate) code: Option<i32>,
+    /// Whether it left an image of its memory behind.
+    pub(crate) core_dumped: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -225,7 +228,8 @@ impl Running {
         for end in [&mut self.stdout.end, &mut self.stderr.end] {
             within("its pipes end", end).await.unwrap();
         }
-        Ended { code: status.code(), stdout: self.printed(), stderr: self.log() }
+        let (code, core_dumped) = (status.code(), status.core_dumped());
+        Ended { code, core_dumped, stdout: self.printed(), stderr: self.log() }
     }
 }
 

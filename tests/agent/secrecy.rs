@@ -5,7 +5,7 @@ use cachepulse::standin::{Answer, CommandFault, Ending, Fault};
 use rustix::process::Signal;
 
 use crate::lab::Lab;
-use crate::program::{Program, Running, cachepulse};
+use crate::program::{BINARY, Program, Running, cachepulse, program};
 use crate::redis_server::{Listen, PASSWORD, RedisServer};
 
 /// Everything that the agent shows.
@@ -135,4 +135,33 @@ async fn check_tells_everything_but_secrets() {
     let ended = program.args(["--access-key-file".as_ref(), key.as_os_str()]).run().await;
     assert_eq!(ended.code, Some(1));
     assert_clean(&format!("{ended:?}"), &["hunter2"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_crashes_leaves_no_image_of_its_memory_behind() {
+    const CRASH: [(&str, Signal); 2] = [("ABRT", Signal::ABORT), ("QUIT", Signal::QUIT)];
+    for (name, signal) in CRASH {
+        let lab = Lab::start().await;
+        let folder = lab.path("crash");
+        std::fs::create_dir(&folder).unwrap();
+        // In a folder of its own, where the system may leave as much as it likes.
+        let freely = |command: &str| {
+            let shell = format!("cd '{}'; ulimit -c unlimited; {command}", folder.display());
+            program("/bin/sh", ["-c", &shell])
+        };
+        let flags = lab.flags().join(" ");
+        let run = format!("exec {BINARY} run --listen 127.0.0.1:0 --name orders --log-level trace {flags}");
+        let agent = lab.app_service(freely(&run)).serve().await;
+        agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+        agent.signal(signal);
+        let ended = agent.ended().await;
+        assert_eq!((ended.code, ended.core_dumped), (None, false), "{ended:?}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        assert_clean(&format!("{}{}", ended.stdout, ended.stderr), &[lab.azure.identity_header().expose()]);
+
+        // Where the system hands core dumps to a program, that decides; otherwise anybody else's is here now.
+        let ended = freely(&format!("kill -{name} $$")).run().await;
+        let to_a_file = !std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().starts_with('|');
+        assert!(ended.core_dumped || !to_a_file, "nobody leaves one: allow it with `ulimit -Hc unlimited`");
+    }
 }
