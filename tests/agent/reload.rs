@@ -1,6 +1,5 @@
 //! A configuration that changes while the agent runs.
 
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
@@ -121,28 +120,6 @@ async fn a_ca_file_that_broke_changes_nothing_either() {
     it.agent.signal(Signal::HUP);
     it.agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
     it.orders_go_on().await;
-}
-
-/// A `ConfigMap`'s volume: the file is a link through a link to a folder, and an update moves the latter.
-#[tokio::test]
-async fn a_new_config_map_is_noticed_without_a_signal() {
-    let lab = Lab::start().await;
-    let volume = lab.path("volume");
-    for (version, others) in [("..1", &[("baskets", "600ms")][..]), ("..2", &[("stock", "600ms")])] {
-        std::fs::create_dir_all(volume.join(version)).unwrap();
-        std::fs::write(volume.join(version).join("config.yaml"), config(&lab, others)).unwrap();
-    }
-    symlink("..1", volume.join("..data")).unwrap();
-    symlink("..data/config.yaml", volume.join("config.yaml")).unwrap();
-    let agent = lab.run_file(&volume.join("config.yaml")).serve().await;
-    let both = |scrape: &Scrape| scrape.is_up("orders") && scrape.is_up("baskets");
-    let connects = agent.until("the first version is in use", both).await.connects("success", "orders");
-
-    symlink("..2", volume.join("..data_tmp")).unwrap();
-    std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
-    let scrape = agent.until("the second version is in use", |scrape| scrape.is_up("stock")).await;
-    assert!(!scrape.text.contains("baskets"), "{}", scrape.text);
-    assert_eq!(scrape.connects("success", "orders"), connects);
 }
 
 #[tokio::test]

@@ -1,34 +1,28 @@
 //! What a row is played on: the lab, the agent, and whatever else the row puts between them.
 
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use cachepulse::clock::Clock;
-use cachepulse::connection::dialer::Dialer;
-use cachepulse::identity::Identity;
-use cachepulse::identity::sign_in::SignIn;
-use cachepulse::metrics::Metrics;
-use cachepulse::prober::{Prober, Setup};
-use cachepulse::status::Status;
-use cachepulse::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use cachepulse::secret::SecretSource;
+use cachepulse::standin::HOST;
 use rustix::process::Signal;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::gate::Gate;
 use crate::lab::Lab;
 use crate::names::Names;
-use crate::program::{Program, Running};
-use crate::redis_server::{ALL, Listen, RedisServer};
+use crate::prober::Probing;
+use crate::program::{Program, Running, cachepulse};
+use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
 use crate::scrape::Scrape;
 
 /// The target's name, in every row.
 pub(crate) const TARGET: &str = "orders";
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The same as flags. One attempt, so that each tick tells what it met first.
 pub(crate) const LIMITS: [&str; 10] = [
@@ -44,15 +38,20 @@ pub(crate) const LIMITS: [&str; 10] = [
     "debug",
 ];
 
+/// The user of a redis-server that is reached without Azure's front. It may do everything.
+pub(crate) const USER: &str = "probe";
+
 /// The lab, and what a row adds to it.
 pub(crate) struct Bench {
     pub(crate) lab: Lab,
-    /// A redis-server without TLS and sign-in.
-    pub(crate) plain: Option<RedisServer>,
+    /// A redis-server beside the lab's.
+    pub(crate) other: Option<RedisServer>,
     pub(crate) gate: Option<Gate>,
     pub(crate) names: Option<Names>,
     /// A listener with a full queue: the system drops what else comes.
     pub(crate) silent: Option<(TcpListener, Vec<TcpStream>)>,
+    /// Who else is at work on a redis-server, until this is dropped.
+    pub(crate) clients: JoinSet<()>,
     pub(crate) agent: NotStarted,
 }
 
@@ -67,13 +66,20 @@ pub(crate) enum NotStarted {
 /// The agent of a row.
 pub(crate) enum Agent {
     Program(Box<Running>),
-    Prober { metrics: Metrics, task: JoinHandle<std::convert::Infallible> },
+    Prober(Box<Probing>),
 }
 
 impl Bench {
     pub(crate) fn new(lab: Lab, program: Program) -> Self {
-        let agent = NotStarted::Program(Box::new(program));
-        Self { lab, plain: None, gate: None, names: None, silent: None, agent }
+        Self {
+            lab,
+            other: None,
+            gate: None,
+            names: None,
+            silent: None,
+            clients: JoinSet::new(),
+            agent: NotStarted::Program(Box::new(program)),
+        }
     }
 
     /// The lab with an agent that signs in with tokens of its managed identity.
@@ -82,31 +88,71 @@ impl Bench {
         Self::new(lab, program)
     }
 
-    /// A redis-server for everybody without TLS, and an agent that reaches it straight or through a gate.
-    pub(crate) async fn plaintext(through_gate: bool) -> Self {
+    /// The agent has these flags as well.
+    pub(crate) fn with<const N: usize>(self, flags: [&str; N]) -> Self {
+        let NotStarted::Program(program) = self.agent else { panic!("a prober has no flags") };
+        Self { agent: NotStarted::Program(Box::new(program.args(flags))), ..self }
+    }
+
+    /// The lab with an agent by managed identity, and the defaults for everything that has one, but for the log.
+    pub(crate) async fn by_default() -> Self {
         let lab = Lab::start().await;
-        let plain = RedisServer::start(Listen::Plaintext, &[("default", &format!("nopass {ALL}"))]).await;
-        let gate = through_gate.then(|| Gate::open(plain.port()));
-        let port = gate.as_ref().map_or(plain.port(), |gate| gate.port).to_string();
-        let program = crate::program::cachepulse(["run", "--listen", "127.0.0.1:0", "--name", TARGET])
-            .args(["--host", "127.0.0.1", "--port", &port, "--tls", "false", "--identity", "none"])
-            .args(LIMITS);
-        Self { plain: Some(plain), gate, ..Self::new(lab, program) }
+        let program = lab.run(["--identity", "managed_identity", "--log-level", "debug"]);
+        Self::new(lab, program)
+    }
+
+    /// The same, where the identity endpoint is behind a gate.
+    pub(crate) async fn gated_endpoint(token_lifetime: Duration) -> Self {
+        let lab = Lab::with_tokens_of(token_lifetime).await;
+        let url = lab.azure.identity_endpoint();
+        let port = url.rsplit_once(':').unwrap().1.split('/').next().unwrap();
+        let gate = Gate::open(port.parse().unwrap());
+        let gated = url.replace(port, &gate.port.to_string());
+        let program = lab.run(LIMITS).args(["--identity", "managed_identity"]);
+        Self { gate: Some(gate), ..Self::new(lab, program.env("IDENTITY_ENDPOINT", gated)) }
+    }
+
+    /// A redis-server without TLS, and an agent that reaches it straight or through a gate.
+    pub(crate) async fn plaintext(through_gate: bool) -> Self {
+        let redis = RedisServer::start(Listen::Plaintext, &[(USER, ALL)]).await;
+        let gate = through_gate.then(|| Gate::open(redis.port()));
+        let port = gate.as_ref().map_or(redis.port(), |gate| gate.port).to_string();
+        let program = by_password(["--host", "127.0.0.1", "--port", &port, "--tls", "false"]);
+        Self { other: Some(redis), gate, ..Self::new(Lab::start().await, program) }
+    }
+
+    /// A redis-server with TLS, and an agent that reaches it straight.
+    pub(crate) async fn tls() -> Self {
+        let redis = RedisServer::start(Listen::Tls, &[(USER, ALL)]).await;
+        let port = redis.port().to_string();
+        let program =
+            by_password(["--host", HOST, "--port", &port]).args(["--ca-file"]).args([redis.ca_file()]);
+        Self { other: Some(redis), ..Self::new(Lab::start().await, program) }
+    }
+
+    /// A redis-server without TLS that lets everybody in, and an agent that does not sign in.
+    pub(crate) async fn anonymous() -> Self {
+        let everybody = format!("nopass {ALL}");
+        let redis = RedisServer::start(Listen::Plaintext, &[("default", &everybody)]).await;
+        let port = redis.port().to_string();
+        let program = straight(["--host", "127.0.0.1", "--port", &port, "--tls", "false"]);
+        let program = program.args(["--identity", "none"]);
+        Self { other: Some(redis), ..Self::new(Lab::start().await, program) }
     }
 
     /// The lab behind a gate, and a redis-server without TLS to lead it to.
     pub(crate) async fn gated() -> Self {
-        let plain = RedisServer::start(Listen::Plaintext, &[("default", &format!("nopass {ALL}"))]).await;
+        let redis = RedisServer::start(Listen::Plaintext, &[(USER, ALL)]).await;
         let lab = Lab::start().await;
         let gate = Gate::open(lab.azure.cache_port());
         let (port, ca_file) = (gate.port.to_string(), lab.ca_file());
-        let program = crate::program::cachepulse(["run", "--listen", "127.0.0.1:0", "--name", TARGET])
-            .args(["--host", cachepulse::standin::HOST, "--port", &port])
+        let program = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", TARGET])
+            .args(["--host", HOST, "--port", &port])
             .args(["--ca-file".as_ref(), ca_file.as_os_str()])
             .args(["--identity", "managed_identity"])
             .args(LIMITS);
         let program = lab.app_service(program);
-        Self { plain: Some(plain), gate: Some(gate), ..Self::new(lab, program) }
+        Self { other: Some(redis), gate: Some(gate), ..Self::new(lab, program) }
     }
 
     /// A prober whose target has the name that `names` resolves.
@@ -120,14 +166,22 @@ impl Bench {
     pub(crate) async fn start(&mut self) -> Agent {
         match std::mem::replace(&mut self.agent, NotStarted::Started) {
             NotStarted::Program(program) => Agent::Program(Box::new(program.serve().await)),
-            NotStarted::Prober(port) => prober(self.names.as_ref().unwrap(), port),
+            NotStarted::Prober(port) => {
+                let password = SecretSource::File(self.lab.file("password", PASSWORD));
+                Agent::Prober(Box::new(Probing::start(self.names.as_ref().unwrap(), port, password)))
+            }
             NotStarted::Started => panic!("it was started already"),
         }
     }
 
-    /// Leads the gate to the plaintext redis-server, and ends what was led elsewhere.
-    pub(crate) fn lead_to_plain(&self) {
-        self.gate.as_ref().unwrap().lead(Some(self.plain.as_ref().unwrap().port()));
+    /// The redis-server beside the lab's.
+    pub(crate) fn other(&mut self) -> &mut RedisServer {
+        self.other.as_mut().unwrap()
+    }
+
+    /// Leads the gate to the other redis-server, and ends what was led elsewhere.
+    pub(crate) fn lead_to_other(&self) {
+        self.gate.as_ref().unwrap().lead(Some(self.other.as_ref().unwrap().port()));
     }
 
     /// Leads the gate to the lab's cache, and ends what was led elsewhere.
@@ -135,68 +189,63 @@ impl Bench {
         self.gate.as_ref().unwrap().lead(Some(self.lab.azure.cache_port()));
     }
 
-    /// Starts the lab's redis-server again, with the policy that it forgot.
-    pub(crate) async fn restart_redis(&mut self) {
-        self.lab.redis.restart().await;
-        self.lab.redis.set_user(self.lab.azure.object_id(), ALL);
+    /// Starts the lab's redis-server again with these directives.
+    pub(crate) async fn restart_redis<const N: usize>(&mut self, directives: [&str; N]) {
+        self.lab.redis.kill().await;
+        self.lab.redis.restart_with(directives).await;
     }
 
-    /// Puts a listener whose queue is full in the place of the plaintext redis-server, which is killed.
-    pub(crate) async fn silence(&mut self) {
-        let plain = self.plain.as_mut().unwrap();
-        plain.kill().await;
+    /// Lets another client do this to the lab's redis-server, over and over.
+    pub(crate) fn meddle(&mut self, deed: impl Fn(&mut redis::Connection) + Send + 'static) {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let mut connection = self.lab.redis.admin().unwrap();
+        self.clients.spawn(async move {
+            loop {
+                deed(&mut connection);
+                sleep(PAUSE).await;
+            }
+        });
+    }
+
+    /// Puts a listener whose queue is full there.
+    pub(crate) async fn silence(&mut self, address: SocketAddr) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        socket.bind((Ipv4Addr::LOCALHOST, plain.port()).into()).unwrap();
+        socket.bind(address).unwrap();
         let listener = socket.listen(1).unwrap();
         let mut queued = Vec::new();
         let patience = Duration::from_millis(300);
-        let address = listener.local_addr().unwrap();
         while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
             queued.push(stream.unwrap());
         }
         self.silent = Some((listener, queued));
     }
+
+    /// The same in the place of the other redis-server, which is killed.
+    pub(crate) async fn silence_other(&mut self) {
+        self.other().kill().await;
+        let address = (Ipv4Addr::LOCALHOST, self.other().port()).into();
+        self.silence(address).await;
+    }
 }
 
-fn prober(names: &Names, port: u16) -> Agent {
-    let target = Arc::new(Target {
-        name: TargetName::new(TARGET).unwrap(),
-        endpoint: Endpoint { host: "cache.test".into(), port },
-        tls: Tls::Off,
-        identity: Arc::new(Identity::None),
-        username: None,
-        interval: INTERVAL,
-        connect_timeout: CONNECT_TIMEOUT,
-        command_timeout: COMMAND_TIMEOUT,
-        attempts: 1.try_into().unwrap(),
-        key: KeyTemplate::default(),
-        client_list: ClientList::default(),
-        reply_limit: Target::DEFAULT_REPLY_LIMIT,
-    });
-    let metrics = Metrics::new();
-    let prober = Prober::new(Setup {
-        dialer: Dialer::new(target.endpoint.clone(), None, names.resolver()),
-        sign_in: SignIn::None,
-        clock: Clock::system(),
-        rng: fastrand::Rng::new(),
-        metrics: metrics.target(&target.name),
-        status: Status::new(Clock::system()).target(&target),
-        instance: "faults".into(),
-        target,
-    });
-    let task = tokio::spawn(prober.run(Instant::now()));
-    Agent::Prober { metrics, task }
+/// An agent that reaches its cache without Azure's front.
+fn straight<const N: usize>(cache: [&str; N]) -> Program {
+    cachepulse(["run", "--listen", "127.0.0.1:0", "--name", TARGET]).args(cache).args(LIMITS)
+}
+
+/// The same, signing in as [`USER`].
+fn by_password<const N: usize>(cache: [&str; N]) -> Program {
+    straight(cache)
+        .args(["--identity", "password", "--username", USER, "--password-env", "PROBE_PASSWORD"])
+        .env("PROBE_PASSWORD", PASSWORD)
 }
 
 impl Agent {
     pub(crate) async fn scrape(&self) -> Scrape {
         match self {
             Self::Program(running) => running.scrape().await,
-            Self::Prober { metrics, task } => {
-                assert!(!task.is_finished(), "the prober has ended");
-                Scrape::new(std::io::read_to_string(metrics.exposition()).unwrap())
-            }
+            Self::Prober(probing) => probing.scrape(),
         }
     }
 
@@ -215,10 +264,7 @@ impl Agent {
                 }
                 Ok(shown + &ended.stdout + &ended.stderr)
             }
-            Self::Prober { task, .. } => {
-                task.abort();
-                Ok(String::new())
-            }
+            Self::Prober(probing) => Ok(probing.scrape().text + &probing.log()),
         }
     }
 }

@@ -6,7 +6,9 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+
+use crate::port::Port;
 
 /// Where connections lead to; `None` is nowhere: they are accepted and never answered.
 type Way = Option<u16>;
@@ -14,38 +16,47 @@ type Way = Option<u16>;
 /// A port whose connections lead to another port of 127.0.0.1. It closes when dropped, with all of them.
 pub(crate) struct Gate {
     pub(crate) port: u16,
+    address: IpAddr,
     way: watch::Sender<Way>,
-    task: JoinHandle<()>,
+    tasks: JoinSet<()>,
+    /// Nobody else is given its port while it is shut.
+    _reservation: Option<Port>,
 }
 
 impl Gate {
     /// One at a free port of 127.0.0.1.
     pub(crate) fn open(to: u16) -> Self {
-        Self::at(Ipv4Addr::LOCALHOST.into(), 0, to)
+        let port = Port::reserve();
+        let gate = Self::at(Ipv4Addr::LOCALHOST.into(), port.number, to);
+        Self { _reservation: Some(port), ..gate }
     }
 
     pub(crate) fn at(address: IpAddr, port: u16, to: u16) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        socket.bind(&SocketAddr::new(address, port).into()).unwrap();
-        socket.listen(128).unwrap();
-        let listener = TcpListener::from_std(socket.into()).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let way = watch::Sender::new(Some(to));
-        let task = tokio::spawn(serve(listener, way.subscribe()));
-        Self { port, way, task }
+        let mut gate = Self { port, address, way, tasks: JoinSet::new(), _reservation: None };
+        gate.reopen();
+        gate
     }
 
     /// Leads new connections elsewhere, and ends the others.
     pub(crate) fn lead(&self, way: Way) {
         self.way.send_replace(way);
     }
-}
 
-impl Drop for Gate {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Ends all connections, and refuses new ones.
+    pub(crate) async fn shut(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// Takes connections again.
+    pub(crate) fn reopen(&mut self) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.bind(&SocketAddr::new(self.address, self.port).into()).unwrap();
+        socket.listen(128).unwrap();
+        let listener = TcpListener::from_std(socket.into()).unwrap();
+        self.tasks.spawn(serve(listener, self.way.subscribe()));
     }
 }
 

@@ -24,10 +24,13 @@ mod scrape;
 
 mod bench;
 mod chaos;
+mod cluster;
 mod gate;
 mod names;
+mod prober;
 mod row;
 mod rows;
+mod secrets;
 mod table;
 
 use std::sync::Arc;

@@ -3,13 +3,13 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use cachepulse::secret::Secret;
+use cachepulse::target::Target;
 use tokio::time::{Instant, sleep};
 
 use crate::bench::{Agent, Bench, CONNECT_TIMEOUT, INTERVAL, TARGET};
 use crate::lab::Lab;
-use crate::redis_server::PASSWORD;
 use crate::scrape::Scrape;
+use crate::secrets::no_secret;
 
 /// How soon a cache that is back must be seen, where the interval is shorter.
 const RECOVERY: Duration = Duration::from_secs(5);
@@ -19,9 +19,6 @@ pub(crate) const LOAD: Duration = Duration::from_secs(3);
 /// How long a fault that must not show is there.
 const UNSEEN: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(50);
-
-/// The access key after a rotation.
-pub(crate) const NEW_KEY: &str = "a-new-access-key";
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Something that is done to the bench.
@@ -56,6 +53,7 @@ pub(crate) enum Proof {
 /// A fault that comes, shows, and goes.
 pub(crate) struct Case {
     signs: Signs,
+    pace: Pace,
     /// Whether the fault is there before the agent starts.
     first: bool,
     /// How long it lasts once it has been seen.
@@ -64,6 +62,19 @@ pub(crate) struct Case {
     inject: Act,
     mend: Act,
 }
+
+/// How fast a row's agent is.
+#[derive(Clone, Copy)]
+struct Pace {
+    interval: Duration,
+    /// The longest that a probe waits for any one thing.
+    timeout: Duration,
+}
+
+/// Of the benches' own limits.
+const QUICK: Pace = Pace { interval: INTERVAL, timeout: CONNECT_TIMEOUT };
+/// Of an agent that was told no limits.
+const DEFAULT: Pace = Pace { interval: Target::DEFAULT_INTERVAL, timeout: Target::DEFAULT_CONNECT_TIMEOUT };
 
 /// What a fault must look like in the metrics.
 struct Signs {
@@ -112,6 +123,7 @@ impl Case {
     pub(crate) fn new<const N: usize>(reasons: [&'static str; N], inject: Act, mend: Act) -> Self {
         Self {
             signs: Signs { reasons: reasons.into(), wake: Vec::new(), late: Duration::ZERO, blink: false },
+            pace: QUICK,
             first: false,
             lasts: 2 * INTERVAL,
             set_up: Box::new(|| Box::pin(async { Bench::of(Lab::start().await) })),
@@ -126,6 +138,11 @@ impl Case {
         set_up: impl FnOnce() -> F + Send + 'static,
     ) -> Self {
         Self { set_up: Box::new(|| Box::pin(set_up())), ..self }
+    }
+
+    /// On the lab with an agent that has the defaults for everything: three attempts in each probe, every 10 s.
+    pub(crate) fn by_default(self) -> Self {
+        Self { pace: DEFAULT, ..self }.on(Bench::by_default)
     }
 
     pub(crate) fn wake<const N: usize>(self, wake: [&'static str; N]) -> Self {
@@ -159,7 +176,7 @@ impl Case {
     }
 
     async fn play(self) -> Result<(String, Duration), String> {
-        let Self { signs, first, lasts, set_up, inject, mend } = self;
+        let Self { signs, pace, first, lasts, set_up, inject, mend } = self;
         let mut bench = set_up().await;
         if first {
             inject(&mut bench).await;
@@ -168,19 +185,19 @@ impl Case {
         let before = if first {
             Shown::default()
         } else {
-            let up = until(&agent, INTERVAL + RECOVERY + LOAD, |scrape| scrape.is_up(TARGET)).await;
+            let up = until(&agent, pace.interval + RECOVERY + LOAD, |scrape| scrape.is_up(TARGET)).await;
             let up = up.map_err(|scrape| format!("it never was up: {}", Shown::of(&scrape).words()))?;
             inject(&mut bench).await;
             Shown::of(&up)
         };
-        let seen = signs.watch(&agent, &before).await?;
+        let seen = signs.watch(&agent, &before, pace).await?;
         sleep(lasts).await;
         let last = agent.scrape().await;
         signs.only_right_reasons(&Shown::of(&last).since(&before))?;
         let probes = last.sum("probes_total", TARGET);
         mend(&mut bench).await;
         let mended = Instant::now();
-        let bound = INTERVAL.max(RECOVERY) + LOAD;
+        let bound = pace.interval.max(RECOVERY) + LOAD;
         let healthy =
             until(&agent, bound, |it| it.is_up(TARGET) && it.sum("probes_total", TARGET) > probes).await;
         healthy.map_err(|scrape| format!("not healthy again: {}", Shown::of(&scrape).words()))?;
@@ -193,7 +210,7 @@ impl Case {
 
 impl Signs {
     /// Waits until the fault shows, or makes sure that it does not, and tells what did.
-    async fn watch(&self, agent: &Agent, before: &Shown) -> Result<String, String> {
+    async fn watch(&self, agent: &Agent, before: &Shown, pace: Pace) -> Result<String, String> {
         if self.reasons.is_empty() {
             sleep(UNSEEN).await;
             let scrape = agent.scrape().await;
@@ -201,7 +218,7 @@ impl Signs {
             let quiet = shown.failures.is_empty() && scrape.is_up(TARGET);
             return if quiet { Ok("no failure".to_owned()) } else { Err(format!("seen: {}", shown.words())) };
         }
-        let bound = INTERVAL + CONNECT_TIMEOUT + self.late + LOAD;
+        let bound = pace.interval + pace.timeout + self.late + LOAD;
         let expected = |scrape: &Scrape| {
             let shown = Shown::of(scrape).since(before);
             let counts = if self.blink { &shown.disconnects } else { &shown.failures };
@@ -221,17 +238,6 @@ impl Signs {
             Some(_) => Err(format!("wrong reasons: {}", shown.words())),
             None => Ok(()),
         }
-    }
-}
-
-/// Everything that an agent has shown, at its most talkative, holds nothing that is secret.
-pub(crate) fn no_secret(lab: &Lab, shown: &str) -> Result<(), String> {
-    let known = [lab.azure.access_key(), lab.azure.client_secret(), lab.azure.identity_header()];
-    // Every token begins like the last of these.
-    let known = known.into_iter().map(Secret::expose).chain([PASSWORD, NEW_KEY, "eyJ"]);
-    match known.into_iter().find(|secret| shown.contains(secret)) {
-        Some(secret) => Err(format!("the secret {secret} is out")),
-        None => Ok(()),
     }
 }
 

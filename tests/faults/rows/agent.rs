@@ -1,5 +1,6 @@
 //! The agent's own surroundings: its limits, its configuration, its signals.
 
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use super::Group;
 use crate::bench::{Agent, TARGET};
 use crate::lab::Lab;
 use crate::program::{BINARY, Running, program};
-use crate::row::{LOAD, Row, no_secret};
+use crate::row::{LOAD, Row};
+use crate::secrets::no_secret;
 
-const RELOAD: &str = "tests/agent/reload.rs";
 const SHUTDOWN: &str = "tests/agent/shutdown.rs";
 const SUCCESSFUL: &str = "config_last_reload_successful";
 
@@ -50,6 +51,31 @@ async fn refused(change: impl FnOnce(&PathBuf), words: &str) -> Result<String, S
     agent.until("it is taken", |scrape| scrape.value(SUCCESSFUL) > 0.5).await;
     in_peace(&lab, agent).await?;
     Ok("refused, probes went on, mended".to_owned())
+}
+
+/// A `ConfigMap`'s volume: the file is a link through a link to a folder, and an update moves the latter.
+async fn swapped() -> Result<String, String> {
+    let lab = Lab::start().await;
+    let volume = lab.path("volume");
+    let target = |name| lab.target(name, "identity: managed_identity, interval: 500ms");
+    for (version, other) in [("..1", "baskets"), ("..2", "stock")] {
+        std::fs::create_dir_all(volume.join(version)).unwrap();
+        let config = format!("log: {{level: debug}}\n{}", Lab::config([target(TARGET), target(other)]));
+        std::fs::write(volume.join(version).join("config.yaml"), config).unwrap();
+    }
+    symlink("..1", volume.join("..data")).unwrap();
+    symlink("..data/config.yaml", volume.join("config.yaml")).unwrap();
+    let agent = lab.run_file(&volume.join("config.yaml")).serve().await;
+    agent.until("the first version is in use", |it| it.is_up(TARGET) && it.is_up("baskets")).await;
+    symlink("..2", volume.join("..data_tmp")).unwrap();
+    std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    let scrape = agent.until("the second version is in use", |scrape| scrape.is_up("stock")).await;
+    goes_on(&agent, scrape.count("probes_total", TARGET)).await?;
+    in_peace(&lab, agent).await?;
+    if scrape.text.contains("baskets") {
+        return Err(format!("the first version is in use as well:\n{}", scrape.text));
+    }
+    Ok("in use without a signal".to_owned())
 }
 
 /// Probes go on, with success and on the same connection.
@@ -153,8 +179,16 @@ pub(super) fn rows() -> Vec<Row> {
         taken,
     );
     let unchanged = "`cachepulse_config_last_reload_successful` is 0, probes go on";
-    let bad = "a_bad_file_changes_nothing_and_shows_in_the_metrics_until_it_is_mended";
-    rows.test("configuration file broken, and removed", unchanged, RELOAD, bad);
+    rows.scenario("configuration file broken", unchanged, || {
+        let spoil = |file: &PathBuf| {
+            let good = std::fs::read_to_string(file).unwrap();
+            std::fs::write(file, good.replace("interval: 500ms", "interval: often")).unwrap();
+        };
+        Box::pin(refused(spoil, "targets[0].interval: expected a duration"))
+    });
+    rows.scenario("configuration file removed", unchanged, || {
+        Box::pin(refused(|file| std::fs::remove_file(file).unwrap(), "cannot be read: No such file"))
+    });
     rows.scenario("configuration file empty", unchanged, || {
         Box::pin(refused(|file| std::fs::write(file, "").unwrap(), "configuration rejected"))
     });
@@ -179,8 +213,11 @@ pub(super) fn rows() -> Vec<Row> {
         };
         Box::pin(refused(replace, "cannot be read: No such file"))
     });
-    let swapped = "a_new_config_map_is_noticed_without_a_signal";
-    rows.test("configuration swapped by a link, as a ConfigMap", "the new one is in use", RELOAD, swapped);
+    rows.scenario(
+        "configuration swapped by a link, as a ConfigMap",
+        "the new one is in use, the connection stays",
+        || Box::pin(swapped()),
+    );
     rows.scenario("1,000 SIGHUP", "the connection stays, probes go on", || Box::pin(hup_storm()));
     for (state, test) in [
         ("between probes", "between_probes"),
@@ -193,5 +230,12 @@ pub(super) fn rows() -> Vec<Row> {
     rows.scenario("SIGTERM while signing in", "exit code 0", || Box::pin(ended_while_signing_in()));
     let second = "a_second_signal_ends_it_at_once";
     rows.test("second SIGTERM", "exit code 1 at once", SHUTDOWN, second);
+    let crash = "an_agent_that_crashes_leaves_no_image_of_its_memory_behind";
+    rows.test(
+        "SIGABRT, SIGQUIT",
+        "no core dump, and no secret in its last words",
+        "tests/agent/secrecy.rs",
+        crash,
+    );
     rows.rows
 }

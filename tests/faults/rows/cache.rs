@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use cachepulse::standin::{Admission, Answer, CommandFault, Ending, Pieces};
+use rustix::process::Signal;
 
 use super::{Group, front};
 use crate::bench::Bench;
 use crate::row::{Case, Row, at_once};
-
-const TESTS: &str = "tests/agent/faults.rs";
 
 /// `command` is answered with `answer`.
 fn answered<const N: usize>(reasons: [&'static str; N], command: &'static str, answer: Answer) -> Case {
@@ -16,7 +15,7 @@ fn answered<const N: usize>(reasons: [&'static str; N], command: &'static str, a
 }
 
 /// New connections meet `admission`; the one that stands is closed.
-fn admission<const N: usize>(reasons: [&'static str; N], admission: Admission) -> Case {
+pub(super) fn admission<const N: usize>(reasons: [&'static str; N], admission: Admission) -> Case {
     Case::new(
         reasons,
         at_once(move |bench| {
@@ -28,7 +27,7 @@ fn admission<const N: usize>(reasons: [&'static str; N], admission: Admission) -
 }
 
 /// The connection ends, once.
-fn closed(reason: &'static str, ending: Ending) -> Case {
+pub(super) fn closed(reason: &'static str, ending: Ending) -> Case {
     Case::new([reason], at_once(move |bench| bench.lab.azure.cache().close_all(ending)), at_once(|_| {}))
         .blink()
 }
@@ -37,7 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Cache");
     away(&mut rows);
     replies(&mut rows);
-    states(&mut rows);
+    super::state::add(&mut rows);
     rows.rows
 }
 
@@ -48,16 +47,32 @@ fn away(rows: &mut Group) {
         let absence = absence.wake(["closed"]).lasts(Duration::from_secs(seconds));
         rows.case(format!("failover with {seconds} s of absence"), absence);
     }
-    let killed = "a_redis_server_that_is_killed_and_comes_back";
-    rows.test("process killed and started again", "`connect_refused`", TESTS, killed);
-    let stopped = "a_redis_server_that_stands_still_is_a_command_timeout";
-    rows.test("process stopped (SIGSTOP) and continued", "`command_timeout`", TESTS, stopped);
+    rows.case(
+        "process killed and started again",
+        Case::new(
+            ["connect_refused"],
+            Box::new(|bench| Box::pin(bench.other().kill())),
+            Box::new(|bench| Box::pin(bench.other().restart())),
+        )
+        .wake(["closed", "reset", "tls_handshake"])
+        .on(Bench::tls),
+    );
+    rows.case(
+        "process stopped (SIGSTOP) and continued",
+        Case::new(
+            ["command_timeout"],
+            at_once(|bench| bench.other().signal(Signal::STOP)),
+            at_once(|bench| bench.other().signal(Signal::CONT)),
+        )
+        .wake(["tls_handshake"])
+        .on(Bench::tls),
+    );
     rows.case(
         "process killed behind a proxy that goes on, and started again with an empty data set",
         Case::new(
             ["closed"],
             Box::new(|bench| Box::pin(bench.lab.redis.kill())),
-            Box::new(|bench| Box::pin(bench.restart_redis())),
+            Box::new(|bench| Box::pin(bench.lab.redis.restart())),
         ),
     );
     rows.case("idle connection closed", closed("closed", Ending::Close));
@@ -80,7 +95,7 @@ fn away(rows: &mut Group) {
         Case::new(
             ["command_timeout"],
             at_once(|bench| bench.gate.as_ref().unwrap().lead(None)),
-            at_once(|bench| bench.lead_to_plain()),
+            at_once(|bench| bench.lead_to_other()),
         )
         .wake(["closed"])
         .on(|| Bench::plaintext(true)),
@@ -89,10 +104,10 @@ fn away(rows: &mut Group) {
         "black hole on connect",
         Case::new(
             ["connect_timeout"],
-            Box::new(|bench| Box::pin(bench.silence())),
+            Box::new(|bench| Box::pin(bench.silence_other())),
             Box::new(|bench| {
                 bench.silent = None;
-                Box::pin(bench.plain.as_mut().unwrap().restart())
+                Box::pin(bench.other().restart())
             }),
         )
         .wake(["connect_refused", "closed", "reset", "command_timeout"])
@@ -140,47 +155,4 @@ fn replies(rows: &mut Group) {
     list.resize(list.len() + 100 * 1024 * 1024, b'x');
     list.extend(b"\r\n");
     rows.case("CLIENT LIST of 100 MiB", answered(["reply_too_large"], "CLIENT LIST", Answer::Raw(list)));
-    rows.case(
-        "value changed by another writer",
-        answered(["value_mismatch"], "GET", Answer::Raw(b"$5\r\nother\r\n".to_vec())),
-    );
-    rows.case("key evicted", answered(["value_mismatch"], "GET", Answer::Raw(b"$-1\r\n".to_vec())));
-}
-
-fn states(rows: &mut Group) {
-    for (reason, command, words) in [
-        ("loading", "PING", "LOADING Redis is loading the dataset in memory"),
-        ("read_only", "SET", "READONLY You can't write against a read only replica."),
-        ("out_of_memory", "SET", "OOM command not allowed when used memory > 'maxmemory'."),
-        (
-            "cluster_down",
-            "GET",
-            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        ),
-        ("cluster_down", "SET", "CLUSTERDOWN The cluster is down"),
-        ("server_error", "SET", "MOVED 3999 127.0.0.1:15001"),
-        ("server_error", "SET", "ERR unknown command 'SET', with args beginning with: "),
-        ("permission_denied", "PING", "NOPERM this user has no permissions to run the 'ping' command"),
-        ("permission_denied", "SET", "NOPERM this user has no permissions to run the 'set' command"),
-        ("permission_denied", "GET", "NOPERM this user has no permissions to run the 'get' command"),
-    ] {
-        let word = words.split(' ').next().unwrap();
-        let word = if word == "ERR" { "unknown command" } else { word };
-        rows.case(
-            format!("{word} in answer to {command}"),
-            answered([reason], command, Answer::error(words)),
-        );
-    }
-    let denied = Answer::error("NOPERM this user has no permissions to run the 'client|list' command");
-    rows.case("NOPERM in answer to CLIENT LIST, which is optional", answered([], "CLIENT LIST", denied));
-    rows.test(
-        "NOPERM in answer to CLIENT LIST, which is required",
-        "`permission_denied`",
-        "tests/agent/check.rs",
-        "a_client_list_that_is_forbidden_is_denied_and_no_failure_unless_it_is_required",
-    );
-    rows.case(
-        "too many clients",
-        admission(["too_many_clients"], Admission::TooManyClients).wake(["closed", "reset"]),
-    );
 }

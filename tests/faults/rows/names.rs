@@ -1,6 +1,8 @@
 //! Name resolution. What a machine's own resolver answers is not a test's to choose: these rows are played by a
 //! prober in the tests' process, with a resolver of theirs, against a real redis-server.
 
+use std::net::IpAddr;
+
 use super::Group;
 use crate::bench::Bench;
 use crate::gate::Gate;
@@ -21,7 +23,7 @@ fn answer(answer: Answer) -> Case {
         ["resolve"],
         at_once(move |bench| {
             bench.names.as_ref().unwrap().answer(answer.clone());
-            bench.lead_to_plain();
+            bench.lead_to_other();
         }),
         at_once(|bench| bench.names.as_ref().unwrap().answer(Answer::addresses([HOME]))),
     )
@@ -40,7 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
             ["closed", "reset"],
             at_once(|bench| {
                 let gate = bench.gate.take().unwrap();
-                let (port, plain) = (gate.port, bench.plain.as_ref().unwrap().port());
+                let (port, plain) = (gate.port, bench.other.as_ref().unwrap().port());
                 bench.gate = Some(Gate::at(ELSEWHERE.parse().unwrap(), port, plain));
                 bench.names.as_ref().unwrap().answer(Answer::addresses([ELSEWHERE]));
             }),
@@ -55,11 +57,14 @@ pub(super) fn rows() -> Vec<Row> {
         Case::new([], at_once(|_| {}), at_once(|_| {}))
             .on(async || Bench::named(Names::new(Answer::addresses([ELSEWHERE, HOME]))).await),
     );
-    rows.test(
+    rows.case(
         "several addresses of which the first is silent",
-        "no failure",
-        "src/connection/dial.rs",
-        "an_address_that_is_silent_leaves_time_for_the_next_one",
+        Case::new([], at_once(|_| {}), at_once(|_| {})).on(async || {
+            let mut bench = Bench::named(Names::new(Answer::addresses([ELSEWHERE, HOME]))).await;
+            let port = bench.gate.as_ref().unwrap().port;
+            bench.silence((ELSEWHERE.parse::<IpAddr>().unwrap(), port).into()).await;
+            bench
+        }),
     );
     rows.rows
 }

@@ -9,7 +9,8 @@ use super::Group;
 use crate::bench::{Bench, LIMITS};
 use crate::lab::Lab;
 use crate::redis_server::ALL;
-use crate::row::{Case, NEW_KEY, Row, at_once};
+use crate::row::{Case, Row, at_once};
+use crate::secrets::NEW_KEY;
 
 /// An object id that nobody has given a policy to.
 const STRANGER: &str = "11111111-2222-3333-4444-555555555555";
@@ -17,7 +18,7 @@ const STRANGER: &str = "11111111-2222-3333-4444-555555555555";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The user is removed, and restored.
-fn removed(dialect: Dialect) -> Case {
+pub(super) fn removed(dialect: Dialect) -> Case {
     Case::new(
         ["auth_rejected"],
         at_once(move |bench| {

@@ -58,7 +58,7 @@ pub(super) fn rows() -> Vec<Row> {
         "plaintext where TLS is expected",
         Case::new(
             ["tls_handshake"],
-            at_once(|bench| bench.lead_to_plain()),
+            at_once(|bench| bench.lead_to_other()),
             at_once(|bench| bench.lead_to_lab()),
         )
         .wake(["closed", "reset"])
@@ -69,7 +69,7 @@ pub(super) fn rows() -> Vec<Row> {
         Case::new(
             ["protocol_error"],
             at_once(|bench| bench.lead_to_lab()),
-            at_once(|bench| bench.lead_to_plain()),
+            at_once(|bench| bench.lead_to_other()),
         )
         .wake(["closed", "reset"])
         .on(|| Bench::plaintext(true)),

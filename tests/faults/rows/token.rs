@@ -10,8 +10,8 @@ use crate::bench::{Bench, LIMITS};
 use crate::lab::Lab;
 use crate::redis_server::ALL;
 use crate::row::{Case, Row, at_once};
+use crate::secrets::NOT_A_TOKEN;
 
-const TESTS: &str = "tests/agent/faults.rs";
 const SHORT: Duration = Duration::from_secs(6);
 const HOUR: Duration = Duration::from_secs(3600);
 const OFF: Duration = Duration::from_secs(600);
@@ -28,8 +28,18 @@ fn endpoint<const N: usize>(reasons: [&'static str; N], fault: Fault) -> Case {
     )
 }
 
+/// Nobody listens at the endpoint's port.
+fn down<const N: usize>(reasons: [&'static str; N], token_lifetime: Duration) -> Case {
+    Case::new(
+        reasons,
+        Box::new(|bench| Box::pin(bench.gate.as_mut().unwrap().shut())),
+        at_once(|bench| bench.gate.as_mut().unwrap().reopen()),
+    )
+    .on(move || Bench::gated_endpoint(token_lifetime))
+}
+
 /// The same from the start: there never was a token.
-fn without_a_token(fault: Fault) -> Case {
+pub(super) fn without_a_token(fault: Fault) -> Case {
     endpoint(["no_token"], fault).first()
 }
 
@@ -39,7 +49,10 @@ fn lifetime(lifetime: Duration) -> Case {
         .on(async move || Bench::of(Lab::with_tokens_of(lifetime).await))
 }
 
-/// The agent's clock is ahead or behind: by its clock, all of Azure is behind or ahead.
+/// The agent's clock is ahead or behind: by its clock, all of Azure is behind or ahead, which is how it is played.
+///
+/// The agent can tell no difference. It compares its clock with nothing but the ends of tokens and the validity of
+/// certificates, both of which are dated by Azure's; the rest is monotonic, or written down for others to read.
 fn clock(azure_is: fn() -> Clock, token_lifetime: Duration) -> Case {
     Case::new([], at_once(|_| {}), at_once(|_| {})).on(async move || {
         let options = Options { clock: azure_is(), token_lifetime, ..Options::default() };
@@ -90,10 +103,8 @@ fn federated(content: Option<&'static str>) -> Case {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Token");
-    let away = "an_identity_endpoint_that_is_away_at_the_start_is_waited_for";
-    rows.test("endpoint down at the start", "`no_token`", TESTS, away);
-    let across = "a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session";
-    rows.test("endpoint down across the expiry, and back", "`token_expired`", TESTS, across);
+    rows.case("endpoint down at the start", down(["no_token"], HOUR).first());
+    rows.case("endpoint down across the expiry, and back", down(["token_expired"], SHORT).shows_late(SHORT));
     rows.case("endpoint that hangs", without_a_token(Fault::Hang));
     rows.case("endpoint that resets connections", without_a_token(Fault::Reset));
     rows.case("429 with `Retry-After: 0`", without_a_token(Fault::throttled(0)));
@@ -138,6 +149,6 @@ pub(super) fn rows() -> Vec<Row> {
         .on(by_azure_cli),
     );
     rows.case("federated token's file missing", federated(None));
-    rows.case("federated token's file with nonsense, and rotated", federated(Some("nonsense")));
+    rows.case("federated token's file with nonsense, and rotated", federated(Some(NOT_A_TOKEN)));
     rows.rows
 }

@@ -1,0 +1,98 @@
+//! A prober in the tests' own process, with a resolver of theirs, and everything that it shows.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use cachepulse::clock::Clock;
+use cachepulse::connection::dialer::Dialer;
+use cachepulse::identity::Identity;
+use cachepulse::identity::sign_in::SignIn;
+use cachepulse::metrics::Metrics;
+use cachepulse::prober::{Prober, Setup};
+use cachepulse::secret::SecretSource;
+use cachepulse::status::Status;
+use cachepulse::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::instrument::WithSubscriber as _;
+
+use crate::bench::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL, TARGET, USER};
+use crate::names::Names;
+use crate::scrape::Scrape;
+
+/// One that runs. It ends when dropped.
+pub(crate) struct Probing {
+    metrics: Metrics,
+    log: Log,
+    task: JoinHandle<Infallible>,
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Probing {
+    /// Probes a name that `names` resolves, with the password that is kept there.
+    pub(crate) fn start(names: &Names, port: u16, password: SecretSource) -> Self {
+        let target = Arc::new(Target {
+            name: TargetName::new(TARGET).unwrap(),
+            endpoint: Endpoint { host: "cache.test".into(), port },
+            tls: Tls::Off,
+            identity: Arc::new(Identity::Password(password.clone())),
+            username: Some(USER.into()),
+            interval: INTERVAL,
+            connect_timeout: CONNECT_TIMEOUT,
+            command_timeout: COMMAND_TIMEOUT,
+            attempts: 1.try_into().unwrap(),
+            key: KeyTemplate::default(),
+            client_list: ClientList::default(),
+            reply_limit: Target::DEFAULT_REPLY_LIMIT,
+        });
+        let metrics = Metrics::new();
+        let prober = Prober::new(Setup {
+            dialer: Dialer::new(target.endpoint.clone(), None, names.resolver()),
+            sign_in: SignIn::Secret { username: Some(USER.into()), source: password },
+            clock: Clock::system(),
+            rng: fastrand::Rng::new(),
+            metrics: metrics.target(&target.name),
+            status: Status::new(Clock::system()).target(&target),
+            instance: "faults".into(),
+            target,
+        });
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let task = tokio::spawn(prober.run(Instant::now()).with_subscriber(lines.finish()));
+        Self { metrics, log, task }
+    }
+
+    pub(crate) fn scrape(&self) -> Scrape {
+        assert!(!self.task.is_finished(), "the prober has ended");
+        Scrape::new(std::io::read_to_string(self.metrics.exposition()).unwrap())
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

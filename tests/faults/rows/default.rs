@@ -1,0 +1,51 @@
+//! A few faults before an agent with the defaults: that a probe is attempted three times hides no outage.
+
+use std::time::Duration;
+
+use cachepulse::standin::{Admission, Answer, CommandFault, Dialect, Ending, Fault};
+use cachepulse::target::Target;
+
+use super::cache::{admission, closed};
+use super::sign_in::removed;
+use super::token::without_a_token;
+use super::{Group, front};
+use crate::row::Row;
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Group::new("With the defaults");
+    rows.case(
+        "failover with 15 s of absence",
+        admission(["connect_refused"], Admission::Refuse)
+            .wake(["closed"])
+            .lasts(Duration::from_secs(15))
+            .by_default(),
+    );
+    rows.case(
+        "connections accepted and closed at once",
+        admission(["closed", "tls_handshake"], Admission::HangUp(Ending::Close)).wake(["reset"]).by_default(),
+    );
+    rows.case("idle connection closed", closed("closed", Ending::Close).by_default());
+    let silent = || CommandFault::answered("GET", Answer::Silence);
+    rows.case(
+        "replies that do not come",
+        front(["command_timeout"], move |faults| faults.commands = vec![silent()])
+            // The two other attempts.
+            .shows_late(2 * Target::DEFAULT_COMMAND_TIMEOUT)
+            .by_default(),
+    );
+    let black_hole = |reason| front([reason], |faults| faults.black_hole = true);
+    rows.case(
+        "black hole on a live connection, at its first sign",
+        black_hole("command_timeout").blink().wake(["tls_handshake"]).by_default(),
+    );
+    rows.case(
+        "black hole on a live connection, as the probe ends",
+        // By then the other attempts have found that handshakes are not answered either. They last as long as the tick.
+        black_hole("tls_handshake")
+            .shows_late(Target::DEFAULT_INTERVAL - Target::DEFAULT_CONNECT_TIMEOUT)
+            .by_default(),
+    );
+    rows.case("user removed and restored", removed(Dialect::default()).by_default());
+    rows.case("endpoint that answers 503 at the start", without_a_token(Fault::status(503)).by_default());
+    rows.rows
+}

@@ -1,0 +1,240 @@
+//! The states that a redis-server can be in: brought about at a real one, behind the front that checks tokens.
+
+use std::time::Duration;
+
+use cachepulse::standin::{Admission, CommandFault, Ending};
+
+use super::Group;
+use crate::bench::Bench;
+use crate::cluster;
+use crate::lab::Lab;
+use crate::redis_server::ALL;
+use crate::row::{Case, at_once};
+
+/// The lab's redis-server is told this, and that to make it good again: commands with spaces between their words.
+fn told<const N: usize>(
+    reasons: [&'static str; N],
+    wrong: &'static [&'static str],
+    right: &'static [&'static str],
+) -> Case {
+    let tell = |commands: &'static [&'static str]| {
+        at_once(move |bench| {
+            for command in commands {
+                bench.lab.redis.ask::<()>(&command.split(' ').collect::<Vec<_>>());
+            }
+        })
+    };
+    Case::new(reasons, tell(wrong), tell(right))
+}
+
+/// The agent's user has these rights and no others, for a while.
+fn rights<const N: usize>(reasons: [&'static str; N], rules: &'static str) -> Case {
+    Case::new(
+        reasons,
+        at_once(|bench| bench.lab.redis.set_user(bench.lab.azure.object_id(), rules)),
+        at_once(|bench| bench.lab.redis.set_user(bench.lab.azure.object_id(), ALL)),
+    )
+}
+
+/// Another client does this between SET and GET.
+fn meddled(prepare: impl Fn(&mut Bench) + Send + 'static, deed: fn(&mut redis::Connection)) -> Case {
+    /// Time for the other one.
+    const GAP: Duration = Duration::from_millis(50);
+    Case::new(
+        ["value_mismatch"],
+        at_once(move |bench| {
+            prepare(bench);
+            bench
+                .lab
+                .azure
+                .cache()
+                .faults(|faults| faults.commands = vec![CommandFault::delayed("GET", GAP)]);
+            bench.meddle(deed);
+        }),
+        at_once(|bench| {
+            bench.clients.abort_all();
+            bench.lab.azure.cache().heal();
+        }),
+    )
+}
+
+pub(super) fn add(rows: &mut Group) {
+    data(rows);
+    roles(rows);
+    in_a_cluster(rows);
+    commands(rows);
+    too_many_clients(rows);
+}
+
+fn data(rows: &mut Group) {
+    rows.case(
+        "value changed by another writer",
+        meddled(
+            |_| {},
+            |other| {
+                let keys: Vec<String> = redis::cmd("KEYS").arg("cachepulse:*").query(other).unwrap();
+                for key in keys {
+                    redis::cmd("SET").arg(key).arg("other").arg("XX").arg("KEEPTTL").exec(other).unwrap();
+                }
+            },
+        ),
+    );
+    rows.case(
+        "key evicted",
+        meddled(
+            |bench| {
+                // Azure's default: keys that expire, as the agent's do, go when memory runs out.
+                bench.lab.redis.ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+                bench.lab.redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "8mb"]);
+            },
+            |other| {
+                // At once, so that memory has not run out when the agent writes.
+                redis::pipe()
+                    .cmd("SETRANGE")
+                    .arg("filler")
+                    .arg(16 << 20)
+                    .arg("x")
+                    .cmd("DEL")
+                    .arg("filler")
+                    .exec(other)
+                    .unwrap();
+            },
+        ),
+    );
+    rows.case("OOM", told(["out_of_memory"], &["CONFIG SET maxmemory 1"], &["CONFIG SET maxmemory 0"]));
+    rows.case(
+        "LOADING",
+        Case::new(
+            ["loading"],
+            Box::new(|bench| {
+                Box::pin(async {
+                    let keys = "for i = 1, 3000 do redis.call('SET', i, string.rep('x', 1024)) end";
+                    bench.lab.redis.ask::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
+                    bench.lab.redis.ask::<()>(&["EVAL", keys, "0"]);
+                    bench.lab.redis.ask::<()>(&["SAVE"]);
+                    // 2 ms for each key, and a look at its clients after each.
+                    let slowly =
+                        ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
+                    bench.restart_redis(slowly).await;
+                })
+            }),
+            at_once(|bench| bench.lab.redis.ask::<()>(&["CONFIG", "SET", "key-load-delay", "0"])),
+        )
+        .wake(["closed"]),
+    );
+}
+
+/// What a replica says. The primary is away: its port is one at which nobody listens.
+fn roles(rows: &mut Group) {
+    rows.case("READONLY", told(["read_only"], &["REPLICAOF 127.0.0.1 1"], &["REPLICAOF NO ONE"]));
+    rows.case(
+        "MASTERDOWN",
+        told(
+            ["cluster_down"],
+            // Writable, or some versions would say READONLY first.
+            &[
+                "CONFIG SET replica-serve-stale-data no",
+                "CONFIG SET replica-read-only no",
+                "REPLICAOF 127.0.0.1 1",
+            ],
+            &["REPLICAOF NO ONE"],
+        ),
+    );
+}
+
+fn in_a_cluster(rows: &mut Group) {
+    rows.case(
+        "CLUSTERDOWN",
+        Case::new(
+            ["cluster_down"],
+            at_once(|bench| cluster::lose_slots(bench)),
+            Box::new(|bench| Box::pin(cluster::regain_slots(bench))),
+        )
+        .on(cluster::bench),
+    );
+    rows.case(
+        "MOVED for every slot",
+        Case::new(
+            ["server_error"],
+            at_once(|bench| cluster::move_away(bench, cluster::SLOTS)),
+            at_once(|bench| cluster::move_back(bench)),
+        )
+        .on(cluster::bench),
+    );
+    rows.case(
+        "MOVED for seven slots of eight",
+        Case::new(
+            [],
+            at_once(|bench| cluster::move_away(bench, cluster::SLOTS.start..cluster::SLOTS.end / 8 * 7)),
+            at_once(|bench| cluster::move_back(bench)),
+        )
+        .first()
+        .on(cluster::bench),
+    );
+}
+
+fn commands(rows: &mut Group) {
+    rows.case(
+        "unknown command",
+        Case::new(
+            ["server_error"],
+            Box::new(|bench| Box::pin(bench.restart_redis(["--rename-command", "SET", ""]))),
+            Box::new(|bench| Box::pin(bench.restart_redis([]))),
+        )
+        .wake(["closed"]),
+    );
+    let rest = "+client|setname +client|id";
+    for (command, others) in [
+        ("PING", "+set +get +client|list"),
+        ("SET", "+ping +get +client|list"),
+        ("GET", "+ping +set +client|list"),
+    ] {
+        let rules = format!("~* {others} {rest}").leak();
+        rows.case(format!("NOPERM in answer to {command}"), rights(["permission_denied"], rules));
+    }
+    let no_list = "~* +ping +set +get +client|setname +client|id";
+    rows.case("NOPERM in answer to CLIENT LIST, which is optional", rights([], no_list));
+    rows.case(
+        "NOPERM in answer to CLIENT LIST, which is required",
+        rights(["permission_denied"], no_list)
+            .on(async || Bench::of(Lab::start().await).with(["--client-list", "required"])),
+    );
+}
+
+/// Another client has taken the only place of a redis-server, and leaves.
+fn full(reason: &'static str) -> Case {
+    Case::new(
+        [reason],
+        at_once(|bench| {
+            let mut other = bench.other().admin().unwrap();
+            redis::cmd("CONFIG").arg("SET").arg("maxclients").arg(1).exec(&mut other).unwrap();
+            redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut other).unwrap();
+            bench.clients.spawn(async move {
+                let _place = other;
+                std::future::pending().await
+            });
+        }),
+        at_once(|bench| bench.clients.abort_all()),
+    )
+    .wake(["closed", "reset"])
+}
+
+fn too_many_clients(rows: &mut Group) {
+    rows.case("too many clients", full("too_many_clients").on(|| Bench::plaintext(false)));
+    rows.case("too many clients, without sign-in", full("too_many_clients").on(Bench::anonymous));
+    // It closes before the handshake, without a word …
+    rows.case("too many clients, with TLS", full("tls_handshake").on(Bench::tls));
+    // … while what ends TLS before it, as Azure does, may tell afterwards. That takes the stand-in's words.
+    rows.case(
+        "too many clients, told behind TLS",
+        Case::new(
+            ["too_many_clients"],
+            at_once(|bench| {
+                bench.lab.azure.cache().faults(|faults| faults.admission = Admission::TooManyClients);
+                bench.lab.azure.cache().close_all(Ending::Close);
+            }),
+            at_once(|bench| bench.lab.azure.cache().heal()),
+        )
+        .wake(["closed", "reset"]),
+    );
+}
