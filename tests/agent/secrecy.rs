@@ -139,8 +139,7 @@ async fn check_tells_everything_but_secrets() {
 
 #[tokio::test]
 async fn an_agent_that_crashes_leaves_no_image_of_its_memory_behind() {
-    const CRASH: [(&str, Signal); 2] = [("ABRT", Signal::ABORT), ("QUIT", Signal::QUIT)];
-    for (name, signal) in CRASH {
+    for (name, signal) in [("ABRT", Signal::ABORT), ("QUIT", Signal::QUIT)] {
         let lab = Lab::start().await;
         let folder = lab.path("crash");
         std::fs::create_dir(&folder).unwrap();

@@ -1,8 +1,8 @@
-//! How the agent ends: in peace at the first signal whatever it is at, at once at the second.
+//! How the agent ends: in peace at the first signal, at once at the second. That it ends in peace whatever it is at is
+//! among the faults (`tests/faults`).
 
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Answer, CommandFault, Fault};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -38,34 +38,6 @@ async fn between_probes() {
         ends_in_peace(agent, signal).await;
         eventually("its connection is gone", || lab.redis.clients().is_empty()).await;
     }
-}
-
-#[tokio::test]
-async fn while_it_connects_to_a_cache_that_does_not_answer() {
-    let lab = Lab::start().await;
-    lab.azure.cache().faults(|faults| faults.admission = Admission::Hang);
-    let agent = patient(&lab).await;
-    eventually("it connects", || lab.azure.cache().counters().connections > 0).await;
-    ends_in_peace(agent, Signal::TERM).await;
-}
-
-#[tokio::test]
-async fn while_it_waits_for_a_token() {
-    let lab = Lab::start().await;
-    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::Hang));
-    let agent = patient(&lab).await;
-    eventually("it asks", || !lab.azure.endpoint().requests().is_empty()).await;
-    ends_in_peace(agent, Signal::TERM).await;
-}
-
-#[tokio::test]
-async fn while_it_waits_for_a_reply() {
-    let lab = Lab::start().await;
-    let silence = CommandFault::answered("GET", Answer::Silence);
-    lab.azure.cache().faults(|faults| faults.commands.push(silence));
-    let agent = patient(&lab).await;
-    eventually("it has written", || lab.redis.ask::<u64>(&["DBSIZE"]) == 1).await;
-    ends_in_peace(agent, Signal::TERM).await;
 }
 
 /// A client that has begun a request and does not end it.

@@ -11,6 +11,8 @@ use crate::redis_server::PASSWORD;
 
 /// The access key after a rotation.
 pub(crate) const NEW_KEY: &str = "a-new-access-key";
+/// What stands in the file of a client secret before the right one.
+pub(crate) const OLD_SECRET: &str = "an-old-client-secret";
 /// What stands in a federated token's file by mistake.
 pub(crate) const NOT_A_TOKEN: &str = "what-belongs-into-another-file";
 
@@ -20,11 +22,12 @@ const TOKEN: &str = "eyJ";
 const TOKEN_HEAD: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9";
 
 /// Everything that is secret in a lab, and what it is.
-fn secrets(lab: &Lab) -> [(&'static str, &str); 8] {
+fn secrets(lab: &Lab) -> [(&'static str, &str); 9] {
     [
         ("access key", lab.azure.access_key().expose()),
         ("access key after a rotation", NEW_KEY),
         ("client secret", lab.azure.client_secret().expose()),
+        ("client secret of before", OLD_SECRET),
         ("identity header", lab.azure.identity_header().expose()),
         ("password of Redis users", PASSWORD),
         ("content of a wrong file", NOT_A_TOKEN),
@@ -40,17 +43,21 @@ fn spellings(secret: &str) -> Vec<String> {
     if secret.len() > TOKEN.len() {
         let bytes = secret.as_bytes();
         spellings.push(format!("{bytes:?}").trim_matches(['[', ']']).to_owned());
-        spellings.push(bytes.iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        }));
+        spellings.push(hex(bytes));
         // As a part of something longer it may begin at any of the three places of a group.
-        for group in [&bytes[..], &bytes[1..], &bytes[2..]] {
+        for group in [bytes, &bytes[1..], &bytes[2..]] {
             let whole = group.len() / 3 * 3;
             spellings.push(STANDARD_NO_PAD.encode(&group[..whole]));
         }
     }
     spellings
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
 }
 
 /// Everything that an agent has shown holds nothing that is secret.
@@ -80,10 +87,9 @@ async fn the_search_finds_every_secret_in_every_spelling() {
     for (what, secret) in secrets(&lab).into_iter().filter(|secret| secret.1 != TOKEN).chain(tokens) {
         let bytes = secret.as_bytes();
         let basic = |user: &str| base64::engine::general_purpose::STANDARD.encode(format!("{user}:{secret}"));
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let percent: String = form_urlencoded::byte_serialize(bytes).collect();
         let debug = [format!("{secret:?}"), format!("{bytes:?}")];
-        let spelled = [secret.to_owned(), basic("a"), basic("ab"), basic("abc"), hex, percent];
+        let spelled = [secret.to_owned(), basic("a"), basic("ab"), basic("abc"), hex(bytes), percent];
         for spelling in spelled.into_iter().chain(debug) {
             let told = no_secret(&lab, &log(&spelling)).unwrap_err();
             assert!(told.starts_with(&format!("the {what} ")), "{what} as {spelling}: {told}");

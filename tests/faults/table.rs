@@ -16,8 +16,11 @@ interval and timeout, the agent must stay up, and the target must be healthy aga
 fault's end, whichever is longer, without a restart. Everything that the agent shows and logs meanwhile, at the level
 `debug`, is searched for secrets.
 
-It is the built binary that is tested, before a real redis-server; but for name resolution, where no test may choose what
-the machine's resolver answers: there it is a prober in the tests' own process, with a resolver of theirs.
+It is the built binary that is tested, with a probe every 500 ms and one attempt in each, unless it is said that it has
+the defaults. What answers is a real redis-server that was brought into the state in question, straight or behind a
+front that takes tokens and ends sessions as Azure does. That front breaks replies and connections as no server would,
+and a local endpoint hands out tokens, good ones and bad ones. No test may choose what the machine's resolver answers:
+name resolution is tested with a prober in the tests' own process, with a resolver of theirs.
 
 This page is checked by `tests/faults`; `UPDATE_FAULTS=1 cargo test --test faults` writes it. Where another test proves
 the row, it is named.

@@ -42,7 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
         "black hole on a live connection, as the probe ends",
         // By then the other attempts have found that handshakes are not answered either. They last as long as the tick.
         black_hole("tls_handshake")
-            .shows_late(Target::DEFAULT_INTERVAL - Target::DEFAULT_CONNECT_TIMEOUT)
+            .shows_late(Target::DEFAULT_INTERVAL.saturating_sub(Target::DEFAULT_CONNECT_TIMEOUT))
             .by_default(),
     );
     rows.case("user removed and restored", removed(Dialect::default()).by_default());

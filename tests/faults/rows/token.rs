@@ -10,7 +10,7 @@ use crate::bench::{Bench, LIMITS};
 use crate::lab::Lab;
 use crate::redis_server::ALL;
 use crate::row::{Case, Row, at_once};
-use crate::secrets::NOT_A_TOKEN;
+use crate::secrets::{NOT_A_TOKEN, OLD_SECRET};
 
 const SHORT: Duration = Duration::from_secs(6);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -89,6 +89,15 @@ async fn in_a_pod(content: Option<&str>) -> Bench {
     Bench::new(lab, program)
 }
 
+/// An agent of an application, with a secret's file that says what no longer counts.
+async fn by_client_secret() -> Bench {
+    let lab = Lab::start().await;
+    let file = lab.file("client-secret", OLD_SECRET);
+    let program = lab.run(LIMITS).args(["--identity", "client_secret", "--client-secret-file"]).args([file]);
+    let program = lab.application(program);
+    Bench::new(lab, program)
+}
+
 fn federated(content: Option<&'static str>) -> Case {
     Case::new(
         ["no_token"],
@@ -147,6 +156,18 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .first()
         .on(by_azure_cli),
+    );
+    rows.case(
+        "client secret that was replaced, and the new one put into the file",
+        Case::new(
+            ["no_token"],
+            at_once(|_| {}),
+            at_once(|bench| {
+                bench.lab.file("client-secret", bench.lab.azure.client_secret().expose());
+            }),
+        )
+        .first()
+        .on(by_client_secret),
     );
     rows.case("federated token's file missing", federated(None));
     rows.case("federated token's file with nonsense, and rotated", federated(Some(NOT_A_TOKEN)));
