@@ -2,7 +2,8 @@
 //! reason in time, the agent stays up, and after the fault's end the target is healthy again without a restart.
 //!
 //! [`row`] says what a row of the table is and plays it; the modules of [`rows`] are the table; [`table`] prints it
-//! and keeps `docs/faults.md`. [`chaos`] compares what the agent recorded with what was done to it.
+//! and keeps `docs/faults.md`; [`secrets`] searches what was shown meanwhile. [`chaos`] compares what the agent recorded
+//! with what was done to it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
