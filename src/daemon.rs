@@ -63,6 +63,7 @@ impl Daemon {
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
             (environment.metrics.clone(), environment.status.clone(), environment.clock.clone());
+        metrics.count_tasks("probing", &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
         let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
         let mut agent = Agent::new(environment);

@@ -114,6 +114,7 @@ pub fn spawn(listener: Listener, pages: Pages) -> io::Result<Server> {
 fn spawn_with(listener: Listener, pages: Pages, limits: Limits) -> io::Result<Server> {
     let addr = listener.addr;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    pages.metrics.count_tasks("http", runtime.handle());
     let (stop, stopped) = mpsc::channel(1);
     std::thread::Builder::new().name("http".into()).spawn(move || {
         runtime.block_on(connections::serve(listener.socket, pages, limits, stopped));

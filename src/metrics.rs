@@ -12,13 +12,15 @@ mod target;
 mod text;
 mod value;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Gauge, Opts, Registry};
+use prometheus::{Gauge, GaugeVec, Opts, Registry};
+use tokio::runtime::{Handle as Runtime, RuntimeMetrics};
 
 pub use self::definition::{DEFINITIONS, Definition, Kind};
 pub use self::exposition::Exposition;
@@ -40,8 +42,11 @@ struct Inner {
     targets: Owners<TargetSeries>,
     identities: Owners<IdentitySeries>,
     scheduler_delay: Arc<Histogram>,
+    /// By the part of the agent that runs on it.
+    runtimes: Mutex<BTreeMap<&'static str, RuntimeMetrics>>,
     /// What else there is once.
     registry: Registry,
+    tasks: GaugeVec,
     reload_successful: Gauge,
     reload_success: Gauge,
 }
@@ -64,11 +69,16 @@ impl Metrics {
         };
         #[cfg(target_os = "linux")]
         register(Box::new(ProcessCollector::for_self()));
+        let tasks = GaugeVec::new(options(definition::TASKS), definition::TASKS.labels)
+            .expect("the names and labels of the definitions are valid");
+        register(Box::new(tasks.clone()));
         gauge(options(definition::BUILD_INFO).const_label("version", env!("CARGO_PKG_VERSION"))).set(1.0);
         Self(Arc::new(Inner {
             targets: Owners::default(),
             identities: Owners::default(),
             scheduler_delay: Arc::default(),
+            runtimes: Mutex::default(),
+            tasks,
             reload_successful: gauge(options(definition::RELOAD_SUCCESSFUL)),
             reload_success: gauge(options(definition::RELOAD_SUCCESS)),
             registry,
@@ -88,6 +98,11 @@ impl Metrics {
         IdentityMetrics(self.0.identities.handle(label))
     }
 
+    /// Counts, at each scrape, the tasks of the runtime on which this part of the agent runs.
+    pub fn count_tasks(&self, part: &'static str, runtime: &Runtime) {
+        self.runtimes().insert(part, runtime.metrics());
+    }
+
     /// The configuration was read at `at` and is in use.
     pub fn config_loaded(&self, at: SystemTime) {
         self.0.reload_successful.set(1.0);
@@ -102,12 +117,20 @@ impl Metrics {
     /// What a scrape gets of this moment's targets and identities.
     #[must_use]
     pub fn exposition(&self) -> Exposition {
+        for (part, runtime) in &*self.runtimes() {
+            self.0.tasks.with_label_values(&[part]).set(runtime.num_alive_tasks() as f64);
+        }
         Exposition::new(
             self.0.registry.gather(),
             Arc::clone(&self.0.scheduler_delay),
             self.0.targets.snapshot(),
             self.0.identities.snapshot(),
         )
+    }
+
+    fn runtimes(&self) -> MutexGuard<'_, BTreeMap<&'static str, RuntimeMetrics>> {
+        // The map is whole at every moment, also where a holder of the lock panicked.
+        self.0.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Definition {
 /// Every metric of ours, in the order of the documentation. Beside them stand the usual `process_*`.
 ///
 /// A target has 274 series: 67 counters and gauges, and 9 histograms of 23 each. An identity has 27.
-pub const DEFINITIONS: [Definition; 22] = [
+pub const DEFINITIONS: [Definition; 23] = [
     PROBE_SUCCESS,
     PROBES,
     PROBE_FAILURES,
@@ -61,6 +61,7 @@ pub const DEFINITIONS: [Definition; 22] = [
     TOKEN_EXPIRY,
     TOKEN_REFRESHES,
     TOKEN_REFRESH_DURATION,
+    TASKS,
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_SUCCESS,
@@ -166,6 +167,11 @@ pub(super) const SCHEDULER_DELAY: Definition = histogram(
     "cachepulse_scheduler_delay_seconds",
     &[],
     "Time from a tick's due moment to the start of its probe: what the agent itself, or a busy machine, adds.",
+);
+pub(super) const TASKS: Definition = gauge(
+    "cachepulse_tasks",
+    &["part"],
+    "Tasks that run in the agent: for probing, a few for each target and identity; for HTTP, one for each connection.",
 );
 pub(super) const BUILD_INFO: Definition =
     gauge("cachepulse_build_info", &["version"], "Always 1; the label tells the agent's version.");

@@ -44,6 +44,14 @@ fn text(metrics: &Metrics) -> String {
     text.split_inclusive('\n').filter(|line| line.contains("cachepulse_")).collect()
 }
 
+/// With a runtime on which nothing runs.
+fn metrics() -> Metrics {
+    let metrics = Metrics::new();
+    let idle = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    metrics.count_tasks("probing", idle.handle());
+    metrics
+}
+
 /// A target and an identity to which everything has happened.
 fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     metrics.config_loaded(at(1_000));
@@ -72,7 +80,7 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
 
 #[test]
 fn a_scripted_run_gives_exactly_this_text() {
-    let metrics = Metrics::new();
+    let metrics = metrics();
     let _handles = script(&metrics);
     let golden = include_str!("golden.txt").replace("{version}", env!("CARGO_PKG_VERSION"));
     let text = text(&metrics);
@@ -84,7 +92,7 @@ fn a_scripted_run_gives_exactly_this_text() {
 
 #[test]
 fn every_definition_is_exported_as_defined_and_nothing_else_is() {
-    let metrics = Metrics::new();
+    let metrics = metrics();
     let _handles = script(&metrics);
     let text = text(&metrics);
     let types: BTreeSet<String> =
@@ -95,11 +103,26 @@ fn every_definition_is_exported_as_defined_and_nothing_else_is() {
 
 #[test]
 fn a_target_has_274_series_and_an_identity_27() {
-    let metrics = Metrics::new();
+    let metrics = metrics();
     let _handles = script(&metrics);
     let text = text(&metrics);
     assert_eq!(text.matches("target=\"orders\"").count(), 274);
     assert_eq!(text.matches("identity=\"managed_identity:c1\"").count(), 27);
+}
+
+#[tokio::test]
+async fn tasks_count_as_long_as_they_run() {
+    let metrics = Metrics::new();
+    metrics.count_tasks("probing", &Runtime::current());
+    let told =
+        |count: u8| text(&metrics).contains(&format!("cachepulse_tasks{{part=\"probing\"}} {count}\n"));
+    assert!(told(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(std::future::pending::<()>());
+    tasks.spawn(std::future::pending::<()>());
+    assert!(told(2));
+    tasks.shutdown().await;
+    assert!(told(0));
 }
 
 #[test]
@@ -130,7 +153,7 @@ fn counters_start_at_0_and_verdicts_come_with_their_first_value() {
 
 #[test]
 fn series_go_with_their_handle_and_leave_the_others_alone() {
-    let metrics = Metrics::new();
+    let metrics = metrics();
     let _other = metrics.target(&name("orders-2"));
     let before = text(&metrics);
     let handles = script(&metrics);

@@ -27,6 +27,7 @@ fn normalised(scrape: &Scrape) -> String {
             "<seconds>"
         } else if name.ends_with("_bucket") && !series.contains("le=\"+Inf\"")
             || name.ends_with("late_ticks_total")
+            || name == "cachepulse_tasks"
         {
             "<count>"
         } else {
