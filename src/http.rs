@@ -4,6 +4,7 @@
 //! What is answered is in `pages.rs`, and how it is sent in `body.rs` and `encoding.rs`; how connections are held,
 //! limited and ended in `connections.rs`.
 
+mod answers;
 mod body;
 mod connections;
 mod encoding;
@@ -27,11 +28,14 @@ pub use self::pages::Pages;
 /// Prometheus, tries again only after a second.
 const BACKLOG: i32 = 1024;
 
-/// What one client may take from the endpoint.
+/// What clients may take from the endpoint.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// Open connections. One more closes the one that has been quiet longest.
     connections: usize,
+    /// Answers on their way, over all connections. One more closes the connection that has been quiet longest of those
+    /// that are sent one.
+    answers: usize,
     /// From the end of one request to the end of the next one's header.
     header: Duration,
     /// Without progress while a response is sent.
@@ -40,7 +44,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 256, header: Duration::from_secs(20), write: Duration::from_secs(20) }
+        Self { connections: 256, answers: 8, header: Duration::from_secs(20), write: Duration::from_secs(20) }
     }
 }
 

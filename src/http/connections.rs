@@ -1,20 +1,23 @@
 //! Clients' connections: accepting them, a limit on how many are open, and ending them in peace.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::answers::Answers;
+use super::body::{Body, body};
 use super::stream::{Activity, Stream};
 use super::{Limits, Pages};
 
@@ -41,7 +44,11 @@ pub(super) async fn serve(
             biased;
             grace = stop.recv() => break grace.unwrap_or_default(),
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
-            stream = accept(&listener) => connections.open(stream),
+            stream = accept(&listener) => {
+                connections.open(stream);
+                // Its request is read before so many others come that it would be closed for them.
+                yield_now().await;
+            }
         }
     };
     drop(listener);
@@ -66,8 +73,8 @@ struct Connections {
     pages: Pages,
     limits: Limits,
     tasks: JoinSet<()>,
-    open: HashMap<Id, (Arc<Activity>, AbortHandle)>,
-    uses: Arc<AtomicU64>,
+    open: HashMap<Id, Arc<Activity>>,
+    answers: Answers,
     draining: watch::Sender<()>,
 }
 
@@ -78,7 +85,7 @@ impl Connections {
             limits,
             tasks: JoinSet::new(),
             open: HashMap::new(),
-            uses: Arc::default(),
+            answers: Answers::new(limits.answers),
             draining: watch::Sender::new(()),
         }
     }
@@ -90,19 +97,22 @@ impl Connections {
         // A response is written at once and whole: waiting to fill a packet only delays its end. Where the socket
         // refuses, that is all there is to lose.
         let _ = stream.set_nodelay(true);
-        let activity = Arc::new(Activity::new(&self.uses));
+        let activity = Arc::new(Activity::new());
         let stream = Stream::new(stream, activity.clone(), self.limits.write);
-        let task = converse(stream, self.pages.clone(), self.limits, self.draining.subscribe());
-        let handle = self.tasks.spawn(task);
-        self.open.insert(handle.id(), (activity, handle));
+        let desk =
+            Desk { pages: self.pages.clone(), answers: self.answers.clone(), activity: activity.clone() };
+        let task = self.tasks.spawn(converse(stream, desk, self.limits.header, self.draining.subscribe()));
+        activity.belongs_to(task.clone());
+        self.open.insert(task.id(), activity);
     }
 
-    /// Makes room: clients that hold connections open must not keep a scrape out. The connection of a scrape that
-    /// is being sent has just been used.
+    /// Makes room: clients that hold connections open must not keep a scrape out. One that is under way goes last:
+    /// while it is read, many may come.
     fn close_quietest(&mut self) {
-        let quietest = self.open.iter().min_by_key(|(_, (activity, _))| activity.last()).map(|(id, _)| *id);
-        if let Some((_, task)) = quietest.and_then(|id| self.open.remove(&id)) {
-            task.abort();
+        let quietest = self.open.iter().min_by_key(|(_, activity)| (activity.is_asked(), activity.last()));
+        let quietest = quietest.map(|(id, _)| *id);
+        if let Some(activity) = quietest.and_then(|id| self.open.remove(&id)) {
+            activity.close();
         }
     }
 
@@ -128,16 +138,29 @@ impl Connections {
     }
 }
 
+/// Where the requests of one connection are answered.
+#[derive(Clone)]
+struct Desk {
+    pages: Pages,
+    answers: Answers,
+    activity: Arc<Activity>,
+}
+
+impl Desk {
+    async fn answer<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
+        let room = self.answers.room(&self.activity).await;
+        let (head, text) = self.pages.respond(&request).await?.into_parts();
+        Ok(Response::from_parts(head, body(text, room)?))
+    }
+}
+
 /// Answers the requests of one connection until the client, a limit or the shutdown ends it.
-async fn converse(stream: Stream, pages: Pages, limits: Limits, mut draining: watch::Receiver<()>) {
-    let service = service_fn(|request| {
-        let pages = pages.clone();
-        async move { pages.respond(&request).await }
-    });
+async fn converse(stream: Stream, desk: Desk, header: Duration, mut draining: watch::Receiver<()>) {
+    let service = service_fn(|request| desk.clone().answer(request));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.header)
+            .header_read_timeout(header)
             .max_buf_size(HEADER_SIZE)
             .max_header_size(HEADER_SIZE)
             .serve_connection(TokioIo::new(stream), service)

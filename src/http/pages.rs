@@ -12,7 +12,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Liveness;
-use super::body::{Body, Content, gzip, plain};
+use super::body::{Content, Text, gzip};
 use super::encoding::accepts_gzip;
 use crate::metrics::Metrics;
 use crate::status::{Readiness, Report, Status, TargetReport};
@@ -56,14 +56,14 @@ impl Page {
 
 impl Pages {
     /// Answers `request`; its body is never read. hyper leaves out the body of an answer to HEAD.
-    pub(super) async fn respond<B>(&self, request: &Request<B>) -> io::Result<Response<Body>> {
+    pub(super) async fn respond<B>(&self, request: &Request<B>) -> io::Result<Response<Text>> {
         let mut page = if matches!(*request.method(), Method::GET | Method::HEAD) {
             self.page(request.uri().path()).await
         } else {
             Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
         };
         let zipped = page.content.fill_buf()?.len() >= GZIP_FROM && accepts_gzip(request.headers());
-        let mut response = Response::new(if zipped { gzip(page.content) } else { plain(page.content) }?);
+        let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
         *response.status_mut() = page.code;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));

@@ -2,37 +2,82 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, Sleep, sleep};
 
-/// When a stream was last used, as its place in the order of all uses; 0 before the first.
-#[derive(Debug, Default)]
+/// When a stream was last used and for what, and the task that uses it.
+#[derive(Debug)]
 pub(super) struct Activity {
-    uses: Arc<AtomicU64>,
-    last: AtomicU64,
+    last: Mutex<Instant>,
+    /// How many requests have come whose answers have not gone.
+    requests: AtomicUsize,
+    task: OnceLock<AbortHandle>,
 }
 
 impl Activity {
-    /// Of a stream that is accepted now. `uses` counts the uses of all streams.
-    pub(super) fn new(uses: &Arc<AtomicU64>) -> Self {
-        let activity = Self { uses: uses.clone(), last: AtomicU64::default() };
-        activity.touch();
-        activity
+    /// Of a stream that is accepted now.
+    pub(super) fn new() -> Self {
+        Self { last: Mutex::new(Instant::now()), requests: AtomicUsize::new(0), task: OnceLock::new() }
     }
 
-    /// The larger, the more recent.
-    pub(super) fn last(&self) -> u64 {
-        self.last.load(Ordering::Relaxed)
+    /// When bytes last came or went.
+    pub(super) fn last(&self) -> Instant {
+        *self.locked()
+    }
+
+    /// Whether there are requests whose answers have not gone.
+    pub(super) fn is_asked(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// `task` is the one that uses the stream.
+    pub(super) fn belongs_to(&self, task: AbortHandle) {
+        // Told once.
+        let _ = self.task.set(task);
+    }
+
+    /// Closes the stream, whatever it is at.
+    pub(super) fn close(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 
     fn touch(&self) {
-        self.last.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        *self.locked() = Instant::now();
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Instant> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request whose answer has not gone, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Asked(Arc<Activity>);
+
+impl Asked {
+    /// On the stream of `activity`.
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -103,6 +103,14 @@ impl Answer {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
+    /// Whether the body came to its end.
+    fn is_whole(&self) -> bool {
+        match self.header("content-length") {
+            Some(length) => length == self.body.len().to_string(),
+            None => self.body.ends_with(b"\r\n0\r\n\r\n"),
+        }
+    }
+
     fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -145,7 +153,7 @@ fn a_long_scrape_comes_in_chunks_or_until_the_end_of_the_connection_and_is_whole
     assert_eq!((old.header("content-length"), old.header("transfer-encoding")), (None, None));
     let chunked = agent.get("/metrics");
     assert_eq!(chunked.header("transfer-encoding"), Some("chunked"));
-    assert!(chunked.body.ends_with(b"\r\n0\r\n\r\n"));
+    assert!(chunked.is_whole());
     let zipped = agent.exchange("GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
     let mut text = String::new();
     flate2::read::GzDecoder::new(&*zipped.body).read_to_string(&mut text).unwrap();
@@ -260,6 +268,16 @@ async fn a_client_that_does_not_read_is_dropped() {
         }
     };
     timeout(LONG, dropped).await.unwrap();
+}
+
+#[test]
+fn an_answer_too_many_closes_the_connection_that_has_read_nothing_for_longest() {
+    let agent = Agent::start(Limits { answers: 2, write: 10 * LONG, ..Limits::default() });
+    let (mut first, _targets) = agent.scrape_without_reading();
+    let (mut second, _same) = agent.scrape_without_reading();
+    assert_eq!(agent.get("/readyz").text(), "not ready: starting\n");
+    assert!(!Answer::read(&mut first).is_whole());
+    assert!(Answer::read(&mut second).is_whole());
 }
 
 #[test]
