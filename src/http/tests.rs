@@ -6,10 +6,9 @@ use crate::healthcheck::healthcheck;
 use crate::metrics::{Metrics, TargetMetrics};
 use crate::status::Status;
 use crate::target::{Target, TargetName};
-use rustix::process::{Resource, Rlimit};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// Longer than any test takes on a slow machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -185,16 +184,6 @@ fn pages_that_are_not_there_and_methods_that_are_not_allowed_say_so() {
     assert_eq!(posted.code(), 405, "a body is not waited for");
 }
 
-#[test]
-fn what_is_no_http_is_refused() {
-    let agent = Agent::start(Limits::default());
-    assert_eq!(agent.exchange("PING\r\n\r\n").code(), 400);
-    assert_eq!(agent.exchange("\u{16}\u{3}\u{1}\r\n\r\n").code(), 400);
-    let long = format!("X-Long: {}\r\n", "x".repeat(20_000));
-    assert_eq!(agent.exchange(&request("GET", "/", &long)).code(), 431);
-    assert_eq!(agent.get("/livez/").code(), 404, "the next one is answered");
-}
-
 #[tokio::test]
 async fn livez_answers_as_long_as_the_loop_turns() {
     let Agent { server, mut heartbeats, .. } = Agent::start(Limits::default());
@@ -278,25 +267,6 @@ fn an_answer_too_many_closes_the_connection_that_has_read_nothing_for_longest() 
     assert_eq!(agent.get("/readyz").text(), "not ready: starting\n");
     assert!(!Answer::read(&mut first).is_whole());
     assert!(Answer::read(&mut second).is_whole());
-}
-
-#[test]
-fn a_scrape_is_answered_while_a_thousand_connections_rest() {
-    // Both ends are in this process.
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    let agent = Agent::start(Limits::default());
-    let resting: Vec<TcpStream> = (0..1000).map(|_| agent.connect()).collect();
-    let started = Instant::now();
-    assert_eq!(agent.get("/metrics").code(), 200);
-    // Far less than it takes until the first of them is closed for its silence.
-    assert!(started.elapsed() < Limits::default().header / 2, "{:?}", started.elapsed());
-    let is_open = |stream: &TcpStream| {
-        stream.set_nonblocking(true).unwrap();
-        matches!((&*stream).read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    };
-    assert!(!is_open(&resting[0]), "the one that was quiet longest made room");
-    assert!(is_open(&resting[999]), "the newest did not");
 }
 
 #[tokio::test]

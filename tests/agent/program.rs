@@ -140,6 +140,14 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// The memory of a process that is resident, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) now: u64,
+    /// The most that it ever was.
+    pub(crate) peak: u64,
+}
+
 /// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -219,6 +227,16 @@ impl Running {
         let id = self.child.id().expect("it has not been waited for");
         let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
         kill_process(id, signal).unwrap();
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        let id = self.child.id().expect("it has not been waited for");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let number = |name: &str| {
+            let field = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            field.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        Memory { now: number("VmRSS"), peak: number("VmHWM") }
     }
 
     /// Waits for its end.

@@ -1,0 +1,212 @@
+//! Hostile clients of the HTTP endpoint: what they are answered, and that they harm nobody but themselves.
+//!
+//! For a thousand connections at once this process needs as many file descriptors; the agent does not, for it closes
+//! those that are too many.
+
+mod client;
+mod requests;
+mod siege;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fastrand::Rng;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::client::Client;
+use self::requests::{Request, mutant, noise};
+use self::siege::Siege;
+use crate::lab::Lab;
+use crate::program::within;
+
+/// As many as the agent takes, or almost.
+const MANY: usize = 250;
+/// As many as fill the buffers of their sockets within seconds, also with a debug build.
+const SOME: usize = 50;
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn each_request_is_answered_as_it_deserves_and_the_next_one_too() {
+    let lab = Lab::start().await;
+    let agent = lab.run(["--identity", "managed_identity"]).serve().await;
+    let requests = requests::all();
+    assert!(requests.len() > 80, "{}", requests.len());
+    let mut wrong = Vec::new();
+    for Request { line, bytes, codes } in &requests {
+        let answered = within(line, async {
+            let mut client = Client::connect(agent.addr()).await;
+            // It may be refused before it is sent.
+            let _ = client.send(bytes).await;
+            let mut answered = Vec::new();
+            for _ in codes {
+                match client.answer(bytes.starts_with(b"HEAD ")).await {
+                    Ok(answer) => answered.push(answer.code),
+                    Err(_) => break,
+                }
+            }
+            (answered, client.rest().await)
+        });
+        let (answered, rest) = answered.await;
+        if answered != *codes || !rest.is_empty() {
+            wrong.push(format!("{line}\n    is answered {answered:?}{}", rest.escape_ascii()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_their_order() {
+    const TIMES: usize = 200;
+    let lab = Lab::start().await;
+    let agent = lab.run(["--identity", "managed_identity"]).serve().await;
+    let parts = [
+        ("GET", "/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
+        ("HEAD", "/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
+        ("GET", "/nowhere", 404, "text/plain; charset=utf-8"),
+        ("BREW", "/", 405, "text/plain; charset=utf-8"),
+        ("GET", "/status", 200, "application/json"),
+        ("HEAD", "/", 200, "text/html; charset=utf-8"),
+        ("GET", "/livez", 200, "text/plain; charset=utf-8"),
+    ];
+    let all: String =
+        parts.map(|part| format!("{} {} HTTP/1.1\r\nHost: agent\r\n\r\n", part.0, part.1)).concat();
+    let mut client = Client::connect(agent.addr()).await;
+    // They fit into the buffers of the two sockets.
+    client.send(all.repeat(TIMES).as_bytes()).await.unwrap();
+    for (method, path, code, content_type) in parts.iter().cycle().take(TIMES * parts.len()) {
+        let answer = within("it answers", client.answer(*method == "HEAD")).await.unwrap();
+        assert_eq!(answer.code, *code, "{method} {path}");
+        assert!(
+            answer.head.contains(&format!("content-type: {content_type}\r\n")),
+            "{path}: {}",
+            answer.head
+        );
+        assert_eq!(answer.body.is_empty(), *method == "HEAD", "{method} {path}");
+    }
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_clients_neither_hold_up_a_scrape_or_a_probe_nor_take_memory() {
+    allow_many_connections();
+    let requests = requests::all();
+    let mut random = Rng::with_seed(1);
+    let mut siege = Siege::begin().await;
+    let agent = siege.addr();
+    siege.endure("1,000 connections that rest", rest(agent)).await;
+    siege.endure("headers byte by byte", drip(agent)).await;
+    siege.endure("headers of a MiB", flood(agent, |_| "GET / HTTP/1.1\r\nX: ".to_owned())).await;
+    siege.endure("bodies without an end", flood(agent, body)).await;
+    siege.endure("thousands of requests, nothing read", pipeline(agent, SOME, "/metrics")).await;
+    siege.endure("the same for a small page", pipeline(agent, MANY, "/livez")).await;
+    siege.endure("connections closed and reset at once", storm(agent)).await;
+    let mutants: Vec<_> = (0..1_500).map(|_| mutant(&requests, &mut random)).collect();
+    siege.endure("requests changed by chance", send(agent, mutants)).await;
+    let noise: Vec<_> = (0..500).map(|_| noise(&mut random)).collect();
+    siege.endure("bytes by chance", send(agent, noise)).await;
+    siege.end().await;
+}
+
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    assert!(limit.maximum.is_none_or(|most| most >= 4096), "too few file descriptors: ulimit -Hn 4096");
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+/// Connections on which nothing is sent. The newest are kept, the oldest made room for them.
+async fn rest(agent: SocketAddr) {
+    let mut clients = Vec::new();
+    for _ in 0..1_000 {
+        clients.push(Client::connect(agent).await);
+    }
+    // Long before it is closed for its silence.
+    let oldest = timeout(Duration::from_secs(10), clients[0].answer(false)).await;
+    assert!(oldest.expect("the oldest is closed").is_err());
+    sleep(Duration::from_secs(2)).await;
+    let newest = clients.last_mut().unwrap();
+    newest.send(b"GET /livez HTTP/1.1\r\nHost: agent\r\n\r\n").await.unwrap();
+    assert_eq!(newest.answer(false).await.unwrap().code, 200);
+}
+
+/// Headers that never end, sent by the byte: who opens one more than the agent takes closes another.
+async fn drip(agent: SocketAddr) {
+    let mut clients = Vec::new();
+    for _ in 0..MANY + 50 {
+        clients.push(Client::connect(agent).await);
+    }
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: agent\r\nX: ".iter().chain(&[b'x'; 60]) {
+        for client in &clients {
+            // Some are closed.
+            let _ = client.stream.try_write(&[*byte]);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn body(number: usize) -> String {
+    let length = ["Content-Length: 10737418240", "Transfer-Encoding: chunked"][number % 2];
+    format!("POST /metrics HTTP/1.1\r\nHost: agent\r\n{length}\r\n\r\nFFFFFFFFFF\r\n")
+}
+
+/// Requests that begin like this, and go on for a MiB.
+async fn flood(agent: SocketAddr, begin: impl Fn(usize) -> String) {
+    let mut clients = JoinSet::new();
+    for number in 0..MANY {
+        let begin = begin(number);
+        clients.spawn(async move {
+            let mut client = Client::connect(agent).await;
+            // It is refused before it is sent.
+            let _ = client.send(&[begin.as_bytes(), &vec![b'x'; MIB]].concat()).await;
+            client.rest().await;
+        });
+    }
+    within("all are refused", async { while clients.join_next().await.is_some() {} }).await;
+}
+
+/// As many requests as the agent takes, and its answers unread.
+async fn pipeline(agent: SocketAddr, connections: usize, path: &str) {
+    let requests = format!("GET {path} HTTP/1.1\r\nHost: agent\r\n\r\n").repeat(5_000).into_bytes();
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push((Client::connect(agent).await, 0));
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        for (client, sent) in &mut clients {
+            match client.stream.try_write(&requests[*sent..]) {
+                Ok(written) => *sent = (*sent + written) % requests.len(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => (*client, *sent) = (Client::connect(agent).await, 0),
+            }
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn storm(agent: SocketAddr) {
+    for number in 0..3_000 {
+        let stream = TcpStream::connect(agent).await.unwrap();
+        if number % 2 == 0 {
+            stream.set_zero_linger().unwrap();
+        }
+    }
+}
+
+/// One after the other, each of which is answered as HTTP or not at all.
+async fn send(agent: SocketAddr, requests: Vec<Vec<u8>>) {
+    for request in requests {
+        let answer = within("it is closed", async {
+            let mut client = Client::connect(agent).await;
+            let _ = client.send(&request).await;
+            client.rest().await
+        });
+        let answer = answer.await;
+        let code = client::code(&String::from_utf8_lossy(&answer));
+        let known = code.is_some_and(|code| [200, 400, 404, 405, 414, 431].contains(&code));
+        assert!(known || answer.is_empty(), "{code:?} to {}", request.escape_ascii());
+    }
+}

@@ -1,0 +1,215 @@
+//! An agent that is besieged over HTTP while it is scraped, and a twin that nobody besieges.
+//!
+//! The twin tells what the machine itself adds: it is scraped in the same moments by the same task.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::client::Client;
+use crate::lab::Lab;
+use crate::program::{Running, within};
+use crate::scrape::Scrape;
+
+/// The targets of each agent: enough for answers of which some dozens are more than it may take.
+const TARGETS: usize = 16;
+/// How soon a scrape is answered, however many hostile clients there are; beside what the twin's scrapes take.
+const SCRAPE: Duration = Duration::from_secs(1);
+/// How much more memory than at the start the agent takes at most, in KiB.
+const MEMORY: u64 = 10 * 1024;
+/// From scrape to scrape.
+const PAUSE: Duration = Duration::from_millis(100);
+const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n";
+
+pub(crate) struct Siege {
+    agent: Running,
+    twin: Running,
+    scraper: JoinHandle<()>,
+    seen: Arc<Mutex<Seen>>,
+    /// The slowest scrapes of all.
+    slowest: Seen,
+    before: [Scrape; 2],
+    /// Its memory at the start, in KiB.
+    start: u64,
+    report: String,
+    _lab: Lab,
+}
+
+/// What a scraper saw.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    scrapes: u32,
+    /// The slowest scrape on a new connection, on one that is kept, and of the twin.
+    anew: Duration,
+    kept: Duration,
+    twin: Duration,
+    /// How often the connection that is kept was closed and opened again.
+    reopened: u32,
+}
+
+impl Siege {
+    pub(crate) async fn begin() -> Self {
+        let lab = Lab::start().await;
+        let target = |number| lab.target(&name(number), "identity: managed_identity, interval: 1s");
+        let file = lab.file("config.yaml", &Lab::config((0..TARGETS).map(target)));
+        let (agent, twin) = (lab.run_file(&file).serve().await, lab.run_file(&file).serve().await);
+        let mut before = Vec::new();
+        for running in [&agent, &twin] {
+            let all_up = |scrape: &Scrape| (0..TARGETS).all(|number| scrape.is_up(&name(number)));
+            before.push(running.until("every target is up", all_up).await);
+        }
+        let seen = Arc::default();
+        let scraper = tokio::spawn(scrape_on(agent.addr(), twin.addr(), Arc::clone(&seen)));
+        sleep(Duration::from_secs(1)).await;
+        let start = agent.memory().now;
+        let before = before.try_into().unwrap();
+        let mut siege = Self {
+            agent,
+            twin,
+            scraper,
+            seen,
+            slowest: Seen::default(),
+            before,
+            start,
+            report: String::new(),
+            _lab: lab,
+        };
+        siege.write(
+            "",
+            ["scrapes", "new connection", "kept one", "reopened", "twin", "resident", "peak"]
+                .map(str::to_owned),
+        );
+        siege.note("in peace");
+        siege
+    }
+
+    /// The address to attack.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.agent.addr()
+    }
+
+    pub(crate) async fn endure<T>(&mut self, what: &str, attack: impl Future<Output = T>) -> T {
+        let result = attack.await;
+        // Not before a scrape that began meanwhile has been answered.
+        let scrapes = self.seen.lock().unwrap().scrapes;
+        within("the agent is scraped", async {
+            while self.seen.lock().unwrap().scrapes < scrapes + 2 {
+                assert!(!self.scraper.is_finished(), "the scraper has failed: see above");
+                sleep(PAUSE).await;
+            }
+        })
+        .await;
+        self.note(what);
+        result
+    }
+
+    /// Ends it, prints the figures, and asserts that none of it harmed the agent.
+    pub(crate) async fn end(self) {
+        self.scraper.abort();
+        let after = [self.agent.scrape().await, self.twin.scrape().await];
+        let sum = |name: &str, at: usize| -> u64 {
+            let of = |scrape: &Scrape| {
+                (0..TARGETS).map(|number| scrape.sum(name, &self::name(number))).sum::<u64>()
+            };
+            of(&after[at]) - of(&self.before[at])
+        };
+        let [probes, late] = ["probes_total", "late_ticks_total"].map(|it| [0, 1].map(|at| sum(it, at)));
+        let peak = self.agent.memory().peak - self.start;
+        let report = format!(
+            "\n{}probes {} (twin {}), late {} (twin {}); {peak} KiB more at the peak than at the start\n",
+            self.report, probes[0], probes[1], late[0], late[1],
+        );
+        io::stderr().write_all(report.as_bytes()).unwrap();
+        let slowest = self.slowest.anew.max(self.slowest.kept);
+        assert!(slowest < SCRAPE + self.slowest.twin, "a scrape took {slowest:?}");
+        assert!(peak <= MEMORY, "{peak} KiB more than at the start");
+        assert_eq!(sum("probe_failures_total", 0), 0, "probes failed:\n{}", after[0].text);
+        assert!(probes[0] * 10 >= probes[1] * 9, "{probes:?}: probes were missed");
+    }
+
+    fn note(&mut self, what: &str) {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        self.slowest.anew = self.slowest.anew.max(seen.anew);
+        self.slowest.kept = self.slowest.kept.max(seen.kept);
+        self.slowest.twin = self.slowest.twin.max(seen.twin);
+        let memory = self.agent.memory();
+        let millis = |duration: Duration| format!("{} ms", duration.as_millis());
+        self.write(
+            what,
+            [
+                seen.scrapes.to_string(),
+                millis(seen.anew),
+                millis(seen.kept),
+                seen.reopened.to_string(),
+                millis(seen.twin),
+                format!("{} KiB", memory.now),
+                format!("{} KiB", memory.peak),
+            ],
+        );
+    }
+
+    fn write(&mut self, what: &str, cells: [String; 7]) {
+        write!(self.report, "{what:40}").unwrap();
+        for cell in cells {
+            write!(self.report, "{cell:>15}").unwrap();
+        }
+        self.report.push('\n');
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("cache-{number}")
+}
+
+/// Scrapes both for ever, as Prometheus does: on a connection that is kept, which is opened again where it was closed;
+/// and on a new one each time.
+async fn scrape_on(agent: SocketAddr, twin: SocketAddr, seen: Arc<Mutex<Seen>>) {
+    let mut connection = Client::connect(agent).await;
+    loop {
+        let (anew, twin) = tokio::join!(scrape_anew(agent), scrape_anew(twin));
+        let (kept, reopened) = within("a scrape is answered", scrape_again(agent, &mut connection)).await;
+        {
+            let mut seen = seen.lock().unwrap();
+            seen.scrapes += 1;
+            seen.anew = seen.anew.max(anew);
+            seen.kept = seen.kept.max(kept);
+            seen.twin = seen.twin.max(twin);
+            seen.reopened += u32::from(reopened);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn scrape_anew(agent: SocketAddr) -> Duration {
+    let began = Instant::now();
+    let scraping = async { scrape(&mut Client::connect(agent).await).await.expect("a scrape is answered") };
+    within("a scrape is answered", scraping).await;
+    began.elapsed()
+}
+
+async fn scrape_again(agent: SocketAddr, connection: &mut Client) -> (Duration, bool) {
+    let began = Instant::now();
+    let reopened = scrape(connection).await.is_err();
+    if reopened {
+        *connection = Client::connect(agent).await;
+        scrape(connection).await.expect("a scrape is answered");
+    }
+    (began.elapsed(), reopened)
+}
+
+/// One scrape, which must be right and whole.
+async fn scrape(client: &mut Client) -> io::Result<()> {
+    client.send(REQUEST).await?;
+    let answer = client.answer(false).await?;
+    assert_eq!(answer.code, 200, "{}", answer.head);
+    let scrape = Scrape::new(String::from_utf8(answer.body).unwrap());
+    for number in 0..TARGETS {
+        assert!(scrape.is_up(&name(number)), "{}", scrape.text);
+    }
+    Ok(())
+}
