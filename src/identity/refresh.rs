@@ -95,7 +95,9 @@ impl Refresher {
                 () = self.sleep(&asked, wait) => refusals.reset(),
                 () = self.refused.notified() => {
                     // Perhaps the identity was made anew, or the endpoint gave another one's token: the next may do.
-                    let pause = refusals.next(REFUSED, &mut self.rng).max(MIN_PAUSE);
+                    // Other caches take this one: they need its successor before it ends.
+                    let most = self.life_left().saturating_sub(ENOUGH).max(wait);
+                    let pause = refusals.next(REFUSED, &mut self.rng).min(most).max(MIN_PAUSE);
                     debug!(identity = %self.label, "token refused by a cache, asking for another");
                     sleep_until(asked.last + pause).await;
                 }

@@ -247,6 +247,18 @@ async fn a_refusal_that_lasts_is_no_reason_to_hurry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_one_cache_goes_on_to_refuse_is_renewed_in_time_for_the_others() {
+    let script = ["even", "odd"].into_iter().cycle().take(100).map(|text| Answer::Token(text, 5 * MINUTE));
+    let running = start(script, 14);
+    for second in 0..3_600 {
+        running.refused.notify_one();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let token = running.states.borrow().token.clone().unwrap();
+        assert!(token.expires_at > running.clock.now(), "it has ended after {second} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn agents_that_start_together_do_not_renew_together() {
     let script = [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)];
     let agents: Vec<Running> = (0..1000).map(|seed| start(script.clone(), seed)).collect();
