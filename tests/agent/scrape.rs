@@ -32,6 +32,16 @@ impl Scrape {
         self.get(series).unwrap_or_else(|| panic!("no series cachepulse_{series} in:\n{}", self.text))
     }
 
+    /// A whole number that the agent tells of its process: `open_fds`.
+    pub(crate) fn of_process(&self, name: &str) -> u64 {
+        whole(self.series[&format!("process_{name}")])
+    }
+
+    /// How many tasks run in the agent.
+    pub(crate) fn tasks(&self) -> u64 {
+        ["http", "probing"].map(|part| whole(self.value(&format!("tasks{{part=\"{part}\"}}")))).iter().sum()
+    }
+
     /// The value of a counter of a target, as the whole number that it is.
     pub(crate) fn count(&self, name: &str, target: &str) -> u64 {
         whole(self.value(&format!("{name}{{target=\"{target}\"}}")))

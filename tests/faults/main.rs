@@ -3,7 +3,7 @@
 //!
 //! [`row`] says what a row of the table is and plays it; the modules of [`rows`] are the table; [`table`] prints it
 //! and keeps `docs/faults.md`; [`secrets`] searches what was shown meanwhile. [`chaos`] compares what the agent recorded
-//! with what was done to it.
+//! with what was done to it, [`soak`] what it takes after minutes of faults with what it took at first.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -32,6 +32,7 @@ mod prober;
 mod row;
 mod rows;
 mod secrets;
+mod soak;
 mod table;
 
 use std::sync::Arc;

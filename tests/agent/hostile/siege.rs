@@ -119,15 +119,23 @@ impl Siege {
             of(&after[at]) - of(&self.before[at])
         };
         let [probes, late] = ["probes_total", "late_ticks_total"].map(|it| [0, 1].map(|at| sum(it, at)));
+        let taken = |scrape: &Scrape| [scrape.of_process("open_fds"), scrape.tasks()];
+        let (before, now) = (taken(&self.before[0]), taken(&after[0]));
         let peak = self.agent.memory().peak - self.start;
         let report = format!(
-            "\n{}probes {} (twin {}), late {} (twin {}); {peak} KiB more at the peak than at the start\n",
+            "\n{}probes {} (twin {}), late {} (twin {}); {peak} KiB more at the peak than at the start; \
+             file descriptors and tasks: {before:?} before, {now:?} now\n",
             self.report, probes[0], probes[1], late[0], late[1],
         );
         io::stderr().write_all(report.as_bytes()).unwrap();
         let slowest = self.slowest.anew.max(self.slowest.kept);
         assert!(slowest < SCRAPE + self.slowest.twin, "a scrape took {slowest:?}");
         assert!(peak <= MEMORY, "{peak} KiB more than at the start");
+        // What is under way at the moment, such as the twin of this scrape's own connection, may differ.
+        assert!(
+            now.iter().zip(before).all(|(now, before)| *now <= before + 3),
+            "{before:?} before, {now:?} now"
+        );
         assert_eq!(sum("probe_failures_total", 0), 0, "probes failed:\n{}", after[0].text);
         assert!(probes[0] * 10 >= probes[1] * 9, "{probes:?}: probes were missed");
     }
