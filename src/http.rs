@@ -1,8 +1,8 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
 //! scrape never delays a probe.
 //!
-//! What is answered is in `pages.rs`, and how it is sent in `body.rs` and `encoding.rs`; how connections are held,
-//! limited and ended in `connections.rs`.
+//! What is answered is in `pages.rs`, how it is sent in `body.rs` and `encoding.rs`, and how many answers are on their
+//! way in `answers.rs`; how connections are held, limited and ended in `connections.rs`.
 
 mod answers;
 mod body;
