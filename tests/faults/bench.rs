@@ -14,7 +14,7 @@ use crate::gate::Gate;
 use crate::lab::Lab;
 use crate::names::Names;
 use crate::prober::Probing;
-use crate::program::{Program, Running, cachepulse};
+use crate::program::{Memory, Program, Running, cachepulse};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
 use crate::scrape::Scrape;
 
@@ -246,6 +246,13 @@ impl Agent {
         match self {
             Self::Program(running) => running.scrape().await,
             Self::Prober(probing) => probing.scrape(),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        match self {
+            Self::Program(running) => running.memory(),
+            Self::Prober { .. } => panic!("a prober has no memory of its own"),
         }
     }
 

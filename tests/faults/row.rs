@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::bench::{Agent, Bench, CONNECT_TIMEOUT, INTERVAL, TARGET};
 use crate::lab::Lab;
+use crate::program::Memory;
 use crate::scrape::Scrape;
 use crate::secrets::no_secret;
 
@@ -19,6 +20,8 @@ pub(crate) const LOAD: Duration = Duration::from_secs(3);
 /// How long a fault that must not show is there.
 const UNSEEN: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(50);
+/// How much more memory the agent may take for a fault that would take much, in KiB.
+const MEMORY: u64 = 10 * 1024;
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Something that is done to the bench.
@@ -58,6 +61,8 @@ pub(crate) struct Case {
     first: bool,
     /// How long it lasts once it has been seen.
     lasts: Duration,
+    /// Whether it must not take memory.
+    frugal: bool,
     set_up: SetUp,
     inject: Act,
     mend: Act,
@@ -126,6 +131,7 @@ impl Case {
             pace: QUICK,
             first: false,
             lasts: 2 * INTERVAL,
+            frugal: false,
             set_up: Box::new(|| Box::pin(async { Bench::of(Lab::start().await) })),
             inject,
             mend,
@@ -157,6 +163,11 @@ impl Case {
         Self { lasts, ..self }
     }
 
+    /// The agent must not take memory for it.
+    pub(crate) fn in_little_memory(self) -> Self {
+        Self { frugal: true, ..self }
+    }
+
     pub(crate) fn shows_late(self, late: Duration) -> Self {
         Self { signs: Signs { late, ..self.signs }, ..self }
     }
@@ -176,12 +187,13 @@ impl Case {
     }
 
     async fn play(self) -> Result<(String, Duration), String> {
-        let Self { signs, pace, first, lasts, set_up, inject, mend } = self;
+        let Self { signs, pace, first, lasts, frugal, set_up, inject, mend } = self;
         let mut bench = set_up().await;
         if first {
             inject(&mut bench).await;
         }
         let agent = bench.start().await;
+        let memory = frugal.then(|| agent.memory());
         let before = if first {
             Shown::default()
         } else {
@@ -190,7 +202,7 @@ impl Case {
             inject(&mut bench).await;
             Shown::of(&up)
         };
-        let seen = signs.watch(&agent, &before, pace).await?;
+        let mut seen = signs.watch(&agent, &before, pace).await?;
         sleep(lasts).await;
         let last = agent.scrape().await;
         signs.only_right_reasons(&Shown::of(&last).since(&before))?;
@@ -202,6 +214,9 @@ impl Case {
             until(&agent, bound, |it| it.is_up(TARGET) && it.sum("probes_total", TARGET) > probes).await;
         healthy.map_err(|scrape| format!("not healthy again: {}", Shown::of(&scrape).words()))?;
         let recovery = mended.elapsed();
+        if let Some(memory) = memory {
+            seen = format!("{seen}; {}", little_more(memory, agent.memory())?);
+        }
         let shown = agent.end().await?;
         no_secret(&bench.lab, &shown)?;
         Ok((seen, recovery))
@@ -239,6 +254,12 @@ impl Signs {
             None => Ok(()),
         }
     }
+}
+
+/// Tells how much more memory an agent took at most, which must not be much.
+pub(crate) fn little_more(before: Memory, after: Memory) -> Result<String, String> {
+    let words = format!("{} KiB more memory", after.peak - before.peak);
+    if after.peak <= before.peak + MEMORY { Ok(words) } else { Err(words) }
 }
 
 async fn until(

@@ -13,7 +13,7 @@ use super::Group;
 use crate::bench::{Agent, TARGET};
 use crate::lab::Lab;
 use crate::program::{BINARY, Running, eventually, program};
-use crate::row::{LOAD, Row};
+use crate::row::{LOAD, Row, little_more};
 use crate::secrets::no_secret;
 
 const SHUTDOWN: &str = "tests/agent/shutdown.rs";
@@ -38,6 +38,7 @@ async fn configured() -> (Lab, PathBuf, Running) {
 async fn refused(change: impl FnOnce(&PathBuf), words: &str) -> Result<String, String> {
     let (lab, file, agent) = configured().await;
     let good = std::fs::read_to_string(&file).unwrap();
+    let memory = agent.memory();
     change(&file);
     agent.signal(Signal::HUP);
     let refused = agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
@@ -49,8 +50,9 @@ async fn refused(change: impl FnOnce(&PathBuf), words: &str) -> Result<String, S
     lab.file("config.yaml", &good);
     agent.signal(Signal::HUP);
     agent.until("it is taken", |scrape| scrape.value(SUCCESSFUL) > 0.5).await;
+    let more = little_more(memory, agent.memory())?;
     in_peace(&lab, agent).await?;
-    Ok("refused, probes went on, mended".to_owned())
+    Ok(format!("refused, probes went on, mended; {more}"))
 }
 
 /// A `ConfigMap`'s volume: the file is a link through a link to a folder, and an update moves the latter.

@@ -149,10 +149,12 @@ fn replies(rows: &mut Group) {
         answered(["protocol_error"], "PING", Answer::Raw(b":42\r\n".to_vec())),
     );
     // No line of Redis is that long: what answers is something else.
-    rows.case("reply that never ends", answered(["protocol_error"], "PING", Answer::Endless));
-    rows.case("CLIENT LIST that never ends", answered(["protocol_error"], "CLIENT LIST", Answer::Endless));
+    let endless = |command| answered(["protocol_error"], command, Answer::Endless).in_little_memory();
+    rows.case("reply that never ends", endless("PING"));
+    rows.case("CLIENT LIST that never ends", endless("CLIENT LIST"));
     let mut list = b"$104857600\r\n".to_vec();
     list.resize(list.len() + 100 * 1024 * 1024, b'x');
     list.extend(b"\r\n");
-    rows.case("CLIENT LIST of 100 MiB", answered(["reply_too_large"], "CLIENT LIST", Answer::Raw(list)));
+    let large = answered(["reply_too_large"], "CLIENT LIST", Answer::Raw(list)).in_little_memory();
+    rows.case("CLIENT LIST of 100 MiB", large);
 }
