@@ -170,11 +170,11 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
 /// Entra's own libraries refuse anything but `https`.
 fn read_authority(field: &Field<'_>) -> Result<String, Invalid> {
     const WHAT: &str = "https:// and a host, such as https://login.microsoftonline.us";
-    let text = field.word(WHAT)?;
-    if text.contains('@') {
-        // What stands before it may be a password: it is not repeated.
+    if field.text(WHAT)?.contains('@') {
+        // What stands before it may be a password: it is not repeated, nor found to be anything else.
         return Err(field.problem(format!("expected {WHAT}, without user information")));
     }
+    let text = field.word(WHAT)?;
     let url = text.strip_suffix('/').unwrap_or(text);
     let host = url.strip_prefix("https://").and_then(|host| host.parse::<Authority>().ok());
     if host.is_some_and(|host| !host.host().is_empty()) {
@@ -195,7 +195,7 @@ fn read_secret(field: &Field<'_>) -> Result<SecretSource, Invalid> {
         return Err(field.problem(format!("{WHERE}, and nothing else")));
     };
     let (place, source) = match (fields.get("file"), fields.get("env"), &place.value) {
-        (Some(file), _, Value::Text(path)) if !path.is_empty() => (file, SecretSource::File(path.into())),
+        (Some(file), _, Value::Text(path)) if is_path(path) => (file, SecretSource::File(path.into())),
         (_, Some(env), Value::Text(name)) if is_variable_name(name) => (env, SecretSource::Env(name.clone())),
         (Some(file), _, _) => return Err(file.problem("expected the path of a file")),
         (_, Some(env), _) => return Err(env.problem("expected the name of an environment variable")),
@@ -205,6 +205,11 @@ fn read_secret(field: &Field<'_>) -> Result<SecretSource, Invalid> {
         Ok(_) => Ok(source),
         Err(error) => Err(place.problem(with_causes(&error))),
     }
+}
+
+/// Anything else is more likely the secret, or would break the line of a message.
+fn is_path(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
 }
 
 /// A name as POSIX has it; anything else is more likely the secret, expanded by a template.
