@@ -143,11 +143,15 @@ pub struct Token {
     pub secret: Secret,
     /// When it ends, by the wall clock.
     pub expires_at: SystemTime,
-    /// The claim `oid`: the object id of the identity, and with it the Redis user name.
+    /// The claim `oid`: the object id of the identity, and with it the Redis user name. One printable word of at most
+    /// [`Self::OBJECT_ID_LENGTH`] bytes, fit for a line of a log.
     pub object_id: Option<Arc<str>>,
 }
 
 impl Token {
+    /// The longest object id, in bytes. Those of Entra are GUIDs, and take 36.
+    pub const OBJECT_ID_LENGTH: usize = 128;
+
     /// Reads the claim `oid` out of `secret`. The signature is the cache's business.
     #[must_use]
     pub fn new(secret: Secret, expires_at: SystemTime) -> Self {
@@ -164,7 +168,9 @@ fn object_id(jwt: &str) -> Option<Arc<str>> {
     let payload = jwt.split('.').nth(1)?;
     let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let claims: Claims = serde_json::from_slice(&json).ok()?;
-    (!claims.oid.is_empty()).then(|| claims.oid.into())
+    let fits = (1..=Token::OBJECT_ID_LENGTH).contains(&claims.oid.len());
+    let is_word = claims.oid.bytes().all(|byte| byte.is_ascii_graphic());
+    (fits && is_word).then(|| claims.oid.into())
 }
 
 /// What a session presents to a cache.
@@ -230,6 +236,17 @@ mod tests {
             ["", "opaque", "a.b.c", "a.!!.c", &jwt("{}"), &jwt(r#"{"oid":""}"#), &jwt(r#"{"oid":1}"#)]
         {
             assert_eq!(object_id(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn an_oid_that_is_no_printable_word_of_a_bounded_length_is_no_user_name() {
+        let named = |oid: &str| object_id(&jwt(&serde_json::json!({ "oid": oid }).to_string()));
+        assert!(named(&"x".repeat(Token::OBJECT_ID_LENGTH)).is_some());
+        for oid in
+            ["7c3a 8b", "7c3a\nlevel=error", "\u{1b}[31m", "ö", &"x".repeat(Token::OBJECT_ID_LENGTH + 1)]
+        {
+            assert_eq!(named(oid), None, "{oid:?}");
         }
     }
 
