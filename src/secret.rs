@@ -29,32 +29,41 @@ impl Secret {
         &self.0
     }
 
-    /// `text` with every word of it that is, or is a piece of, this secret replaced by `<redacted>`.
+    /// `text` with every word of it that is, or holds a piece of, this secret replaced by `<redacted>`.
     ///
     /// Servers echo what they were sent ("unknown command `AUTH`, with args beginning with: …"), cut to a length
-    /// of their own: so a word counts as soon as it shares eight characters with the secret.
+    /// of their own and with a space for a line break: so a word counts as soon as it shares eight characters with the
+    /// secret, and white space counts for nothing. Takes as long as both texts' lengths multiplied.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         const SHARED: usize = 8;
-        let secret = self.expose();
-        let betrays = |word: &str| {
-            !word.is_empty()
-                && (word.contains(secret)
-                    || word
-                        .as_bytes()
-                        .windows(SHARED)
-                        .any(|piece| secret.as_bytes().windows(SHARED).any(|of_secret| piece == of_secret)))
-        };
-        if secret.is_empty() {
-            return text.to_owned();
+        const SEPARATORS: [char; 6] = [' ', '\'', '`', '"', ',', '\n'];
+        let is_solid = |c: &char| !c.is_whitespace() && !c.is_control();
+        // With room for all of it from the start: a vector that moves leaves what it held behind.
+        let mut secret = Zeroizing::new(Vec::with_capacity(self.expose().len()));
+        secret.extend(self.expose().chars().filter(is_solid));
+        let (starts, shown): (Vec<usize>, Vec<char>) =
+            text.char_indices().filter(|(_, c)| is_solid(c)).unzip();
+        let shared = SHARED.min(secret.len()).max(1);
+
+        let mut redacted = String::new();
+        let mut done = 0;
+        for (index, piece) in shown.windows(shared).enumerate() {
+            if !secret.windows(shared).any(|of_secret| of_secret == piece) {
+                continue;
+            }
+            // The words in which the piece begins and ends.
+            let last = index + shared - 1;
+            let start = text[..starts[index]].rfind(SEPARATORS).map_or(0, |at| at + 1);
+            let after = starts[last] + shown[last].len_utf8();
+            let end = text[after..].find(SEPARATORS).map_or(text.len(), |at| after + at);
+            if start >= done {
+                redacted += &text[done..start];
+                redacted += "<redacted>";
+            }
+            done = end;
         }
-        let separators = [' ', '\'', '`', '"', ',', '\n'];
-        text.split_inclusive(separators)
-            .map(|part| {
-                let word = part.trim_end_matches(separators);
-                if betrays(word) { format!("<redacted>{}", &part[word.len()..]) } else { part.to_owned() }
-            })
-            .collect()
+        redacted + &text[done..]
     }
 }
 
@@ -165,6 +174,15 @@ mod tests {
         let redacted = secret.redact(echo);
         assert!(!redacted.contains("eyJhbG"), "{redacted}");
         assert!(redacted.starts_with("ERR unknown command 'AUTH'"), "{redacted}");
+    }
+
+    #[test]
+    fn a_secret_of_several_words_is_redacted_however_they_are_spaced_in_the_echo() {
+        let secret = Secret::new("my 'own'\tpass,word".into());
+        for echo in ["no my 'own'\tpass,word here", "no my 'own' pass,word here", "no my 'own'  pass,wo here"]
+        {
+            assert_eq!(secret.redact(echo), "no <redacted> here");
+        }
     }
 
     #[test]

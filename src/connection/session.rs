@@ -87,7 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match result {
             Ok(Value::Okay) => Ok(()),
             Ok(other) => Err(self.unasked(stage, &other)),
-            Err(failure) => Err(Failure { detail: secret.redact(&failure.detail).into(), ..failure }),
+            Err(failure) => {
+                let detail = excerpt(&secret.redact(&failure.detail), reply::MAX_DETAIL).into();
+                Err(Failure { detail, ..failure })
+            }
         }
     }
 

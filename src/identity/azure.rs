@@ -218,7 +218,9 @@ fn refused(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -
 }
 
 fn fetch_error(text: &str, secrets: &[Secret]) -> FetchError {
-    let text = secrets.iter().fold(without_tokens(text), |text, secret| secret.redact(&text));
+    // Short before secrets are looked for in it, which takes its time in a long text; and short again after that.
+    let text = without_tokens(&excerpt(text, ERROR_LENGTH));
+    let text = secrets.iter().fold(text, |text, secret| secret.redact(&text));
     FetchError(excerpt(&text, ERROR_LENGTH).into())
 }
 
