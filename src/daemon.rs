@@ -14,7 +14,7 @@ use crate::connection::tls::Roots;
 use crate::error::Chain;
 use crate::http::{self, Listener, Liveness, Pages};
 use crate::identity::azure::AzureTokens;
-use crate::identity::transport::Transport;
+use crate::identity::transport::{Carry, Transport};
 use crate::metrics::Metrics;
 use crate::signal::{Signal, Signals};
 use crate::status::Status;
@@ -39,7 +39,7 @@ pub struct Daemon {
 #[must_use]
 pub fn environment(roots: Roots) -> Environment {
     let clock = Clock::system();
-    let transport = Arc::new(Transport::new(&roots));
+    let transport: Arc<dyn Carry> = Arc::new(Transport::new(&roots));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Environment {
         metrics: Metrics::new(),

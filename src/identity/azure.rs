@@ -20,7 +20,7 @@ use azure_identity::{
 use self::command::GroupExecutor;
 use self::exchange::Exchange;
 use super::detect::{Environment, detect};
-use super::transport::Transport;
+use super::transport::Carry;
 use super::{EntraIdentity, EntraSource, FetchError, FetchFuture, ManagedIdentityId, Token, TokenSource};
 use crate::error::Chain;
 use crate::excerpt::excerpt;
@@ -37,7 +37,7 @@ const ERROR_LENGTH: usize = 300;
 #[derive(Debug)]
 pub struct AzureTokens {
     identity: EntraIdentity,
-    transport: Arc<Transport>,
+    transport: Arc<dyn Carry>,
     /// What `auto` came to last.
     detected: Mutex<Option<EntraSource>>,
 }
@@ -45,7 +45,7 @@ pub struct AzureTokens {
 impl AzureTokens {
     /// Tokens of `identity`, asked for over `transport`.
     #[must_use]
-    pub fn new(identity: EntraIdentity, transport: Arc<Transport>) -> Self {
+    pub fn new(identity: EntraIdentity, transport: Arc<dyn Carry>) -> Self {
         Self { identity, transport, detected: Mutex::default() }
     }
 
@@ -244,6 +244,7 @@ mod tests {
     use crate::connection::testing::Authority;
     use crate::identity::DEFAULT_SCOPE;
     use crate::identity::testing::{Server, json, response};
+    use crate::identity::transport::Transport;
     use hyper_util::client::proxy::matcher::Matcher;
     use std::path::Path;
     use std::time::{Duration, SystemTime};

@@ -30,7 +30,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest response body, in bytes. Tokens take a few thousand.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Carries requests to identity endpoints.
+/// Carries requests to identity endpoints: the seam between a token source and the network.
+#[async_trait::async_trait]
+pub trait Carry: fmt::Debug + Send + Sync {
+    /// Sends `request`, whose URI names scheme and host, and reads the whole response, whatever its status.
+    ///
+    /// # Errors
+    /// [`TransportError`], when there is no response.
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError>;
+}
+
+/// Carries requests over the network.
 #[derive(Debug)]
 pub struct Transport {
     tls: TlsClient,
@@ -49,33 +59,6 @@ impl Transport {
     #[must_use]
     pub fn with_proxies(roots: &Roots, proxies: Matcher) -> Self {
         Self { tls: TlsClient::new(roots), proxies, resolver: Resolver::system() }
-    }
-
-    /// Sends `request`, whose URI names scheme and host, and reads the whole response, whatever its status.
-    ///
-    /// # Errors
-    /// [`TransportError`], when there is no response.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let uri = request.uri();
-        let endpoint = endpoint(uri)?;
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            // Plain http is spoken by the endpoints of managed identities: IMDS at 169.254.169.254, App Service at
-            // localhost. They answer for the machine that asks. A proxy would ask for its own, or not reach them;
-            // IMDS refuses forwarded requests.
-            return exchange(self.dial(&endpoint, None, deadline).await?, request).await;
-        }
-        let Some(proxy) = self.proxies.intercept(uri) else {
-            let tls = Some((&self.tls, &*endpoint.host));
-            return exchange(self.dial(&endpoint, tls, deadline).await?, request).await;
-        };
-        let tunnel = tokio::time::timeout_at(deadline, self.tunnel(&proxy, &endpoint, deadline))
-            .await
-            .map_err(|_| unreachable(format!("the proxy {} did not answer in time", proxy.uri())))??;
-        let (stream, _) = self.tls.handshake(&endpoint.host, tunnel, deadline).await.map_err(|failure| {
-            unreachable(format!("cannot reach {endpoint} through the proxy {}: {failure}", proxy.uri()))
-        })?;
-        exchange(stream, request).await
     }
 
     async fn dial(
@@ -124,6 +107,32 @@ impl Transport {
             Ok(TokioIo::new(hyper::upgrade::on(response).await?))
         };
         drive(connection.with_upgrades(), opened).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Carry for Transport {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let uri = request.uri();
+        let endpoint = endpoint(uri)?;
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            // Plain http is spoken by the endpoints of managed identities: IMDS at 169.254.169.254, App Service at
+            // localhost. They answer for the machine that asks. A proxy would ask for its own, or not reach them;
+            // IMDS refuses forwarded requests.
+            return exchange(self.dial(&endpoint, None, deadline).await?, request).await;
+        }
+        let Some(proxy) = self.proxies.intercept(uri) else {
+            let tls = Some((&self.tls, &*endpoint.host));
+            return exchange(self.dial(&endpoint, tls, deadline).await?, request).await;
+        };
+        let tunnel = tokio::time::timeout_at(deadline, self.tunnel(&proxy, &endpoint, deadline))
+            .await
+            .map_err(|_| unreachable(format!("the proxy {} did not answer in time", proxy.uri())))??;
+        let (stream, _) = self.tls.handshake(&endpoint.host, tunnel, deadline).await.map_err(|failure| {
+            unreachable(format!("cannot reach {endpoint} through the proxy {}: {failure}", proxy.uri()))
+        })?;
+        exchange(stream, request).await
     }
 }
 

@@ -10,7 +10,7 @@ use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
 use serde_json::Value;
 
-use crate::identity::transport::{Transport, TransportError};
+use crate::identity::transport::{Carry, TransportError};
 
 /// What the endpoint said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 pub(super) struct Exchange {
-    transport: Arc<Transport>,
+    transport: Arc<dyn Carry>,
     answer: Mutex<Option<Answer>>,
 }
 
 impl Exchange {
-    pub(super) fn new(transport: Arc<Transport>) -> Self {
+    pub(super) fn new(transport: Arc<dyn Carry>) -> Self {
         Self { transport, answer: Mutex::default() }
     }
 
