@@ -358,6 +358,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_that_would_end_on_no_date_is_an_error() {
+        for body in [
+            r#"{"token_type":"Bearer","expires_in":9223372036854775807,"access_token":"opaque"}"#,
+            r#"{"token_type":"Bearer","expires_in":-9223372036854775808,"access_token":"opaque"}"#,
+            r#" ["Bearer",9223372036854775807,0,"opaque"]"#,
+        ] {
+            let error = error_for(json(200, body)).await;
+            assert!(error.starts_with("HTTP 200, but not a token: "), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn retry_after_is_not_waited_for_and_nothing_is_retried() {
         let secret = file("s3cr3t-value");
         let (server, tokens) =

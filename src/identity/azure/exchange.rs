@@ -48,6 +48,9 @@ impl HttpClient for Exchange {
         let words = (!status.is_success()).then(|| words(response.body()));
         let answer = Answer { status: status.as_u16(), words };
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        if status.is_success() && !is_bearable(response.body()) {
+            return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is beyond all measure"));
+        }
 
         let mut headers = Headers::new();
         for (name, value) in response.headers() {
@@ -67,6 +70,21 @@ fn translate(request: &Request) -> Result<hyper::Request<bytes::Bytes>, Transpor
         message = message.header(name.as_str(), value.as_str());
     }
     Ok(message.body(body.clone())?)
+}
+
+/// Whether `azure_identity` can be given a success: it adds `expires_in` to the time of day, and panics where the sum is
+/// no date. It would also read a list, as the fields in the order of its own.
+fn is_bearable(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        expires_in: Value,
+    }
+    const LONGEST: i64 = 10 * 365 * 24 * 3600;
+    let is_list = body.trim_ascii_start().starts_with(b"[");
+    // What cannot be read does not get as far as to be added.
+    let seconds = serde_json::from_slice(body).ok().and_then(|answer: Answer| answer.expires_in.as_i64());
+    !is_list && seconds.is_none_or(|seconds| (0..=LONGEST).contains(&seconds))
 }
 
 /// The explanation in an error response: Entra and IMDS send `error_description`, App Service `message`, some only
