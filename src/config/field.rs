@@ -166,7 +166,9 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn at(&self, key: &str, node: &'a Node) -> Field<'a> {
         let dot = if self.whole.path.is_empty() { "" } else { "." };
-        Field { node, path: format!("{}{dot}{}", self.whole.path, shortened(key)), ..self.whole }
+        let quote = if key.trim().is_empty() { "\"" } else { "" };
+        let path = format!("{}{dot}{quote}{}{quote}", self.whole.path, shortened(key));
+        Field { node, path, ..self.whole }
     }
 
     /// The value of `key`, if it is given.
