@@ -35,21 +35,32 @@ pub(super) enum Value {
     Tagged,
 }
 
+const TOO_LARGE: &str = "too large with its aliases written out";
+const NO_KEY: &str = "a key must be plain text";
+
 /// Parses one YAML document. The error is one line, with line and column where YAML tells them.
 pub(super) fn parse(yaml: &str) -> Result<Node, String> {
     let budget = Budget { order: Cell::new(0), left: Cell::new(MAX_SIZE) };
-    NodeSeed(&budget).deserialize(serde_yaml::Deserializer::from_str(yaml)).map_err(|error| {
-        let text = error.to_string();
-        // Said of such as `!!int hunter2`, and repeats the value, which may be a secret.
-        let place = error.location().filter(|_| text.contains("invalid value"));
-        match place {
-            Some(place) => {
-                let (line, column) = (place.line(), place.column());
-                format!("not valid YAML: a value does not fit its tag at line {line} column {column}")
-            }
-            None => format!("not valid YAML: {text}"),
+    let deserializer = serde_yaml::Deserializer::from_str(yaml);
+    NodeSeed(&budget)
+        .deserialize(deserializer)
+        .map_err(|error| format!("not valid YAML: {}", explain(&error)))
+}
+
+/// What is wrong, without what the document says: where a value is at fault, `serde_yaml` would repeat the keys that
+/// lead there, however long, and such as `!!int hunter2` whole.
+fn explain(error: &serde_yaml::Error) -> String {
+    let text = error.to_string();
+    let faults =
+        [(TOO_LARGE, TOO_LARGE), (NO_KEY, NO_KEY), ("invalid value", "a value does not fit its tag")];
+    let fault = faults.iter().find(|(said, _)| text.contains(said));
+    match (fault, error.location()) {
+        (Some((_, fault)), Some(place)) => {
+            format!("{fault} at line {} column {}", place.line(), place.column())
         }
-    })
+        (Some((_, fault)), None) => (*fault).to_owned(),
+        (None, _) => text,
+    }
 }
 
 struct Budget {
@@ -60,7 +71,7 @@ struct Budget {
 impl Budget {
     fn spend<E: Error>(&self, size: usize) -> Result<(), E> {
         let left = self.left.get().checked_sub(size);
-        self.left.set(left.ok_or_else(|| E::custom("too large with its aliases written out"))?);
+        self.left.set(left.ok_or_else(|| E::custom(TOO_LARGE))?);
         Ok(())
     }
 }
@@ -147,7 +158,7 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
                 Value::Bool(key) => key.to_string(),
                 Value::Null => "null".to_owned(),
                 Value::List(_) | Value::Map(_) | Value::Tagged => {
-                    return Err(A::Error::custom("a key must be plain text"));
+                    return Err(A::Error::custom(NO_KEY));
                 }
             };
             entries.push((key, value));
