@@ -1,0 +1,70 @@
+//! What an identity endpoint answers, by way of everything that reads it. The first line of an input is the HTTP
+//! status, the rest the body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cachepulse::clock::unix_seconds;
+use cachepulse::identity::azure::AzureTokens;
+use cachepulse::identity::transport::{Carry, TransportError};
+use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, ManagedIdentityId, TokenSource as _};
+use cachepulse::secret::SecretSource;
+use hyper::{Request, Response};
+
+use crate::echo::{is_without, with_secret};
+use crate::runtime::run;
+
+/// A secret of the examples, read anew at each request as any other.
+const SECRET_FILE: &str = "examples/secrets/client-secret";
+
+/// Gives every request the same answer. Nothing leaves the process.
+#[derive(Debug)]
+struct Endpoint {
+    status: u16,
+    body: Bytes,
+}
+
+#[async_trait::async_trait]
+impl Carry for Endpoint {
+    async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        Ok(Response::builder().status(self.status).body(self.body.clone())?)
+    }
+}
+
+pub(crate) fn holds(input: &[u8]) {
+    let input = String::from_utf8_lossy(input);
+    let (status, body) = input.split_once('\n').unwrap_or(("", &input));
+    let status = status.parse().ok().filter(|status| (100..1000).contains(status)).unwrap_or(200);
+    let secret = SecretSource::File(SECRET_FILE.into());
+    let known = secret.read().expect("the example is there");
+    let endpoint = Arc::new(Endpoint { status, body: with_secret(body, known.expose()).into() });
+    let id = |id: &str| Some(id.to_owned());
+    for source in [
+        EntraSource::ClientSecret { client_id: id("c"), tenant_id: id("t"), secret: Some(secret) },
+        EntraSource::ManagedIdentity(ManagedIdentityId::System),
+    ] {
+        is_a_token_or_an_error(source, endpoint.clone(), known.expose());
+    }
+}
+
+fn is_a_token_or_an_error(source: EntraSource, endpoint: Arc<Endpoint>, secret: &str) {
+    let sends_it = matches!(source, EntraSource::ClientSecret { .. });
+    let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.to_owned(), authority: None };
+    let succeeds = (200..300).contains(&endpoint.status);
+    match run(AzureTokens::new(identity, endpoint).fetch()) {
+        Ok(token) => {
+            assert!(succeeds, "a token out of a refusal");
+            assert!(!token.secret.expose().is_empty());
+            assert!(unix_seconds(token.expires_at).is_finite());
+        }
+        Err(error) => {
+            let shown = error.to_string();
+            assert!((1..=300).contains(&shown.chars().count()), "{shown}");
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+            assert!(!shown.contains("eyJ"), "a token in: {shown}");
+            if sends_it {
+                is_without(&shown, secret);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a cache replies: framing, and the list of clients. The first line of an input says in which pieces the rest
+//! comes, a byte each, counted from `0`; the rest is what the server says.
+
+use std::time::Duration;
+
+use cachepulse::connection::client_list::ClientList;
+use cachepulse::connection::session::Session;
+use cachepulse::probe::{Failure, FailureReason};
+use redis::Value;
+use tokio::time::Instant;
+
+use crate::peer::Peer;
+use crate::runtime::run;
+
+/// The least that the configuration allows.
+const LIMIT: usize = 64 * 1024;
+/// How much is read at once, at the least, and how far a vector that grows by doubling exceeds what it must hold.
+const ROOM: usize = 2 * (LIMIT + 4096);
+
+/// What came of `CLIENT LIST`, and whether the session can go on.
+type Verdict = (Result<ClientList, Failure>, bool);
+
+pub(crate) fn holds(input: &[u8]) {
+    let (sizes, said) = input.split_at(input.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    let sizes: Vec<u8> = sizes.iter().map(|byte| byte.wrapping_sub(b'0')).collect();
+    let said = said.strip_prefix(b"\n").unwrap_or(said);
+    is_framed_alike_in_any_pieces(said, &sizes);
+    is_bounded(said);
+    is_read_as_a_list(said, &sizes);
+}
+
+fn ask(peer: &mut Peer<'_>) -> Verdict {
+    run(async {
+        let mut session = Session::new(&mut *peer, LIMIT, None);
+        let result = session.client_list(Instant::now() + Duration::from_secs(1)).await;
+        (result, session.is_usable())
+    })
+}
+
+fn is_framed_alike_in_any_pieces(said: &[u8], sizes: &[u8]) {
+    // Byte by byte, no more is taken than the verdict needs.
+    let mut careful = Peer::new(said, &[1]);
+    let verdict = ask(&mut careful);
+    let reply = &said[..careful.taken];
+    for sizes in [sizes, &[]] {
+        assert_eq!(ask(&mut Peer::new(reply, sizes)), verdict, "in pieces of {sizes:?}");
+    }
+    is_what_redis_reads(reply, &verdict);
+
+    // What follows changes nothing, unless it comes at once with the reply: then it was not asked for.
+    let with_more = ask(&mut Peer::new(said, sizes));
+    let out_of_step =
+        matches!(&with_more, (Err(failure), false) if failure.reason == FailureReason::ProtocolError);
+    assert!(with_more == verdict || out_of_step, "{with_more:?}, and {verdict:?} alone");
+}
+
+/// The `redis` crate finds the same end of the same reply, or the agent refuses it.
+fn is_what_redis_reads(reply: &[u8], verdict: &Verdict) {
+    use FailureReason::{Closed, ProtocolError, ReplyTooLarge};
+    let read = redis::parse_redis_value(reply);
+    match verdict {
+        (Ok(list), usable) => {
+            let Ok(Value::BulkString(text)) = read else { panic!("{read:?} is no list") };
+            assert_eq!(ClientList::parse(text).as_ref(), Some(list));
+            assert!(usable, "a good reply ends no session");
+        }
+        (Err(failure), usable) => {
+            is_one_short_line(&failure.detail);
+            match read {
+                Ok(Value::ServerError(_)) => assert!(usable, "a refusal ends no session"),
+                Ok(Value::BulkString(text)) => assert_eq!(ClientList::parse(text), None),
+                Ok(_) => assert_eq!((failure.reason, usable), (ProtocolError, &false)),
+                Err(_) => {
+                    assert!([ProtocolError, ReplyTooLarge, Closed].contains(&failure.reason), "{failure}");
+                    assert!(!usable);
+                }
+            }
+        }
+    }
+    if let Some((_, all_but_the_last)) = reply.split_last() {
+        assert!(redis::parse_redis_value(all_but_the_last).is_err(), "the reply had ended before");
+    }
+}
+
+fn is_one_short_line(detail: &str) {
+    assert!(detail.chars().count() <= 200, "{detail}");
+    assert!(!detail.contains(char::is_control), "{detail:?}");
+}
+
+/// A server that never stops talking is heard out to the limit, and no further.
+fn is_bounded(said: &[u8]) {
+    let mut peer = Peer::new(said, &[]);
+    peer.endless = true;
+    let _ = ask(&mut peer);
+    assert!(peer.room <= ROOM, "{} bytes of memory", peer.room);
+}
+
+fn is_read_as_a_list(text: &[u8], sizes: &[u8]) {
+    let head = format!("${}\r\n", text.len());
+    let (result, _) = ask(&mut Peer::new(&[head.as_bytes(), text, b"\r\n"].concat(), sizes));
+    let Some(list) = ClientList::parse(text.to_vec()) else {
+        assert_eq!(result.map_err(|failure| failure.reason), Err(FailureReason::ProtocolError));
+        return;
+    };
+    let text = std::str::from_utf8(text).expect("a list is text");
+    let mut clients = list.clients();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let client = clients.next().expect("every line is a client");
+        let says = |name: &str, meant: &dyn Fn(&str) -> bool| {
+            line.split(' ').any(|field| field.strip_prefix(name).is_some_and(meant))
+        };
+        assert!(says("id=", &|id| id.parse() == Ok(client.id)), "{client:?}: {line}");
+        assert!(client.addr.is_empty() || says("addr=", &|addr| addr == client.addr), "{client:?}: {line}");
+    }
+    assert_eq!(clients.next(), None, "every client is a line");
+    assert_eq!(result.as_ref(), Ok(&list));
+}

@@ -1,0 +1,16 @@
+//! Where futures run: one thread, on paused time, so that nothing waits.
+
+use tokio::runtime::{Builder, Runtime};
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing of the system");
+}
+
+/// Runs `future` to its end.
+pub(crate) fn run<F: Future>(future: F) -> F::Output {
+    RUNTIME.with(|runtime| runtime.block_on(future))
+}

@@ -1,0 +1,8 @@
+//! Configuration documents, under libFuzzer.
+
+#![no_main]
+
+#[path = "../properties/config.rs"]
+mod config;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| config::holds(input));

@@ -1,0 +1,14 @@
+//! Tokens and other secrets, and what a hostile cache echoes of them, under libFuzzer.
+
+#![no_main]
+
+#[path = "../properties/echo.rs"]
+mod echo;
+#[path = "../properties/peer.rs"]
+mod peer;
+#[path = "../properties/runtime.rs"]
+mod runtime;
+#[path = "../properties/token.rs"]
+mod token;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| token::holds(input));

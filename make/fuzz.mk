@@ -1,0 +1,39 @@
+# The parsers of what others say, under libFuzzer.
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+FUZZ_OUTPUT ?= target/fuzz
+FUZZ_BUILD = $(abspath $(or $(CARGO_TARGET_DIR),target))
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# What tells libFuzzer where an input leads, on a stable toolchain. No sanitizer beside it: there is no unsafe code here
+# that could misuse memory. For the target alone, which must be named for that; build scripts go without.
+FUZZ_FLAGS = --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+# Inputs of a few kilobytes reach everything, take less than a millisecond each and next to no memory.
+FUZZ_LIMITS = -max_len=4096 -timeout=10 -rss_limit_mb=128
+
+.PHONY: fuzz fuzz-build
+
+fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= for some of reply, token, answer, config
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ_OUTPUT)/$$target; \
+		run="$(FUZZ_BUILD)/$(FUZZ_HOST)/release/$$target $(FUZZ_LIMITS)"; \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		$$run -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(FUZZ_OUTPUT)/$$target- \
+			$(FUZZ_OUTPUT)/$$target $$(ls -d fuzz/corpus/$$target fuzz/regressions/$$target 2>/dev/null) </dev/null \
+			>$(FUZZ_OUTPUT)/$$target.log 2>&1 || { \
+			tail -n 40 $(FUZZ_OUTPUT)/$$target.log >&2; \
+			input=$$(sed -n 's/.*Test unit written to //p' $(FUZZ_OUTPUT)/$$target.log); \
+			echo "$$target: a finding; to replay it: $$run $$input" >&2; \
+			echo "once mended, it goes into fuzz/regressions/$$target/ by a name that says what it was" >&2; \
+			exit 1; }; \
+		grep -E 'cov: ' $(FUZZ_OUTPUT)/$$target.log | sed -n '1p;$$p'; \
+	done
+
+# The agent's Cargo.lock, so that what is fuzzed is what the agent links; cargo adds what the fuzzing needs.
+fuzz-build:
+	@command -v c++ >/dev/null || { echo "libFuzzer needs a C++ compiler; install one (Debian: sudo apt-get install g++)" >&2; exit 1; }
+	@cp Cargo.lock fuzz/Cargo.lock
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_HOST) --manifest-path fuzz/Cargo.toml \
+		--target-dir $(FUZZ_BUILD)
