@@ -19,7 +19,7 @@ static: ## build the static binary that the image holds, target/static/cachepuls
 test: redis-server chart-test ## install what tests need, then run every test
 	$(CARGO) test --locked
 
-lint: bench-lint ## formatting, clippy and the links in the docs; warnings are errors
+lint: ## formatting, clippy and the links in the docs; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib

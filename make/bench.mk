@@ -23,6 +23,8 @@ bench-baseline: valgrind bench-driver ## renew that baseline
 bench-driver: bench-lock
 	$(CARGO) build --release $(BENCH_DRIVER)
 
+lint: bench-lint
+
 bench-lint: bench-lock
 	$(CARGO) fmt --check --manifest-path bench/driver/Cargo.toml
 	$(CARGO) clippy --all-targets $(BENCH_DRIVER) -- -D warnings

@@ -13,7 +13,13 @@ FUZZ_FLAGS = --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=
 # Inputs of a few kilobytes reach everything, take less than a millisecond each and next to no memory.
 FUZZ_LIMITS = -max_len=4096 -timeout=10 -rss_limit_mb=128
 
-.PHONY: fuzz fuzz-build
+.PHONY: fuzz fuzz-build fuzz-lint
+
+lint: fuzz-lint
+
+# The properties are linted as a part of tests/fuzz.rs.
+fuzz-lint:
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= for some of reply, token, answer, config
 	@set -e; for target in $(FUZZ_TARGETS); do \
