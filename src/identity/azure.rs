@@ -52,10 +52,16 @@ impl AzureTokens {
     async fn fetch_once(&self) -> Result<Token, FetchError> {
         let exchange = Arc::new(Exchange::new(Arc::clone(&self.transport)));
         let Credential { azure, secrets } = self.credential(&self.source(), &exchange)?;
-        let token = azure
-            .get_token(&[&self.identity.scope], None)
-            .await
-            .map_err(|error| refused(&error, &exchange, &secrets))?;
+        let scopes = [&*self.identity.scope];
+        let token = tokio::select! {
+            biased;
+            token = azure.get_token(&scopes, None) => {
+                token.map_err(|error| refused(&error, &exchange, &secrets))?
+            }
+            // IMDS it would ask again by itself, up to six times in 72 s, whatever it is told of retries. When to ask
+            // again is the refresh loop's to decide, and what went wrong is to be known now.
+            failure = exchange.failed() => return Err(fetch_error(&failure, &secrets)),
+        };
         match token.token.secret() {
             "" => Err(FetchError("the answer holds no token".into())),
             secret => Ok(Token::new(Secret::new(secret.to_owned()), token.expires_on.into())),
@@ -208,10 +214,9 @@ fn read(source: &SecretSource) -> Result<Secret, FetchError> {
 /// Why there is no token: in the endpoint's words where it spoke, otherwise in those of `azure_identity`.
 fn refused(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -> FetchError {
     let text = match exchange.answer() {
-        Some(answer) => match answer.words {
-            Some(words) => format!("HTTP {}: {words}", answer.status),
-            None => format!("HTTP {}, but not a token: {}", answer.status, Chain(error)),
-        },
+        Some(answer) => answer
+            .refusal()
+            .unwrap_or_else(|| format!("HTTP {}, but not a token: {}", answer.status, Chain(error))),
         None => Chain(error).to_string(),
     };
     fetch_error(&text, secrets)
@@ -244,9 +249,12 @@ mod tests {
     use crate::connection::testing::Authority;
     use crate::identity::DEFAULT_SCOPE;
     use crate::identity::testing::{Server, json, response};
-    use crate::identity::transport::Transport;
+    use crate::identity::transport::{Transport, TransportError};
+    use bytes::Bytes;
+    use hyper::{Request, Response};
     use hyper_util::client::proxy::matcher::Matcher;
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, SystemTime};
 
     const TOKEN: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"opaque"}"#;
@@ -367,6 +375,41 @@ mod tests {
             let error = error_for(json(200, body)).await;
             assert!(error.starts_with("HTTP 200, but not a token: "), "{error}");
         }
+    }
+
+    /// An IMDS that lives in this process: counts the requests, and never has a token.
+    #[derive(Debug, Default)]
+    struct Imds {
+        status: Option<u16>,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait::async_trait]
+    impl Carry for Imds {
+        async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let status = self.status.ok_or(TransportError::Unsendable)?;
+            Ok(Response::builder().status(status).header("retry-after", "0").body("busy".into())?)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn imds_is_asked_once_and_its_refusal_is_told_at_once() {
+        let began = tokio::time::Instant::now();
+        for (status, expected) in [
+            (Some(404), "HTTP 404: busy".to_owned()),
+            (Some(429), "HTTP 429: busy".to_owned()),
+            (Some(503), "HTTP 503: busy".to_owned()),
+            (None, TransportError::Unsendable.to_string()),
+        ] {
+            let imds = Arc::new(Imds { status, ..Imds::default() });
+            let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
+            let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+            let error = AzureTokens::new(identity, Arc::clone(&imds) as _).fetch().await.unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(imds.asked.load(Ordering::Relaxed), 1, "{expected}");
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -9,11 +9,13 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
 use serde_json::Value;
+use tokio::sync::watch;
 
+use crate::error::Chain;
 use crate::identity::transport::{Carry, TransportError};
 
 /// What the endpoint said last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     /// The endpoint's explanation; `None` with a success.
@@ -24,29 +26,55 @@ pub(super) struct Answer {
 pub(super) struct Exchange {
     transport: Arc<dyn Carry>,
     answer: Mutex<Option<Answer>>,
+    failures: watch::Sender<Option<String>>,
 }
 
 impl Exchange {
     pub(super) fn new(transport: Arc<dyn Carry>) -> Self {
-        Self { transport, answer: Mutex::default() }
+        Self { transport, answer: Mutex::default(), failures: watch::Sender::default() }
     }
 
     /// What the endpoint said last, if it said anything.
     pub(super) fn answer(&self) -> Option<Answer> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Waits for a request that brings no success, and tells why.
+    pub(super) async fn failed(&self) -> String {
+        let mut failures = self.failures.subscribe();
+        let failure = failures.wait_for(Option::is_some).await.expect("its sender is here");
+        failure.clone().unwrap_or_default()
+    }
+
+    async fn send(&self, request: &Request) -> azure_core::Result<hyper::Response<bytes::Bytes>> {
+        let sent = match translate(request) {
+            Ok(request) => self.transport.send(request).await.map_err(|error| (ErrorKind::Io, error)),
+            Err(error) => Err((ErrorKind::Other, error)),
+        };
+        sent.map_err(|(kind, error)| {
+            self.failures.send_replace(Some(Chain(&error).to_string()));
+            Error::new(kind, error)
+        })
+    }
+}
+
+impl Answer {
+    /// The refusal, as an operator reads it; `None` of a success.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.words.as_ref().map(|words| format!("HTTP {}: {words}", self.status))
+    }
 }
 
 #[async_trait::async_trait]
 impl HttpClient for Exchange {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let request = translate(request).map_err(|error| Error::new(ErrorKind::Other, error))?;
-        let response =
-            self.transport.send(request).await.map_err(|error| Error::new(ErrorKind::Io, error))?;
-
+        let response = self.send(request).await?;
         let status = response.status();
         let words = (!status.is_success()).then(|| words(response.body()));
         let answer = Answer { status: status.as_u16(), words };
+        if let Some(refusal) = answer.refusal() {
+            self.failures.send_replace(Some(refusal));
+        }
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         if status.is_success() && !is_bearable(response.body()) {
             return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is beyond all measure"));

@@ -6,7 +6,10 @@
 //! Each prints a line for each turn: its nanoseconds, and the bytes that were read, or with `probe` the nanoseconds of
 //! CPU that the process has had so far (in the first and the last line alone, because asking takes some, too).
 
-#![expect(clippy::disallowed_methods, reason = "blocking and in real time: what the agent's way is compared with")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "blocking and in real time: what the agent's way is compared with"
+)]
 
 use std::error::Error;
 use std::fmt::Write as _;
