@@ -7,6 +7,7 @@ mod key;
 mod link;
 mod outage;
 mod record;
+mod retry;
 mod schedule;
 
 use std::convert::Infallible;
@@ -28,10 +29,11 @@ use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, StepResul
 use crate::status::TargetStatus;
 use crate::target::{ClientListMode, Target};
 
-use attempt::{Attempt, Round};
+use attempt::{Attempt, Round, may_pass};
 use key::Key;
 use link::{Link, LinkEvent, Reauthentication};
 use record::Record;
+use retry::Retry;
 use schedule::{Schedule, Tick};
 
 /// The first pause before a lost connection is opened again, and the longest.
@@ -45,6 +47,7 @@ const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
 const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
 /// An outage is counted at least this often, so that a scrape in the midst of it sees it grow.
 const OUTAGE_STEP: Duration = Duration::from_secs(5);
+
 /// Everything that a prober is made of.
 pub struct Setup<D> {
     /// What is probed.
@@ -77,31 +80,6 @@ pub struct Prober<D: Dial> {
     cut_short: Option<Failure>,
     reopen: Retry,
     reauthenticate: Retry,
-}
-
-/// Something that is to be tried again, and when.
-#[derive(Debug)]
-struct Retry {
-    at: Option<Instant>,
-    backoff: Backoff,
-}
-
-impl Retry {
-    const fn new(first: Duration) -> Self {
-        Self { at: None, backoff: Backoff::new(first) }
-    }
-
-    fn schedule(&mut self, cap: Duration, rng: &mut fastrand::Rng) {
-        self.at = Some(Instant::now() + self.backoff.next(cap, rng));
-    }
-
-    /// Waits until it is time; for ever if nothing is to be tried.
-    async fn due(at: Option<Instant>) {
-        match at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    }
 }
 
 /// What a probe found, with what only an interactive user wants to see of it.
@@ -383,25 +361,6 @@ impl<D: Dial> Prober<D> {
             Reauthentication::Lost(failure) => self.lost(failure),
         }
     }
-}
-
-/// Whether another attempt within the same tick may find what this one missed: where the connection failed, as in
-/// Azure's quickstart. What the server decided, it will not undo within a second.
-const fn may_pass(reason: FailureReason) -> bool {
-    matches!(
-        reason,
-        FailureReason::Resolve
-            | FailureReason::ConnectRefused
-            | FailureReason::ConnectUnreachable
-            | FailureReason::ConnectTimeout
-            | FailureReason::TlsHandshake
-            | FailureReason::TokenExpired
-            | FailureReason::CommandTimeout
-            | FailureReason::Closed
-            | FailureReason::Reset
-            | FailureReason::ReadOnly
-            | FailureReason::TooManyClients
-    )
 }
 
 #[cfg(test)]
