@@ -429,6 +429,27 @@ fn ask(server: SocketAddr, path: &str) -> String {
 }
 
 #[test]
+fn the_readme_quotes_what_was_measured_last() {
+    let measured = Page::read("docs/performance.md".into()).text;
+    let fact = |name: &str| {
+        let line = measured.lines().find_map(|line| line.strip_prefix(&format!("| {name} | ")));
+        line.and_then(|line| line.strip_suffix(" |")).unwrap_or_else(|| panic!("no {name} in:\n{measured}"))
+    };
+    let readme = readme().text;
+    let (_, section) = readme.split_once("\n## What it costs\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let words = section.split_whitespace().collect::<Vec<_>>().join(" ");
+    for fact in [fact("Date"), fact("Machine"), fact("To repeat")] {
+        assert!(words.contains(fact), "{fact} is not in:\n{section}");
+    }
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 12, "{rows:?}");
+    for row in rows {
+        assert!(measured.lines().any(|line| line == row), "not in docs/performance.md: {row}");
+    }
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let mut links = 0;
     for page in pages() {
