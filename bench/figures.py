@@ -461,8 +461,8 @@ def many(lab, results, scale):
                 "scrapes",
                 f"scrape of /metrics, {targets} targets, while they are probed every second",
                 "under 50 ms, no late tick, PING median does not move (≤ 1.1)",
-                f"{len(times)} scrapes with gzip ({zipped.told[-1] / MIB:.2f} MiB), slowest "
-                f"{max(times) / MILLISECOND:.0f} ms; without gzip ({plain.told[-1] / MIB:.1f} MiB) median "
+                f"{len(times)} scrapes with gzip ({zipped.told[-1] / MIB:.2f} MiB), fastest "
+                f"{min(times) / MILLISECOND:.0f} ms, slowest {max(times) / MILLISECOND:.0f} ms; without gzip ({plain.told[-1] / MIB:.1f} MiB) median "
                 f"{statistics.median(plain_times) / MILLISECOND:.0f} ms; memory at the most "
                 f"{mib(agent.process.peak_rss())}",
                 [
