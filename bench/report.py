@@ -32,7 +32,8 @@ def text(results, versions, reasons, seconds):
         peers(results.peers),
         "The quickstart is Azure's for Python as a loop (redis-py, azure-identity). `blackbox_exporter` opens a\n"
         "connection for each probe (TLS, `AUTH`, `PING`) and `redis_exporter` reads `INFO` and more; both probe when\n"
-        "they are scraped. The bare loop is blocking rustls with `PING` alone: the limit.\n",
+        "they are scraped. The bare loop is blocking rustls and nothing else, with `PING` alone for the latency and with\n"
+        "all four commands for the CPU: the limit.\n",
         *growth(results.curve),
         *loads(results.load),
         "## How each figure was measured\n",
