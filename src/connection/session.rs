@@ -1,6 +1,6 @@
 //! A session: commands and their replies on one open connection, one at a time.
 //!
-//! The `redis` crate parses the replies; its client is not used. A prober sends one command and waits for one
+//! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
 //! leaves the text of a refused AUTH, the size of a reply and the moment of a disconnect in our hands.
 
