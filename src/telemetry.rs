@@ -19,7 +19,7 @@ pub enum Level {
     /// Changes of state.
     #[default]
     Info,
-    /// Every probe.
+    /// Each attempt and request that failed, and what is done on a connection.
     Debug,
     /// Everything.
     Trace,
