@@ -11,10 +11,12 @@ import resource
 import sys
 import time
 
-import figures
+import many
 import report
+import single
 from figures import Results, Row, Scale, say
 from lab import Lab, Tools
+from resident import Residents
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -35,20 +37,20 @@ def main(agent, bare, folder, output):
     results = Results()
     began = time.monotonic()
     with Lab(tools, tools.folder / "logs") as lab:
-        residents = attempt("residents", lambda: figures.Residents(lab, results), results)
+        residents = attempt("residents", lambda: Residents(lab, results), results)
         for measure in [
-            figures.size,
-            figures.latency,
-            figures.cpu_per_probe,
-            figures.start,
-            figures.loss,
-            figures.scrape_one,
+            single.size,
+            single.latency,
+            single.cpu_per_probe,
+            single.start,
+            single.loss,
+            single.scrape_one,
         ]:
             attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
         if residents:
             attempt("residents", lambda: residents.finish(seconds), results)
             residents.stop()
-        for measure in [figures.many, figures.curve]:
+        for measure in [many.many, many.curve]:
             attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
     say(f"done after {time.monotonic() - began:.0f} s")
     order = ["memory", "cpu", "latency", "many", "curve", "scrape", "scrapes", "start", "loss", "idle", "size", "delay"]

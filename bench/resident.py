@@ -1,0 +1,95 @@
+"""The agent and its peers at rest: what they take while next to nothing happens."""
+
+import threading
+import time
+
+from figures import MIB, Check, Row, mib, say
+
+
+class Residents:
+    """The agent and its peers at rest, one probe every 10 s each, for as long as the other rows of one target take."""
+
+    PERIOD = 10
+
+    def __init__(self, lab, results):
+        self.lab, self.results = lab, results
+        self.agent = lab.agent("resident", "10s")
+        self.agent.wait(1)
+        self.peers = {}
+        self.pokes = []
+        for name, start in [
+            ("redis_exporter", lab.redis_exporter),
+            ("blackbox_exporter", lab.blackbox_exporter),
+            ("quickstart in Python", self._quickstart),
+        ]:
+            try:
+                self.peers[name] = start()
+            except RuntimeError as error:
+                say(f"without {name}: {error}")
+        self.began = time.monotonic()
+        self.cpu = {name: process.cpu() for name, process in self._processes().items()}
+        self.ended = threading.Event()
+        self.poker = threading.Thread(target=self._poke, daemon=True)
+        self.poker.start()
+
+    def _quickstart(self):
+        process = self.lab.quickstart(self.PERIOD, 10**6)
+        time.sleep(3)
+        process.check()
+        return process
+
+    def _processes(self):
+        processes = {"cachepulse": self.agent.process}
+        for name, peer in self.peers.items():
+            processes[name] = getattr(peer, "process", peer)
+        return processes
+
+    def _poke(self):
+        """Exporters probe only when they are scraped; the agent is scraped as often."""
+        while not self.ended.wait(self.PERIOD):
+            self.agent.metrics()
+            for peer in self.peers.values():
+                if hasattr(peer, "probe"):
+                    peer.probe()
+
+    def finish(self, seconds):
+        """Waits until they are `seconds` old, and tells their figures."""
+        left = seconds - (time.monotonic() - self.began)
+        say(f"waiting {max(left, 0):.0f} s for the age of the residents")
+        time.sleep(max(left, 0))
+        age = time.monotonic() - self.began
+        rss, cpu = {}, {}
+        for name, process in self._processes().items():
+            rss[name] = process.rss()
+            cpu[name] = (process.cpu() - self.cpu[name]) / age
+            self.results.peer(name, "resident memory", mib(rss[name]))
+            self.results.peer(name, "CPU at rest", f"{cpu[name] * 100:.3f} %")
+        self.stop()
+        checks = [Check("", rss["cachepulse"] / MIB, 6.5, "{:.1f} MiB")]
+        exporters = [rss[name] for name in rss if name.endswith("exporter")]
+        if exporters:
+            checks.append(Check("to the lightest exporter", rss["cachepulse"] / min(exporters), 0.5, "{:.2f}"))
+        self.results.rows.append(
+            Row(
+                "memory",
+                f"resident memory, one TLS target with managed identity, after {age:.0f} s",
+                "≤ 6.5 MiB, under half of the lightest exporter",
+                "`VmRSS`; each is scraped every 10 s",
+                checks,
+            )
+        )
+        self.results.rows.append(
+            Row(
+                "idle",
+                "idle CPU at one target every 10 s",
+                "under 0.02 % of a core",
+                f"CPU time of all threads over {age:.0f} s, a scrape every 10 s included",
+                [Check("", cpu["cachepulse"] * 100, 0.02, "{:.4f} %")],
+            )
+        )
+
+    def stop(self):
+        self.ended.set()
+        self.poker.join(10)
+        for process in self._processes().values():
+            process.stop()

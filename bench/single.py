@@ -1,0 +1,217 @@
+"""What one target costs, and how true its figures are."""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+
+from figures import MIB, MILLISECOND, Check, Row, micros, mib, optional, quantile
+
+
+def cpu_per_probe(lab, results, scale):
+    """CPU of one probe on a warm connection, each at ten probes a second."""
+    window = scale.window(60)
+    probes = int(window * 10)
+    with lab.agent("cpu", "100ms") as agent:
+        agent.wait(10)
+        before = agent.total("cachepulse_probes_total")
+        cpu = agent.process.cpu()
+        time.sleep(window)
+        cpu = agent.process.cpu() - cpu
+        per_probe = cpu / (agent.total("cachepulse_probes_total") - before)
+        agent.few_failures()
+    results.peer("cachepulse", "CPU per probe", f"{per_probe / MILLISECOND:.3f} ms")
+    checks = [Check("", per_probe / MILLISECOND, 0.12, "{:.3f} ms")]
+
+    bare = lab.bare_probe(100, probes)
+    bare.finish()
+    results.peer("bare loop", "CPU per probe", f"{(bare.told[-1] - bare.told[0]) / (probes - 1) / 1e6:.3f} ms")
+
+    with optional(results, "quickstart in Python"):
+        quickstart = lab.quickstart(0.1, probes, stdout=subprocess.PIPE)
+        with quickstart:
+            told = json.loads(quickstart.child.communicate()[0] or "null")
+        if told is None:
+            quickstart.check()
+        results.peer("quickstart in Python", "CPU per probe", f"{told['cpu'] / MILLISECOND:.3f} ms")
+        results.peer("quickstart in Python", "PING median", micros(statistics.median(told["pings"])))
+        checks.append(Check("to the Python loop's", per_probe / told["cpu"], 0.5, "{:.2f}"))
+    for name, start, limit in [
+        ("blackbox_exporter", lab.blackbox_exporter, 0.1),
+        ("redis_exporter", lab.redis_exporter, None),
+    ]:
+        with optional(results, name):
+            exporter = start()
+            with exporter.process as process:
+                for _ in range(5):
+                    exporter.probe()
+                cpu = process.cpu()
+                count = max(probes // 3, 10)
+                for _ in range(count):
+                    exporter.probe()
+                    time.sleep(0.05)
+                cpu = (process.cpu() - cpu) / count
+            results.peer(name, "CPU per probe", f"{cpu / MILLISECOND:.3f} ms")
+            if limit:
+                checks.append(Check(f"to {name}'s", per_probe / cpu, limit, "{:.3f}"))
+    results.rows.append(
+        Row(
+            "cpu",
+            "CPU per probe (PING, SET, GET, CLIENT LIST on a warm connection)",
+            "≤ 0.12 ms, under half of the Python loop, under a tenth of blackbox_exporter",
+            f"user and system time of {probes} probes, ten a second; exporters: of a scrape that probes",
+            checks,
+        )
+    )
+
+
+def latency(lab, results, scale):
+    """PING as the agent reports it, beside a bare loop's at the same time and pace."""
+    window = scale.window(60)
+    with lab.agent("latency", "100ms", user="single") as agent:
+        agent.wait(20)
+        # Not 100 ms: the two would meet at the server always or never.
+        bare = lab.bare_ping(97, int(window / 0.0972))
+        pings = watch_pings(agent, window)
+        bare = bare.finish()
+        agent.few_failures()
+    medians = statistics.median(pings), statistics.median(bare)
+    tails = quantile(pings, 0.99), quantile(bare, 0.99)
+    results.single_ping = medians[0]
+    results.peer("cachepulse", "PING median", micros(medians[0]))
+    results.peer("bare loop", "PING median", micros(medians[1]))
+    with optional(results, "redis-cli --latency"):
+        results.peer("redis-cli --latency", "PING median", redis_cli(lab))
+    results.rows.append(
+        Row(
+            "latency",
+            "PING latency as the agent reports it, over the bare loop's",
+            "median ≤ 1.15, p99 ≤ 1.5",
+            f"{len(pings)} and {len(bare)} round trips in the same {window:.0f} s, ten a second each; medians "
+            f"{micros(medians[0])} and {micros(medians[1])}, p99 {micros(tails[0])} and {micros(tails[1])}",
+            [
+                Check("median", medians[0] / medians[1], 1.15, "{:.2f}"),
+                Check("p99", tails[0] / tails[1], 1.5, "{:.2f}"),
+            ],
+        )
+    )
+
+
+def watch_pings(agent, seconds):
+    """Every PING of an agent whose targets probe ten times a second: its status keeps the last ten."""
+    pings = {}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pings.update(agent.recent_pings())
+        time.sleep(0.5)
+    return list(pings.values())
+
+
+def redis_cli(lab):
+    """The mean over one window of redis-cli: it knows milliseconds with two digits, and no median."""
+    args = ["redis-cli", "--tls", "--cacert", lab.ca_file, "-h", "localhost", "-p", lab.port]
+    args += ["--user", "single", "--latency", "--raw"]
+    environment = {**os.environ, "REDISCLI_AUTH": lab.password}
+    done = subprocess.run([str(arg) for arg in args], env=environment, capture_output=True, text=True, timeout=30)
+    words = done.stdout.split()
+    if len(words) < 4:
+        raise RuntimeError(f"redis-cli says {done.stdout!r} {done.stderr!r}")
+    return f"mean {float(words[2]) * 1000:.0f} µs of {words[3]}, in steps of 10"
+
+
+def start(lab, results, scale):
+    """From the start of the process to the first verdict on /metrics."""
+    took = []
+    for number in range(scale.count(20)):
+        with lab.agent(f"start-{number % 5}", "10s") as agent:
+            while True:
+                try:
+                    if agent.total("cachepulse_probe_success") == 1:
+                        break
+                except OSError:
+                    agent.process.check()
+                time.sleep(0.001)
+            took.append(time.monotonic() - agent.started)
+    results.rows.append(
+        Row(
+            "start",
+            "from start to the first verdict on /metrics",
+            "≤ 50 ms",
+            f"{len(took)} starts with a managed identity, /metrics asked every millisecond; the slowest "
+            f"{max(took) / MILLISECOND:.0f} ms",
+            [Check("median", statistics.median(took) / MILLISECOND, 50, "{:.0f} ms")],
+        )
+    )
+
+
+def loss(lab, results, scale):
+    """From the server's closing of a live connection to its count in the metrics."""
+    took = []
+    admin = lab.admin()
+    with lab.agent("loss", "10s", user="single") as agent:
+        agent.wait(1)
+        for _ in range(scale.count(20)):
+            opened = agent.total("cachepulse_connects_total")
+            lost = agent.total("cachepulse_disconnects_total")
+            began = time.monotonic()
+            admin.command("CLIENT", "KILL", "USER", "single")
+            while agent.total("cachepulse_disconnects_total") == lost:
+                if time.monotonic() - began > 15:
+                    raise RuntimeError("a lost connection was not noticed within 15 s")
+                time.sleep(0.001)
+            took.append(time.monotonic() - began)
+            while agent.total("cachepulse_connects_total") == opened:
+                time.sleep(0.02)
+    results.rows.append(
+        Row(
+            "loss",
+            "loss of a live connection, until it is in the metrics",
+            "≤ 100 ms",
+            f"{len(took)} times CLIENT KILL between ticks, /metrics asked every millisecond; the median "
+            f"{statistics.median(took) / MILLISECOND:.1f} ms",
+            [Check("slowest", max(took) / MILLISECOND, 100, "{:.1f} ms")],
+        )
+    )
+
+
+def scrape_one(lab, results, scale):
+    """A scrape of one target."""
+    with lab.agent("scrape", "1s") as agent:
+        agent.wait(2)
+        plain = lab.bare_scrape(agent.port, "identity", 10, scale.count(500))
+        plain_times = plain.finish()
+        zipped = lab.bare_scrape(agent.port, "gzip", 10, scale.count(500))
+        times = zipped.finish()
+    results.rows.append(
+        Row(
+            "scrape",
+            "scrape of /metrics, one target",
+            "under 1 ms",
+            f"{len(times)} scrapes with gzip ({zipped.told[-1]} bytes) on a kept connection, p99 "
+            f"{quantile(times, 0.99) / MILLISECOND:.2f} ms; without gzip ({plain.told[-1]} bytes) median "
+            f"{statistics.median(plain_times) / MILLISECOND:.2f} ms",
+            [Check("median", statistics.median(times) / MILLISECOND, 1, "{:.2f} ms")],
+        )
+    )
+
+
+def size(lab, results, _scale):
+    """The released binary."""
+    stripped = lab.tools.agent.stat().st_size
+    results.peer("cachepulse", "binary", mib(stripped))
+    for name, package in [
+        ("redis_exporter", "prometheus-redis-exporter"),
+        ("blackbox_exporter", "prometheus-blackbox-exporter"),
+    ]:
+        with optional(results, name):
+            results.peer(name, "binary", mib(lab.tools.exporter(package).stat().st_size))
+    results.rows.append(
+        Row(
+            "size",
+            "stripped binary",
+            "≤ 5 MiB",
+            "the static binary, as in the image",
+            [Check("", stripped / MIB, 5, "{:.2f} MiB")],
+        )
+    )
