@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use crate::bench::TARGET;
 use crate::lab::Lab;
 use crate::program::Running;
-use crate::redis_server::ALL;
 use crate::row::LOAD;
 use crate::scrape::Scrape;
 
@@ -66,10 +65,7 @@ impl Outage {
 
     async fn end(self, lab: &mut Lab) {
         match self {
-            Self::Kill => {
-                lab.redis.restart().await;
-                lab.redis.set_user(lab.azure.object_id(), ALL);
-            }
+            Self::Kill => lab.redis.restart().await,
             Self::Stop => lab.redis.signal(Signal::CONT),
             Self::Close | Self::BlackHole => lab.azure.cache().heal(),
             Self::SignInRefused => lab.azure.cache().grant(lab.azure.object_id()),

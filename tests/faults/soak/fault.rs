@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 use super::requests::{self, Request, mutant};
 use crate::lab::Lab;
 use crate::program::{Program, Running};
-use crate::redis_server::ALL;
 
 /// Tokens are renewed about every two seconds.
 const TOKEN_LIFE: Duration = Duration::from_secs(3);
@@ -149,10 +148,7 @@ impl Ground {
 
     pub(super) async fn end(&mut self, fault: &Fault, agent: &Running) {
         match fault {
-            Fault::Kill => {
-                self.lab.redis.restart().await;
-                self.lab.redis.set_user(self.lab.azure.object_id(), ALL);
-            }
+            Fault::Kill => self.lab.redis.restart().await,
             Fault::Stop => self.lab.redis.signal(Signal::CONT),
             Fault::Revoke => self.lab.azure.cache().grant(self.lab.azure.object_id()),
             Fault::Token(_) => self.lab.azure.endpoint().set(|it| it.fault = None),
