@@ -1,4 +1,4 @@
-# The agent's image: one static binary, the roots of the public certificate authorities, and nothing else.
+# The image contains one static binary and the root certificates of public authorities.
 
 FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
 ARG TARGETARCH
@@ -23,7 +23,7 @@ COPY --from=build /out/cachepulse /cachepulse
 COPY LICENSE /LICENSE
 USER 65532:65532
 EXPOSE 9860
-# It asks at CACHEPULSE_LISTEN; an agent that listens elsewhere by its configuration file needs that variable, too.
+# The check asks at CACHEPULSE_LISTEN. Set that variable if the configuration file changes http.listen.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/cachepulse", "healthcheck"]
 ENTRYPOINT ["/cachepulse"]
 CMD ["run"]

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes a managed identity that may do on one cache what the agent does, and nothing else; for Kubernetes it also trusts
-# the agent's service account. Can be run again. Needs the Azure CLI, signed in as somebody who may do all that.
+# Creates a managed identity with the rights of the agent on one cache and no other rights. For Kubernetes, the identity
+# also trusts the agent's service account. Can be run repeatedly. Needs the Azure CLI, signed in with the rights to create
+# identities and policies.
 set -eu
 
 usage() {
@@ -8,10 +9,10 @@ usage() {
 usage: least-rights.sh --group GROUP --cache NAME [--managed] [--identity NAME] [--issuer URL [--account NAMESPACE:NAME]]
   --group     resource group of the cache, and of the identity
   --cache     the cache's name
-  --managed   it is an Azure Managed Redis; otherwise an Azure Cache for Redis
+  --managed   for Azure Managed Redis; otherwise Azure Cache for Redis
   --identity  the managed identity's name [cachepulse]
   --issuer    OIDC issuer of the Kubernetes cluster: az aks show --query oidcIssuerProfile.issuerUrl
-  --account   the agent's service account there [monitoring:cachepulse]
+  --account   the agent's service account in that cluster [monitoring:cachepulse]
 TEXT
     exit 64
 }
@@ -38,12 +39,12 @@ az identity create --resource-group "$group" --name "$identity" --output none
 object_id=$(az identity show --resource-group "$group" --name "$identity" --query principalId --output tsv)
 client_id=$(az identity show --resource-group "$group" --name "$identity" --query clientId --output tsv)
 
-# PING, SET, GET and CLIENT LIST, on the agent's own keys. The built-in policies do not fit: Data Contributor may not
-# CLIENT LIST, Data Reader may not SET, and Data Owner may everything.
+# PING, SET, GET and CLIENT LIST, on the agent's own keys. No built-in policy fits: Data Contributor forbids CLIENT LIST,
+# Data Reader forbids SET, and Data Owner allows everything.
 commands="+ping +set +get +client|list"
 keys="~cachepulse:*"
 if [ -n "$managed" ]; then
-    # Rights smaller than everything are a preview here, and need the extension redisenterprise 1.5 or later.
+    # Custom rights are a preview feature here. They need version 1.5 or later of the extension redisenterprise.
     az redisenterprise database access-policy-assignment create --resource-group "$group" --cluster-name "$cache" \
         --database-name default --access-policy-assignment-name cachepulse --access-policy-name default \
         --object-id "$object_id" --access-string "$commands $keys" --output none
