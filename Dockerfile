@@ -5,6 +5,7 @@ ARG TARGETARCH
 WORKDIR /src
 COPY deploy/image/compile deploy/image/compile
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=target-$TARGETARCH,target=/src/target \

@@ -17,12 +17,13 @@ static: ## build the static binary that the image holds, target/static/cachepuls
 	deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
 
 test: redis-server chart-test ## install what tests need, then run every test
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 lint: ## formatting, clippy and the links in the docs; warnings are errors
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package cachepulse --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
 
 deny: ## licences, sources and duplicates of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked

@@ -1,6 +1,10 @@
 //! The command line: commands, their flags and exit codes.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(not(feature = "demo"))]
+#[path = "cli/no_demo.rs"]
 mod demo;
 mod run;
 

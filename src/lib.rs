@@ -13,8 +13,6 @@
 //! A [`prober`] keeps one [`connection`], runs the steps of a [`probe`] on it at every tick, and tells each outcome to
 //! [`metrics`] and [`status`]. The [`http`] endpoint shows both, on a thread of its own.
 //!
-//! [`standin`] is a local Azure for `cachepulse demo` and for the tests.
-//!
 //! Time is tokio's everywhere, so that tests can pause it; the time of day comes from a [`clock`] that is passed in.
 //! [`backoff`] is the one formula by which things are tried again. What is secret is a [`secret::Secret`], and what
 //! others say goes through [`excerpt`] before it is logged or shown.
@@ -36,7 +34,6 @@ pub mod probe;
 pub mod prober;
 pub mod secret;
 pub mod signal;
-pub mod standin;
 pub mod status;
 pub mod target;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cachepulse_standin::{HOST, Options, Standin, outages};
 use clap::Args;
 
 use super::run::block_on;
@@ -18,7 +19,6 @@ use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
 use crate::http;
-use crate::standin::{HOST, Options, Standin, outages};
 use crate::telemetry::{self, Format, Level, Telemetry};
 
 /// The service account's token outlives any demo.

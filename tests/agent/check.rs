@@ -1,7 +1,6 @@
 //! `cachepulse check`: its exit codes, and the words for what can be wrong.
 
-use cachepulse::clock::Clock;
-use cachepulse::standin::{CertificateAuthority, Dialect, HOST, Profile};
+use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile};
 
 use crate::lab::{CONTRIBUTOR, Lab};
 use crate::port::Port;

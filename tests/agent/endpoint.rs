@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use cachepulse::metrics::DEFINITIONS;
-use cachepulse::standin::{Ending, Fault};
+use cachepulse_standin::{Ending, Fault};
 use rustix::process::Signal;
 
 use crate::lab::Lab;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Fault};
+use cachepulse_standin::{Admission, Fault};
 use rustix::process::Signal;
 use tokio::time::Instant;
 

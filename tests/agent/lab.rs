@@ -5,8 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachepulse::identity::Token;
-use cachepulse::standin::{HOST, Options, Standin};
+use cachepulse_standin::{HOST, Options, Standin, Token};
 use tempfile::TempDir;
 
 use crate::program::{Program, cachepulse};

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use cachepulse::secret::Secret;
-use cachepulse::standin::Ending;
+use cachepulse_standin::{Ending, Secret};
 
 use crate::lab::Lab;
 use crate::program::{Ended, eventually};

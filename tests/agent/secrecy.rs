@@ -1,7 +1,6 @@
 //! No secret gets out, whatever goes wrong and however much is logged.
 
-use cachepulse::secret::Secret;
-use cachepulse::standin::{Answer, CommandFault, Ending, Fault};
+use cachepulse_standin::{Answer, CommandFault, Ending, Fault, Secret};
 use rustix::process::Signal;
 
 use crate::lab::Lab;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use cachepulse::secret::SecretSource;
-use cachepulse::standin::HOST;
+use cachepulse_standin::HOST;
 use rustix::process::Signal;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Ending};
+use cachepulse_standin::{Admission, Ending};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 

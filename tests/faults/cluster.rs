@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use cachepulse::standin::Options;
+use cachepulse_standin::Options;
 use tokio::time::sleep;
 
 use crate::bench::Bench;

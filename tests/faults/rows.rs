@@ -9,7 +9,7 @@ mod state;
 mod tls;
 mod token;
 
-use cachepulse::standin::Faults;
+use cachepulse_standin::Faults;
 
 use crate::row::{Boxed, Case, Proof, Row, at_once};
 

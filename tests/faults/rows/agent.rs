@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Answer, CommandFault, Ending, Fault};
+use cachepulse_standin::{Admission, Answer, CommandFault, Ending, Fault};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Answer, CommandFault, Ending, Pieces};
+use cachepulse_standin::{Admission, Answer, CommandFault, Ending, Pieces};
 use rustix::process::Signal;
 
 use super::{Group, front};

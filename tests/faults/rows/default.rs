@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Answer, CommandFault, Dialect, Ending, Fault};
 use cachepulse::target::Target;
+use cachepulse_standin::{Admission, Answer, CommandFault, Dialect, Ending, Fault};
 
 use super::cache::{admission, closed};
 use super::sign_in::removed;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse::secret::Secret;
-use cachepulse::standin::{Dialect, Ending, Fault, Profile};
+use cachepulse_standin::{Dialect, Ending, Fault, Profile, Secret};
 
 use super::Group;
 use crate::bench::{Bench, LIMITS};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, CommandFault, Ending};
+use cachepulse_standin::{Admission, CommandFault, Ending};
 
 use super::Group;
 use crate::bench::Bench;

@@ -1,7 +1,6 @@
 //! The handshake and the certificate.
 
-use cachepulse::clock::Clock;
-use cachepulse::standin::{Admission, CertificateAuthority, Ending, HOST, ServerCertificate, Standin};
+use cachepulse_standin::{Admission, CertificateAuthority, Clock, Ending, HOST, ServerCertificate, Standin};
 
 use super::Group;
 use crate::bench::Bench;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse::clock::Clock;
-use cachepulse::standin::{ErrorBody, Fault, Options};
+use cachepulse_standin::{Clock, ErrorBody, Fault, Options};
 
 use super::Group;
 use crate::bench::{Bench, LIMITS};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachepulse::standin::{Admission, Answer, CommandFault, Ending, Fault as TokenFault, Faults, Pieces};
+use cachepulse_standin::{Admission, Answer, CommandFault, Ending, Fault as TokenFault, Faults, Pieces};
 use fastrand::Rng;
 use rustix::process::Signal;
 use tokio::net::TcpStream;

@@ -7,11 +7,13 @@
 
 mod authority;
 mod ca;
+mod clock;
 mod endpoint;
 mod event;
 mod frame;
 mod front;
 pub mod outages;
+mod secret;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -20,8 +22,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use authority::{Authority, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant, Rejection};
+pub use authority::{Authority, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant, Rejection, Token};
 pub use ca::{CertificateAuthority, ServerCertificate};
+pub use clock::Clock;
 pub use endpoint::{
     EndpointHandle, EndpointOptions, ErrorBody, Fault, IdentityEndpoint, Principal, RequestRecord, Settings,
 };
@@ -30,10 +33,7 @@ pub use front::{
     Admission, Answer, Backend, CacheFront, CacheHandle, CacheOptions, CommandFault, Counters, Dialect,
     Ending, Faults, Pieces, Profile,
 };
-
-use crate::clock::Clock;
-use crate::identity::Token;
-use crate::secret::Secret;
+pub use secret::Secret;
 
 /// The name in the certificates, and the host to connect to.
 pub const HOST: &str = "localhost";

@@ -85,7 +85,7 @@ impl ServerCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standin::tests::{handshake, pipe};
+    use crate::tests::{handshake, pipe};
 
     async fn verdict(
         names: &[&str],

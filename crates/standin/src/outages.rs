@@ -38,7 +38,7 @@ pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standin::tests::{cache_without_sockets, recorder};
+    use crate::tests::{cache_without_sockets, recorder};
 
     #[tokio::test(start_paused = true)]
     async fn each_outage_is_told_begins_and_ends_and_the_next_is_of_another_kind() {

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use super::backend::Link;
 use super::fault::{Answer, Ending, Pieces};
 use super::{Shared, State};
-use crate::standin::authority::{CACHE_AUDIENCES, Rejection};
-use crate::standin::event::Event;
-use crate::standin::frame::{Command, Limits, ReadError, read_command};
-use crate::standin::store;
+use crate::authority::{CACHE_AUDIENCES, Rejection};
+use crate::event::Event;
+use crate::frame::{Command, Limits, ReadError, read_command};
+use crate::store;
 
 /// The user that an access key signs in.
 const KEY_USER: &str = "default";

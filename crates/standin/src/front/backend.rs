@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStre
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
+use crate::frame::{Command, read_reply};
 use crate::secret::Secret;
-use crate::standin::frame::{Command, read_reply};
-use crate::standin::store::Store;
+use crate::store::Store;
 
 /// What is to serve the commands.
 #[derive(Clone, Debug)]

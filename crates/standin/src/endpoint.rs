@@ -27,10 +27,9 @@ use tokio::time::Instant;
 
 pub use fault::{ErrorBody, Fault};
 
-use super::authority::{Authority, Grant};
+use super::authority::{Authority, Grant, Token};
 use super::ca::ServerCertificate;
 use super::event::{Event, EventSink};
-use crate::identity::Token;
 use crate::secret::Secret;
 use protocol::{Answered, Asked, Door, Order};
 

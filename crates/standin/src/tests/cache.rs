@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::standin::frame::{Command, read_reply};
+use crate::frame::{Command, read_reply};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);

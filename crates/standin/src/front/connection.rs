@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use super::Shared;
 use super::fault::{Admission, Ending};
 use super::session::{Session, SignedIn};
-use crate::standin::ca::ServerCertificate;
-use crate::standin::event::Event;
+use crate::ca::ServerCertificate;
+use crate::event::Event;
 
 /// A connection that was accepted.
 pub(super) struct Connection {

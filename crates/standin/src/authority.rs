@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -17,7 +18,6 @@ use ring::signature::{
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::identity::Token;
 use crate::secret::Secret;
 
 /// What a token for a cache is for: the resource's name, or its application id.
@@ -51,6 +51,17 @@ pub struct Grant<'a> {
     pub issued_at: SystemTime,
     /// How long it is good for, to the second.
     pub lifetime: Duration,
+}
+
+/// A signed token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What a client presents.
+    pub secret: Secret,
+    /// When it ends.
+    pub expires_at: SystemTime,
+    /// The claim `oid`: the object id of the identity.
+    pub object_id: Option<Arc<str>>,
 }
 
 /// What a verified token says. Times are in seconds since 1970.
@@ -181,7 +192,11 @@ impl Authority {
             .sign(&self.random, signed.as_bytes())
             .map_err(|_| io::Error::other("the token could not be signed"))?;
         let jwt = format!("{signed}.{}", BASE64.encode(signature));
-        Ok(Token::new(Secret::new(jwt), claims.expires_at()))
+        Ok(Token {
+            secret: Secret::new(jwt),
+            expires_at: claims.expires_at(),
+            object_id: claims.oid.map(Arc::from),
+        })
     }
 
     /// Reads a token of this authority that is for one of `audiences` and valid now.
@@ -291,7 +306,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_is_valid_from_five_minutes_before_its_issue_to_the_second_before_its_end() {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let authority = Authority::new("tenant-1", Clock::from_tokio(start)).unwrap();
+        let began = tokio::time::Instant::now();
+        let clock = Clock::new(move || start + began.elapsed());
+        let authority = Authority::new("tenant-1", clock).unwrap();
         let later = authority.mint(&grant(start + Duration::from_secs(301))).unwrap();
         let verify = |token: &Token| authority.verify(token.secret.expose(), &CACHE_AUDIENCES).map(|_| ());
         assert_eq!(verify(&later), Err(Rejection::NotYetValid));

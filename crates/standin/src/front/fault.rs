@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::standin::frame::Command;
-use crate::standin::store;
+use crate::frame::Command;
+use crate::store;
 
 /// Everything that is wrong with the cache at the moment. The default is nothing.
 #[derive(Clone, Debug, Default)]

@@ -15,8 +15,7 @@ use tokio::time::Instant;
 
 use super::fault::Fault;
 use super::{Principal, RequestRecord, Shared};
-use crate::identity::Token;
-use crate::standin::authority::{CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection};
+use crate::authority::{CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection, Token};
 
 /// The way in: each protocol has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
