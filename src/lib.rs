@@ -21,6 +21,7 @@ pub mod agent;
 pub mod backoff;
 pub mod cli;
 pub mod clock;
+mod closed_set;
 pub mod config;
 pub mod connection;
 pub mod daemon;

@@ -29,7 +29,7 @@ use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, StepResul
 use crate::status::TargetStatus;
 use crate::target::{ClientListMode, Target};
 
-use attempt::{Attempt, Round, may_pass};
+use attempt::{Attempt, Round};
 use key::Key;
 use link::{Link, LinkEvent, Reauthentication};
 use record::Record;
@@ -226,7 +226,7 @@ impl<D: Dial> Prober<D> {
             };
             if let Err(failure) = &result
                 && attempts < self.target.attempts.get()
-                && may_pass(failure.reason)
+                && failure.reason.may_pass()
             {
                 let again = Instant::now() + pauses.next(ATTEMPT_CAP, &mut self.rng);
                 if again < deadline {

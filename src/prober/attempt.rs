@@ -1,4 +1,4 @@
-//! One attempt of a probe: the steps, in order, on an open session; and whether another one may do better.
+//! One attempt of a probe: the steps, in order, on an open session.
 
 use std::time::Duration;
 
@@ -100,23 +100,4 @@ impl Attempt {
 
 fn is_moved(failure: &Failure) -> bool {
     failure.stage == Stage::Step(Step::Set) && failure.detail.starts_with("MOVED ")
-}
-
-/// Whether another attempt within the same tick may find what this one missed: where the connection failed, as in
-/// Azure's quickstart. What the server decided, it will not undo within a second.
-pub(super) const fn may_pass(reason: FailureReason) -> bool {
-    matches!(
-        reason,
-        FailureReason::Resolve
-            | FailureReason::ConnectRefused
-            | FailureReason::ConnectUnreachable
-            | FailureReason::ConnectTimeout
-            | FailureReason::TlsHandshake
-            | FailureReason::TokenExpired
-            | FailureReason::CommandTimeout
-            | FailureReason::Closed
-            | FailureReason::Reset
-            | FailureReason::ReadOnly
-            | FailureReason::TooManyClients
-    )
 }

@@ -1,0 +1,53 @@
+//! The phases of opening a connection, and how long each took.
+
+use std::time::Duration;
+
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// A phase of opening a connection, in order: the label `phase`.
+    pub enum Phase {
+        /// The host name is resolved to addresses, anew for each connection.
+        Resolve = "resolve",
+        /// TCP connect: the addresses are tried until one answers.
+        Connect = "connect",
+        /// The TLS handshake, which includes the check of the certificate against the host name.
+        Tls = "tls",
+        /// `AUTH`, from the command to its reply.
+        Auth = "auth",
+    }
+}
+
+/// How long each phase took; `None` where it was not reached or not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhaseTimes([Option<Duration>; Phase::ALL.len()]);
+
+impl PhaseTimes {
+    /// Returns the duration of `phase`, if it completed.
+    #[must_use]
+    pub const fn get(&self, phase: Phase) -> Option<Duration> {
+        self.0[phase as usize]
+    }
+
+    /// Records that `phase` completed in `duration`.
+    pub const fn set(&mut self, phase: Phase, duration: Duration) {
+        self.0[phase as usize] = Some(duration);
+    }
+
+    /// Iterates over the completed phases, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_completed_phases_are_listed() {
+        let mut phases = PhaseTimes::default();
+        phases.set(Phase::Connect, Duration::from_millis(2));
+        assert_eq!(phases.iter().collect::<Vec<_>>(), [(Phase::Connect, Duration::from_millis(2))]);
+    }
+}

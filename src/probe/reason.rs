@@ -1,0 +1,225 @@
+//! Why a probe fails: the closed set of reasons, each with what to do about it.
+//!
+//! `docs/reasons.md` is generated from here. Which server text or system error has which reason is decided in
+//! [`crate::connection`].
+
+use crate::closed_set::closed_set;
+
+/// What is known of a reason beside its label and meaning.
+struct Facts {
+    advice: &'static str,
+    may_pass: bool,
+    can_end_connection: bool,
+}
+
+closed_set! {
+    /// Why a probe failed or a connection was lost: the label `reason`.
+    pub enum FailureReason: Facts {
+        /// The host name has no address, or the resolver did not answer in time.
+        Resolve = "resolve" {
+            advice: "Check `host` and this machine's DNS resolver. With a private endpoint, check that its DNS zone \
+                     is linked to this network. Configure the cache's public name, not the privatelink name.",
+            may_pass: true,
+            can_end_connection: false,
+        },
+        /// Every address refused the connection.
+        ConnectRefused = "connect_refused" {
+            advice: "Nothing listens there: check `port` (6380 on Azure Cache for Redis, 10000 on Azure Managed \
+                     Redis) and that the cache is running.",
+            may_pass: true,
+            can_end_connection: false,
+        },
+        /// There is no route to the cache.
+        ConnectUnreachable = "connect_unreachable" {
+            advice: "Check the virtual network, its peerings and this machine's routes.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// No address answered in time.
+        ConnectTimeout = "connect_timeout" {
+            advice: "Packets are dropped: check firewalls, network security groups, network policies and the \
+                     cache's own network rules for this address and port.",
+            may_pass: true,
+            can_end_connection: false,
+        },
+        /// The TLS handshake failed or timed out.
+        TlsHandshake = "tls_handshake" {
+            advice: "Check that this port speaks TLS 1.2 or 1.3. Set `tls: false` only if the cache serves plaintext \
+                     there.",
+            may_pass: true,
+            can_end_connection: false,
+        },
+        /// The server's certificate is not trusted, has expired or is for another host.
+        TlsCertificate = "tls_certificate" {
+            advice: "Check that `host` (or `tls.server_name`) is a name of the certificate and that the certificate \
+                     has not expired. For a private certificate authority, set `tls.ca_file` to its root certificate.",
+            may_pass: false,
+            can_end_connection: false,
+        },
+        /// There is no token, key or password to sign in with.
+        NoToken = "no_token" {
+            advice: "Check the identity: its type and ids, that it is assigned to this workload, and that the \
+                     identity endpoint or the secret's file can be reached from here.",
+            may_pass: false,
+            can_end_connection: false,
+        },
+        /// The cache refused an expired token, or closed the connection when its token expired.
+        TokenExpired = "token_expired" {
+            advice: "The token was not refreshed in time. See cachepulse_token_refreshes_total and the log for the \
+                     identity endpoint's responses, and check this machine's clock.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// The cache refused the user or the secret (`WRONGPASS`, `NOAUTH`).
+        AuthRejected = "auth_rejected" {
+            advice: "Assign a data access policy on the cache to the identity's object id, check that Entra \
+                     authentication is enabled on the cache, and that `username` is that object id. With an access \
+                     key or password, check that it has not been rotated.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// The user may not run a command that the probe needs (`NOPERM`).
+        PermissionDenied = "permission_denied" {
+            advice: "Give the user a policy with at least: +ping +set +get +client|list ~cachepulse:*",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// A command was not answered in time.
+        CommandTimeout = "command_timeout" {
+            advice: "The connection is open but the server does not answer: check the server's load, its slow log, \
+                     and the network in between.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// The server closed the connection.
+        Closed = "closed" {
+            advice: "Expected for a few seconds during a failover, a restart or maintenance. If it persists, check \
+                     the cache's connection limit and the firewalls in between.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// The connection was reset.
+        Reset = "reset" {
+            advice: "Expected for a few seconds during a failover or restart. If it persists, check the firewalls \
+                     and load balancers in between.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// The server is a read-only replica (`READONLY`).
+        ReadOnly = "read_only" {
+            advice: "A failover is in progress, or `host` names a replica.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// The server is loading its data set (`LOADING`).
+        Loading = "loading" {
+            advice: "The server has restarted: wait until it has loaded its data, and find out why it restarted.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// The server has reached its memory limit (`OOM`).
+        OutOfMemory = "out_of_memory" {
+            advice: "The cache is full: scale it up, set an eviction policy, or let keys expire.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// The server has reached its connection limit.
+        TooManyClients = "too_many_clients" {
+            advice: "Look for clients that leak connections, or scale the cache up.",
+            may_pass: true,
+            can_end_connection: true,
+        },
+        /// The cluster is down, or a replica has lost its primary (`CLUSTERDOWN`, `MASTERDOWN`, `TRYAGAIN`).
+        ClusterDown = "cluster_down" {
+            advice: "A shard has no primary: a failover is in progress or has failed.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// `GET` did not return the value that `SET` had written.
+        ValueMismatch = "value_mismatch" {
+            advice: "Another client writes this key, the value was evicted at once, or reads go to a stale replica.",
+            may_pass: false,
+            can_end_connection: false,
+        },
+        /// A reply exceeded `reply_limit`.
+        ReplyTooLarge = "reply_too_large" {
+            advice: "The list of clients is very long: set `client_list.mode: off`, or raise `reply_limit`.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// The reply is not valid RESP, or does not answer the command.
+        ProtocolError = "protocol_error" {
+            advice: "The peer is not a Redis server, or it expects TLS while `tls: false` is set: check `host`, \
+                     `port` and `tls`.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+        /// Any other error reply.
+        ServerError = "server_error" {
+            advice: "Look up the server's error text in its documentation.",
+            may_pass: false,
+            can_end_connection: true,
+        },
+    }
+}
+
+impl FailureReason {
+    /// The reasons for which an open connection can be lost, in the order of [`Self::ALL`].
+    pub fn of_disconnects() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|reason| reason.can_end_connection())
+    }
+
+    /// Returns what the operator can do: one to three sentences of Markdown, without the values of one failure.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        self.facts().advice
+    }
+
+    /// Whether another attempt within the same tick may succeed: true where the connection failed, false for what
+    /// the server decided, which it will not change within a second.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        self.facts().may_pass
+    }
+
+    /// Whether an open connection can be lost for this reason. Error replies can, because a server may send one
+    /// before it closes an idle connection.
+    #[must_use]
+    pub const fn can_end_connection(self) -> bool {
+        self.facts().can_end_connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_label_is_distinct_and_in_snake_case() {
+        let labels = FailureReason::ALL.map(FailureReason::as_str);
+        assert_eq!(HashSet::from(labels).len(), labels.len());
+        let is_snake = |label: &str| label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        assert!(labels.into_iter().all(is_snake), "{labels:?}");
+    }
+
+    #[test]
+    fn every_meaning_and_advice_is_complete() {
+        for reason in FailureReason::ALL {
+            for text in [reason.meaning(), reason.advice()] {
+                assert!(text.ends_with('.') || text.ends_with("~cachepulse:*"), "{reason}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn failures_to_open_a_connection_cannot_end_one() {
+        use FailureReason::{ConnectRefused, ConnectTimeout, NoToken, Resolve, TlsCertificate, TlsHandshake};
+        for reason in [Resolve, ConnectRefused, ConnectTimeout, TlsHandshake, TlsCertificate, NoToken] {
+            assert!(!reason.can_end_connection(), "{reason}");
+        }
+        for reason in [FailureReason::Closed, FailureReason::TooManyClients, FailureReason::CommandTimeout] {
+            assert!(FailureReason::of_disconnects().any(|it| it == reason), "{reason}");
+        }
+    }
+}

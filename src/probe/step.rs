@@ -1,0 +1,67 @@
+//! The steps of a probe, and how each ended.
+
+use std::time::Duration;
+
+use crate::closed_set::closed_set;
+
+/// What is known of a step beside its label and meaning.
+struct Facts {
+    command: &'static str,
+}
+
+closed_set! {
+    /// One command of a probe, in order: the label `step`.
+    pub enum Step: Facts {
+        /// The server answers with `PONG`.
+        Ping = "ping" { command: "PING" },
+        /// The server accepts a random value, which expires after three intervals, but not before 5 s.
+        Set = "set" { command: "SET" },
+        /// The server returns exactly the value that was set.
+        Get = "get" { command: "GET" },
+        /// The server lists its clients, which are counted. If the user may not run the command (`NOPERM`), the step
+        /// is `denied` and the probe succeeds, unless `client_list.mode` is `required`.
+        ClientList = "client_list" { command: "CLIENT LIST" },
+    }
+}
+
+impl Step {
+    /// Returns the command as Redis spells it.
+    #[must_use]
+    pub const fn command(self) -> &'static str {
+        self.facts().command
+    }
+}
+
+closed_set! {
+    /// How a step ended: the label `result` of steps.
+    pub enum StepResult {
+        /// The reply was the expected one.
+        Success = "success",
+        /// The user may not run the command (`NOPERM`).
+        Denied = "denied",
+        /// Any other failure.
+        Failure = "failure",
+    }
+}
+
+/// How each step ended and how long it took; `None` where it did not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepResults([Option<(StepResult, Duration)>; Step::ALL.len()]);
+
+impl StepResults {
+    /// Returns the result and duration of `step`, if it ran.
+    #[must_use]
+    pub const fn get(&self, step: Step) -> Option<(StepResult, Duration)> {
+        self.0[step as usize]
+    }
+
+    /// Records that `step` ended with `result` after `duration`.
+    pub const fn set(&mut self, step: Step, result: StepResult, duration: Duration) {
+        self.0[step as usize] = Some((result, duration));
+    }
+
+    /// Iterates over the steps that ran, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Step, StepResult, Duration)> + '_ {
+        Step::ALL.into_iter().filter_map(|step| self.get(step).map(|(result, time)| (step, result, time)))
+    }
+}
