@@ -15,7 +15,7 @@ use crate::error::Chain;
 use crate::http::{self, Listener, Liveness, Pages};
 use crate::identity::azure::AzureTokens;
 use crate::identity::transport::{Carry, Transport};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Part};
 use crate::signal::{Signal, Signals};
 use crate::status::Status;
 use crate::telemetry::Telemetry;
@@ -63,7 +63,7 @@ impl Daemon {
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
             (environment.metrics.clone(), environment.status.clone(), environment.clock.clone());
-        metrics.count_tasks("probing", &tokio::runtime::Handle::current());
+        metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
         let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
         let mut agent = Agent::new(environment);

@@ -21,6 +21,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::metrics::Part;
+
 pub use self::liveness::{Heartbeats, Liveness};
 pub use self::pages::Pages;
 
@@ -118,7 +120,7 @@ pub fn spawn(listener: Listener, pages: Pages) -> io::Result<Server> {
 fn spawn_with(listener: Listener, pages: Pages, limits: Limits) -> io::Result<Server> {
     let addr = listener.addr;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    pages.metrics.count_tasks("http", runtime.handle());
+    pages.metrics.count_tasks(Part::Http, runtime.handle());
     let (stop, stopped) = mpsc::channel(1);
     std::thread::Builder::new().name("http".into()).spawn(move || {
         runtime.block_on(connections::serve(listener.socket, pages, limits, stopped));

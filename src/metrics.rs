@@ -1,12 +1,13 @@
-//! Every number that Prometheus scrapes. This module is the only one that knows the `prometheus` crate.
+//! Every metric that Prometheus scrapes. Only this module knows the `prometheus` crate.
 //!
-//! What each metric is called and means is in [`DEFINITIONS`]. What there is once in a process is the crate's;
-//! what there is once for each target or identity is kept compact in `value.rs`, by its owner in `owners.rs`, and
-//! written by `text.rs`: recording takes no lock and allocates nothing. All of it comes together in `exposition.rs`.
+//! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's. Metrics of a
+//! target or an identity are stored compactly in `value.rs`, by owner in `owners.rs`, and written by `text.rs`:
+//! recording takes no lock and allocates nothing. `exposition.rs` puts all of them together.
 
 mod definition;
 mod exposition;
 mod identity;
+mod label;
 mod owners;
 mod target;
 mod text;
@@ -20,13 +21,14 @@ use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
-use tokio::runtime::{Handle as Runtime, RuntimeMetrics};
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 pub use self::definition::{DEFINITIONS, Definition, Kind};
 pub use self::exposition::Exposition;
 pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;
-use self::owners::{Handle, Owners, Series, Write};
+pub use self::label::{AttemptResult, Label, LabelValue, Part, RefreshResult};
+use self::owners::{Owners, Registration, Series, Write};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
 use self::value::Histogram;
@@ -42,9 +44,8 @@ struct Inner {
     targets: Owners<TargetSeries>,
     identities: Owners<IdentitySeries>,
     scheduler_delay: Arc<Histogram>,
-    /// By the part of the agent that runs on it.
     runtimes: Mutex<BTreeMap<&'static str, RuntimeMetrics>>,
-    /// What else there is once.
+    /// The metrics that have no owner.
     registry: Registry,
     tasks: GaugeVec,
     reload_successful: Gauge,
@@ -52,7 +53,8 @@ struct Inner {
 }
 
 impl Metrics {
-    /// The metrics of the process, the build and the configuration; targets and identities come with their handles.
+    /// Creates the metrics of the process, the build and the configuration. [`Self::target`] and [`Self::identity`]
+    /// add those of targets and identities.
     ///
     /// # Panics
     /// Never: the definitions are valid and distinct, as the tests show.
@@ -69,10 +71,11 @@ impl Metrics {
         };
         #[cfg(target_os = "linux")]
         register(Box::new(ProcessCollector::for_self()));
-        let tasks = GaugeVec::new(options(definition::TASKS), definition::TASKS.labels)
+        let tasks = GaugeVec::new(options(definition::TASKS), &[label::PART.name])
             .expect("the names and labels of the definitions are valid");
         register(Box::new(tasks.clone()));
-        gauge(options(definition::BUILD_INFO).const_label("version", env!("CARGO_PKG_VERSION"))).set(1.0);
+        gauge(options(definition::BUILD_INFO).const_label(label::VERSION.name, env!("CARGO_PKG_VERSION")))
+            .set(1.0);
         Self(Arc::new(Inner {
             targets: Owners::default(),
             identities: Owners::default(),
@@ -85,36 +88,36 @@ impl Metrics {
         }))
     }
 
-    /// The series of the target called `name`, all counters there from now on. While another handle of the same
-    /// name lives, both write the same series.
+    /// Adds the series of the target called `name`, every counter at 0. While two of the same name exist, both write
+    /// the same series.
     #[must_use]
     pub fn target(&self, name: &TargetName) -> TargetMetrics {
-        TargetMetrics::new(self.0.targets.handle(name.as_str()), Arc::clone(&self.0.scheduler_delay))
+        TargetMetrics::new(self.0.targets.register(name.as_str()), Arc::clone(&self.0.scheduler_delay))
     }
 
-    /// The series of the identity with this label, likewise.
+    /// Adds the series of the identity with this label, likewise.
     #[must_use]
     pub fn identity(&self, label: &str) -> IdentityMetrics {
-        IdentityMetrics(self.0.identities.handle(label))
+        IdentityMetrics(self.0.identities.register(label))
     }
 
-    /// Counts, at each scrape, the tasks of the runtime on which this part of the agent runs.
-    pub fn count_tasks(&self, part: &'static str, runtime: &Runtime) {
-        self.runtimes().insert(part, runtime.metrics());
+    /// Counts, at each scrape, the tasks of the runtime of this part of the agent.
+    pub fn count_tasks(&self, part: Part, runtime: &Handle) {
+        self.runtimes().insert(part.as_str(), runtime.metrics());
     }
 
-    /// The configuration was read at `at` and is in use.
+    /// Records that the configuration was loaded at `at` and is in use.
     pub fn config_loaded(&self, at: SystemTime) {
         self.0.reload_successful.set(1.0);
         self.0.reload_success.set(unix_seconds(at));
     }
 
-    /// A changed configuration was refused; the one before stays in use.
+    /// Records that a changed configuration was rejected and the previous one kept.
     pub fn config_rejected(&self) {
         self.0.reload_successful.set(0.0);
     }
 
-    /// What a scrape gets of this moment's targets and identities.
+    /// Returns the text of a scrape for the present targets and identities.
     #[must_use]
     pub fn exposition(&self) -> Exposition {
         for (part, runtime) in &*self.runtimes() {
@@ -129,7 +132,7 @@ impl Metrics {
     }
 
     fn runtimes(&self) -> MutexGuard<'_, BTreeMap<&'static str, RuntimeMetrics>> {
-        // The map is whole at every moment, also where a holder of the lock panicked.
+        // The map is changed by single insertions, so a poisoned lock still guards a valid map.
         self.0.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,6 @@ use cachepulse::clock::Clock;
 use cachepulse::config::Config;
 use cachepulse::http::{self, Liveness, Pages};
 use cachepulse::metrics::{DEFINITIONS, Kind, Metrics};
-use cachepulse::probe::{FailureReason, Phase, Step, StepResult};
 use cachepulse::status::Status;
 use serde_yaml::{Mapping, Value};
 
@@ -127,20 +126,6 @@ fn in_code(text: &str) -> String {
 }
 
 #[test]
-fn every_metric_is_told_with_its_type_and_labels_and_no_other() {
-    let told: Vec<_> = readme()
-        .rows(&["Metric", "Type", "Labels", "Meaning"])
-        .into_iter()
-        .map(|row| (row[0].clone(), row[1].clone(), row[2].clone()))
-        .collect();
-    let defined = DEFINITIONS.map(|it| {
-        let labels: Vec<_> = it.labels.iter().map(|label| in_code(label)).collect();
-        (in_code(it.name), it.kind.as_str().to_owned(), labels.join(", "))
-    });
-    assert_eq!(told, defined);
-}
-
-#[test]
 fn no_page_names_a_metric_that_does_not_exist() {
     let mut known: BTreeSet<String> = DEFINITIONS.iter().map(|it| it.name.to_owned()).collect();
     for histogram in DEFINITIONS.iter().filter(|it| it.kind == Kind::Histogram) {
@@ -152,32 +137,6 @@ fn no_page_names_a_metric_that_does_not_exist() {
             let name = page.text[at..].split(|c| !is_part(c)).next().unwrap();
             assert!(known.contains(name), "{}: {name}", page.path.display());
         }
-    }
-}
-
-#[test]
-fn every_reason_is_told_in_order_with_the_advice_that_the_agent_gives() {
-    let plain = |text: &str| text.replace('`', "");
-    let told: Vec<_> = readme()
-        .rows(&["Reason", "Meaning", "What to do"])
-        .into_iter()
-        .map(|row| (row[0].clone(), plain(&row[2])))
-        .collect();
-    let known = FailureReason::ALL.map(|it| (in_code(it.as_str()), plain(it.advice())));
-    assert_eq!(told, known);
-}
-
-#[test]
-fn every_phase_step_and_result_is_told() {
-    let first = |titles: &[&str]| -> Vec<String> {
-        readme().rows(titles).into_iter().map(|row| row[0].clone()).collect()
-    };
-    assert_eq!(first(&["Phase", "What is done"]), Phase::ALL.map(|it| in_code(it.as_str())));
-    assert_eq!(first(&["Step", "What must hold"]), Step::ALL.map(|it| in_code(it.as_str())));
-    let metrics = readme().rows(&["Metric", "Type", "Labels", "Meaning"]);
-    let results = metrics.iter().find(|row| row[0] == "`cachepulse_step_results_total`").unwrap();
-    for result in StepResult::ALL {
-        assert!(results[3].contains(&in_code(result.as_str())), "{}", results[3]);
     }
 }
 

@@ -1,11 +1,19 @@
-//! What each metric is called and means: the table behind `/metrics` and its documentation.
+//! What each metric is called and means. `docs/metrics.md`, `cachepulse metrics` and the exported help come from here.
 //!
-//! The names, labels and types are an interface: dashboards and alerts depend on them.
+//! Names, labels and types are an interface: dashboards and alerts depend on them.
+
+use serde::Serialize;
+
+use super::label::{
+    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, PART, PHASE, REASON, REFRESH_RESULT, STEP,
+    STEP_RESULT, TARGET, VERSION,
+};
 
 /// The type of a metric, in Prometheus' words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Only grows, but for restarts.
+    /// Only grows, except that a restart sets it to 0.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -14,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The type as the text format spells it.
+    /// Returns the type as the text format spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,166 +33,163 @@ impl Kind {
     }
 }
 
-/// One metric of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One metric.
+#[derive(Clone, Copy, Debug)]
 pub struct Definition {
     /// The whole name, prefix included.
     pub name: &'static str,
     /// The type.
     pub kind: Kind,
     /// The labels, in order; the first says whose series it is.
-    pub labels: &'static [&'static str],
+    pub labels: &'static [Label],
     /// The help text, as exported.
     pub help: &'static str,
+    /// What else a reader should know, in Markdown: when the metric is absent and how to use it. May be empty.
+    pub doc: &'static str,
 }
 
-/// Every metric of ours, in the order of the documentation. Beside them stand the usual `process_*`.
-///
-/// A target has 274 series: 67 counters and gauges, and 9 histograms of 23 each. An identity has 27.
-pub const DEFINITIONS: [Definition; 23] = [
-    PROBE_SUCCESS,
-    PROBES,
-    PROBE_FAILURES,
-    PROBE_DURATION,
-    STEP_DURATION,
-    STEP_RESULTS,
-    PHASE_DURATION,
-    CONNECTS,
-    DISCONNECTS,
-    REAUTHENTICATIONS,
-    LAST_SUCCESS,
-    UNAVAILABLE,
-    LATE_TICKS,
-    SCHEDULER_DELAY,
-    CLIENTS,
-    CERTIFICATE_EXPIRY,
-    TOKEN_EXPIRY,
-    TOKEN_REFRESHES,
-    TOKEN_REFRESH_DURATION,
-    TASKS,
-    BUILD_INFO,
-    RELOAD_SUCCESSFUL,
-    RELOAD_SUCCESS,
-];
-
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { name, kind: Kind::Counter, labels, help }
+impl Definition {
+    /// Returns the unit that the name ends with; `None` for a count or a flag.
+    #[must_use]
+    pub fn unit(&self) -> Option<&'static str> {
+        let name = self.name.strip_suffix("_total").unwrap_or(self.name);
+        if name.ends_with("_timestamp_seconds") || name.ends_with("_time_seconds") {
+            Some("seconds since 1970")
+        } else if name.ends_with("_seconds") {
+            Some("seconds")
+        } else if name.ends_with("_bytes") {
+            Some("bytes")
+        } else {
+            None
+        }
+    }
 }
 
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { name, kind: Kind::Gauge, labels, help }
+/// Defines a constant for each metric, and [`DEFINITIONS`] of them all.
+macro_rules! definitions {
+    ($($constant:ident = $kind:ident $name:literal $labels:tt { help: $help:literal, $(doc: $doc:literal,)? })+) => {
+        $(
+            pub(super) const $constant: Definition = Definition {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &$labels,
+                help: $help,
+                doc: concat!($($doc)?),
+            };
+        )+
+
+        /// Every metric, in the order of the documentation. Those named `process_*` are written by the `prometheus`
+        /// crate; a test compares their descriptions with that crate's.
+        pub const DEFINITIONS: &[Definition] = &[$($constant),+];
+    };
 }
 
-const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { name, kind: Kind::Histogram, labels, help }
+definitions! {
+    PROBE_SUCCESS = Gauge "cachepulse_probe_success" [TARGET] {
+        help: "Whether the last probe succeeded (1) or failed (0).",
+        doc: "Absent before the first outcome.",
+    }
+    PROBES = Counter "cachepulse_probes_total" [TARGET] {
+        help: "Probes, whatever their outcome.",
+    }
+    PROBE_FAILURES = Counter "cachepulse_probe_failures_total" [TARGET, REASON] {
+        help: "Failed probes by reason.",
+        doc: "A probe that fails counts once, with the reason of its last attempt.",
+    }
+    PROBE_DURATION = Histogram "cachepulse_probe_duration_seconds" [TARGET] {
+        help: "Duration of a probe, all attempts included, whatever its outcome.",
+    }
+    STEP_DURATION = Histogram "cachepulse_step_duration_seconds" [TARGET, STEP] {
+        help: "Duration of one command, whatever its result.",
+    }
+    STEP_RESULTS = Counter "cachepulse_step_results_total" [TARGET, STEP, STEP_RESULT] {
+        help: "Commands by result.",
+    }
+    PHASE_DURATION = Histogram "cachepulse_phase_duration_seconds" [TARGET, PHASE] {
+        help: "Duration of each completed phase of opening a connection.",
+    }
+    CONNECTS = Counter "cachepulse_connects_total" [TARGET, ATTEMPT_RESULT] {
+        help: "Attempts to open a connection, sign-in included.",
+    }
+    DISCONNECTS = Counter "cachepulse_disconnects_total" [TARGET, DISCONNECT_REASON] {
+        help: "Open connections lost, by reason.",
+        doc: "Has only the reasons that can end a connection.",
+    }
+    REAUTHENTICATIONS = Counter "cachepulse_reauthentications_total" [TARGET, ATTEMPT_RESULT] {
+        help: "Refreshed tokens presented with AUTH on an open connection.",
+        doc: "After a `failure` the connection stays open until the previous token expires.",
+    }
+    LAST_SUCCESS = Gauge "cachepulse_last_success_timestamp_seconds" [TARGET] {
+        help: "Time of the last successful probe, in seconds since 1970.",
+        doc: "Absent before the first success.",
+    }
+    UNAVAILABLE = Counter "cachepulse_unavailable_seconds_total" [TARGET] {
+        help: "Time from the first sign of a failure to the next success.",
+        doc: "The basis of [availability](#availability). It grows while the outage lasts.",
+    }
+    LATE_TICKS = Counter "cachepulse_late_ticks_total" [TARGET] {
+        help: "Probes that the agent started late or not at all for lack of CPU time.",
+        doc: "Grows if the agent is short of CPU or was stopped, or if the machine was suspended.",
+    }
+    SCHEDULER_DELAY = Histogram "cachepulse_scheduler_delay_seconds" [] {
+        help: "Delay from the time at which a probe is due to its start, over all targets.",
+        doc: "About 1 ms is normal. If it grows, the agent waits for CPU, and the latencies that it measures at that \
+              time are partly its own. `/status` lists the delay of each recent probe.",
+    }
+    CLIENTS = Gauge "cachepulse_cache_clients" [TARGET] {
+        help: "Clients in the last CLIENT LIST; behind Azure Managed Redis, those of one node.",
+        doc: "Absent before the first `CLIENT LIST` that succeeds.",
+    }
+    CERTIFICATE_EXPIRY = Gauge "cachepulse_tls_certificate_expiry_timestamp_seconds" [TARGET] {
+        help: "Expiry of the server's certificate at the last connection, in seconds since 1970.",
+        doc: "Absent before the first connection and without TLS.",
+    }
+    TOKEN_EXPIRY = Gauge "cachepulse_token_expiry_timestamp_seconds" [IDENTITY] {
+        help: "Expiry of the current token, in seconds since 1970.",
+        doc: "Absent before the first token.",
+    }
+    TOKEN_REFRESHES = Counter "cachepulse_token_refreshes_total" [IDENTITY, REFRESH_RESULT] {
+        help: "Requests for a token.",
+    }
+    TOKEN_REFRESH_DURATION = Histogram "cachepulse_token_refresh_duration_seconds" [IDENTITY] {
+        help: "Duration of a request for a token, whatever its result.",
+    }
+    TASKS = Gauge "cachepulse_tasks" [PART] {
+        help: "Running tasks in the agent.",
+        doc: "A value that keeps growing indicates a leak; please report it.",
+    }
+    BUILD_INFO = Gauge "cachepulse_build_info" [VERSION] {
+        help: "Always 1; the label is the agent's version.",
+    }
+    RELOAD_SUCCESSFUL = Gauge "cachepulse_config_last_reload_successful" [] {
+        help: "Whether the last load of the configuration succeeded (1) or failed (0).",
+        doc: "While it is 0, the agent keeps the previous configuration.",
+    }
+    RELOAD_SUCCESS = Gauge "cachepulse_config_last_reload_success_timestamp_seconds" [] {
+        help: "Time of the last successful load of the configuration, in seconds since 1970.",
+    }
+    PROCESS_CPU = Counter "process_cpu_seconds_total" [] {
+        help: "Total user and system CPU time spent in seconds.",
+    }
+    PROCESS_RESIDENT_MEMORY = Gauge "process_resident_memory_bytes" [] {
+        help: "Resident memory size in bytes.",
+    }
+    PROCESS_VIRTUAL_MEMORY = Gauge "process_virtual_memory_bytes" [] {
+        help: "Virtual memory size in bytes.",
+    }
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" [] {
+        help: "Number of open file descriptors.",
+    }
+    PROCESS_MAX_FDS = Gauge "process_max_fds" [] {
+        help: "Maximum number of open file descriptors.",
+    }
+    PROCESS_THREADS = Gauge "process_threads" [] {
+        help: "Number of OS threads in the process.",
+    }
+    PROCESS_START_TIME = Gauge "process_start_time_seconds" [] {
+        help: "Start time of the process since unix epoch in seconds.",
+    }
 }
-
-pub(super) const PROBE_SUCCESS: Definition = gauge(
-    "cachepulse_probe_success",
-    &["target"],
-    "Whether the last probe succeeded (1) or failed (0). Absent before the first.",
-);
-pub(super) const PROBES: Definition =
-    counter("cachepulse_probes_total", &["target"], "Probes with an outcome, successes and failures.");
-pub(super) const PROBE_FAILURES: Definition =
-    counter("cachepulse_probe_failures_total", &["target", "reason"], "Failed probes by reason.");
-pub(super) const PROBE_DURATION: Definition = histogram(
-    "cachepulse_probe_duration_seconds",
-    &["target"],
-    "Time from a probe's start to its outcome, all attempts included, whatever the outcome.",
-);
-pub(super) const STEP_DURATION: Definition = histogram(
-    "cachepulse_step_duration_seconds",
-    &["target", "step"],
-    "Time that one command took, whatever its result.",
-);
-pub(super) const STEP_RESULTS: Definition = counter(
-    "cachepulse_step_results_total",
-    &["target", "step", "result"],
-    "Commands by result: success, denied (NOPERM) or failure.",
-);
-pub(super) const PHASE_DURATION: Definition = histogram(
-    "cachepulse_phase_duration_seconds",
-    &["target", "phase"],
-    "Time that a completed phase of opening a connection took.",
-);
-pub(super) const CONNECTS: Definition = counter(
-    "cachepulse_connects_total",
-    &["target", "result"],
-    "Attempts to open a connection, sign-in included: success or failure.",
-);
-pub(super) const DISCONNECTS: Definition = counter(
-    "cachepulse_disconnects_total",
-    &["target", "reason"],
-    "Established connections lost, by reason.",
-);
-pub(super) const REAUTHENTICATIONS: Definition = counter(
-    "cachepulse_reauthentications_total",
-    &["target", "result"],
-    "Renewed tokens presented on a live connection: success or failure.",
-);
-pub(super) const LAST_SUCCESS: Definition = gauge(
-    "cachepulse_last_success_timestamp_seconds",
-    &["target"],
-    "When a probe last succeeded, in seconds since 1970. Absent before the first success.",
-);
-pub(super) const UNAVAILABLE: Definition = counter(
-    "cachepulse_unavailable_seconds_total",
-    &["target"],
-    "Time from the first sign of a failure to the next success.",
-);
-pub(super) const LATE_TICKS: Definition = counter(
-    "cachepulse_late_ticks_total",
-    &["target"],
-    "Probes that started late, because the agent had no time for them.",
-);
-pub(super) const CLIENTS: Definition = gauge(
-    "cachepulse_cache_clients",
-    &["target"],
-    "Clients in the last CLIENT LIST; per node behind Azure Managed Redis. Absent before the first list.",
-);
-pub(super) const CERTIFICATE_EXPIRY: Definition = gauge(
-    "cachepulse_tls_certificate_expiry_timestamp_seconds",
-    &["target"],
-    "When the server's certificate ends, in seconds since 1970, as of the last connection.",
-);
-pub(super) const TOKEN_EXPIRY: Definition = gauge(
-    "cachepulse_token_expiry_timestamp_seconds",
-    &["identity"],
-    "When the token in use ends, in seconds since 1970. Absent before the first token.",
-);
-pub(super) const TOKEN_REFRESHES: Definition = counter(
-    "cachepulse_token_refreshes_total",
-    &["identity", "result"],
-    "Requests for a token: success, unchanged (the same token again) or failure.",
-);
-pub(super) const TOKEN_REFRESH_DURATION: Definition = histogram(
-    "cachepulse_token_refresh_duration_seconds",
-    &["identity"],
-    "Time that a request for a token took, whatever its result.",
-);
-pub(super) const SCHEDULER_DELAY: Definition = histogram(
-    "cachepulse_scheduler_delay_seconds",
-    &[],
-    "Time from a tick's due moment to the start of its probe: what the agent itself, or a busy machine, adds.",
-);
-pub(super) const TASKS: Definition = gauge(
-    "cachepulse_tasks",
-    &["part"],
-    "Tasks that run in the agent: for probing, a few for each target and identity; for HTTP, one for each connection.",
-);
-pub(super) const BUILD_INFO: Definition =
-    gauge("cachepulse_build_info", &["version"], "Always 1; the label tells the agent's version.");
-pub(super) const RELOAD_SUCCESSFUL: Definition = gauge(
-    "cachepulse_config_last_reload_successful",
-    &[],
-    "Whether the last attempt to load the configuration succeeded (1) or failed (0).",
-);
-pub(super) const RELOAD_SUCCESS: Definition = gauge(
-    "cachepulse_config_last_reload_success_timestamp_seconds",
-    &[],
-    "When the configuration was last loaded, in seconds since 1970.",
-);
 
 #[cfg(test)]
 mod tests {
@@ -194,11 +199,19 @@ mod tests {
     #[test]
     fn names_follow_the_rules_of_prometheus() {
         for Definition { name, kind, help, .. } in DEFINITIONS {
-            assert!(name.starts_with("cachepulse_"), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-            assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
-            assert!(help.ends_with('.'), "{name}: {help}");
+            assert!(name.starts_with("cachepulse_") || name.starts_with("process_"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(*kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(help.ends_with('.') && !help.contains(['\n', '\\', '`']), "{name}: {help}");
         }
         assert_eq!(DEFINITIONS.iter().map(|it| it.name).collect::<HashSet<_>>().len(), DEFINITIONS.len());
+    }
+
+    #[test]
+    fn the_unit_is_the_one_that_the_name_ends_with() {
+        assert_eq!(UNAVAILABLE.unit(), Some("seconds"));
+        assert_eq!(PROBE_DURATION.unit(), Some("seconds"));
+        assert_eq!(TOKEN_EXPIRY.unit(), Some("seconds since 1970"));
+        assert_eq!((PROBES.unit(), PROBE_SUCCESS.unit()), (None, None));
     }
 }

@@ -1,5 +1,5 @@
-//! What a scrape gets, written while it is read: a thousand targets have over 20 MB of text, and no more of it is in
-//! memory than is on its way to the client.
+//! The text of a scrape, written while it is read: a thousand targets have over 20 MB of text, of which only what is
+//! being sent is in memory.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use super::target::TargetSeries;
 use super::text::Family;
 use super::value::Histogram;
 
-/// How much is written ahead of the reader, in bytes, or little more.
+/// How many bytes are written ahead of the reader, or slightly more.
 const AHEAD: usize = 32 * 1024;
 
 /// Every metric in Prometheus' text format, version 0.0.4, families in the order of their names. Reading it never
 /// fails.
 ///
-/// Whose series there are is settled at the start; each value is of the moment at which it is written.
+/// The owners are fixed at the start; each value is read when it is written.
 #[derive(Debug)]
 pub struct Exposition {
     targets: Snapshot<TargetSeries>,
     identities: Snapshot<IdentitySeries>,
     scheduler_delay: Arc<Histogram>,
-    /// What is still to be written, the last one first.
+    /// The families still to be written, the last one first.
     sources: Vec<Source>,
-    /// How far the last of the sources is: how many owners have been written, and whether any had a series.
+    /// The progress within the last of the sources: how many owners have been written, and whether any had a series.
     owners: usize,
     begun: bool,
-    /// What is written, and how much of it has been read.
+    /// The text written so far, and how many bytes of it have been read.
     text: Vec<u8>,
     read: usize,
 }
@@ -81,8 +81,8 @@ impl Exposition {
         }
     }
 
-    /// Appends what the next owner has in the last of the sources, or all of it where it has no owners. Tells
-    /// whether there may be more in it.
+    /// Appends the next owner's part of the last source, or all of a source without owners. Returns whether there may
+    /// be more in it.
     fn write(&mut self) -> bool {
         let owner = self.owners;
         self.owners += 1;

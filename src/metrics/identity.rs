@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
+use super::label::{REFRESH_RESULT, RefreshResult};
 use super::value::{Counter, Gauge, Histogram};
-use super::{Handle, Series, Write};
+use super::{Registration, Series, Write};
 use crate::clock::unix_seconds;
 
-/// What is counted of one identity.
+/// The values of one identity.
 #[derive(Debug, Default)]
 pub(super) struct IdentitySeries {
     expiry: Gauge,
-    refreshes: Counter,
-    refreshes_unchanged: Counter,
-    refresh_failures: Counter,
+    /// By [`RefreshResult`].
+    refreshes: [Counter; RefreshResult::ALL.len()],
     refresh_duration: Histogram,
 }
 
@@ -23,9 +23,10 @@ impl Series for IdentitySeries {
     const FAMILIES: &'static [(Definition, Write<Self>)] = &[
         (define::TOKEN_EXPIRY, |it, identity, family| family.gauge(&[identity], &it.expiry)),
         (define::TOKEN_REFRESHES, |it, identity, family| {
-            family.counter(&[identity, ("result", "success")], &it.refreshes);
-            family.counter(&[identity, ("result", "unchanged")], &it.refreshes_unchanged);
-            family.counter(&[identity, ("result", "failure")], &it.refresh_failures);
+            for result in RefreshResult::ALL {
+                let labels = [identity, (REFRESH_RESULT.name, result.as_str())];
+                family.counter(&labels, &it.refreshes[result as usize]);
+            }
         }),
         (define::TOKEN_REFRESH_DURATION, |it, identity, family| {
             family.histogram(&[identity], &it.refresh_duration);
@@ -35,28 +36,28 @@ impl Series for IdentitySeries {
 
 /// Writes the series of one identity, and removes them when dropped.
 #[derive(Debug)]
-pub struct IdentityMetrics(pub(super) Handle<IdentitySeries>);
+pub struct IdentityMetrics(pub(super) Registration<IdentitySeries>);
 
 impl IdentityMetrics {
-    /// A request took `took` and brought a new token that ends at `expires_at`.
+    /// Records a request that returned a new token, which expires at `expires_at`.
     pub fn refreshed(&self, took: Duration, expires_at: SystemTime) {
-        let series = self.0.series();
-        series.refreshes.increment();
-        series.refresh_duration.observe(took);
-        series.expiry.set(unix_seconds(expires_at));
+        self.requested(RefreshResult::Success, took);
+        self.0.series().expiry.set(unix_seconds(expires_at));
     }
 
-    /// A request took `took` and brought the token that was there already.
+    /// Records a request that returned the current token again.
     pub fn unchanged(&self, took: Duration) {
-        let series = self.0.series();
-        series.refreshes_unchanged.increment();
-        series.refresh_duration.observe(took);
+        self.requested(RefreshResult::Unchanged, took);
     }
 
-    /// A request failed, or was given up, after `took`.
+    /// Records a request that failed or timed out.
     pub fn refresh_failed(&self, took: Duration) {
+        self.requested(RefreshResult::Failure, took);
+    }
+
+    fn requested(&self, result: RefreshResult, took: Duration) {
         let series = self.0.series();
-        series.refresh_failures.increment();
+        series.refreshes[result as usize].increment();
         series.refresh_duration.observe(took);
     }
 }

@@ -1,20 +1,20 @@
-//! Whose series there are: the targets, or the identities. Series live as long as a handle that writes them.
+//! The owners of series: the targets, or the identities. Series live as long as a registration that writes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::definition::Definition;
-use super::text::{Family, Label, escape};
+use super::text::{Family, LabelPair, escape};
 
 /// Writes the series of one owner in one family.
-pub(super) type Write<S> = fn(&S, Label<'_>, &mut Family<'_>);
+pub(super) type Write<S> = fn(&S, LabelPair<'_>, &mut Family<'_>);
 
-/// All that is counted of one owner.
+/// The series of one owner.
 pub(super) trait Series: Default + Send + Sync + 'static {
-    /// The label that tells the owner.
+    /// The label that names the owner.
     const OWNER: &'static str;
-    /// The families, and how the owner's part of each is written.
+    /// The families, each with the function that writes the owner's part of it.
     const FAMILIES: &'static [(Definition, Write<Self>)];
 }
 
@@ -23,23 +23,24 @@ pub(super) struct Owners<S>(Arc<Mutex<BTreeMap<Arc<str>, Owner<S>>>>);
 
 struct Owner<S> {
     series: Arc<S>,
-    /// Handles of the same name may overlap for a moment, when a target is replaced; only the last one takes the
-    /// series with it.
-    handles: usize,
+    /// Registrations of the same name overlap for a moment when a target is replaced. The last one to be dropped
+    /// removes the series.
+    registrations: usize,
 }
 
 impl<S: Series> Owners<S> {
-    /// The series of the owner called `name`, everything at its beginning if it is new.
-    pub(super) fn handle(&self, name: &str) -> Handle<S> {
+    /// Registers the owner called `name`. The series of a new owner start at 0 or absent.
+    pub(super) fn register(&self, name: &str) -> Registration<S> {
         let name: Arc<str> = name.into();
         let mut owners = self.lock();
-        let owner =
-            owners.entry(Arc::clone(&name)).or_insert_with(|| Owner { series: Arc::default(), handles: 0 });
-        owner.handles += 1;
-        Handle { series: Arc::clone(&owner.series), name, owners: Self(Arc::clone(&self.0)) }
+        let owner = owners
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Owner { series: Arc::default(), registrations: 0 });
+        owner.registrations += 1;
+        Registration { series: Arc::clone(&owner.series), name, owners: Self(Arc::clone(&self.0)) }
     }
 
-    /// The owners of this moment, for writing one family after the other without holding them up.
+    /// Returns the present owners, so that a scrape is written without holding the lock.
     pub(super) fn snapshot(&self) -> Snapshot<S> {
         Snapshot(self.lock().iter().map(|(name, owner)| (escape(name), Arc::clone(&owner.series))).collect())
     }
@@ -47,15 +48,15 @@ impl<S: Series> Owners<S> {
     fn release(&self, name: &str) {
         let mut owners = self.lock();
         if let Some(owner) = owners.get_mut(name) {
-            owner.handles -= 1;
-            if owner.handles == 0 {
+            owner.registrations -= 1;
+            if owner.registrations == 0 {
                 owners.remove(name);
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Owner<S>>> {
-        // The map is whole at every moment, also where a holder of the lock panicked.
+        // Each change of the map is a single step, so a poisoned lock still guards a valid map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,11 +73,11 @@ impl<S> fmt::Debug for Owners<S> {
     }
 }
 
-/// Owners with their names as labels have them.
+/// Owners with their escaped names.
 pub(super) struct Snapshot<S>(Vec<(String, Arc<S>)>);
 
 impl<S: Series> Snapshot<S> {
-    /// Writes the part that the owner at `index` has of a family; false if there is no such owner.
+    /// Writes the part of a family that belongs to the owner at `index`. Returns false if there is no such owner.
     pub(super) fn write(&self, index: usize, write: Write<S>, family: &mut Family<'_>) -> bool {
         let owner = self.0.get(index);
         if let Some((name, series)) = owner {
@@ -92,21 +93,21 @@ impl<S> fmt::Debug for Snapshot<S> {
     }
 }
 
-/// Writes the series of one owner; they go with the last handle.
+/// Writes the series of one owner, which are removed with the last registration of its name.
 #[derive(Debug)]
-pub(super) struct Handle<S: Series> {
+pub(super) struct Registration<S: Series> {
     name: Arc<str>,
     series: Arc<S>,
     owners: Owners<S>,
 }
 
-impl<S: Series> Handle<S> {
+impl<S: Series> Registration<S> {
     pub(super) fn series(&self) -> &S {
         &self.series
     }
 }
 
-impl<S: Series> Drop for Handle<S> {
+impl<S: Series> Drop for Registration<S> {
     fn drop(&mut self) {
         self.owners.release(&self.name);
     }

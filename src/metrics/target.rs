@@ -5,22 +5,24 @@ use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
-use super::text::{Family, Label};
+use super::label::{ATTEMPT_RESULT, AttemptResult, PHASE, REASON, STEP, STEP_RESULT};
+use super::text::{Family, LabelPair};
 use super::value::{Counter, Gauge, Histogram, Seconds};
-use super::{Handle, Series, Write};
+use super::{Registration, Series, Write};
 use crate::clock::unix_seconds;
 use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, Step, StepResult};
 
-const SUCCESS: &str = "success";
-const FAILURE: &str = "failure";
+/// Counts by [`AttemptResult`].
+type Attempts = [Counter; AttemptResult::ALL.len()];
+/// Counts by [`FailureReason`].
+type Reasons = [Counter; FailureReason::ALL.len()];
 
-/// What is counted of one target.
+/// The values of one target.
 #[derive(Debug, Default)]
 pub(super) struct TargetSeries {
     probe_success: Gauge,
     probes: Counter,
-    /// By [`FailureReason`], as are the disconnects.
-    probe_failures: [Counter; FailureReason::ALL.len()],
+    probe_failures: Reasons,
     probe_duration: Histogram,
     /// By [`Step`].
     step_duration: [Histogram; Step::ALL.len()],
@@ -28,11 +30,9 @@ pub(super) struct TargetSeries {
     step_results: [[Counter; StepResult::ALL.len()]; Step::ALL.len()],
     /// By [`Phase`].
     phase_duration: [Histogram; Phase::ALL.len()],
-    connects: Counter,
-    connect_failures: Counter,
-    disconnects: [Counter; FailureReason::ALL.len()],
-    reauthentications: Counter,
-    reauthentication_failures: Counter,
+    connects: Attempts,
+    disconnects: Reasons,
+    reauthentications: Attempts,
     last_success: Gauge,
     unavailable: Seconds,
     late_ticks: Counter,
@@ -45,35 +45,33 @@ impl Series for TargetSeries {
     const FAMILIES: &'static [(Definition, Write<Self>)] = &[
         (define::PROBE_SUCCESS, |it, target, family| family.gauge(&[target], &it.probe_success)),
         (define::PROBES, |it, target, family| family.counter(&[target], &it.probes)),
-        (define::PROBE_FAILURES, |it, target, family| by_reason(family, target, &it.probe_failures)),
+        (define::PROBE_FAILURES, |it, target, family| {
+            by_reason(family, target, FailureReason::ALL, &it.probe_failures);
+        }),
         (define::PROBE_DURATION, |it, target, family| family.histogram(&[target], &it.probe_duration)),
         (define::STEP_DURATION, |it, target, family| {
             for step in Step::ALL {
-                family.histogram(&[("step", step.as_str()), target], &it.step_duration[step as usize]);
+                family.histogram(&[(STEP.name, step.as_str()), target], &it.step_duration[step as usize]);
             }
         }),
         (define::STEP_RESULTS, |it, target, family| {
             for step in Step::ALL {
                 for result in StepResult::ALL {
-                    let labels = [("result", result.as_str()), ("step", step.as_str()), target];
+                    let labels = [(STEP_RESULT.name, result.as_str()), (STEP.name, step.as_str()), target];
                     family.counter(&labels, &it.step_results[step as usize][result as usize]);
                 }
             }
         }),
         (define::PHASE_DURATION, |it, target, family| {
             for phase in Phase::ALL {
-                family.histogram(&[("phase", phase.as_str()), target], &it.phase_duration[phase as usize]);
+                family.histogram(&[(PHASE.name, phase.as_str()), target], &it.phase_duration[phase as usize]);
             }
         }),
-        (define::CONNECTS, |it, target, family| {
-            family.counter(&[("result", SUCCESS), target], &it.connects);
-            family.counter(&[("result", FAILURE), target], &it.connect_failures);
+        (define::CONNECTS, |it, target, family| by_result(family, target, &it.connects)),
+        (define::DISCONNECTS, |it, target, family| {
+            by_reason(family, target, FailureReason::of_disconnects(), &it.disconnects);
         }),
-        (define::DISCONNECTS, |it, target, family| by_reason(family, target, &it.disconnects)),
-        (define::REAUTHENTICATIONS, |it, target, family| {
-            family.counter(&[("result", SUCCESS), target], &it.reauthentications);
-            family.counter(&[("result", FAILURE), target], &it.reauthentication_failures);
-        }),
+        (define::REAUTHENTICATIONS, |it, target, family| by_result(family, target, &it.reauthentications)),
         (define::LAST_SUCCESS, |it, target, family| family.gauge(&[target], &it.last_success)),
         (define::UNAVAILABLE, |it, target, family| family.seconds(&[target], &it.unavailable)),
         (define::LATE_TICKS, |it, target, family| family.counter(&[target], &it.late_ticks)),
@@ -82,34 +80,48 @@ impl Series for TargetSeries {
     ];
 }
 
-fn by_reason(family: &mut Family<'_>, target: Label<'_>, counters: &[Counter; FailureReason::ALL.len()]) {
-    for reason in FailureReason::ALL {
-        family.counter(&[("reason", reason.as_str()), target], &counters[reason as usize]);
+fn by_reason(
+    family: &mut Family<'_>,
+    target: LabelPair<'_>,
+    reasons: impl IntoIterator<Item = FailureReason>,
+    counters: &Reasons,
+) {
+    for reason in reasons {
+        family.counter(&[(REASON.name, reason.as_str()), target], &counters[reason as usize]);
+    }
+}
+
+fn by_result(family: &mut Family<'_>, target: LabelPair<'_>, counters: &Attempts) {
+    for result in AttemptResult::ALL {
+        family.counter(&[(ATTEMPT_RESULT.name, result.as_str()), target], &counters[result as usize]);
     }
 }
 
 /// Writes the series of one target, and removes them when dropped.
 #[derive(Debug)]
 pub struct TargetMetrics {
-    handle: Handle<TargetSeries>,
-    /// Shared by all targets: it tells of the agent, not of a cache.
+    registration: Registration<TargetSeries>,
+    /// Shared by all targets: it describes the agent, not a cache.
     scheduler_delay: Arc<Histogram>,
 }
 
 impl TargetMetrics {
-    pub(super) const fn new(handle: Handle<TargetSeries>, scheduler_delay: Arc<Histogram>) -> Self {
-        Self { handle, scheduler_delay }
+    pub(super) const fn new(
+        registration: Registration<TargetSeries>,
+        scheduler_delay: Arc<Histogram>,
+    ) -> Self {
+        Self { registration, scheduler_delay }
     }
 
-    /// A tick began `delay` after it was due; with those before it that had no chance, `late` ticks came late.
+    /// Records that a tick began `delay` after it was due, and that `late` ticks, skipped ones included, were late.
     pub fn tick(&self, delay: Duration, late: u64) {
         self.scheduler_delay.observe(delay);
-        self.handle.series().late_ticks.add(late);
+        self.registration.series().late_ticks.add(late);
     }
 
-    /// A tick had its outcome at `at`. The phases are not counted here but where the connection is opened.
+    /// Records the outcome of a tick. The phases are recorded by [`Self::connected`] and [`Self::connect_failed`].
     pub fn outcome(&self, outcome: &Outcome, at: SystemTime) {
-        let series = self.handle.series();
+        let series = self.registration.series();
         match &outcome.result {
             Ok(()) => {
                 series.probe_success.set(1.0);
@@ -131,45 +143,46 @@ impl TargetMetrics {
         }
     }
 
-    /// A connection was opened and signed in. `certificate_expiry` is `None` without TLS.
+    /// Records that a connection was opened and signed in. `certificate_expiry` is `None` without TLS.
     pub fn connected(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>) {
-        let series = self.handle.series();
-        series.connects.increment();
+        let series = self.registration.series();
+        series.connects[AttemptResult::Success as usize].increment();
         self.observe_phases(phases);
         if let Some(expiry) = certificate_expiry {
             series.certificate_expiry.set(unix_seconds(expiry));
         }
     }
 
-    /// A connection could not be opened, or not signed in. `phases` are those that completed.
+    /// Records that a connection could not be opened or signed in. `phases` are those that completed.
     pub fn connect_failed(&self, phases: &PhaseTimes) {
-        self.handle.series().connect_failures.increment();
+        self.registration.series().connects[AttemptResult::Failure as usize].increment();
         self.observe_phases(phases);
     }
 
-    /// An established connection was lost.
+    /// Records that an open connection was lost.
     pub fn disconnected(&self, reason: FailureReason) {
-        self.handle.series().disconnects[reason as usize].increment();
+        debug_assert!(reason.can_end_connection(), "{reason} would not be exported");
+        self.registration.series().disconnects[reason as usize].increment();
     }
 
-    /// The cache took a renewed token on the live connection.
+    /// Records that the cache accepted a refreshed token on the open connection.
     pub fn reauthenticated(&self) {
-        self.handle.series().reauthentications.increment();
+        self.registration.series().reauthentications[AttemptResult::Success as usize].increment();
     }
 
-    /// The cache refused a renewed token on the live connection, or did not answer.
+    /// Records that the cache refused a refreshed token on the open connection, or did not answer.
     pub fn reauthentication_failed(&self) {
-        self.handle.series().reauthentication_failures.increment();
+        self.registration.series().reauthentications[AttemptResult::Failure as usize].increment();
     }
 
-    /// The cache was unavailable for another `duration`.
+    /// Records that the cache was unavailable for another `duration`.
     pub fn unavailable(&self, duration: Duration) {
-        self.handle.series().unavailable.add(duration);
+        self.registration.series().unavailable.add(duration);
     }
 
     fn observe_phases(&self, phases: &PhaseTimes) {
         for (phase, duration) in phases.iter() {
-            self.handle.series().phase_duration[phase as usize].observe(duration);
+            self.registration.series().phase_duration[phase as usize].observe(duration);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Prometheus' text format, version 0.0.4, for the families that are kept compact.
+//! Prometheus' text format, version 0.0.4, for the families that are stored compactly.
 //!
 //! Source: "Exposition formats" in Prometheus' documentation.
 
@@ -7,7 +7,7 @@ use std::io::Write as _;
 use super::definition::{Definition, Kind};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 
-/// The upper bounds of a histogram's buckets in seconds, each as it ends a label and begins a value.
+/// The upper bounds of a histogram's buckets in seconds, each with the end of its label.
 const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
     "0.00005\"} ",
     "0.0001\"} ",
@@ -32,10 +32,10 @@ const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
     "+Inf\"} ",
 ];
 
-/// One name and value of a label, the value escaped.
-pub(super) type Label<'a> = (&'static str, &'a str);
+/// The name and the value of a label, the value escaped.
+pub(super) type LabelPair<'a> = (&'static str, &'a str);
 
-/// Writes series of one family. Its header comes with the first of them: a family without series is left out.
+/// Writes the series of one family. The first of them brings the header: a family without series is left out.
 pub(super) struct Family<'a> {
     definition: Definition,
     begun: &'a mut bool,
@@ -43,32 +43,32 @@ pub(super) struct Family<'a> {
 }
 
 impl<'a> Family<'a> {
-    /// `begun` tells whether the header is written, from one part of the family to the next.
+    /// Continues a family; `begun` says whether its header has been written.
     pub(super) const fn new(definition: Definition, begun: &'a mut bool, out: &'a mut Vec<u8>) -> Self {
         Self { definition, begun, out }
     }
 
-    pub(super) fn counter(&mut self, labels: &[Label<'_>], counter: &Counter) {
+    pub(super) fn counter(&mut self, labels: &[LabelPair<'_>], counter: &Counter) {
         self.series("", labels);
         self.count(counter.get());
     }
 
-    pub(super) fn seconds(&mut self, labels: &[Label<'_>], seconds: &Seconds) {
+    pub(super) fn seconds(&mut self, labels: &[LabelPair<'_>], seconds: &Seconds) {
         self.series("", labels);
         self.value(seconds.get());
     }
 
-    pub(super) fn gauge(&mut self, labels: &[Label<'_>], gauge: &Gauge) {
+    pub(super) fn gauge(&mut self, labels: &[LabelPair<'_>], gauge: &Gauge) {
         if let Some(value) = gauge.get() {
             self.series("", labels);
             self.value(value);
         }
     }
 
-    pub(super) fn histogram(&mut self, labels: &[Label<'_>], histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, labels: &[LabelPair<'_>], histogram: &Histogram) {
         debug_assert_eq!(self.definition.kind, Kind::Histogram);
         self.begin();
-        // The buckets of a histogram differ in their bound alone: what comes before it is put together once.
+        // All buckets of a histogram share what precedes the bound, so it is formatted once.
         let start = self.out.len();
         self.open("_bucket", labels);
         self.put(if labels.is_empty() { "{le=\"" } else { ",le=\"" });
@@ -98,21 +98,21 @@ impl<'a> Family<'a> {
     }
 
     /// Writes name and labels.
-    fn series(&mut self, suffix: &str, labels: &[Label<'_>]) {
+    fn series(&mut self, suffix: &str, labels: &[LabelPair<'_>]) {
         self.begin();
         self.open(suffix, labels);
         self.put(if labels.is_empty() { " " } else { "} " });
     }
 
-    /// Writes name and labels, and leaves the brace open if there are any.
-    fn open(&mut self, suffix: &str, labels: &[Label<'_>]) {
+    /// Writes name and labels, and leaves the brace open if there are labels.
+    fn open(&mut self, suffix: &str, labels: &[LabelPair<'_>]) {
         self.put(self.definition.name);
         self.put(suffix);
         let mut separator = b'{';
         for (label, value) in labels {
             self.out.push(separator);
             self.put(label);
-            // Single bytes are pushed, because a copy costs a call however short it is.
+            // Copying a slice costs a call however short it is, so single bytes are pushed.
             self.out.push(b'=');
             self.out.push(b'"');
             self.put(value);
@@ -139,7 +139,7 @@ impl<'a> Family<'a> {
     }
 }
 
-/// `value` as it stands between the quotes of a label.
+/// Escapes `value` for use between the quotes of a label.
 pub(super) fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -1,0 +1,103 @@
+//! The labels of the metrics, with their values where these are a closed set.
+
+use crate::closed_set::closed_set;
+use crate::probe::{FailureReason, Phase, Step, StepResult};
+
+/// A label of a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says, in Markdown.
+    pub meaning: &'static str,
+    /// Returns each value with its meaning; `None` if the values are not a closed set.
+    pub values: Option<fn() -> Vec<LabelValue>>,
+}
+
+/// A value of a label and its meaning.
+pub type LabelValue = (&'static str, &'static str);
+
+pub(super) const TARGET: Label =
+    Label { name: "target", meaning: "The target's `name` in the configuration.", values: None };
+
+pub(super) const IDENTITY: Label = Label {
+    name: "identity",
+    meaning: "The identity's type and ids, such as `managed_identity:7d5c8a52-…`, without secrets.",
+    values: None,
+};
+
+pub(super) const VERSION: Label = Label { name: "version", meaning: "The agent's version.", values: None };
+
+pub(super) const REASON: Label = Label {
+    name: "reason",
+    meaning: "The [reason](reasons.md) of the failure.",
+    values: Some(|| FailureReason::ALL.map(FailureReason::entry).to_vec()),
+};
+
+pub(super) const DISCONNECT_REASON: Label =
+    Label { values: Some(|| FailureReason::of_disconnects().map(FailureReason::entry).collect()), ..REASON };
+
+pub(super) const PHASE: Label = Label {
+    name: "phase",
+    meaning: "The phase of opening the connection.",
+    values: Some(|| Phase::ALL.map(Phase::entry).to_vec()),
+};
+
+pub(super) const STEP: Label =
+    Label { name: "step", meaning: "The command.", values: Some(|| Step::ALL.map(Step::entry).to_vec()) };
+
+pub(super) const STEP_RESULT: Label = Label {
+    name: "result",
+    meaning: "How the command ended.",
+    values: Some(|| StepResult::ALL.map(StepResult::entry).to_vec()),
+};
+
+pub(super) const ATTEMPT_RESULT: Label = Label {
+    name: "result",
+    meaning: "How the attempt ended.",
+    values: Some(|| AttemptResult::ALL.map(AttemptResult::entry).to_vec()),
+};
+
+pub(super) const REFRESH_RESULT: Label = Label {
+    name: "result",
+    meaning: "How the request ended.",
+    values: Some(|| RefreshResult::ALL.map(RefreshResult::entry).to_vec()),
+};
+
+pub(super) const PART: Label = Label {
+    name: "part",
+    meaning: "The part of the agent.",
+    values: Some(|| Part::ALL.map(Part::entry).to_vec()),
+};
+
+closed_set! {
+    /// How an attempt to connect or to re-authenticate ended.
+    pub enum AttemptResult {
+        /// The cache accepted.
+        Success = "success",
+        /// The cache refused or did not answer.
+        Failure = "failure",
+    }
+}
+
+closed_set! {
+    /// How a request for a token ended.
+    pub enum RefreshResult {
+        /// The identity endpoint returned a new token.
+        Success = "success",
+        /// The identity endpoint returned the current token again.
+        Unchanged = "unchanged",
+        /// The request failed or timed out.
+        Failure = "failure",
+    }
+}
+
+closed_set! {
+    /// A part of the agent that has a runtime of its own.
+    pub enum Part {
+        /// Probing: a few tasks for each target and identity.
+        Probing = "probing",
+        /// The HTTP endpoint: one task for each connection, that of the scrape included.
+        Http = "http",
+    }
+}
