@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::flags::Flags;
-use crate::config::{Config, Http, LoadError, LoadFault, Problems};
+use crate::config::{Config, Format, Http, Level, LoadError, LoadFault, Problems};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
 
@@ -78,7 +78,7 @@ impl Source {
             None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
             Some(file) => {
                 let mut given = self.flags.given();
-                given.retain(|flag| *flag != LISTEN);
+                given.retain(|flag| !BESIDE_FILE.contains(flag));
                 if given.is_empty() {
                     Config::load(file).map_err(ConfigError::File)
                 } else {
@@ -96,9 +96,40 @@ impl Source {
             Some(address) => address.parse().map_err(|_| ConfigError::Listen(address.to_owned())),
         }
     }
+
+    /// What the flags say about the log.
+    fn log(&self) -> Result<LogFlags, ConfigError> {
+        let level = chosen(LOG_LEVEL, self.flags.log_level.as_deref(), &Level::NAMES)?;
+        let format = chosen(LOG_FORMAT, self.flags.log_format.as_deref(), &Format::NAMES)?;
+        Ok(LogFlags { level, format })
+    }
+}
+
+/// What the flags say about the log. They take precedence over a configuration file.
+struct LogFlags {
+    level: Option<Level>,
+    format: Option<Format>,
+}
+
+/// The choice that `name` stands for.
+fn chosen<T: Copy>(
+    flag: &'static str,
+    name: Option<&str>,
+    choices: &[(&'static str, T)],
+) -> Result<Option<T>, ConfigError> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let choice = choices.iter().find(|(known, _)| *known == name).map(|(_, choice)| Some(*choice));
+    choice.ok_or_else(|| {
+        let expected = choices.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+        ConfigError::Choice { flag, expected, found: name.to_owned() }
+    })
 }
 
 const LISTEN: &str = "--listen";
+const LOG_LEVEL: &str = "--log-level";
+const LOG_FORMAT: &str = "--log-format";
+/// The flags that may be given beside a configuration file.
+const BESIDE_FILE: [&str; 3] = [LISTEN, LOG_LEVEL, LOG_FORMAT];
 
 /// An address, or `default` where the variable is set but empty.
 fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String> + Clone {
@@ -117,6 +148,7 @@ enum ConfigError {
     File(LoadError),
     Both(String),
     Listen(String),
+    Choice { flag: &'static str, expected: String, found: String },
 }
 
 impl fmt::Display for ConfigError {
@@ -133,6 +165,9 @@ impl fmt::Display for ConfigError {
                     f,
                     "{LISTEN}: expected an IP address and a port such as 0.0.0.0:9860, found `{address}`"
                 )
+            }
+            Self::Choice { flag, expected, found } => {
+                write!(f, "{flag}: expected one of {expected}, found `{found}`")
             }
             Self::Both(given) => write!(
                 f,

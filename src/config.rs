@@ -76,16 +76,6 @@ pub struct Log {
     pub format: Format,
 }
 
-const LEVELS: [(&str, Level); 5] = [
-    ("error", Level::Error),
-    ("warn", Level::Warn),
-    ("info", Level::Info),
-    ("debug", Level::Debug),
-    ("trace", Level::Trace),
-];
-
-const FORMATS: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
-
 impl Config {
     /// The default of [`Self::shutdown_grace_period`].
     pub const DEFAULT_SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(10);
@@ -154,8 +144,8 @@ fn read_http(field: &Field<'_>) -> Result<Http, Invalid> {
 
 fn read_log(field: &Field<'_>) -> Result<Log, Invalid> {
     let fields = field.fields("a mapping such as {level: info, format: text}", &["level", "format"])?;
-    let level = fields.get("level").map(|field| field.choice(&LEVELS)).transpose();
-    let format = fields.get("format").map(|field| field.choice(&FORMATS)).transpose();
+    let level = fields.get("level").map(|field| field.choice(&Level::NAMES)).transpose();
+    let format = fields.get("format").map(|field| field.choice(&Format::NAMES)).transpose();
     Ok(Log { level: level?.unwrap_or_default(), format: format?.unwrap_or_default() })
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::agent::{Agent, Environment, ReconcileError, TaskEnded};
-use crate::clock::Clock;
+use crate::clock::{Clock, seconds};
 use crate::config::Config;
 use crate::config::watch::Watch;
 use crate::connection::tls::Roots;
@@ -76,9 +77,9 @@ impl Daemon {
             version = env!("CARGO_PKG_VERSION"),
             listen = %server.local_addr(),
             targets = config.targets.len(),
-            "started"
+            "agent started"
         );
-        let ended = loop {
+        let end = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Shutdown => break Ok(()),
@@ -86,7 +87,7 @@ impl Daemon {
                         if let Some(watch) = &mut watch {
                             reload.apply(&mut agent, &mut config, watch.load()).await;
                         } else {
-                            warn!("SIGHUP ignored: there is no configuration file to read again");
+                            warn!("SIGHUP ignored; there is no configuration file");
                         }
                     }
                 },
@@ -96,11 +97,13 @@ impl Daemon {
                 () = server.failed() => break Err(DaemonError::Server),
             }
         };
+        let begun = Instant::now();
+        info!(grace_period_seconds = seconds(config.shutdown_grace_period), "shutdown started");
         status.drain();
         agent.stop().await;
         server.shutdown(config.shutdown_grace_period).await;
-        info!("stopped");
-        ended
+        info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
+        end
     }
 }
 
@@ -131,9 +134,9 @@ impl Reload {
             return self.reject(&error);
         }
         self.metrics.config_loaded(self.clock.now());
-        self.telemetry.set_level(reloaded.log.level);
+        self.telemetry.set_configured_level(reloaded.log.level);
         if reloaded.http != config.http || reloaded.log.format != config.log.format {
-            warn!("http.listen and log.format take effect at the next start only");
+            warn!("http.listen or log.format changed; restart to apply");
         }
         info!(targets = reloaded.targets.len(), "configuration reloaded");
         *config = reloaded;
@@ -141,7 +144,7 @@ impl Reload {
 
     fn reject(&self, error: &dyn std::error::Error) {
         self.metrics.config_rejected();
-        error!(error = %Chain(error), "configuration rejected, going on with the one before");
+        error!(error = %Chain(error), "configuration rejected; keeping the previous one");
     }
 }
 

@@ -230,7 +230,7 @@ impl<D: Dial> Prober<D> {
             {
                 let again = Instant::now() + pauses.next(ATTEMPT_CAP, &mut self.rng);
                 if again < deadline {
-                    debug!(target_name = %self.target.name, %failure, attempts, "attempt failed, trying again");
+                    debug!(target = %self.target.name, %failure, attempts, "attempt failed; retrying");
                     sleep_until(again).await;
                     continue;
                 }
@@ -295,7 +295,7 @@ impl<D: Dial> Prober<D> {
         self.record.outage_begins(Instant::now());
         let failure = self.link.close(failure);
         info!(
-            target_name = %self.target.name,
+            target = %self.target.name,
             reason = failure.reason.as_str(),
             detail = %failure.detail,
             "connection lost"
@@ -329,11 +329,11 @@ impl<D: Dial> Prober<D> {
         match result {
             Ok(()) => {
                 self.record.reopened();
-                info!(target_name = %self.target.name, "connection reopened");
+                info!(target = %self.target.name, "connection reopened");
             }
             Err(failure) => {
                 let failure = self.settle(failure);
-                debug!(target_name = %self.target.name, %failure, "connection not reopened");
+                debug!(target = %self.target.name, %failure, "reconnect failed; retrying");
                 if !self.link.is_open() {
                     self.reopen.schedule(REOPEN_CAP, &mut self.rng);
                 }
@@ -348,13 +348,13 @@ impl<D: Dial> Prober<D> {
             Reauthentication::NotNeeded => {}
             Reauthentication::Done => {
                 self.reauthenticate.backoff.reset();
-                debug!(target_name = %self.target.name, "re-authenticated on the live connection");
+                debug!(target = %self.target.name, "re-authenticated");
             }
             Reauthentication::Refused(failure) => {
                 warn!(
-                    target_name = %self.target.name,
+                    target = %self.target.name,
                     detail = %failure.detail,
-                    "renewed token refused, the session goes on until the earlier one ends"
+                    "re-authentication failed; keeping the connection"
                 );
                 self.reauthenticate.schedule(REAUTHENTICATE_CAP, &mut self.rng);
             }

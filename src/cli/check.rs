@@ -46,6 +46,10 @@ impl Check {
             Ok(config) => config,
             Err(error) => return usage(&error),
         };
+        let log = match self.source.log() {
+            Ok(log) => log,
+            Err(error) => return usage(&error),
+        };
         let targets: Vec<Arc<Target>> = config
             .targets
             .into_iter()
@@ -57,8 +61,9 @@ impl Check {
         }
         keep_out_of_core_dumps();
         // The result says it all; of the log only what explains it.
-        let level = if config.log.level > Level::Info { config.log.level } else { Level::Warn };
-        if let Err(error) = telemetry::init(level, Format::Text) {
+        let explaining = |level: Level| if level > Level::Info { level } else { Level::Warn };
+        let (flag, configured) = (log.level.map(explaining), explaining(config.log.level));
+        if let Err(error) = telemetry::init(flag, configured, Format::Text) {
             return failure(&Chain(&error));
         }
         block_on(self.probe(&targets))

@@ -45,7 +45,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(&self) -> ExitCode {
-        let telemetry = match telemetry::init(Level::Info, Format::Text) {
+        let telemetry = match telemetry::init(None, Level::Info, Format::Text) {
             Ok(telemetry) => telemetry,
             Err(error) => return failure(&Chain(&error)),
         };

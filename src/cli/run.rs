@@ -19,12 +19,17 @@ pub(super) fn run(source: &Source) -> ExitCode {
         Ok(listen) => listen,
         Err(error) => return usage(&error),
     };
+    let log = match source.log() {
+        Ok(log) => log,
+        Err(error) => return usage(&error),
+    };
     keep_out_of_core_dumps();
     allow_many_connections();
-    let telemetry = match telemetry::init(config.log.level, config.log.format) {
-        Ok(telemetry) => telemetry,
-        Err(error) => return failure(&Chain(&error)),
-    };
+    let telemetry =
+        match telemetry::init(log.level, config.log.level, log.format.unwrap_or(config.log.format)) {
+            Ok(telemetry) => telemetry,
+            Err(error) => return failure(&Chain(&error)),
+        };
     let listener = match http::bind(listen) {
         Ok(listener) => listener,
         Err(error) => return failure(&Chain(&error)),

@@ -128,7 +128,7 @@ fn tune(stream: &TcpStream) {
     let set = |option: &str, result: io::Result<()>| {
         // Some sandboxes lack one or the other; that is no reason not to probe.
         if let Err(error) = result {
-            tracing::debug!(option, %error, "a socket option could not be set");
+            tracing::debug!(option, %error, "socket option not set");
         }
     };
     set("TCP_NODELAY", stream.set_nodelay(true));

@@ -32,18 +32,16 @@ impl Roots {
     pub fn platform() -> Self {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
-            tracing::warn!(%error, "some trusted certificates could not be read");
+            tracing::warn!(%error, "root certificates not readable");
         }
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
         // Who names a file trusts that file alone: a typing error in it must not widen the trust.
         let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
         if roots.is_empty() && chosen {
-            tracing::warn!(
-                "SSL_CERT_FILE or SSL_CERT_DIR is set but holds no certificate: none will be trusted"
-            );
+            tracing::warn!("no certificate in SSL_CERT_FILE and SSL_CERT_DIR; trusting none");
         } else if roots.is_empty() {
-            tracing::info!("this machine has no trusted certificates: using the built-in ones");
+            tracing::info!("no root certificates on this machine; using the built-in ones");
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
         Self(Arc::new(roots))

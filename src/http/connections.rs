@@ -36,7 +36,7 @@ pub(super) async fn serve(
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the HTTP socket cannot be served"),
+        Err(error) => return tracing::error!(%error, "HTTP socket failed"),
     };
     let mut connections = Connections::new(pages, limits);
     let grace = loop {
@@ -62,7 +62,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(error) => {
-                tracing::debug!(%error, "a connection could not be accepted");
+                tracing::debug!(%error, "HTTP connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -174,6 +174,6 @@ async fn converse(stream: Stream, desk: Desk, header: Duration, mut draining: wa
     };
     if let Err(error) = ended {
         // Clients that hang up, send nonsense or fall asleep are their own business.
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "HTTP connection aborted");
     }
 }

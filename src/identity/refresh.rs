@@ -98,7 +98,7 @@ impl Refresher {
                     // Other caches take this one: they need its successor before it ends.
                     let most = self.life_left().saturating_sub(ENOUGH).max(wait);
                     let pause = refusals.next(REFUSED, &mut self.rng).min(most).max(MIN_PAUSE);
-                    debug!(identity = %self.label, "token refused by a cache, asking for another");
+                    debug!(identity = %self.label, "token rejected by a cache; requesting another");
                     sleep_until(asked.last + pause).await;
                 }
             }
@@ -129,7 +129,7 @@ impl Refresher {
         self.status.token(token.expires_at, token.object_id.clone());
         let lifetime = self.clock.until(token.expires_at);
         let object_id = token.object_id.as_deref().unwrap_or("none");
-        info!(identity = %self.label, object_id, lifetime_seconds = lifetime.as_secs(), "token renewed");
+        info!(identity = %self.label, object_id, lifetime_seconds = lifetime.as_secs(), "token refreshed");
         self.publish.send_replace(TokenState { token: Some(Arc::new(token)), error: None });
         !lifetime.is_zero()
     }
@@ -155,10 +155,10 @@ impl Refresher {
         self.status.failed(&error.0);
         let usable_seconds = self.life_left().as_secs();
         if self.publish.borrow().error.is_none() {
-            warn!(identity = %self.label, %error, usable_seconds, "token not renewed, trying on");
+            warn!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");
         } else {
             // Its text may differ each time, by a trace id or a timestamp; the state does not.
-            debug!(identity = %self.label, %error, usable_seconds, "token not renewed");
+            debug!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");
         }
         self.publish.send_if_modified(|state| {
             let first = state.token.is_none() && state.error.is_none();

@@ -107,7 +107,7 @@ impl Tokens {
         let username = match (&self.configured, &token.object_id) {
             (Some(configured), Some(object_id)) => {
                 if configured != object_id && self.told.as_ref() != Some(object_id) {
-                    warn!(username = %configured, %object_id, "username is not the token's object id");
+                    warn!(username = %configured, %object_id, "username differs from the token's object id");
                     self.told = Some(Arc::clone(object_id));
                 }
                 configured

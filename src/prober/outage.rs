@@ -13,6 +13,7 @@ pub(super) struct Outage(Option<Running>);
 
 #[derive(Debug)]
 struct Running {
+    since: Instant,
     /// Up to here the outage has been counted.
     counted: Instant,
     a_probe_failed: bool,
@@ -22,13 +23,18 @@ impl Outage {
     /// Notes the first sign of a failure; later ones change nothing.
     pub(super) const fn begin(&mut self, at: Instant) {
         if self.0.is_none() {
-            self.0 = Some(Running { counted: at, a_probe_failed: false });
+            self.0 = Some(Running { since: at, counted: at, a_probe_failed: false });
         }
     }
 
     /// Whether there is one.
     pub(super) const fn is_running(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// How long it has lasted, if there is one.
+    pub(super) fn length(&self, now: Instant) -> Option<Duration> {
+        self.0.as_ref().map(|running| now.saturating_duration_since(running.since))
     }
 
     /// Notes that a probe failed: only a probe can end the outage now.
@@ -79,8 +85,10 @@ mod tests {
         outage.begin(start + 2 * SECOND);
         outage.probe_failed();
         assert_eq!(outage.elapsed(start + 3 * SECOND), 2 * SECOND);
+        assert_eq!(outage.length(start + 7 * SECOND), Some(6 * SECOND));
         assert_eq!(outage.end(start + 7 * SECOND), 4 * SECOND);
         assert_eq!(outage.elapsed(start + 9 * SECOND), Duration::ZERO);
+        assert_eq!(outage.length(start + 9 * SECOND), None);
     }
 
     #[tokio::test(start_paused = true)]

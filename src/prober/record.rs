@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::outage::Outage;
 use super::schedule::Tick;
-use crate::clock::Clock;
+use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
 use crate::probe::{FailureReason, Outcome};
 use crate::status::TargetStatus;
@@ -24,8 +24,10 @@ pub(super) struct Record {
     outage: Outage,
     /// How late the tick began that has no outcome yet.
     delay: Duration,
-    /// What the last probe found: only a change of it is logged.
-    verdict: Option<Result<(), FailureReason>>,
+    /// Whether the last probe succeeded.
+    is_available: bool,
+    /// The reasons for which probes have failed since the last success. Each is logged once.
+    logged: Vec<FailureReason>,
 }
 
 impl Record {
@@ -42,7 +44,8 @@ impl Record {
             status,
             outage: Outage::default(),
             delay: Duration::ZERO,
-            verdict: None,
+            is_available: false,
+            logged: Vec::new(),
         }
     }
 
@@ -57,28 +60,31 @@ impl Record {
         let at = self.clock.now();
         self.metrics.outcome(outcome, at);
         self.status.record(outcome, self.delay, at);
-        let verdict = match &outcome.result {
+        match &outcome.result {
             Ok(()) => {
-                self.metrics.unavailable(self.outage.end(Instant::now()));
-                Ok(())
+                let now = Instant::now();
+                let outage_seconds = self.outage.length(now).map(seconds);
+                self.metrics.unavailable(self.outage.end(now));
+                let reason = self.logged.first().map(|reason| reason.as_str());
+                if !std::mem::replace(&mut self.is_available, true) {
+                    info!(target = %self.target, outage_seconds, reason, "cache available");
+                }
+                self.logged.clear();
             }
             Err(failure) => {
                 self.outage.probe_failed();
-                Err(failure.reason)
+                self.is_available = false;
+                if !self.logged.contains(&failure.reason) {
+                    self.logged.push(failure.reason);
+                    warn!(
+                        target = %self.target,
+                        reason = failure.reason.as_str(),
+                        stage = failure.stage.as_str(),
+                        detail = %failure.detail,
+                        "cache unavailable"
+                    );
+                }
             }
-        };
-        if self.verdict.replace(verdict) == Some(verdict) {
-            return;
-        }
-        match &outcome.result {
-            Ok(()) => info!(target_name = %self.target, "cache available"),
-            Err(failure) => warn!(
-                target_name = %self.target,
-                reason = failure.reason.as_str(),
-                stage = failure.stage.as_str(),
-                detail = %failure.detail,
-                "cache unavailable"
-            ),
         }
     }
 

@@ -48,6 +48,9 @@ async fn a_redis_server_that_is_killed_and_comes_back() {
         changes.collect::<Vec<_>>().ends_with(&told.each_ref())
     })
     .await;
+    let log = agent.log();
+    let last = log.lines().rfind(|line| line.contains("cache available")).unwrap();
+    assert!(last.contains(" outage_seconds=") && last.contains(" reason="), "{last}");
 }
 
 #[tokio::test]
@@ -119,7 +122,7 @@ async fn an_identity_endpoint_that_is_away_at_the_start_is_waited_for() {
     let down = agent.until("there is no token", |scrape| scrape.failures("no_token", "orders") > 0).await;
     assert_eq!(down.failures("no_token", "orders"), down.sum("probe_failures_total", "orders"));
     assert_eq!(lab.azure.cache().counters().connections, 0, "nobody connects with nothing to present");
-    agent.logs("token not renewed, trying on").await;
+    agent.logs("token refresh failed; retrying").await;
     lab.azure.endpoint().set(|settings| settings.fault = None);
     agent.until("it is up", |scrape| scrape.is_up("orders")).await;
 }

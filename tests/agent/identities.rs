@@ -97,7 +97,7 @@ async fn auto_picks_what_the_environment_offers_and_says_which() {
     let picked = async |program: Program, chosen: &str| {
         let ended = program.args(["--log-level", "debug"]).run().await;
         signed_in(&lab, &ended);
-        let told = format!("identity source chosen identity=auto chosen={chosen}");
+        let told = format!("msg=\"identity source chosen\" identity=auto chosen={chosen}");
         assert!(ended.stderr.contains(&told), "{told}: {ended:?}");
     };
     let client_id = lab.azure.client_id();

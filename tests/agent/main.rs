@@ -18,6 +18,7 @@ mod endpoint;
 mod faults;
 mod hostile;
 mod identities;
+mod log;
 mod quickstart;
 mod reload;
 mod secrecy;

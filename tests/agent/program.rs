@@ -81,7 +81,7 @@ impl Program {
     pub(crate) async fn serve(self) -> Running {
         let mut running = self.spawn();
         within("the agent starts", async {
-            while !running.log().contains(" started version=") {
+            while !running.log().contains("agent started") {
                 assert_eq!(running.child.try_wait().unwrap(), None, "it ended:\n{}", running.log());
                 sleep(LOOK).await;
             }
@@ -140,6 +140,15 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+impl Ended {
+    /// Whether it shut down completely, and said so at last.
+    pub(crate) fn is_in_peace(&self) -> bool {
+        let mut last = self.stderr.trim_end().rsplit('\n');
+        let mut is = |message| last.next().is_some_and(|line| line.contains(message));
+        self.code == Some(0) && is("msg=\"shutdown completed\"") && is("msg=\"shutdown started\"")
+    }
+}
+
 /// The memory of a process that is resident, in KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
@@ -175,8 +184,9 @@ impl Running {
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         let log = self.log();
-        let (_, rest) = log.split_once(" listen=").unwrap_or_else(|| panic!("it has not started:\n{log}"));
-        rest.split_whitespace().next().unwrap().parse().unwrap()
+        let (_, rest) = log.split_once("listen").unwrap_or_else(|| panic!("it has not started:\n{log}"));
+        let addr = rest.trim_start_matches(['"', ':', '=']).split([' ', '"', '\n']).next();
+        addr.unwrap().parse().unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Page {

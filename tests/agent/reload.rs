@@ -95,7 +95,7 @@ async fn a_bad_file_changes_nothing_and_shows_in_the_metrics_until_it_is_mended(
     it.agent.signal(Signal::HUP);
     let scrape = it.agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
     assert!((scrape.value(LOADED) - before).abs() < f64::EPSILON);
-    it.agent.logs("configuration rejected, going on with the one before").await;
+    it.agent.logs("configuration rejected; keeping the previous one").await;
     it.agent.logs("targets[0].attempts: expected a whole number").await;
     it.agent.logs("targets[0].colour: unknown key").await;
     it.orders_go_on().await;
@@ -127,7 +127,7 @@ async fn sighup_without_a_file_is_no_reason_to_end() {
     let lab = Lab::start().await;
     let agent = lab.run(["--interval", "500ms"]).serve().await;
     agent.signal(Signal::HUP);
-    agent.logs("SIGHUP ignored: there is no configuration file to read again").await;
+    agent.logs("SIGHUP ignored; there is no configuration file").await;
     agent.until("it probes", |scrape| scrape.count("probes_total", "orders") > 2).await;
 }
 
@@ -141,6 +141,6 @@ async fn the_log_level_changes_with_a_reload() {
     it.agent.until("it is taken", |scrape| scrape.value(LOADED) > before).await;
     it.write(&format!("log: {{level: info, format: json}}\n{good}"));
     it.agent.signal(Signal::HUP);
-    it.agent.logs("http.listen and log.format take effect at the next start only").await;
+    it.agent.logs("http.listen or log.format changed; restart to apply").await;
     assert!(it.agent.log().matches("configuration reloaded").count() <= 1, "{}", it.agent.log());
 }

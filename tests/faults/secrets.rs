@@ -112,7 +112,7 @@ async fn the_search_covers_the_log_and_every_page_that_tells_of_targets() {
         ("/metrics", format!("cachepulse_probe_success{{target=\"{name}\"}} 1")),
         ("/status", format!("\"name\": \"{name}\",")),
         ("/", format!("<tr><td>{name}</td>")),
-        ("the log", format!("cache available target_name={name}")),
+        ("the log", format!("msg=\"cache available\" target={name}")),
     ] {
         assert!(shown.contains(&line), "{place} is not searched:\n{shown}");
     }

@@ -152,9 +152,12 @@ async fn ended(prepare: impl FnOnce(&Lab), at_it: impl Fn(&Lab, &Running) -> boo
     agent.signal(Signal::TERM);
     let ended = timeout(Duration::from_secs(2) + LOAD, agent.ended()).await;
     let ended = ended.map_err(|_| "it did not end".to_owned())?;
-    no_secret(&lab, &(ended.stdout + &ended.stderr))?;
-    let in_peace = ended.code == Some(0) && ended.stderr.trim_end().ends_with(" stopped");
-    if in_peace { Ok("exit code 0".to_owned()) } else { Err(format!("{:?}: {}", ended.code, ended.stderr)) }
+    no_secret(&lab, &format!("{}{}", ended.stdout, ended.stderr))?;
+    if ended.is_in_peace() {
+        Ok("exit code 0".to_owned())
+    } else {
+        Err(format!("{:?}: {}", ended.code, ended.stderr))
+    }
 }
 
 /// `command` is not answered.

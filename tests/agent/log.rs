@@ -1,0 +1,74 @@
+//! The log as its readers find it: one line for an event, its level from the right place.
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::program::{Program, Running, cachepulse, eventually};
+
+/// An agent whose cache is never there, with this level in its file.
+fn without_cache(level: &str) -> (TempDir, Program) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let target = "{name: orders, host: 127.0.0.1, port: 1, tls: false, interval: 1s, identity: none}";
+    let config = format!("http: {{listen: '127.0.0.1:0'}}\nlog: {{level: {level}}}\ntargets:\n- {target}\n");
+    std::fs::write(&file, config).unwrap();
+    (folder, cachepulse(["run", "--config"]).args([file]))
+}
+
+/// A level below the file's holds from the start, and whatever a reload brings.
+async fn stays_at_info(agent: Running) {
+    agent.signal(Signal::HUP);
+    agent.logs("configuration reloaded").await;
+    agent.signal(Signal::TERM);
+    let ended = agent.ended().await;
+    assert!(ended.is_in_peace(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_flag_beside_a_file_sets_the_level_whatever_rust_log_says() {
+    let (_folder, program) = without_cache("error");
+    stays_at_info(program.args(["--log-level", "info"]).env("RUST_LOG", "off").serve().await).await;
+    let (_folder, program) = without_cache("error");
+    stays_at_info(program.env("CACHEPULSE_LOG_LEVEL", "info").serve().await).await;
+}
+
+#[tokio::test]
+async fn rust_log_takes_precedence_over_the_file() {
+    let (_folder, program) = without_cache("error");
+    stays_at_info(program.env("RUST_LOG", "info").serve().await).await;
+    let (_folder, program) = without_cache("error");
+    stays_at_info(program.env("RUST_LOG", "hyper=debug,cachepulse=info").serve().await).await;
+}
+
+#[tokio::test]
+async fn a_directive_that_makes_no_sense_is_a_warning_that_names_it() {
+    let (_folder, program) = without_cache("info");
+    let agent = program.env("RUST_LOG", "inof").serve().await;
+    agent
+        .logs("level=warn module=cachepulse::telemetry msg=\"RUST_LOG directive ignored\" directive=inof")
+        .await;
+}
+
+#[tokio::test]
+async fn a_wrong_level_beside_a_file_is_refused() {
+    let (_folder, program) = without_cache("info");
+    let ended = program.args(["--log-level", "loud"]).run().await;
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.starts_with("--log-level: expected one of error, warn, info"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_line_of_json_names_the_cache_target_and_the_module_module() {
+    let (_folder, program) = without_cache("info");
+    let agent = program.args(["--log-format", "json"]).serve().await;
+    let unavailable = || {
+        let log = agent.log();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["msg"] == "cache unavailable").collect::<Vec<_>>()
+    };
+    eventually("it is down", || !unavailable().is_empty()).await;
+    agent.until("the reason stays the same", |it| it.failures("connect_refused", "orders") > 1).await;
+    let [line] = &unavailable()[..] else { panic!("it repeats what is known: {}", agent.log()) };
+    assert_eq!((&line["target"], &line["level"]), (&"orders".into(), &"warn".into()), "{line}");
+    assert!(line["module"].as_str().unwrap().starts_with("cachepulse::"), "{line}");
+}
