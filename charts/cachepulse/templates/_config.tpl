@@ -1,11 +1,11 @@
-{{/* The agent's configuration: what the values say of it, and the files that it names. */}}
+{{/* The agent's configuration, and the files that it refers to. */}}
 
 {{/* The port in config.http.listen. */}}
 {{- define "cachepulse.port" -}}
 {{- regexFind "[0-9]+$" .Values.config.http.listen -}}
 {{- end -}}
 
-{{/* Whether the values hold the configuration: "true" or nothing. */}}
+{{/* Whether the chart creates the configuration: "true" or nothing. */}}
 {{- define "cachepulse.ownsConfig" -}}
 {{- if not .Values.existingConfigMap.name -}}true{{- end -}}
 {{- end -}}
@@ -14,14 +14,14 @@
 {{- .Values.existingConfigMap.name | default (include "cachepulse.fullname" .) -}}
 {{- end -}}
 
-{{/* The folder of everything that the agent reads. */}}
+{{/* The folder with all files that the agent reads. */}}
 {{- define "cachepulse.folder" -}}
 /etc/cachepulse
 {{- end -}}
 
 {{/*
-The defaults and the targets once more as `config`, every secretRef and configMapRef in them replaced by the path where
-it is mounted; and `sources`, by path, what the volume takes there.
+Returns `config` and `sources`. `config` is a copy of the configuration in which each secretRef and configMapRef is
+replaced by the path of its mount. `sources` maps each of these paths to its source in the volume.
 */}}
 {{- define "cachepulse.resolved" -}}
 {{- $folder := include "cachepulse.folder" . -}}
@@ -38,7 +38,7 @@ it is mounted; and `sources`, by path, what the volume takes there.
       {{- end -}}
     {{- end -}}
   {{- end -}}
-  {{- /* YAML as Helm reads it takes a bare `off` for false. */ -}}
+  {{- /* Helm parses an unquoted `off` as false. */ -}}
   {{- if and .client_list (kindIs "bool" .client_list.mode) -}}
     {{- $_ := set .client_list "mode" "off" -}}
   {{- end -}}
@@ -63,17 +63,17 @@ it is mounted; and `sources`, by path, what the volume takes there.
 {{- toYaml (include "cachepulse.resolved" . | fromJson).config -}}
 {{- end -}}
 
-{{/* What changes when the agent has to read its configuration again. */}}
+{{/* A checksum that changes with the configuration. */}}
 {{- define "cachepulse.checksum" -}}
 {{- include "cachepulse.config" . | sha256sum -}}
 {{- end -}}
 
-{{/* The volume with config.yaml and the files that it names. Secrets that change are seen without a restart. */}}
+{{/* The volume with config.yaml and the files that it refers to. Changed secrets need no restart. */}}
 {{- define "cachepulse.volume" -}}
 {{- $sources := (include "cachepulse.resolved" . | fromJson).sources -}}
 name: cachepulse-config
 projected:
-  # For everybody: the image's user owns nothing, and only its container mounts this.
+  # World-readable, because the image's user owns no files. Only this container mounts the volume.
   defaultMode: 0444
   sources:
     - configMap:
@@ -86,7 +86,7 @@ projected:
     {{- end }}
 {{- end -}}
 
-{{/* The types of identity that the targets use. */}}
+{{/* The identity types of all targets. */}}
 {{- define "cachepulse.identityTypes" -}}
 {{- $defaults := .Values.config.defaults -}}
 {{- $types := list -}}
@@ -98,7 +98,7 @@ projected:
 {{- $types | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
-{{/* The targets' ports, by the agent's own rule where a target names none. */}}
+{{/* The ports of all targets. A target without a port gets one by the rule of the agent. */}}
 {{- define "cachepulse.targetPorts" -}}
 {{- $defaults := .Values.config.defaults -}}
 {{- $managed := "\\.(redis\\.azure\\.net|redisenterprise\\.cache\\.azure\\.net|redis\\.usgovcloudapi\\.net|redis\\.chinacloudapi\\.cn|redis\\.sovcloud-api\\.(de|fr))\\.?$" -}}

@@ -1,6 +1,6 @@
-{{/* The agent's container, the same in a pod of its own and beside an application. */}}
+{{/* The agent's container, identical in a separate pod and in a sidecar. */}}
 
-{{/* Takes the context, the container's name and its port's name. */}}
+{{/* Arguments: the context, the name of the container and the name of its port. */}}
 {{- define "cachepulse.container" -}}
 {{- $context := index . 0 -}}
 {{- $values := $context.Values -}}
@@ -32,7 +32,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* What Azure Workload Identity looks for on a pod; the rest is on its service account. */}}
+{{/* The pod label of Azure Workload Identity. The annotations are on the service account. */}}
 {{- define "cachepulse.identityLabels" -}}
 {{- if .Values.azureWorkloadIdentity.enabled -}}
 azure.workload.identity/use: "true"

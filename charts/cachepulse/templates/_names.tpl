@@ -1,4 +1,4 @@
-{{/* Names, labels and the image: what every object needs. */}}
+{{/* Names, labels and the image. */}}
 
 {{- define "cachepulse.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
@@ -19,19 +19,19 @@
 {{- .Values.serviceAccount.name | default (ternary (include "cachepulse.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{/* What tells the agent's pods from all others; it can never change. */}}
+{{/* The selector of the agent's pods. Selectors are immutable. */}}
 {{- define "cachepulse.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "cachepulse.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: agent
 {{- end -}}
 
-{{/* The label of pods with a sidecar, which have their own name, instance and component. */}}
+{{/* The label of pods with a sidecar. Their name, instance and component are those of the application. */}}
 {{- define "cachepulse.sidecar.selectorLabels" -}}
 cachepulse-sidecar: {{ include "cachepulse.fullname" . | quote }}
 {{- end -}}
 
-{{/* Labels of every object. Takes the context and the object's own labels. The chart's own win: selectors need them. */}}
+{{/* Labels of every object. Arguments: the context and the object's labels. Labels that selectors use take precedence. */}}
 {{- define "cachepulse.labels" -}}
 {{- $context := index . 0 -}}
 {{- $own := dict

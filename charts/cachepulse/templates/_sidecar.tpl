@@ -1,6 +1,6 @@
 {{/*
-The agent beside an application, for the application's chart to include. That names this chart among its dependencies,
-sets `mode: sidecar`, and hands over this chart's context:
+Templates that the chart of an application includes to run the agent as a sidecar. That chart adds this chart to its
+dependencies, sets `mode: sidecar`, and passes the context of this chart:
 
   template:
     metadata:
@@ -13,8 +13,8 @@ sets `mode: sidecar`, and hands over this chart's context:
         {{- include "cachepulse.sidecar.containers" .Subcharts.cachepulse | nindent 8 }}
       volumes: {{- include "cachepulse.sidecar.volumes" .Subcharts.cachepulse | nindent 8 }}
 
-Of initContainers and containers one is empty, as `sidecar.native` says. There is neither startup nor readiness probe:
-the application must neither wait for its agent nor lose its traffic with it.
+`sidecar.native` decides which of initContainers and containers is empty. There is no startup probe and no readiness probe:
+the application must neither wait for the agent nor lose traffic because of it.
 */}}
 
 {{- define "cachepulse.sidecar.initContainers" -}}
@@ -49,7 +49,7 @@ the application must neither wait for its agent nor lose its traffic with it.
 {{- end }}
 {{- end -}}
 
-{{/* "{}" where there are none, so that it can be nested anywhere. */}}
+{{/* Returns "{}" without annotations, so that it can be nested anywhere. */}}
 {{- define "cachepulse.sidecar.annotations" -}}
 {{- include "cachepulse.podAnnotations" . | default "{}" -}}
 {{- end -}}

@@ -1,14 +1,14 @@
-{{/* What the schema cannot tell: values that do not go together. Says what to do, and renders nothing. */}}
+{{/* Checks that the schema cannot express: values that contradict each other. Renders nothing. */}}
 
 {{- define "cachepulse.validate" -}}
 {{- $wi := .Values.azureWorkloadIdentity -}}
 {{- $account := .Values.serviceAccount -}}
 {{- $sidecar := eq .Values.mode "sidecar" -}}
 {{- if and (include "cachepulse.ownsConfig" .) (not .Values.config.targets) -}}
-{{- fail "cachepulse: there is nothing to probe: give at least one target in config.targets, or existingConfigMap.name" -}}
+{{- fail "cachepulse: no targets: set config.targets or existingConfigMap.name" -}}
 {{- end -}}
 {{- if and .Values.existingConfigMap.name .Values.config.targets -}}
-{{- fail "cachepulse: config.targets and existingConfigMap.name both tell what to probe: keep one" -}}
+{{- fail "cachepulse: config.targets and existingConfigMap.name are both set: keep one" -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range .Values.config.targets -}}{{- $names = append $names .name -}}{{- end -}}
@@ -16,13 +16,13 @@
 {{- fail (printf "cachepulse: two targets have the same name: %s" (join ", " $names)) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|\\[::1\\])" .Values.config.http.listen -}}
-{{- fail "cachepulse: on loopback neither Prometheus nor the kubelet's probes reach the agent: set config.http.listen to such as 0.0.0.0:9860" -}}
+{{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to 0.0.0.0:9860, for example" -}}
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) $account.create (not $wi.clientId) -}}
-{{- fail "cachepulse: azureWorkloadIdentity.enabled needs azureWorkloadIdentity.clientId, for the service account's annotation" -}}
+{{- fail "cachepulse: azureWorkloadIdentity.enabled needs azureWorkloadIdentity.clientId for the annotation of the service account" -}}
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) (not $account.create) (not $account.name) -}}
-{{- fail "cachepulse: azureWorkloadIdentity.enabled needs a service account: set serviceAccount.create, or serviceAccount.name of an annotated one" -}}
+{{- fail "cachepulse: azureWorkloadIdentity.enabled needs a service account: set serviceAccount.create, or set serviceAccount.name to an annotated service account" -}}
 {{- end -}}
 {{- if and (not $wi.enabled) (or $wi.clientId $wi.tenantId) -}}
 {{- fail "cachepulse: azureWorkloadIdentity.clientId and tenantId have no effect: set azureWorkloadIdentity.enabled" -}}
@@ -42,13 +42,13 @@
 {{- fail "cachepulse: a sidecar has no Service: set monitor.kind to PodMonitor" -}}
 {{- end -}}
 {{- if .Values.networkPolicy.enabled -}}
-{{- fail "cachepulse: a NetworkPolicy for the sidecar would cut off the application: set networkPolicy.enabled in mode deployment only" -}}
+{{- fail "cachepulse: a NetworkPolicy for the sidecar would also block the application: set networkPolicy.enabled in mode deployment only" -}}
 {{- end -}}
 {{- if .Values.podDisruptionBudget.enabled -}}
-{{- fail "cachepulse: the application's pods have a budget of their own: set podDisruptionBudget.enabled in mode deployment only" -}}
+{{- fail "cachepulse: the PodDisruptionBudget of a sidecar belongs to the application: set podDisruptionBudget.enabled in mode deployment only" -}}
 {{- end -}}
 {{- if and .Values.sidecar.native (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) -}}
-{{- fail (printf "cachepulse: native sidecars need Kubernetes 1.29, this is %s: set sidecar.native to false" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "cachepulse: native sidecars need Kubernetes 1.29, and this is %s: set sidecar.native to false" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- else if and (eq .Values.monitor.kind "ServiceMonitor") (not .Values.service.enabled) -}}
 {{- fail "cachepulse: a ServiceMonitor needs service.enabled; or set monitor.kind to PodMonitor" -}}
