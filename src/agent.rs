@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::{Roots, TlsClient, TlsSetupError};
+use crate::connection::trace::Trace;
 use crate::identity::refresh::{Refresher, TokenState};
 use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{EntraIdentity, Identity, TokenSource};
@@ -109,7 +110,8 @@ impl Agent {
     /// # Errors
     /// A `ca_file` cannot be used; then nothing has changed.
     pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
-        let clients = self.tls_clients(targets)?;
+        let trace = Trace::default();
+        let clients = self.tls_clients(targets, &trace)?;
         self.stop_what_went_or_changed(targets).await;
         let new: Vec<&Target> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
@@ -117,7 +119,7 @@ impl Agent {
         let mut first = now;
         for target in &new {
             let target = Arc::new((*target).clone());
-            let prober = self.build(&target, &clients);
+            let prober = self.build(&target, &clients, &trace);
             let task = self.tasks.spawn(prober.run(first));
             first += SPREAD;
             if first >= now + target.interval {
@@ -153,7 +155,11 @@ impl Agent {
     }
 
     /// One TLS client for each set of roots that the targets trust.
-    fn tls_clients<T: Borrow<Target>>(&self, targets: &[T]) -> Result<TlsClients, ReconcileError> {
+    fn tls_clients<T: Borrow<Target>>(
+        &self,
+        targets: &[T],
+        trace: &Trace,
+    ) -> Result<TlsClients, ReconcileError> {
         let mut clients = TlsClients::new();
         for target in targets.iter().map(Borrow::borrow) {
             let Tls::On { ca_file, .. } = &target.tls else { continue };
@@ -168,7 +174,7 @@ impl Agent {
                     .with_pem_file(file)
                     .map_err(|cause| ReconcileError { target: target.name.clone(), cause })?,
             };
-            clients.insert(ca_file.clone(), TlsClient::new(&roots));
+            clients.insert(ca_file.clone(), TlsClient::traced(&roots, trace));
         }
         Ok(clients)
     }
@@ -203,16 +209,17 @@ impl Agent {
         }
     }
 
-    /// A prober of `target` that does not run yet; the refresh loop of its identity does.
+    /// A prober of `target` that does not run yet; the refresh loop of its identity does. `trace` gets what opening its
+    /// connection finds out.
     ///
     /// # Errors
     /// Its `ca_file` cannot be used.
-    pub fn prober(&mut self, target: &Arc<Target>) -> Result<Prober<Dialer>, ReconcileError> {
-        let clients = self.tls_clients(std::slice::from_ref(target))?;
-        Ok(self.build(target, &clients))
+    pub fn prober(&mut self, target: &Arc<Target>, trace: &Trace) -> Result<Prober<Dialer>, ReconcileError> {
+        let clients = self.tls_clients(std::slice::from_ref(target), trace)?;
+        Ok(self.build(target, &clients, trace))
     }
 
-    fn build(&mut self, target: &Arc<Target>, clients: &TlsClients) -> Prober<Dialer> {
+    fn build(&mut self, target: &Arc<Target>, clients: &TlsClients, trace: &Trace) -> Prober<Dialer> {
         let tls = match &target.tls {
             Tls::Off => None,
             Tls::On { ca_file, server_name } => {
@@ -223,7 +230,8 @@ impl Agent {
         let sign_in = self.sign_in(target);
         let environment = &self.environment;
         Prober::new(Setup {
-            dialer: Dialer::new(target.endpoint.clone(), tls, self.resolver.clone()),
+            dialer: Dialer::new(target.endpoint.clone(), tls, self.resolver.clone())
+                .with_trace(trace.clone()),
             sign_in,
             clock: environment.clock.clone(),
             rng: fastrand::Rng::new(),

@@ -6,11 +6,11 @@ mod demo;
 #[cfg(not(feature = "demo"))]
 #[path = "cli/no_demo.rs"]
 mod demo;
+mod output;
 mod run;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -188,19 +188,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers, not errors. Whoever asked may have closed the pipe.
-            let _ = error.print();
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+            let text = error.render().to_string();
+            // Help and version are results, not errors.
+            return if error.use_stderr() {
+                usage(&text.trim_end())
+            } else {
+                output::finish(&text.trim_end(), ExitCode::SUCCESS)
+            };
         }
     };
     match cli.command {
         Command::Run(source) => run::run(&source),
         Command::Check(check) => check.run(),
         Command::Validate { file } => match Config::load(&file) {
-            Ok(config) => {
-                print(&format_args!("{}: valid, {} target(s)", file.display(), config.targets.len()));
-                ExitCode::SUCCESS
-            }
+            Ok(config) => output::finish(
+                &format_args!("{}: valid, {} target(s)", file.display(), config.targets.len()),
+                ExitCode::SUCCESS,
+            ),
             Err(error) => usage(&ConfigError::File(error)),
         },
         Command::Healthcheck { listen } => match healthcheck(listen, Duration::from_secs(3)) {
@@ -209,11 +213,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Demo(demo) => demo.run(),
     }
-}
-
-/// Prints a result. Whoever reads it may have seen enough and closed the pipe, which is no reason to panic.
-fn print(result: &dyn fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{result}");
 }
 
 fn usage(problem: &dyn fmt::Display) -> ExitCode {

@@ -3,6 +3,7 @@
 //!
 //! The transport of the identity requests opens its connections the same way.
 
+pub mod certificate;
 pub mod client_list;
 pub mod dial;
 pub mod dialer;
@@ -12,3 +13,5 @@ pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
+pub mod trace;
+mod verifier;

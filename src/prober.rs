@@ -21,8 +21,7 @@ use tracing::{debug, info, warn};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::connection::client_list::ClientList;
-use crate::connection::dialer::{Dial, Peer};
-use crate::identity::Credentials;
+use crate::connection::dialer::Dial;
 use crate::identity::sign_in::SignIn;
 use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, StepResults};
@@ -241,11 +240,6 @@ impl<D: Dial> Prober<D> {
             let outcome = Outcome { result, attempts, duration, phases, steps, clients };
             return Probed { outcome, clients: list };
         }
-    }
-
-    /// Whom the connection leads to and as whom it is signed in, if it is open.
-    pub fn peer(&self) -> Option<(&Peer, &Credentials)> {
-        self.link.peer()
     }
 
     async fn attempt(

@@ -2,17 +2,19 @@
 //! agent is ready. Kept in memory for `/status`, `/readyz` and `/`; what must last is in [`crate::metrics`].
 //!
 //! Probers and refresh loops write through handles, which take their entry with them when they are dropped. How it
-//! looks as JSON is in `report.rs`.
+//! looks as JSON is in `document.rs`, and one outcome in `outcome.rs`.
 
-mod report;
+mod document;
+mod outcome;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-pub use self::report::{
-    ErrorReport, FailureReport, IdentityReport, OutcomeReport, PhaseReport, Report, StepReport, TargetReport,
+pub use self::document::{ErrorDocument, IdentityDocument, StatusDocument, TargetDocument};
+pub use self::outcome::{
+    ClientDocument, ClientsDocument, FailureDocument, OutcomeDocument, PhaseDocument, StepDocument,
 };
 use crate::clock::Clock;
 use crate::probe::Outcome;
@@ -274,6 +276,8 @@ struct IdentityEntry {
 #[derive(Clone, Debug, Default)]
 struct IdentityState {
     token: Option<TokenState>,
+    /// How long the last request took.
+    took: Option<Duration>,
     last_error: Option<(SystemTime, Box<str>)>,
 }
 
@@ -292,17 +296,21 @@ pub struct IdentityStatus {
 }
 
 impl IdentityStatus {
-    /// A new token is in use, until `expires_at`.
-    pub fn token(&self, expires_at: SystemTime, object_id: Option<Arc<str>>) {
+    /// Records a new token, valid until `expires_at`, that the identity took `took` to bring.
+    pub fn token(&self, took: Duration, expires_at: SystemTime, object_id: Option<Arc<str>>) {
         let obtained_at = self.status.0.clock.now();
-        lock(&self.entry.state).token = Some(TokenState { obtained_at, expires_at, object_id });
+        let mut state = lock(&self.entry.state);
+        state.token = Some(TokenState { obtained_at, expires_at, object_id });
+        state.took = Some(took);
     }
 
-    /// A token could not be had. `detail` must be free of secrets. It stays on show after later successes, with
-    /// its time.
-    pub fn failed(&self, detail: &str) {
+    /// Records a request that failed after `took`. `detail` must be free of secrets. It remains visible after later
+    /// successes, with its time.
+    pub fn failed(&self, took: Duration, detail: &str) {
         let at = self.status.0.clock.now();
-        lock(&self.entry.state).last_error = Some((at, detail.into()));
+        let mut state = lock(&self.entry.state);
+        state.last_error = Some((at, detail.into()));
+        state.took = Some(took);
     }
 }
 

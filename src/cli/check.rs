@@ -1,6 +1,7 @@
-//! `cachepulse check`: one probe on a fresh connection, told step by step, as Azure's quickstart does it.
+//! `cachepulse check`: one probe on a fresh connection, shown step by step.
 
-mod report;
+mod result;
+mod text;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,16 +10,22 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
+use super::output::{Style, WriteError, print};
 use super::run::{block_on, keep_out_of_core_dumps};
-use super::{Source, failure, print, usage};
+use super::{Source, failure, usage};
 use crate::agent::Agent;
 use crate::connection::tls::Roots;
+use crate::connection::trace::Trace;
 use crate::daemon;
 use crate::error::Chain;
 use crate::identity::refresh::FETCH_TIMEOUT;
 use crate::target::Target;
 use crate::telemetry::{self, Format, Level};
-use report::Report;
+use result::CheckResult;
+use text::Text;
+
+/// How many clients are listed without `--all`.
+const CLIENTS: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -27,7 +34,10 @@ pub(super) struct Check {
     /// The one target of the configuration file to probe; without it, each.
     #[arg(long, value_name = "NAME", requires = "config")]
     target: Option<String>,
-    /// How the result is told.
+    /// List every client, not only the first 20.
+    #[arg(long)]
+    all: bool,
+    /// Format of the result.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -36,7 +46,7 @@ pub(super) struct Check {
 enum Output {
     /// For people.
     Text,
-    /// For programs: one JSON object a line for each target.
+    /// For programs: one JSON object per target, each on a line of its own.
     Json,
 }
 
@@ -71,24 +81,36 @@ impl Check {
 
     async fn probe(&self, targets: &[Arc<Target>]) -> ExitCode {
         let environment = daemon::environment(Roots::platform());
-        let clock = environment.clock.clone();
+        let status = environment.status.clone();
+        let clients = if self.all { usize::MAX } else { CLIENTS };
         let mut agent = Agent::new(environment);
-        let mut all_succeeded = true;
+        let mut code = ExitCode::SUCCESS;
+        let mut unwritten = None;
         for target in targets {
-            let mut prober = match agent.prober(target) {
+            let trace = Trace::on();
+            let mut prober = match agent.prober(target, &trace) {
                 Ok(prober) => prober,
                 Err(error) => return usage(&Chain(&error)),
             };
             let found = prober.probe(Instant::now() + longest(target)).await;
-            all_succeeded &= found.outcome.result.is_ok();
-            let report = Report::new(target, &found, prober.peer(), clock.now());
-            match self.output {
-                Output::Text => print(&report),
-                Output::Json => print(&report.to_json()),
+            if found.outcome.result.is_err() {
+                code = ExitCode::FAILURE;
+            }
+            let result = CheckResult::new(target, &found, trace.findings(), &status.document(), clients);
+            unwritten = self.print(&result).err();
+            if let Some(WriteError::Failed(_)) = unwritten {
+                break;
             }
         }
         agent.stop().await;
-        if all_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        unwritten.map_or(code, |error| error.exit(code))
+    }
+
+    fn print(&self, result: &CheckResult) -> Result<(), WriteError> {
+        match self.output {
+            Output::Text => print(&Text { result, style: Style::of_stdout() }),
+            Output::Json => print(&result.to_json()),
+        }
     }
 }
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use cachepulse_standin::{HOST, Options, Standin, outages};
 use clap::Args;
+use tokio::sync::mpsc;
 
+use super::output::{WriteError, print};
 use super::run::block_on;
-use super::{address_or, failure, print};
+use super::{address_or, failure};
 use crate::config::Config;
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
@@ -57,7 +59,10 @@ impl Demo {
         block_on(async {
             match self.play(listener, telemetry).await {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failure(&Chain(&*error)),
+                Err(error) => match error.downcast_ref::<WriteError>() {
+                    Some(error) => error.exit(ExitCode::SUCCESS),
+                    None => failure(&Chain(&*error)),
+                },
             }
         })
     }
@@ -67,8 +72,14 @@ impl Demo {
         listener: http::Listener,
         telemetry: Telemetry,
     ) -> Result<(), Box<dyn std::error::Error>> {
+        // Few events a second, and nobody but the demo waits for them.
+        let (unwritten, mut unwritten_events) = mpsc::unbounded_channel();
         let standin = Standin::start(Options {
-            events: Arc::new(|event| print(&format_args!("[azure] {event}"))),
+            events: Arc::new(move |event| {
+                if let Err(error) = print(&format_args!("[azure] {event}")) {
+                    let _ = unwritten.send(error);
+                }
+            }),
             ..Options::default()
         })
         .await?;
@@ -78,7 +89,7 @@ impl Demo {
             folder.write("federated-token", standin.federated_token(FEDERATED_LIFETIME)?.expose())?;
         let config = Config::from_yaml(&configuration(&standin, &ca_file, &token_file))?;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
-        introduce(&standin, listener.local_addr(), &ca_file, self.steady);
+        introduce(&standin, listener.local_addr(), &ca_file, self.steady)?;
         let daemon =
             Daemon { config, file: None, listener, environment: daemon::environment(roots), telemetry };
         let script = async {
@@ -89,6 +100,7 @@ impl Demo {
         };
         tokio::select! {
             ended = daemon.run() => Ok(ended?),
+            Some(error) = unwritten_events.recv() => Err(error.into()),
             never = script => never,
         }
     }
@@ -123,7 +135,7 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 
-fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool) {
+fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool) -> Result<(), WriteError> {
     let program =
         std::env::current_exe().map_or_else(|_| "cachepulse".into(), |path| path.display().to_string());
     print(&format_args!(
@@ -144,7 +156,7 @@ fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool
         header = standin.identity_header().expose(),
         ca_file = ca_file.display(),
         outages = if steady { "" } else { "\nNow and then the cache goes away for some seconds." },
-    ));
+    ))
 }
 
 /// A folder of the demo's own, which goes when the demo ends.

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::resolver::Resolver;
 use super::tls::{TlsClient, TlsInfo};
+use super::trace::{Findings, Trace};
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Stage};
 use crate::target::Endpoint;
@@ -42,7 +43,8 @@ pub struct DialFailure {
     pub phases: PhaseTimes,
 }
 
-/// Opens a connection to `endpoint` before `deadline`; with `tls` over TLS, for the server name given there.
+/// Opens a connection to `endpoint` before `deadline`; with `tls` over TLS, for the server name given there. Notes in
+/// `trace` what it finds out on the way.
 ///
 /// # Errors
 /// [`DialFailure`], with the phase's own reason also where `deadline` passed.
@@ -51,15 +53,20 @@ pub async fn dial(
     tls: Option<(&TlsClient, &str)>,
     deadline: Instant,
     resolver: &Resolver,
+    trace: &Trace,
 ) -> Result<Dialed, DialFailure> {
     let mut phases = PhaseTimes::default();
+    trace.note(|findings| *findings = Findings::default());
     let addresses = timed(Phase::Resolve, &mut phases, resolver.resolve(endpoint, deadline)).await?;
-    let (stream, peer) = timed(Phase::Connect, &mut phases, connect(&addresses, deadline)).await?;
+    trace.note(|findings| findings.addresses.clone_from(&addresses));
+    let (stream, peer) = timed(Phase::Connect, &mut phases, connect(&addresses, deadline, trace)).await?;
+    trace.note(|findings| findings.connected = Some(peer));
     let Some((client, server_name)) = tls else {
         return Ok(Dialed { stream: Stream::Plain(stream), phases, peer, tls: None });
     };
     let handshake = client.handshake(server_name, stream, deadline);
     let (stream, info) = timed(Phase::Tls, &mut phases, handshake).await?;
+    trace.note(|findings| findings.tls_version = Some(info.version));
     Ok(Dialed { stream: Stream::Tls(Box::new(stream)), phases, peer, tls: Some(info) })
 }
 
@@ -80,7 +87,11 @@ async fn timed<T>(
 
 /// Tries the addresses in order. Each gets an equal share of the time that is left, so that a dead one leaves time
 /// for those after it.
-async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, SocketAddr), Failure> {
+async fn connect(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    trace: &Trace,
+) -> Result<(TcpStream, SocketAddr), Failure> {
     let mut reasons = Vec::new();
     let mut details = String::new();
     for (&address, remaining) in addresses.iter().zip((1..=addresses.len()).rev()) {
@@ -94,6 +105,7 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStre
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
         };
+        trace.note(|findings| findings.refused.push((address, error.to_string())));
         reasons.push(connect_reason(&error));
         let separator = if details.is_empty() { "" } else { "; " };
         // Writing to a string cannot fail.
@@ -244,8 +256,8 @@ mod tests {
             acceptor.accept(stream).await.ok()
         };
         let client = TlsClient::new(roots);
-        let resolver = Resolver::system();
-        let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver);
+        let (resolver, trace) = (Resolver::system(), Trace::default());
+        let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver, &trace);
         tokio::join!(dialing, server).0
     }
 
@@ -274,7 +286,8 @@ mod tests {
             stream.write_all(&bytes).await.unwrap();
         };
         let client = async {
-            let mut dialed = dial(&endpoint, None, patient(), &Resolver::system()).await.unwrap();
+            let mut dialed =
+                dial(&endpoint, None, patient(), &Resolver::system(), &Trace::default()).await.unwrap();
             dialed.stream.write_all(b"PING").await.unwrap();
             let mut bytes = [0; 4];
             dialed.stream.read_exact(&mut bytes).await.unwrap();
@@ -290,7 +303,8 @@ mod tests {
     async fn a_closed_port_is_connect_refused() {
         let (listener, endpoint) = listen().await;
         drop(listener);
-        let failure = dial(&endpoint, None, patient(), &Resolver::system()).await.unwrap_err();
+        let failure =
+            dial(&endpoint, None, patient(), &Resolver::system(), &Trace::default()).await.unwrap_err();
         assert_eq!(failure.failure.reason, FailureReason::ConnectRefused);
         assert!(failure.failure.detail.starts_with(&format!("{endpoint}: ")), "{failure:?}");
         assert_eq!(failure.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Resolve]);
@@ -302,7 +316,7 @@ mod tests {
         drop(dead);
         let (alive, alive_endpoint) = listen().await;
         let addresses = [dead_endpoint, alive_endpoint].map(|endpoint| endpoint.to_string().parse().unwrap());
-        let (_, peer) = connect(&addresses, patient()).await.unwrap();
+        let (_, peer) = connect(&addresses, patient(), &Trace::default()).await.unwrap();
         assert_eq!(peer, alive.local_addr().unwrap());
     }
 
@@ -326,9 +340,9 @@ mod tests {
         let (_listener, _queued, silent) = silent().await;
         let (alive, _) = listen().await;
         let alive = alive.local_addr().unwrap();
-        let (_, peer) = connect(&[silent, alive], later(2_000)).await.unwrap();
+        let (_, peer) = connect(&[silent, alive], later(2_000), &Trace::default()).await.unwrap();
         assert_eq!(peer, alive);
-        let failure = connect(&[silent], later(100)).await.unwrap_err();
+        let failure = connect(&[silent], later(100), &Trace::default()).await.unwrap_err();
         assert_eq!(failure.reason, FailureReason::ConnectTimeout);
         assert_eq!(*failure.detail, *format!("{silent}: no answer in time"));
     }
@@ -389,8 +403,8 @@ mod tests {
                     let _ = stream.read(&mut [0; 4096]).await;
                 }
             };
-            let resolver = Resolver::system();
-            let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver);
+            let (resolver, trace) = (Resolver::system(), Trace::default());
+            let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver, &trace);
             // The client must be dropped before the server's last read ends.
             let (result, ()) = tokio::join!(dialing, server);
             let (reason, text) = reason_and_detail(result);
@@ -403,9 +417,15 @@ mod tests {
     async fn a_handshake_that_stalls_ends_at_the_deadline() {
         let (listener, endpoint) = listen().await;
         let client = TlsClient::new(&Authority::new().roots());
-        let failure = dial(&endpoint, Some((&client, "cache.test")), later(300), &Resolver::system())
-            .await
-            .unwrap_err();
+        let failure = dial(
+            &endpoint,
+            Some((&client, "cache.test")),
+            later(300),
+            &Resolver::system(),
+            &Trace::default(),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(failure.failure.reason, FailureReason::TlsHandshake);
         assert!(failure.phases.get(Phase::Connect).is_some(), "{failure:?}");
         drop(listener);
@@ -415,7 +435,9 @@ mod tests {
     async fn a_name_that_no_certificate_can_have_is_told_without_a_handshake() {
         let (_listener, endpoint) = listen().await;
         let client = TlsClient::new(&Authority::new().roots());
-        let result = dial(&endpoint, Some((&client, "not a name")), patient(), &Resolver::system()).await;
+        let result =
+            dial(&endpoint, Some((&client, "not a name")), patient(), &Resolver::system(), &Trace::default())
+                .await;
         let (reason, detail) = reason_and_detail(result);
         assert_eq!(reason, FailureReason::TlsCertificate);
         assert!(detail.contains("\"not a name\""), "{detail}");

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::connection::dial::{self, DialFailure, Stream};
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::{TlsClient, TlsInfo};
+use crate::connection::trace::Trace;
 use crate::probe::PhaseTimes;
 use crate::target::Endpoint;
 
@@ -56,13 +57,20 @@ pub struct Dialer {
     endpoint: Endpoint,
     tls: Option<(TlsClient, Arc<str>)>,
     resolver: Resolver,
+    trace: Trace,
 }
 
 impl Dialer {
     /// A dialer of `endpoint`; with `tls` over TLS, for the server name given there.
     #[must_use]
-    pub const fn new(endpoint: Endpoint, tls: Option<(TlsClient, Arc<str>)>, resolver: Resolver) -> Self {
-        Self { endpoint, tls, resolver }
+    pub fn new(endpoint: Endpoint, tls: Option<(TlsClient, Arc<str>)>, resolver: Resolver) -> Self {
+        Self { endpoint, tls, resolver, trace: Trace::default() }
+    }
+
+    /// The same dialer, which notes in `trace` what it finds out.
+    #[must_use]
+    pub fn with_trace(self, trace: Trace) -> Self {
+        Self { trace, ..self }
     }
 }
 
@@ -71,7 +79,7 @@ impl Dial for Dialer {
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let tls = self.tls.as_ref().map(|(client, name)| (client, &**name));
-        let dialed = dial::dial(&self.endpoint, tls, deadline, &self.resolver).await?;
+        let dialed = dial::dial(&self.endpoint, tls, deadline, &self.resolver, &self.trace).await?;
         let peer = Peer {
             address: Some(dialed.peer),
             local_address: dialed.stream.local_address(),

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
@@ -16,6 +16,9 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::certificate::expiry;
+use super::trace::Trace;
+use super::verifier::TracingVerifier;
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 
@@ -141,16 +144,30 @@ pub struct TlsClient(Arc<ClientConfig>);
 impl TlsClient {
     /// A client that trusts `roots`.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "it cannot: see the text of the expectation")]
     pub fn new(roots: &Roots) -> Self {
+        Self::traced(roots, &Trace::default())
+    }
+
+    /// A client that trusts `roots` and notes in `trace` which certificate a server showed.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it cannot: see the text of the expectation")]
+    pub fn traced(roots: &Roots, trace: &Trace) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("the provider ring has suites for both versions")
             .with_root_certificates(Arc::clone(&roots.0))
             .with_no_client_auth();
         // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
         config.resumption = Resumption::disabled();
+        if trace.is_on()
+            // Fails without roots, where no certificate is trusted and the one above says so.
+            && let Ok(inner) =
+                WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots.0), provider).build()
+        {
+            let verifier = TracingVerifier { inner, trace: trace.clone() };
+            config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        }
         Self(Arc::new(config))
     }
 
@@ -222,12 +239,6 @@ fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
     };
     let own_certificate = connection.peer_certificates().and_then(<[_]>::first);
     TlsInfo { version, certificate_expiry: own_certificate.and_then(expiry) }
-}
-
-fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::time::Duration;
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, VARY,
@@ -15,7 +14,7 @@ use super::Liveness;
 use super::body::{Content, Text, gzip};
 use super::encoding::accepts_gzip;
 use crate::metrics::Metrics;
-use crate::status::{Readiness, Report, Status, TargetReport};
+use crate::status::{Readiness, Status, StatusDocument, TargetDocument};
 
 /// Prometheus' text format. It is what every `Accept` of Prometheus takes, protobuf first or not; and Prometheus 3
 /// marks a target down that does not name its type.
@@ -99,12 +98,12 @@ impl Pages {
                 let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 Page::text(code, &readiness.to_string())
             }
-            "/status" => match serde_json::to_vec_pretty(&self.status.report()) {
+            "/status" => match serde_json::to_vec_pretty(&self.status.document()) {
                 Ok(body) => Page::new(StatusCode::OK, JSON_TYPE, body),
                 Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             },
             "/" => {
-                let body = overview(&self.status.report()).into_bytes();
+                let body = overview(&self.status.document()).into_bytes();
                 Page::new(StatusCode::OK, HTML_TYPE, body)
             }
             _ => Page::text(StatusCode::NOT_FOUND, "not found: try / /metrics /status /livez /readyz"),
@@ -113,7 +112,7 @@ impl Pages {
 }
 
 /// The short page for people.
-fn overview(report: &Report) -> String {
+fn overview(document: &StatusDocument) -> String {
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>cachepulse</title>\n\
          <style>body{{font:16px sans-serif;margin:2em}}td,th{{text-align:left;padding:.2em 1em .2em 0}}\
@@ -121,43 +120,32 @@ fn overview(report: &Report) -> String {
          <h1>cachepulse {}</h1>\n<p>{}</p>\n\
          <p><a href=\"/metrics\">/metrics</a> <a href=\"/status\">/status</a> <a href=\"/livez\">/livez</a> \
          <a href=\"/readyz\">/readyz</a></p>\n\
-         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>for</th><th>last failure</th></tr>\n",
-        report.version,
-        escape(&report.readiness),
+         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>last failure</th></tr>\n",
+        document.version,
+        escape(&document.readiness),
     );
-    for target in &report.targets {
-        row(&mut html, target, report.time);
+    for target in &document.targets {
+        row(&mut html, target);
     }
     html.push_str("</table></body></html>\n");
     html
 }
 
-fn row(html: &mut String, target: &TargetReport, now: f64) {
-    let ago = |time: f64| rough(Duration::try_from_secs_f64(now - time).unwrap_or_default());
+fn row(html: &mut String, target: &TargetDocument) {
     let failure = target.failures.first().and_then(|outcome| Some((outcome.time, outcome.failure.as_ref()?)));
     let failure = failure.map_or_else(String::new, |(time, failure)| {
-        format!("{} ago: {} at {}: {}", ago(time), failure.reason, failure.stage, failure.detail)
+        format!("{time}: {} at {}: {}", failure.reason, failure.stage, failure.detail)
     });
     let state = target.state.as_str();
     // Writing to a string cannot fail.
     let _ = writeln!(
         html,
         "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td></tr>",
-        escape(&target.name),
+        escape(&target.target),
         escape(&target.endpoint),
-        ago(target.since),
+        target.since,
         escape(&failure),
     );
-}
-
-/// A duration in its largest unit.
-fn rough(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ ..60 => format!("{seconds}s"),
-        seconds @ ..3600 => format!("{}m", seconds / 60),
-        seconds @ ..86_400 => format!("{}h", seconds / 3600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
 }
 
 /// `text` as the text of an element.
@@ -183,20 +171,5 @@ mod tests {
     #[test]
     fn markup_in_names_and_servers_words_stays_text() {
         assert_eq!(escape(r#"<b a="1" c='2'>&"#), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;");
-    }
-
-    #[test]
-    fn a_duration_is_told_in_its_largest_unit() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (3599, "59m"),
-            (3600, "1h"),
-            (86_400, "1d"),
-            (900_000, "10d"),
-        ] {
-            assert_eq!(rough(Duration::from_secs(seconds)), text);
-        }
     }
 }

@@ -223,7 +223,7 @@ fn the_pages_for_people_are_json_and_html() {
     let status = agent.get("/status");
     assert_eq!(status.header("content-type"), Some("application/json"));
     let json: serde_json::Value = serde_json::from_str(status.text()).unwrap();
-    assert_eq!(json["targets"][0]["name"], "<orders>");
+    assert_eq!(json["targets"][0]["target"], "<orders>");
     let page = agent.get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").is_some());

@@ -126,7 +126,7 @@ impl Refresher {
             return false;
         }
         self.metrics.refreshed(took, token.expires_at);
-        self.status.token(token.expires_at, token.object_id.clone());
+        self.status.token(took, token.expires_at, token.object_id.clone());
         let lifetime = self.clock.until(token.expires_at);
         let object_id = token.object_id.as_deref().unwrap_or("none");
         info!(identity = %self.label, object_id, lifetime_seconds = lifetime.as_secs(), "token refreshed");
@@ -152,7 +152,7 @@ impl Refresher {
 
     fn failed(&self, error: FetchError, took: Duration) {
         self.metrics.refresh_failed(took);
-        self.status.failed(&error.0);
+        self.status.failed(took, &error.0);
         let usable_seconds = self.life_left().as_secs();
         if self.publish.borrow().error.is_none() {
             warn!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::connection::dial::{Stream, dial};
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::{Roots, TlsClient};
+use crate::connection::trace::Trace;
 use crate::target::Endpoint;
 
 /// The limit for opening a connection, the tunnel through a proxy included.
@@ -67,7 +68,7 @@ impl Transport {
         tls: Option<(&TlsClient, &str)>,
         deadline: Instant,
     ) -> Result<Stream, TransportError> {
-        let dialed = dial(endpoint, tls, deadline, &self.resolver)
+        let dialed = dial(endpoint, tls, deadline, &self.resolver, &Trace::default())
             .await
             .map_err(|error| unreachable(format!("cannot reach {endpoint}: {}", error.failure)))?;
         Ok(dialed.stream)

@@ -27,6 +27,12 @@ impl Stage {
     }
 }
 
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A failure: its reason, where it happened, and the text that tells more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -48,7 +54,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.reason, self.stage.as_str())?;
+        write!(f, "{} at {}", self.reason, self.stage)?;
         if !self.detail.is_empty() {
             write!(f, ": {}", self.detail)?;
         }

@@ -73,11 +73,6 @@ impl<D: Dial> Link<D> {
         self.open.is_some()
     }
 
-    /// Whom the connection leads to and as whom it is signed in, if it is open.
-    pub(super) fn peer(&self) -> Option<(&Peer, &Credentials)> {
-        self.open.as_ref().map(|open| (&open.peer, &open.credentials))
-    }
-
     /// Opens the connection and signs in, within the target's connect timeout once there are credentials, and until
     /// `deadline` at most.
     pub(super) async fn open(&mut self, deadline: Instant) -> Result<PhaseTimes, DialFailure> {

@@ -10,11 +10,6 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A reported time, whole.
-fn seconds(time: f64) -> u64 {
-    Duration::from_secs_f64(time).as_secs()
-}
-
 fn status() -> Status {
     Status::new(Clock::from_tokio(at(1_000)))
 }
@@ -44,7 +39,7 @@ fn failure() -> Outcome {
 }
 
 fn json(status: &Status) -> serde_json::Value {
-    serde_json::to_value(status.report()).unwrap()
+    serde_json::to_value(status.document()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,10 +81,10 @@ async fn failures_outlive_the_successes_after_them() {
     for second in 8..=40 {
         handle.record(&success(), DELAY, at(second));
     }
-    let report = status.report();
-    let times = |outcomes: &[OutcomeReport]| outcomes.iter().map(|it| seconds(it.time)).collect::<Vec<_>>();
-    assert_eq!(times(&report.targets[0].recent), (31..=40).rev().collect::<Vec<_>>());
-    assert_eq!(times(&report.targets[0].failures), [7, 6, 5, 4, 3]);
+    let document = status.document();
+    let times = |outcomes: &[OutcomeDocument]| outcomes.iter().map(|it| it.time.0).collect::<Vec<_>>();
+    assert_eq!(times(&document.targets[0].recent), (31..=40).rev().map(at).collect::<Vec<_>>());
+    assert_eq!(times(&document.targets[0].failures), [7, 6, 5, 4, 3].map(at));
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,52 +92,58 @@ async fn a_state_lasts_since_its_first_outcome() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
     let state = || {
-        let report = status.report().targets.remove(0);
-        (report.state, seconds(report.since), report.last_success.map(seconds))
+        let target = status.document().targets.remove(0);
+        (target.state, target.since.0, target.last_success.map(|time| time.0))
     };
-    assert_eq!(state(), (Verdict::Unknown, 1_000, None));
+    assert_eq!(state(), (Verdict::Unknown, at(1_000), None));
     handle.record(&success(), DELAY, at(1_010));
     handle.record(&success(), DELAY, at(1_020));
-    assert_eq!(state(), (Verdict::Up, 1_010, Some(1_020)));
+    assert_eq!(state(), (Verdict::Up, at(1_010), Some(at(1_020))));
     handle.record(&failure(), DELAY, at(1_030));
     handle.record(&failure(), DELAY, at(1_040));
-    assert_eq!(state(), (Verdict::Down, 1_030, Some(1_020)));
+    assert_eq!(state(), (Verdict::Down, at(1_030), Some(at(1_020))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_report_is_exactly_this_json() {
+async fn the_document_is_exactly_this_json() {
     let status = status();
     let handle = status.target(&Target::plain("orders"));
     handle.connection(ConnectionState::Connected);
     handle.record(&success(), DELAY, at(1_010));
     handle.record(&failure(), DELAY, at(1_020));
     let identity = status.identity("azure_cli");
-    identity.token(at(9_000), Some("oid-1".into()));
+    identity.token(Duration::from_millis(500), at(9_000), Some("oid-1".into()));
     tokio::time::advance(Duration::from_secs(60)).await;
-    identity.failed("no answer");
+    identity.failed(Duration::from_millis(250), "no answer");
     status.started();
     let failure = json!({
-        "time": 1020.0, "result": "failure", "reason": "read_only", "stage": "set", "detail": "READONLY replica",
-        "advice": FailureReason::ReadOnly.advice(), "attempts": 1, "scheduler_delay_seconds": 0.25, "duration_seconds": 1.0,
-        "phases": [{"phase": "resolve", "seconds": 0.5}],
-        "steps": [{"step": "ping", "result": "success", "seconds": 0.25}],
+        "time": "1970-01-01T00:17:00.000Z", "result": "failure",
+        "failure": {
+            "reason": "read_only", "stage": "set", "detail": "READONLY replica",
+            "advice": FailureReason::ReadOnly.advice(),
+        },
+        "attempts": 1, "scheduler_delay_seconds": 0.25, "duration_seconds": 1.0,
+        "phases": [{"phase": "resolve", "duration_seconds": 0.5}],
+        "steps": [{"step": "ping", "result": "success", "duration_seconds": 0.25}],
     });
     let success = json!({
-        "time": 1010.0, "result": "success", "attempts": 1, "scheduler_delay_seconds": 0.25, "duration_seconds": 1.0,
-        "phases": [{"phase": "resolve", "seconds": 0.5}],
-        "steps": [{"step": "ping", "result": "success", "seconds": 0.25}],
-        "clients": 3, "own_client_seen": true,
+        "time": "1970-01-01T00:16:50.000Z", "result": "success", "attempts": 1, "scheduler_delay_seconds": 0.25, "duration_seconds": 1.0,
+        "phases": [{"phase": "resolve", "duration_seconds": 0.5}],
+        "steps": [{"step": "ping", "result": "success", "duration_seconds": 0.25}],
+        "clients": {"count": 3, "own_seen": true},
     });
     let expected = json!({
-        "version": env!("CARGO_PKG_VERSION"), "time": 1060.0, "ready": true, "readiness": "ready",
+        "version": env!("CARGO_PKG_VERSION"), "time": "1970-01-01T00:17:40.000Z", "ready": true,
+        "readiness": "ready",
         "targets": [{
-            "name": "orders", "endpoint": "localhost:6380", "state": "down", "since": 1020.0,
-            "connection": "connected", "last_success": 1010.0,
+            "target": "orders", "endpoint": "localhost:6380", "state": "down", "since": "1970-01-01T00:17:00.000Z",
+            "connection_state": "connected", "last_success": "1970-01-01T00:16:50.000Z",
             "recent": [failure, success], "failures": [failure],
         }],
         "identities": [{
-            "identity": "azure_cli", "object_id": "oid-1", "token_obtained": 1000.0, "token_expiry": 9000.0,
-            "last_error": {"time": 1060.0, "detail": "no answer"},
+            "identity": "azure_cli", "object_id": "oid-1", "token_obtained": "1970-01-01T00:16:40.000Z",
+            "token_expiry": "1970-01-01T02:30:00.000Z", "duration_seconds": 0.25,
+            "last_error": {"time": "1970-01-01T00:17:40.000Z", "detail": "no answer"},
         }],
     });
     assert_eq!(json(&status), expected);
@@ -155,8 +156,8 @@ async fn entries_go_with_their_handle_but_not_with_a_predecessors() {
     let (new, new_identity) = (status.target(&Target::plain("a")), status.identity("i"));
     old.record(&failure(), DELAY, at(1));
     drop((old, old_identity));
-    assert_eq!(status.report().targets[0].state, Verdict::Unknown);
-    assert_eq!(status.report().identities.len(), 1);
+    assert_eq!(status.document().targets[0].state, Verdict::Unknown);
+    assert_eq!(status.document().identities.len(), 1);
     drop((new, new_identity));
-    assert!(status.report().targets.is_empty() && status.report().identities.is_empty());
+    assert!(status.document().targets.is_empty() && status.document().identities.is_empty());
 }

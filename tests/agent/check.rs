@@ -1,6 +1,6 @@
 //! `cachepulse check`: its exit codes, and the words for what can be wrong.
 
-use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile};
+use cachepulse_standin::{CertificateAuthority, Clock, Dialect, Fault, HOST, Profile};
 
 use crate::lab::{CONTRIBUTOR, Lab};
 use crate::port::Port;
@@ -37,12 +37,12 @@ async fn a_refused_sign_in_is_auth_rejected_in_both_dialects() {
         assert!(ended.stdout.contains("data access policy"), "{ended:?}");
     }
     let as_json = lab.check(["--output", "json"]).run().await;
-    let report: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
-    assert_eq!(report["success"], false);
-    assert_eq!(report["failure"]["reason"], "auth_rejected");
-    assert_eq!(report["failure"]["stage"], "auth");
-    assert!(report["failure"]["detail"].as_str().unwrap().starts_with("WRONGPASS "), "{report}");
-    assert!(report["failure"]["advice"].as_str().unwrap().contains("data access policy"), "{report}");
+    let result: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
+    assert_eq!(result["result"], "failure");
+    assert_eq!(result["failure"]["reason"], "auth_rejected");
+    assert_eq!(result["failure"]["stage"], "auth");
+    assert!(result["failure"]["detail"].as_str().unwrap().starts_with("WRONGPASS "), "{result}");
+    assert!(result["failure"]["advice"].as_str().unwrap().contains("data access policy"), "{result}");
 }
 
 #[tokio::test]
@@ -62,6 +62,102 @@ async fn a_certificate_of_a_stranger_or_for_another_host_or_too_old_is_not_trust
     let stranger = CertificateAuthority::new(Clock::system()).unwrap();
     lab.azure.cache().set_certificate(stranger.issue(&[HOST]).unwrap());
     untrusted("invalid peer certificate").await;
+}
+
+#[tokio::test]
+async fn a_failed_check_shows_what_it_learnt_before() {
+    let lab = Lab::start().await;
+    let (object_id, port) = (lab.azure.object_id().to_owned(), lab.azure.cache_port());
+    let certificate = "      subject : CN=cachepulse stand-in\n      names   : localhost\n      \
+                       issuer  : CN=cachepulse stand-in CA\n      expires : 20";
+
+    lab.azure.cache().revoke(lab.azure.object_id());
+    let refused = lab.check([]).run().await;
+    for words in [
+        "   auto, valid for 59 min\n",
+        "   127.0.0.1\n",
+        &format!("   127.0.0.1:{port}\n"),
+        "   TLS 1.3, certificate valid for 364 days\n",
+        certificate,
+        &format!("  auth              failed   as {object_id}\n"),
+    ] {
+        assert!(refused.stdout.contains(words), "{words}: {refused:?}");
+    }
+    let as_json = lab.check(["--output", "json"]).run().await;
+    let result: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
+    let connection = &result["connection"];
+    assert_eq!(connection["username"], object_id);
+    assert_eq!(connection["tls_version"], "1.3");
+    assert_eq!(connection["certificate"]["issuer"], "CN=cachepulse stand-in CA");
+    assert_eq!(connection["token"]["object_id"], object_id);
+
+    let authority = lab.azure.certificate_authority();
+    lab.azure.cache().set_certificate(authority.issue_expired(&[HOST]).unwrap());
+    let expired = lab.check([]).run().await;
+    assert!(
+        expired.stdout.contains("  tls               failed   certificate expired 60 min ago\n"),
+        "{expired:?}"
+    );
+    assert!(expired.stdout.contains(certificate), "{expired:?}");
+
+    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::status(400)));
+    let no_token = lab.check([]).run().await;
+    assert!(no_token.stdout.contains("   auto, no token\n"), "{no_token:?}");
+    assert!(!no_token.stdout.contains("auth  "), "no connection was opened: {no_token:?}");
+}
+
+#[tokio::test]
+async fn addresses_that_refuse_are_shown_with_the_systems_words() {
+    let nobody = Port::reserve();
+    let port = nobody.number.to_string();
+    let check = || {
+        cachepulse([
+            "check",
+            "--host",
+            "127.0.0.1",
+            "--tls",
+            "false",
+            "--identity",
+            "none",
+            "--attempts",
+            "1",
+        ])
+        .args(["--port", &port])
+    };
+    let ended = check().run().await;
+    let failed =
+        format!("  connect           failed\n      127.0.0.1:{port} : Connection refused (os error 111)\n");
+    assert!(ended.stdout.contains(&failed), "{ended:?}");
+    let as_json = check().args(["--output", "json"]).run().await;
+    let result: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
+    let tried = serde_json::json!([
+        {"address": format!("127.0.0.1:{port}"), "error": "Connection refused (os error 111)"}
+    ]);
+    assert_eq!(result["connection"], serde_json::json!({"addresses": ["127.0.0.1"], "tried": tried}));
+}
+
+#[tokio::test]
+async fn at_most_20_clients_are_listed_unless_all_are_asked_for() {
+    let lab = Lab::start().await;
+    let others: Vec<_> = (0..24).map(|_| lab.redis.admin().unwrap()).collect();
+    let listed = async |arguments: &[&str]| {
+        let ended = lab.check([]).args(arguments).run().await;
+        (ended.stdout.matches("      id : ").count(), ended.stdout)
+    };
+    let (count, text) = listed(&[]).await;
+    assert_eq!(count, 20);
+    assert!(
+        text.contains("25 client(s)") && text.contains("… and 5 more; --all lists every client\n"),
+        "{text}"
+    );
+    let (count, text) = listed(&["--all"]).await;
+    assert_eq!(count, 25);
+    assert!(!text.contains(" more"), "{text}");
+    let (_, json) = listed(&["--output", "json"]).await;
+    let result: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(result["clients"]["count"], 25);
+    assert_eq!(result["clients"]["list"].as_array().unwrap().len(), 20);
+    drop(others);
 }
 
 #[tokio::test]
@@ -98,11 +194,10 @@ async fn each_target_of_a_file_is_checked_and_one_that_fails_is_enough_for_exit_
     let check = || lab.app_service(cachepulse(["check", "--config"]).args([&file]));
     let both = check().args(["--output", "json"]).run().await;
     assert_eq!(both.code, Some(1));
-    let reports: Vec<serde_json::Value> =
+    let results: Vec<serde_json::Value> =
         both.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told =
-        |at: usize| (reports[at]["target"].as_str().unwrap(), reports[at]["success"].as_bool().unwrap());
-    assert_eq!((told(0), told(1), reports.len()), (("orders", true), ("away", false), 2));
+    let told = |at: usize| ["target", "result"].map(|field| results[at][field].as_str().unwrap());
+    assert_eq!((told(0), told(1), results.len()), (["orders", "success"], ["away", "failure"], 2));
     assert_eq!(check().args(["--target", "orders"]).run().await.code, Some(0));
     assert_eq!(check().args(["--target", "away"]).run().await.code, Some(1));
     let unknown = check().args(["--target", "ordres"]).run().await;
@@ -164,7 +259,7 @@ async fn every_flag_may_be_a_variable() {
         .run()
         .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(report["target"], "by-variable");
-    assert_eq!(report["steps"].as_array().unwrap().len(), 3);
+    let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(result["target"], "by-variable");
+    assert_eq!(result["steps"].as_array().unwrap().len(), 3);
 }

@@ -8,7 +8,7 @@ use cachepulse_standin::{Ending, Secret};
 use crate::lab::Lab;
 use crate::program::{Ended, eventually};
 
-/// The lines of a report, without the times in them.
+/// The lines of a result, without the times in them.
 fn lines(ended: &Ended) -> Vec<String> {
     let untimed = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -29,17 +29,25 @@ async fn entra_sign_in_and_the_four_commands_are_told_as_the_quickstart_tells_th
     assert_eq!(ended.stderr, "");
     let told = lines(&ended);
     assert_eq!(told[0], format!("localhost localhost:{}", lab.azure.cache_port()));
-    assert_eq!(told[1], "resolve");
-    assert_eq!(told[2], format!("connect 127.0.0.1:{}", lab.azure.cache_port()));
-    assert_eq!(told[3], "tls TLS 1.3, certificate valid for 364 days");
-    let auth = format!("auth as {}, token valid for 59 min", lab.azure.object_id());
-    assert_eq!(told[4], auth);
-    assert_eq!(told[5..9], ["PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 2 client(s)"]);
-    let (first, second) = (&told[9], &told[10]);
+    assert_eq!(told[1], "token auto, valid for 59 min");
+    assert_eq!(told[2], "resolve 127.0.0.1");
+    assert_eq!(told[3], format!("connect 127.0.0.1:{}", lab.azure.cache_port()));
+    assert_eq!(told[4], "tls TLS 1.3, certificate valid for 364 days");
+    assert_eq!(
+        told[5..8],
+        ["subject : CN=cachepulse stand-in", "names : localhost", "issuer : CN=cachepulse stand-in CA"]
+    );
+    assert!(told[8].starts_with("expires : 20") && told[8].ends_with('Z'), "{told:?}");
+    assert_eq!(told[9], format!("auth as {}", lab.azure.object_id()));
+    assert_eq!(
+        told[10..14],
+        ["PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 2 client(s)"]
+    );
+    let (first, second) = (&told[14], &told[15]);
     assert!(first.starts_with(&format!("id : {other_id}, addr : ")), "{told:?}");
     assert!(second.starts_with("id : ") && second.contains(", addr : "), "{told:?}");
-    assert!(told[11].starts_with("success in"), "{told:?}");
-    assert_eq!(told.len(), 12, "{told:?}");
+    assert!(told[16].starts_with("success in"), "{told:?}");
+    assert_eq!(told.len(), 17, "{told:?}");
 }
 
 #[tokio::test]
@@ -48,29 +56,43 @@ async fn the_same_comes_as_json() {
     let ended = lab.check(["--output", "json", "--name", "orders"]).run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.stdout.lines().count(), 1, "one object on one line");
-    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(report["target"], "orders");
-    assert_eq!(report["endpoint"], format!("localhost:{}", lab.azure.cache_port()));
-    assert_eq!(report["success"], true);
-    assert_eq!(report["attempts"], 1);
-    assert!(report["duration"].as_f64().unwrap() > 0.0);
-    let connection = &report["connection"];
+    let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(result["target"], "orders");
+    assert_eq!(result["endpoint"], format!("localhost:{}", lab.azure.cache_port()));
+    assert_eq!(result["result"], "success");
+    assert_eq!(result["attempts"], 1);
+    assert!(result["duration_seconds"].as_f64().unwrap() > 0.0);
+    let connection = &result["connection"];
     assert_eq!(connection["address"], format!("127.0.0.1:{}", lab.azure.cache_port()));
     assert_eq!(connection["tls_version"], "1.3");
     assert_eq!(connection["username"], lab.azure.object_id());
-    assert!(connection["token_expiry"].as_f64() < connection["certificate_expiry"].as_f64());
+    assert_eq!(connection["addresses"], serde_json::json!(["127.0.0.1"]));
+    assert_eq!(connection["tried"], serde_json::json!([{"address": connection["address"]}]));
+    let (token, certificate) = (&connection["token"], &connection["certificate"]);
+    assert_eq!((&token["identity"], &token["object_id"]), (&"auto".into(), &connection["username"]));
+    assert!(token["duration_seconds"].as_f64() > Some(0.0), "{result}");
+    assert_eq!(certificate["subject"], "CN=cachepulse stand-in");
+    assert_eq!(certificate["names"], serde_json::json!(["localhost"]));
+    assert_eq!(certificate["issuer"], "CN=cachepulse stand-in CA");
+    // Times in one form and zone compare as text.
+    let times =
+        [&result["time"], &token["token_expiry"], &certificate["expiry"]].map(|time| time.as_str().unwrap());
+    assert!(
+        times.is_sorted() && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')),
+        "{times:?}"
+    );
     let all = |list: &str, name: &str| -> Vec<String> {
-        let entries = report[list].as_array().unwrap();
-        assert!(entries.iter().all(|entry| entry["duration"].as_f64().unwrap() > 0.0), "{report}");
+        let entries = result[list].as_array().unwrap();
+        assert!(entries.iter().all(|entry| entry["duration_seconds"].as_f64().unwrap() > 0.0), "{result}");
         entries.iter().map(|entry| entry[name].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(all("phases", "phase"), ["resolve", "connect", "tls", "auth"]);
     assert_eq!(all("steps", "step"), ["ping", "set", "get", "client_list"]);
     assert_eq!(all("steps", "result"), ["success"; 4]);
-    assert_eq!(report["clients"]["count"], 1);
-    assert_eq!(report["clients"]["own_seen"], true);
-    assert!(report["clients"]["list"][0]["id"].is_u64() && report["clients"]["list"][0]["addr"].is_string());
-    assert_eq!(report.get("failure"), None);
+    assert_eq!(result["clients"]["count"], 1);
+    assert_eq!(result["clients"]["own_seen"], true);
+    assert!(result["clients"]["list"][0]["id"].is_u64() && result["clients"]["list"][0]["addr"].is_string());
+    assert_eq!(result.get("failure"), None);
 }
 
 #[tokio::test]
@@ -119,7 +141,7 @@ async fn an_access_key_and_the_four_commands() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let told = lines(&ended);
     assert_eq!(
-        told[4..9],
+        told[8..13],
         ["auth as default", "PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 1 client(s)"]
     );
     assert_eq!(lab.azure.endpoint().requests(), [], "no token was asked for");

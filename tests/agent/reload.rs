@@ -81,7 +81,8 @@ async fn sighup_restarts_what_changed_keeps_what_did_not_and_ends_what_went() {
     assert!(scrape.value(SUCCESSFUL) > 0.5);
     assert!(scrape.value(LOADED) > before.value(LOADED));
     let status = it.agent.status().await;
-    let names: Vec<_> = status["targets"].as_array().unwrap().iter().map(|target| &target["name"]).collect();
+    let names: Vec<_> =
+        status["targets"].as_array().unwrap().iter().map(|target| &target["target"]).collect();
     assert_eq!(names, ["baskets", "orders", "stock"]);
 }
 

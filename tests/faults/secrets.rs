@@ -110,7 +110,7 @@ async fn the_search_covers_the_log_and_every_page_that_tells_of_targets() {
     assert!(no_secret(&lab, &shown).unwrap_err().starts_with("the identity header is out: "));
     for (place, line) in [
         ("/metrics", format!("cachepulse_probe_success{{target=\"{name}\"}} 1")),
-        ("/status", format!("\"name\": \"{name}\",")),
+        ("/status", format!("\"target\": \"{name}\",")),
         ("/", format!("<tr><td>{name}</td>")),
         ("the log", format!("msg=\"cache available\" target={name}")),
     ] {

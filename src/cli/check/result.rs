@@ -1,0 +1,144 @@
+//! What `cachepulse check` found about one target. Its fields are the JSON output; the text is in `text.rs`.
+
+use serde::Serialize;
+
+use crate::clock::Rfc3339;
+use crate::connection::certificate::Certificate;
+use crate::connection::client_list::Client;
+use crate::connection::trace::Findings;
+use crate::identity::Identity;
+use crate::probe::{FailureReason, Phase, Stage};
+use crate::prober::Probed;
+use crate::status::{ClientDocument, IdentityDocument, OutcomeDocument, StatusDocument};
+use crate::target::Target;
+
+/// The result for one target: the outcome as `/status` shows it, and what is known of the connection.
+#[derive(Debug, Serialize)]
+pub(super) struct CheckResult {
+    pub(super) target: String,
+    pub(super) endpoint: String,
+    #[serde(flatten)]
+    pub(super) outcome: OutcomeDocument,
+    pub(super) connection: ConnectionDocument,
+    /// The phase that failed.
+    #[serde(skip)]
+    pub(super) failed: Option<Phase>,
+}
+
+/// What is known of the connection, whether it was opened or not.
+#[derive(Debug, Serialize)]
+pub(super) struct ConnectionDocument {
+    /// Where the token came from. `None` without an Entra identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<IdentityDocument>,
+    /// As whom the connection signs in. `None` without sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) username: Option<String>,
+    /// The host's addresses, without ports.
+    pub(super) addresses: Vec<String>,
+    /// The addresses that were tried, in order.
+    pub(super) tried: Vec<TriedDocument>,
+    /// The address that accepted the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls_version: Option<&'static str>,
+    /// The server's certificate, trusted or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<CertificateDocument>,
+}
+
+/// An address that was tried.
+#[derive(Debug, Serialize)]
+pub(super) struct TriedDocument {
+    pub(super) address: String,
+    /// The system's words; `None` where it accepted the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CertificateDocument {
+    pub(super) subject: String,
+    pub(super) names: Vec<String>,
+    pub(super) issuer: String,
+    pub(super) expiry: Option<Rfc3339>,
+}
+
+impl CheckResult {
+    /// Describes what `probed` found, with at most `clients` of the clients. `status` is that of the agent now.
+    pub(super) fn new(
+        target: &Target,
+        probed: &Probed,
+        findings: Findings,
+        status: &StatusDocument,
+        clients: usize,
+    ) -> Self {
+        let mut outcome = OutcomeDocument::new(&probed.outcome, status.time.0, None);
+        if let (Some(document), Some(list)) = (&mut outcome.clients, &probed.clients) {
+            document.list = Some(list.clients().take(clients).map(ClientDocument::from).collect());
+        }
+        Self {
+            target: target.name.to_string(),
+            endpoint: target.endpoint.to_string(),
+            outcome,
+            connection: ConnectionDocument::new(target, findings, status),
+            failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
+                // Without a token there is no connection: the phase was never begun.
+                Stage::Phase(phase) if failure.reason != FailureReason::NoToken => Some(phase),
+                _ => None,
+            }),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings, numbers and lists of them always serialise")
+    }
+}
+
+impl ConnectionDocument {
+    fn new(target: &Target, findings: Findings, status: &StatusDocument) -> Self {
+        let token = match &*target.identity {
+            Identity::Entra(identity) => {
+                let label = identity.to_string();
+                status.identities.iter().find(|identity| *identity.identity == *label).cloned()
+            }
+            _ => None,
+        };
+        let configured = target.username.as_deref().map(ToOwned::to_owned);
+        let username = match &*target.identity {
+            Identity::None => None,
+            Identity::AccessKey(_) | Identity::Password(_) => {
+                configured.or_else(|| Some("default".to_owned()))
+            }
+            Identity::Entra(_) => configured.or_else(|| {
+                token.as_ref().and_then(|token| token.object_id.as_deref()).map(ToOwned::to_owned)
+            }),
+        };
+        let refused = findings.refused.into_iter().map(|(address, error)| (address, Some(error)));
+        let tried = refused.chain(findings.connected.map(|address| (address, None)));
+        Self {
+            token,
+            username,
+            addresses: findings.addresses.iter().map(|address| address.ip().to_string()).collect(),
+            tried: tried
+                .map(|(address, error)| TriedDocument { address: address.to_string(), error })
+                .collect(),
+            address: findings.connected.map(|address| address.to_string()),
+            tls_version: findings.tls_version,
+            certificate: findings.certificate.as_ref().and_then(Certificate::parse).map(Into::into),
+        }
+    }
+}
+
+impl From<Certificate> for CertificateDocument {
+    fn from(Certificate { subject, names, issuer, expiry }: Certificate) -> Self {
+        Self { subject, names, issuer, expiry: expiry.map(Rfc3339) }
+    }
+}
+
+impl From<Client<'_>> for ClientDocument {
+    fn from(Client { id, addr }: Client<'_>) -> Self {
+        Self { id, addr: addr.to_owned() }
+    }
+}

@@ -1,0 +1,163 @@
+//! The result of `cachepulse check` as people read it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use super::result::{CertificateDocument, CheckResult, ConnectionDocument};
+use crate::cli::output::Style;
+use crate::clock::Rfc3339;
+use crate::probe::{Phase, Step, StepResult};
+use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, StepDocument};
+
+/// A certificate of a large service has hundreds of names.
+const NAMES: usize = 10;
+
+/// The text of one result.
+pub(super) struct Text<'a> {
+    pub(super) result: &'a CheckResult,
+    pub(super) style: Style,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CheckResult { target, endpoint, outcome, connection, failed } = self.result;
+        let now = outcome.time.0;
+        writeln!(f, "{target}  {endpoint}")?;
+        if let Some(token) = &connection.token {
+            write_token(f, token, now)?;
+        }
+        let phases = outcome.phases.iter().map(|it| (it.phase, Some(it.duration_seconds)));
+        for (phase, duration) in phases.chain(failed.map(|phase| (phase, None))) {
+            write_phase(f, connection, phase, duration, now)?;
+        }
+        for step in &outcome.steps {
+            row(f, step.step.command(), Some(step.duration_seconds), &reply(step, outcome.clients.as_ref()))?;
+        }
+        if let Some(clients) = &outcome.clients {
+            write_clients(f, clients)?;
+        }
+        let attempts = match outcome.attempts {
+            1 => String::new(),
+            attempts => format!(", {attempts} attempts"),
+        };
+        let took = milliseconds(outcome.duration_seconds);
+        let Some(FailureDocument { reason, stage, detail, advice }) = &outcome.failure else {
+            return write!(f, "  {} in {took}{attempts}", self.style.good("success"));
+        };
+        writeln!(f, "  {} after {took}{attempts}: {reason} at {stage}", self.style.bad("FAILED"))?;
+        if !detail.is_empty() {
+            writeln!(f, "    {detail}")?;
+        }
+        write!(f, "    {advice}")
+    }
+}
+
+fn write_token(f: &mut fmt::Formatter<'_>, token: &IdentityDocument, now: SystemTime) -> fmt::Result {
+    let validity = match token.token_expiry {
+        Some(expiry) => valid(expiry, now),
+        None => "no token".to_owned(),
+    };
+    row(f, "token", token.duration_seconds, &format!("{}, {validity}", token.identity))
+}
+
+/// Writes what there is to say of `phase`: one row, and lines of details below it. Without a duration it failed.
+fn write_phase(
+    f: &mut fmt::Formatter<'_>,
+    connection: &ConnectionDocument,
+    phase: Phase,
+    duration: Option<f64>,
+    now: SystemTime,
+) -> fmt::Result {
+    let known = match phase {
+        Phase::Resolve => connection.addresses.join(", "),
+        Phase::Connect => connection.address.clone().unwrap_or_default(),
+        Phase::Tls => {
+            let version = connection.tls_version.map(|version| format!("TLS {version}"));
+            let expiry = connection.certificate.as_ref().and_then(|certificate| certificate.expiry);
+            let validity = expiry.map(|expiry| format!("certificate {}", valid(expiry, now)));
+            version.into_iter().chain(validity).collect::<Vec<_>>().join(", ")
+        }
+        Phase::Auth => format!("as {}", connection.username.as_deref().unwrap_or("default")),
+    };
+    row(f, phase.as_str(), duration, &known)?;
+    match phase {
+        Phase::Connect => connection.tried.iter().try_for_each(|tried| match &tried.error {
+            Some(error) => writeln!(f, "      {} : {error}", tried.address),
+            None => Ok(()),
+        }),
+        Phase::Tls => connection.certificate.iter().try_for_each(|it| write_certificate(f, it)),
+        Phase::Resolve | Phase::Auth => Ok(()),
+    }
+}
+
+fn write_certificate(f: &mut fmt::Formatter<'_>, certificate: &CertificateDocument) -> fmt::Result {
+    let CertificateDocument { subject, names, issuer, expiry } = certificate;
+    let listed = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(NAMES);
+    let listed = if more > 0 { format!("{listed} and {more} more") } else { listed };
+    let expiry = expiry.map(|expiry| expiry.to_string()).unwrap_or_default();
+    for (name, value) in [("subject", subject), ("names", &listed), ("issuer", issuer), ("expires", &expiry)]
+    {
+        if !value.is_empty() {
+            writeln!(f, "      {name:<7} : {value}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What the server replied to `step`, in short.
+fn reply(step: &StepDocument, clients: Option<&ClientsDocument>) -> String {
+    match (step.result, step.step) {
+        (StepResult::Success, Step::Ping) => "PONG".into(),
+        (StepResult::Success, Step::Set) => "OK".into(),
+        (StepResult::Success, Step::Get) => "the value that was set".into(),
+        (StepResult::Success, Step::ClientList) => {
+            clients.map_or_else(String::new, |clients| format!("{} client(s)", clients.count))
+        }
+        (StepResult::Denied, Step::ClientList) => "denied: this user may not see it (NOPERM)".into(),
+        (StepResult::Denied, _) => "denied".into(),
+        (StepResult::Failure, _) => "failed".into(),
+    }
+}
+
+fn write_clients(f: &mut fmt::Formatter<'_>, clients: &ClientsDocument) -> fmt::Result {
+    let list = clients.list.as_deref().unwrap_or_default();
+    for client in list {
+        writeln!(f, "      id : {}, addr : {}", client.id, client.addr)?;
+    }
+    let listed = list.len() as u64;
+    if listed < clients.count {
+        writeln!(f, "      … and {} more; --all lists every client", clients.count - listed)?;
+    }
+    if !clients.own_seen {
+        writeln!(f, "      (this connection is not among them: behind a proxy the list is per node)")?;
+    }
+    Ok(())
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, seconds: Option<f64>, said: &str) -> fmt::Result {
+    let time = seconds.map_or_else(|| "failed".to_owned(), milliseconds);
+    let line = format!("  {name:<12}{time:>12}   {said}");
+    writeln!(f, "{}", line.trim_end())
+}
+
+fn milliseconds(seconds: f64) -> String {
+    format!("{:.3} ms", seconds * 1e3)
+}
+
+/// How long something is still valid, in the unit that fits best.
+fn valid(expiry: Rfc3339, now: SystemTime) -> String {
+    match expiry.0.duration_since(now) {
+        Ok(left) => format!("valid for {}", span(left)),
+        Err(past) => format!("expired {} ago", span(past.duration())),
+    }
+}
+
+fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7_200 => format!("{} min", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,90 @@
+//! What a server's certificate says of itself. Whether it is trusted is decided in [`super::tls`].
+
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
+
+use crate::excerpt::excerpt;
+
+/// The longest name that is kept, in characters. The server chose it, so it is bounded.
+const NAME_LENGTH: usize = 200;
+
+/// A certificate's own words: each one line, bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whom it was issued to, such as `CN=cache.example`. Empty in many certificates, which have only names.
+    pub subject: String,
+    /// The host names and addresses that it is valid for.
+    pub names: Vec<String>,
+    /// The authority that issued it.
+    pub issuer: String,
+    /// When it expires.
+    pub expiry: Option<SystemTime>,
+}
+
+impl Certificate {
+    /// Reads `certificate`; `None` if it is not one.
+    #[must_use]
+    pub fn parse(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        Some(Self {
+            subject: excerpt(&certificate.subject().to_string(), NAME_LENGTH),
+            names: names(&certificate),
+            issuer: excerpt(&certificate.issuer().to_string(), NAME_LENGTH),
+            expiry: time(certificate.validity().not_after),
+        })
+    }
+}
+
+/// When `certificate` expires.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    time(certificate.validity().not_after)
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(excerpt(name, NAME_LENGTH)),
+        GeneralName::IPAddress(bytes) => address(bytes),
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(name).collect()
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string());
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string())).ok()
+}
+
+fn time(time: ASN1Time) -> Option<SystemTime> {
+    let seconds = u64::try_from(time.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subject_names_issuer_and_expiry_are_read() {
+        let mut params =
+            rcgen::CertificateParams::new(["cache.test".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "cache\u{1b}[31m");
+        params.not_after = rcgen::date_time_ymd(2101, 1, 1);
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let read = Certificate::parse(certificate.der()).unwrap();
+        assert_eq!(read.names, ["cache.test", "127.0.0.1"]);
+        assert_eq!(read.expiry, Some(rcgen::date_time_ymd(2101, 1, 1).into()));
+        assert!(read.subject.starts_with("CN=cache") && !read.subject.contains('\u{1b}'), "{read:?}");
+        assert_eq!(read.issuer, read.subject, "it signed itself");
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_are_none() {
+        assert_eq!(Certificate::parse(&CertificateDer::from_slice(b"\x30\x82")), None);
+    }
+}
