@@ -49,7 +49,7 @@ const AT_ONCE: usize = 6;
 async fn every_fault_is_told_by_its_reason_and_got_over_without_a_restart() {
     let rows = rows::all();
     table::assert_documented(&rows);
-    // For one row in the works: `FAULTS='black hole' cargo test --test faults`.
+    // To play some rows only: `FAULTS='packets dropped' cargo test --test faults`.
     let wanted = std::env::var("FAULTS").unwrap_or_default();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut playing = JoinSet::new();

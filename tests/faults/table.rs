@@ -10,20 +10,24 @@ const PAGE: &str = "docs/faults.md";
 const INTRODUCTION: &str = "\
 # Faults, and what the agent shows
 
-What each fault must look like in the metrics: the `reason` of a failed probe (`cachepulse_probe_failures_total`) or of
-a lost connection (`cachepulse_disconnects_total`). `make test` brings each of them about; the reason must show within
-interval and timeout, the agent must stay up, and the target must be healthy again within one interval or 5 s of the
-fault's end, whichever is longer, without a restart. Everything that the agent shows and logs meanwhile, at the level
-`debug`, is searched for secrets.
+After reading this page you know how each fault appears in the metrics: as the `reason` of a failed probe
+(`cachepulse_probe_failures_total`) or of a lost connection (`cachepulse_disconnects_total`).
 
-It is the built binary that is tested, with a probe every 500 ms and one attempt in each, unless it is said that it has
-the defaults. What answers is a real redis-server that was brought into the state in question, straight or behind a
-front that takes tokens and ends sessions as Azure does. That front breaks replies and connections as no server would,
-and a local endpoint hands out tokens, good ones and bad ones. No test may choose what the machine's resolver answers:
-name resolution is tested with a prober in the tests' own process, with a resolver of theirs.
+`make test` causes each fault, unless the table names another test, and requires:
 
-This page is checked by `tests/faults`; `UPDATE_FAULTS=1 cargo test --test faults` writes it. Where another test proves
-the row, it is named.
+- The reason appears within interval plus timeout.
+- The agent keeps running.
+- The target is healthy again within one interval or 5 s of the end of the fault, whichever is longer, without a restart.
+- No secret appears in anything that the agent shows or logs, at the level `debug`.
+
+The tests run the built binary against a real redis-server. A proxy in front of it accepts tokens and closes connections
+as Azure does, and can break replies and connections. A local endpoint issues valid and invalid tokens. Probes run every
+500 ms with one attempt each; the section \"With the defaults\" uses the default settings.
+
+A test cannot change the resolver of the machine. Name resolution is therefore tested inside the test process, with a
+resolver of its own.
+
+`tests/faults` checks this page; `UPDATE_FAULTS=1 cargo test --test faults` writes it.
 ";
 
 fn page(rows: &[Row]) -> String {
@@ -35,7 +39,7 @@ fn page(rows: &[Row]) -> String {
             write!(page, "\n## {group}\n\n| Fault | Shows as | Proof |\n|---|---|---|\n").unwrap();
         }
         let proof = match row.proof {
-            Proof::Case(_) | Proof::Scenario(_) => "played".to_owned(),
+            Proof::Case(_) | Proof::Scenario(_) => "tested".to_owned(),
             Proof::Test(file, test) => format!("`{file}`: {}", test.replace('_', " ")),
         };
         writeln!(page, "| {} | {} | {proof} |", row.fault, row.expected).unwrap();

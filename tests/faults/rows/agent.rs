@@ -172,19 +172,12 @@ fn is_connected(lab: &Lab) -> bool {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Agent");
-    rows.scenario(
-        "file descriptors used up",
-        "failures meanwhile, none after",
-        || Box::pin(no_descriptors()),
-    );
+    rows.scenario("file descriptors exhausted", "failures during the fault, none afterwards", || {
+        Box::pin(no_descriptors())
+    });
     let taken = "an_address_that_is_taken_ends_it_before_anything_is_probed";
-    rows.test(
-        "listen address taken",
-        "exit code 1 before anything is probed",
-        "tests/agent/endpoint.rs",
-        taken,
-    );
-    let unchanged = "`cachepulse_config_last_reload_successful` is 0, probes go on";
+    rows.test("listen address taken", "exit code 1 before the first probe", "tests/agent/endpoint.rs", taken);
+    let unchanged = "`cachepulse_config_last_reload_successful` is 0, probes continue";
     rows.scenario("configuration file broken", unchanged, || {
         let spoil = |file: &PathBuf| {
             let good = std::fs::read_to_string(file).unwrap();
@@ -205,14 +198,14 @@ pub(super) fn rows() -> Vec<Row> {
         };
         Box::pin(refused(grow, "it is larger than 1 MiB"))
     });
-    rows.scenario("configuration file unreadable: a folder", unchanged, || {
+    rows.scenario("configuration file unreadable: a directory", unchanged, || {
         let replace = |file: &PathBuf| {
             std::fs::remove_file(file).unwrap();
             std::fs::create_dir(file).unwrap();
         };
         Box::pin(refused(replace, "cannot be read: Is a directory"))
     });
-    rows.scenario("configuration file unreadable: a link to nothing", unchanged, || {
+    rows.scenario("configuration file unreadable: a dangling link", unchanged, || {
         let replace = |file: &PathBuf| {
             std::fs::remove_file(file).unwrap();
             std::os::unix::fs::symlink("nothing", file).unwrap();
@@ -220,11 +213,11 @@ pub(super) fn rows() -> Vec<Row> {
         Box::pin(refused(replace, "cannot be read: No such file"))
     });
     rows.scenario(
-        "configuration swapped by a link, as a ConfigMap",
-        "the new one is in use, the connection stays",
+        "configuration replaced through a symbolic link, as in a ConfigMap",
+        "the new configuration is in use, the connection is kept",
         || Box::pin(swapped()),
     );
-    rows.scenario("1,000 SIGHUP", "the connection stays, probes go on", || Box::pin(hup_storm()));
+    rows.scenario("1,000 SIGHUP", "the connection is kept, probes continue", || Box::pin(hup_storm()));
     let peace = "exit code 0";
     rows.scenario("SIGTERM between probes", peace, || {
         Box::pin(ended(|_| {}, |_, agent| agent.log().contains("cache available")))
@@ -237,7 +230,7 @@ pub(super) fn rows() -> Vec<Row> {
         let hang = |lab: &Lab| lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::Hang));
         Box::pin(ended(hang, |lab, _| !lab.azure.endpoint().requests().is_empty()))
     });
-    rows.scenario("SIGTERM in a reply", peace, || {
+    rows.scenario("SIGTERM during a reply", peace, || {
         // It has written, and reads.
         Box::pin(ended(|lab| silent(lab, "GET"), |lab, _| lab.redis.ask::<u64>(&["DBSIZE"]) == 1))
     });
@@ -246,11 +239,11 @@ pub(super) fn rows() -> Vec<Row> {
         Box::pin(ended(|lab| silent(lab, "AUTH"), |lab, _| is_connected(lab)))
     });
     let second = "a_second_signal_ends_it_at_once";
-    rows.test("second SIGTERM", "exit code 1 at once", SHUTDOWN, second);
+    rows.test("second SIGTERM", "exit code 1 immediately", SHUTDOWN, second);
     let crash = "an_agent_that_crashes_leaves_no_image_of_its_memory_behind";
     rows.test(
         "SIGABRT, SIGQUIT",
-        "no core dump, and no secret in its last words",
+        "no core dump, and no secret in the output",
         "tests/agent/secrecy.rs",
         crash,
     );

@@ -45,10 +45,10 @@ fn away(rows: &mut Group) {
     for seconds in [60, 15, 9, 1] {
         let absence = admission(["connect_refused"], Admission::Refuse);
         let absence = absence.wake(["closed"]).lasts(Duration::from_secs(seconds));
-        rows.case(format!("failover with {seconds} s of absence"), absence);
+        rows.case(format!("failover: connections refused for {seconds} s"), absence);
     }
     rows.case(
-        "process killed and started again",
+        "process killed and restarted",
         Case::new(
             ["connect_refused"],
             Box::new(|bench| Box::pin(bench.other().kill())),
@@ -58,7 +58,7 @@ fn away(rows: &mut Group) {
         .on(Bench::tls),
     );
     rows.case(
-        "process stopped (SIGSTOP) and continued",
+        "process stopped (SIGSTOP) and continued (SIGCONT)",
         Case::new(
             ["command_timeout"],
             at_once(|bench| bench.other().signal(Signal::STOP)),
@@ -68,7 +68,7 @@ fn away(rows: &mut Group) {
         .on(Bench::tls),
     );
     rows.case(
-        "process killed behind a proxy that goes on, and started again with an empty data set",
+        "process behind a proxy killed, and restarted without data",
         Case::new(
             ["closed"],
             Box::new(|bench| Box::pin(bench.lab.redis.kill())),
@@ -87,7 +87,7 @@ fn away(rows: &mut Group) {
         answered(["reset"], "GET", Answer::Cut(part, Ending::Reset)),
     );
     rows.case(
-        "connections accepted and closed at once",
+        "connections accepted and closed immediately",
         admission(["closed", "tls_handshake"], Admission::HangUp(Ending::Close)).wake(["closed", "reset"]),
     );
     rows.case(
@@ -101,7 +101,7 @@ fn away(rows: &mut Group) {
         .on(|| Bench::plaintext(true)),
     );
     rows.case(
-        "black hole on connect",
+        "packets dropped while connecting",
         Case::new(
             ["connect_timeout"],
             Box::new(|bench| Box::pin(bench.silence_other())),
@@ -116,28 +116,28 @@ fn away(rows: &mut Group) {
         .on(|| Bench::plaintext(false)),
     );
     rows.case(
-        "black hole on a live connection",
+        "packets dropped on a live connection",
         front(["command_timeout"], |faults| faults.black_hole = true).wake(["tls_handshake"]),
     );
 }
 
 fn replies(rows: &mut Group) {
     rows.case(
-        "replies slow, within the limit",
+        "slow replies, within the timeout",
         front([], |faults| faults.latency = Duration::from_millis(20)),
     );
     rows.case(
-        "replies slower than the limit",
+        "slow replies, beyond the timeout",
         front(["command_timeout"], |faults| faults.latency = Duration::from_millis(400)),
     );
     rows.case(
-        "replies in pieces, within the limit",
+        "replies in fragments, within the timeout",
         front([], |faults| {
             faults.pieces = Some(Pieces { size: 16, pause: Duration::from_millis(2) });
         }),
     );
     rows.case(
-        "reply that stops in the middle",
+        "reply that stalls in the middle",
         answered(["command_timeout"], "GET", Answer::Raw(b"$32\r\n0123".to_vec())),
     );
     rows.case(
@@ -145,7 +145,7 @@ fn replies(rows: &mut Group) {
         answered(["protocol_error"], "PING", Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
     );
     rows.case(
-        "another reply than to what was asked",
+        "reply of another command",
         answered(["protocol_error"], "PING", Answer::Raw(b":42\r\n".to_vec())),
     );
     // No line of Redis is that long: what answers is something else.

@@ -14,20 +14,20 @@ use crate::row::Row;
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("With the defaults");
     rows.case(
-        "failover with 15 s of absence",
+        "failover: connections refused for 15 s",
         admission(["connect_refused"], Admission::Refuse)
             .wake(["closed"])
             .lasts(Duration::from_secs(15))
             .by_default(),
     );
     rows.case(
-        "connections accepted and closed at once",
+        "connections accepted and closed immediately",
         admission(["closed", "tls_handshake"], Admission::HangUp(Ending::Close)).wake(["reset"]).by_default(),
     );
     rows.case("idle connection closed", closed("closed", Ending::Close).by_default());
     let silent = || CommandFault::answered("GET", Answer::Silence);
     rows.case(
-        "replies that do not come",
+        "commands that are never answered",
         front(["command_timeout"], move |faults| faults.commands = vec![silent()])
             // The two other attempts.
             .shows_late(2 * Target::DEFAULT_COMMAND_TIMEOUT)
@@ -35,17 +35,17 @@ pub(super) fn rows() -> Vec<Row> {
     );
     let black_hole = |reason| front([reason], |faults| faults.black_hole = true);
     rows.case(
-        "black hole on a live connection, at its first sign",
+        "packets dropped on a live connection: first sign",
         black_hole("command_timeout").blink().wake(["tls_handshake"]).by_default(),
     );
     rows.case(
-        "black hole on a live connection, as the probe ends",
+        "packets dropped on a live connection: outcome of the probe",
         // By then the other attempts have found that handshakes are not answered either. They last as long as the tick.
         black_hole("tls_handshake")
             .shows_late(Target::DEFAULT_INTERVAL.saturating_sub(Target::DEFAULT_CONNECT_TIMEOUT))
             .by_default(),
     );
     rows.case("user removed and restored", removed(Dialect::default()).by_default());
-    rows.case("endpoint that answers 503 at the start", without_a_token(Fault::status(503)).by_default());
+    rows.case("endpoint that answers 503 at start-up", without_a_token(Fault::status(503)).by_default());
     rows.rows
 }

@@ -33,11 +33,11 @@ fn answer(answer: Answer) -> Case {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Name resolution");
-    rows.case("name that does not exist", answer(Answer::NoSuchName));
-    rows.case("name without an address", answer(Answer::Addresses(Vec::new())));
+    rows.case("host name that does not exist", answer(Answer::NoSuchName));
+    rows.case("host name without an address", answer(Answer::Addresses(Vec::new())));
     rows.case("resolver that does not answer", answer(Answer::Silence));
     rows.case(
-        "name that moves to another address",
+        "host name that changes to another address",
         Case::new(
             ["closed", "reset"],
             at_once(|bench| {
@@ -53,12 +53,12 @@ pub(super) fn rows() -> Vec<Row> {
         .on(at_home),
     );
     rows.case(
-        "several addresses of which the first refuses",
+        "several addresses, the first refuses connections",
         Case::new([], at_once(|_| {}), at_once(|_| {}))
             .on(async || Bench::named(Names::new(Answer::addresses([ELSEWHERE, HOME]))).await),
     );
     rows.case(
-        "several addresses of which the first is silent",
+        "several addresses, the first does not answer",
         Case::new([], at_once(|_| {}), at_once(|_| {})).on(async || {
             let mut bench = Bench::named(Names::new(Answer::addresses([ELSEWHERE, HOME]))).await;
             let port = bench.gate.as_ref().unwrap().port;

@@ -58,11 +58,11 @@ async fn by_access_key() -> Bench {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Sign-in");
-    let acr = "user removed and restored, told as `ERR WRONGPASS`";
+    let acr = "user removed and restored, error `ERR WRONGPASS`";
     rows.case(acr, removed(Dialect::CacheForRedis));
-    rows.case("user removed and restored, told as `WRONGPASS`", removed(Dialect::ManagedRedis));
+    rows.case("user removed and restored, error `WRONGPASS`", removed(Dialect::ManagedRedis));
     rows.case(
-        "rights narrowed and widened",
+        "rights removed and restored",
         Case::new(
             ["permission_denied"],
             at_once(|bench| bench.lab.redis.set_user(bench.lab.azure.object_id(), "~* +ping +get +client")),
@@ -70,7 +70,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
     );
     rows.case(
-        "access keys rotated, and the new one put into the file",
+        "access key rotated, then the file updated",
         Case::new(
             ["auth_rejected"],
             at_once(|bench| {

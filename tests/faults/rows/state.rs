@@ -183,12 +183,12 @@ fn commands(rows: &mut Group) {
     for (command, others) in
         [("PING", "~* +set +get +client"), ("SET", "~* +ping +get +client"), ("GET", "~* +ping +set +client")]
     {
-        rows.case(format!("NOPERM in answer to {command}"), rights(["permission_denied"], others));
+        rows.case(format!("NOPERM for {command}"), rights(["permission_denied"], others));
     }
     let no_list = "~* +ping +set +get +client|setname +client|id";
-    rows.case("NOPERM in answer to CLIENT LIST, which is optional", rights([], no_list));
+    rows.case("NOPERM for CLIENT LIST, optional", rights([], no_list));
     rows.case(
-        "NOPERM in answer to CLIENT LIST, which is required",
+        "NOPERM for CLIENT LIST, required",
         rights(["permission_denied"], no_list)
             .on(async || Bench::of(Lab::start().await).with(["--client-list", "required"])),
     );
@@ -219,7 +219,7 @@ fn too_many_clients(rows: &mut Group) {
     rows.case("too many clients, with TLS", full("tls_handshake").on(Bench::tls));
     // … while what ends TLS before it, as Azure does, may tell afterwards. That takes the stand-in's words.
     rows.case(
-        "too many clients, told behind TLS",
+        "too many clients, reported after the TLS handshake",
         Case::new(
             ["too_many_clients"],
             at_once(|bench| {

@@ -26,15 +26,15 @@ fn certificate(issue: impl Fn(&Standin) -> ServerCertificate + Send + 'static) -
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("TLS");
     rows.case(
-        "expired certificate, replaced by a good one",
+        "expired certificate, then replaced",
         certificate(|azure| azure.certificate_authority().issue_expired(&[HOST]).unwrap()),
     );
     rows.case(
-        "certificate for another name, replaced by a good one",
+        "certificate for another name, then replaced",
         certificate(|azure| azure.certificate_authority().issue(&["elsewhere.example"]).unwrap()),
     );
     rows.case(
-        "certificate of an unknown authority, replaced by a good one",
+        "certificate of an unknown authority, then replaced",
         certificate(|_| CertificateAuthority::new(Clock::system()).unwrap().issue(&[HOST]).unwrap()),
     );
     rows.case(

@@ -111,8 +111,11 @@ fn federated(content: Option<&'static str>) -> Case {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Token");
-    rows.case("endpoint down at the start", down(["no_token"], HOUR).first());
-    rows.case("endpoint down across the expiry, and back", down(["token_expired"], SHORT).shows_late(SHORT));
+    rows.case("endpoint down at start-up", down(["no_token"], HOUR).first());
+    rows.case(
+        "endpoint down beyond the token's expiry, then restored",
+        down(["token_expired"], SHORT).shows_late(SHORT),
+    );
     rows.case("endpoint that hangs", without_a_token(Fault::Hang));
     rows.case("endpoint that resets connections", without_a_token(Fault::Reset));
     rows.case("429 with `Retry-After: 0`", without_a_token(Fault::throttled(0)));
@@ -122,23 +125,23 @@ pub(super) fn rows() -> Vec<Row> {
     );
     rows.case("500", without_a_token(Fault::status(500)));
     let page = Fault::Status { code: 503, retry_after: None, body: ErrorBody::Html };
-    rows.case("503 with a page in HTML", without_a_token(page));
+    rows.case("503 with an HTML page", without_a_token(page));
     let page = Fault::Status { code: 200, retry_after: None, body: ErrorBody::Html };
-    rows.case("200 with a page in HTML", without_a_token(page));
-    rows.case("JSON that ends in the middle", without_a_token(Fault::Truncated));
+    rows.case("200 with an HTML page", without_a_token(page));
+    rows.case("truncated JSON", without_a_token(Fault::Truncated));
     rows.case(
-        "the same token again, beyond its end",
+        "the same token returned beyond its expiry",
         endpoint(["token_expired"], Fault::SameToken)
             .shows_late(SHORT)
             .on(async || Bench::of(Lab::with_tokens_of(SHORT).await)),
     );
     rows.case(
-        "token that has expired",
+        "expired token",
         endpoint(["token_expired"], Fault::Expired)
             .first()
             .on(async || Bench::of(Lab::with_tokens_of(SHORT).await)),
     );
-    rows.case("token with 200 s left", endpoint([], Fault::Lifetime(Duration::from_secs(200))).first());
+    rows.case("token that expires in 200 s", endpoint([], Fault::Lifetime(Duration::from_secs(200))).first());
     rows.case("lifetime of 20 s", lifetime(Duration::from_secs(20)).lasts(Duration::from_secs(21)));
     rows.case("lifetime of 24 h", lifetime(24 * HOUR));
     rows.case("clock 10 minutes ahead", clock(behind, HOUR));
@@ -157,7 +160,7 @@ pub(super) fn rows() -> Vec<Row> {
         .on(by_azure_cli),
     );
     rows.case(
-        "client secret that was replaced, and the new one put into the file",
+        "client secret replaced, then the file updated",
         Case::new(
             ["no_token"],
             at_once(|_| {}),
@@ -168,7 +171,7 @@ pub(super) fn rows() -> Vec<Row> {
         .first()
         .on(by_client_secret),
     );
-    rows.case("federated token's file missing", federated(None));
-    rows.case("federated token's file with nonsense, and rotated", federated(Some(NOT_A_TOKEN)));
+    rows.case("federated token file missing", federated(None));
+    rows.case("federated token file with invalid content, then rotated", federated(Some(NOT_A_TOKEN)));
     rows.rows
 }
