@@ -19,7 +19,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::flags::Flags;
-use crate::config::{Config, Format, Http, Level, LoadError, LoadFault, Problems};
+use crate::config::keys::agent::LISTEN;
+use crate::config::{Config, LoadError, LoadFault, Overrides, Problems};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
 
@@ -53,8 +54,8 @@ enum Command {
             long,
             env = "CACHEPULSE_LISTEN",
             value_name = "ADDR",
-            default_value_t = Http::DEFAULT_LISTEN,
-            value_parser = address_or(Http::DEFAULT_LISTEN)
+            default_value_t = LISTEN.default(),
+            value_parser = address_or(LISTEN.default())
         )]
         listen: SocketAddr,
     },
@@ -77,8 +78,7 @@ impl Source {
         match &self.config {
             None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
             Some(file) => {
-                let mut given = self.flags.given();
-                given.retain(|flag| !BESIDE_FILE.contains(flag));
+                let given = self.flags.refused_beside_file();
                 if given.is_empty() {
                     Config::load(file).map_err(ConfigError::File)
                 } else {
@@ -88,48 +88,11 @@ impl Source {
         }
     }
 
-    /// Where the agent listens. The flag goes before the file, so that an image can set its variable for `run` and
-    /// `healthcheck` alike.
-    fn listen(&self, config: &Config) -> Result<SocketAddr, ConfigError> {
-        match self.flags.listen.as_deref() {
-            None | Some("") => Ok(config.http.listen),
-            Some(address) => address.parse().map_err(|_| ConfigError::Listen(address.to_owned())),
-        }
-    }
-
-    /// What the flags say about the log.
-    fn log(&self) -> Result<LogFlags, ConfigError> {
-        let level = chosen(LOG_LEVEL, self.flags.log_level.as_deref(), &Level::NAMES)?;
-        let format = chosen(LOG_FORMAT, self.flags.log_format.as_deref(), &Format::NAMES)?;
-        Ok(LogFlags { level, format })
+    /// What flags set even beside a file.
+    fn overrides(&self) -> Result<Overrides, ConfigError> {
+        Overrides::new(&self.flags).map_err(ConfigError::Flags)
     }
 }
-
-/// What the flags say about the log. They take precedence over a configuration file.
-struct LogFlags {
-    level: Option<Level>,
-    format: Option<Format>,
-}
-
-/// The choice that `name` stands for.
-fn chosen<T: Copy>(
-    flag: &'static str,
-    name: Option<&str>,
-    choices: &[(&'static str, T)],
-) -> Result<Option<T>, ConfigError> {
-    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
-    let choice = choices.iter().find(|(known, _)| *known == name).map(|(_, choice)| Some(*choice));
-    choice.ok_or_else(|| {
-        let expected = choices.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
-        ConfigError::Choice { flag, expected, found: name.to_owned() }
-    })
-}
-
-const LISTEN: &str = "--listen";
-const LOG_LEVEL: &str = "--log-level";
-const LOG_FORMAT: &str = "--log-format";
-/// The flags that may be given beside a configuration file.
-const BESIDE_FILE: [&str; 3] = [LISTEN, LOG_LEVEL, LOG_FORMAT];
 
 /// An address, or `default` where the variable is set but empty.
 fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String> + Clone {
@@ -147,8 +110,6 @@ enum ConfigError {
     Flags(Problems),
     File(LoadError),
     Both(String),
-    Listen(String),
-    Choice { flag: &'static str, expected: String, found: String },
 }
 
 impl fmt::Display for ConfigError {
@@ -160,15 +121,6 @@ impl fmt::Display for ConfigError {
                 write!(f, "{}:\n{problems}", path.display())
             }
             Self::File(error) => write!(f, "{}", Chain(error)),
-            Self::Listen(address) => {
-                write!(
-                    f,
-                    "{LISTEN}: expected an IP address and a port such as 0.0.0.0:9860, found `{address}`"
-                )
-            }
-            Self::Choice { flag, expected, found } => {
-                write!(f, "{flag}: expected one of {expected}, found `{found}`")
-            }
             Self::Both(given) => write!(
                 f,
                 "{given}: with --config (or CACHEPULSE_CONFIG) everything is said in the file; give one or the other"

@@ -5,8 +5,7 @@
 //! left to others.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,23 +17,23 @@ mod file;
 pub mod flags;
 mod host;
 mod identity;
+pub mod keys;
+mod listen;
+mod overrides;
 mod problem;
 mod size;
 mod target;
 mod tls;
 pub mod watch;
 
-use self::document::Node;
 use self::field::{Field, Invalid};
 use self::flags::Flags;
+use self::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_GRACE_PERIOD};
+pub use self::overrides::Overrides;
 use self::problem::Findings;
 pub use self::problem::{Problem, Problems};
 use crate::target::Target;
 pub use crate::telemetry::{Format, Level};
-
-const KEYS: [&str; 5] = ["http", "log", "shutdown_grace_period", "defaults", "targets"];
-
-const SHUTDOWN_GRACE_PERIOD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 
 /// A whole configuration, free of problems.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,19 +55,8 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
-impl Http {
-    /// The default of [`Self::listen`]: every address of this machine.
-    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9860);
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: Self::DEFAULT_LISTEN }
-    }
-}
-
 /// Logging.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// What is worth a line.
     pub level: Level,
@@ -77,9 +65,6 @@ pub struct Log {
 }
 
 impl Config {
-    /// The default of [`Self::shutdown_grace_period`].
-    pub const DEFAULT_SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(10);
-
     /// Reads a configuration written in YAML. Files and environment variables that it names are looked at, too:
     /// roots and secrets must be there and readable.
     ///
@@ -87,7 +72,9 @@ impl Config {
     /// Every problem. Where the text is no YAML at all, that is the only one.
     pub fn from_yaml(yaml: &str) -> Result<Self, Problems> {
         let document = document::parse(yaml).map_err(Problems::of_document)?;
-        Self::from_document(&document, Findings::default())
+        let findings = Findings::default();
+        let config = read(&Field::root(&document, &findings));
+        findings.conclude(config)
     }
 
     /// Reads the configuration in the file at `path`; see [`read_file`] and [`Self::from_yaml`].
@@ -105,48 +92,37 @@ impl Config {
     /// # Errors
     /// Every problem, with the flag for its path.
     pub fn from_flags(flags: &Flags) -> Result<Self, Problems> {
-        let findings = Findings::default();
-        let document = command_line::document(flags, &findings);
-        Self::from_document(&document, findings)
-            .map_err(|problems| problems.with_paths(command_line::flag_of))
-    }
-
-    fn from_document(document: &Node, findings: Findings) -> Result<Self, Problems> {
-        let config = read(&Field::root(document, &findings));
-        match (config, findings.into_problems()) {
-            (_, Some(problems)) => Err(problems),
-            (Ok(config), None) => Ok(config),
-            (Err(_), None) => unreachable!("Invalid is only made where a problem is noted"),
-        }
+        command_line::read(flags, read)
     }
 }
 
 fn read(root: &Field<'_>) -> Result<Config, Invalid> {
-    let fields = root.fields("a mapping with the key targets", &KEYS)?;
+    let fields = root.fields_of(&keys::ROOT, "a mapping with the key targets")?;
     // Everything is read before the first `?`, so that no problem hides another.
-    let http = fields.get("http").map_or_else(|| Ok(Http::default()), |field| read_http(&field));
-    let log = fields.get("log").map_or_else(|| Ok(Log::default()), |field| read_log(&field));
-    let shutdown_grace_period = match fields.get("shutdown_grace_period") {
-        Some(field) => duration::read(&field, SHUTDOWN_GRACE_PERIOD),
-        None => Ok(Config::DEFAULT_SHUTDOWN_GRACE_PERIOD),
+    let listen = fields.get(&HTTP).map(|field| read_listen(&field)).transpose();
+    let log = match fields.get(&LOG) {
+        Some(field) => read_log(&field),
+        None => Ok(Log { level: LOG_LEVEL.default(), format: LOG_FORMAT.default() }),
     };
+    let shutdown_grace_period = fields.read(&SHUTDOWN_GRACE_PERIOD).transpose();
     let targets = target::read_all(&fields);
-    Ok(Config { http: http?, log: log?, shutdown_grace_period: shutdown_grace_period?, targets: targets? })
+    Ok(Config {
+        http: Http { listen: listen?.flatten().unwrap_or(LISTEN.default()) },
+        log: log?,
+        shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),
+        targets: targets?,
+    })
 }
 
-fn read_http(field: &Field<'_>) -> Result<Http, Invalid> {
-    const WHAT: &str = "an IP address and a port such as 0.0.0.0:9860";
-    let fields = field.fields("a mapping such as {listen: \"0.0.0.0:9860\"}", &["listen"])?;
-    let Some(listen) = fields.get("listen") else { return Ok(Http::default()) };
-    let listen = listen.text(WHAT)?.parse().map_err(|_| listen.expected(WHAT))?;
-    Ok(Http { listen })
+fn read_listen(http: &Field<'_>) -> Result<Option<SocketAddr>, Invalid> {
+    http.fields(&HTTP.about)?.read(&LISTEN).transpose()
 }
 
-fn read_log(field: &Field<'_>) -> Result<Log, Invalid> {
-    let fields = field.fields("a mapping such as {level: info, format: text}", &["level", "format"])?;
-    let level = fields.get("level").map(|field| field.choice(&Level::NAMES)).transpose();
-    let format = fields.get("format").map(|field| field.choice(&Format::NAMES)).transpose();
-    Ok(Log { level: level?.unwrap_or_default(), format: format?.unwrap_or_default() })
+fn read_log(log: &Field<'_>) -> Result<Log, Invalid> {
+    let fields = log.fields(&LOG.about)?;
+    let level = fields.choice(&LOG_LEVEL).unwrap_or(Ok(LOG_LEVEL.default()));
+    let format = fields.choice(&LOG_FORMAT).unwrap_or(Ok(LOG_FORMAT.default()));
+    Ok(Log { level: level?, format: format? })
 }
 
 /// The text of the configuration file at `path`, at most 1 MiB. For [`Config::from_yaml`], and for noticing that

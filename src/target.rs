@@ -97,19 +97,12 @@ impl KeyTemplate {
     }
 }
 
-impl Default for KeyTemplate {
-    fn default() -> Self {
-        Self("cachepulse:{instance}".into())
-    }
-}
-
 /// Whether `CLIENT LIST` belongs to the probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientListMode {
     /// The probe fails where it is forbidden.
     Required,
     /// The probe succeeds where it is forbidden (`NOPERM`); other errors still fail it.
-    #[default]
     Optional,
     /// It is not run.
     Off,
@@ -122,12 +115,6 @@ pub struct ClientList {
     pub mode: ClientListMode,
     /// It runs in every n-th probe.
     pub every: NonZeroU32,
-}
-
-impl Default for ClientList {
-    fn default() -> Self {
-        Self { mode: ClientListMode::default(), every: NonZeroU32::MIN }
-    }
 }
 
 /// One cache that is probed.
@@ -159,36 +146,17 @@ pub struct Target {
     pub reply_limit: usize,
 }
 
-impl Target {
-    /// The default of [`Self::interval`].
-    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
-    /// The default of [`Self::connect_timeout`].
-    pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The default of [`Self::command_timeout`].
-    pub const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-    /// The default of [`Self::attempts`], as in Azure's quickstart.
-    pub const DEFAULT_ATTEMPTS: NonZeroU32 = NonZeroU32::new(3).expect("3 is not zero");
-    /// The default of [`Self::reply_limit`]: 8 MiB, some 30,000 clients.
-    pub const DEFAULT_REPLY_LIMIT: usize = 8 * 1024 * 1024;
-}
-
 #[cfg(test)]
 impl Target {
     /// A target in plaintext without sign-in, everything else at its default; for tests.
     pub(crate) fn plain(name: &str) -> Self {
         Self {
-            name: TargetName::new(name).expect("tests name their targets well"),
-            endpoint: Endpoint { host: "localhost".into(), port: 6380 },
             tls: Tls::Off,
             identity: Arc::new(Identity::None),
-            username: None,
-            interval: Self::DEFAULT_INTERVAL,
-            connect_timeout: Self::DEFAULT_CONNECT_TIMEOUT,
-            command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
-            attempts: Self::DEFAULT_ATTEMPTS,
-            key: KeyTemplate::default(),
-            client_list: ClientList::default(),
-            reply_limit: Self::DEFAULT_REPLY_LIMIT,
+            ..Self::with_defaults(
+                TargetName::new(name).expect("tests name their targets well"),
+                Endpoint { host: "localhost".into(), port: 6380 },
+            )
         }
     }
 }

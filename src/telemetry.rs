@@ -17,14 +17,13 @@ use self::line::Line;
 use crate::clock::Clock;
 
 /// The least urgent events that are logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// What the agent cannot do.
     Error,
     /// What the operator should look at.
     Warn,
     /// Changes of state.
-    #[default]
     Info,
     /// Each failed attempt and request, and what is done on a connection.
     Debug,
@@ -33,29 +32,40 @@ pub enum Level {
 }
 
 impl Level {
-    /// The name of each level.
-    pub const NAMES: [(&str, Self); 5] = [
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
+    /// Every level, from the most urgent events to the least urgent.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The level's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 /// How a line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// logfmt: `key=value` pairs.
-    #[default]
     Text,
     /// A flat JSON object.
     Json,
 }
 
 impl Format {
-    /// The name of each format.
-    pub const NAMES: [(&str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+    /// The format's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// The running log.

@@ -260,7 +260,7 @@ fn every_range_and_choice_is_told_as_the_configuration_tells_it() {
             choices += 1;
         }
     }
-    assert_eq!((ranges, choices), (9, 4), "keys with a range, keys with choices");
+    assert_eq!((ranges, choices), (9, 5), "keys with a range, keys with choices");
 }
 
 #[test]

@@ -56,8 +56,8 @@ impl Check {
             Ok(config) => config,
             Err(error) => return usage(&error),
         };
-        let log = match self.source.log() {
-            Ok(log) => log,
+        let overrides = match self.source.overrides() {
+            Ok(overrides) => overrides,
             Err(error) => return usage(&error),
         };
         let targets: Vec<Arc<Target>> = config
@@ -72,7 +72,7 @@ impl Check {
         keep_out_of_core_dumps();
         // The result says it all; of the log only what explains it.
         let explaining = |level: Level| if level > Level::Info { level } else { Level::Warn };
-        let (flag, configured) = (log.level.map(explaining), explaining(config.log.level));
+        let (flag, configured) = (overrides.log_level.map(explaining), explaining(config.log.level));
         if let Err(error) = telemetry::init(flag, configured, Format::Text) {
             return failure(&Chain(&error));
         }

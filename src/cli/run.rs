@@ -15,22 +15,18 @@ pub(super) fn run(source: &Source) -> ExitCode {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
-    let listen = match source.listen(&config) {
-        Ok(listen) => listen,
-        Err(error) => return usage(&error),
-    };
-    let log = match source.log() {
-        Ok(log) => log,
+    let overrides = match source.overrides() {
+        Ok(overrides) => overrides,
         Err(error) => return usage(&error),
     };
     keep_out_of_core_dumps();
     allow_many_connections();
-    let telemetry =
-        match telemetry::init(log.level, config.log.level, log.format.unwrap_or(config.log.format)) {
-            Ok(telemetry) => telemetry,
-            Err(error) => return failure(&Chain(&error)),
-        };
-    let listener = match http::bind(listen) {
+    let format = overrides.log_format.unwrap_or(config.log.format);
+    let telemetry = match telemetry::init(overrides.log_level, config.log.level, format) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return failure(&Chain(&error)),
+    };
+    let listener = match http::bind(overrides.listen.unwrap_or(config.http.listen)) {
         Ok(listener) => listener,
         Err(error) => return failure(&Chain(&error)),
     };

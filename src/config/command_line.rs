@@ -1,54 +1,79 @@
 //! Flags as a document, and the way back from a path in it to the flag.
 
 use super::document::{Node, Value};
-use super::flags::Flags;
+use super::field::{Field, Invalid};
+use super::flags::{Flags, Given};
 use super::host;
-use super::problem::Findings;
+use super::keys;
+use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
+use super::problem::{Findings, Problems};
 
-/// What stands before a path within the one target.
-const TARGET: &str = "targets[0].";
+/// The list that the one target is in.
+const TARGET: &str = "targets[].";
+
+/// What `reader` makes of the document that says what `flags` say.
+///
+/// # Errors
+/// Every problem, with the flag or variable for its path.
+pub(super) fn read<T>(
+    flags: &Flags,
+    reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
+) -> Result<T, Problems> {
+    let findings = Findings::default();
+    let document = document(flags, &findings);
+    let read = reader(&Field::root(&document, &findings));
+    findings.conclude(read).map_err(|problems| problems.with_paths(|path| flag_of(path, flags)))
+}
 
 /// The document that says what `flags` say. What cannot be said in a document is noted in `findings`.
-pub(super) fn document(flags: &Flags, findings: &Findings) -> Node {
+fn document(flags: &Flags, findings: &Findings) -> Node {
     let mut target = Vec::new();
     let mut agent = Vec::new();
-    let has_tls_details = flags.entries().any(|(_, path, _)| is_tls_detail(path));
-    for (order, (_, path, value)) in flags.entries().enumerate() {
-        match path {
-            // `--ca-file` says by itself that there is TLS.
-            "targets[0].tls" if value == "true" && has_tls_details => continue,
-            _ if is_tls_detail(path) && flags.tls.as_deref() == Some("false") => {
-                findings.add(order, path.to_owned(), "has no meaning with --tls false".to_owned());
-                continue;
-            }
-            _ => {}
+    let has_tls_details = flags.given().iter().any(is_tls_detail);
+    for (order, given) in flags.given().iter().enumerate() {
+        let path = given.key.about().path;
+        if path == TLS.about.path && given.value == "true" && has_tls_details {
+            // `--ca-file` alone turns TLS on.
+            continue;
         }
-        let leaf = Node { order, value: Value::Text(value.to_owned()) };
+        if is_tls_detail(given) && flags.value(&TLS) == Some("false") {
+            let path = path.replacen("[]", "[0]", 1);
+            findings.add(order, path, "not used with --tls false".to_owned());
+            continue;
+        }
+        let leaf = Node { order, value: Value::Text(given.value.clone()) };
         match path.strip_prefix(TARGET) {
             Some(path) => insert(&mut target, path, leaf),
             None => insert(&mut agent, path, leaf),
         }
     }
-    if !target.iter().any(|(key, _)| key == "name") {
+    if flags.value(&NAME).is_none() {
         // Without a good host there is no configuration, and the name does not matter.
-        let name = flags.host.as_deref().and_then(host::short_name).unwrap_or("unnamed");
-        insert(&mut target, "name", Node { order: 0, value: Value::Text(name.to_owned()) });
+        let name = flags.value(&HOST).and_then(host::short_name).unwrap_or("unnamed");
+        insert(&mut target, NAME.about.name(), Node { order: 0, value: Value::Text(name.to_owned()) });
     }
     let target = Node { order: 0, value: Value::Map(target) };
     insert(&mut agent, "targets", Node { order: 0, value: Value::List(vec![target]) });
     Node { order: 0, value: Value::Map(agent) }
 }
 
-/// The flag that `path` comes from: the one that stands for it, or else the first below it.
-pub(super) fn flag_of(path: String) -> String {
-    let below = |key: &str| key.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
-    let row = Flags::TABLE.iter().find(|(_, key, _)| *key == path);
-    let row = row.or_else(|| Flags::TABLE.iter().find(|(_, key, _)| below(key)));
-    row.map_or(path, |(flag, _, _)| (*flag).to_owned())
+/// The flag that `path` comes from: the one of this very key, or else the first below it. As the operator wrote it, if
+/// it was given.
+fn flag_of(path: String, flags: &Flags) -> String {
+    let key_path = path.replacen("[0]", "[]", 1);
+    let is_or_is_below = |candidate: &str| {
+        candidate.strip_prefix(key_path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if let Some(given) = flags.given().iter().find(|given| is_or_is_below(given.key.about().path)) {
+        return given.name();
+    }
+    let mut flags =
+        keys::all().filter(|key| is_or_is_below(key.about().path)).filter_map(|key| key.about().flag);
+    flags.next().map_or(path, |flag| flag.to_string())
 }
 
-fn is_tls_detail(path: &str) -> bool {
-    path.starts_with("targets[0].tls.")
+fn is_tls_detail(given: &Given) -> bool {
+    [&CA_FILE, &SERVER_NAME].iter().any(|key| key.about.path == given.key.about().path)
 }
 
 /// Puts `leaf` at `path`, below the mappings that the path asks for.

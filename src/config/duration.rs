@@ -1,26 +1,19 @@
 //! Durations as the operator writes them: a number and a unit, such as `10s`, `500ms` or `1.5m`.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::field::{Field, Invalid};
+use super::field::Parse;
 
 /// The units, in seconds.
 const UNITS: [(&str, f64); 4] = [("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
 
-/// A duration within `range`.
-pub(super) fn read(field: &Field<'_>, range: RangeInclusive<Duration>) -> Result<Duration, Invalid> {
-    const WHAT: &str = "a duration such as 10s (units: ms, s, m, h)";
-    let text = field.scalar(WHAT)?;
-    if is_number(text) {
-        return Err(field.expected("a duration with its unit, such as 10s (units: ms, s, m, h)"));
+impl Parse for Duration {
+    const NOUN: &'static str = "a duration";
+    const SUCH_AS: &'static str = ", such as 10s (units: h, m, s, ms)";
+
+    fn parse(text: &str) -> Option<Self> {
+        parse(text)
     }
-    let duration = parse(text).ok_or_else(|| field.expected(WHAT))?;
-    if !range.contains(&duration) {
-        let (least, most) = (written(*range.start()), written(*range.end()));
-        return Err(field.expected(format_args!("a duration from {least} to {most}")));
-    }
-    Ok(duration)
 }
 
 /// `None` if it is no duration. One that is too long for the type is as long as the type allows.
@@ -42,7 +35,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// `duration` in the largest unit in which it is whole.
-fn written(duration: Duration) -> String {
+pub(super) fn written(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     match units.iter().find(|(_, unit)| milliseconds.is_multiple_of(*unit)) {

@@ -1,12 +1,13 @@
 //! A value of the document together with its path: what it says if it is right, a problem noted if it is not.
 //!
-//! Knows kinds of values (text, numbers, choices, lists, mappings) but no key of the configuration.
+//! Reads the kinds of values that descriptors of keys speak of (text, numbers, choices, lists, mappings), but knows no
+//! single key.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
+use std::num::NonZeroU32;
 
 use super::document::{Node, Value};
+use super::keys::{self, About, Choice, Descriptor, Key, Values};
 use super::problem::Findings;
 
 /// How much of a bad value a message repeats, in characters.
@@ -58,8 +59,39 @@ impl<'a> Field<'a> {
         self.problem(format!("expected {what}, found {found}"))
     }
 
-    /// Text. A number is refused: YAML has already forgotten how it was written.
-    pub(super) fn text(&self, what: &str) -> Result<&'a str, Invalid> {
+    /// The value of `key`, parsed and within its range. Text will do for numbers, too, so that a template may quote as
+    /// it likes.
+    pub(super) fn read<T: Parse>(&self, key: &Key<T>) -> Result<T, Invalid> {
+        let (range, such_as) = match &key.values {
+            Values::Range(least, most) => {
+                (Some(least..=most), format!(" from {} to {}", least.written(), most.written()))
+            }
+            _ => (None, String::new()),
+        };
+        let value = match self.value() {
+            Value::Text(text) | Value::Number(text) => T::parse(text),
+            Value::Bool(value) => T::parse(if *value { "true" } else { "false" }),
+            _ => None,
+        };
+        value
+            .filter(|value| range.is_none_or(|range| range.contains(&value)))
+            .ok_or_else(|| self.expected(format_args!("{}{such_as}{}", T::NOUN, T::SUCH_AS)))
+    }
+
+    /// One of the values of `key`, which takes a closed set of them.
+    pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Result<T, Invalid> {
+        let choices: &[Choice<T>] = if let Values::Choices(choices) = &key.values { choices } else { &[] };
+        if let Value::Text(text) = self.value()
+            && let Some(choice) = choices.iter().find(|choice| choice.name == text)
+        {
+            return Ok(choice.value);
+        }
+        Err(self.expected(one_of(choices.iter().map(|choice| choice.name))))
+    }
+
+    /// The text of `key`. A number is refused: YAML has already forgotten how it was written.
+    pub(super) fn text(&self, key: &Key<&str>) -> Result<&'a str, Invalid> {
+        let what = key.words();
         match self.value() {
             Value::Text(text) if text.trim().is_empty() => Err(self.expected(what)),
             Value::Text(text) if text.chars().any(char::is_control) => {
@@ -67,54 +99,17 @@ impl<'a> Field<'a> {
             }
             Value::Text(text) => Ok(text),
             Value::Number(number) => Err(self.problem(format!(
-                "expected {what}, found the number {}: put it in quotes",
+                "expected {what}, found the number {}; put it in quotes",
                 shortened(number)
             ))),
             _ => Err(self.expected(what)),
         }
     }
 
-    /// Text without a space.
-    pub(super) fn word(&self, what: &str) -> Result<&'a str, Invalid> {
-        let text = self.text(what)?;
-        if text.contains(char::is_whitespace) { Err(self.expected(what)) } else { Ok(text) }
-    }
-
-    /// What is written, be it text or a number. Text will do for both, so that a template may quote as it likes.
-    pub(super) fn scalar(&self, what: impl Display) -> Result<&'a str, Invalid> {
-        match self.value() {
-            Value::Text(text) | Value::Number(text) => Ok(text),
-            _ => Err(self.expected(what)),
-        }
-    }
-
-    /// A whole number in `range`.
-    pub(super) fn integer<T>(&self, range: RangeInclusive<T>) -> Result<T, Invalid>
-    where
-        T: FromStr + PartialOrd + Display,
-    {
-        let what = format!("a whole number from {} to {}", range.start(), range.end());
-        let number = self.scalar(&what)?.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| self.expected(what))
-    }
-
-    /// `true` or `false`, if it is either.
-    pub(super) fn as_bool(&self) -> Option<bool> {
-        match self.value() {
-            Value::Bool(value) => Some(*value),
-            Value::Text(text) => text.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// One of the names in `choices`.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Invalid> {
-        if let Value::Text(text) = self.value()
-            && let Some((_, choice)) = choices.iter().find(|(name, _)| name == text)
-        {
-            return Ok(*choice);
-        }
-        Err(self.expected(one_of(choices.iter().map(|(name, _)| *name))))
+    /// The text of `key`, without a space in it.
+    pub(super) fn word(&self, key: &Key<&str>) -> Result<&'a str, Invalid> {
+        let text = self.text(key)?;
+        if text.contains(char::is_whitespace) { Err(self.expected(key.words())) } else { Ok(text) }
     }
 
     /// The items of a list.
@@ -124,19 +119,25 @@ impl<'a> Field<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
-    /// The keys of a mapping. Those that are not in `known` are noted as unknown, and those that come again.
-    pub(super) fn fields(&self, what: &str, known: &[&str]) -> Result<Fields<'a>, Invalid> {
+    /// The keys of the mapping that `about` describes.
+    pub(super) fn fields(&self, about: &About) -> Result<Fields<'a>, Invalid> {
+        self.fields_of(about.keys, &format!("a mapping such as {}", about.example))
+    }
+
+    /// The keys of a mapping. Those that are not in `known` are noted as unknown, and those that come twice.
+    pub(super) fn fields_of(&self, known: &[&dyn Descriptor], what: &str) -> Result<Fields<'a>, Invalid> {
         let fields = self.any_fields(what)?;
-        let mut seen = Vec::with_capacity(known.len());
+        let known = || known.iter().map(|key| key.about().name());
+        let mut seen = Vec::with_capacity(known().len());
         for (key, node) in fields.entries {
             let field = fields.at(key, node);
-            if !known.contains(&key.as_str()) {
-                field.problem(match closest(key, known) {
+            if !known().any(|name| name == key) {
+                field.problem(match closest(key, known()) {
                     Some(meant) => format!("unknown key; did you mean `{meant}`?"),
-                    None => format!("unknown key; expected {}", one_of(known.iter().copied())),
+                    None => format!("unknown key; expected {}", one_of(known())),
                 });
             } else if seen.contains(&key) {
-                field.problem("stands here a second time");
+                field.problem("duplicate key");
             } else {
                 seen.push(key);
             }
@@ -172,13 +173,64 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of `key`, if it is given.
-    pub(super) fn get(&self, key: &str) -> Option<Field<'a>> {
-        self.entries.iter().find(|(name, _)| name == key).map(|(name, node)| self.at(name, node))
+    pub(super) fn get<T>(&self, key: &Key<T>) -> Option<Field<'a>> {
+        self.named(key.about.name())
+    }
+
+    /// The value of the key called `name`, if it is given.
+    pub(super) fn named(&self, name: &str) -> Option<Field<'a>> {
+        self.entries.iter().find(|(given, _)| given == name).map(|(name, node)| self.at(name, node))
     }
 
     /// The value of `key`; a problem, with advice, if it is not given.
-    pub(super) fn required(&self, key: &str, advice: &str) -> Result<Field<'a>, Invalid> {
-        self.get(key).ok_or_else(|| self.at(key, self.whole.node).problem(format!("is missing; {advice}")))
+    pub(super) fn required<T>(&self, key: &Key<T>, advice: &str) -> Result<Field<'a>, Invalid> {
+        self.get(key).ok_or_else(|| {
+            self.at(key.about.name(), self.whole.node).problem(format!("is missing; {advice}"))
+        })
+    }
+
+    /// The value of `key`, parsed, if it is given.
+    pub(super) fn read<T: Parse>(&self, key: &Key<T>) -> Option<Result<T, Invalid>> {
+        self.get(key).map(|field| field.read(key))
+    }
+
+    /// The value of `key`, which takes a closed set, if it is given.
+    pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Option<Result<T, Invalid>> {
+        self.get(key).map(|field| field.choice(key))
+    }
+}
+
+/// A type that is parsed from what is written, be it text, a number or a boolean.
+pub(super) trait Parse: keys::Value + PartialOrd {
+    /// What a value is, for messages: "a duration".
+    const NOUN: &'static str;
+    /// What follows the range: ", such as 10s".
+    const SUCH_AS: &'static str = "";
+
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Parse for bool {
+    const NOUN: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Parse for u16 {
+    const NOUN: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Parse for NonZeroU32 {
+    const NOUN: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 
@@ -209,11 +261,10 @@ pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 /// The known key that `key` was probably meant to be: one typing error away, or two in a long one.
-fn closest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+fn closest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let near = (key.len() / 3).clamp(1, 2);
     known
-        .iter()
-        .map(|candidate| (strsim::osa_distance(key, candidate), *candidate))
+        .map(|candidate| (strsim::osa_distance(key, candidate), candidate))
         .filter(|(distance, _)| *distance <= near)
         .min()
         .map(|(_, candidate)| candidate)

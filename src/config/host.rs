@@ -6,6 +6,7 @@ use std::str::FromStr as _;
 use rustls::pki_types::ServerName;
 
 use super::field::{Field, Invalid};
+use super::keys::connection::HOST;
 
 /// Azure Managed Redis and the Enterprise tiers of Azure Cache for Redis, in every cloud.
 /// Source: the endpoint tables of Microsoft Learn and of `StackExchange.Redis`' Azure options providers.
@@ -20,20 +21,20 @@ const MANAGED_REDIS: [&str; 6] = [
 
 /// A host name, an IPv4 address, or an IPv6 address with or without brackets. Brings it without.
 pub(super) fn read<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
-    const WHAT: &str = "a host name such as orders.redis.cache.windows.net";
-    let text = field.text(WHAT)?;
+    let what = HOST.words();
+    let text = field.text(&HOST)?;
     parse(text).map_err(|fault| match fault {
         // A URL or a connection string may hold a password: it is not repeated.
-        Fault::Url => field.problem(format!("expected {WHAT}, found a URL; give the name alone")),
+        Fault::Url => field.problem(format!("expected {what}, found a URL; give the name alone")),
         Fault::Character(c) => {
-            field.problem(format!("expected {WHAT}, found text with `{c}` in it; give the name alone"))
+            field.problem(format!("expected {what}, found text with `{c}` in it; give the name alone"))
         }
         Fault::Port => field.problem("expected a host name alone; the port belongs under `port`"),
         Fault::PrivateLink(public) => field.problem(format!(
             "a private link name has no certificate; give the public name {public}, which resolves to the private \
              address"
         )),
-        Fault::NoName => field.expected(format_args!("{WHAT}, or an IP address")),
+        Fault::NoName => field.expected(format_args!("{what}, or an IP address")),
     })
 }
 

@@ -6,162 +6,112 @@ use hyper::http::uri::Authority;
 
 use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
+use super::keys::identity::{
+    ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, OBJECT_ID, PASSWORD, RESOURCE_ID, SCOPE,
+    SecretKeys, TENANT_ID, TOKEN_FILE, TYPE,
+};
+use super::keys::{IdentityType, Key};
 use super::problem::with_causes;
-use crate::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
+use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
-/// What `type` may say, and the keys that belong to it.
-#[derive(Clone, Copy, PartialEq)]
-enum Type {
-    Auto,
-    ManagedIdentity,
-    WorkloadIdentity,
-    ClientSecret,
-    AzureCli,
-    AzureDeveloperCli,
-    AccessKey,
-    Password,
-    None,
-}
-
-const TYPES: [(&str, Type); 9] = [
-    ("auto", Type::Auto),
-    ("managed_identity", Type::ManagedIdentity),
-    ("workload_identity", Type::WorkloadIdentity),
-    ("client_secret", Type::ClientSecret),
-    ("azure_cli", Type::AzureCli),
-    ("azure_developer_cli", Type::AzureDeveloperCli),
-    ("access_key", Type::AccessKey),
-    ("password", Type::Password),
-    ("none", Type::None),
-];
-
-const KEYS: [&str; 11] = [
-    "type",
-    "client_id",
-    "object_id",
-    "resource_id",
-    "tenant_id",
-    "token_file",
-    "client_secret",
-    "key",
-    "password",
-    "scope",
-    "authority",
-];
-
-const ID: &str = "an id without spaces";
-
+/// What keeps a secret, in a configuration file.
 const WHERE: &str = "give {file: …} or {env: …}";
 
-impl Type {
-    fn name(self) -> &'static str {
-        TYPES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-
-    /// The keys beside `type`.
-    fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Auto => &["client_id", "scope", "authority"],
-            Self::ManagedIdentity => &["client_id", "object_id", "resource_id", "scope"],
-            Self::WorkloadIdentity => &["client_id", "tenant_id", "token_file", "scope", "authority"],
-            Self::ClientSecret => &["client_id", "tenant_id", "client_secret", "scope", "authority"],
-            Self::AzureCli | Self::AzureDeveloperCli => &["scope"],
-            Self::AccessKey => &["key"],
-            Self::Password => &["password"],
-            Self::None => &[],
-        }
+/// The type of `identity`.
+pub(super) fn type_of(identity: &Identity) -> IdentityType {
+    match identity {
+        Identity::Entra(entra) => match entra.source {
+            EntraSource::Auto { .. } => IdentityType::Auto,
+            EntraSource::ManagedIdentity(_) => IdentityType::ManagedIdentity,
+            EntraSource::WorkloadIdentity { .. } => IdentityType::WorkloadIdentity,
+            EntraSource::ClientSecret { .. } => IdentityType::ClientSecret,
+            EntraSource::AzureCli => IdentityType::AzureCli,
+            EntraSource::AzureDeveloperCli => IdentityType::AzureDeveloperCli,
+        },
+        Identity::AccessKey(_) => IdentityType::AccessKey,
+        Identity::Password(_) => IdentityType::Password,
+        Identity::None => IdentityType::None,
     }
 }
 
 /// The name of `identity`'s type.
 pub(super) fn type_name(identity: &Identity) -> &'static str {
-    let kind = match identity {
-        Identity::Entra(entra) => match entra.source {
-            EntraSource::Auto { .. } => Type::Auto,
-            EntraSource::ManagedIdentity(_) => Type::ManagedIdentity,
-            EntraSource::WorkloadIdentity { .. } => Type::WorkloadIdentity,
-            EntraSource::ClientSecret { .. } => Type::ClientSecret,
-            EntraSource::AzureCli => Type::AzureCli,
-            EntraSource::AzureDeveloperCli => Type::AzureDeveloperCli,
-        },
-        Identity::AccessKey(_) => Type::AccessKey,
-        Identity::Password(_) => Type::Password,
-        Identity::None => Type::None,
-    };
-    kind.name()
+    TYPE.name_of(&type_of(identity))
 }
 
 /// The identity of a target that names none.
 pub(super) fn default_identity() -> Identity {
     let source = EntraSource::Auto { client_id: None };
-    Identity::Entra(EntraIdentity { source, scope: DEFAULT_SCOPE.to_owned(), authority: None })
+    Identity::Entra(EntraIdentity { source, scope: SCOPE.default().to_owned(), authority: None })
 }
 
 /// The name of a type, or a mapping with the key `type`.
 pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let (kind, fields) = if let Value::Map(_) = field.value() {
-        let fields = field.fields("a mapping", &KEYS)?;
-        (fields.get("type").map_or(Ok(Type::Auto), |kind| kind.choice(&TYPES))?, fields)
+        let fields = field.fields(&IDENTITY.about)?;
+        (fields.choice(&TYPE).unwrap_or(Ok(TYPE.default()))?, fields)
     } else {
-        (field.choice(&TYPES)?, field.no_fields())
+        (field.choice(&IDENTITY)?, field.no_fields())
     };
     refuse_keys_of_other_types(&fields, kind);
 
     // A key of another type is refused already: what it says must not be read, nor found wrong once more.
-    let own = |key| fields.get(key).filter(|_| kind.keys().contains(&key));
-    let id = |key| own(key).map(|field| field.word(ID).map(str::to_owned)).transpose();
-    let client_id = id("client_id");
-    let tenant_id = id("tenant_id");
-    let scope = own("scope").map(|field| field.word("a scope without spaces")).transpose();
-    let authority = own("authority").map(|field| read_authority(&field)).transpose();
+    let own = |key: &Key<&str>| fields.get(key).filter(|_| key.about.is_used_by(kind));
+    let id = |key| own(key).map(|field| field.word(key).map(str::to_owned)).transpose();
+    let client_id = id(&CLIENT_ID);
+    let tenant_id = id(&TENANT_ID);
+    let scope = own(&SCOPE).map(|field| field.word(&SCOPE)).transpose();
+    let authority = own(&AUTHORITY).map(|field| read_authority(&field)).transpose();
+    let required_secret = |keys: &SecretKeys| read_secret(&fields.required(&keys.whole, WHERE)?, keys);
 
     let source = match kind {
-        Type::Auto => EntraSource::Auto { client_id: client_id? },
-        Type::ManagedIdentity => EntraSource::ManagedIdentity(read_managed_identity(&fields)?),
-        Type::WorkloadIdentity => {
-            let token_file = own("token_file").map(|field| field.text("a path")).transpose();
+        IdentityType::Auto => EntraSource::Auto { client_id: client_id? },
+        IdentityType::ManagedIdentity => EntraSource::ManagedIdentity(read_managed_identity(&fields)?),
+        IdentityType::WorkloadIdentity => {
+            let token_file = own(&TOKEN_FILE).map(|field| field.text(&TOKEN_FILE)).transpose();
             EntraSource::WorkloadIdentity {
                 client_id: client_id?,
                 tenant_id: tenant_id?,
                 token_file: token_file?.map(PathBuf::from),
             }
         }
-        Type::ClientSecret => {
-            let secret = own("client_secret").map(|field| read_secret(&field)).transpose();
+        IdentityType::ClientSecret => {
+            let secret =
+                own(&CLIENT_SECRET.whole).map(|field| read_secret(&field, &CLIENT_SECRET)).transpose();
             EntraSource::ClientSecret { client_id: client_id?, tenant_id: tenant_id?, secret: secret? }
         }
-        Type::AzureCli => EntraSource::AzureCli,
-        Type::AzureDeveloperCli => EntraSource::AzureDeveloperCli,
-        Type::AccessKey => return Ok(Identity::AccessKey(read_secret(&fields.required("key", WHERE)?)?)),
-        Type::Password => return Ok(Identity::Password(read_secret(&fields.required("password", WHERE)?)?)),
-        Type::None => return Ok(Identity::None),
+        IdentityType::AzureCli => EntraSource::AzureCli,
+        IdentityType::AzureDeveloperCli => EntraSource::AzureDeveloperCli,
+        IdentityType::AccessKey => return required_secret(&ACCESS_KEY).map(Identity::AccessKey),
+        IdentityType::Password => return required_secret(&PASSWORD).map(Identity::Password),
+        IdentityType::None => return Ok(Identity::None),
     };
-    let scope = scope?.unwrap_or(DEFAULT_SCOPE).to_owned();
+    let scope = scope?.unwrap_or(SCOPE.default()).to_owned();
     Ok(Identity::Entra(EntraIdentity { source, scope, authority: authority? }))
 }
 
-fn refuse_keys_of_other_types(fields: &Fields<'_>, kind: Type) {
-    for key in KEYS.iter().filter(|key| **key != "type" && !kind.keys().contains(key)) {
-        if let Some(field) = fields.get(key) {
-            let owners = TYPES.iter().filter(|(_, kind)| kind.keys().contains(key)).map(|(name, _)| *name);
-            let (name, owners) = (kind.name(), one_of(owners));
-            field.problem(format!("has no meaning with the identity type {name}, only with {owners}"));
+fn refuse_keys_of_other_types(fields: &Fields<'_>, kind: IdentityType) {
+    for key in IDENTITY.about.keys.iter().map(|key| key.about()).filter(|key| !key.is_used_by(kind)) {
+        if let Some(field) = fields.named(key.name()) {
+            let owners = key.identities.iter().map(|owner| TYPE.name_of(owner));
+            let (name, owners) = (TYPE.name_of(&kind), one_of(owners));
+            field.problem(format!("not used by the identity type {name}, only by {owners}"));
         }
     }
 }
 
 fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Invalid> {
-    let keys = ["client_id", "object_id", "resource_id"];
-    let mut given = keys.into_iter().filter_map(|key| Some((key, fields.get(key)?)));
+    let mut given =
+        [&CLIENT_ID, &OBJECT_ID, &RESOURCE_ID].into_iter().filter_map(|key| Some((key, fields.get(key)?)));
     let Some((key, field)) = given.next() else { return Ok(ManagedIdentityId::System) };
-    let id = field.word(ID).map(str::to_owned);
+    let id = field.word(key).map(str::to_owned);
     for (_, other) in given {
-        other.problem(format!("names the identity again, beside {key}; keep one"));
+        other.problem(format!("the identity is already given by {}; keep one of them", key.about.name()));
     }
-    Ok(match key {
-        "client_id" => ManagedIdentityId::ClientId(id?),
-        "object_id" => ManagedIdentityId::ObjectId(id?),
+    Ok(match key.about.path {
+        path if path == CLIENT_ID.about.path => ManagedIdentityId::ClientId(id?),
+        path if path == OBJECT_ID.about.path => ManagedIdentityId::ObjectId(id?),
         _ => ManagedIdentityId::ResourceId(id?),
     })
 }
@@ -169,24 +119,24 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
 /// `https://` and a host, with or without port and a slash at the end. Brings it without the slash.
 /// Entra's own libraries refuse anything but `https`.
 fn read_authority(field: &Field<'_>) -> Result<String, Invalid> {
-    const WHAT: &str = "https:// and a host, such as https://login.microsoftonline.us";
-    if field.text(WHAT)?.contains('@') {
+    let what = AUTHORITY.words();
+    if field.text(&AUTHORITY)?.contains('@') {
         // What stands before it may be a password: it is not repeated, nor found to be anything else.
-        return Err(field.problem(format!("expected {WHAT}, without user information")));
+        return Err(field.problem(format!("expected {what}, without user information")));
     }
-    let text = field.word(WHAT)?;
+    let text = field.word(&AUTHORITY)?;
     let url = text.strip_suffix('/').unwrap_or(text);
     let host = url.strip_prefix("https://").and_then(|host| host.parse::<Authority>().ok());
     if host.is_some_and(|host| !host.host().is_empty()) {
         Ok(url.to_owned())
     } else {
-        Err(field.expected(WHAT))
+        Err(field.expected(what))
     }
 }
 
 /// Where a secret is kept, which must be readable now. Messages repeat nothing of what stands here but the name of a
 /// file or variable: it may be the secret itself.
-fn read_secret(field: &Field<'_>) -> Result<SecretSource, Invalid> {
+fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Invalid> {
     let Value::Map(entries) = field.value() else {
         return Err(field.problem(format!("a secret is kept in a file or an environment variable: {WHERE}")));
     };
@@ -194,11 +144,11 @@ fn read_secret(field: &Field<'_>) -> Result<SecretSource, Invalid> {
     let [(_, place)] = entries.as_slice() else {
         return Err(field.problem(format!("{WHERE}, and nothing else")));
     };
-    let (place, source) = match (fields.get("file"), fields.get("env"), &place.value) {
+    let (place, source) = match (fields.get(&keys.file), fields.get(&keys.env), &place.value) {
         (Some(file), _, Value::Text(path)) if is_path(path) => (file, SecretSource::File(path.into())),
         (_, Some(env), Value::Text(name)) if is_variable_name(name) => (env, SecretSource::Env(name.clone())),
-        (Some(file), _, _) => return Err(file.problem("expected the path of a file")),
-        (_, Some(env), _) => return Err(env.problem("expected the name of an environment variable")),
+        (Some(file), _, _) => return Err(file.problem(format!("expected {}", keys.file.words()))),
+        (_, Some(env), _) => return Err(env.problem(format!("expected {}", keys.env.words()))),
         (None, None, _) => return Err(field.problem(format!("{WHERE}, and nothing else"))),
     };
     match source.read() {

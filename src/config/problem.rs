@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 
+use super::field::Invalid;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -76,8 +78,17 @@ impl Findings {
         self.0.borrow_mut().push((order, Problem { path, message }));
     }
 
+    /// The value that was `read`, if no problem was found.
+    pub(super) fn conclude<T>(self, read: Result<T, Invalid>) -> Result<T, Problems> {
+        match (read, self.into_problems()) {
+            (_, Some(problems)) => Err(problems),
+            (Ok(value), None) => Ok(value),
+            (Err(_), None) => unreachable!("Invalid is only made where a problem is noted"),
+        }
+    }
+
     /// What was found, each problem once; `None` if all is well.
-    pub(super) fn into_problems(self) -> Option<Problems> {
+    fn into_problems(self) -> Option<Problems> {
         let mut found = self.0.into_inner();
         found.sort_by_key(|(order, _)| *order);
         found.dedup();

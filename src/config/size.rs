@@ -1,18 +1,19 @@
 //! Sizes as the operator writes them: bytes, or a number with `KiB` or `MiB`.
 
-use std::ops::RangeInclusive;
-
-use super::field::{Field, Invalid};
+use super::field::Parse;
 
 /// 1024 bytes.
 pub(super) const KIB: usize = 1024;
 /// 1024 × 1024 bytes.
 pub(super) const MIB: usize = 1024 * KIB;
 
-/// A size within `range`, in bytes.
-pub(super) fn read(field: &Field<'_>, range: RangeInclusive<usize>) -> Result<usize, Invalid> {
-    let what = format!("a size such as 8MiB, from {} to {}", written(*range.start()), written(*range.end()));
-    parse(field.scalar(&what)?).filter(|size| range.contains(size)).ok_or_else(|| field.expected(what))
+impl Parse for usize {
+    const NOUN: &'static str = "a size";
+    const SUCH_AS: &'static str = ", such as 8MiB (units: KiB, MiB)";
+
+    fn parse(text: &str) -> Option<Self> {
+        parse(text)
+    }
 }
 
 fn parse(text: &str) -> Option<usize> {
@@ -25,7 +26,7 @@ fn parse(text: &str) -> Option<usize> {
     number.parse::<usize>().ok().filter(|_| digits)?.checked_mul(unit)
 }
 
-fn written(size: usize) -> String {
+pub(super) fn written(size: usize) -> String {
     match size {
         _ if size.is_multiple_of(MIB) => format!("{}MiB", size / MIB),
         _ if size.is_multiple_of(KIB) => format!("{}KiB", size / KIB),

@@ -3,54 +3,30 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::field::{Field, Fields, Invalid};
-use super::{duration, host, identity, size, tls};
+use super::keys::Values;
+use super::keys::agent::{DEFAULTS, TARGETS};
+use super::keys::connection::{HOST, NAME, PORT, TLS};
+use super::keys::identity::{IDENTITY, USERNAME};
+use super::keys::probe::{
+    ATTEMPTS, CLIENT_LIST, CLIENT_LIST_EVERY, CLIENT_LIST_MODE, COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL,
+    KEY, REPLY_LIMIT,
+};
+use super::{host, identity, tls};
 use crate::identity::Identity;
-use crate::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
-
-/// The keys of a target; but for the first two they are also those of `defaults`.
-const KEYS: [&str; 13] = [
-    "name",
-    "host",
-    "port",
-    "tls",
-    "identity",
-    "username",
-    "interval",
-    "connect_timeout",
-    "command_timeout",
-    "attempts",
-    "key",
-    "client_list",
-    "reply_limit",
-];
-
-/// How many targets one agent takes.
-const COUNT: RangeInclusive<usize> = 1..=10_000;
-const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
-const ATTEMPTS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(10).expect("10 is not zero");
-const EVERY: RangeInclusive<NonZeroU32> =
-    NonZeroU32::MIN..=NonZeroU32::new(1_000_000).expect("a million is not zero");
-const REPLY_LIMIT: RangeInclusive<usize> = 64 * size::KIB..=64 * size::MIB;
-
-const MODES: [(&str, ClientListMode); 3] = [
-    ("required", ClientListMode::Required),
-    ("optional", ClientListMode::Optional),
-    ("off", ClientListMode::Off),
-];
+use crate::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
 
 /// Every target of the document.
 pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
     let defaults = Defaults::read(document);
-    let list = document.required("targets", "give at least one target")?;
+    let list = document.required(&TARGETS, "give at least one target")?;
     let items = list.items("a list of targets")?;
-    if !COUNT.contains(&items.len()) {
-        let (least, most) = (COUNT.start(), COUNT.end());
+    if let Values::List(least, most) = TARGETS.values
+        && !(least..=most).contains(&items.len())
+    {
         return Err(list.problem(format!("expected {least} to {most} targets, found {}", items.len())));
     }
     let mut earlier = Earlier::default();
@@ -68,8 +44,8 @@ struct Earlier {
 }
 
 fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Result<Target, Invalid> {
-    let fields = item.fields("a mapping with the keys name and host", &KEYS)?;
-    let name = fields.required("name", "give the target a name").and_then(|field| {
+    let fields = item.fields_of(TARGETS.about.keys, "a mapping with the keys name and host")?;
+    let name = fields.required(&NAME, "give the target a name").and_then(|field| {
         let name = read_name(&field)?;
         match earlier.names.entry(name.clone()) {
             Entry::Occupied(first) => Err(field.problem(format!("is the name of {} already", first.get()))),
@@ -79,7 +55,7 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
             }
         }
     });
-    let host = fields.required("host", "name the cache's host").and_then(|field| host::read(&field));
+    let host = fields.required(&HOST, "name the cache's host").and_then(|field| host::read(&field));
     let own = Settings::read(&fields);
     let Defaults { settings: defaults, fields: default_fields } = defaults.clone();
 
@@ -88,7 +64,7 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     if let (Ok(Tls::Off), Ok(identity)) = (&tls, &identity) {
         refuse_plaintext_tokens(identity, &fields, default_fields.as_ref());
     }
-    let identity_field = fields.get("identity").or_else(|| default_fields.as_ref()?.get("identity"));
+    let identity_field = fields.get(&IDENTITY).or_else(|| default_fields.as_ref()?.get(&IDENTITY));
     if let (Ok(identity), Some(field)) = (&identity, identity_field) {
         earlier.refuse_shared_label(identity, &field);
     }
@@ -96,30 +72,48 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     if let Ok(identity) = &identity
         && !takes_username(identity)
     {
-        // One of the defaults is simply left out.
-        username = fields.get("username").map_or(Ok(None), |field| Err(refuse_username(&field, identity)));
+        // A default user name is ignored.
+        username = fields.get(&USERNAME).map_or(Ok(None), |field| Err(refuse_username(&field, identity)));
     }
 
     let (host, tls) = (host?, tls?);
     let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
+    let otherwise = Target::with_defaults(name?, Endpoint { host: host.into(), port });
     Ok(Target {
-        name: name?,
-        endpoint: Endpoint { host: host.into(), port },
         tls,
         identity: identity?,
         username: username?,
-        interval: pick(own.interval, defaults.interval, || Target::DEFAULT_INTERVAL)?,
-        connect_timeout: pick(own.connect_timeout, defaults.connect_timeout, || {
-            Target::DEFAULT_CONNECT_TIMEOUT
-        })?,
-        command_timeout: pick(own.command_timeout, defaults.command_timeout, || {
-            Target::DEFAULT_COMMAND_TIMEOUT
-        })?,
-        attempts: pick(own.attempts, defaults.attempts, || Target::DEFAULT_ATTEMPTS)?,
-        key: pick(own.key, defaults.key, KeyTemplate::default)?,
-        client_list: pick(own.client_list, defaults.client_list, ClientList::default)?,
-        reply_limit: pick(own.reply_limit, defaults.reply_limit, || Target::DEFAULT_REPLY_LIMIT)?,
+        interval: pick(own.interval, defaults.interval, || otherwise.interval)?,
+        connect_timeout: pick(own.connect_timeout, defaults.connect_timeout, || otherwise.connect_timeout)?,
+        command_timeout: pick(own.command_timeout, defaults.command_timeout, || otherwise.command_timeout)?,
+        attempts: pick(own.attempts, defaults.attempts, || otherwise.attempts)?,
+        key: pick(own.key, defaults.key, || otherwise.key)?,
+        client_list: pick(own.client_list, defaults.client_list, || otherwise.client_list)?,
+        reply_limit: pick(own.reply_limit, defaults.reply_limit, || otherwise.reply_limit)?,
+        ..otherwise
     })
+}
+
+impl Target {
+    /// A target with the default of every key.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the default key is short enough")]
+    pub fn with_defaults(name: TargetName, endpoint: Endpoint) -> Self {
+        Self {
+            name,
+            endpoint,
+            tls: Tls::On { ca_file: None, server_name: None },
+            identity: Arc::new(identity::default_identity()),
+            username: None,
+            interval: INTERVAL.default(),
+            connect_timeout: CONNECT_TIMEOUT.default(),
+            command_timeout: COMMAND_TIMEOUT.default(),
+            attempts: ATTEMPTS.default(),
+            key: KeyTemplate::new(KEY.default()).expect("the default is short enough"),
+            client_list: default_client_list(),
+            reply_limit: REPLY_LIMIT.default(),
+        }
+    }
 }
 
 /// What the operator said under one key: nothing, something wrong, or a value.
@@ -147,21 +141,18 @@ struct Settings {
 
 impl Settings {
     fn read(fields: &Fields<'_>) -> Self {
-        let duration = |key, range| fields.get(key).map(|field| duration::read(&field, range));
         Self {
-            port: fields.get("port").map(|field| field.integer(1..=u16::MAX)),
-            tls: fields.get("tls").map(|field| tls::read(&field)),
-            identity: fields.get("identity").map(|field| identity::read(&field).map(Arc::new)),
-            username: fields
-                .get("username")
-                .map(|field| Ok(Some(field.word("a user name without spaces")?.to_owned()))),
-            interval: duration("interval", INTERVAL),
-            connect_timeout: duration("connect_timeout", TIMEOUT),
-            command_timeout: duration("command_timeout", TIMEOUT),
-            attempts: fields.get("attempts").map(|field| field.integer(ATTEMPTS)),
-            key: fields.get("key").map(|field| read_key(&field)),
-            client_list: fields.get("client_list").map(|field| read_client_list(&field)),
-            reply_limit: fields.get("reply_limit").map(|field| size::read(&field, REPLY_LIMIT)),
+            port: fields.read(&PORT),
+            tls: fields.get(&TLS).map(|field| tls::read(&field)),
+            identity: fields.get(&IDENTITY).map(|field| identity::read(&field).map(Arc::new)),
+            username: fields.get(&USERNAME).map(|field| Ok(Some(field.word(&USERNAME)?.to_owned()))),
+            interval: fields.read(&INTERVAL),
+            connect_timeout: fields.read(&CONNECT_TIMEOUT),
+            command_timeout: fields.read(&COMMAND_TIMEOUT),
+            attempts: fields.read(&ATTEMPTS),
+            key: fields.get(&KEY).map(|field| read_key(&field)),
+            client_list: fields.get(&CLIENT_LIST).map(|field| read_client_list(&field)),
+            reply_limit: fields.read(&REPLY_LIMIT),
         }
     }
 }
@@ -175,12 +166,12 @@ struct Defaults<'a> {
 
 impl<'a> Defaults<'a> {
     fn read(document: &Fields<'a>) -> Self {
-        let Some(field) = document.get("defaults") else { return Self::default() };
-        let Ok(fields) = field.fields("a mapping of what targets have in common", &KEYS[2..]) else {
+        let Some(field) = document.get(&DEFAULTS) else { return Self::default() };
+        let Ok(fields) = field.fields(&DEFAULTS.about) else {
             return Self::default();
         };
         let settings = Settings::read(&fields);
-        if let (Some(Ok(identity)), Some(field)) = (&settings.identity, fields.get("username"))
+        if let (Some(Ok(identity)), Some(field)) = (&settings.identity, fields.get(&USERNAME))
             && !takes_username(identity)
         {
             refuse_username(&field, identity);
@@ -190,7 +181,7 @@ impl<'a> Defaults<'a> {
 }
 
 fn read_name(field: &Field<'_>) -> Result<TargetName, Invalid> {
-    let name = field.text("a name")?;
+    let name = field.text(&NAME)?;
     TargetName::new(name).ok_or_else(|| {
         let most = TargetName::MAX_LENGTH;
         field.expected(format_args!("a name of 1 to {most} characters, without space around it"))
@@ -221,7 +212,7 @@ impl Earlier {
 /// Notes a problem if `identity`, to be used without TLS, has tokens. It is put to whatever led to this: the target's
 /// own key, or else the defaults.
 fn refuse_plaintext_tokens(identity: &Identity, own: &Fields<'_>, defaults: Option<&Fields<'_>>) {
-    let place = own.get("tls").or_else(|| own.get("identity")).or_else(|| defaults?.get("tls"));
+    let place = own.get(&TLS).or_else(|| own.get(&IDENTITY)).or_else(|| defaults?.get(&TLS));
     if let (Identity::Entra(_), Some(field)) = (identity, place) {
         let name = identity::type_name(identity);
         field.problem(format!(
@@ -232,23 +223,26 @@ fn refuse_plaintext_tokens(identity: &Identity, own: &Fields<'_>, defaults: Opti
 }
 
 fn takes_username(identity: &Identity) -> bool {
-    matches!(identity, Identity::Entra(_) | Identity::Password(_))
+    USERNAME.about.is_used_by(identity::type_of(identity))
 }
 
 fn refuse_username(field: &Field<'_>, identity: &Identity) -> Invalid {
     let name = identity::type_name(identity);
-    field.problem(format!("has no meaning with the identity {name}, which signs in without a user name"))
+    field.problem(format!("not used by the identity type {name}"))
 }
 
 fn read_key(field: &Field<'_>) -> Result<KeyTemplate, Invalid> {
-    let key = field.text("a key")?;
-    KeyTemplate::new(key).ok_or_else(|| field.expected("a key of 1 to 512 bytes"))
+    KeyTemplate::new(field.text(&KEY)?).ok_or_else(|| field.expected(KEY.words()))
 }
 
 fn read_client_list(field: &Field<'_>) -> Result<ClientList, Invalid> {
-    let fields = field.fields("a mapping such as {mode: optional, every: 1}", &["mode", "every"])?;
-    let mode = fields.get("mode").map(|field| field.choice(&MODES)).transpose();
-    let every = fields.get("every").map(|field| field.integer(EVERY)).transpose();
-    let default = ClientList::default();
+    let fields = field.fields(&CLIENT_LIST.about)?;
+    let mode = fields.choice(&CLIENT_LIST_MODE).transpose();
+    let every = fields.read(&CLIENT_LIST_EVERY).transpose();
+    let default = default_client_list();
     Ok(ClientList { mode: mode?.unwrap_or(default.mode), every: every?.unwrap_or(default.every) })
+}
+
+fn default_client_list() -> ClientList {
+    ClientList { mode: CLIENT_LIST_MODE.default(), every: CLIENT_LIST_EVERY.default() }
 }

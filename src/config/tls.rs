@@ -9,26 +9,24 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use super::document::Value;
 use super::field::{Field, Invalid};
 use super::file;
+use super::keys::connection::{CA_FILE, SERVER_NAME, TLS};
 use crate::target::Tls;
 
-/// `true`, `false`, or a mapping for what goes beyond `true`.
+/// `true`, `false`, or a mapping that turns TLS on and sets its details.
 pub(super) fn read(field: &Field<'_>) -> Result<Tls, Invalid> {
-    match (field.as_bool(), field.value()) {
-        (Some(true), _) => Ok(Tls::On { ca_file: None, server_name: None }),
-        (Some(false), _) => Ok(Tls::Off),
-        (None, Value::Map(_)) => {
-            let fields = field.fields("a mapping", &["ca_file", "server_name"])?;
-            let ca_file = fields.get("ca_file").map(|field| read_ca_file(&field)).transpose();
-            let server_name = fields.get("server_name").map(|field| read_server_name(&field)).transpose();
-            Ok(Tls::On { ca_file: ca_file?, server_name: server_name? })
-        }
-        (None, _) => Err(field.expected("true, false or a mapping such as {ca_file: ca.pem}")),
-    }
+    let Value::Map(_) = field.value() else {
+        let is_on = field.read(&TLS)?;
+        return Ok(if is_on { Tls::On { ca_file: None, server_name: None } } else { Tls::Off });
+    };
+    let fields = field.fields(&TLS.about)?;
+    let ca_file = fields.get(&CA_FILE).map(|field| read_ca_file(&field)).transpose();
+    let server_name = fields.get(&SERVER_NAME).map(|field| read_server_name(&field)).transpose();
+    Ok(Tls::On { ca_file: ca_file?, server_name: server_name? })
 }
 
 /// A file of certificates that will do as roots. Where it is relative, it is so to the working directory.
 fn read_ca_file(field: &Field<'_>) -> Result<PathBuf, Invalid> {
-    let path = PathBuf::from(field.text("the path of a PEM file")?);
+    let path = PathBuf::from(field.text(&CA_FILE)?);
     let pem = file::read(&path)
         .map_err(|error| field.problem(format!("{} cannot be read: {error}", path.display())))?;
     let mut roots = RootCertStore::empty();
@@ -48,10 +46,9 @@ fn read_ca_file(field: &Field<'_>) -> Result<PathBuf, Invalid> {
 }
 
 fn read_server_name(field: &Field<'_>) -> Result<String, Invalid> {
-    const WHAT: &str = "a host name or an IP address";
-    let name = field.word(WHAT)?;
+    let name = field.word(&SERVER_NAME)?;
     if ServerName::try_from(name).is_err() {
-        return Err(field.expected(WHAT));
+        return Err(field.expected(SERVER_NAME.words()));
     }
     Ok(name.to_owned())
 }

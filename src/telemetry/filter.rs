@@ -57,8 +57,8 @@ fn level(name: &str) -> Option<LevelFilter> {
     if name.eq_ignore_ascii_case("off") {
         return Some(LevelFilter::OFF);
     }
-    let named = Level::NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-    named.map(|(_, level)| (*level).into())
+    let named = Level::ALL.into_iter().find(|level| name.eq_ignore_ascii_case(level.as_str()));
+    named.map(LevelFilter::from)
 }
 
 fn is_module(text: &str) -> bool {

@@ -12,7 +12,7 @@ use cachepulse::metrics::Metrics;
 use cachepulse::prober::{Prober, Setup};
 use cachepulse::secret::SecretSource;
 use cachepulse::status::Status;
-use cachepulse::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use cachepulse::target::{Endpoint, Target, TargetName, Tls};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::instrument::WithSubscriber as _;
@@ -35,8 +35,6 @@ impl Probing {
     /// Probes a name that `names` resolves, with the password that is kept there.
     pub(crate) fn start(names: &Names, port: u16, password: SecretSource) -> Self {
         let target = Arc::new(Target {
-            name: TargetName::new(TARGET).unwrap(),
-            endpoint: Endpoint { host: "cache.test".into(), port },
             tls: Tls::Off,
             identity: Arc::new(Identity::Password(password.clone())),
             username: Some(USER.into()),
@@ -44,9 +42,10 @@ impl Probing {
             connect_timeout: CONNECT_TIMEOUT,
             command_timeout: COMMAND_TIMEOUT,
             attempts: 1.try_into().unwrap(),
-            key: KeyTemplate::default(),
-            client_list: ClientList::default(),
-            reply_limit: Target::DEFAULT_REPLY_LIMIT,
+            ..Target::with_defaults(
+                TargetName::new(TARGET).unwrap(),
+                Endpoint { host: "cache.test".into(), port },
+            )
         });
         let metrics = Metrics::new();
         let prober = Prober::new(Setup {

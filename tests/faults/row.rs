@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use cachepulse::target::Target;
+use cachepulse::config::keys::probe;
 use tokio::time::{Instant, sleep};
 
 use crate::bench::{Agent, Bench, CONNECT_TIMEOUT, INTERVAL, TARGET};
@@ -79,7 +79,7 @@ struct Pace {
 /// Of the benches' own limits.
 const QUICK: Pace = Pace { interval: INTERVAL, timeout: CONNECT_TIMEOUT };
 /// Of an agent that was told no limits.
-const DEFAULT: Pace = Pace { interval: Target::DEFAULT_INTERVAL, timeout: Target::DEFAULT_CONNECT_TIMEOUT };
+const DEFAULT: Pace = Pace { interval: probe::INTERVAL.default(), timeout: probe::CONNECT_TIMEOUT.default() };
 
 /// What a fault must look like in the metrics.
 struct Signs {

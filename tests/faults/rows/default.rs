@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse::target::Target;
+use cachepulse::config::keys::probe::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL};
 use cachepulse_standin::{Admission, Answer, CommandFault, Dialect, Ending, Fault};
 
 use super::cache::{admission, closed};
@@ -30,7 +30,7 @@ pub(super) fn rows() -> Vec<Row> {
         "commands that are never answered",
         front(["command_timeout"], move |faults| faults.commands = vec![silent()])
             // The two other attempts.
-            .shows_late(2 * Target::DEFAULT_COMMAND_TIMEOUT)
+            .shows_late(2 * COMMAND_TIMEOUT.default())
             .by_default(),
     );
     let black_hole = |reason| front([reason], |faults| faults.black_hole = true);
@@ -42,7 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
         "packets dropped on a live connection: outcome of the probe",
         // By then the other attempts have found that handshakes are not answered either. They last as long as the tick.
         black_hole("tls_handshake")
-            .shows_late(Target::DEFAULT_INTERVAL.saturating_sub(Target::DEFAULT_CONNECT_TIMEOUT))
+            .shows_late(INTERVAL.default().saturating_sub(CONNECT_TIMEOUT.default()))
             .by_default(),
     );
     rows.case("user removed and restored", removed(Dialect::default()).by_default());

@@ -23,7 +23,7 @@ use cachepulse::probe::PhaseTimes;
 use cachepulse::prober::{Prober, Setup};
 use cachepulse::secret::Secret;
 use cachepulse::status::Status;
-use cachepulse::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use cachepulse::target::{Endpoint, Target, TargetName, Tls};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -135,18 +135,14 @@ impl Lab {
 
 fn target(name: &str, interval: Duration) -> Target {
     Target {
-        name: TargetName::new(name).expect("the names above are valid"),
-        endpoint: Endpoint { host: "cache".into(), port: 6380 },
         tls: Tls::Off,
         identity: Arc::new(Identity::None),
-        username: None,
         interval,
-        connect_timeout: Target::DEFAULT_CONNECT_TIMEOUT,
-        command_timeout: Target::DEFAULT_COMMAND_TIMEOUT,
         attempts: NonZeroU32::MIN,
-        key: KeyTemplate::default(),
-        client_list: ClientList::default(),
-        reply_limit: Target::DEFAULT_REPLY_LIMIT,
+        ..Target::with_defaults(
+            TargetName::new(name).expect("the names above are valid"),
+            Endpoint { host: "cache".into(), port: 6380 },
+        )
     }
 }
 

@@ -1,6 +1,9 @@
-//! The configuration from outside: every mistake with its whole message, the examples, and what the keys mean.
+//! The configuration from outside: what the keys mean, and the examples.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod flags;
+mod mistakes;
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -8,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachepulse::config::flags::Flags;
+use cachepulse::config::keys;
 use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log};
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
@@ -70,28 +73,6 @@ fn config(targets: Vec<Target>) -> Config {
 }
 
 #[test]
-fn every_mistake_is_told_in_full() {
-    let mistakes = documents("tests/config/invalid");
-    assert!(mistakes.len() >= 40, "only {} documents", mistakes.len());
-    for path in mistakes {
-        let told = match Config::from_yaml(&text(&path)) {
-            Ok(_) => panic!("{} is taken for valid", path.display()),
-            Err(problems) => format!("{problems}\n"),
-        };
-        assert_eq!(told, text(path.with_extension("txt")), "{}", path.display());
-        assert!(!told.contains("hunter2"), "{} betrays a secret", path.display());
-    }
-}
-
-#[test]
-fn every_message_has_its_document() {
-    for entry in fs::read_dir("tests/config/invalid").unwrap() {
-        let path = entry.unwrap().path();
-        assert!(path.with_extension("yaml").exists(), "{} stands alone", path.display());
-    }
-}
-
-#[test]
 fn the_smallest_example_has_every_default() {
     let host = "orders.redis.cache.windows.net";
     assert_eq!(valid(&text("examples/smallest.yaml")), config(vec![target("orders", host, 6380)]));
@@ -101,14 +82,10 @@ fn the_smallest_example_has_every_default() {
 fn the_fullest_example_names_every_key_and_is_valid() {
     let example = fullest();
     assert_eq!(valid(&example).targets.len(), 11);
-    for key in "http listen log level format shutdown_grace_period defaults targets name host port tls ca_file \
-                server_name identity type client_id object_id resource_id tenant_id token_file client_secret key \
-                password file env scope authority username interval connect_timeout command_timeout attempts \
-                client_list mode every reply_limit"
-        .split_whitespace()
-    {
-        let named = ["\n", " ", "{"].iter().any(|before| example.contains(&format!("{before}{key}:")));
-        assert!(named, "{key} is missing");
+    for key in keys::all() {
+        let name = key.about().name();
+        let named = ["\n", " ", "{"].iter().any(|before| example.contains(&format!("{before}{name}:")));
+        assert!(named, "{name} is missing");
     }
 }
 
@@ -308,177 +285,4 @@ fn a_file_that_is_no_configuration_is_named() {
     assert_eq!(problems.iter().next().unwrap().path, "targets");
     fs::write(file.path(), "targets: [{name: a, host: a}]").unwrap();
     assert_eq!(Config::load(file.path()).unwrap(), config(vec![target("a", "a", 6380)]));
-}
-
-#[test]
-fn a_host_alone_is_enough_of_a_command_line() {
-    let flags = Flags {
-        host: Some("orders.eastus.redis.azure.net".into()),
-        port: Some(String::new()),
-        ..Flags::default()
-    };
-    let expected = config(vec![target("orders", "orders.eastus.redis.azure.net", 10000)]);
-    assert_eq!(Config::from_flags(&flags), Ok(expected));
-}
-
-#[test]
-fn flags_say_what_yaml_says() {
-    let some = |text: &str| Some(text.to_owned());
-    let flags = Flags {
-        host: some("10.0.0.7"),
-        port: some("7000"),
-        name: some("inventory"),
-        tls: some("true"),
-        ca_file: some("examples/ca.pem"),
-        server_name: some("inventory.example.com"),
-        identity: some("password"),
-        password_env: some("PATH"),
-        username: some("12345"),
-        interval: some("30s"),
-        connect_timeout: some("1s"),
-        command_timeout: some("500ms"),
-        attempts: some("2"),
-        key: some("health"),
-        client_list: some("required"),
-        client_list_every: some("10"),
-        reply_limit: some("1MiB"),
-        listen: some("127.0.0.1:0"),
-        log_level: some("debug"),
-        log_format: some("json"),
-        shutdown_grace_period: some("1m"),
-        ..Flags::default()
-    };
-    let yaml = r#"
-http: {listen: "127.0.0.1:0"}
-log: {level: debug, format: json}
-shutdown_grace_period: 1m
-targets:
-  - name: inventory
-    host: 10.0.0.7
-    port: 7000
-    tls: {ca_file: examples/ca.pem, server_name: inventory.example.com}
-    identity: {type: password, password: {env: PATH}}
-    username: "12345"
-    interval: 30s
-    connect_timeout: 1s
-    command_timeout: 500ms
-    attempts: 2
-    key: health
-    client_list: {mode: required, every: 10}
-    reply_limit: 1MiB
-"#;
-    assert_eq!(Config::from_flags(&flags), Ok(valid(yaml)));
-}
-
-#[test]
-fn flags_name_an_identity() {
-    let some = |text: &str| Some(text.to_owned());
-    let base = Flags { host: some("a"), identity: some("managed_identity"), ..Flags::default() };
-    let identity = |flags: Flags| {
-        let config = Config::from_flags(&flags).unwrap_or_else(|problems| panic!("{problems}"));
-        config.targets[0].identity.clone()
-    };
-    let by = |id| entra(EntraSource::ManagedIdentity(id));
-    let c = || some("c");
-    assert_eq!(
-        identity(Flags { client_id: c(), ..base.clone() }),
-        by(ManagedIdentityId::ClientId("c".into()))
-    );
-    assert_eq!(
-        identity(Flags { object_id: c(), ..base.clone() }),
-        by(ManagedIdentityId::ObjectId("c".into()))
-    );
-    assert_eq!(
-        identity(Flags { resource_id: c(), ..base.clone() }),
-        by(ManagedIdentityId::ResourceId("c".into()))
-    );
-    let file = "examples/secrets/client-secret";
-    let secret = Flags {
-        identity: some("client_secret"),
-        tenant_id: c(),
-        client_secret_file: some(file),
-        ..base.clone()
-    };
-    assert_eq!(
-        identity(secret),
-        entra(EntraSource::ClientSecret {
-            client_id: None,
-            tenant_id: c(),
-            secret: Some(SecretSource::File(file.into())),
-        })
-    );
-    let key = Flags { identity: some("access_key"), access_key_file: some(file), ..base };
-    assert_eq!(identity(key), Arc::new(Identity::AccessKey(SecretSource::File(file.into()))));
-}
-
-/// What is told of `flags`.
-fn problems(flags: &Flags) -> Vec<String> {
-    match Config::from_flags(flags) {
-        Ok(_) => Vec::new(),
-        Err(problems) => problems.iter().map(ToString::to_string).collect(),
-    }
-}
-
-#[test]
-fn problems_with_flags_name_the_flag() {
-    let some = |text: &str| Some(text.to_owned());
-    assert_eq!(problems(&Flags::default()), ["--host: is missing; name the cache's host"]);
-
-    let many = Flags {
-        host: some("redis://:hunter2@orders"),
-        port: some("0"),
-        tls: some("maybe"),
-        ca_file: some("ca.pem"),
-        identity: some("access_key"),
-        client_id: some("c"),
-        interval: some("10"),
-        client_list_every: some("0"),
-        listen: some("9860"),
-        log_level: some("loud"),
-        ..Flags::default()
-    };
-    assert_eq!(
-        problems(&many),
-        [
-            "--host: expected a host name such as orders.redis.cache.windows.net, found a URL; give the name alone",
-            "--port: expected a whole number from 1 to 65535, found `0`",
-            "--tls: expected true, false or a mapping such as {ca_file: ca.pem}, found `maybe`",
-            "--access-key-file: is missing; give {file: …} or {env: …}",
-            "--client-id: has no meaning with the identity type access_key, only with auto, managed_identity, \
-             workload_identity or client_secret",
-            "--interval: expected a duration with its unit, such as 10s (units: ms, s, m, h), found `10`",
-            "--client-list-every: expected a whole number from 1 to 1000000, found `0`",
-            "--listen: expected an IP address and a port such as 0.0.0.0:9860, found `9860`",
-            "--log-level: expected error, warn, info, debug or trace, found `loud`",
-        ]
-    );
-}
-
-#[test]
-fn flags_that_contradict_each_other_are_refused() {
-    let some = |text: &str| Some(text.to_owned());
-    let base = Flags { host: some("a"), identity: some("none"), ..Flags::default() };
-    let plain = Flags { tls: some("false"), server_name: some("b"), ..base.clone() };
-    assert_eq!(problems(&plain), ["--server-name: has no meaning with --tls false"]);
-    let twice = Flags {
-        identity: some("password"),
-        password_file: some("/dev/null"),
-        password_env: some("PATH"),
-        ..base.clone()
-    };
-    assert_eq!(problems(&twice), ["--password-file: give {file: …} or {env: …}, and nothing else"]);
-    let unset =
-        Flags { identity: some("password"), password_env: some("CACHEPULSE_TEST_UNSET"), ..base.clone() };
-    assert_eq!(
-        problems(&unset),
-        ["--password-env: the secret's environment variable CACHEPULSE_TEST_UNSET is not set"]
-    );
-    let foreign = Flags { access_key_file: some("/dev/null"), username: some("u"), ..base };
-    assert_eq!(
-        problems(&foreign),
-        [
-            "--access-key-file: has no meaning with the identity type none, only with access_key",
-            "--username: has no meaning with the identity none, which signs in without a user name",
-        ]
-    );
 }

@@ -1,0 +1,503 @@
+//! The configuration's keys: one descriptor for each.
+//!
+//! A [`Key`] says everything there is to know about a configuration key: its path, its flag and variable, the values
+//! that it takes, its default, its help. What depends on a key derives from its descriptor: the parser and its
+//! messages (the rest of [`crate::config`]), the command line ([`super::flags`]), the JSON Schema, the reference page
+//! and the completions. To add a key, add its descriptor here and the code that uses the value.
+//!
+//! The descriptors form a tree, as the keys do: [`ROOT`] lists the top-level keys, and [`About::keys`] those below a
+//! key. [`all`] walks the tree in the order of the documentation. Code that handles keys of any type works with
+//! [`Descriptor`]; code that reads one key uses its [`Key`], which knows the Rust type of the value:
+//!
+//! ```
+//! use std::time::Duration;
+//! use cachepulse::config::keys::{self, Descriptor as _};
+//!
+//! assert_eq!(keys::probe::INTERVAL.default(), Duration::from_secs(10));
+//! for key in keys::all().filter(|key| key.about().flag.is_some()) {
+//!     println!("{}: {} [default: {:?}]", key.about().path, key.about().help, key.default_text());
+//! }
+//! ```
+
+pub mod agent;
+pub mod connection;
+pub mod identity;
+pub mod probe;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+pub use self::identity::IdentityType;
+use super::{duration, size};
+use crate::target::ClientListMode;
+use crate::telemetry::{Format, Level};
+
+/// The prefix of every environment variable that sets a key.
+pub const VARIABLE_PREFIX: &str = "CACHEPULSE_";
+
+/// The top-level keys.
+pub static ROOT: [&dyn Descriptor; 5] =
+    [&agent::TARGETS, &agent::DEFAULTS, &agent::HTTP, &agent::LOG, &agent::SHUTDOWN_GRACE_PERIOD];
+
+/// The keys of a target. Those after the first two are also the keys of `defaults`.
+static TARGET: [&dyn Descriptor; 13] = [
+    &connection::NAME,
+    &connection::HOST,
+    &connection::PORT,
+    &connection::TLS,
+    &identity::IDENTITY,
+    &identity::USERNAME,
+    &probe::INTERVAL,
+    &probe::CONNECT_TIMEOUT,
+    &probe::COMMAND_TIMEOUT,
+    &probe::ATTEMPTS,
+    &probe::KEY,
+    &probe::CLIENT_LIST,
+    &probe::REPLY_LIMIT,
+];
+
+/// Every key once, each before those below it.
+pub fn all() -> impl Iterator<Item = &'static dyn Descriptor> {
+    let mut pending: Vec<&'static dyn Descriptor> = ROOT.iter().rev().copied().collect();
+    std::iter::from_fn(move || {
+        let key = pending.pop()?;
+        let about = key.about();
+        // The keys of `defaults` are those of a target.
+        pending.extend(about.keys.iter().rev().filter(|below| below.about().path.starts_with(about.path)));
+        Some(key)
+    })
+}
+
+/// What is known about a key, whatever the type of its value.
+#[derive(Debug)]
+pub struct About {
+    /// The path in a configuration file, such as `http.listen` or `targets[].interval`.
+    pub path: &'static str,
+    /// The flag, for those that configure a single target or the agent.
+    pub flag: Option<Flag>,
+    /// The heading under which the key is documented.
+    pub group: Group,
+    /// What the key means, on one line: a phrase that starts with a capital and has no full stop.
+    pub help: &'static str,
+    /// What goes beyond [`Self::help`], in sentences. May be empty.
+    pub doc: &'static str,
+    /// A value as it is written in YAML. Empty where the default says enough.
+    pub example: &'static str,
+    /// The identity types that use the key; empty for a key that does not depend on the identity.
+    pub identities: &'static [IdentityType],
+    /// The keys below this one.
+    pub keys: &'static [&'static dyn Descriptor],
+}
+
+impl About {
+    /// What most keys have: no flag, no example, no keys below.
+    const EMPTY: Self = Self {
+        path: "",
+        flag: None,
+        group: Group::Agent,
+        help: "",
+        doc: "",
+        example: "",
+        identities: &[],
+        keys: &[],
+    };
+
+    /// The last segment of the path: the key as it is written in its mapping.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// Whether the key belongs to a target, or to a mapping in a target.
+    #[must_use]
+    pub fn is_of_target(&self) -> bool {
+        self.path.starts_with("targets[].")
+    }
+
+    /// Whether an identity of the type `identity` uses the key.
+    #[must_use]
+    pub fn is_used_by(&self, identity: IdentityType) -> bool {
+        self.identities.is_empty() || self.identities.contains(&identity)
+    }
+}
+
+/// The flag that sets a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The name without dashes in front, such as `command-timeout`.
+    pub name: &'static str,
+    /// The placeholder for the value in help texts, such as `DURATION`.
+    pub value: &'static str,
+    /// Whether the flag is among the commonest, which `-h` lists.
+    pub is_common: bool,
+    /// Whether the flag may be given beside a configuration file, over which it takes precedence.
+    pub is_allowed_beside_file: bool,
+}
+
+impl Flag {
+    const fn new(name: &'static str, value: &'static str) -> Self {
+        Self { name, value, is_common: false, is_allowed_beside_file: false }
+    }
+
+    const fn common(self) -> Self {
+        Self { is_common: true, ..self }
+    }
+
+    const fn allowed_beside_file(self) -> Self {
+        Self { is_allowed_beside_file: true, ..self }
+    }
+
+    /// The environment variable that stands in for the flag, such as `CACHEPULSE_COMMAND_TIMEOUT`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+}
+
+impl fmt::Display for Flag {
+    /// The flag as it is typed, such as `--command-timeout`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{}", self.name)
+    }
+}
+
+/// The headings under which keys are documented, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Where the cache is and how the connection is encrypted.
+    Connection,
+    /// How to sign in.
+    Identity,
+    /// What is probed, and how often.
+    Probe,
+    /// The agent itself.
+    Agent,
+}
+
+impl Group {
+    /// Every heading, in order.
+    pub const ALL: [Self; 4] = [Self::Connection, Self::Identity, Self::Probe, Self::Agent];
+
+    /// The heading's text.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Connection => "Connection",
+            Self::Identity => "Identity",
+            Self::Probe => "Probe",
+            Self::Agent => "Agent",
+        }
+    }
+}
+
+/// A key whose value is a `T`. Free text is a `&'static str` here: the type of its default.
+#[derive(Debug)]
+pub struct Key<T: 'static> {
+    /// What does not depend on the type.
+    pub about: About,
+    /// The values that the key takes.
+    pub values: Values<T>,
+    /// What applies where the key is not given.
+    pub absent: Absent<T>,
+}
+
+/// The values that a key takes.
+#[derive(Debug)]
+pub enum Values<T: 'static> {
+    /// Every value of the type.
+    Any,
+    /// Those between two values, both included.
+    Range(T, T),
+    /// One of these.
+    Choices(&'static [Choice<T>]),
+    /// Text of some kind. The words complete the message "expected …".
+    Text(Kind, &'static str),
+    /// A mapping of the keys below.
+    Mapping,
+    /// A list of mappings of the keys below; between so many.
+    List(usize, usize),
+}
+
+/// One of the values of a key that takes a closed set of them.
+#[derive(Debug)]
+pub struct Choice<T> {
+    /// The value as it is written.
+    pub name: &'static str,
+    /// What the name stands for.
+    pub value: T,
+    /// What the value means, on one line.
+    pub help: &'static str,
+}
+
+/// What applies where a key is not given.
+#[derive(Debug)]
+pub enum Absent<T> {
+    /// The key must be given.
+    Required,
+    /// This value.
+    Default(T),
+    /// What these words describe, such as "the host's first label".
+    Described(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+impl<T: Copy> Key<T> {
+    /// The value that applies where the key is not given.
+    ///
+    /// # Panics
+    /// If the key has no fixed default; meant for constants, where that is a compile error.
+    #[must_use]
+    pub const fn default(&self) -> T {
+        match &self.absent {
+            Absent::Default(value) => *value,
+            _ => panic!("the key has no fixed default"),
+        }
+    }
+}
+
+impl<T> Key<T> {
+    /// What its text is, in words that complete the message "expected …".
+    pub(super) fn words(&self) -> &'static str {
+        if let Values::Text(_, words) = self.values { words } else { "" }
+    }
+}
+
+impl<T: PartialEq> Key<T> {
+    /// How `value` is written, for a key that takes a closed set.
+    pub(super) fn name_of(&self, value: &T) -> &'static str {
+        let Values::Choices(choices) = &self.values else { return "" };
+        choices.iter().find(|choice| choice.value == *value).map_or("", |choice| choice.name)
+    }
+}
+
+/// A key, whatever the type of its value.
+pub trait Descriptor: fmt::Debug + Sync {
+    /// What does not depend on the type.
+    fn about(&self) -> &About;
+
+    /// The type of the value, as documentation names it. For a key that takes a mapping or something shorter, such as
+    /// `tls`, the type of the shorter form.
+    fn kind(&self) -> Kind;
+
+    /// The smallest and the largest value.
+    fn range(&self) -> Option<(String, String)>;
+
+    /// The values of a closed set: each as it is written, and what it means.
+    fn choices(&self) -> Vec<(&'static str, &'static str)>;
+
+    /// What applies where the key is not given.
+    fn default_text(&self) -> Absent<String>;
+}
+
+/// The type of a value, as documentation names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A number and a unit, such as `10s`.
+    Duration,
+    /// A number of bytes, or with `KiB` or `MiB`.
+    Size,
+    /// One of a closed set of words.
+    Choice,
+    /// Text.
+    Text,
+    /// The path of a file.
+    Path,
+    /// A host name or an IP address.
+    Host,
+    /// An IP address and a port.
+    Address,
+    /// A URL.
+    Url,
+    /// Other keys.
+    Mapping,
+    /// A list.
+    List,
+}
+
+/// A type that values of keys have.
+pub trait Value: Copy + PartialEq + fmt::Debug + Sync + 'static {
+    /// How documentation names the type.
+    const KIND: Kind;
+
+    /// How a value is written. Values of a closed set are written as their [`Choice`] says.
+    fn written(&self) -> String {
+        String::new()
+    }
+}
+
+impl<T: Value> Descriptor for Key<T> {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn kind(&self) -> Kind {
+        match &self.values {
+            Values::Any | Values::Range(..) | Values::Choices(_) => T::KIND,
+            Values::Text(kind, _) => *kind,
+            Values::Mapping => Kind::Mapping,
+            Values::List(..) => Kind::List,
+        }
+    }
+
+    fn range(&self) -> Option<(String, String)> {
+        match &self.values {
+            Values::Range(least, most) => Some((least.written(), most.written())),
+            Values::List(least, most) => Some((least.to_string(), most.to_string())),
+            _ => None,
+        }
+    }
+
+    fn choices(&self) -> Vec<(&'static str, &'static str)> {
+        match &self.values {
+            Values::Choices(choices) => choices.iter().map(|choice| (choice.name, choice.help)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn default_text(&self) -> Absent<String> {
+        match (&self.absent, &self.values) {
+            (Absent::Required, _) => Absent::Required,
+            (Absent::Default(value), Values::Choices(_)) => Absent::Default(self.name_of(value).to_owned()),
+            (Absent::Default(value), _) => Absent::Default(value.written()),
+            (Absent::Described(words), _) => Absent::Described(words),
+            (Absent::Nothing, _) => Absent::Nothing,
+        }
+    }
+}
+
+impl Value for &'static str {
+    const KIND: Kind = Kind::Text;
+
+    fn written(&self) -> String {
+        (*self).to_owned()
+    }
+}
+
+impl Value for bool {
+    const KIND: Kind = Kind::Boolean;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u16 {
+    const KIND: Kind = Kind::Integer;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for NonZeroU32 {
+    const KIND: Kind = Kind::Integer;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Duration {
+    const KIND: Kind = Kind::Duration;
+
+    fn written(&self) -> String {
+        duration::written(*self)
+    }
+}
+
+/// A number of bytes.
+impl Value for usize {
+    const KIND: Kind = Kind::Size;
+
+    fn written(&self) -> String {
+        size::written(*self)
+    }
+}
+
+impl Value for SocketAddr {
+    const KIND: Kind = Kind::Address;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Level {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for Format {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for ClientListMode {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for IdentityType {
+    const KIND: Kind = Kind::Choice;
+}
+
+/// For constants.
+const fn non_zero(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("the number is not zero")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_is_described_once_and_below_its_parent() {
+        let mut paths = HashSet::new();
+        for key in all() {
+            let about = key.about();
+            assert!(paths.insert(about.path), "{} comes twice", about.path);
+            assert!(about.help.starts_with(char::is_uppercase), "{}: {}", about.path, about.help);
+            assert!(!about.help.ends_with('.') && about.help.len() <= 80, "{}: {}", about.path, about.help);
+            if !matches!(about.path, "defaults") {
+                for below in about.keys.iter().map(|key| key.about()) {
+                    let parent = below.path.strip_suffix(&format!(".{}", below.name()));
+                    let list = format!("{}[]", about.path);
+                    assert!(parent == Some(about.path) || parent == Some(&list), "{}", below.path);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_names_one_key_and_its_variable_follows_from_it() {
+        let flags: Vec<Flag> = all().filter_map(|key| key.about().flag).collect();
+        let names: HashSet<&str> = flags.iter().map(|flag| flag.name).collect();
+        assert_eq!(names.len(), flags.len(), "two keys have the same flag");
+        assert_eq!(Flag::new("ca-file", "FILE").variable(), "CACHEPULSE_CA_FILE");
+        assert_eq!(Flag::new("ca-file", "FILE").to_string(), "--ca-file");
+    }
+
+    #[test]
+    fn an_example_is_written_in_yaml() {
+        for key in all() {
+            let example = key.about().example;
+            assert!(super::super::document::parse(example).is_ok(), "{}: {example}", key.about().path);
+        }
+    }
+
+    #[test]
+    fn a_default_and_a_range_are_written_as_they_are_read() {
+        assert!(matches!(probe::INTERVAL.default_text(), Absent::Default(text) if text == "10s"));
+        assert!(
+            matches!(probe::CLIENT_LIST_MODE.default_text(), Absent::Default(text) if text == "optional")
+        );
+        assert_eq!(probe::REPLY_LIMIT.range(), Some(("64KiB".into(), "64MiB".into())));
+        assert_eq!(probe::INTERVAL.kind(), Kind::Duration);
+    }
+}

@@ -1,0 +1,135 @@
+//! The agent around the targets.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, TARGET, Values};
+use crate::telemetry::{Format, Level};
+
+const GROUP: Group = Group::Agent;
+
+/// `targets`
+pub static TARGETS: Key<&str> = Key {
+    about: About {
+        path: "targets",
+        group: GROUP,
+        help: "The caches to probe",
+        example: "[{name: orders, host: orders.redis.cache.windows.net}]",
+        keys: &TARGET,
+        ..About::EMPTY
+    },
+    values: Values::List(1, 10_000),
+    absent: Absent::Required,
+};
+
+/// `defaults`
+pub static DEFAULTS: Key<&str> = Key {
+    about: About {
+        path: "defaults",
+        group: GROUP,
+        help: "What targets have in common: any key of a target but name and host",
+        doc: "A target's own key replaces the key here as a whole.",
+        example: "{interval: 30s}",
+        keys: {
+            const DEFAULTS: &[&dyn Descriptor] = TARGET.split_at(2).1;
+            DEFAULTS
+        },
+        ..About::EMPTY
+    },
+    values: Values::Mapping,
+    absent: Absent::Nothing,
+};
+
+/// `http`
+pub static HTTP: Key<&str> = Key {
+    about: About {
+        path: "http",
+        group: GROUP,
+        help: "The HTTP endpoint",
+        example: "{listen: \"0.0.0.0:9860\"}",
+        keys: &[&LISTEN],
+        ..About::EMPTY
+    },
+    values: Values::Mapping,
+    absent: Absent::Nothing,
+};
+
+/// `http.listen`
+pub static LISTEN: Key<SocketAddr> = Key {
+    about: About {
+        path: "http.listen",
+        flag: Some(Flag::new("listen", "ADDRESS").common().allowed_beside_file()),
+        group: GROUP,
+        help: "Address and port of the HTTP endpoint",
+        example: "127.0.0.1:9860",
+        ..About::EMPTY
+    },
+    values: Values::Any,
+    absent: Absent::Default(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9860)),
+};
+
+/// `log`
+pub static LOG: Key<&str> = Key {
+    about: About {
+        path: "log",
+        group: GROUP,
+        help: "Logging, to standard error",
+        example: "{level: info, format: text}",
+        keys: &[&LOG_LEVEL, &LOG_FORMAT],
+        ..About::EMPTY
+    },
+    values: Values::Mapping,
+    absent: Absent::Nothing,
+};
+
+/// `log.level`
+pub static LOG_LEVEL: Key<Level> = Key {
+    about: About {
+        path: "log.level",
+        flag: Some(Flag::new("log-level", "LEVEL").common().allowed_beside_file()),
+        group: GROUP,
+        help: "Least urgent events to log",
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice { name: Level::Error.as_str(), value: Level::Error, help: "What the agent cannot do" },
+        Choice { name: Level::Warn.as_str(), value: Level::Warn, help: "What the operator should look at" },
+        Choice { name: Level::Info.as_str(), value: Level::Info, help: "Changes of state" },
+        Choice {
+            name: Level::Debug.as_str(),
+            value: Level::Debug,
+            help: "Each failed attempt, each connection",
+        },
+        Choice { name: Level::Trace.as_str(), value: Level::Trace, help: "Everything" },
+    ]),
+    absent: Absent::Default(Level::Info),
+};
+
+/// `log.format`
+pub static LOG_FORMAT: Key<Format> = Key {
+    about: About {
+        path: "log.format",
+        flag: Some(Flag::new("log-format", "FORMAT").allowed_beside_file()),
+        group: GROUP,
+        help: "Format of the log lines",
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice { name: Format::Text.as_str(), value: Format::Text, help: "For people" },
+        Choice { name: Format::Json.as_str(), value: Format::Json, help: "One JSON object a line" },
+    ]),
+    absent: Absent::Default(Format::Text),
+};
+
+/// `shutdown_grace_period`
+pub static SHUTDOWN_GRACE_PERIOD: Key<Duration> = Key {
+    about: About {
+        path: "shutdown_grace_period",
+        flag: Some(Flag::new("shutdown-grace-period", "DURATION")),
+        group: GROUP,
+        help: "How long a shutdown may wait for running requests",
+        ..About::EMPTY
+    },
+    values: Values::Range(Duration::ZERO, Duration::from_secs(600)),
+    absent: Absent::Default(Duration::from_secs(10)),
+};

@@ -1,0 +1,99 @@
+//! Where a cache is, and how the connection to it is encrypted.
+
+use super::{About, Absent, Flag, Group, Key, Kind, Values};
+use crate::target::TargetName;
+
+const GROUP: Group = Group::Connection;
+
+/// `targets[].name`
+pub static NAME: Key<&str> = Key {
+    about: About {
+        path: "targets[].name",
+        flag: Some(Flag::new("name", "NAME")),
+        group: GROUP,
+        help: "Name of the target in metrics, logs and pages",
+        doc: "The value of the label `target`. Unique within the configuration; 1 to 128 characters, without spaces \
+              at its ends. A flag may leave it out: the name is then the first label of the host.",
+        example: "orders",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, "a name"),
+    absent: Absent::Required,
+};
+const _: () = assert!(TargetName::MAX_LENGTH == 128, "as the documentation of the key says");
+
+/// `targets[].host`
+pub static HOST: Key<&str> = Key {
+    about: About {
+        path: "targets[].host",
+        flag: Some(Flag::new("host", "HOST").common()),
+        group: GROUP,
+        help: "Host name or IP address of the cache",
+        doc: "The public name, also where the cache has a private endpoint: the public name resolves to the private \
+              address, and the certificate is issued for it.",
+        example: "orders.redis.cache.windows.net",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Host, "a host name such as orders.redis.cache.windows.net"),
+    absent: Absent::Required,
+};
+
+/// `targets[].port`
+pub static PORT: Key<u16> = Key {
+    about: About {
+        path: "targets[].port",
+        flag: Some(Flag::new("port", "PORT").common()),
+        group: GROUP,
+        help: "TCP port",
+        example: "6380",
+        ..About::EMPTY
+    },
+    values: Values::Range(1, u16::MAX),
+    absent: Absent::Described("10000 for Azure Managed Redis, otherwise 6380, or 6379 without TLS"),
+};
+
+/// `targets[].tls`
+pub static TLS: Key<bool> = Key {
+    about: About {
+        path: "targets[].tls",
+        flag: Some(Flag::new("tls", "BOOL").common()),
+        group: GROUP,
+        help: "Whether the connection is encrypted",
+        doc: "TLS 1.2 or 1.3. The certificate is checked against the platform's root certificates. A mapping turns \
+              TLS on and sets its details.",
+        example: "{ca_file: ca.pem}",
+        keys: &[&CA_FILE, &SERVER_NAME],
+        ..About::EMPTY
+    },
+    values: Values::Any,
+    absent: Absent::Default(true),
+};
+
+/// `targets[].tls.ca_file`
+pub static CA_FILE: Key<&str> = Key {
+    about: About {
+        path: "targets[].tls.ca_file",
+        flag: Some(Flag::new("ca-file", "FILE").common()),
+        group: GROUP,
+        help: "PEM file with root certificates to trust beside the platform's",
+        doc: "A relative path starts at the working directory.",
+        example: "/etc/cachepulse/ca.pem",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "the path of a PEM file"),
+    absent: Absent::Nothing,
+};
+
+/// `targets[].tls.server_name`
+pub static SERVER_NAME: Key<&str> = Key {
+    about: About {
+        path: "targets[].tls.server_name",
+        flag: Some(Flag::new("server-name", "NAME")),
+        group: GROUP,
+        help: "Name for SNI and the certificate check",
+        example: "inventory.example.com",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Host, "a host name or an IP address"),
+    absent: Absent::Described("the host"),
+};

@@ -1,0 +1,402 @@
+//! How a target signs in.
+
+use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values};
+
+const GROUP: Group = Group::Identity;
+
+/// Where a target's credentials come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityType {
+    /// The first Entra identity that the environment offers.
+    Auto,
+    /// A managed identity.
+    ManagedIdentity,
+    /// A Kubernetes workload identity.
+    WorkloadIdentity,
+    /// A service principal's secret.
+    ClientSecret,
+    /// The Azure CLI's sign-in.
+    AzureCli,
+    /// The Azure Developer CLI's sign-in.
+    AzureDeveloperCli,
+    /// The cache's access key.
+    AccessKey,
+    /// An ACL user's password.
+    Password,
+    /// No sign-in.
+    None,
+}
+
+const TYPES: &[Choice<IdentityType>] = &[
+    Choice {
+        name: "auto",
+        value: IdentityType::Auto,
+        help: "The first Entra identity that the environment offers; the log names it",
+    },
+    Choice {
+        name: "managed_identity",
+        value: IdentityType::ManagedIdentity,
+        help: "A managed identity of App Service, Container Apps or a virtual machine",
+    },
+    Choice {
+        name: "workload_identity",
+        value: IdentityType::WorkloadIdentity,
+        help: "A Kubernetes service account that is federated with an Entra identity",
+    },
+    Choice {
+        name: "client_secret",
+        value: IdentityType::ClientSecret,
+        help: "A service principal with a client secret",
+    },
+    Choice { name: "azure_cli", value: IdentityType::AzureCli, help: "The user signed in to the Azure CLI" },
+    Choice {
+        name: "azure_developer_cli",
+        value: IdentityType::AzureDeveloperCli,
+        help: "The user signed in to the Azure Developer CLI",
+    },
+    Choice {
+        name: "access_key",
+        value: IdentityType::AccessKey,
+        help: "The cache's access key, as the password of the default user",
+    },
+    Choice { name: "password", value: IdentityType::Password, help: "The password of an ACL user" },
+    Choice { name: "none", value: IdentityType::None, help: "No sign-in" },
+];
+
+/// The types whose credentials are Entra tokens.
+const ENTRA: &[IdentityType] = &[
+    IdentityType::Auto,
+    IdentityType::ManagedIdentity,
+    IdentityType::WorkloadIdentity,
+    IdentityType::ClientSecret,
+    IdentityType::AzureCli,
+    IdentityType::AzureDeveloperCli,
+];
+
+/// `targets[].identity`
+pub static IDENTITY: Key<IdentityType> = Key {
+    about: About {
+        path: "targets[].identity",
+        group: GROUP,
+        help: "How to sign in: a type, or a mapping with the type and its details",
+        doc: "Targets with equal identities share one token.",
+        example: "{type: managed_identity, client_id: 7d5c8a52-6d34-4c3b-9a53-0c1b0a3f9a10}",
+        keys: &[
+            &TYPE,
+            &CLIENT_ID,
+            &OBJECT_ID,
+            &RESOURCE_ID,
+            &TENANT_ID,
+            &TOKEN_FILE,
+            &CLIENT_SECRET.whole,
+            &ACCESS_KEY.whole,
+            &PASSWORD.whole,
+            &SCOPE,
+            &AUTHORITY,
+        ],
+        ..About::EMPTY
+    },
+    values: Values::Choices(TYPES),
+    absent: Absent::Default(TYPE.default()),
+};
+
+/// `targets[].identity.type`
+pub static TYPE: Key<IdentityType> = Key {
+    about: About {
+        path: "targets[].identity.type",
+        flag: Some(Flag::new("identity", "TYPE").common()),
+        group: GROUP,
+        help: "How to sign in",
+        example: "managed_identity",
+        ..About::EMPTY
+    },
+    values: Values::Choices(TYPES),
+    absent: Absent::Default(IdentityType::Auto),
+};
+
+const ID: &str = "an id without spaces";
+
+/// `targets[].identity.client_id`
+pub static CLIENT_ID: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.client_id",
+        flag: Some(Flag::new("client-id", "ID").common()),
+        group: GROUP,
+        help: "Client id of a managed identity or an application",
+        doc: "A managed identity without an id is the system-assigned one. For a workload identity or a client \
+              secret the default is the variable `AZURE_CLIENT_ID`.",
+        example: "7d5c8a52-6d34-4c3b-9a53-0c1b0a3f9a10",
+        identities: &[
+            IdentityType::Auto,
+            IdentityType::ManagedIdentity,
+            IdentityType::WorkloadIdentity,
+            IdentityType::ClientSecret,
+        ],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, ID),
+    absent: Absent::Described("$AZURE_CLIENT_ID, or the system-assigned identity"),
+};
+
+/// `targets[].identity.object_id`
+pub static OBJECT_ID: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.object_id",
+        flag: Some(Flag::new("object-id", "ID")),
+        group: GROUP,
+        help: "Object id of a managed identity, instead of its client id",
+        example: "0f4b7a5e-2c1d-4f6a-8b3e-9d7c5a1e2f40",
+        identities: &[IdentityType::ManagedIdentity],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, ID),
+    absent: Absent::Nothing,
+};
+
+/// `targets[].identity.resource_id`
+pub static RESOURCE_ID: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.resource_id",
+        flag: Some(Flag::new("resource-id", "ID")),
+        group: GROUP,
+        help: "Azure resource id of a managed identity, instead of its client id",
+        example: "/subscriptions/0/resourceGroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/probe",
+        identities: &[IdentityType::ManagedIdentity],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, ID),
+    absent: Absent::Nothing,
+};
+
+/// `targets[].identity.tenant_id`
+pub static TENANT_ID: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.tenant_id",
+        flag: Some(Flag::new("tenant-id", "ID")),
+        group: GROUP,
+        help: "Entra tenant of the application",
+        example: "5f1d2c3b-4a59-4687-9b7c-8d9e0f1a2b3c",
+        identities: &[IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, ID),
+    absent: Absent::Described("$AZURE_TENANT_ID"),
+};
+
+/// `targets[].identity.token_file`
+pub static TOKEN_FILE: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.token_file",
+        flag: Some(Flag::new("token-file", "FILE")),
+        group: GROUP,
+        help: "File with the projected service account token",
+        doc: "The file is read at each sign-in.",
+        example: "/var/run/secrets/azure/tokens/azure-identity-token",
+        identities: &[IdentityType::WorkloadIdentity],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "a path"),
+    absent: Absent::Described("$AZURE_FEDERATED_TOKEN_FILE"),
+};
+
+/// `targets[].identity.client_secret`
+pub static CLIENT_SECRET: SecretKeys = SecretKeys {
+    whole: Key {
+        about: About {
+            path: "targets[].identity.client_secret",
+            group: GROUP,
+            help: "Where the application's secret is kept",
+            doc: SECRET,
+            example: "{file: /etc/cachepulse/client-secret}",
+            identities: &[IdentityType::ClientSecret],
+            keys: &[&CLIENT_SECRET.file, &CLIENT_SECRET.env],
+            ..About::EMPTY
+        },
+        values: Values::Mapping,
+        absent: Absent::Described("$AZURE_CLIENT_SECRET"),
+    },
+    file: secret_file(
+        "targets[].identity.client_secret.file",
+        Flag::new("client-secret-file", "FILE"),
+        "File with the application's secret",
+        &[IdentityType::ClientSecret],
+    ),
+    env: secret_env(
+        "targets[].identity.client_secret.env",
+        Flag::new("client-secret-env", "NAME"),
+        "Environment variable with the application's secret",
+        &[IdentityType::ClientSecret],
+    ),
+};
+
+/// `targets[].identity.key`
+pub static ACCESS_KEY: SecretKeys = SecretKeys {
+    whole: Key {
+        about: About {
+            path: "targets[].identity.key",
+            group: GROUP,
+            help: "Where the cache's access key is kept",
+            doc: SECRET,
+            example: "{file: /etc/cachepulse/access-key}",
+            identities: &[IdentityType::AccessKey],
+            keys: &[&ACCESS_KEY.file, &ACCESS_KEY.env],
+            ..About::EMPTY
+        },
+        values: Values::Mapping,
+        absent: Absent::Required,
+    },
+    file: secret_file(
+        "targets[].identity.key.file",
+        Flag::new("access-key-file", "FILE").common(),
+        "File with the cache's access key",
+        &[IdentityType::AccessKey],
+    ),
+    env: secret_env(
+        "targets[].identity.key.env",
+        Flag::new("access-key-env", "NAME"),
+        "Environment variable with the cache's access key",
+        &[IdentityType::AccessKey],
+    ),
+};
+
+/// `targets[].identity.password`
+pub static PASSWORD: SecretKeys = SecretKeys {
+    whole: Key {
+        about: About {
+            path: "targets[].identity.password",
+            group: GROUP,
+            help: "Where the password of the ACL user is kept",
+            doc: SECRET,
+            example: "{env: CACHE_PASSWORD}",
+            identities: &[IdentityType::Password],
+            keys: &[&PASSWORD.file, &PASSWORD.env],
+            ..About::EMPTY
+        },
+        values: Values::Mapping,
+        absent: Absent::Required,
+    },
+    file: secret_file(
+        "targets[].identity.password.file",
+        Flag::new("password-file", "FILE").common(),
+        "File with the password of the ACL user",
+        &[IdentityType::Password],
+    ),
+    env: secret_env(
+        "targets[].identity.password.env",
+        Flag::new("password-env", "NAME"),
+        "Environment variable with the password of the ACL user",
+        &[IdentityType::Password],
+    ),
+};
+
+/// `targets[].identity.scope`
+pub static SCOPE: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.scope",
+        flag: Some(Flag::new("scope", "SCOPE")),
+        group: GROUP,
+        help: "Scope of the Entra tokens",
+        doc: "The default is right for Azure Cache for Redis and Azure Managed Redis in every cloud.",
+        identities: ENTRA,
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, "a scope without spaces"),
+    absent: Absent::Default(crate::identity::DEFAULT_SCOPE),
+};
+
+/// `targets[].identity.authority`
+pub static AUTHORITY: Key<&str> = Key {
+    about: About {
+        path: "targets[].identity.authority",
+        flag: Some(Flag::new("authority", "URL")),
+        group: GROUP,
+        help: "Entra's address in clouds other than the public one",
+        doc: "`https://` and a host, such as `https://login.microsoftonline.us` for Azure Government.",
+        example: "https://login.microsoftonline.us",
+        identities: &[IdentityType::Auto, IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Url, "https:// and a host, such as https://login.microsoftonline.us"),
+    absent: Absent::Described("$AZURE_AUTHORITY_HOST, or the public cloud"),
+};
+
+/// `targets[].username`
+pub static USERNAME: Key<&str> = Key {
+    about: About {
+        path: "targets[].username",
+        flag: Some(Flag::new("username", "NAME").common()),
+        group: GROUP,
+        help: "Redis user",
+        doc: "With an Entra identity this is the object id for which the cache has an access policy.",
+        example: "0f4b7a5e-2c1d-4f6a-8b3e-9d7c5a1e2f40",
+        identities: &[
+            IdentityType::Auto,
+            IdentityType::ManagedIdentity,
+            IdentityType::WorkloadIdentity,
+            IdentityType::ClientSecret,
+            IdentityType::AzureCli,
+            IdentityType::AzureDeveloperCli,
+            IdentityType::Password,
+        ],
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, "a user name without spaces"),
+    absent: Absent::Described("the token's object id; with a password, the default user"),
+};
+
+/// The keys of a secret: the mapping that says where it is kept, and the two places below it.
+#[derive(Debug)]
+pub struct SecretKeys {
+    /// The mapping.
+    pub whole: Key<&'static str>,
+    /// A file.
+    pub file: Key<&'static str>,
+    /// An environment variable.
+    pub env: Key<&'static str>,
+}
+
+const SECRET: &str = "A secret never stands in the configuration itself: `file` names a file, `env` an environment \
+                      variable. It is read at each sign-in, so a rotated secret needs no restart. One trailing line \
+                      break does not belong to the secret.";
+
+const fn secret_file(
+    path: &'static str,
+    flag: Flag,
+    help: &'static str,
+    identities: &'static [IdentityType],
+) -> Key<&'static str> {
+    Key {
+        about: About {
+            path,
+            flag: Some(flag),
+            group: GROUP,
+            help,
+            example: "/etc/cachepulse/secret",
+            identities,
+            ..About::EMPTY
+        },
+        values: Values::Text(Kind::Path, "the path of a file"),
+        absent: Absent::Nothing,
+    }
+}
+
+const fn secret_env(
+    path: &'static str,
+    flag: Flag,
+    help: &'static str,
+    identities: &'static [IdentityType],
+) -> Key<&'static str> {
+    Key {
+        about: About {
+            path,
+            flag: Some(flag),
+            group: GROUP,
+            help,
+            example: "CACHE_SECRET",
+            identities,
+            ..About::EMPTY
+        },
+        values: Values::Text(Kind::Text, "the name of an environment variable"),
+        absent: Absent::Nothing,
+    }
+}

@@ -1,0 +1,150 @@
+//! What is probed, how often, and within which limits.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, non_zero};
+use crate::config::size::{KIB, MIB};
+use crate::target::ClientListMode;
+
+const GROUP: Group = Group::Probe;
+
+/// `targets[].interval`
+pub static INTERVAL: Key<Duration> = Key {
+    about: About {
+        path: "targets[].interval",
+        flag: Some(Flag::new("interval", "DURATION").common()),
+        group: GROUP,
+        help: "Time from one probe to the next",
+        doc: "A probe that takes longer than the interval fails, and missed ticks are skipped.",
+        example: "30s",
+        ..About::EMPTY
+    },
+    values: Values::Range(Duration::from_millis(100), Duration::from_secs(3600)),
+    absent: Absent::Default(Duration::from_secs(10)),
+};
+
+/// `targets[].connect_timeout`
+pub static CONNECT_TIMEOUT: Key<Duration> = Key {
+    about: About {
+        path: "targets[].connect_timeout",
+        flag: Some(Flag::new("connect-timeout", "DURATION")),
+        group: GROUP,
+        help: "Limit for opening a connection: resolve, connect, TLS and sign-in together",
+        example: "2s",
+        ..About::EMPTY
+    },
+    values: TIMEOUT,
+    absent: Absent::Default(Duration::from_secs(5)),
+};
+
+/// `targets[].command_timeout`
+pub static COMMAND_TIMEOUT: Key<Duration> = Key {
+    about: About {
+        path: "targets[].command_timeout",
+        flag: Some(Flag::new("command-timeout", "DURATION").common()),
+        group: GROUP,
+        help: "Limit for each command",
+        example: "500ms",
+        ..About::EMPTY
+    },
+    values: TIMEOUT,
+    absent: Absent::Default(Duration::from_secs(2)),
+};
+
+const TIMEOUT: Values<Duration> = Values::Range(Duration::from_millis(10), Duration::from_secs(300));
+
+/// `targets[].attempts`
+pub static ATTEMPTS: Key<NonZeroU32> = Key {
+    about: About {
+        path: "targets[].attempts",
+        flag: Some(Flag::new("attempts", "NUMBER")),
+        group: GROUP,
+        help: "How often a probe is attempted within one tick while connections fail",
+        doc: "The default is that of Azure's quickstart.",
+        ..About::EMPTY
+    },
+    values: Values::Range(NonZeroU32::MIN, non_zero(10)),
+    absent: Absent::Default(non_zero(3)),
+};
+
+/// `targets[].key`
+pub static KEY: Key<&str> = Key {
+    about: About {
+        path: "targets[].key",
+        flag: Some(Flag::new("key", "KEY")),
+        group: GROUP,
+        help: "Key to write and read; {instance} stands for the name of this agent",
+        doc: "`{instance}` is the host name; it keeps replicas of the agent from writing the same key. 1 to 512 \
+              bytes. The key expires by itself.",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Text, "a key of 1 to 512 bytes"),
+    absent: Absent::Default("cachepulse:{instance}"),
+};
+
+/// `targets[].client_list`
+pub static CLIENT_LIST: Key<&str> = Key {
+    about: About {
+        path: "targets[].client_list",
+        group: GROUP,
+        help: "When the step CLIENT LIST runs",
+        example: "{mode: optional, every: 1}",
+        keys: &[&CLIENT_LIST_MODE, &CLIENT_LIST_EVERY],
+        ..About::EMPTY
+    },
+    values: Values::Mapping,
+    absent: Absent::Nothing,
+};
+
+/// `targets[].client_list.mode`
+pub static CLIENT_LIST_MODE: Key<ClientListMode> = Key {
+    about: About {
+        path: "targets[].client_list.mode",
+        flag: Some(Flag::new("client-list", "MODE")),
+        group: GROUP,
+        help: "Whether CLIENT LIST is a step of the probe",
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice {
+            name: "required",
+            value: ClientListMode::Required,
+            help: "The probe fails where the command is forbidden",
+        },
+        Choice {
+            name: "optional",
+            value: ClientListMode::Optional,
+            help: "The probe succeeds where the command is forbidden; other errors fail it",
+        },
+        Choice { name: "off", value: ClientListMode::Off, help: "The command is not run" },
+    ]),
+    absent: Absent::Default(ClientListMode::Optional),
+};
+
+/// `targets[].client_list.every`
+pub static CLIENT_LIST_EVERY: Key<NonZeroU32> = Key {
+    about: About {
+        path: "targets[].client_list.every",
+        flag: Some(Flag::new("client-list-every", "NUMBER")),
+        group: GROUP,
+        help: "Run CLIENT LIST in every n-th probe",
+        ..About::EMPTY
+    },
+    values: Values::Range(NonZeroU32::MIN, non_zero(1_000_000)),
+    absent: Absent::Default(NonZeroU32::MIN),
+};
+
+/// `targets[].reply_limit`
+pub static REPLY_LIMIT: Key<usize> = Key {
+    about: About {
+        path: "targets[].reply_limit",
+        flag: Some(Flag::new("reply-limit", "SIZE")),
+        group: GROUP,
+        help: "Longest reply that is read",
+        doc: "The default has room for some 30,000 clients in the reply to CLIENT LIST.",
+        ..About::EMPTY
+    },
+    values: Values::Range(64 * KIB, 64 * MIB),
+    absent: Absent::Default(8 * MIB),
+};

@@ -1,0 +1,37 @@
+//! What flags and variables set even beside a configuration file.
+
+use std::net::SocketAddr;
+
+use super::flags::Flags;
+use super::keys::ROOT;
+use super::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL};
+use super::{Format, Level, Problems, command_line};
+
+/// The values of the flags that take precedence over a configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--listen`. An image can set its variable for `run` and `healthcheck` alike.
+    pub listen: Option<SocketAddr>,
+    /// `--log-level`
+    pub log_level: Option<Level>,
+    /// `--log-format`
+    pub log_format: Option<Format>,
+}
+
+impl Overrides {
+    /// Reads those of `flags`.
+    ///
+    /// # Errors
+    /// Every problem, with the flag or variable for its path.
+    pub fn new(flags: &Flags) -> Result<Self, Problems> {
+        command_line::read(flags, |root| {
+            let fields = root.fields_of(&ROOT, "a mapping")?;
+            let http = fields.get(&HTTP).map(|field| field.fields(&HTTP.about)).transpose()?;
+            let log = fields.get(&LOG).map(|field| field.fields(&LOG.about)).transpose()?;
+            let listen = http.and_then(|http| http.read(&LISTEN)).transpose();
+            let level = log.as_ref().and_then(|log| log.choice(&LOG_LEVEL)).transpose();
+            let format = log.as_ref().and_then(|log| log.choice(&LOG_FORMAT)).transpose();
+            Ok(Self { listen: listen?, log_level: level?, log_format: format? })
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! A target configured by flags and variables.
+
+use cachepulse::config::Config;
+use cachepulse::config::flags::{Flags, Origin};
+use cachepulse::config::keys;
+use cachepulse::identity::{EntraSource, Identity, ManagedIdentityId};
+use cachepulse::secret::SecretSource;
+use std::sync::Arc;
+
+use crate::{config, entra, target, valid};
+
+/// The flags with these names and values.
+fn flags(values: &[(&str, &str)]) -> Flags {
+    values.iter().fold(Flags::default(), |flags, value| with(flags, Origin::CommandLine, value))
+}
+
+fn with(flags: Flags, origin: Origin, (name, value): &(&str, &str)) -> Flags {
+    let key = keys::all().find(|key| key.about().flag.is_some_and(|flag| flag.name == *name));
+    flags.with(key.unwrap_or_else(|| panic!("no flag --{name}")), origin, value)
+}
+
+/// What is reported of `flags`.
+fn problems(flags: &Flags) -> Vec<String> {
+    match Config::from_flags(flags) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_host_is_all_that_is_required() {
+    let flags = flags(&[("host", "orders.eastus.redis.azure.net"), ("port", "")]);
+    let expected = config(vec![target("orders", "orders.eastus.redis.azure.net", 10000)]);
+    assert_eq!(Config::from_flags(&flags), Ok(expected));
+}
+
+#[test]
+fn flags_mean_what_the_keys_in_yaml_mean() {
+    let flags = flags(&[
+        ("host", "10.0.0.7"),
+        ("port", "7000"),
+        ("name", "inventory"),
+        ("tls", "true"),
+        ("ca-file", "examples/ca.pem"),
+        ("server-name", "inventory.example.com"),
+        ("identity", "password"),
+        ("password-env", "PATH"),
+        ("username", "12345"),
+        ("interval", "30s"),
+        ("connect-timeout", "1s"),
+        ("command-timeout", "500ms"),
+        ("attempts", "2"),
+        ("key", "health"),
+        ("client-list", "required"),
+        ("client-list-every", "10"),
+        ("reply-limit", "1MiB"),
+        ("listen", "127.0.0.1:0"),
+        ("log-level", "debug"),
+        ("log-format", "json"),
+        ("shutdown-grace-period", "1m"),
+    ]);
+    let yaml = r#"
+http: {listen: "127.0.0.1:0"}
+log: {level: debug, format: json}
+shutdown_grace_period: 1m
+targets:
+  - name: inventory
+    host: 10.0.0.7
+    port: 7000
+    tls: {ca_file: examples/ca.pem, server_name: inventory.example.com}
+    identity: {type: password, password: {env: PATH}}
+    username: "12345"
+    interval: 30s
+    connect_timeout: 1s
+    command_timeout: 500ms
+    attempts: 2
+    key: health
+    client_list: {mode: required, every: 10}
+    reply_limit: 1MiB
+"#;
+    assert_eq!(Config::from_flags(&flags), Ok(valid(yaml)));
+}
+
+#[test]
+fn flags_name_an_identity() {
+    let identity = |values: &[(&str, &str)]| {
+        let flags = flags(&[&[("host", "a")], values].concat());
+        let config = Config::from_flags(&flags).unwrap_or_else(|problems| panic!("{problems}"));
+        config.targets[0].identity.clone()
+    };
+    let managed = |flag, id: ManagedIdentityId| {
+        let identity = identity(&[("identity", "managed_identity"), (flag, "c")]);
+        assert_eq!(identity, entra(EntraSource::ManagedIdentity(id)));
+    };
+    managed("client-id", ManagedIdentityId::ClientId("c".into()));
+    managed("object-id", ManagedIdentityId::ObjectId("c".into()));
+    managed("resource-id", ManagedIdentityId::ResourceId("c".into()));
+    let file = "examples/secrets/client-secret";
+    assert_eq!(
+        identity(&[("identity", "client_secret"), ("tenant-id", "c"), ("client-secret-file", file)]),
+        entra(EntraSource::ClientSecret {
+            client_id: None,
+            tenant_id: Some("c".to_owned()),
+            secret: Some(SecretSource::File(file.into())),
+        })
+    );
+    assert_eq!(
+        identity(&[("identity", "access_key"), ("access-key-file", file)]),
+        Arc::new(Identity::AccessKey(SecretSource::File(file.into())))
+    );
+}
+
+#[test]
+fn problems_with_flags_name_the_flag() {
+    assert_eq!(problems(&Flags::default()), ["--host: is missing; name the cache's host"]);
+    let many = flags(&[
+        ("host", "redis://:hunter2@orders"),
+        ("port", "0"),
+        ("tls", "maybe"),
+        ("ca-file", "ca.pem"),
+        ("identity", "access_key"),
+        ("client-id", "c"),
+        ("interval", "10"),
+        ("client-list-every", "0"),
+        ("listen", "9860"),
+        ("log-level", "loud"),
+    ]);
+    assert_eq!(
+        problems(&many),
+        [
+            "--host: expected a host name such as orders.redis.cache.windows.net, found a URL; give the name alone",
+            "--port: expected a whole number from 1 to 65535, found `0`",
+            "--tls: expected true or false, found `maybe`",
+            "--access-key-file: is missing; give {file: …} or {env: …}",
+            "--client-id: not used by the identity type access_key, only by auto, managed_identity, \
+             workload_identity or client_secret",
+            "--interval: expected a duration from 100ms to 1h, such as 10s (units: h, m, s, ms), found `10`",
+            "--client-list-every: expected a whole number from 1 to 1000000, found `0`",
+            "--listen: expected an IP address and a port such as 0.0.0.0:9860, found `9860`",
+            "--log-level: expected error, warn, info, debug or trace, found `loud`",
+        ]
+    );
+}
+
+#[test]
+fn problems_with_variables_name_the_variable() {
+    let flags = with(flags(&[("host", "a")]), Origin::Variable, &("interval", "0s"));
+    assert!(problems(&flags)[0].starts_with("CACHEPULSE_INTERVAL: expected a duration from"));
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let with_host = |values: &[(&str, &str)]| problems(&flags(&[&[("host", "a")], values].concat()));
+    assert_eq!(
+        with_host(&[("identity", "none"), ("tls", "false"), ("server-name", "b")]),
+        ["--server-name: not used with --tls false"]
+    );
+    assert_eq!(
+        with_host(&[("identity", "password"), ("password-file", "/dev/null"), ("password-env", "PATH")]),
+        ["--password-file: give {file: …} or {env: …}, and nothing else"]
+    );
+    assert_eq!(
+        with_host(&[("identity", "password"), ("password-env", "CACHEPULSE_TEST_UNSET")]),
+        ["--password-env: the secret's environment variable CACHEPULSE_TEST_UNSET is not set"]
+    );
+    assert_eq!(
+        with_host(&[("identity", "none"), ("access-key-file", "/dev/null"), ("username", "u")]),
+        [
+            "--access-key-file: not used by the identity type none, only by access_key",
+            "--username: not used by the identity type none",
+        ]
+    );
+}

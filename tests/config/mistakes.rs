@@ -1,0 +1,35 @@
+//! Every mistake with its whole message.
+
+use std::fs;
+
+use cachepulse::config::Config;
+
+use crate::{documents, text};
+
+/// Set to write the messages instead of comparing them: `UPDATE=1 cargo test --test config`, and read the difference.
+const UPDATE: &str = "UPDATE";
+
+#[test]
+fn every_mistake_is_reported_in_full() {
+    let mistakes = documents("tests/config/invalid");
+    assert!(mistakes.len() >= 40, "only {} documents", mistakes.len());
+    for path in mistakes {
+        let reported = match Config::from_yaml(&text(&path)) {
+            Ok(_) => panic!("{} is taken for valid", path.display()),
+            Err(problems) => format!("{problems}\n"),
+        };
+        assert!(!reported.contains("hunter2"), "{} betrays a secret", path.display());
+        if std::env::var_os(UPDATE).is_some() {
+            fs::write(path.with_extension("txt"), &reported).unwrap();
+        }
+        assert_eq!(reported, text(path.with_extension("txt")), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_message_has_its_document() {
+    for entry in fs::read_dir("tests/config/invalid").unwrap() {
+        let path = entry.unwrap().path();
+        assert!(path.with_extension("yaml").exists(), "{} has no document", path.display());
+    }
+}
