@@ -1,8 +1,7 @@
-"""`make bench`: every figure in one run, the table on the terminal and in a file.
+"""`make bench`: measures every figure in one run, prints the table and writes it to a file.
 
-`bench.py AGENT BARE FOLDER OUTPUT` runs the agent's binary and the bare loop's, keeps what it installs in FOLDER and
-writes OUTPUT.
-BENCH_SECONDS shortens the run for work on the harness.
+`bench.py AGENT BARE FOLDER OUTPUT` runs the binaries of the agent and of the bare loop, installs the peers in FOLDER and
+writes OUTPUT. BENCH_SECONDS shortens the run for work on the harness.
 """
 
 import os
@@ -27,13 +26,13 @@ def main(agent, bare, folder, output):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     tools = Tools(pathlib.Path(agent), pathlib.Path(bare), pathlib.Path(folder).resolve())
-    say("installing what is measured beside")
+    say("installing the peers")
     tools.install()
     versions = tools.versions()
     busy = os.getloadavg()[0]
     versions["load"] = f"{busy:.2f}"
     if busy > 0.5:
-        say(f"the machine is busy (load {busy:.1f}): the figures will be worse than they should")
+        say(f"the machine is busy (load {busy:.1f}): the figures will be worse than on an idle machine")
     results = Results()
     began = time.monotonic()
     with Lab(tools, tools.folder / "logs") as lab:
@@ -62,11 +61,11 @@ def main(agent, bare, folder, output):
 
 
 def attempt(name, measure, results):
-    """Measures; where that fails, the failure is a row and the run goes on."""
+    """Measures. A failure becomes a row, and the run continues."""
     say(name.replace("_", " "))
     try:
         return measure()
-    # Whatever goes wrong in one row must not lose the others.
+    # An error in one row must not lose the others.
     except Exception as error:
         say(f"{name} failed: {error!r}")
         results.rows.append(Row(name, name.replace("_", " "), "", "", problem=f"{error}"))

@@ -1,7 +1,7 @@
-"""Figures, the conditions that they must meet, and the rows that hold them.
+"""Figures, their conditions, and the rows of the table.
 
-`resident.py`, `single.py` and `many.py` measure: a function there fills one group of rows. What it needs of others'
-results is handed on in `Results`.
+Each function in `resident.py`, `single.py` and `many.py` fills one group of rows. `Results` passes on the results that
+other functions need.
 """
 
 import time
@@ -19,7 +19,7 @@ class Check:
     what: str
     value: float
     limit: float
-    show: str  # how numbers are written, as a format
+    show: str  # format of the numbers
 
     @property
     def met(self):
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass
 class Row:
-    """A line of the table."""
+    """A row of the table."""
 
     key: str
     figure: str
@@ -56,10 +56,10 @@ class Row:
 
 @dataclass
 class Results:
-    """What is known so far."""
+    """The results so far."""
 
     rows: list = field(default_factory=list)
-    # Peers' figures by peer, then by what it is, as text.
+    # Figures of peers as text, by peer and figure.
     peers: dict = field(default_factory=dict)
     curve: list = field(default_factory=list)
     load: list = field(default_factory=list)
@@ -71,7 +71,7 @@ class Results:
 
 @dataclass
 class Scale:
-    """How long the windows are. In full 300 s, as the table asks for; shorter ones are for work on the harness."""
+    """The length of the windows. A full run takes 300 s; shorter runs are for work on the harness."""
 
     seconds: int
 
@@ -80,11 +80,11 @@ class Scale:
         return self.seconds >= 300
 
     def window(self, seconds):
-        """A window that is so long in a full run."""
+        """Returns a window that takes `seconds` in a full run."""
         return max(seconds * min(self.seconds, 300) / 300, 2)
 
     def count(self, count):
-        """A number of repetitions, likewise."""
+        """Returns a number of repetitions that is `count` in a full run."""
         return max(int(count * min(self.seconds, 300) / 300), 5)
 
 
@@ -106,7 +106,7 @@ def say(text):
 
 
 class optional:
-    """A peer's part: where it fails, it is told and the rest goes on."""
+    """A block about one peer. A failure in it is reported, and the run continues."""
 
     def __init__(self, results, name):
         self.results, self.name = results, name

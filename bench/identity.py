@@ -1,6 +1,6 @@
-"""App Service's identity endpoint, with one token for whoever knows the header: `identity.py PORT`.
+"""App Service's identity endpoint with one token for requests with the right header: `identity.py PORT`.
 
-The header is in BENCH_HEADER and the token in BENCH_TOKEN. A process of its own, so that whoever waits for a token
+The header is in BENCH_HEADER and the token in BENCH_TOKEN. It is a separate process, so that a token request
 does not wait for the harness.
 """
 

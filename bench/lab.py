@@ -1,6 +1,6 @@
-"""What is measured, and against what: one redis-server over TLS, an identity endpoint, the agent and its peers.
+"""The processes of a run: one redis-server over TLS, an identity endpoint, the agent and its peers.
 
-Everything listens on loopback and lives in one folder, which goes at the end.
+Everything listens on loopback and uses one folder, which is removed at the end.
 """
 
 import base64
@@ -28,7 +28,7 @@ PYTHON_PACKAGES = ["redis", "azure-identity"]
 
 
 class Tools:
-    """The programs that are run; the peers are installed below `folder` where they are missing."""
+    """The programs of a run. Missing peers are installed below `folder`."""
 
     def __init__(self, agent, bare, folder):
         self.agent = agent
@@ -37,7 +37,7 @@ class Tools:
         self.venv = folder / "venv"
 
     def install(self):
-        """Installs the peers. What cannot be had is told, and its figures are left out."""
+        """Installs the peers. A peer that cannot be installed is reported and left out."""
         for what, install in [("exporters", self._exporters), ("quickstart", self._quickstart)]:
             try:
                 install()
@@ -63,12 +63,12 @@ class Tools:
             return
         downloads = self.folder / "packages"
         downloads.mkdir(parents=True, exist_ok=True)
-        # Unpacked, not installed: the packages would start services of their own.
+        # Unpacked, not installed, because the packages would start services.
         download = ["apt-get", "download", "-q", *DEBIAN_PACKAGES]
         try:
             run(download, cwd=downloads)
         except subprocess.CalledProcessError:
-            # A fresh image has no lists of packages.
+            # A new container image has no package lists.
             run(["apt-get", "update", "-q"])
             run(download, cwd=downloads)
         for package in downloads.glob("*.deb"):
@@ -82,7 +82,7 @@ class Tools:
         (self.venv / "installed").touch()
 
     def versions(self):
-        """Name and version of everything that takes part."""
+        """Returns the version of every program."""
         asked = {
             "redis-server": ["redis-server", "--version"],
             "rustc": ["rustc", "--version"],
@@ -99,7 +99,7 @@ class Tools:
 
 
 class Lab:
-    """The server and the identity endpoint, running; agents and peers on request."""
+    """The running server and identity endpoint. Starts agents and peers on request."""
 
     def __init__(self, tools, logs):
         self.tools = tools
@@ -138,8 +138,8 @@ class Lab:
 
     def _redis_configuration(self):
         users = self.folder / "users.acl"
-        # `many` may not CLIENT LIST: the list of a server with thousands of clients is not what a cache of one
-        # target's would be, and sending it thousands of times would measure the server.
+        # `many` may not run CLIENT LIST. A list of thousands of clients is not realistic for one target, and sending
+        # it thousands of times would measure the server.
         probe = "~cachepulse:* +ping +set +get +client|setname +client|id"
         users.write_text(
             f"user default off\n"
@@ -158,14 +158,14 @@ class Lab:
 
     @property
     def identity_environment(self):
-        """What App Service tells a process that has a managed identity."""
+        """Returns the environment of an App Service process with a managed identity."""
         return {
             "IDENTITY_ENDPOINT": f"http://127.0.0.1:{self.identity_port}/msi/token",
             "IDENTITY_HEADER": self.header,
         }
 
     def agent(self, name, interval, targets=1, user=None):
-        """An agent: with a managed identity, or as a user with a password."""
+        """Starts an agent that signs in with a managed identity, or as a user with a password."""
         return Agent(self, name, interval, targets, user)
 
     def redis_exporter(self):
@@ -226,19 +226,19 @@ class Lab:
         return Bare(self.start("bare", args, stdout=subprocess.PIPE))
 
     def admin(self):
-        """A connection of an administrator to the server."""
+        """Opens an administrator's connection to the server."""
         return Admin(self)
 
 
 class Bare:
-    """A bare loop on its way: `bare.rs` says what it tells."""
+    """A running bare loop. `bare.rs` describes its output."""
 
     def __init__(self, process):
         self.process = process
         self.told = []
 
     def finish(self):
-        """Waits for its end: the round trips in seconds."""
+        """Waits until it has finished, and returns the round trips in seconds."""
         with self.process:
             lines = self.process.child.communicate()[0].decode().splitlines()
             if self.process.child.returncode != 0:
@@ -248,7 +248,7 @@ class Bare:
 
 
 class Exporter:
-    """A peer that probes when it is asked."""
+    """A peer that probes on request."""
 
     def __init__(self, process, port, path, good):
         self.process, self.port, self.path, self.good = process, port, path, good
@@ -293,14 +293,14 @@ class Agent:
         return get(self.port, "/metrics")
 
     def total(self, name, metrics=None):
-        """The sum of a metric over all its series."""
+        """Returns the sum of a metric over all its series."""
         lines = (self.metrics() if metrics is None else metrics).splitlines()
         return sum(
             float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + "{", name + " "))
         )
 
     def wait(self, probes, timeout=120):
-        """Waits until every target has had so many probes and the last one of each was a success."""
+        """Waits until every target has had `probes` probes and the last one of each succeeded."""
         end = time.monotonic() + timeout
         metrics = ""
         while True:
@@ -314,13 +314,13 @@ class Agent:
                 break
             if time.monotonic() > end:
                 raise RuntimeError(f"not all targets are well after {timeout} s: {self.failures(metrics) or metrics}")
-            # Thousands of targets have megabytes of metrics, and reading them takes a while, too.
+            # The metrics of thousands of targets take megabytes, and reading them takes time.
             time.sleep(0.1 if self.targets <= 10 else 2)
         self.failed_at_first = self.total("cachepulse_probe_failures_total", metrics)
         self.late_at_first = self.total("cachepulse_late_ticks_total", metrics)
 
     def failures(self, metrics):
-        """Failed probes so far, by reason."""
+        """Returns the number of failed probes by reason."""
         found = re.findall(r'^cachepulse_probe_failures_total{reason="(\w+)".* (\d+)$', metrics, re.MULTILINE)
         counts = collections.Counter()
         for reason, count in found:
@@ -328,14 +328,14 @@ class Agent:
         return {reason: count for reason, count in counts.items() if count}
 
     def few_failures(self):
-        """Raises where over a hundredth of the probes since `wait` failed: what was measured is not what was meant."""
+        """Raises if more than 1 % of the probes since `wait` have failed, because the figures are then invalid."""
         metrics = self.metrics()
         failed = self.total("cachepulse_probe_failures_total", metrics) - self.failed_at_first
         if failed * 100 > self.total("cachepulse_probes_total", metrics):
             raise RuntimeError(f"probes failed: {self.failures(metrics)}, {self.failed_at_first:.0f} at first")
 
     def recent_pings(self):
-        """The PINGs of the last ten probes of each target: when each was told, and its seconds."""
+        """Returns the PINGs of the last ten probes of each target: time of the probe and seconds."""
         targets = json.loads(get(self.port, "/status"))["targets"]
         return {
             (target["name"], outcome["time"]): step["seconds"]
@@ -347,7 +347,7 @@ class Agent:
 
 
 class Admin:
-    """One connection to the server, for its administrator."""
+    """An administrator's connection to the server."""
 
     def __init__(self, lab):
         context = ssl.create_default_context(cafile=lab.ca_file)
@@ -397,7 +397,7 @@ def wait_for_port(port, process=None):
 
 
 def certificates(folder):
-    """A certificate authority and the server's certificate for localhost; tells the authority's file."""
+    """Creates a certificate authority and a certificate for localhost, and returns the authority's file."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     ca, ca_key = folder / "ca.pem", folder / "ca.key"
     run(["openssl", "req", "-x509", *key, "-keyout", ca_key, "-out", ca, "-days", "30", "-subj", "/CN=bench"])
@@ -411,10 +411,10 @@ def certificates(folder):
 
 
 def token():
-    """A token as Entra's look: the server takes it as the password of the user with this object id."""
+    """Creates a token in Entra's format. The server accepts it as the password of the user with this object id."""
     claims = {"aud": "https://redis.azure.com", "oid": OBJECT_ID, "exp": int(time.time()) + 24 * 3600}
     parts = [json.dumps({"alg": "RS256", "typ": "JWT"}).encode(), json.dumps(claims).encode()]
-    # A signature is 256 bytes with RS256; nobody here checks it.
+    # An RS256 signature has 256 bytes. Nothing checks it here.
     parts.append(secrets.token_bytes(256))
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 

@@ -1,4 +1,4 @@
-"""Many targets in one process: alone, scraped, on a busy machine, and ever more of them."""
+"""Many targets in one process: without load, scraped, on a busy machine, and in growing numbers."""
 
 import multiprocessing
 import os
@@ -10,7 +10,7 @@ from figures import MIB, MILLISECOND, Check, Row, mib, quantile, say
 
 
 def many(lab, results, scale):
-    """Many targets every second in one process: alone, scraped, and with a machine that is busy otherwise."""
+    """Many targets every second in one process: without load, scraped, and on a busy machine."""
     targets = 1000 if scale.full else 100
     with lab.agent("many", "1s", targets, user="many") as agent:
         agent.wait(3)
@@ -18,11 +18,11 @@ def many(lab, results, scale):
         results.rows.append(
             Row(
                 "many",
-                f"{targets} targets every second in one process, own connection and TLS each",
-                "no late tick, under a quarter of one core, ≤ 40 MiB, PING median within 1.5 of the single target's",
-                f"{alone.seconds:.0f} s after three probes of each, without scrapes, at "
-                f"{alone.cpu / targets / MILLISECOND:.3f} ms of CPU for each probe; until "
-                f"then {agent.late_at_first:.0f} late ticks and {agent.failed_at_first:.0f} failed probes",
+                f"{targets} targets every second in one process, each with its own TLS connection",
+                "no late tick, below a quarter of one core, ≤ 40 MiB, PING median ≤ 1.5 × that of a single target",
+                f"{alone.seconds:.0f} s after three probes of each target, without scrapes; "
+                f"{alone.cpu / targets / MILLISECOND:.3f} ms of CPU per probe; at start, "
+                f"{agent.late_at_first:.0f} late ticks and {agent.failed_at_first:.0f} failed probes",
                 [
                     Check("late ticks", alone.late, 0, "{:.0f}"),
                     Check("failed probes", alone.failed, 0, "{:.0f}"),
@@ -36,7 +36,7 @@ def many(lab, results, scale):
         window = scale.window(20)
         plain = lab.bare_scrape(agent.port, "identity", 950, 5)
         plain_times = plain.finish()
-        # Not a whole second: scrapes must not always meet the same probes.
+        # Not a whole second: scrapes must not always coincide with the same probes.
         zipped = lab.bare_scrape(agent.port, "gzip", 950, int(window) + 1)
         scraped, scraped_pings = situation("scraped every second", agent, window, lab, results)
         times = zipped.finish()
@@ -45,10 +45,10 @@ def many(lab, results, scale):
             Row(
                 "scrapes",
                 f"scrape of /metrics, {targets} targets, while they are probed every second",
-                "under 50 ms, no late tick, PING median does not move (≤ 1.1)",
+                "below 50 ms, no late tick, PING median unchanged (≤ 1.1)",
                 f"{len(times)} scrapes with gzip ({zipped.told[-1] / MIB:.2f} MiB), fastest "
                 f"{min(times) / MILLISECOND:.0f} ms, slowest {max(times) / MILLISECOND:.0f} ms; without gzip ({plain.told[-1] / MIB:.1f} MiB) median "
-                f"{statistics.median(plain_times) / MILLISECOND:.0f} ms; memory at the most "
+                f"{statistics.median(plain_times) / MILLISECOND:.0f} ms; peak memory "
                 f"{mib(agent.process.peak_rss())}",
                 [
                     Check("median", statistics.median(times) / MILLISECOND, 50, "{:.1f} ms"),
@@ -60,18 +60,18 @@ def many(lab, results, scale):
 
         with Hogs():
             zipped = lab.bare_scrape(agent.port, "gzip", 950, int(window) + 1)
-            situation("scraped, with a hog on each core", agent, window, lab, results)
+            situation("scraped, with a CPU hog on each core", agent, window, lab, results)
             zipped.finish()
     delay = [row["delay"] for row in results.load]
     results.rows.append(
         Row(
             "delay",
-            f"latency under load ({targets} targets, scrapes, CPU hogs) is marked, not silently wrong",
-            "`cachepulse_scheduler_delay_seconds` is there, and grows with the load",
-            "its mean in each situation; see the table of load",
+            f"the agent reports its own delay under load ({targets} targets, scrapes, CPU hogs)",
+            "`cachepulse_scheduler_delay_seconds` exists and grows with the load",
+            "its mean in each situation; see Latency under load",
             [
-                Check("situations without it", sum(value is None for value in delay), 0, "{:.0f}"),
-                Check("mean alone over mean with hogs", ratio(delay[0], delay[-1]), 1, "{:.2f}"),
+                Check("situations without the metric", sum(value is None for value in delay), 0, "{:.0f}"),
+                Check("mean without load relative to mean with hogs", ratio(delay[0], delay[-1]), 1, "{:.2f}"),
             ],
         )
     )
@@ -82,7 +82,7 @@ def ratio(value, other):
 
 
 def situation(name, agent, seconds, lab, results):
-    """How probes fare for a while, beside a bare loop in the same situation."""
+    """Observes probes for a while, next to a bare loop under the same load."""
     bare = lab.bare_ping(50, int(seconds * 18))
     observed = observe(agent, seconds)
     pings = list(agent.recent_pings().values())
@@ -102,7 +102,7 @@ def situation(name, agent, seconds, lab, results):
 
 
 class Hogs:
-    """A loop on each core."""
+    """A busy loop on each core."""
 
     def __enter__(self):
         self.hogs = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count())]
@@ -123,14 +123,14 @@ def spin():
 
 @dataclass
 class Observed:
-    """An agent over a window."""
+    """What was observed of an agent over a window."""
 
     seconds: float
     cpu: float  # of one core
     rss: float
     late: float
     failed: float
-    delay: float  # mean of the scheduler's, in seconds; None where it is not told
+    delay: float  # mean scheduler delay in seconds; None if it is not reported
 
 
 def observe(agent, seconds):
@@ -178,7 +178,7 @@ def curve(lab, results, scale):
             "curve",
             f"{last['targets']} targets every 5 s",
             "no late tick, linear growth",
-            f"each target's share at {last['targets']} over that at {middle['targets']}; see the curve",
+            f"cost per target with {last['targets']} targets, relative to {middle['targets']} targets",
             [
                 Check("late ticks", last["late"], 0, "{:.0f}"),
                 Check("CPU", slope("cpu", last) / slope("cpu", middle), 1.25, "{:.2f}"),

@@ -1,4 +1,4 @@
-"""A process that is measured from outside, by what Linux tells in /proc."""
+"""A process that is measured from outside, through /proc."""
 
 import os
 import pathlib
@@ -6,7 +6,7 @@ import subprocess
 
 
 class Process:
-    """Runs until it is stopped, or the `with` ends."""
+    """A process that runs until it is stopped or the `with` block ends."""
 
     def __init__(self, args, log, env=None, stdout=None):
         self.log = pathlib.Path(log)
@@ -36,17 +36,17 @@ class Process:
                 self.child.wait()
 
     def check(self):
-        """Raises where the process has ended by itself."""
+        """Raises if the process has exited."""
         if self.child.poll() is not None:
             tail = self.log.read_text(errors="replace")[-500:]
             raise RuntimeError(f"{self.args[0]} ended with {self.child.returncode}: {tail}")
 
     def rss(self):
-        """Resident memory in bytes."""
+        """Returns the resident memory in bytes."""
         return self._status("VmRSS")
 
     def peak_rss(self):
-        """The largest resident memory so far, in bytes."""
+        """Returns the peak resident memory in bytes."""
         return self._status("VmHWM")
 
     def _status(self, key):
@@ -57,7 +57,7 @@ class Process:
         raise RuntimeError(f"no {key} in /proc/{self.child.pid}/status")
 
     def cpu(self):
-        """User and system time of all threads so far, in seconds; to the nanosecond where the kernel tells."""
+        """Returns user and system time of all threads in seconds, in nanosecond precision if the kernel has it."""
         self.check()
         try:
             tasks = self._proc("task").iterdir()

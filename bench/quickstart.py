@@ -1,7 +1,7 @@
-"""The probe of Azure's quickstart for Python as a loop: `quickstart.py HOST PORT CA_FILE USER INTERVAL COUNT`.
+"""Azure's quickstart for Python in a loop: `quickstart.py HOST PORT CA_FILE USER INTERVAL COUNT`.
 
-PING, SET, GET and CLIENT LIST by redis-py on one warm connection, signed in with a token of azure-identity. Prints the
-CPU seconds of one probe and every PING in seconds, as JSON. What starting up takes is left out.
+Runs PING, SET, GET and CLIENT LIST with redis-py on one warm connection, signed in with a token of azure-identity. Prints
+the CPU seconds of one probe and every PING in seconds as JSON. Start-up time is excluded.
 """
 
 import json

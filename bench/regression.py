@@ -1,8 +1,8 @@
 """Counts the instructions of one probe, one scrape and one renewal, and compares them with the baseline.
 
-`regression.py DRIVER BASELINE` fails where one takes over 5 % more than in the file BASELINE; with `--renew` it
-writes that file. Counts are of callgrind, outside the kernel. The same binary has the same counts on every run; another
-compiler may not.
+`regression.py DRIVER BASELINE` fails if one of them takes over 5 % more than in the file BASELINE. With `--renew` it writes
+that file. Counts come from callgrind and exclude the kernel. One binary has the same counts on every run; another compiler
+may give others.
 """
 
 import json
@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 TOLERANCE = 0.05
-# How often each is done: the count of one is the difference between this and twice as often.
+# Repetitions of each. The cost of one is the difference between this number and twice this number, divided.
 COUNTS = {"probe": 200, "scrape": 20, "renewal": 20}
 
 
@@ -29,16 +29,16 @@ def main(driver, baseline, *options):
         return
     known = json.loads(file.read_text())
     if known["compiler"] != compiler:
-        print(f"the baseline is of {known['compiler']}, this is {compiler}: differences may be the compiler's")
+        print(f"the baseline was made with {known['compiler']}, this is {compiler}: the compiler may cause differences")
     worse = [what for what in COUNTS if not compare(what, counted[what], known["instructions"][what])]
     if worse:
         sys.exit(f"over the baseline by more than {TOLERANCE:.0%}: {', '.join(worse)}. "
-                 "If that is the price of something good, `make bench-baseline` and commit it with the reason.")
+                 "If the change is worth it, run `make bench-baseline` and commit the result with the reason.")
 
 
 def compare(what, count, known):
     change = count / known - 1
-    hint = "" if change >= -TOLERANCE else ": better by so much that `make bench-baseline` should keep it"
+    hint = "" if change >= -TOLERANCE else ": improved; run `make bench-baseline` to keep it"
     print(f"{what:8} {count:10,} instructions, {change:+7.2%} from {known:,}{hint}")
     return change <= TOLERANCE
 
@@ -53,7 +53,7 @@ def collected(driver, what, times):
     done = subprocess.run(command, capture_output=True, text=True)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or not found:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        sys.exit(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr[-2000:]}")
     return int(found[1])
 
 

@@ -19,29 +19,29 @@ def text(results, versions, reasons, seconds):
     met = sum(row.met for row in results.rows)
     parts = [
         "# Performance\n",
-        "Written by `make bench` (harness: `bench/`). All figures are of one run on one machine, against one\n"
-        "redis-server over TLS on loopback; ratios are what counts, absolute times vary from machine to machine.\n",
+        "After reading this page you know what the agent costs, how precise its latencies are, and how it compares with\n"
+        "other tools. `make bench` writes this page (harness: `bench/`). All figures come from one run on one machine,\n"
+        "against one redis-server over TLS on loopback. Compare ratios; absolute times differ between machines.\n",
         machine(versions, seconds),
-        f"## The agent: {met} of {len(results.rows)} figures reached\n",
+        f"## The agent: {met} of {len(results.rows)} goals met\n",
         table(
-            ["Figure", "To reach", "Measured", "Verdict"],
+            ["Figure", "Goal", "Measured", "Result"],
             [[row.figure, row.target, measured(row), verdict(row)] for row in results.rows],
         ),
         *misses(results, reasons),
-        "## Beside its peers\n",
+        "## Comparison with other tools\n",
         peers(results.peers),
-        "The quickstart is Azure's for Python as a loop (redis-py, azure-identity). `blackbox_exporter` opens a\n"
-        "connection for each probe (TLS, `AUTH`, `PING`) and `redis_exporter` reads `INFO` and more; both probe when\n"
-        "they are scraped. The bare loop is blocking rustls and nothing else, with `PING` alone for the latency and with\n"
-        "all four commands for the CPU: the limit.\n",
+        "The quickstart is Azure's example for Python (redis-py, azure-identity), run in a loop. `blackbox_exporter` opens\n"
+        "a connection for each probe (TLS, `AUTH`, `PING`), and `redis_exporter` reads `INFO` and more. Both probe when\n"
+        "they are scraped. The bare loop is blocking rustls without anything else, so it is the lower limit. It sends\n"
+        "`PING` for the latency, and all four commands for the CPU.\n",
         *growth(results.curve),
         *loads(results.load),
         "## How each figure was measured\n",
         "\n".join(f"- **{row.figure}**: {row.how}." for row in results.rows if row.how) + "\n",
-        "Where there are many targets they sign in as a user who may not `CLIENT LIST`: the command runs and is\n"
-        "`denied`. Otherwise each would be sent the list of all thousands of connections to this one server, which no\n"
-        "cache of a real target has.\n",
-        "CPU is the scheduler's own account (`/proc/<pid>/task/*/schedstat`), user and system, all threads.\n",
+        "With many targets, the user may not run `CLIENT LIST`: the command is sent and denied. Otherwise each probe would\n"
+        "receive the list of thousands of connections to this one server, which is not realistic.\n",
+        "CPU time is user and system time of all threads, from the scheduler (`/proc/<pid>/task/*/schedstat`).\n",
     ]
     return "\n".join(parts)
 
@@ -92,7 +92,7 @@ def verdict(row):
 def misses(results, reasons):
     missed = [row for row in results.rows if not row.met]
     if missed:
-        yield "### What is short of its figure, and why\n"
+        yield "### Missed goals, and why\n"
         yield "\n".join(
             f"- **{row.figure}**: {row.problem or reasons.get(row.key, 'not explained yet')}" for row in missed
         ) + "\n"
@@ -109,9 +109,9 @@ def peers(told):
 
 def growth(curve):
     if curve:
-        yield "## From one target to thousands, every 5 s\n"
+        yield "## From 1 to 5000 targets, every 5 s\n"
         yield table(
-            ["Targets", "CPU of one core", "Memory", "Memory per target", "PING median", "Late ticks", "Late, failed at first"],
+            ["Targets", "CPU of one core", "Memory", "Memory per target", "PING median", "Late ticks", "At start: late, failed"],
             [
                 [
                     point["targets"],
@@ -125,7 +125,7 @@ def growth(curve):
                 for point in curve
             ],
         )
-        yield "`Late, failed at first`: ticks and probes while all connections are opened at once, which is mostly the\nserver's time: it does every handshake on one thread.\n"
+        yield "`At start: late, failed` counts late ticks and failed probes while all connections are opened at once. Most of that\ntime is the server's, which runs every handshake on one thread.\n"
 
 
 def per_target(point, first):
@@ -135,20 +135,20 @@ def per_target(point, first):
 
 def loads(rows):
     if rows:
-        yield "## Whose latency it is\n"
+        yield "## Latency under load\n"
         yield (
-            "The same targets in growing distress, with a bare loop in the same situation beside them. Where the\n"
-            "agent's PING grows with the bare loop's, it is the machine that is slow, and the scheduler's delay tells\n"
-            "so; a cache that is slow leaves that delay as it was.\n"
+            "The same targets under growing load, together with a bare loop under the same load. If the agent's PING and\n"
+            "the bare loop's PING both grow, the machine is slow, and the scheduler delay grows too. A slow cache does not\n"
+            "change the scheduler delay.\n"
         )
         yield table(
-            ["Situation", "PING median / p99", "Bare loop", "Scheduler's delay, mean", "Late ticks", "Failed probes", "CPU"],
+            ["Situation", "PING median / p99", "Bare loop", "Mean scheduler delay", "Late ticks", "Failed probes", "CPU"],
             [
                 [
                     row["situation"],
                     " / ".join(micros(value) for value in row["agent"]),
                     " / ".join(micros(value) for value in row["bare"]),
-                    "not told" if row["delay"] is None else f"{row['delay'] / MICROSECOND:.0f} µs",
+                    "not reported" if row["delay"] is None else f"{row['delay'] / MICROSECOND:.0f} µs",
                     f"{row['late']:.0f}",
                     f"{row['failed']:.0f}",
                     f"{row['cpu'] * 100:.1f} %",

@@ -1,4 +1,4 @@
-"""The agent and its peers at rest: what they take while next to nothing happens."""
+"""The agent and its peers at rest: memory and CPU with one probe every 10 s."""
 
 import threading
 import time
@@ -45,7 +45,7 @@ class Residents:
         return processes
 
     def _poke(self):
-        """Exporters probe only when they are scraped; the agent is scraped as often."""
+        """Scrapes exporters, which probe only when scraped, and the agent at the same rate."""
         while not self.ended.wait(self.PERIOD):
             self.agent.metrics()
             for peer in self.peers.values():
@@ -53,9 +53,9 @@ class Residents:
                     peer.probe()
 
     def finish(self, seconds):
-        """Waits until they are `seconds` old, and tells their figures."""
+        """Waits until the processes have run for `seconds`, and records their figures."""
         left = seconds - (time.monotonic() - self.began)
-        say(f"waiting {max(left, 0):.0f} s for the age of the residents")
+        say(f"waiting {max(left, 0):.0f} s until the processes at rest have run long enough")
         time.sleep(max(left, 0))
         age = time.monotonic() - self.began
         rss, cpu = {}, {}
@@ -68,22 +68,22 @@ class Residents:
         checks = [Check("", rss["cachepulse"] / MIB, 6.5, "{:.1f} MiB")]
         exporters = [rss[name] for name in rss if name.endswith("exporter")]
         if exporters:
-            checks.append(Check("to the lightest exporter", rss["cachepulse"] / min(exporters), 0.5, "{:.2f}"))
+            checks.append(Check("relative to the lightest exporter", rss["cachepulse"] / min(exporters), 0.5, "{:.2f}"))
         self.results.rows.append(
             Row(
                 "memory",
                 f"resident memory, one TLS target with managed identity, after {age:.0f} s",
-                "≤ 6.5 MiB, under half of the lightest exporter",
-                "`VmRSS`; each is scraped every 10 s",
+                "≤ 6.5 MiB, below half of the lightest exporter",
+                "`VmRSS`; each process is scraped every 10 s",
                 checks,
             )
         )
         self.results.rows.append(
             Row(
                 "idle",
-                "idle CPU at one target every 10 s",
-                "under 0.02 % of a core",
-                f"CPU time of all threads over {age:.0f} s, a scrape every 10 s included",
+                "CPU at rest, one target every 10 s",
+                "below 0.02 % of a core",
+                f"CPU time of all threads over {age:.0f} s, including a scrape every 10 s",
                 [Check("", cpu["cachepulse"] * 100, 0.02, "{:.4f} %")],
             )
         )

@@ -1,4 +1,4 @@
-"""What one target costs, and how true its figures are."""
+"""What one target costs, and how precise its latencies are."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def cpu_per_probe(lab, results, scale):
             quickstart.check()
         results.peer("quickstart in Python", "CPU per probe", f"{told['cpu'] / MILLISECOND:.3f} ms")
         results.peer("quickstart in Python", "PING median", micros(statistics.median(told["pings"])))
-        checks.append(Check("to the Python loop's", per_probe / told["cpu"], 0.5, "{:.2f}"))
+        checks.append(Check("relative to the Python loop", per_probe / told["cpu"], 0.5, "{:.2f}"))
     for name, start, limit in [
         ("blackbox_exporter", lab.blackbox_exporter, 0.1),
         ("redis_exporter", lab.redis_exporter, None),
@@ -54,24 +54,24 @@ def cpu_per_probe(lab, results, scale):
                 cpu = (process.cpu() - cpu) / count
             results.peer(name, "CPU per probe", f"{cpu / MILLISECOND:.3f} ms")
             if limit:
-                checks.append(Check(f"to {name}'s", per_probe / cpu, limit, "{:.3f}"))
+                checks.append(Check(f"relative to {name}", per_probe / cpu, limit, "{:.3f}"))
     results.rows.append(
         Row(
             "cpu",
             "CPU per probe (PING, SET, GET, CLIENT LIST on a warm connection)",
-            "≤ 0.12 ms, under half of the Python loop, under a tenth of blackbox_exporter",
-            f"user and system time of {probes} probes, ten a second; exporters: of a scrape that probes",
+            "≤ 0.12 ms, below half of the Python loop, below a tenth of blackbox_exporter",
+            f"user and system time of {probes} probes at ten a second; for exporters, of a scrape that probes",
             checks,
         )
     )
 
 
 def latency(lab, results, scale):
-    """PING as the agent reports it, beside a bare loop's at the same time and pace."""
+    """PING reported by the agent, next to a bare loop at the same time and rate."""
     window = scale.window(60)
     with lab.agent("latency", "100ms", user="single") as agent:
         agent.wait(20)
-        # Not 100 ms: the two would meet at the server always or never.
+        # Not 100 ms: the two loops would then reach the server always or never at the same time.
         bare = lab.bare_ping(97, int(window / 0.0972))
         pings = watch_pings(agent, window)
         bare = bare.finish()
@@ -86,9 +86,9 @@ def latency(lab, results, scale):
     results.rows.append(
         Row(
             "latency",
-            "PING latency as the agent reports it, over the bare loop's",
+            "PING latency reported by the agent, relative to the bare loop",
             "median ≤ 1.15, p99 ≤ 1.5",
-            f"{len(pings)} and {len(bare)} round trips in the same {window:.0f} s, ten a second each; medians "
+            f"{len(pings)} and {len(bare)} round trips in the same {window:.0f} s, each at ten a second; medians "
             f"{micros(medians[0])} and {micros(medians[1])}, p99 {micros(tails[0])} and {micros(tails[1])}",
             [
                 Check("median", medians[0] / medians[1], 1.15, "{:.2f}"),
@@ -99,7 +99,7 @@ def latency(lab, results, scale):
 
 
 def watch_pings(agent, seconds):
-    """Every PING of an agent whose targets probe ten times a second: its status keeps the last ten."""
+    """Returns every PING of an agent with ten probes a second, whose status keeps the last ten."""
     pings = {}
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -109,19 +109,19 @@ def watch_pings(agent, seconds):
 
 
 def redis_cli(lab):
-    """The mean over one window of redis-cli: it knows milliseconds with two digits, and no median."""
+    """Returns the mean of one run of redis-cli, which prints milliseconds with two digits and no median."""
     args = ["redis-cli", "--tls", "--cacert", lab.ca_file, "-h", "localhost", "-p", lab.port]
     args += ["--user", "single", "--latency", "--raw"]
     environment = {**os.environ, "REDISCLI_AUTH": lab.password}
     done = subprocess.run([str(arg) for arg in args], env=environment, capture_output=True, text=True, timeout=30)
     words = done.stdout.split()
     if len(words) < 4:
-        raise RuntimeError(f"redis-cli says {done.stdout!r} {done.stderr!r}")
+        raise RuntimeError(f"unexpected output of redis-cli: {done.stdout!r} {done.stderr!r}")
     return f"mean {float(words[2]) * 1000:.0f} µs of {words[3]}, in steps of 10"
 
 
 def start(lab, results, scale):
-    """From the start of the process to the first verdict on /metrics."""
+    """From the start of the process to the first result on /metrics."""
     took = []
     for number in range(scale.count(20)):
         with lab.agent(f"start-{number % 5}", "10s") as agent:
@@ -136,9 +136,9 @@ def start(lab, results, scale):
     results.rows.append(
         Row(
             "start",
-            "from start to the first verdict on /metrics",
+            "from start to the first result on /metrics",
             "≤ 50 ms",
-            f"{len(took)} starts with a managed identity, /metrics asked every millisecond; the slowest "
+            f"{len(took)} starts with a managed identity, /metrics read every millisecond; slowest "
             f"{max(took) / MILLISECOND:.0f} ms",
             [Check("median", statistics.median(took) / MILLISECOND, 50, "{:.0f} ms")],
         )
@@ -146,7 +146,7 @@ def start(lab, results, scale):
 
 
 def loss(lab, results, scale):
-    """From the server's closing of a live connection to its count in the metrics."""
+    """From the moment the server closes a connection to its count in the metrics."""
     took = []
     admin = lab.admin()
     with lab.agent("loss", "10s", user="single") as agent:
@@ -166,9 +166,9 @@ def loss(lab, results, scale):
     results.rows.append(
         Row(
             "loss",
-            "loss of a live connection, until it is in the metrics",
+            "from the loss of a connection to its count on /metrics",
             "≤ 100 ms",
-            f"{len(took)} times CLIENT KILL between ticks, /metrics asked every millisecond; the median "
+            f"{len(took)} times CLIENT KILL between ticks, /metrics read every millisecond; median "
             f"{statistics.median(took) / MILLISECOND:.1f} ms",
             [Check("slowest", max(took) / MILLISECOND, 100, "{:.1f} ms")],
         )
@@ -187,7 +187,7 @@ def scrape_one(lab, results, scale):
         Row(
             "scrape",
             "scrape of /metrics, one target",
-            "under 1 ms",
+            "below 1 ms",
             f"{len(times)} scrapes with gzip ({zipped.told[-1]} bytes) on a kept connection, p99 "
             f"{quantile(times, 0.99) / MILLISECOND:.2f} ms; without gzip ({plain.told[-1]} bytes) median "
             f"{statistics.median(plain_times) / MILLISECOND:.2f} ms",
@@ -211,7 +211,7 @@ def size(lab, results, _scale):
             "size",
             "stripped binary",
             "≤ 5 MiB",
-            "the static binary, as in the image",
+            "the static binary of the image",
             [Check("", stripped / MIB, 5, "{:.2f} MiB")],
         )
     )
