@@ -1,15 +1,16 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
 //! scrape never delays a probe.
 //!
-//! What is answered is in `pages.rs`, how it is sent in `body.rs` and `encoding.rs`, and how many answers are on their
-//! way in `answers.rs`; how connections are held, limited and ended in `connections.rs`.
+//! `route.rs` describes each path and `pages.rs` makes its page. `body.rs` and `encoding.rs` send it, `slots.rs` limits
+//! how many are sent at a time, and `connections.rs` accepts, limits and closes connections.
 
-mod answers;
 mod body;
 mod connections;
 mod encoding;
 mod liveness;
 mod pages;
+mod route;
+mod slots;
 mod stream;
 
 use std::fmt;
@@ -23,34 +24,40 @@ use tokio::time::timeout;
 
 use crate::metrics::Part;
 
+pub use self::connections::MAX_REQUEST_HEADER;
 pub use self::liveness::{Heartbeats, Liveness};
 pub use self::pages::Pages;
+pub use self::route::Route;
 
-/// Clients that wait to be accepted. std's 128 overflow when many come at once, and who is dropped there, be it
-/// Prometheus, tries again only after a second.
+/// How many clients may wait to be accepted. std's 128 overflow when many connect at once, and a client that is dropped,
+/// such as Prometheus, retries only after a second.
 const BACKLOG: i32 = 1024;
 
-/// What clients may take from the endpoint.
+/// The limits that protect the endpoint from its clients.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Open connections. One more closes the one that has been quiet longest.
-    connections: usize,
-    /// Answers on their way, over all connections. One more closes the connection that has been quiet longest of those
-    /// that are sent one.
-    answers: usize,
-    /// From the end of one request to the end of the next one's header.
-    header: Duration,
-    /// Without progress while a response is sent.
-    write: Duration,
+pub struct Limits {
+    /// Open connections. One more closes the connection that has been idle longest.
+    pub connections: usize,
+    /// Responses being sent, over all connections. One more waits, and closes the connection whose client has read
+    /// nothing for longest.
+    pub responses: usize,
+    /// Time from the end of one request to the end of the header of the next.
+    pub header: Duration,
+    /// Time without progress while a response is sent.
+    pub write: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 256, answers: 8, header: Duration::from_secs(20), write: Duration::from_secs(20) }
-    }
+impl Limits {
+    /// The limits of the agent.
+    pub const DEFAULT: Self = Self {
+        connections: 256,
+        responses: 8,
+        header: Duration::from_secs(20),
+        write: Duration::from_secs(20),
+    };
 }
 
-/// An address that is bound and not served yet: clients wait in the queue.
+/// A bound address that is not served yet: clients wait in the queue.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -58,7 +65,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The address, with the port that the system chose where 0 was asked for.
+    /// Returns the address; its port is the one that the system chose if 0 was requested.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
@@ -68,11 +75,11 @@ impl Listener {
 /// Binds `addr`.
 ///
 /// # Errors
-/// [`BindError`] where the address is taken, not of this machine or not allowed.
+/// [`BindError`] if the address is in use, not local or not permitted.
 pub fn bind(addr: SocketAddr) -> Result<Listener, BindError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        // A restart must not wait for the connections of the process before.
+        // A restart must not wait for the connections of the previous process.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
@@ -112,9 +119,9 @@ impl std::error::Error for BindError {
 /// Serves `pages` on `listener`.
 ///
 /// # Errors
-/// Where the system refuses a thread or file descriptors.
+/// If the system refuses a thread or file descriptors.
 pub fn spawn(listener: Listener, pages: Pages) -> io::Result<Server> {
-    spawn_with(listener, pages, Limits::default())
+    spawn_with(listener, pages, Limits::DEFAULT)
 }
 
 fn spawn_with(listener: Listener, pages: Pages, limits: Limits) -> io::Result<Server> {
@@ -132,26 +139,26 @@ fn spawn_with(listener: Listener, pages: Pages, limits: Limits) -> io::Result<Se
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
-    /// Takes the grace period. The other end lives as long as the thread does, however that ends.
+    /// Sends the grace period. The other end is dropped when the thread ends, for whatever cause.
     stop: mpsc::Sender<Duration>,
 }
 
 impl Server {
-    /// Where it listens.
+    /// Returns the address on which it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Takes no more connections, lets the requests that run end within `grace`, and closes what is left.
+    /// Accepts no more connections, lets pending requests finish within `grace`, and closes the rest.
     pub async fn shutdown(self, grace: Duration) {
-        // Where the thread is gone there is nothing to stop.
+        // If the thread has ended there is nothing to stop.
         let _ = self.stop.send(grace).await;
-        // The thread keeps the time itself; this is for one that is stuck.
+        // The thread obeys `grace` itself; the timeout is for a thread that is stuck.
         let _ = timeout(grace + Duration::from_secs(1), self.stop.closed()).await;
     }
 
-    /// Resolves when the thread has ended though nobody asked it to: by a panic, or without its socket.
+    /// Resolves when the thread has ended without a shutdown: after a panic, or because its socket failed.
     pub async fn failed(&mut self) {
         self.stop.closed().await;
     }

@@ -15,7 +15,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
@@ -141,6 +141,11 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Returns the upper bounds of the buckets of every histogram, without the last one, which is infinite.
+pub fn bucket_bounds() -> impl Iterator<Item = Duration> {
+    (0..Histogram::BUCKETS).map(Histogram::bound)
 }
 
 fn options(definition: Definition) -> Opts {

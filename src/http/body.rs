@@ -9,30 +9,30 @@ use futures_util::stream;
 use http_body_util::{Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 
-use super::answers::Room;
+use super::slots::Slot;
 
-/// What a page says.
+/// The content of a page.
 pub(super) type Content = Box<dyn BufRead + Send>;
 
-/// The same as it goes to the client.
-pub(super) type Text = Box<dyn Read + Send>;
+/// The content as it is sent, compressed or not.
+pub(super) type Encoded = Box<dyn Read + Send>;
 
-/// A body with its length where it is short, else in chunks, because nobody knows yet how long it will be.
+/// A short body has a length; a long one is sent in chunks, because its length is not known at the start.
 pub(super) type Body = Either<Full<Bytes>, StreamBody<stream::Iter<Frames>>>;
 type Frames = Box<dyn Iterator<Item = io::Result<Frame<Bytes>>> + Send>;
 
-/// What is sent at a time, in bytes. The metrics of one target fit.
+/// How many bytes are sent at a time. The metrics of one target fit.
 const FRAME: usize = 32 * 1024;
 
-/// `content` as gzip, at the level that is quick: the text is repetitive and shrinks to a tenth all the same.
-pub(super) fn gzip(content: Content) -> Text {
+/// Compresses `content` at the fastest level: repetitive text shrinks to a tenth at any level.
+pub(super) fn gzip(content: Content) -> Encoded {
     Box::new(GzEncoder::new(content, Compression::fast()))
 }
 
-/// `text` as a body, which takes `room` until the last of it is sent.
-pub(super) fn body(mut text: Text, room: Room) -> io::Result<Body> {
-    let room = Arc::new(room);
-    let mut frames = std::iter::from_fn(move || frame(&mut text, &room).transpose());
+/// Makes a body of `content`, which holds `slot` until its end is sent.
+pub(super) fn body(mut content: Encoded, slot: Slot) -> io::Result<Body> {
+    let slot = Arc::new(slot);
+    let mut frames = std::iter::from_fn(move || frame(&mut content, &slot).transpose());
     let first = frames.next().transpose()?.unwrap_or_default();
     let Some(second) = frames.next() else { return Ok(Either::Left(Full::new(first))) };
     let frames = [Ok(first), second].into_iter().chain(frames);
@@ -40,17 +40,17 @@ pub(super) fn body(mut text: Text, room: Room) -> io::Result<Body> {
     Ok(Either::Right(StreamBody::new(stream::iter(frames))))
 }
 
-/// The next of `text`, full unless it is the last.
-fn frame(text: &mut Text, room: &Arc<Room>) -> io::Result<Option<Bytes>> {
+/// Reads the next frame, full unless it is the last.
+fn frame(content: &mut Encoded, slot: &Arc<Slot>) -> io::Result<Option<Bytes>> {
     let mut bytes = Vec::with_capacity(FRAME);
-    text.take(FRAME as u64).read_to_end(&mut bytes)?;
-    Ok((!bytes.is_empty()).then(|| Bytes::from_owner(Kept { bytes, _room: Arc::clone(room) })))
+    content.take(FRAME as u64).read_to_end(&mut bytes)?;
+    Ok((!bytes.is_empty()).then(|| Bytes::from_owner(Kept { bytes, _slot: Arc::clone(slot) })))
 }
 
-/// Bytes that take room.
+/// Bytes that hold the slot of their response.
 struct Kept {
     bytes: Vec<u8>,
-    _room: Arc<Room>,
+    _slot: Arc<Slot>,
 }
 
 impl AsRef<[u8]> for Kept {
@@ -61,14 +61,14 @@ impl AsRef<[u8]> for Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answers::Answers;
+    use super::super::slots::Slots;
     use super::super::stream::Activity;
     use super::*;
     use http_body_util::BodyExt as _;
     use hyper::body::Body as _;
 
-    async fn room() -> Room {
-        Answers::new(1).room(&Arc::new(Activity::new())).await
+    async fn slot() -> Slot {
+        Slots::new(1).slot(&Arc::new(Activity::new())).await
     }
 
     async fn collected(body: Body) -> Vec<u8> {
@@ -84,7 +84,7 @@ mod tests {
     async fn a_short_body_has_a_length_and_a_long_one_none_and_both_are_whole() {
         for (count, known) in [(0, true), (1, true), (1000, true), (FRAME / 10, false)] {
             let text = lines(count);
-            let body = body(Box::new(text.clone()), room().await).unwrap();
+            let body = body(Box::new(text.clone()), slot().await).unwrap();
             let length = text.get_ref().len() as u64;
             assert_eq!(body.size_hint().exact(), known.then_some(length), "{count}");
             assert_eq!(collected(body).await, text.into_inner());
@@ -92,9 +92,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_packed_can_be_unpacked() {
+    async fn a_compressed_body_decompresses_to_the_same_text() {
         let text = lines(200_000);
-        let packed = collected(body(gzip(Box::new(text.clone())), room().await).unwrap()).await;
+        let packed = collected(body(gzip(Box::new(text.clone())), slot().await).unwrap()).await;
         assert!(packed.len() > 2 * FRAME && packed.len() * 5 < text.get_ref().len(), "{}", packed.len());
         let mut unpacked = Vec::new();
         flate2::read::GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
@@ -102,12 +102,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_is_taken_until_the_last_of_the_body_is_gone() {
+    async fn a_slot_is_held_until_the_end_of_the_body_is_sent() {
         for count in [1, FRAME / 10] {
             let activity = Arc::new(Activity::new());
-            let room = Answers::new(1).room(&activity).await;
+            let slot = Slots::new(1).slot(&activity).await;
             let held = Arc::strong_count(&activity);
-            let body = body(Box::new(lines(count)), room).unwrap();
+            let body = body(Box::new(lines(count)), slot).unwrap();
             let sent = body.collect().await.unwrap();
             assert_eq!(Arc::strong_count(&activity), held, "{count}");
             drop(sent);

@@ -1,4 +1,4 @@
-//! Clients' connections: accepting them, a limit on how many are open, and ending them in peace.
+//! Clients' connections: accepting them, limiting how many are open, and closing them gracefully.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,18 +16,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::answers::Answers;
 use super::body::{Body, body};
+use super::slots::Slots;
 use super::stream::{Activity, Stream};
 use super::{Limits, Pages};
 
 /// The longest header of a request, in bytes.
-const HEADER_SIZE: usize = 8 * 1024;
+pub const MAX_REQUEST_HEADER: usize = 8 * 1024;
 
-/// The pause after a connection could not be accepted, mostly for want of file descriptors.
+/// The pause after a connection could not be accepted, usually because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` brings a grace period, or its sender is gone.
+/// Serves until `stop` receives a grace period, or its sender is dropped.
 pub(super) async fn serve(
     listener: StdTcpListener,
     pages: Pages,
@@ -46,17 +46,17 @@ pub(super) async fn serve(
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
             stream = accept(&listener) => {
                 connections.open(stream);
-                // Its request is read before so many others come that it would be closed for them.
+                // Lets it read its request before further connections can take its place.
                 yield_now().await;
             }
         }
     };
     drop(listener);
-    // What is still open then is aborted with the set.
+    // Connections that are still open then are aborted with the set.
     let _ = timeout(grace, connections.drain()).await;
 }
 
-/// The next connection. Errors pass: of a connection that is gone already, or of a system without descriptors.
+/// Accepts the next connection. Errors are retried: the connection was already closed, or file descriptors ran out.
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
@@ -74,7 +74,7 @@ struct Connections {
     limits: Limits,
     tasks: JoinSet<()>,
     open: HashMap<Id, Arc<Activity>>,
-    answers: Answers,
+    slots: Slots,
     draining: watch::Sender<()>,
 }
 
@@ -85,33 +85,39 @@ impl Connections {
             limits,
             tasks: JoinSet::new(),
             open: HashMap::new(),
-            answers: Answers::new(limits.answers),
+            slots: Slots::new(limits.responses),
             draining: watch::Sender::new(()),
         }
     }
 
     fn open(&mut self, stream: TcpStream) {
         if self.open.len() >= self.limits.connections {
-            self.close_quietest();
+            self.close_idlest();
         }
-        // A response is written at once and whole: waiting to fill a packet only delays its end. Where the socket
-        // refuses, that is all there is to lose.
+        // A response is written as a whole: waiting to fill a packet only delays its end. An error costs only that
+        // delay.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::new());
         let stream = Stream::new(stream, activity.clone(), self.limits.write);
-        let desk =
-            Desk { pages: self.pages.clone(), answers: self.answers.clone(), activity: activity.clone() };
-        let task = self.tasks.spawn(converse(stream, desk, self.limits.header, self.draining.subscribe()));
-        activity.belongs_to(task.clone());
+        let handler =
+            Handler { pages: self.pages.clone(), slots: self.slots.clone(), activity: activity.clone() };
+        let task = self.tasks.spawn(serve_connection(
+            stream,
+            handler,
+            self.limits.header,
+            self.draining.subscribe(),
+        ));
+        activity.set_task(task.clone());
         self.open.insert(task.id(), activity);
     }
 
-    /// Makes room: clients that hold connections open must not keep a scrape out. One that is under way goes last:
-    /// while it is read, many may come.
-    fn close_quietest(&mut self) {
-        let quietest = self.open.iter().min_by_key(|(_, activity)| (activity.is_asked(), activity.last()));
-        let quietest = quietest.map(|(id, _)| *id);
-        if let Some(activity) = quietest.and_then(|id| self.open.remove(&id)) {
+    /// Closes the connection that has been idle longest, so that open connections cannot keep a scrape out.
+    /// Connections with a pending request come last.
+    fn close_idlest(&mut self) {
+        let idlest =
+            self.open.iter().min_by_key(|(_, activity)| (activity.has_pending_request(), activity.last()));
+        let idlest = idlest.map(|(id, _)| *id);
+        if let Some(activity) = idlest.and_then(|id| self.open.remove(&id)) {
             activity.close();
         }
     }
@@ -122,14 +128,14 @@ impl Connections {
             Err(error) => {
                 self.open.remove(&error.id());
                 if error.is_panic() {
-                    // A bug of ours: it must end the process, not hide in a task.
+                    // A bug must end the process, not hide in a task.
                     std::panic::resume_unwind(error.into_panic());
                 }
             }
         }
     }
 
-    /// Ends each connection after the request that it is at.
+    /// Closes each connection after its current request.
     async fn drain(&mut self) {
         self.draining.send_replace(());
         while let Some(ended) = self.tasks.join_next_with_id().await {
@@ -138,31 +144,36 @@ impl Connections {
     }
 }
 
-/// Where the requests of one connection are answered.
+/// Handles the requests of one connection.
 #[derive(Clone)]
-struct Desk {
+struct Handler {
     pages: Pages,
-    answers: Answers,
+    slots: Slots,
     activity: Arc<Activity>,
 }
 
-impl Desk {
-    async fn answer<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
-        let room = self.answers.room(&self.activity).await;
-        let (head, text) = self.pages.respond(&request).await?.into_parts();
-        Ok(Response::from_parts(head, body(text, room)?))
+impl Handler {
+    async fn handle<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
+        let slot = self.slots.slot(&self.activity).await;
+        let (head, content) = self.pages.respond(&request).await?.into_parts();
+        Ok(Response::from_parts(head, body(content, slot)?))
     }
 }
 
-/// Answers the requests of one connection until the client, a limit or the shutdown ends it.
-async fn converse(stream: Stream, desk: Desk, header: Duration, mut draining: watch::Receiver<()>) {
-    let service = service_fn(|request| desk.clone().answer(request));
+/// Serves one connection until the client, a limit or the shutdown ends it.
+async fn serve_connection(
+    stream: Stream,
+    handler: Handler,
+    header: Duration,
+    mut draining: watch::Receiver<()>,
+) {
+    let service = service_fn(|request| handler.clone().handle(request));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header)
-            .max_buf_size(HEADER_SIZE)
-            .max_header_size(HEADER_SIZE)
+            .max_buf_size(MAX_REQUEST_HEADER)
+            .max_header_size(MAX_REQUEST_HEADER)
             .serve_connection(TokioIo::new(stream), service)
     );
     let ended = tokio::select! {
@@ -173,7 +184,7 @@ async fn converse(stream: Stream, desk: Desk, header: Duration, mut draining: wa
         }
     };
     if let Err(error) = ended {
-        // Clients that hang up, send nonsense or fall asleep are their own business.
+        // Clients that disconnect, send invalid requests or stall are no fault of the agent.
         tracing::debug!(%error, "HTTP connection aborted");
     }
 }

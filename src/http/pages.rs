@@ -1,5 +1,4 @@
-//! What each path answers. No page says anything that `/metrics` and the log may not say: no secrets, no clients'
-//! addresses.
+//! The page behind each route. No page contains secrets or the addresses of clients.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,23 +9,19 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::Liveness;
-use super::body::{Content, Text, gzip};
+use super::body::{Content, Encoded, gzip};
 use super::encoding::accepts_gzip;
+use super::{Liveness, Route};
 use crate::metrics::Metrics;
 use crate::status::{Readiness, Status, StatusDocument, TargetDocument};
 
-/// Prometheus' text format. It is what every `Accept` of Prometheus takes, protobuf first or not; and Prometheus 3
-/// marks a target down that does not name its type.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
-const JSON_TYPE: &str = "application/json";
-const HTML_TYPE: &str = "text/html; charset=utf-8";
 
-/// A body under this many bytes fits a packet anyway.
+/// A shorter body, in bytes, fits a packet without compression.
 const GZIP_FROM: usize = 1024;
 
-/// What the pages are made of.
+/// The sources of the pages.
 #[derive(Clone, Debug)]
 pub struct Pages {
     /// For `/metrics`.
@@ -51,15 +46,28 @@ impl Page {
     fn text(code: StatusCode, text: &str) -> Self {
         Self::new(code, TEXT_TYPE, format!("{text}\n").into_bytes())
     }
+
+    fn not_found() -> Self {
+        let routes = Route::ALL.map(Route::as_str).join(" ");
+        Self::text(StatusCode::NOT_FOUND, &format!("not found: try {routes}"))
+    }
+
+    /// A page that says whether something holds.
+    fn check(holds: bool, text: &str) -> Self {
+        Self::text(if holds { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+    }
 }
 
 impl Pages {
-    /// Answers `request`; its body is never read. hyper leaves out the body of an answer to HEAD.
-    pub(super) async fn respond<B>(&self, request: &Request<B>) -> io::Result<Response<Text>> {
+    /// Responds to `request`, whose body is never read. hyper omits the body of a response to HEAD.
+    pub(super) async fn respond<B>(&self, request: &Request<B>) -> io::Result<Response<Encoded>> {
         let mut page = if matches!(*request.method(), Method::GET | Method::HEAD) {
-            self.page(request.uri().path()).await
+            match Route::of(request.uri().path()) {
+                Some(route) => self.page(route).await,
+                None => Page::not_found(),
+            }
         } else {
-            Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
+            Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed")
         };
         let zipped = page.content.fill_buf()?.len() >= GZIP_FROM && accepts_gzip(request.headers());
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
@@ -75,38 +83,33 @@ impl Pages {
         if page.code == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        if page.content_type == HTML_TYPE {
+        if page.content_type == Route::Overview.content_type() {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         }
         Ok(response)
     }
 
-    async fn page(&self, path: &str) -> Page {
-        match path {
-            "/metrics" => {
+    async fn page(&self, route: Route) -> Page {
+        match route {
+            Route::Overview => {
+                let body = overview(&self.status.document()).into_bytes();
+                Page::new(StatusCode::OK, route.content_type(), body)
+            }
+            Route::Metrics => {
                 let content = Box::new(self.metrics.exposition());
-                Page { code: StatusCode::OK, content_type: METRICS_TYPE, content }
+                Page { code: StatusCode::OK, content_type: route.content_type(), content }
             }
-            "/livez" if self.liveness.is_alive().await => Page::text(StatusCode::OK, "alive"),
-            "/livez" => {
-                Page::text(StatusCode::SERVICE_UNAVAILABLE, "not alive: the probing loop does not answer")
-            }
-            "/readyz" => {
-                let readiness = self.status.readiness();
-                let ready = readiness == Readiness::Ready;
-                let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                Page::text(code, &readiness.to_string())
-            }
-            "/status" => match serde_json::to_vec_pretty(&self.status.document()) {
-                Ok(body) => Page::new(StatusCode::OK, JSON_TYPE, body),
+            Route::Status => match serde_json::to_vec_pretty(&self.status.document()) {
+                Ok(body) => Page::new(StatusCode::OK, route.content_type(), body),
                 Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             },
-            "/" => {
-                let body = overview(&self.status.document()).into_bytes();
-                Page::new(StatusCode::OK, HTML_TYPE, body)
+            Route::Live if self.liveness.is_alive().await => Page::check(true, "alive"),
+            Route::Live => Page::check(false, "not alive: the probing loop does not respond"),
+            Route::Ready => {
+                let readiness = self.status.readiness();
+                Page::check(readiness == Readiness::Ready, &readiness.to_string())
             }
-            _ => Page::text(StatusCode::NOT_FOUND, "not found: try / /metrics /status /livez /readyz"),
         }
     }
 }
@@ -117,18 +120,25 @@ fn overview(document: &StatusDocument) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>cachepulse</title>\n\
          <style>body{{font:16px sans-serif;margin:2em}}td,th{{text-align:left;padding:.2em 1em .2em 0}}\
          .up{{color:#17722b}}.down{{color:#b3261e;font-weight:bold}}</style></head><body>\n\
-         <h1>cachepulse {}</h1>\n<p>{}</p>\n\
-         <p><a href=\"/metrics\">/metrics</a> <a href=\"/status\">/status</a> <a href=\"/livez\">/livez</a> \
-         <a href=\"/readyz\">/readyz</a></p>\n\
+         <h1>cachepulse {}</h1>\n<p>{}</p>\n<p>{}</p>\n\
          <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>last failure</th></tr>\n",
         document.version,
         escape(&document.readiness),
+        links(),
     );
     for target in &document.targets {
         row(&mut html, target);
     }
     html.push_str("</table></body></html>\n");
     html
+}
+
+/// The links to the other pages.
+fn links() -> String {
+    let others = Route::ALL.into_iter().filter(|route| *route != Route::Overview);
+    let link =
+        |route: Route| format!("<a href=\"{route}\" title=\"{}\">{route}</a>", escape(route.meaning()));
+    others.map(link).collect::<Vec<_>>().join(" ")
 }
 
 fn row(html: &mut String, target: &TargetDocument) {

@@ -1,4 +1,4 @@
-//! One client's stream: it notes when it was last used, and gives up on a client that does not read.
+//! One client's stream: it records when it was last used, and gives up on a client that does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -12,38 +12,38 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// When a stream was last used and for what, and the task that uses it.
+/// When a stream was last used, its pending requests, and the task that uses it.
 #[derive(Debug)]
 pub(super) struct Activity {
     last: Mutex<Instant>,
-    /// How many requests have come whose answers have not gone.
-    requests: AtomicUsize,
+    /// How many requests have arrived whose responses have not been sent.
+    pending: AtomicUsize,
     task: OnceLock<AbortHandle>,
 }
 
 impl Activity {
-    /// Of a stream that is accepted now.
+    /// Creates the activity of a stream that is accepted now.
     pub(super) fn new() -> Self {
-        Self { last: Mutex::new(Instant::now()), requests: AtomicUsize::new(0), task: OnceLock::new() }
+        Self { last: Mutex::new(Instant::now()), pending: AtomicUsize::new(0), task: OnceLock::new() }
     }
 
-    /// When bytes last came or went.
+    /// Returns when bytes were last received or sent.
     pub(super) fn last(&self) -> Instant {
         *self.locked()
     }
 
-    /// Whether there are requests whose answers have not gone.
-    pub(super) fn is_asked(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0
+    /// Whether there are requests whose responses have not been sent.
+    pub(super) fn has_pending_request(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
     }
 
-    /// `task` is the one that uses the stream.
-    pub(super) fn belongs_to(&self, task: AbortHandle) {
-        // Told once.
+    /// Sets the task that uses the stream, which [`Self::close`] aborts.
+    pub(super) fn set_task(&self, task: AbortHandle) {
+        // Called once.
         let _ = self.task.set(task);
     }
 
-    /// Closes the stream, whatever it is at.
+    /// Closes the stream, even in the middle of a response.
     pub(super) fn close(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
@@ -59,14 +59,14 @@ impl Activity {
     }
 }
 
-/// A request whose answer has not gone, until it is dropped.
+/// A request whose response has not been sent, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Asked(Arc<Activity>);
+pub(super) struct PendingRequest(Arc<Activity>);
 
-impl Asked {
-    /// On the stream of `activity`.
+impl PendingRequest {
+    /// Counts a request on the stream of `activity`.
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
-        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.pending.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
 
@@ -75,9 +75,9 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Stream {
     inner: TcpStream,
     activity: Arc<Activity>,
     write_timeout: Duration,
-    /// Runs while a write waits.
+    /// The timeout of a write that waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 

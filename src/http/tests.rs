@@ -49,13 +49,13 @@ impl Agent {
     }
 
     /// Sends `request` as it stands and reads until the server closes.
-    fn exchange(&self, request: &str) -> Answer {
+    fn exchange(&self, request: &str) -> Response {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
-        Answer::read(&mut stream)
+        Response::read(&mut stream)
     }
 
-    fn get(&self, path: &str) -> Answer {
+    fn get(&self, path: &str) -> Response {
         self.exchange(&request("GET", path, ""))
     }
 
@@ -68,7 +68,7 @@ impl Agent {
         let targets = targets.collect();
         let mut stream = self.connect();
         stream.write_all(request("GET", "/metrics", "").as_bytes()).unwrap();
-        // The answer has begun, and so the request is running.
+        // The response has begun, and so the request is running.
         stream.peek(&mut [0]).unwrap();
         (stream, targets)
     }
@@ -79,12 +79,12 @@ fn request(method: &str, path: &str, headers: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct Response {
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         // A connection that the server aborts may end with a reset; what came before counts.
@@ -117,20 +117,20 @@ impl Answer {
 
 #[test]
 fn metrics_have_one_exact_type_whatever_prometheus_accepts() {
-    let agent = Agent::start(Limits::default());
+    let agent = Agent::start(Limits::DEFAULT);
     for accept in ACCEPTS {
-        let answer = agent.exchange(&request("GET", "/metrics", &format!("Accept: {accept}\r\n")));
-        assert_eq!(answer.code(), 200);
-        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert!(answer.text().contains("\ncachepulse_build_info{version="), "{answer:?}");
+        let response = agent.exchange(&request("GET", "/metrics", &format!("Accept: {accept}\r\n")));
+        assert_eq!(response.code(), 200);
+        assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+        assert!(response.text().contains("\ncachepulse_build_info{version="), "{response:?}");
     }
 }
 
 #[test]
 fn metrics_come_as_gzip_when_asked_and_only_then() {
-    let agent = Agent::start(Limits::default());
+    let agent = Agent::start(Limits::DEFAULT);
     let zipped = agent.exchange(&request("GET", "/metrics", "Accept-Encoding: gzip\r\n"));
     assert_eq!(zipped.header("content-encoding"), Some("gzip"));
     assert_eq!(zipped.header("content-length"), Some(&*zipped.body.len().to_string()));
@@ -144,7 +144,7 @@ fn metrics_come_as_gzip_when_asked_and_only_then() {
 
 #[test]
 fn a_long_scrape_comes_in_chunks_or_until_the_end_of_the_connection_and_is_whole() {
-    let agent = Agent::start(Limits::default());
+    let agent = Agent::start(Limits::DEFAULT);
     let names: Vec<_> = (0..20).map(|number| TargetName::new(&format!("orders-{number}")).unwrap()).collect();
     let _targets: Vec<_> = names.iter().map(|name| agent.metrics.target(name)).collect();
     let old = agent.exchange("GET /metrics HTTP/1.0\r\n\r\n");
@@ -164,7 +164,7 @@ fn a_long_scrape_comes_in_chunks_or_until_the_end_of_the_connection_and_is_whole
 
 #[test]
 fn head_answers_like_get_without_the_body() {
-    let agent = Agent::start(Limits::default());
+    let agent = Agent::start(Limits::DEFAULT);
     let (get, head) = (agent.get("/readyz"), agent.exchange(&request("HEAD", "/readyz", "")));
     assert_eq!((head.code(), head.body.len()), (503, 0));
     assert_eq!(head.header("content-length"), get.header("content-length"));
@@ -172,13 +172,26 @@ fn head_answers_like_get_without_the_body() {
 }
 
 #[test]
-fn pages_that_are_not_there_and_methods_that_are_not_allowed_say_so() {
-    let agent = Agent::start(Limits::default());
-    assert_eq!(agent.get("/nowhere").code(), 404);
+fn every_route_has_the_described_type_and_one_of_the_described_codes() {
+    let agent = Agent::start(Limits::DEFAULT);
+    agent.status.started();
+    // Nothing answers the heartbeats: the agent is ready but not alive.
+    for route in Route::ALL {
+        let response = agent.get(route.as_str());
+        assert!(route.statuses().iter().any(|(code, _)| *code == response.code()), "{route}: {response:?}");
+        assert_eq!(response.header("content-type"), Some(route.content_type()), "{route}");
+    }
+}
+
+#[test]
+fn unknown_paths_and_methods_are_rejected() {
+    let agent = Agent::start(Limits::DEFAULT);
+    let unknown = agent.get("/nowhere");
+    assert_eq!((unknown.code(), unknown.text()), (404, "not found: try / /metrics /status /livez /readyz\n"));
     assert_eq!(agent.get("/metrics?name[]=x").code(), 200, "a query changes nothing");
     for method in ["POST", "DELETE", "BREW"] {
-        let answer = agent.exchange(&request(method, "/metrics", ""));
-        assert_eq!((answer.code(), answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+        let response = agent.exchange(&request(method, "/metrics", ""));
+        assert_eq!((response.code(), response.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
     let posted = agent.exchange(&request("POST", "/", "Content-Length: 1000000000\r\n"));
     assert_eq!(posted.code(), 405, "a body is not waited for");
@@ -186,7 +199,7 @@ fn pages_that_are_not_there_and_methods_that_are_not_allowed_say_so() {
 
 #[tokio::test]
 async fn livez_answers_as_long_as_the_loop_turns() {
-    let Agent { server, mut heartbeats, .. } = Agent::start(Limits::default());
+    let Agent { server, mut heartbeats, .. } = Agent::start(Limits::DEFAULT);
     let addr = server.local_addr();
     let check = || tokio::task::spawn_blocking(move || healthcheck(addr, LONG));
     let mut alive = check();
@@ -204,20 +217,20 @@ async fn livez_answers_as_long_as_the_loop_turns() {
 
 #[test]
 fn readyz_tells_why_not() {
-    let agent = Agent::start(Limits::default());
-    let answer = agent.get("/readyz");
-    assert_eq!((answer.code(), answer.text()), (503, "not ready: starting\n"));
+    let agent = Agent::start(Limits::DEFAULT);
+    let response = agent.get("/readyz");
+    assert_eq!((response.code(), response.text()), (503, "not ready: starting\n"));
     agent.status.started();
-    let answer = agent.get("/readyz");
-    assert_eq!((answer.code(), answer.text()), (200, "ready\n"));
+    let response = agent.get("/readyz");
+    assert_eq!((response.code(), response.text()), (200, "ready\n"));
     agent.status.drain();
-    let answer = agent.get("/readyz");
-    assert_eq!((answer.code(), answer.text()), (503, "not ready: shutting down\n"));
+    let response = agent.get("/readyz");
+    assert_eq!((response.code(), response.text()), (503, "not ready: shutting down\n"));
 }
 
 #[test]
 fn the_pages_for_people_are_json_and_html() {
-    let agent = Agent::start(Limits::default());
+    let agent = Agent::start(Limits::DEFAULT);
     let target = Target::plain("<orders>");
     let _target = agent.status.target(&target);
     let status = agent.get("/status");
@@ -228,27 +241,27 @@ fn the_pages_for_people_are_json_and_html() {
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").is_some());
     assert!(page.text().contains("<td>&lt;orders&gt;</td><td>localhost:6380</td>"), "{}", page.text());
-    for path in ["/metrics", "/status", "/livez", "/readyz"] {
-        assert!(page.text().contains(&format!("href=\"{path}\"")), "{path}");
+    for route in &Route::ALL[1..] {
+        assert!(page.text().contains(&format!("href=\"{route}\"")), "{route}");
     }
 }
 
 #[test]
 fn a_header_that_does_not_come_and_a_connection_that_rests_are_closed() {
-    let agent = Agent::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    let agent = Agent::start(Limits { header: Duration::from_millis(100), ..Limits::DEFAULT });
     let mut silent = agent.connect();
     let mut slow = agent.connect();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost:").unwrap();
     let mut resting = agent.connect();
     resting.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    assert_eq!(Answer::read(&mut silent).code(), 0);
-    assert!(matches!(Answer::read(&mut slow).code(), 0 | 408));
-    assert_eq!(Answer::read(&mut resting).text(), "not ready: starting\n");
+    assert_eq!(Response::read(&mut silent).code(), 0);
+    assert!(matches!(Response::read(&mut slow).code(), 0 | 408));
+    assert_eq!(Response::read(&mut resting).text(), "not ready: starting\n");
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
-    let agent = Agent::start(Limits { write: Duration::from_millis(100), ..Limits::default() });
+    let agent = Agent::start(Limits { write: Duration::from_millis(100), ..Limits::DEFAULT });
     let (mut stream, _targets) = agent.scrape_without_reading();
     // Only a peer that has closed its socket answers with a reset.
     let dropped = async {
@@ -261,17 +274,17 @@ async fn a_client_that_does_not_read_is_dropped() {
 
 #[test]
 fn an_answer_too_many_closes_the_connection_that_has_read_nothing_for_longest() {
-    let agent = Agent::start(Limits { answers: 2, write: 10 * LONG, ..Limits::default() });
+    let agent = Agent::start(Limits { responses: 2, write: 10 * LONG, ..Limits::DEFAULT });
     let (mut first, _targets) = agent.scrape_without_reading();
     let (mut second, _same) = agent.scrape_without_reading();
     assert_eq!(agent.get("/readyz").text(), "not ready: starting\n");
-    assert!(!Answer::read(&mut first).is_whole());
-    assert!(Answer::read(&mut second).is_whole());
+    assert!(!Response::read(&mut first).is_whole());
+    assert!(Response::read(&mut second).is_whole());
 }
 
 #[tokio::test]
 async fn shutdown_lets_a_request_end_and_takes_no_new_ones() {
-    let mut agent = Agent::start(Limits::default());
+    let mut agent = Agent::start(Limits::DEFAULT);
     let mut stream = agent.connect();
     stream.write_all(request("GET", "/livez", "").as_bytes()).unwrap();
     let question = agent.heartbeats.question().await;
@@ -281,14 +294,14 @@ async fn shutdown_lets_a_request_end_and_takes_no_new_ones() {
         sleep(Duration::from_millis(10)).await;
     }
     question.send(()).unwrap();
-    let answer = tokio::task::spawn_blocking(move || Answer::read(&mut stream)).await.unwrap();
-    assert_eq!(answer.text(), "alive\n");
+    let response = tokio::task::spawn_blocking(move || Response::read(&mut stream)).await.unwrap();
+    assert_eq!(response.text(), "alive\n");
     shutdown.await.unwrap();
 }
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_connections_that_rest() {
-    let agent = Agent::start(Limits { header: 10 * LONG, ..Limits::default() });
+    let agent = Agent::start(Limits { header: 10 * LONG, ..Limits::DEFAULT });
     let fresh = agent.connect();
     let mut used = agent.connect();
     used.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -299,14 +312,14 @@ async fn shutdown_does_not_wait_for_connections_that_rest() {
 
 #[tokio::test]
 async fn shutdown_cuts_off_what_has_not_ended_within_the_grace_period() {
-    let agent = Agent::start(Limits { write: 10 * LONG, ..Limits::default() });
+    let agent = Agent::start(Limits { write: 10 * LONG, ..Limits::DEFAULT });
     let (_stream, _targets) = agent.scrape_without_reading();
     timeout(LONG, agent.server.shutdown(Duration::from_millis(50))).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_thread_that_ends_unasked_is_noticed() {
-    let mut agent = Agent::start(Limits::default());
+    let mut agent = Agent::start(Limits::DEFAULT);
     assert!(timeout(Duration::from_millis(20), agent.server.failed()).await.is_err());
     let (stop, stopped) = mpsc::channel(1);
     let mut server = Server { addr: LOOPBACK, stop };

@@ -73,9 +73,9 @@ pub(super) const PART: Label = Label {
 closed_set! {
     /// How an attempt to connect or to re-authenticate ended.
     pub enum AttemptResult {
-        /// The cache accepted.
+        /// The cache accepted the sign-in.
         Success = "success",
-        /// The cache refused or did not answer.
+        /// The connection or the sign-in failed.
         Failure = "failure",
     }
 }
@@ -95,9 +95,9 @@ closed_set! {
 closed_set! {
     /// A part of the agent that has a runtime of its own.
     pub enum Part {
-        /// Probing: a few tasks for each target and identity.
+        /// A few tasks for each target and identity.
         Probing = "probing",
-        /// The HTTP endpoint: one task for each connection, that of the scrape included.
+        /// One task for each connection to the HTTP endpoint, that of the scrape included.
         Http = "http",
     }
 }

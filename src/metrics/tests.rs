@@ -4,7 +4,6 @@ use crate::probe::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead as _;
-use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

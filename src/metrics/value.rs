@@ -72,12 +72,12 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    /// How many bounds there are. The first, 50 µs, is about what a command takes to a neighbour; each next one is
-    /// twice as large; the last is 26.2 s, longer than any timeout that makes sense.
+    /// The number of bounds. The first, 50 µs, is about the time of a command to a neighbouring host; each bound is
+    /// twice the previous one; the last is 26.2 s, longer than any sensible timeout.
     pub(super) const BUCKETS: usize = 20;
     const FIRST: Duration = Duration::from_micros(50);
 
-    /// The upper bound of a bucket, which belongs to it.
+    /// Returns the upper bound of a bucket, inclusive.
     pub(super) const fn bound(bucket: usize) -> Duration {
         Self::FIRST.saturating_mul(1 << bucket)
     }

@@ -65,7 +65,7 @@ closed_set! {
         },
         /// The cache refused an expired token, or closed the connection when its token expired.
         TokenExpired = "token_expired" {
-            advice: "The token was not refreshed in time. See cachepulse_token_refreshes_total and the log for the \
+            advice: "The token was not refreshed in time. See `cachepulse_token_refreshes_total` and the log for the \
                      identity endpoint's responses, and check this machine's clock.",
             may_pass: true,
             can_end_connection: true,
@@ -80,7 +80,7 @@ closed_set! {
         },
         /// The user may not run a command that the probe needs (`NOPERM`).
         PermissionDenied = "permission_denied" {
-            advice: "Give the user a policy with at least: +ping +set +get +client|list ~cachepulse:*",
+            advice: "Give the user a policy with at least: `+ping +set +get +client|list ~cachepulse:*`",
             may_pass: false,
             can_end_connection: true,
         },
@@ -207,7 +207,7 @@ mod tests {
     fn every_meaning_and_advice_is_complete() {
         for reason in FailureReason::ALL {
             for text in [reason.meaning(), reason.advice()] {
-                assert!(text.ends_with('.') || text.ends_with("~cachepulse:*"), "{reason}: {text}");
+                assert!(text.ends_with(['.', '`']), "{reason}: {text}");
             }
         }
     }

@@ -1,0 +1,85 @@
+//! Slots for responses. Only a few responses are sent at a time, so that clients that do not read use no memory; slots
+//! are given in turn, so that a client with many requests does not delay the others.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::stream::{Activity, PendingRequest};
+
+/// How long a client may read nothing while others wait for a slot.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The slots of one endpoint. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Slots(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    free: Arc<Semaphore>,
+    /// The connections whose responses hold a slot.
+    holders: Mutex<Vec<Arc<Activity>>>,
+}
+
+impl Slots {
+    /// Creates `count` slots.
+    pub(super) fn new(count: usize) -> Self {
+        Self(Arc::new(Inner { free: Arc::new(Semaphore::new(count)), holders: Mutex::default() }))
+    }
+
+    /// Waits for a slot for a response on the connection of `activity`. While there is none, closes the connection
+    /// that has been idle longest among those that hold a slot, if its client has not read for a while.
+    pub(super) async fn slot(&self, activity: &Arc<Activity>) -> Slot {
+        let request = PendingRequest::new(activity);
+        // Pipelined requests take turns with those of other connections.
+        yield_now().await;
+        let mut turn = pin!(Arc::clone(&self.0.free).acquire_owned());
+        let permit = loop {
+            if let Ok(permit) = timeout(PATIENCE, turn.as_mut()).await {
+                break permit.expect("the semaphore is never closed");
+            }
+            // Clients that have read in the meantime are sent more first.
+            yield_now().await;
+            self.close_idlest();
+        };
+        self.0.holders().push(Arc::clone(activity));
+        Slot { slots: self.clone(), request, _permit: permit }
+    }
+
+    fn close_idlest(&self) {
+        let mut holders = self.0.holders();
+        let idle = holders.iter().enumerate().filter(|(_, activity)| activity.last().elapsed() >= PATIENCE);
+        let idlest = idle.min_by_key(|(_, activity)| activity.last()).map(|(at, _)| at);
+        if let Some(at) = idlest {
+            holders.swap_remove(at).close();
+        }
+    }
+}
+
+impl Inner {
+    fn holders(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
+        // Each change of the list is a single step, so a poisoned lock still guards a valid list.
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slot for one response, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Slots,
+    request: PendingRequest,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut holders = self.slots.0.holders();
+        if let Some(at) = holders.iter().position(|activity| Arc::ptr_eq(activity, self.request.activity())) {
+            holders.swap_remove(at);
+        }
+    }
+}
