@@ -5,13 +5,16 @@ CARGO ?= cargo
 # The static binary is the same that the image holds.
 STATIC = target/static/cachepulse
 
-.PHONY: help demo static test lint deny redis-server valgrind
+.PHONY: help demo docs static test lint deny redis-server valgrind
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
+
+docs: ## write the reference pages in docs/ from the code's descriptors
+	$(CARGO) run --locked --package cachepulse-reference
 
 static: ## build the static binary that the image holds, target/static/cachepulse
 	deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)

@@ -1,0 +1,56 @@
+//! `docs/http.md`.
+
+use std::time::Duration;
+
+use cachepulse::http::{Limits, MAX_REQUEST_HEADER, Route};
+
+use crate::markdown::{code, page as fill, table};
+
+pub(crate) fn page() -> String {
+    let rows = Route::ALL.map(|route| {
+        let statuses = route.statuses().iter().map(|(status, when)| format!("{status} {when}"));
+        [
+            code(route.as_str()),
+            route.meaning().to_owned(),
+            code(route.content_type()),
+            statuses.collect::<Vec<_>>().join("; "),
+        ]
+    });
+    let limits = Limits::DEFAULT;
+    let limit_rows = [
+        [
+            "open connections",
+            "the connection that has been idle longest is closed",
+            &limits.connections.to_string(),
+        ],
+        [
+            "responses being sent",
+            "further requests wait; a client that reads nothing is disconnected",
+            &limits.responses.to_string(),
+        ],
+        [
+            "size of a request's header",
+            "the request is rejected",
+            &format!("{} KiB", MAX_REQUEST_HEADER / 1024),
+        ],
+        ["time to receive a request's header", "the connection is closed", &seconds(limits.header)],
+        ["time without progress while sending", "the connection is closed", &seconds(limits.write)],
+    ];
+    fill(
+        include_str!("http.md"),
+        &[
+            ("routes", table(["Path", "Content", "Content type", "Status codes"], rows)),
+            (
+                "limits",
+                table(
+                    ["Limit", "Value", "At the limit"],
+                    limit_rows.map(|[limit, then, value]| [limit, value, then].map(str::to_owned)),
+                ),
+            ),
+        ],
+    )
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
