@@ -2,14 +2,15 @@
 
 FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
 ARG TARGETARCH
+ARG REVISION=unknown
 WORKDIR /src
 COPY deploy/image/compile deploy/image/compile
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates crates
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=target-$TARGETARCH,target=/src/target \
-    deploy/image/compile "$TARGETARCH"
+    CACHEPULSE_REVISION="$REVISION" deploy/image/compile "$TARGETARCH"
 
 FROM scratch
 ARG VERSION=unknown

@@ -17,7 +17,8 @@ docs: ## write the reference pages in docs/ from the code's descriptors
 	$(CARGO) run --locked --package cachepulse-reference
 
 static: ## build the static binary that the image holds, target/static/cachepulse
-	deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
+	CACHEPULSE_REVISION="$$(git describe --always --dirty --abbrev=40 --exclude="*" 2>/dev/null)" \
+		deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
 
 test: redis-server chart-test ## install what tests need, then run every test
 	$(CARGO) test --locked --workspace

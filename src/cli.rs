@@ -8,6 +8,7 @@ mod demo;
 mod demo;
 mod output;
 mod run;
+mod version;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,7 +30,7 @@ const USAGE: u8 = 64;
 
 /// A health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
 #[derive(Debug, Parser)]
-#[command(name = "cachepulse", version, about, disable_help_subcommand = true)]
+#[command(name = "cachepulse", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -61,6 +62,8 @@ enum Command {
     },
     /// Run the agent against a local Azure in the same process.
     Demo(demo::Demo),
+    /// Print the version, revision, target and features of this build
+    Version(version::Command),
 }
 
 /// Where the configuration comes from: a file, or flags for one target.
@@ -164,6 +167,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => failure(&Chain(&error)),
         },
         Command::Demo(demo) => demo.run(),
+        Command::Version(version) => version.run(),
     }
 }
 

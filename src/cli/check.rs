@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::time::Instant;
 
-use super::output::{Style, WriteError, print};
+use super::output::{OutputFormat, Style, WriteError, print};
 use super::run::{block_on, keep_out_of_core_dumps};
 use super::{Source, failure, usage};
 use crate::agent::Agent;
@@ -38,16 +38,8 @@ pub(super) struct Check {
     #[arg(long)]
     all: bool,
     /// Format of the result.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs: one JSON object per target, each on a line of its own.
-    Json,
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 impl Check {
@@ -108,8 +100,8 @@ impl Check {
 
     fn print(&self, result: &CheckResult) -> Result<(), WriteError> {
         match self.output {
-            Output::Text => print(&Text { result, style: Style::of_stdout() }),
-            Output::Json => print(&result.to_json()),
+            OutputFormat::Text => print(&Text { result, style: Style::of_stdout() }),
+            OutputFormat::Json => print(&result.to_json()),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use clap::ValueEnum;
+
 use super::failure;
 
 /// Writes `result` and a line break to standard output.
@@ -55,6 +57,16 @@ impl WriteError {
             Self::Failed(_) => failure(self),
         }
     }
+}
+
+/// Format of a result.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: each result is one JSON object on a line of its own
+    Json,
 }
 
 /// How results look on standard output: in colour on a terminal, unless `NO_COLOR` is set.

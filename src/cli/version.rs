@@ -1,0 +1,59 @@
+//! `cachepulse version`: which build this is.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{OutputFormat, finish};
+
+/// What tells this build from others.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Version {
+    version: &'static str,
+    /// The commit that was compiled.
+    revision: &'static str,
+    /// The target triple that it was compiled for.
+    target: &'static str,
+    /// The optional features of Cargo.toml that it has.
+    features: &'static [&'static str],
+}
+
+const THIS: Version = Version {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("CACHEPULSE_REVISION") {
+        Some(revision) if !revision.is_empty() => revision,
+        // A build outside of a repository has none to pass.
+        _ => "unknown",
+    },
+    target: env!("CACHEPULSE_TARGET"),
+    features: if cfg!(feature = "demo") { &["demo"] } else { &[] },
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+impl Command {
+    pub(super) fn run(&self) -> ExitCode {
+        match self.output {
+            OutputFormat::Text => finish(&THIS, ExitCode::SUCCESS),
+            OutputFormat::Json => {
+                let json = serde_json::to_string(&THIS).expect("strings and lists of them always serialise");
+                finish(&json, ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, revision, target, features } = self;
+        let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
+        write!(f, "cachepulse {version}\nrevision: {revision}\ntarget: {target}\nfeatures: {features}")
+    }
+}
