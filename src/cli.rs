@@ -8,20 +8,19 @@ mod demo;
 mod demo;
 mod output;
 mod run;
+mod source;
+mod validate;
 mod version;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::flags::Flags;
 use crate::config::keys::agent::LISTEN;
-use crate::config::{Config, LoadError, LoadFault, Overrides, Problems};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
 
@@ -38,19 +37,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent: probe on a schedule, serve /metrics.
-    Run(Source),
-    /// Probe once on a fresh connection and tell each phase and step.
+    /// Run the agent: probe on a schedule and serve /metrics
+    Run(source::Source),
+    /// Probe once on a fresh connection and show each phase and step
     Check(check::Check),
-    /// Tell every problem of a configuration file.
-    Validate {
-        /// The configuration file.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Ask the running agent's /livez; for images without a shell.
+    /// Report every problem of configuration files
+    Validate(validate::Command),
+    /// Ask the running agent's /livez; for images without a shell
     Healthcheck {
-        /// Where the agent listens.
+        /// Address and port of the agent's HTTP endpoint
         #[arg(
             long,
             env = "CACHEPULSE_LISTEN",
@@ -60,41 +55,10 @@ enum Command {
         )]
         listen: SocketAddr,
     },
-    /// Run the agent against a local Azure in the same process.
+    /// Run the agent against a local Azure in the same process
     Demo(demo::Demo),
     /// Print the version, revision, target and features of this build
     Version(version::Command),
-}
-
-/// Where the configuration comes from: a file, or flags for one target.
-#[derive(Debug, Args)]
-struct Source {
-    /// The configuration file; without it, flags configure one target.
-    #[arg(long, env = "CACHEPULSE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    flags: Flags,
-}
-
-impl Source {
-    fn load(&self) -> Result<Config, ConfigError> {
-        match &self.config {
-            None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
-            Some(file) => {
-                let given = self.flags.refused_beside_file();
-                if given.is_empty() {
-                    Config::load(file).map_err(ConfigError::File)
-                } else {
-                    Err(ConfigError::Both(given.join(" ")))
-                }
-            }
-        }
-    }
-
-    /// What flags set even beside a file.
-    fn overrides(&self) -> Result<Overrides, ConfigError> {
-        Overrides::new(&self.flags).map_err(ConfigError::Flags)
-    }
 }
 
 /// An address, or `default` where the variable is set but empty.
@@ -103,31 +67,6 @@ fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String
         "" => Ok(default),
         address => {
             address.parse().map_err(|_| "expected an IP address and a port such as 0.0.0.0:9860".into())
-        }
-    }
-}
-
-/// There is no usable configuration.
-#[derive(Debug)]
-enum ConfigError {
-    Flags(Problems),
-    File(LoadError),
-    Both(String),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flags(problems) => write!(f, "{problems}"),
-            // A line for each problem.
-            Self::File(LoadError { path, fault: LoadFault::Invalid(problems) }) => {
-                write!(f, "{}:\n{problems}", path.display())
-            }
-            Self::File(error) => write!(f, "{}", Chain(error)),
-            Self::Both(given) => write!(
-                f,
-                "{given}: with --config (or CACHEPULSE_CONFIG) everything is said in the file; give one or the other"
-            ),
         }
     }
 }
@@ -155,13 +94,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Run(source) => run::run(&source),
         Command::Check(check) => check.run(),
-        Command::Validate { file } => match Config::load(&file) {
-            Ok(config) => output::finish(
-                &format_args!("{}: valid, {} target(s)", file.display(), config.targets.len()),
-                ExitCode::SUCCESS,
-            ),
-            Err(error) => usage(&ConfigError::File(error)),
-        },
+        Command::Validate(validate) => validate.run(),
         Command::Healthcheck { listen } => match healthcheck(listen, Duration::from_secs(3)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&Chain(&error)),

@@ -5,6 +5,7 @@
 //! left to others.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,6 +83,11 @@ impl Config {
         Self::from_file(path, &read_file(path)?)
     }
 
+    /// Reads the configuration that `reader` brings. Messages call it `name`.
+    pub fn load_from(reader: impl io::Read, name: &Path) -> Result<Self, LoadError> {
+        Self::from_file(name, &text(name, file::read_from(reader))?)
+    }
+
     /// Makes a configuration of what the file at `path` holds.
     fn from_file(path: &Path, yaml: &str) -> Result<Self, LoadError> {
         Self::from_yaml(yaml).map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
@@ -131,7 +137,11 @@ fn read_log(log: &Field<'_>) -> Result<Log, Invalid> {
 /// # Errors
 /// When it cannot be read, is too large or is not UTF-8.
 pub fn read_file(path: &Path) -> Result<String, LoadError> {
-    let content = file::read(path).map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
+    text(path, file::read(path))
+}
+
+fn text(path: &Path, content: io::Result<Vec<u8>>) -> Result<String, LoadError> {
+    let content = content.map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
     String::from_utf8(content).map_err(|_| LoadError::new(path, LoadFault::NotText))
 }
 
@@ -148,7 +158,7 @@ pub struct LoadError {
 #[derive(Debug)]
 pub enum LoadFault {
     /// It cannot be read, or is too large.
-    Unreadable(std::io::Error),
+    Unreadable(io::Error),
     /// It is not UTF-8.
     NotText,
     /// It can be read, but says something wrong.

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::output::{OutputFormat, Style, WriteError, print};
 use super::run::{block_on, keep_out_of_core_dumps};
-use super::{Source, failure, usage};
+use super::source::Source;
+use super::{failure, usage};
 use crate::agent::Agent;
 use crate::connection::tls::Roots;
 use crate::connection::trace::Trace;
@@ -31,13 +32,13 @@ const CLIENTS: usize = 20;
 pub(super) struct Check {
     #[command(flatten)]
     source: Source,
-    /// The one target of the configuration file to probe; without it, each.
+    /// The one target of the configuration file to probe; without it, each
     #[arg(long, value_name = "NAME", requires = "config")]
     target: Option<String>,
-    /// List every client, not only the first 20.
+    /// List every client, not only the first 20
     #[arg(long)]
     all: bool,
-    /// Format of the result.
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
 }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Source, failure, usage};
+use super::source::Source;
+use super::{failure, usage};
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;

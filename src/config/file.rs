@@ -7,10 +7,15 @@ use std::path::Path;
 /// The largest file that is read, in bytes: 1 MiB, some 10,000 targets.
 pub(super) const MAX_SIZE: u64 = 1024 * 1024;
 
-/// The content of the file at `path`. One over [`MAX_SIZE`] is an error, and never in memory.
+/// The content of the file at `path`; see [`read_from`].
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_from(File::open(path)?)
+}
+
+/// What `reader` brings. More than [`MAX_SIZE`] is an error, and never in memory.
+pub(super) fn read_from(reader: impl io::Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    reader.take(MAX_SIZE + 1).read_to_end(&mut content)?;
     if content.len() as u64 > MAX_SIZE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }

@@ -206,45 +206,6 @@ async fn each_target_of_a_file_is_checked_and_one_that_fails_is_enough_for_exit_
 }
 
 #[tokio::test]
-async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
-    for (arguments, words) in [
-        (&["check"][..], "--host"),
-        (&["check", "--host", "redis://orders"], "--host: expected a host name"),
-        (&["check", "--host", "orders", "--interval", "0s"], "--interval: expected a duration"),
-        (&["check", "--host", "orders", "--colour", "blue"], "unexpected argument '--colour'"),
-        (&["check", "--host", "orders", "--output", "xml"], "invalid value 'xml' for '--output"),
-        (&["check", "--host", "orders", "--target", "orders"], "--config <FILE>"),
-        (&["check", "--config", "/nonexistent", "--host", "orders"], "--host: with --config"),
-        (
-            &["check", "--config", "/nonexistent"],
-            "the configuration file /nonexistent cannot be read: No such file",
-        ),
-        (&["check", "--host", "localhost", "--ca-file", "/nonexistent"], "--ca-file: "),
-        (&["run"], "--host"),
-        (&["healthcheck", "--listen", "here"], "invalid value 'here' for '--listen"),
-        (&["validate"], "<FILE>"),
-        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
-        (&[], "Usage: cachepulse"),
-    ] {
-        let ended = cachepulse(arguments).run().await;
-        assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
-        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
-        assert_eq!(ended.stdout, "", "{arguments:?}");
-    }
-}
-
-#[tokio::test]
-async fn help_and_version_are_answers() {
-    for arguments in
-        [&["--help"][..], &["--version"], &["run", "--help"], &["check", "--help"], &["validate", "--help"]]
-    {
-        let ended = cachepulse(arguments).run().await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
-        assert!(ended.stdout.contains("cachepulse"), "{arguments:?}: {ended:?}");
-    }
-}
-
-#[tokio::test]
 async fn every_flag_may_be_a_variable() {
     let lab = Lab::start().await;
     let ended = lab

@@ -14,6 +14,7 @@ mod redis_server;
 mod scrape;
 
 mod check;
+mod command_line;
 mod endpoint;
 mod faults;
 mod hostile;

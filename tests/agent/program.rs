@@ -72,6 +72,18 @@ impl Program {
         self
     }
 
+    /// Gives it this for its standard output.
+    pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.0.stdout(stdout);
+        self
+    }
+
+    /// Gives it this for its standard input.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.0.stdin(stdin);
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) async fn run(self) -> Ended {
         self.spawn().ended().await
@@ -92,7 +104,10 @@ impl Program {
 
     fn spawn(mut self) -> Running {
         let mut child = self.0.spawn().unwrap();
-        let stdout = Captured::new(child.stdout.take().unwrap());
+        let stdout = match child.stdout.take() {
+            Some(pipe) => Captured::new(pipe),
+            None => Captured::new(tokio::io::empty()),
+        };
         let stderr = Captured::new(child.stderr.take().unwrap());
         Running { child, stdout, stderr }
     }

@@ -22,6 +22,43 @@ async fn every_problem_is_told_at_once_with_its_path() {
 }
 
 #[tokio::test]
+async fn several_files_and_standard_input_are_validated_each_for_itself() {
+    let smallest = || std::fs::File::open("examples/smallest.yaml").unwrap();
+    let valid = cachepulse(["validate", "-", "examples/smallest.yaml"]).stdin(smallest()).run().await;
+    assert_eq!(valid.code, Some(0), "{valid:?}");
+    assert_eq!(valid.stdout, "<stdin>: valid, 1 target(s)\nexamples/smallest.yaml: valid, 1 target(s)\n");
+
+    let invalid = "tests/config/invalid/attempts.yaml";
+    let mixed = cachepulse(["validate", invalid, "/nonexistent", "-"]).stdin(smallest()).run().await;
+    assert_eq!(mixed.code, Some(64), "one that is not valid is enough");
+    assert_eq!(mixed.stdout, "<stdin>: valid, 1 target(s)\n");
+    assert!(mixed.stderr.contains(invalid), "{mixed:?}");
+    assert!(mixed.stderr.contains("the configuration file /nonexistent cannot be read: "), "{mixed:?}");
+
+    let json = cachepulse(["validate", "--output", "json", invalid, "-"]).stdin(smallest()).run().await;
+    assert_eq!((json.code, json.stderr.as_str()), (Some(64), ""));
+    let documents: Vec<serde_json::Value> =
+        json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&documents[0]["file"], &documents[0]["valid"]), (&invalid.into(), &false.into()));
+    assert_eq!(documents[0]["problems"][0]["path"], "targets[0].attempts");
+    assert_eq!(
+        documents[1],
+        serde_json::json!({"file": "<stdin>", "valid": true, "targets": 1, "problems": []})
+    );
+}
+
+#[tokio::test]
+async fn without_files_the_one_that_run_would_take_is_validated() {
+    let told = "examples/smallest.yaml: valid, 1 target(s)\n";
+    let by_flag = cachepulse(["validate", "--config", "examples/smallest.yaml"]);
+    assert_eq!(by_flag.env("CACHEPULSE_CONFIG", "/nonexistent").run().await.stdout, told);
+    let by_variable = cachepulse(["validate"]).env("CACHEPULSE_CONFIG", "examples/smallest.yaml");
+    assert_eq!(by_variable.run().await.stdout, told);
+    let neither = cachepulse(["validate"]).env("CACHEPULSE_CONFIG", "").run().await;
+    assert_eq!(neither.code, Some(64));
+}
+
+#[tokio::test]
 async fn a_secret_that_is_not_there_is_a_problem() {
     let ended = cachepulse(["validate", "examples/fullest.yaml"]).run().await;
     assert_eq!(ended.code, Some(64));

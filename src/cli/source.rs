@@ -1,0 +1,64 @@
+//! Where `run` and `check` take their configuration from: a file, or flags for one target.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::validate::Faults;
+use crate::config::flags::Flags;
+use crate::config::{Config, LoadError, Overrides, Problems};
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(super) struct Source {
+    /// Configuration file; without it, flags configure one target
+    #[arg(long, env = "CACHEPULSE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Source {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        let beside_file = self.flags.refused_beside_file();
+        match &self.config {
+            None if beside_file.is_empty() => Err(ConfigError::Nothing),
+            None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
+            Some(file) if beside_file.is_empty() => Config::load(file).map_err(ConfigError::File),
+            Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
+        }
+    }
+
+    /// What flags set even beside a file.
+    pub(super) fn overrides(&self) -> Result<Overrides, ConfigError> {
+        Overrides::new(&self.flags).map_err(ConfigError::Flags)
+    }
+}
+
+/// There is no usable configuration.
+#[derive(Debug)]
+pub(super) enum ConfigError {
+    Nothing,
+    Flags(Problems),
+    File(LoadError),
+    Both(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str(
+                "there is no cache to probe: name a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
+                 cache with --host HOST (CACHEPULSE_HOST)",
+            ),
+            Self::Flags(problems) => write!(f, "{problems}"),
+            Self::File(error) => write!(f, "{}", Faults(error)),
+            Self::Both(given) => write!(
+                f,
+                "{given}: not allowed with --config (or CACHEPULSE_CONFIG); set it in the configuration file, or leave \
+                 out the file"
+            ),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `cachepulse validate`: every problem of configuration files.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{OutputFormat, WriteError, print};
+use super::{USAGE, usage};
+use crate::config::{Config, LoadError, LoadFault};
+use crate::error::Chain;
+
+/// The variable that names the configuration file.
+const VARIABLE: &str = "CACHEPULSE_CONFIG";
+
+/// The name of standard input as a file, and how messages call it.
+const STDIN: [&str; 2] = ["-", "<stdin>"];
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Configuration files; `-` reads standard input [env: CACHEPULSE_CONFIG=]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A configuration file, as for `run`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+/// What there is to say of one file, as JSON.
+#[derive(Debug, Serialize)]
+struct FileDocument {
+    file: String,
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    targets: Option<usize>,
+    problems: Vec<ProblemDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemDocument {
+    /// Empty for the file as a whole.
+    path: String,
+    message: String,
+}
+
+impl Command {
+    pub(super) fn run(&self) -> ExitCode {
+        let files = self.files();
+        if files.is_empty() {
+            return usage(&format_args!(
+                "there is nothing to validate: name configuration files, or one with --config or {VARIABLE}"
+            ));
+        }
+        let mut code = ExitCode::SUCCESS;
+        for file in &files {
+            let loaded = load(file);
+            if loaded.is_err() {
+                code = USAGE.into();
+            }
+            match self.show(file, loaded) {
+                Err(error @ WriteError::Failed(_)) => return error.exit(code),
+                Ok(()) | Err(WriteError::Closed) => {}
+            }
+        }
+        code
+    }
+
+    /// The files of the command line, or else that of the environment.
+    fn files(&self) -> Vec<PathBuf> {
+        let named: Vec<PathBuf> = self.config.iter().chain(&self.files).cloned().collect();
+        if named.is_empty() {
+            let variable = std::env::var_os(VARIABLE).filter(|file| !file.is_empty());
+            variable.into_iter().map(Into::into).collect()
+        } else {
+            named
+        }
+    }
+
+    fn show(&self, file: &Path, loaded: Result<Config, LoadError>) -> Result<(), WriteError> {
+        match (self.output, loaded) {
+            (OutputFormat::Text, Ok(config)) => {
+                print(&format_args!("{}: valid, {} target(s)", name(file).display(), config.targets.len()))
+            }
+            (OutputFormat::Text, Err(error)) => {
+                eprintln!("{}", Faults(&error));
+                Ok(())
+            }
+            (OutputFormat::Json, loaded) => {
+                let document = FileDocument::new(name(file), loaded);
+                let json = serde_json::to_string(&document)
+                    .expect("strings, numbers and lists of them always serialise");
+                print(&json)
+            }
+        }
+    }
+}
+
+fn load(file: &Path) -> Result<Config, LoadError> {
+    if file == Path::new(STDIN[0]) {
+        Config::load_from(io::stdin().lock(), name(file))
+    } else {
+        Config::load(file)
+    }
+}
+
+/// How messages call `file`.
+fn name(file: &Path) -> &Path {
+    if file == Path::new(STDIN[0]) { Path::new(STDIN[1]) } else { file }
+}
+
+impl FileDocument {
+    fn new(file: &Path, loaded: Result<Config, LoadError>) -> Self {
+        let (targets, problems) = match loaded {
+            Ok(config) => (Some(config.targets.len()), Vec::new()),
+            Err(LoadError { fault: LoadFault::Invalid(problems), .. }) => {
+                let document = |problem: &crate::config::Problem| ProblemDocument {
+                    path: problem.path.clone(),
+                    message: problem.message.clone(),
+                };
+                (None, problems.iter().map(document).collect())
+            }
+            Err(error) => {
+                let message = Chain(&error).to_string();
+                (None, vec![ProblemDocument { path: String::new(), message }])
+            }
+        };
+        Self { file: file.display().to_string(), valid: problems.is_empty(), targets, problems }
+    }
+}
+
+/// What is wrong with a file, a line for each problem.
+pub(super) struct Faults<'a>(pub(super) &'a LoadError);
+
+impl fmt::Display for Faults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LoadError { path, fault: LoadFault::Invalid(problems) } => {
+                write!(f, "{}:\n{problems}", path.display())
+            }
+            error => write!(f, "{}", Chain(error)),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The command line: usage, help, version, and output that cannot be written.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, pipe};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::port::Port;
+use crate::program::{Program, cachepulse};
+
+/// A check that fails at once.
+const FAILING_CHECK: [&str; 9] =
+    ["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none", "--attempts", "1"];
+
+/// Every command that prints a result, with the code that it ends with.
+fn printing(port: &Port) -> Vec<(Program, i32)> {
+    let check = || cachepulse(FAILING_CHECK).args(["--port", &port.number.to_string()]);
+    let mut programs = vec![(check(), 1), (check().args(["--output", "json"]), 1)];
+    for arguments in [
+        &["--help"][..],
+        &["help", "run"],
+        &["--version"],
+        &["version"],
+        &["version", "--output", "json"],
+        &["validate", "examples/smallest.yaml"],
+        &["validate", "--output", "json", "examples/smallest.yaml"],
+        &["demo", "--steady", "--listen", "127.0.0.1:0"],
+    ] {
+        programs.push((cachepulse(arguments), 0));
+    }
+    programs
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_an_error() {
+    let nobody = Port::reserve();
+    for (program, _) in printing(&nobody) {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = program.stdout(full).run().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let told = "cachepulse: cannot write to standard output: No space left on device (os error 28)\n";
+        assert!(ended.stderr.ends_with(told), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_closes_the_pipe_ends_it_quietly_and_changes_no_exit_code() {
+    let nobody = Port::reserve();
+    for (program, code) in printing(&nobody) {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let ended = program.stdout(writer).run().await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(!ended.stderr.contains("standard output") && !ended.stderr.contains("panic"), "{ended:?}");
+    }
+}
+
+/// What `program` prints on a terminal.
+async fn on_a_terminal(program: Program) -> String {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let other_end: OwnedFd = OpenOptions::new().read(true).write(true).open(name).unwrap().into();
+    let ended = program.stdout(other_end).run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let mut shown = Vec::new();
+    // Linux ends a terminal that nobody has open with an error.
+    let _ = std::fs::File::from(terminal).read_to_end(&mut shown);
+    String::from_utf8(shown).unwrap()
+}
+
+#[tokio::test]
+async fn colour_is_for_terminals_and_never_with_no_color() {
+    const RED: &str = "\u{1b}[1;31mFAILED\u{1b}[0m after ";
+    let nobody = Port::reserve();
+    let check = || cachepulse(FAILING_CHECK).args(["--port", &nobody.number.to_string()]);
+    assert!(on_a_terminal(check()).await.contains(RED));
+    assert!(
+        on_a_terminal(check().env("NO_COLOR", "")).await.contains(RED),
+        "an empty variable counts as absent"
+    );
+    for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let shown = on_a_terminal(check().env(variable, value)).await;
+        assert!(shown.contains("  FAILED after ") && !shown.contains('\u{1b}'), "{variable}: {shown:?}");
+    }
+    let piped = check().run().await;
+    assert!(piped.stdout.contains("  FAILED after ") && !piped.stdout.contains('\u{1b}'), "{piped:?}");
+}
+
+#[tokio::test]
+async fn version_names_the_build_as_text_and_json() {
+    let text = cachepulse(["version"]).run().await;
+    let lines: Vec<&str> = text.stdout.lines().collect();
+    assert_eq!(lines[0], concat!("cachepulse ", env!("CARGO_PKG_VERSION")));
+    let json = cachepulse(["version", "--output", "json"]).run().await;
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert!(json["target"].as_str().unwrap().contains("-linux-"), "{json}");
+    assert_eq!(json["features"], serde_json::json!(["demo"]));
+    for field in ["revision", "target"] {
+        let line = format!("{field}: {}", json[field].as_str().unwrap());
+        assert!(lines.contains(&line.as_str()), "{line}: {text:?}");
+    }
+    let short = cachepulse(["--version"]).run().await;
+    assert_eq!(short.stdout.trim_end(), lines[0]);
+}
+
+#[tokio::test]
+async fn help_tells_of_each_command_in_either_form() {
+    let overview = cachepulse(["help"]).run().await;
+    assert_eq!(overview.code, Some(0), "{overview:?}");
+    for command in ["run", "check", "validate", "healthcheck", "demo", "version", "help"] {
+        assert!(overview.stdout.contains(&format!("\n  {command} ")), "{command}: {overview:?}");
+        let help = cachepulse(["help", command]).run().await;
+        assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{command}");
+        if command != "help" {
+            assert!(help.stdout.contains(&format!("Usage: cachepulse {command}")), "{command}: {help:?}");
+            assert_eq!(help.stdout, cachepulse([command, "--help"]).run().await.stdout);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_cache_run_and_check_name_both_ways_to_give_one() {
+    for command in ["run", "check"] {
+        let ended = cachepulse([command]).env("CACHEPULSE_LISTEN", ":9860").run().await;
+        assert_eq!(ended.code, Some(64));
+        assert_eq!(
+            ended.stderr,
+            "there is no cache to probe: name a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
+             cache with --host HOST (CACHEPULSE_HOST)\n"
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
+    for (arguments, words) in [
+        (&["check"][..], "--host"),
+        (&["check", "--host", "redis://orders"], "--host: expected a host name"),
+        (&["check", "--host", "orders", "--interval", "0s"], "--interval: expected a duration"),
+        (&["check", "--host", "orders", "--colour", "blue"], "unexpected argument '--colour'"),
+        (&["check", "--host", "orders", "--output", "xml"], "invalid value 'xml' for '--output"),
+        (&["check", "--host", "orders", "--target", "orders"], "--config <FILE>"),
+        (&["check", "--config", "/nonexistent", "--host", "orders"], "--host: not allowed with --config"),
+        (
+            &["check", "--config", "/nonexistent"],
+            "the configuration file /nonexistent cannot be read: No such file",
+        ),
+        (&["check", "--host", "localhost", "--ca-file", "/nonexistent"], "--ca-file: "),
+        (&["run"], "--host"),
+        (&["healthcheck", "--listen", "here"], "invalid value 'here' for '--listen"),
+        (&["validate"], "there is nothing to validate: name configuration files"),
+        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
+        (&[], "Usage: cachepulse"),
+    ] {
+        let ended = cachepulse(arguments).run().await;
+        assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+}
