@@ -1,6 +1,6 @@
 //! `cachepulse check`: its exit codes, and the words for what can be wrong.
 
-use cachepulse_standin::{CertificateAuthority, Clock, Dialect, Fault, HOST, Profile};
+use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile, TokenFault};
 
 use crate::lab::{CONTRIBUTOR, Lab};
 use crate::port::Port;
@@ -100,7 +100,7 @@ async fn a_failed_check_shows_what_it_learnt_before() {
     );
     assert!(expired.stdout.contains(certificate), "{expired:?}");
 
-    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::status(400)));
+    lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::status(400)));
     let no_token = lab.check([]).run().await;
     assert!(no_token.stdout.contains("   auto, no token\n"), "{no_token:?}");
     assert!(!no_token.stdout.contains("auth  "), "no connection was opened: {no_token:?}");

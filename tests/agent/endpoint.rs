@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use cachepulse::metrics::DEFINITIONS;
-use cachepulse_standin::{Ending, Fault};
+use cachepulse_standin::{Ending, TokenFault};
 use rustix::process::Signal;
 
 use crate::lab::Lab;
@@ -71,7 +71,7 @@ async fn the_metrics_of_a_scripted_run_are_the_golden_ones() {
 #[tokio::test]
 async fn an_agent_is_ready_when_every_target_has_an_outcome_be_it_a_failure() {
     let lab = Lab::start().await;
-    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::Hang));
+    lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::Hang));
     let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
     let waiting = agent.get("/readyz").await;
     assert_eq!(waiting.code, 503);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse_standin::{Admission, Fault};
+use cachepulse_standin::{Admission, TokenFault};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
@@ -100,7 +100,7 @@ async fn a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session(
     let lab = Lab::with_tokens_of(Duration::from_secs(5)).await;
     let agent = lab.run(["--identity", "managed_identity", "--interval", "500ms"]).serve().await;
     let before = agent.until("it is up", |scrape| scrape.is_up("orders")).await;
-    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::status(500)));
+    lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::status(500)));
     let failed = r#"token_refreshes_total{identity="managed_identity",result="failure"}"#;
     let expired = agent.until("the session ends", |it| it.disconnects("token_expired", "orders") > 0).await;
     assert!(expired.value(failed) > 0.0);
@@ -117,7 +117,7 @@ async fn a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session(
 #[tokio::test]
 async fn an_identity_endpoint_that_is_away_at_the_start_is_waited_for() {
     let lab = Lab::start().await;
-    lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::status(503)));
+    lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::status(503)));
     let agent = lab.run(["--identity", "managed_identity", "--interval", "500ms"]).serve().await;
     let down = agent.until("there is no token", |scrape| scrape.failures("no_token", "orders") > 0).await;
     assert_eq!(down.failures("no_token", "orders"), down.sum("probe_failures_total", "orders"));

@@ -1,6 +1,6 @@
 //! No secret gets out, whatever goes wrong and however much is logged.
 
-use cachepulse_standin::{Answer, CommandFault, Ending, Fault, Secret};
+use cachepulse_standin::{CommandFault, Ending, FaultReply, Secret, TokenFault};
 use rustix::process::Signal;
 
 use crate::lab::Lab;
@@ -87,7 +87,9 @@ async fn an_identity_endpoint_that_fails_is_told_without_the_header_that_it_was_
     let program = lab.run(["--identity", "managed_identity", "--interval", "200ms", "--log-level", "trace"]);
     let agent = program.env("IDENTITY_HEADER", "a-wrong-header").serve().await;
     agent.until("it is refused", |scrape| scrape.failures("no_token", "orders") > 0).await;
-    for fault in [Fault::status(500), Fault::Truncated, Fault::Reset, Fault::WithoutObjectId] {
+    for fault in
+        [TokenFault::status(500), TokenFault::Truncated, TokenFault::Reset, TokenFault::WithoutObjectId]
+    {
         let before = agent.scrape().await;
         let failed = r#"token_refreshes_total{identity="managed_identity",result="failure"}"#;
         lab.azure.endpoint().set(|settings| settings.fault = Some(fault));
@@ -107,7 +109,7 @@ async fn a_server_that_repeats_what_it_was_told_is_quoted_without_it() {
     let by_key = format!("identity: {{type: access_key, key: {{file: '{}'}}}}", key_file.display());
     for (secret, identity) in [(&token.secret, "identity: azure_cli"), (key, &by_key)] {
         let words = format!("ERR unknown command 'AUTH', with args beginning with: '{}'", secret.expose());
-        let echo = CommandFault::answered("AUTH", Answer::error(&words));
+        let echo = CommandFault::replied("AUTH", FaultReply::error(&words));
         lab.azure.cache().faults(|faults| faults.commands = vec![echo]);
         let target = lab.target("orders", &format!("interval: 500ms, {identity}"));
         let file = lab.file("config.yaml", &format!("log: {{level: trace}}\n{}", Lab::config([target])));

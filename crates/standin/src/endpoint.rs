@@ -1,7 +1,7 @@
-//! The lab's identity endpoint: hands out tokens as App Service, the virtual machines' metadata service (IMDS) and
+//! The lab's identity endpoint: issues tokens as App Service, the virtual machines' metadata service (IMDS) and
 //! Entra's token service do. The first two speak http and share a port, the third speaks https.
 //!
-//! Which requests are good, and the shape of the answers, is in `protocol.rs`; what can go wrong in `fault.rs`.
+//! `protocol.rs` validates requests and shapes the responses; `fault.rs` lists what can go wrong.
 
 mod fault;
 mod protocol;
@@ -25,13 +25,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use fault::{ErrorBody, Fault};
+pub use fault::{ErrorBody, TokenFault};
 
 use super::authority::{Authority, Grant, Token};
 use super::ca::ServerCertificate;
 use super::event::{Event, EventSink};
+use super::ports::{BindError, Service};
 use crate::secret::Secret;
-use protocol::{Answered, Asked, Door, Order};
+use protocol::{Approval, Scheme, TokenRequest, TokenResponse};
 
 /// The longest request body, in bytes. The real service's limit is not known; a federated token has some 2 kB.
 const MAX_BODY: usize = 64 * 1024;
@@ -47,12 +48,16 @@ pub struct Principal {
     pub client_id: String,
     /// Its Azure resource id, if it is a user-assigned managed identity.
     pub resource_id: Option<String>,
-    /// Whether a request that names no identity means this one.
+    /// Whether it is the identity of a request that names none.
     pub system_assigned: bool,
 }
 
 /// How an identity endpoint is set up.
 pub struct EndpointOptions {
+    /// The port of App Service's and IMDS' paths, over http; zero for any free one.
+    pub http_port: u16,
+    /// The port of Entra's token service, over https; zero for any free one.
+    pub https_port: u16,
     /// The certificate of the https part.
     pub certificate: ServerCertificate,
     /// The identities that have tokens.
@@ -61,40 +66,40 @@ pub struct EndpointOptions {
     pub header: Secret,
     /// The secret of each principal, for the client credentials grant.
     pub client_secret: Secret,
-    /// How long tokens are good for.
+    /// How long tokens are valid.
     pub lifetime: Duration,
-    /// Is told of each new token.
+    /// Receives an event for each new token.
     pub events: EventSink,
 }
 
 /// What the endpoint does, and does wrong. Changed at run time by [`EndpointHandle::set`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long new tokens are good for.
+    /// How long new tokens are valid.
     pub lifetime: Duration,
     /// Managed identities get the same token again until less than this is left of it. Azure's rule is not
-    /// documented; the default of 300 s is what its client libraries reckon with.
+    /// documented; the default is the 300 s that its client libraries assume.
     pub rotate_before: Duration,
     /// Seconds by which the endpoint's clock is ahead (or, negative, behind) when it dates tokens.
     pub skew: i64,
-    /// How long each answer waits.
+    /// How long each response is delayed.
     pub delay: Duration,
-    /// What goes wrong with the next requests, one each, before [`Self::fault`] counts.
-    pub script: VecDeque<Fault>,
+    /// What goes wrong with the next requests, one each, before [`Self::fault`] applies.
+    pub script: VecDeque<TokenFault>,
     /// What goes wrong with every request.
-    pub fault: Option<Fault>,
+    pub fault: Option<TokenFault>,
 }
 
-/// A request that came in. No secrets: of the query and the form only the identity that was asked for.
+/// A request that came in. No secrets: of the query and the form, only the requested identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
     /// When, by tokio's clock.
     pub at: Instant,
-    /// `GET` or `POST`, if it was sensible.
+    /// The method, such as `GET`.
     pub method: String,
     /// The path without the query.
     pub path: String,
-    /// The client id, object id or resource id that was asked for, if any.
+    /// The requested client id, object id or resource id, if any.
     pub identity: Option<String>,
 }
 
@@ -132,17 +137,19 @@ impl EndpointHandle {
     }
 }
 
-/// An identity endpoint on free ports of 127.0.0.1. It stops when dropped.
+/// An identity endpoint at two ports of 127.0.0.1. It stops when dropped.
 pub struct IdentityEndpoint {
     handle: EndpointHandle,
-    http: u16,
-    https: u16,
+    http_port: u16,
+    https_port: u16,
     _tasks: JoinSet<Infallible>,
 }
 
 impl IdentityEndpoint {
     /// Starts one. Its tokens are signed by `authority`.
-    pub async fn start(options: EndpointOptions, authority: Arc<Authority>) -> io::Result<Self> {
+    pub async fn start(options: EndpointOptions, authority: Arc<Authority>) -> Result<Self, BindError> {
+        let http = bind(Service::Identity, options.http_port).await?;
+        let https = bind(Service::Authority, options.https_port).await?;
         let settings = Settings {
             lifetime: options.lifetime,
             rotate_before: Duration::from_secs(300),
@@ -162,26 +169,21 @@ impl IdentityEndpoint {
             tokens: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
-        let mut ports = [0; 2];
-        for (port, certificate) in ports.iter_mut().zip([None, Some(options.certificate)]) {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            *port = listener.local_addr()?.port();
-            tasks.spawn(accept(listener, certificate, Arc::clone(&shared)));
-        }
-        let [http, https] = ports;
-        Ok(Self { handle: EndpointHandle(shared), http, https, _tasks: tasks })
+        tasks.spawn(accept(http.0, None, Arc::clone(&shared)));
+        tasks.spawn(accept(https.0, Some(options.certificate), Arc::clone(&shared)));
+        Ok(Self { handle: EndpointHandle(shared), http_port: http.1, https_port: https.1, _tasks: tasks })
     }
 
     /// The port of App Service's and IMDS' paths, over http.
     #[must_use]
     pub fn http_port(&self) -> u16 {
-        self.http
+        self.http_port
     }
 
     /// The port of Entra's token service, over https.
     #[must_use]
     pub fn https_port(&self) -> u16 {
-        self.https
+        self.https_port
     }
 
     /// For changing the endpoint while it runs.
@@ -189,6 +191,14 @@ impl IdentityEndpoint {
     pub fn handle(&self) -> &EndpointHandle {
         &self.handle
     }
+}
+
+/// Listens on a port of 127.0.0.1, and returns which one it is.
+async fn bind(service: Service, port: u16) -> Result<(TcpListener, u16), BindError> {
+    let bind_error = |source| BindError { service, port, source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(bind_error)?;
+    let port = listener.local_addr().map_err(bind_error)?.port();
+    Ok((listener, port))
 }
 
 async fn accept(
@@ -216,35 +226,40 @@ async fn serve(stream: TcpStream, certificate: Option<ServerCertificate>, shared
     // A handle of its own, to reset the connection that hyper holds.
     let Ok(socket) = SockRef::from(&stream).try_clone() else { return };
     match certificate {
-        None => converse(stream, Door::Http, &socket, &shared).await,
+        None => converse(stream, Scheme::Http, &socket, &shared).await,
         Some(certificate) => {
             if let Ok(stream) = certificate.acceptor().accept(stream).await {
-                converse(stream, Door::Https, &socket, &shared).await;
+                converse(stream, Scheme::Https, &socket, &shared).await;
             }
         }
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, door: Door, socket: &Socket, shared: &Shared) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    scheme: Scheme,
+    socket: &Socket,
+    shared: &Shared,
+) {
     let service = service_fn(|request| async move {
-        let answer = shared.answer(door, request).await;
-        if answer.is_err() {
+        let response = shared.respond(scheme, request).await;
+        if response.is_err() {
             // With nothing lingering, closing means RST. If the option cannot be set it is FIN: closed as well.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
-        answer
+        response
     });
     // A client that goes away, or is sent away, is no matter here.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl Shared {
-    /// The answer to one request; an error where the connection is to be reset instead.
-    async fn answer(&self, door: Door, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    /// Responds to one request; an error resets the connection.
+    async fn respond(&self, scheme: Scheme, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
-        let asked = Asked::new(door, &head, &body);
-        self.record(&asked);
+        let request = TokenRequest::new(scheme, &head, &body);
+        self.record(&request);
         let (delay, fault) = {
             let mut settings = lock(&self.settings);
             let fault = settings.script.pop_front().or_else(|| settings.fault.clone());
@@ -252,43 +267,45 @@ impl Shared {
         };
         tokio::time::sleep(delay).await;
         match fault.as_ref() {
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
-            Some(Fault::Status { code, retry_after, body }) => Ok(body.response(*code, *retry_after)),
+            Some(TokenFault::Hang) => std::future::pending().await,
+            Some(TokenFault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
+            Some(TokenFault::Status { code, retry_after, body }) => Ok(body.response(*code, *retry_after)),
             fault => {
-                let answered = match asked.check(self) {
-                    Ok(order) => {
-                        let token = self.token(&order, fault)?;
-                        Answered::granted(&order, &token, self.authority.now())
+                let response = match request.check(self) {
+                    Ok(approval) => {
+                        let token = self.token(&approval, fault)?;
+                        TokenResponse::granted(&approval, &token, self.authority.now())
                     }
                     Err(refused) => refused,
                 };
-                Ok(answered.response(fault))
+                Ok(response.into_http(fault))
             }
         }
     }
 
-    fn record(&self, asked: &Asked) {
+    fn record(&self, request: &TokenRequest) {
         let mut requests = lock(&self.requests);
         if requests.len() == MAX_LOG {
             requests.pop_front();
         }
-        requests.push_back(asked.record());
+        requests.push_back(request.record());
     }
 
-    /// The token for a good request: a new one, or with managed identities perhaps the last one.
-    fn token(&self, order: &Order<'_>, fault: Option<&Fault>) -> io::Result<Token> {
+    /// Returns the token for a valid request: a new one, or with managed identities perhaps the last one.
+    fn token(&self, approval: &Approval<'_>, fault: Option<&TokenFault>) -> io::Result<Token> {
         let (lifetime, rotate_before, skew) = {
             let settings = lock(&self.settings);
             (settings.lifetime, settings.rotate_before, settings.skew)
         };
-        let principal = order.principal;
-        let place = (principal.object_id.clone(), order.audience.clone());
+        let principal = approval.principal;
+        let place = (principal.object_id.clone(), approval.audience.clone());
         let mut tokens = lock(&self.tokens);
         if let Some(last) = tokens.get(&place) {
             let again = match fault {
-                Some(Fault::SameToken) => true,
-                None => order.is_managed_identity() && self.authority.until(last.expires_at) > rotate_before,
+                Some(TokenFault::SameToken) => true,
+                None => {
+                    approval.is_managed_identity() && self.authority.until(last.expires_at) > rotate_before
+                }
                 Some(_) => false,
             };
             if again {
@@ -301,19 +318,21 @@ impl Shared {
         let grant = Grant {
             object_id: Some(&principal.object_id),
             client_id: &principal.client_id,
-            audience: &order.audience,
+            audience: &approval.audience,
             issued_at: now,
             lifetime,
         };
         let grant = match fault {
-            Some(Fault::WithoutObjectId) => Grant { object_id: None, ..grant },
-            Some(Fault::ObjectId(other)) => Grant { object_id: Some(other), ..grant },
-            Some(Fault::Lifetime(lifetime)) => Grant { lifetime: *lifetime, ..grant },
-            Some(Fault::Expired) => Grant { issued_at: now - lifetime - Duration::from_secs(1), ..grant },
+            Some(TokenFault::WithoutObjectId) => Grant { object_id: None, ..grant },
+            Some(TokenFault::ObjectId(other)) => Grant { object_id: Some(other), ..grant },
+            Some(TokenFault::Lifetime(lifetime)) => Grant { lifetime: *lifetime, ..grant },
+            Some(TokenFault::Expired) => {
+                Grant { issued_at: now - lifetime - Duration::from_secs(1), ..grant }
+            }
             _ => grant,
         };
         let token = self.authority.mint(&grant)?;
-        (self.events)(Event::TokenMinted {
+        (self.events)(Event::TokenIssued {
             object_id: token.object_id.clone(),
             lifetime: self.authority.until(token.expires_at),
         });

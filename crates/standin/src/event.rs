@@ -1,4 +1,4 @@
-//! What happens in the stand-in, for the demo to print and for tests to count. No secrets in it.
+//! What happens in the stand-in, for the demo to print and for tests to count. Events hold no secrets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use super::authority::Rejection;
 
-/// Is told each event as it happens. It must return at once.
+/// Receives each event as it happens. It must return at once.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Something that happened. `client` is the number of a connection to the cache; with the store in memory it is also
 /// the client's id in `CLIENT LIST`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The identity endpoint gave out a new token.
-    TokenMinted {
+    /// The identity endpoint issued a new token.
+    TokenIssued {
         /// The identity's object id; `None` where a fault left it out.
         object_id: Option<Arc<str>>,
-        /// How long the token is good for.
+        /// How long the token is valid.
         lifetime: Duration,
     },
     /// A connection signed in for the first time.
@@ -27,7 +27,7 @@ pub enum Event {
         /// How long the session lasts; `None` with an access key.
         expires_in: Option<Duration>,
     },
-    /// A connection that was signed in presented a new token: its deadline has moved.
+    /// A connection that was signed in presented a new token, which extends its session.
     Reauthenticated {
         /// The connection.
         client: u64,
@@ -41,23 +41,23 @@ pub enum Event {
         /// Why.
         rejection: Rejection,
     },
-    /// A connection was closed, because the token it had signed in with has expired.
+    /// A connection was closed because its token expired.
     Expired {
         /// The connection.
         client: u64,
     },
-    /// The cache goes away.
+    /// An outage of the cache began.
     OutageBegan {
-        /// In which way.
+        /// Its kind.
         outage: Outage,
-        /// For how long.
+        /// How long it lasts.
         length: Duration,
     },
-    /// The cache is back.
+    /// The outage ended.
     OutageEnded,
 }
 
-/// A way to be away.
+/// A kind of outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     /// Connections are closed and refused, as when a node restarts.
@@ -69,7 +69,7 @@ pub enum Outage {
 }
 
 impl Outage {
-    /// Every way, in the order in which they are played.
+    /// Every kind, in the order in which the demo plays them.
     pub const ALL: [Self; 3] = [Self::Refused, Self::BlackHole, Self::Closed];
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "connections refused",
-            Self::BlackHole => "no answers",
+            Self::BlackHole => "no replies",
             Self::Closed => "connections closed",
         })
     }
@@ -86,15 +86,15 @@ impl fmt::Display for Outage {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasting = |f: &mut fmt::Formatter<'_>, expires_in: &Option<Duration>| match expires_in {
-            Some(time) => write!(f, ", good for {} s", time.as_secs()),
+            Some(time) => write!(f, ", token valid for {} s", time.as_secs()),
             None => Ok(()),
         };
         match self {
-            Self::TokenMinted { object_id, lifetime } => {
+            Self::TokenIssued { object_id, lifetime } => {
                 write!(
                     f,
-                    "token for {} minted, good for {} s",
-                    object_id.as_deref().unwrap_or("nobody"),
+                    "token issued for {}, valid for {} s",
+                    object_id.as_deref().unwrap_or("no user"),
                     lifetime.as_secs()
                 )
             }
@@ -103,15 +103,17 @@ impl fmt::Display for Event {
                 lasting(f, expires_in)
             }
             Self::Reauthenticated { client, expires_in } => {
-                write!(f, "client {client} re-authenticated on its live connection")?;
+                write!(f, "client {client} re-authenticated on its open connection")?;
                 lasting(f, expires_in)
             }
-            Self::Rejected { client, rejection } => write!(f, "client {client} rejected: {rejection}"),
-            Self::Expired { client } => write!(f, "client {client} closed: its token expired"),
-            Self::OutageBegan { outage, length } => {
-                write!(f, "cache taken away for {:.1} s: {outage}", length.as_secs_f64())
+            Self::Rejected { client, rejection } => {
+                write!(f, "sign-in of client {client} rejected: {rejection}")
             }
-            Self::OutageEnded => f.write_str("cache is back"),
+            Self::Expired { client } => write!(f, "client {client} disconnected: its token expired"),
+            Self::OutageBegan { outage, length } => {
+                write!(f, "outage: {outage} for {:.1} s", length.as_secs_f64())
+            }
+            Self::OutageEnded => f.write_str("outage over"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where a RESP frame begins and ends: commands as a server reads them, replies as a proxy relays them.
 //!
-//! It knows no values: a reply is a run of bytes. RESP2 and RESP3.
+//! A reply is a run of bytes here, in RESP2 or RESP3; `reply.rs` has replies as values.
 
 use std::io;
 
@@ -14,9 +14,13 @@ const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// How much a client may send in one command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    /// More arguments, or a longer one, end the connection, as in Redis.
     arguments: usize,
     argument_bytes: usize,
+    /// Redis' words for the two.
     words: [&'static str; 2],
+    /// A longer command is read to its end and refused.
+    command_bytes: usize,
 }
 
 impl Limits {
@@ -25,12 +29,14 @@ impl Limits {
         arguments: 10,
         argument_bytes: 16_384,
         words: ["unauthenticated multibulk length", "unauthenticated bulk length"],
+        command_bytes: usize::MAX,
     };
-    /// After sign-in: far less than Redis takes, and more than a probe needs.
+    /// After sign-in: Redis' own numbers and words, but much shorter commands.
     pub(super) const AUTHENTICATED: Self = Self {
-        arguments: 64,
-        argument_bytes: 512 * 1024,
+        arguments: 1024 * 1024,
+        argument_bytes: 512 * 1024 * 1024,
         words: ["invalid multibulk length", "invalid bulk length"],
+        command_bytes: 512 * 1024,
     };
 }
 
@@ -76,13 +82,15 @@ impl Command {
     }
 }
 
-/// A client's bytes are no command.
+/// No command could be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// The connection failed, or ended within a command.
     Io(io::Error),
-    /// Redis' words for what is wrong.
+    /// The bytes are no command. Redis' words for why.
     Protocol(&'static str),
+    /// The command exceeds [`Limits`]. The next one can be read.
+    TooLong,
 }
 
 impl From<io::Error> for ReadError {
@@ -91,7 +99,8 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// Reads one command; `None` when the client has closed between two of them.
+/// Reads one command, as an array of bulk strings or, as people type it, as words on a line without quotes. Returns
+/// `None` when the client has closed between two commands.
 pub(super) async fn read_command(
     reader: &mut (impl AsyncBufRead + Unpin),
     limits: Limits,
@@ -99,18 +108,26 @@ pub(super) async fn read_command(
     let [too_many, too_long] = limits.words;
     let mut line = Vec::new();
     loop {
-        if !read_line(reader, &mut line).await? {
+        if !read_until_line_feed(reader, &mut line).await? {
             return Ok(None);
         }
-        let count = header(&line, b'*')
-            .ok_or(ReadError::Protocol("expected '*': inline commands are not served here"))?;
+        if line[0] != b'*' {
+            let words: Vec<&[u8]> =
+                line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+            if words.is_empty() {
+                continue;
+            }
+            return Ok(Some(Command::new(&words)));
+        }
+        let count = header(&line, b'*').ok_or(ReadError::Protocol("invalid multibulk length"))?;
         if count > limits.arguments {
             return Err(ReadError::Protocol(too_many));
         }
         if count == 0 {
             continue;
         }
-        let mut args = Vec::with_capacity(count);
+        let mut args = Vec::new();
+        let mut bytes = 0_usize;
         for _ in 0..count {
             if !read_line(reader, &mut line).await? {
                 return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
@@ -119,10 +136,20 @@ pub(super) async fn read_command(
             if length > limits.argument_bytes {
                 return Err(ReadError::Protocol(too_long));
             }
+            // The header counts too, so that many empty arguments do not take much memory.
+            bytes = bytes.saturating_add(line.len() + length);
+            if bytes > limits.command_bytes {
+                args.clear();
+                skip(reader, length + 2).await?;
+                continue;
+            }
             let mut arg = vec![0; length + 2];
             reader.read_exact(&mut arg).await?;
             arg.truncate(length);
             args.push(arg);
+        }
+        if bytes > limits.command_bytes {
+            return Err(ReadError::TooLong);
         }
         return Ok(Some(Command(args)));
     }
@@ -163,15 +190,35 @@ pub(super) async fn read_reply(reader: &mut (impl AsyncBufRead + Unpin)) -> io::
     Ok(reply)
 }
 
-/// Reads a line with its line break. `false` when there is nothing more to read.
+/// Reads and drops `length` bytes.
+async fn skip(reader: &mut (impl AsyncBufRead + Unpin), length: usize) -> io::Result<()> {
+    let length = length as u64;
+    let skipped = tokio::io::copy_buf(&mut (&mut *reader).take(length), &mut tokio::io::sink()).await?;
+    if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Reads a header line of RESP. Returns `false` at the end of the stream.
 async fn read_line(reader: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<bool> {
+    if !read_until_line_feed(reader, line).await? {
+        return Ok(false);
+    }
+    match line.as_slice() {
+        [_, .., b'\r', b'\n'] => Ok(true),
+        _ => Err(invalid("a line without its kind or its line break")),
+    }
+}
+
+/// Reads a line with its line feed. Returns `false` at the end of the stream.
+async fn read_until_line_feed(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> io::Result<bool> {
     line.clear();
     (&mut *reader).take(MAX_LINE).read_until(b'\n', line).await?;
-    match line.as_slice() {
-        [] => Ok(false),
-        [_, .., b'\r', b'\n'] => Ok(true),
-        [b'\r', b'\n'] => Err(invalid("an empty line")),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    match line.last() {
+        None => Ok(false),
+        Some(b'\n') => Ok(true),
+        Some(_) => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
@@ -232,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_argument_over_16384_bytes_is_refused_before_sign_in_only() {
+    async fn an_argument_over_16384_bytes_ends_the_connection_before_sign_in_only() {
         let fits = Command::new(&[b"AUTH".to_vec(), vec![b'x'; 16_384]]).encode();
         assert!(command(&fits).await.unwrap().is_some());
         let long = Command::new(&[b"AUTH".to_vec(), vec![b'x'; 16_385]]).encode();
@@ -244,11 +291,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn words_on_a_line_are_a_command_and_empty_lines_are_nothing() {
+        for bytes in [&b"\r\n\n  SET  k v\r\nPING\r\n"[..], b"set k v\nPING\n"] {
+            let mut reader = bytes;
+            let mut next = async || read_command(&mut reader, Limits::UNAUTHENTICATED).await.unwrap();
+            assert!(next().await.is_some_and(|set| set.matches("SET k v")));
+            assert!(next().await == Some(Command::new(&["PING"])));
+            assert!(next().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_of_a_megabyte_is_refused_and_the_next_one_is_read() {
+        let value = vec![b'x'; 1024 * 1024];
+        let long = Command::new(&[&b"SET"[..], b"k", &value]).encode();
+        let many = Command::new(&vec!["a"; 300_000]).encode();
+        let ping = Command::new(&["PING"]);
+        for refused in [long, many] {
+            let bytes = [refused, ping.encode()].concat();
+            let mut reader = bytes.as_slice();
+            let error = read_command(&mut reader, Limits::AUTHENTICATED).await.err();
+            assert!(matches!(error, Some(ReadError::TooLong)), "{error:?}");
+            assert!(read_command(&mut reader, Limits::AUTHENTICATED).await.unwrap() == Some(ping.clone()));
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_no_command_is_an_error_and_never_a_panic() {
-        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"*x\r\n", b"*-1\r\n", b"*1\r\n:1\r\n", b"*1\r\n$-1\r\n"] {
+        for bytes in [&b"*x\r\n"[..], b"*-1\r\n", b"*1\r\n:1\r\n", b"*1\r\n$-1\r\n", b"*\n"] {
             assert!(matches!(command(bytes).await, Err(ReadError::Protocol(_))), "{bytes:?}");
         }
-        for bytes in [&b"\r\n"[..], b"\n", b"*1", b"*1\r\n", b"*1\r\n$4\r\nPI", b"*1\r\n$4\n"] {
+        for bytes in [&b"PING"[..], b"*1", b"*1\r\n", b"*1\r\n$4\r\nPI", b"*1\r\n$4\n", b"*1\r\n\n"] {
             assert!(matches!(command(bytes).await, Err(ReadError::Io(_))), "{bytes:?}");
         }
     }

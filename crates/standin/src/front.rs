@@ -4,10 +4,10 @@
 //! A session ends with the token that opened it, without a word; a newer token moves the end. What can go wrong with
 //! the cache is set at run time; see [`Faults`].
 
-mod backend;
 mod connection;
 mod fault;
 mod session;
+mod upstream;
 
 use std::collections::HashSet;
 use std::io;
@@ -20,22 +20,26 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use backend::Backend;
-pub use fault::{Admission, Answer, CommandFault, Ending, Faults, Pieces};
+pub use fault::{Admission, CommandFault, Ending, FaultReply, Faults, Pieces};
 
 use super::authority::Authority;
 use super::ca::ServerCertificate;
 use super::event::{Event, EventSink};
 use super::frame::Command;
+use super::ports::{BindError, Service};
 use super::store::FIRST_CLIENT;
 use crate::secret::Secret;
-use backend::Connector;
 use connection::Connection;
-use fault::Encounter;
+use fault::Effect;
+use upstream::Connector;
+
+pub use upstream::Backend;
 
 /// How a cache is set up.
 pub struct CacheOptions {
-    /// What answers the commands.
+    /// The port; zero for any free one.
+    pub port: u16,
+    /// What executes the commands.
     pub backend: Backend,
     /// The certificate; `None` for plaintext, over which tokens are refused.
     pub certificate: Option<ServerCertificate>,
@@ -43,7 +47,7 @@ pub struct CacheOptions {
     pub policies: Vec<String>,
     /// The access keys.
     pub access_keys: Vec<Secret>,
-    /// Is told what happens.
+    /// Receives what happens.
     pub events: EventSink,
 }
 
@@ -116,18 +120,18 @@ impl Shared {
         change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn tell(&self, event: Event) {
+    fn emit(&self, event: Event) {
         (self.events)(event);
     }
 
-    fn meet(&self, command: &Command) -> Encounter {
-        let mut met = Encounter::default();
+    fn effect_on(&self, command: &Command) -> Effect {
+        let mut effect = Effect::default();
         // Nobody waits for a fault to be used up, so nobody is woken.
         self.state.send_if_modified(|state| {
-            met = state.faults.meet(command);
+            effect = state.faults.effect_on(command);
             false
         });
-        met
+        effect
     }
 }
 
@@ -213,8 +217,8 @@ impl CacheHandle {
         *self.0.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tell(&self, event: Event) {
-        self.0.tell(event);
+    pub(super) fn emit(&self, event: Event) {
+        self.0.emit(event);
     }
 
     #[cfg(test)]
@@ -231,10 +235,11 @@ pub struct CacheFront {
 }
 
 impl CacheFront {
-    /// Starts one at a free port. Tokens are checked by `authority`.
-    pub fn start(options: CacheOptions, authority: Arc<Authority>) -> io::Result<Self> {
-        let port = Port::reserve()?;
-        let listener = port.listen()?;
+    /// Starts one. `authority` verifies tokens.
+    pub fn start(options: CacheOptions, authority: Arc<Authority>) -> Result<Self, BindError> {
+        let bind_error = |source| BindError { service: Service::Cache, port: options.port, source };
+        let port = Port::reserve(options.port).map_err(bind_error)?;
+        let listener = port.listen().map_err(bind_error)?;
         let handle = CacheHandle::new(options, authority);
         let number = port.number;
         let mut tasks = JoinSet::new();
@@ -263,8 +268,8 @@ struct Port {
 }
 
 impl Port {
-    fn reserve() -> io::Result<Self> {
-        let reservation = Self::bind(0)?;
+    fn reserve(number: u16) -> io::Result<Self> {
+        let reservation = Self::bind(number)?;
         let number = reservation.local_addr()?.as_socket().map_or(0, |address| address.port());
         Ok(Self { _reservation: reservation, number })
     }

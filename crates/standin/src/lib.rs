@@ -1,9 +1,9 @@
-//! A local Azure, for `cachepulse demo` and for tests: an identity endpoint that hands out short-lived tokens, and a
-//! cache that lets in whoever presents one, until it expires. Everything listens on 127.0.0.1 and is made anew at each
-//! start.
+//! A local Azure, for `cachepulse demo` and for tests: an identity endpoint that issues short-lived tokens, and a cache
+//! that accepts a token until it expires. Everything listens on 127.0.0.1, with keys and certificates that are new at
+//! each start.
 //!
-//! It does what Azure does in the size that a health agent can tell the difference; what goes wrong can be chosen while
-//! it runs. How the agent is run against it is the demo's business.
+//! It behaves like Azure as far as a health agent can tell. A test or the demo chooses at run time what goes wrong.
+//! This crate does not know the agent.
 
 mod authority;
 mod ca;
@@ -12,7 +12,10 @@ mod endpoint;
 mod event;
 mod frame;
 mod front;
+mod hello;
 pub mod outages;
+mod ports;
+mod reply;
 mod secret;
 mod store;
 #[cfg(test)]
@@ -26,13 +29,15 @@ pub use authority::{Authority, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant
 pub use ca::{CertificateAuthority, ServerCertificate};
 pub use clock::Clock;
 pub use endpoint::{
-    EndpointHandle, EndpointOptions, ErrorBody, Fault, IdentityEndpoint, Principal, RequestRecord, Settings,
+    EndpointHandle, EndpointOptions, ErrorBody, IdentityEndpoint, Principal, RequestRecord, Settings,
+    TokenFault,
 };
 pub use event::{Event, EventSink};
 pub use front::{
-    Admission, Answer, Backend, CacheFront, CacheHandle, CacheOptions, CommandFault, Counters, Dialect,
-    Ending, Faults, Pieces, Profile,
+    Admission, Backend, CacheFront, CacheHandle, CacheOptions, CommandFault, Counters, Dialect, Ending,
+    FaultReply, Faults, Pieces, Profile,
 };
+pub use ports::{BindError, Ports, Service, StartError};
 pub use secret::Secret;
 
 /// The name in the certificates, and the host to connect to.
@@ -44,17 +49,19 @@ const OBJECT_ID: &str = "7c3ad8f0-41b9-4e65-b0a2-95e1c86d2f47";
 const RESOURCE_ID: &str = "/subscriptions/3e8a6b1c-9f02-4d57-8c43-1a7be05d94f2/resourceGroups/lab/providers/\
                            Microsoft.ManagedIdentity/userAssignedIdentities/cachepulse";
 
-/// How a local Azure is set up. The default is the demo's.
+/// How a local Azure is set up.
 pub struct Options {
     /// The time of day, for tokens and certificates.
     pub clock: Clock,
-    /// How long tokens are good for, to the second.
+    /// The ports to listen on.
+    pub ports: Ports,
+    /// How long tokens are valid, in whole seconds.
     pub token_lifetime: Duration,
-    /// What answers the cache's commands.
+    /// What executes the cache's commands.
     pub backend: Backend,
-    /// Whether the cache speaks TLS. Without, it takes the access key only.
+    /// Whether the cache speaks TLS. Without TLS it accepts the access key only.
     pub tls: bool,
-    /// Is told what happens.
+    /// Receives what happens.
     pub events: EventSink,
 }
 
@@ -62,6 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             clock: Clock::system(),
+            ports: Ports::default(),
             token_lifetime: Duration::from_secs(60),
             backend: Backend::Memory,
             tls: true,
@@ -70,8 +78,8 @@ impl Default for Options {
     }
 }
 
-/// A local Azure with one identity, which is both the system-assigned and a user-assigned one, and one cache, on which
-/// that identity has an access policy. It stops when dropped.
+/// A local Azure with one identity and one cache. The identity is both system-assigned and user-assigned, and has an
+/// access policy on the cache. Everything stops when this is dropped.
 pub struct Standin {
     ca: CertificateAuthority,
     authority: Arc<Authority>,
@@ -83,14 +91,16 @@ pub struct Standin {
 }
 
 impl Standin {
-    /// Starts everything, on free ports.
-    pub async fn start(options: Options) -> io::Result<Self> {
+    /// Starts everything.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
         let ca = CertificateAuthority::new(options.clock.clone())?;
         let authority = Arc::new(Authority::new(TENANT_ID, options.clock)?);
         let (header, client_secret, access_key) =
             (authority.new_secret()?, authority.new_secret()?, authority.new_secret()?);
         let endpoint = IdentityEndpoint::start(
             EndpointOptions {
+                http_port: options.ports.identity,
+                https_port: options.ports.authority,
                 certificate: ca.issue(&[HOST])?,
                 principals: vec![Principal {
                     object_id: OBJECT_ID.to_owned(),
@@ -108,6 +118,7 @@ impl Standin {
         .await?;
         let cache = CacheFront::start(
             CacheOptions {
+                port: options.ports.cache,
                 backend: options.backend,
                 certificate: if options.tls { Some(ca.issue(&[HOST])?) } else { None },
                 policies: vec![OBJECT_ID.to_owned()],
@@ -161,8 +172,8 @@ impl Standin {
         &self.authority
     }
 
-    /// A service account's token that may be exchanged for the identity's for the next `lifetime`: what goes into the
-    /// file of `AZURE_FEDERATED_TOKEN_FILE`.
+    /// Returns a service account's token, for the file of `AZURE_FEDERATED_TOKEN_FILE`. It can be exchanged for the
+    /// identity's tokens during `lifetime`.
     pub fn federated_token(&self, lifetime: Duration) -> io::Result<Secret> {
         let grant = Grant {
             object_id: None,
@@ -174,7 +185,7 @@ impl Standin {
         Ok(self.authority.mint(&grant)?.secret)
     }
 
-    /// A token for the cache, without asking the endpoint for it.
+    /// Returns a token for the cache that the endpoint did not issue.
     pub fn token(&self, lifetime: Duration) -> io::Result<Token> {
         self.authority.mint(&Grant {
             object_id: Some(OBJECT_ID),

@@ -26,11 +26,11 @@ pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
     sleep(Duration::from_secs(25)).await;
     for outage in Outage::ALL.into_iter().cycle() {
         let length = between(3_000, 8_000);
-        cache.tell(Event::OutageBegan { outage, length });
+        cache.emit(Event::OutageBegan { outage, length });
         begin(outage, &cache);
         sleep(length).await;
         cache.heal();
-        cache.tell(Event::OutageEnded);
+        cache.emit(Event::OutageEnded);
         sleep(between(40_000, 70_000).saturating_sub(length)).await;
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn recorder() -> (EventSink, Arc<Mutex<Vec<Event>>>) {
 /// A cache that nobody can connect to, for tests that hold time still.
 pub(super) fn cache_without_sockets(events: EventSink) -> CacheHandle {
     let options = CacheOptions {
+        port: 0,
         backend: Backend::Memory,
         certificate: None,
         policies: Vec::new(),

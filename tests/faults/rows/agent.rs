@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachepulse_standin::{Admission, Answer, CommandFault, Ending, Fault};
+use cachepulse_standin::{Admission, CommandFault, Ending, FaultReply, TokenFault};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -162,7 +162,7 @@ async fn ended(prepare: impl FnOnce(&Lab), at_it: impl Fn(&Lab, &Running) -> boo
 
 /// `command` is not answered.
 fn silent(lab: &Lab, command: &str) {
-    let silence = CommandFault::answered(command, Answer::Silence);
+    let silence = CommandFault::replied(command, FaultReply::Silence);
     lab.azure.cache().faults(|faults| faults.commands.push(silence));
 }
 
@@ -227,7 +227,7 @@ pub(super) fn rows() -> Vec<Row> {
         Box::pin(ended(hang, |lab, _| is_connected(lab)))
     });
     rows.scenario("SIGTERM while waiting for a token", peace, || {
-        let hang = |lab: &Lab| lab.azure.endpoint().set(|settings| settings.fault = Some(Fault::Hang));
+        let hang = |lab: &Lab| lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::Hang));
         Box::pin(ended(hang, |lab, _| !lab.azure.endpoint().requests().is_empty()))
     });
     rows.scenario("SIGTERM during a reply", peace, || {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse_standin::{Admission, Answer, CommandFault, Ending, Pieces};
+use cachepulse_standin::{Admission, CommandFault, Ending, FaultReply, Pieces};
 use rustix::process::Signal;
 
 use super::{Group, front};
@@ -10,8 +10,8 @@ use crate::bench::Bench;
 use crate::row::{Case, Row, at_once};
 
 /// `command` is answered with `answer`.
-fn answered<const N: usize>(reasons: [&'static str; N], command: &'static str, answer: Answer) -> Case {
-    front(reasons, move |faults| faults.commands = vec![CommandFault::answered(command, answer.clone())])
+fn replied<const N: usize>(reasons: [&'static str; N], command: &'static str, reply: FaultReply) -> Case {
+    front(reasons, move |faults| faults.commands = vec![CommandFault::replied(command, reply.clone())])
 }
 
 /// New connections meet `admission`; the one that stands is closed.
@@ -80,11 +80,11 @@ fn away(rows: &mut Group) {
     let part = b"$32\r\n0123".to_vec();
     rows.case(
         "connection closed in the middle of a reply",
-        answered(["closed"], "GET", Answer::Cut(part.clone(), Ending::Close)),
+        replied(["closed"], "GET", FaultReply::Cut(part.clone(), Ending::Close)),
     );
     rows.case(
         "connection reset in the middle of a reply",
-        answered(["reset"], "GET", Answer::Cut(part, Ending::Reset)),
+        replied(["reset"], "GET", FaultReply::Cut(part, Ending::Reset)),
     );
     rows.case(
         "connections accepted and closed immediately",
@@ -138,23 +138,23 @@ fn replies(rows: &mut Group) {
     );
     rows.case(
         "reply that stalls in the middle",
-        answered(["command_timeout"], "GET", Answer::Raw(b"$32\r\n0123".to_vec())),
+        replied(["command_timeout"], "GET", FaultReply::Raw(b"$32\r\n0123".to_vec())),
     );
     rows.case(
         "garbage instead of RESP",
-        answered(["protocol_error"], "PING", Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
+        replied(["protocol_error"], "PING", FaultReply::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
     );
     rows.case(
         "reply of another command",
-        answered(["protocol_error"], "PING", Answer::Raw(b":42\r\n".to_vec())),
+        replied(["protocol_error"], "PING", FaultReply::Raw(b":42\r\n".to_vec())),
     );
     // No line of Redis is that long: what answers is something else.
-    let endless = |command| answered(["protocol_error"], command, Answer::Endless).in_little_memory();
+    let endless = |command| replied(["protocol_error"], command, FaultReply::Endless).in_little_memory();
     rows.case("reply that never ends", endless("PING"));
     rows.case("CLIENT LIST that never ends", endless("CLIENT LIST"));
     let mut list = b"$104857600\r\n".to_vec();
     list.resize(list.len() + 100 * 1024 * 1024, b'x');
     list.extend(b"\r\n");
-    let large = answered(["reply_too_large"], "CLIENT LIST", Answer::Raw(list)).in_little_memory();
+    let large = replied(["reply_too_large"], "CLIENT LIST", FaultReply::Raw(list)).in_little_memory();
     rows.case("CLIENT LIST of 100 MiB", large);
 }

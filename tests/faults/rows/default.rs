@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cachepulse::config::keys::probe::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL};
-use cachepulse_standin::{Admission, Answer, CommandFault, Dialect, Ending, Fault};
+use cachepulse_standin::{Admission, CommandFault, Dialect, Ending, FaultReply, TokenFault};
 
 use super::cache::{admission, closed};
 use super::sign_in::removed;
@@ -25,7 +25,7 @@ pub(super) fn rows() -> Vec<Row> {
         admission(["closed", "tls_handshake"], Admission::HangUp(Ending::Close)).wake(["reset"]).by_default(),
     );
     rows.case("idle connection closed", closed("closed", Ending::Close).by_default());
-    let silent = || CommandFault::answered("GET", Answer::Silence);
+    let silent = || CommandFault::replied("GET", FaultReply::Silence);
     rows.case(
         "commands that are never answered",
         front(["command_timeout"], move |faults| faults.commands = vec![silent()])
@@ -46,6 +46,6 @@ pub(super) fn rows() -> Vec<Row> {
             .by_default(),
     );
     rows.case("user removed and restored", removed(Dialect::default()).by_default());
-    rows.case("endpoint that answers 503 at start-up", without_a_token(Fault::status(503)).by_default());
+    rows.case("endpoint that answers 503 at start-up", without_a_token(TokenFault::status(503)).by_default());
     rows.rows
 }

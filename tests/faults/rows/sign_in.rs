@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse_standin::{Dialect, Ending, Fault, Profile, Secret};
+use cachepulse_standin::{Dialect, Ending, Profile, Secret, TokenFault};
 
 use super::Group;
 use crate::bench::{Bench, LIMITS};
@@ -30,7 +30,7 @@ pub(super) fn removed(dialect: Dialect) -> Case {
 }
 
 /// Tokens are wrong in this way from the start. Good ones follow because the agent asks anew for what was refused.
-fn wrong_token(reason: &'static str, fault: Fault) -> Case {
+fn wrong_token(reason: &'static str, fault: TokenFault) -> Case {
     Case::new(
         [reason],
         at_once(move |bench| {
@@ -87,8 +87,8 @@ pub(super) fn rows() -> Vec<Row> {
     );
     rows.case(
         "token of 24 h for another `oid`",
-        wrong_token("auth_rejected", Fault::ObjectId(STRANGER.to_owned())),
+        wrong_token("auth_rejected", TokenFault::ObjectId(STRANGER.to_owned())),
     );
-    rows.case("token of 24 h without `oid`", wrong_token("no_token", Fault::WithoutObjectId));
+    rows.case("token of 24 h without `oid`", wrong_token("no_token", TokenFault::WithoutObjectId));
     rows.rows
 }

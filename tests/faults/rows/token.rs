@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse_standin::{Clock, ErrorBody, Fault, Options};
+use cachepulse_standin::{Clock, ErrorBody, Options, TokenFault};
 
 use super::Group;
 use crate::bench::{Bench, LIMITS};
@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const OFF: Duration = Duration::from_secs(600);
 
 /// Requests for tokens meet `fault`.
-fn endpoint<const N: usize>(reasons: [&'static str; N], fault: Fault) -> Case {
+fn endpoint<const N: usize>(reasons: [&'static str; N], fault: TokenFault) -> Case {
     Case::new(
         reasons,
         at_once(move |bench| {
@@ -38,7 +38,7 @@ fn down<const N: usize>(reasons: [&'static str; N], token_lifetime: Duration) ->
 }
 
 /// The same from the start: there never was a token.
-pub(super) fn without_a_token(fault: Fault) -> Case {
+pub(super) fn without_a_token(fault: TokenFault) -> Case {
     endpoint(["no_token"], fault).first()
 }
 
@@ -116,32 +116,35 @@ pub(super) fn rows() -> Vec<Row> {
         "endpoint down beyond the token's expiry, then restored",
         down(["token_expired"], SHORT).shows_late(SHORT),
     );
-    rows.case("endpoint that hangs", without_a_token(Fault::Hang));
-    rows.case("endpoint that resets connections", without_a_token(Fault::Reset));
-    rows.case("429 with `Retry-After: 0`", without_a_token(Fault::throttled(0)));
+    rows.case("endpoint that hangs", without_a_token(TokenFault::Hang));
+    rows.case("endpoint that resets connections", without_a_token(TokenFault::Reset));
+    rows.case("429 with `Retry-After: 0`", without_a_token(TokenFault::throttled(0)));
     rows.case(
         "429 with `Retry-After: 3600`",
-        without_a_token(Fault::throttled(3600)).lasts(Duration::from_secs(5)),
+        without_a_token(TokenFault::throttled(3600)).lasts(Duration::from_secs(5)),
     );
-    rows.case("500", without_a_token(Fault::status(500)));
-    let page = Fault::Status { code: 503, retry_after: None, body: ErrorBody::Html };
+    rows.case("500", without_a_token(TokenFault::status(500)));
+    let page = TokenFault::Status { code: 503, retry_after: None, body: ErrorBody::Html };
     rows.case("503 with an HTML page", without_a_token(page));
-    let page = Fault::Status { code: 200, retry_after: None, body: ErrorBody::Html };
+    let page = TokenFault::Status { code: 200, retry_after: None, body: ErrorBody::Html };
     rows.case("200 with an HTML page", without_a_token(page));
-    rows.case("truncated JSON", without_a_token(Fault::Truncated));
+    rows.case("truncated JSON", without_a_token(TokenFault::Truncated));
     rows.case(
         "the same token returned beyond its expiry",
-        endpoint(["token_expired"], Fault::SameToken)
+        endpoint(["token_expired"], TokenFault::SameToken)
             .shows_late(SHORT)
             .on(async || Bench::of(Lab::with_tokens_of(SHORT).await)),
     );
     rows.case(
         "expired token",
-        endpoint(["token_expired"], Fault::Expired)
+        endpoint(["token_expired"], TokenFault::Expired)
             .first()
             .on(async || Bench::of(Lab::with_tokens_of(SHORT).await)),
     );
-    rows.case("token that expires in 200 s", endpoint([], Fault::Lifetime(Duration::from_secs(200))).first());
+    rows.case(
+        "token that expires in 200 s",
+        endpoint([], TokenFault::Lifetime(Duration::from_secs(200))).first(),
+    );
     rows.case("lifetime of 20 s", lifetime(Duration::from_secs(20)).lasts(Duration::from_secs(21)));
     rows.case("lifetime of 24 h", lifetime(24 * HOUR));
     rows.case("clock 10 minutes ahead", clock(behind, HOUR));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachepulse_standin::{Admission, Answer, CommandFault, Ending, Fault as TokenFault, Faults, Pieces};
+use cachepulse_standin::{Admission, CommandFault, Ending, FaultReply, Faults, Pieces, TokenFault};
 use fastrand::Rng;
 use rustix::process::Signal;
 use tokio::net::TcpStream;
@@ -41,7 +41,7 @@ pub(super) enum Fault {
     BlackHole,
     Slow,
     InPieces,
-    Answer(Answer),
+    Reply(FaultReply),
     Revoke,
     Token(TokenFault),
     Reload,
@@ -65,11 +65,11 @@ impl Fault {
             Self::BlackHole,
             Self::Slow,
             Self::InPieces,
-            Self::Answer(Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
-            Self::Answer(Answer::Cut(b"$32\r\n0123".to_vec(), Ending::Reset)),
-            Self::Answer(Answer::error("LOADING Redis is loading the dataset in memory")),
-            Self::Answer(Answer::Endless),
-            Self::Answer(Answer::Silence),
+            Self::Reply(FaultReply::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
+            Self::Reply(FaultReply::Cut(b"$32\r\n0123".to_vec(), Ending::Reset)),
+            Self::Reply(FaultReply::error("LOADING Redis is loading the dataset in memory")),
+            Self::Reply(FaultReply::Endless),
+            Self::Reply(FaultReply::Silence),
             Self::Revoke,
             Self::Token(TokenFault::status(500)),
             Self::Token(TokenFault::throttled(1)),
@@ -124,8 +124,8 @@ impl Ground {
             Fault::InPieces => set(&|faults| {
                 faults.pieces = Some(Pieces { size: 16, pause: Duration::from_millis(1) });
             }),
-            Fault::Answer(answer) => {
-                set(&|faults| faults.commands = vec![CommandFault::answered("GET", answer.clone())]);
+            Fault::Reply(reply) => {
+                set(&|faults| faults.commands = vec![CommandFault::replied("GET", reply.clone())]);
             }
             Fault::Revoke => cache.revoke(self.lab.azure.object_id()),
             Fault::Token(fault) => self.lab.azure.endpoint().set(|it| it.fault = Some(fault.clone())),

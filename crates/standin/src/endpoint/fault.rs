@@ -9,8 +9,8 @@ use hyper::{Response, StatusCode};
 
 /// What goes wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It is answered with this status, whatever it asks for.
+pub enum TokenFault {
+    /// The response has this status, whatever was requested.
     Status {
         /// The status code.
         code: u16,
@@ -19,36 +19,36 @@ pub enum Fault {
         /// What the body is.
         body: ErrorBody,
     },
-    /// It is never answered.
+    /// There is no response.
     Hang,
-    /// Its connection is reset.
+    /// The connection is reset.
     Reset,
     /// The JSON ends in the middle.
     Truncated,
     /// Managed identity: `expires_on` is a number, where Azure sends a string.
     NumericExpiry,
-    /// This field of the answer is missing.
+    /// This field of the response is missing.
     WithoutField(&'static str),
     /// The token names no object id.
     WithoutObjectId,
-    /// The token is of this object id.
+    /// The token names this object id.
     ObjectId(String),
     /// The token expired a second ago.
     Expired,
-    /// The token is good for this long.
+    /// The token is valid for this long.
     Lifetime(Duration),
     /// The token is the same as the last time, if there was one.
     SameToken,
 }
 
-impl Fault {
-    /// The status `code` with an error in JSON, as Azure sends it.
+impl TokenFault {
+    /// Returns the status `code` with an error in JSON, as Azure sends it.
     #[must_use]
     pub fn status(code: u16) -> Self {
         Self::Status { code, retry_after: None, body: ErrorBody::Json }
     }
 
-    /// The status 429 with the wish to come back in `seconds`.
+    /// Returns the status 429 with `Retry-After: seconds`.
     #[must_use]
     pub fn throttled(seconds: u32) -> Self {
         Self::Status { code: 429, retry_after: Some(seconds), body: ErrorBody::Json }

@@ -1,4 +1,4 @@
-//! The three protocols of the identity endpoint: which requests are good, and the exact shape of the answers.
+//! The three protocols of the identity endpoint: which requests are valid, and the exact shape of the responses.
 //!
 //! Source: Microsoft Learn, "How to use managed identities for App Service", "How to use managed identities on a virtual
 //! machine to acquire an access token", "OAuth 2.0 client credentials flow".
@@ -13,20 +13,20 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::fault::TokenFault;
 use super::{Principal, RequestRecord, Shared};
 use crate::authority::{CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection, Token};
 
-/// The way in: each protocol has its own.
+/// How a request came in. Each protocol has one scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum Scheme {
     /// App Service and IMDS.
     Http,
     /// Entra's token service.
     Https,
 }
 
-/// Which protocol answers.
+/// The protocol of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     AppService,
@@ -34,38 +34,38 @@ enum Protocol {
     TokenService,
 }
 
-/// What was asked.
-pub(super) struct Asked<'a> {
-    door: Door,
+/// A request for a token.
+pub(super) struct TokenRequest<'a> {
+    scheme: Scheme,
     head: &'a Parts,
     /// The query, or with POST the form.
     fields: Vec<(String, String)>,
 }
 
-/// A good request.
-pub(super) struct Order<'a> {
+/// A valid request, which gets a token.
+pub(super) struct Approval<'a> {
     pub(super) principal: &'a Principal,
     pub(super) audience: String,
     protocol: Protocol,
 }
 
-impl Order<'_> {
+impl Approval<'_> {
     pub(super) fn is_managed_identity(&self) -> bool {
         self.protocol != Protocol::TokenService
     }
 }
 
-/// What is answered.
-pub(super) struct Answered {
+/// A response, before faults change it.
+pub(super) struct TokenResponse {
     status: StatusCode,
     body: Value,
 }
 
-impl<'a> Asked<'a> {
-    pub(super) fn new(door: Door, head: &'a Parts, body: &[u8]) -> Self {
+impl<'a> TokenRequest<'a> {
+    pub(super) fn new(scheme: Scheme, head: &'a Parts, body: &[u8]) -> Self {
         let source =
             if head.method == Method::POST { body } else { head.uri.query().unwrap_or_default().as_bytes() };
-        Self { door, head, fields: form_urlencoded::parse(source).into_owned().collect() }
+        Self { scheme, head, fields: form_urlencoded::parse(source).into_owned().collect() }
     }
 
     pub(super) fn record(&self) -> RequestRecord {
@@ -82,32 +82,32 @@ impl<'a> Asked<'a> {
         self.head.headers.get(name)?.to_str().ok()
     }
 
-    /// The field that names an identity, under any of its names.
+    /// Returns the field that names an identity, under any of its names.
     fn identity_field(&self) -> Option<(&'static str, &str)> {
         ["client_id", "object_id", "principal_id", "mi_res_id", "msi_res_id"]
             .into_iter()
             .find_map(|name| Some((name, self.field(name)?)))
     }
 
-    /// Whether the request is good, and what it orders.
-    pub(super) fn check<'s>(&self, shared: &'s Shared) -> Result<Order<'s>, Answered> {
+    /// Validates the request.
+    pub(super) fn check<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
         let tenant = shared.authority.tenant_id();
-        match (self.door, self.head.uri.path()) {
-            (Door::Http, "/msi/token") => self.check_app_service(shared),
-            (Door::Http, "/metadata/identity/oauth2/token") => self.check_imds(shared),
-            (Door::Https, path) if path == format!("/{tenant}/oauth2/v2.0/token") => {
+        match (self.scheme, self.head.uri.path()) {
+            (Scheme::Http, "/msi/token") => self.check_app_service(shared),
+            (Scheme::Http, "/metadata/identity/oauth2/token") => self.check_imds(shared),
+            (Scheme::Https, path) if path == format!("/{tenant}/oauth2/v2.0/token") => {
                 self.check_token_service(shared)
             }
-            (Door::Https, path) if path.ends_with("/oauth2/v2.0/token") => {
+            (Scheme::Https, path) if path.ends_with("/oauth2/v2.0/token") => {
                 Err(entra(400, "invalid_request", 90002, "Tenant not found."))
             }
-            _ => Err(Answered::new(404, json!({"error": "not_found"}))),
+            _ => Err(TokenResponse::new(404, json!({"error": "not_found"}))),
         }
     }
 
-    fn check_app_service<'s>(&self, shared: &'s Shared) -> Result<Order<'s>, Answered> {
+    fn check_app_service<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
         let refuse = |status: u16, message: &str| {
-            Err(Answered::new(status, json!({"statusCode": status, "message": message})))
+            Err(TokenResponse::new(status, json!({"statusCode": status, "message": message})))
         };
         if self.head.method != Method::GET {
             return refuse(405, "The method is not allowed.");
@@ -125,12 +125,12 @@ impl<'a> Asked<'a> {
         let Some(principal) = self.managed_identity(shared) else {
             return refuse(400, "No managed identity was found for the specified id.");
         };
-        Ok(Order { principal, audience: audience.to_owned(), protocol: Protocol::AppService })
+        Ok(Approval { principal, audience: audience.to_owned(), protocol: Protocol::AppService })
     }
 
-    fn check_imds<'s>(&self, shared: &'s Shared) -> Result<Order<'s>, Answered> {
+    fn check_imds<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
         let refuse = |error: &str, description: &str| {
-            Err(Answered::new(400, json!({"error": error, "error_description": description})))
+            Err(TokenResponse::new(400, json!({"error": error, "error_description": description})))
         };
         if self.head.method != Method::GET {
             return refuse("bad_request_102", "The method is not allowed");
@@ -156,12 +156,12 @@ impl<'a> Asked<'a> {
         let Some(principal) = self.managed_identity(shared) else {
             return refuse("invalid_request", "Identity not found");
         };
-        Ok(Order { principal, audience: resource.to_owned(), protocol: Protocol::Imds })
+        Ok(Approval { principal, audience: resource.to_owned(), protocol: Protocol::Imds })
     }
 
     fn managed_identity<'s>(&self, shared: &'s Shared) -> Option<&'s Principal> {
-        let asked = self.identity_field();
-        shared.principals.iter().find(|principal| match asked {
+        let requested = self.identity_field();
+        shared.principals.iter().find(|principal| match requested {
             None => principal.system_assigned,
             Some(("client_id", id)) => principal.client_id == id,
             Some(("object_id" | "principal_id", id)) => principal.object_id == id,
@@ -169,7 +169,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn check_token_service<'s>(&self, shared: &'s Shared) -> Result<Order<'s>, Answered> {
+    fn check_token_service<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
         if self.head.method != Method::POST {
             return Err(entra(400, "invalid_request", 900_561, "The endpoint only accepts POST requests."));
         }
@@ -210,16 +210,16 @@ impl<'a> Asked<'a> {
                 ));
             }
         }
-        Ok(Order { principal, audience: audience.to_owned(), protocol: Protocol::TokenService })
+        Ok(Approval { principal, audience: audience.to_owned(), protocol: Protocol::TokenService })
     }
 
-    /// A federated token must be one of ours, for exchange, for this application, and in time.
+    /// Checks that a federated token is this authority's, for exchange, for this application, and valid now.
     fn check_assertion(
         &self,
         shared: &Shared,
         principal: &Principal,
         assertion: &str,
-    ) -> Result<(), Answered> {
+    ) -> Result<(), TokenResponse> {
         if self.field("client_assertion_type")
             != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
         {
@@ -243,9 +243,9 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// An error of Entra's token service. The real ones also have a timestamp and ids to trace them by.
-fn entra(status: u16, error: &str, code: u32, words: &str) -> Answered {
-    Answered::new(
+/// Returns an error of Entra's token service. The real ones also have a timestamp.
+fn entra(status: u16, error: &str, code: u32, words: &str) -> TokenResponse {
+    TokenResponse::new(
         status,
         json!({
             "error": error,
@@ -258,19 +258,19 @@ fn entra(status: u16, error: &str, code: u32, words: &str) -> Answered {
     )
 }
 
-impl Answered {
+impl TokenResponse {
     fn new(status: u16, body: Value) -> Self {
         Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body }
     }
 
-    /// The token in the shape of its protocol: managed identities send every value as a string, the token service
+    /// Returns the token as its protocol does: managed identities send every value as a string, the token service
     /// sends numbers.
-    pub(super) fn granted(order: &Order<'_>, token: &Token, now: SystemTime) -> Self {
+    pub(super) fn granted(approval: &Approval<'_>, token: &Token, now: SystemTime) -> Self {
         let secret = token.secret.expose();
         let end = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let left = token.expires_at.duration_since(now).unwrap_or_default().as_secs();
-        let (audience, client_id) = (&order.audience, &order.principal.client_id);
-        let body = match order.protocol {
+        let (audience, client_id) = (&approval.audience, &approval.principal.client_id);
+        let body = match approval.protocol {
             Protocol::AppService => json!({
                 "access_token": secret,
                 "client_id": client_id,
@@ -299,24 +299,24 @@ impl Answered {
         Self::new(200, body)
     }
 
-    pub(super) fn response(mut self, fault: Option<&Fault>) -> Response<Full<Bytes>> {
+    pub(super) fn into_http(mut self, fault: Option<&TokenFault>) -> Response<Full<Bytes>> {
         if let (Some(fault), Some(fields)) = (fault, self.body.as_object_mut()) {
             match fault {
-                Fault::NumericExpiry => {
+                TokenFault::NumericExpiry => {
                     let number =
                         fields.get("expires_on").and_then(Value::as_str).and_then(|text| text.parse().ok());
                     if let Some(number) = number {
                         fields.insert("expires_on".to_owned(), Value::Number(number));
                     }
                 }
-                Fault::WithoutField(name) => {
+                TokenFault::WithoutField(name) => {
                     fields.remove(*name);
                 }
                 _ => {}
             }
         }
         let mut text = self.body.to_string();
-        if fault == Some(&Fault::Truncated) {
+        if fault == Some(&TokenFault::Truncated) {
             text.truncate(text.len() / 2);
         }
         let mut response = Response::new(Full::from(text));

@@ -70,7 +70,7 @@ impl Connection {
                 Ok(()) = signed_in.changed() => {}
                 () = tokio::time::sleep(deadline.unwrap_or_default()), if deadline.is_some() && !black_hole => {
                     shared.count(|counters| counters.expired += 1);
-                    shared.tell(Event::Expired { client: id });
+                    shared.emit(Event::Expired { client: id });
                     return state.borrow().profile.kill_by;
                 }
                 // In a black hole the session is not polled: it stands still, and goes on afterwards. A session that

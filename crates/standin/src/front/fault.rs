@@ -1,26 +1,26 @@
-//! What can be made to go wrong with the cache. Values; `connection.rs` and `front.rs` act on them.
+//! What can go wrong with the cache. Values only; `connection.rs` and `session.rs` act on them.
 
 use std::time::Duration;
 
 use crate::frame::Command;
-use crate::store;
+use crate::reply::{Protocol, Reply};
 
-/// Everything that is wrong with the cache at the moment. The default is nothing.
+/// The faults of the cache at the moment; none by default.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// What becomes of new connections.
+    /// How new connections are treated.
     pub admission: Admission,
-    /// Nothing is read or written on any connection, old or new; all of them stay open and go on afterwards.
+    /// Nothing is read or written on any connection, old or new. All of them stay open and continue afterwards.
     pub black_hole: bool,
-    /// How long each command waits.
+    /// How long each command is delayed.
     pub latency: Duration,
-    /// Replies come in pieces.
+    /// How replies are split.
     pub pieces: Option<Pieces>,
-    /// What is wrong with single commands. The first that matches counts.
+    /// Faults of single commands. The first match applies.
     pub commands: Vec<CommandFault>,
 }
 
-/// What becomes of new connections.
+/// How new connections are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
     /// They are served.
@@ -32,11 +32,11 @@ pub enum Admission {
     Hang,
     /// They are accepted and ended at once.
     HangUp(Ending),
-    /// They are told that there are too many clients, and closed.
+    /// They get Redis' error for too many clients, and are closed.
     TooManyClients,
 }
 
-/// How a connection ends. Neither comes with a TLS alert: the caches close without a word.
+/// How a connection ends. Neither way sends a TLS alert, as the real caches send none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// With FIN.
@@ -46,7 +46,7 @@ pub enum Ending {
     Reset,
 }
 
-/// Replies cut into pieces.
+/// Replies split into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pieces {
     /// Bytes in a piece.
@@ -55,83 +55,83 @@ pub struct Pieces {
     pub pause: Duration,
 }
 
-/// What is wrong with one command.
+/// A fault of one command.
 #[derive(Clone, Debug)]
 pub struct CommandFault {
-    /// The first words of the command, as in `GET` or `CLIENT LIST`; `*` is every command, `AUTH` included.
+    /// The first words of the command, as in `GET` or `CLIENT LIST`; `*` matches every command, `AUTH` included.
     pub command: String,
-    /// How long it waits, beside [`Faults::latency`].
+    /// How long it is delayed, in addition to [`Faults::latency`].
     pub delay: Duration,
-    /// What it is answered with; `None` lets the cache answer.
-    pub answer: Option<Answer>,
-    /// How often, after which the fault is gone; `None` is always.
+    /// The reply instead of the cache's own.
+    pub reply: Option<FaultReply>,
+    /// After how many commands the fault is gone; `None` for never.
     pub times: Option<u32>,
 }
 
 impl CommandFault {
-    /// `command` is answered with `answer`, always.
+    /// Replies to every `command` with `reply`.
     #[must_use]
-    pub fn answered(command: &str, answer: Answer) -> Self {
-        Self { command: command.to_owned(), delay: Duration::ZERO, answer: Some(answer), times: None }
+    pub fn replied(command: &str, reply: FaultReply) -> Self {
+        Self { command: command.to_owned(), delay: Duration::ZERO, reply: Some(reply), times: None }
     }
 
-    /// `command` waits for `delay`, always.
+    /// Delays every `command` by `delay`.
     #[must_use]
     pub fn delayed(command: &str, delay: Duration) -> Self {
-        Self { command: command.to_owned(), delay, answer: None, times: None }
+        Self { command: command.to_owned(), delay, reply: None, times: None }
     }
 
-    /// The same, but only `times` times.
+    /// Limits the fault to the next `times` commands.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
 }
 
-/// What a command is answered with, in the cache's place.
+/// A reply instead of the cache's own.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum FaultReply {
     /// These bytes, RESP or not.
     Raw(Vec<u8>),
     /// These bytes (part of a reply, or none), then the end of the connection.
     Cut(Vec<u8>, Ending),
-    /// A reply that never ends.
+    /// A line that never ends.
     Endless,
-    /// Nothing; the connection stays open and its next command is not read.
+    /// Nothing. The connection stays open and its next command is not read.
     Silence,
 }
 
-impl Answer {
-    /// An error reply with `words`, such as `LOADING Redis is loading the dataset in memory`.
+impl FaultReply {
+    /// Returns an error reply with `words`, such as `LOADING Redis is loading the dataset in memory`.
     #[must_use]
     pub fn error(words: &str) -> Self {
-        Self::Raw(store::error(words))
+        Self::Raw(Reply::error(words).encode(Protocol::Resp2))
     }
 }
 
-/// What a command meets.
+/// The effect of the faults on one command.
 #[derive(Debug, Default)]
-pub(super) struct Encounter {
+pub(super) struct Effect {
     pub(super) delay: Duration,
-    pub(super) answer: Option<Answer>,
+    pub(super) reply: Option<FaultReply>,
 }
 
 impl Faults {
-    /// What `command` meets now; uses up one of a fault's times.
-    pub(super) fn meet(&mut self, command: &Command) -> Encounter {
+    /// Returns the effect on `command`, and counts it where a fault is limited.
+    pub(super) fn effect_on(&mut self, command: &Command) -> Effect {
         let latency = self.latency;
         let Some(index) = self.commands.iter().position(|fault| command.matches(&fault.command)) else {
-            return Encounter { delay: latency, answer: None };
+            return Effect { delay: latency, reply: None };
         };
         let fault = &mut self.commands[index];
-        let met = Encounter { delay: latency + fault.delay, answer: fault.answer.clone() };
+        let effect = Effect { delay: latency + fault.delay, reply: fault.reply.clone() };
         if let Some(times) = &mut fault.times {
             *times = times.saturating_sub(1);
             if *times == 0 {
                 self.commands.remove(index);
             }
         }
-        met
+        effect
     }
 }
 
@@ -142,15 +142,15 @@ mod tests {
     #[test]
     fn a_fault_with_times_is_gone_after_them() {
         let mut faults = Faults { latency: Duration::from_millis(1), ..Faults::default() };
-        let stale = Answer::Raw(b"$5\r\nstale\r\n".to_vec());
-        faults.commands.push(CommandFault::answered("GET", stale).times(2));
+        let stale = FaultReply::Raw(b"$5\r\nstale\r\n".to_vec());
+        faults.commands.push(CommandFault::replied("GET", stale).times(2));
         faults.commands.push(CommandFault::delayed("*", Duration::from_millis(5)));
         let get = Command::new(&["get", "k"]);
         for _ in 0..2 {
-            assert!(faults.meet(&get).answer.is_some());
+            assert!(faults.effect_on(&get).reply.is_some());
         }
-        let met = faults.meet(&get);
-        assert!(met.answer.is_none());
-        assert_eq!(met.delay, Duration::from_millis(6));
+        let effect = faults.effect_on(&get);
+        assert!(effect.reply.is_none());
+        assert_eq!(effect.delay, Duration::from_millis(6));
     }
 }

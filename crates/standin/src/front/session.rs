@@ -1,6 +1,6 @@
-//! What is said on one connection: sign-in, which is checked here, and commands, which the backend answers.
+//! The session on one connection: it checks sign-ins and passes other commands on to the backend.
 //!
-//! One command at a time, each with exactly one reply: no publish and subscribe.
+//! One command at a time, each with exactly one reply: no publish and subscribe, no pushes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,18 +10,23 @@ use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 
-use super::backend::Link;
-use super::fault::{Answer, Ending, Pieces};
+use super::fault::{Ending, FaultReply, Pieces};
+use super::upstream::Upstream;
 use super::{Shared, State};
 use crate::authority::{CACHE_AUDIENCES, Rejection};
 use crate::event::Event;
 use crate::frame::{Command, Limits, ReadError, read_command};
-use crate::store;
+use crate::hello::Hello;
+use crate::reply::{Protocol, Reply};
 
 /// The user that an access key signs in.
 const KEY_USER: &str = "default";
 
-/// Who a connection is signed in as.
+const HELLO_WITHOUT_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+    HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+    version at the same time";
+
+/// As whom a connection is signed in.
 #[derive(Clone)]
 pub(super) struct SignedIn {
     pub(super) name: Arc<str>,
@@ -35,32 +40,32 @@ impl SignedIn {
     }
 }
 
-/// One connection's conversation.
+/// The session on one connection.
 pub(super) struct Session<'a> {
     pub(super) shared: &'a Shared,
-    /// Tells the connection's guard who is signed in.
+    /// Publishes who is signed in, for the deadline of the connection.
     pub(super) announce: watch::Sender<Option<SignedIn>>,
     pub(super) id: u64,
     pub(super) peer: SocketAddr,
     pub(super) tls: bool,
 }
 
-/// What a command leads to.
+/// What follows a command.
 enum Next {
     Reply(Vec<u8>),
-    /// A reply, and then the end.
+    /// A reply, then the end of the connection.
     Last(Vec<u8>, Ending),
     Endless,
     Silence,
 }
 
-impl From<Answer> for Next {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Raw(reply) => Self::Reply(reply),
-            Answer::Cut(reply, ending) => Self::Last(reply, ending),
-            Answer::Endless => Self::Endless,
-            Answer::Silence => Self::Silence,
+impl From<FaultReply> for Next {
+    fn from(reply: FaultReply) -> Self {
+        match reply {
+            FaultReply::Raw(reply) => Self::Reply(reply),
+            FaultReply::Cut(reply, ending) => Self::Last(reply, ending),
+            FaultReply::Endless => Self::Endless,
+            FaultReply::Silence => Self::Silence,
         }
     }
 }
@@ -71,29 +76,36 @@ impl Session<'_> {
         let (reader, mut writer) = tokio::io::split(wire);
         let mut reader = BufReader::new(reader);
         if full {
-            self.write(&mut writer, b"-ERR max number of clients reached\r\n").await?;
+            let error = Reply::error("ERR max number of clients reached");
+            self.write(&mut writer, &encoded(&error)).await?;
             return Ok(Ending::Close);
         }
-        let mut link = self.shared.backend.connect(self.id, self.peer).await?;
+        let mut upstream = self.shared.backend.connect(self.id, self.peer).await?;
         loop {
             let limits = if self.is_signed_in() { Limits::AUTHENTICATED } else { Limits::UNAUTHENTICATED };
             let command = match read_command(&mut reader, limits).await {
                 Ok(Some(command)) => command,
                 Ok(None) => return Ok(Ending::Close),
+                Err(ReadError::TooLong) => {
+                    let error = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+                    self.write(&mut writer, &encoded(&Reply::error(error))).await?;
+                    continue;
+                }
                 Err(ReadError::Protocol(words)) => {
-                    self.write(&mut writer, &store::error(&format!("ERR Protocol error: {words}"))).await?;
+                    let error = Reply::error(format!("ERR Protocol error: {words}"));
+                    self.write(&mut writer, &encoded(&error)).await?;
                     return Ok(Ending::Close);
                 }
                 Err(ReadError::Io(error)) => return Err(error),
             };
-            let met = self.shared.meet(&command);
-            if !met.delay.is_zero() {
+            let effect = self.shared.effect_on(&command);
+            if !effect.delay.is_zero() {
                 // Even an empty sleep would take until the timer's next millisecond.
-                tokio::time::sleep(met.delay).await;
+                tokio::time::sleep(effect.delay).await;
             }
-            let next = match met.answer {
-                Some(answer) => answer.into(),
-                None => self.execute(&mut link, &command).await?,
+            let next = match effect.reply {
+                Some(reply) => reply.into(),
+                None => self.execute(&mut upstream, &command).await?,
             };
             match next {
                 Next::Reply(reply) => self.write(&mut writer, &reply).await?,
@@ -130,36 +142,34 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn execute(&self, link: &mut Link, command: &Command) -> io::Result<Next> {
+    async fn execute(&self, upstream: &mut Upstream, command: &Command) -> io::Result<Next> {
+        let signed_in = self.is_signed_in();
         let reply = match (command.name().as_str(), command.args()) {
-            ("AUTH", [_] | [_, _]) => {
-                let (user, secret) = match command.args() {
-                    [_] => (None, command.text(1)),
-                    _ => (Some(command.text(1)), command.text(2)),
-                };
-                self.sign_in(link, user.as_deref(), &secret).await?
-            }
-            ("HELLO", [_, option, _, _, ..]) if option.eq_ignore_ascii_case(b"AUTH") => {
-                let signed_in = self.sign_in(link, Some(&command.text(3)), &command.text(4)).await?;
-                if !signed_in.starts_with(b"+") {
-                    return Ok(Next::Reply(signed_in));
-                }
-                link.ask(&Command::new(&["HELLO", &command.text(1)])).await?
-            }
-            ("QUIT", _) => return Ok(Next::Last(b"+OK\r\n".to_vec(), Ending::Close)),
-            ("HELLO", _) if !self.is_signed_in() => store::error(
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
-                 <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
-                 the same time",
-            ),
-            _ if !self.is_signed_in() => store::error("NOAUTH Authentication required."),
-            _ => link.ask(command).await?,
+            ("QUIT", _) => return Ok(Next::Last(encoded(&Reply::OK), Ending::Close)),
+            ("AUTH", [_]) => self.sign_in(upstream, KEY_USER, &command.text(1), None).await?,
+            ("AUTH", [_, _]) => self.sign_in(upstream, &command.text(1), &command.text(2), None).await?,
+            ("HELLO", _) => match Hello::parse(command) {
+                Err(error) => encoded(&error),
+                Ok(hello) => match &hello.auth {
+                    Some((user, secret)) => self.sign_in(upstream, user, secret, Some(&hello)).await?,
+                    None if signed_in => upstream.ask(command).await?,
+                    None => encoded(&Reply::error(HELLO_WITHOUT_AUTH)),
+                },
+            },
+            _ if signed_in => upstream.ask(command).await?,
+            _ => encoded(&Reply::error("NOAUTH Authentication required.")),
         };
         Ok(Next::Reply(reply))
     }
 
     /// Checks a sign-in and carries it out at the backend. One that fails leaves the session as it was.
-    async fn sign_in(&self, link: &mut Link, user: Option<&str>, secret: &str) -> io::Result<Vec<u8>> {
+    async fn sign_in(
+        &self,
+        upstream: &mut Upstream,
+        user: &str,
+        secret: &str,
+        hello: Option<&Hello>,
+    ) -> io::Result<Vec<u8>> {
         let (verdict, rejected) = {
             let state = self.shared.state.borrow();
             (self.judge(&state, user, secret), state.profile.dialect.rejected())
@@ -168,16 +178,16 @@ impl Session<'_> {
             Ok(who) => who,
             Err(rejection) => {
                 self.shared.count(|counters| counters.rejected += 1);
-                self.shared.tell(Event::Rejected { client: self.id, rejection });
-                return Ok(store::error(rejected));
+                self.shared.emit(Event::Rejected { client: self.id, rejection });
+                return Ok(encoded(&Reply::error(rejected)));
             }
         };
-        let reply = link.sign_in(&who.name).await?;
-        if reply.starts_with(b"+") {
+        let reply = upstream.sign_in(&who.name, hello).await?;
+        if !reply.starts_with(b"-") {
             let expires_in = who.expires_at.map(|end| self.shared.authority.until(end));
             let before = self.announce.send_replace(Some(who));
             self.shared.count(|counters| counters.accepted += 1);
-            self.shared.tell(match before {
+            self.shared.emit(match before {
                 None => Event::SignedIn { client: self.id, expires_in },
                 Some(_) => Event::Reauthenticated { client: self.id, expires_in },
             });
@@ -185,12 +195,12 @@ impl Session<'_> {
         Ok(reply)
     }
 
-    fn judge(&self, state: &State, user: Option<&str>, secret: &str) -> Result<SignedIn, Rejection> {
-        let Some(user) = user.filter(|&user| user != KEY_USER) else {
+    fn judge(&self, state: &State, user: &str, secret: &str) -> Result<SignedIn, Rejection> {
+        if user == KEY_USER {
             let known = state.access_keys.iter().any(|key| key.expose() == secret);
             let who = SignedIn { name: KEY_USER.into(), expires_at: None };
             return known.then_some(who).ok_or(Rejection::AccessKey);
-        };
+        }
         let claims = self.shared.authority.verify(secret, &CACHE_AUDIENCES)?;
         if claims.oid.as_deref() != Some(user) {
             Err(Rejection::User)
@@ -202,4 +212,9 @@ impl Session<'_> {
             Ok(SignedIn { name: user.into(), expires_at: Some(claims.expires_at()) })
         }
     }
+}
+
+/// Returns the front's own replies as bytes: errors and OK are the same in RESP2 and RESP3.
+fn encoded(reply: &Reply) -> Vec<u8> {
+    reply.encode(Protocol::Resp2)
 }

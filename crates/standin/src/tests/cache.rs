@@ -129,17 +129,92 @@ async fn a_bad_sign_in_is_rejected_in_the_chosen_words_and_leaves_the_old_sessio
 }
 
 #[tokio::test]
-async fn the_access_key_and_hello_sign_in_too() {
+async fn the_access_key_signs_in_with_and_without_its_user() {
     let (lab, _) = lab().await;
     let key = lab.access_key().expose().to_owned();
-    let mut client = Client::connect(&lab).await.unwrap();
-    assert_eq!(client.ask(&["AUTH", &key]).await.unwrap(), "+OK\r\n");
-    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    for words in
+        [vec!["AUTH", &key], vec!["AUTH", "default", &key], vec!["HELLO", "2", "AUTH", "default", &key]]
+    {
+        let mut client = Client::connect(&lab).await.unwrap();
+        assert!(!client.ask(&words).await.unwrap().starts_with('-'));
+        assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    }
+}
+
+#[tokio::test]
+async fn hello_signs_in_names_the_connection_and_switches_to_resp3_in_one_command() {
+    let (lab, _) = lab().await;
     let token = lab.token(Duration::from_secs(60)).unwrap();
     let mut client = Client::connect(&lab).await.unwrap();
-    let hello = ["HELLO", "3", "AUTH", lab.object_id(), token.secret.expose()];
+    let hello = ["HELLO", "3", "AUTH", lab.object_id(), token.secret.expose(), "SETNAME", "cachepulse"];
     assert!(client.ask(&hello).await.unwrap().starts_with("%7\r\n"));
-    assert!(client.ask(&["CLIENT", "LIST"]).await.unwrap().contains("txt:id="));
+    let own = client.ask(&["CLIENT", "INFO"]).await.unwrap();
+    assert!(own.starts_with('=') && own.contains(" name=cachepulse "), "{own}");
+    assert!(own.contains(&format!(" user={} ", lab.object_id())) && own.contains(" resp=3 "), "{own}");
+    assert_eq!(client.ask(&["GET", "nothing"]).await.unwrap(), "_\r\n");
+    let id = client.id().await;
+    assert!(client.ask(&hello).await.unwrap().starts_with("%7\r\n"), "it re-authenticates a session, too");
+    assert!(client.ask(&["HELLO", "3"]).await.unwrap().contains("\r\nmaster\r\n"));
+    assert_eq!(client.id().await, id);
+    assert_eq!(lab.cache().counters().accepted, 2);
+}
+
+#[tokio::test]
+async fn a_hello_that_fails_changes_nothing() {
+    let (lab, _) = lab().await;
+    let token = lab.token(Duration::from_secs(60)).unwrap();
+    let (user, secret) = (lab.object_id(), token.secret.expose());
+    let failures = [
+        (vec!["HELLO", "3", "AUTH", user, "guess"], "-ERR WRONGPASS invalid username-password pair\r\n"),
+        (vec!["HELLO", "4", "AUTH", user, secret], "-NOPROTO unsupported protocol version\r\n"),
+        (vec!["HELLO", "3", "AUTH", user], "-ERR Syntax error in HELLO option 'AUTH'\r\n"),
+        (
+            vec!["HELLO", "3", "AUTH", user, secret, "SETNAME", "a b"],
+            "-ERR Client names cannot contain spaces, newlines or special characters.\r\n",
+        ),
+    ];
+    let mut stranger = Client::connect(&lab).await.unwrap();
+    let mut client = Client::signed_in(&lab, 60).await;
+    for (words, error) in &failures {
+        assert_eq!(stranger.ask(words).await.unwrap(), *error);
+        assert_eq!(stranger.ask(&["PING"]).await.unwrap(), "-NOAUTH Authentication required.\r\n");
+        assert_eq!(client.ask(words).await.unwrap(), *error);
+        assert_eq!(client.ask(&["GET", "nothing"]).await.unwrap(), "$-1\r\n");
+    }
+}
+
+#[tokio::test]
+async fn the_first_bytes_of_go_redis_get_replies_it_accepts() {
+    let (lab, _) = lab().await;
+    let mut client = Client::connect(&lab).await.unwrap();
+    let hello = ["hello", "3", "auth", "default", lab.access_key().expose()];
+    assert!(client.ask(&hello).await.unwrap().starts_with("%7\r\n"));
+    // One pipeline: it ignores errors of the maintenance notifications, and of nothing else.
+    let pipeline: [&[&str]; 6] = [
+        &["client", "maint_notifications", "on", "moving-endpoint-type", "none"],
+        &["client", "setname", "orders"],
+        &["client", "setinfo", "LIB-NAME", "go-redis(,go1.24.1)"],
+        &["client", "setinfo", "LIB-VER", "9.17.0"],
+        &["select", "0"],
+        &["get", "nothing"],
+    ];
+    let bytes: Vec<u8> = pipeline.iter().flat_map(|words| Command::new(words).encode()).collect();
+    client.0.write_all(&bytes).await.unwrap();
+    let unknown = "-ERR unknown subcommand 'maint_notifications'. Try CLIENT HELP.\r\n";
+    for expected in [unknown, "+OK\r\n", "+OK\r\n", "+OK\r\n", "+OK\r\n", "_\r\n"] {
+        let reply = timeout(LONG, read_reply(&mut client.0)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8(reply).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_a_megabyte_is_refused_and_the_session_goes_on() {
+    let (lab, _) = lab().await;
+    let mut client = Client::signed_in(&lab, 60).await;
+    let value = "x".repeat(1024 * 1024);
+    let error = client.ask(&["SET", "k", &value]).await.unwrap();
+    assert_eq!(error, "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n");
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
 }
 
 #[tokio::test]
@@ -279,12 +354,12 @@ async fn commands_can_be_slow_silent_cut_endless_or_answered_with_anything() {
         faults.latency = Duration::from_millis(50);
         faults.commands = vec![
             CommandFault::delayed("GET", SHORT),
-            CommandFault::answered(
+            CommandFault::replied(
                 "SET",
-                Answer::error("READONLY You can't write against a read only replica."),
+                FaultReply::error("READONLY You can't write against a read only replica."),
             ),
-            CommandFault::answered("CLIENT LIST", Answer::Raw(b"$3\r\na\nb\r\n".to_vec())),
-            CommandFault::answered("ECHO", Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n".to_vec())).times(1),
+            CommandFault::replied("CLIENT LIST", FaultReply::Raw(b"$3\r\na\nb\r\n".to_vec())),
+            CommandFault::replied("ECHO", FaultReply::Raw(b"HTTP/1.1 400 Bad Request\r\n".to_vec())).times(1),
         ];
     });
     let started = Instant::now();
@@ -301,23 +376,21 @@ async fn commands_can_be_slow_silent_cut_endless_or_answered_with_anything() {
 
     let answer = |answer| {
         lab.cache().faults(|faults| {
-            *faults = Faults {
-                commands: vec![CommandFault::answered("GET", answer).times(1)],
-                ..Faults::default()
-            };
+            *faults =
+                Faults { commands: vec![CommandFault::replied("GET", answer).times(1)], ..Faults::default() };
         });
     };
-    answer(Answer::Silence);
+    answer(FaultReply::Silence);
     assert!(timeout(SHORT, client.ask(&["GET", "k"])).await.is_err());
     for (ending, kind) in
         [(Ending::Close, io::ErrorKind::UnexpectedEof), (Ending::Reset, io::ErrorKind::ConnectionReset)]
     {
         let mut client = Client::signed_in(&lab, 60).await;
-        answer(Answer::Cut(b"$5\r\nhe".to_vec(), ending));
+        answer(FaultReply::Cut(b"$5\r\nhe".to_vec(), ending));
         assert_eq!(client.ask(&["GET", "k"]).await.unwrap_err().kind(), kind);
     }
     let mut client = Client::signed_in(&lab, 60).await;
-    answer(Answer::Endless);
+    answer(FaultReply::Endless);
     client.0.write_all(&Command::new(&["GET", "k"]).encode()).await.unwrap();
     let mut flood = vec![0; 4 * 1024 * 1024];
     timeout(LONG, client.0.read_exact(&mut flood)).await.unwrap().unwrap();

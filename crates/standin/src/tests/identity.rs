@@ -187,11 +187,11 @@ async fn each_status_comes_with_its_body_and_the_script_comes_before_the_lasting
     let lab = Standin::start(Options::default()).await.unwrap();
     lab.endpoint().set(|settings| {
         settings.script.extend([
-            Fault::throttled(7),
-            Fault::Status { code: 503, retry_after: None, body: ErrorBody::Html },
-            Fault::Status { code: 410, retry_after: None, body: ErrorBody::Empty },
+            TokenFault::throttled(7),
+            TokenFault::Status { code: 503, retry_after: None, body: ErrorBody::Html },
+            TokenFault::Status { code: 410, retry_after: None, body: ErrorBody::Empty },
         ]);
-        settings.fault = Some(Fault::status(500));
+        settings.fault = Some(TokenFault::status(500));
     });
     let throttled = app_service(&lab, "").await.unwrap();
     assert_eq!(throttled.status, 429);
@@ -211,21 +211,21 @@ async fn each_status_comes_with_its_body_and_the_script_comes_before_the_lasting
 #[tokio::test]
 async fn an_answer_can_be_spoilt_in_each_way() {
     let lab = Standin::start(Options::default()).await.unwrap();
-    let spoilt = async |fault: Fault| {
+    let spoilt = async |fault: TokenFault| {
         lab.endpoint().set(|settings| settings.script.push_back(fault));
         app_service(&lab, "").await.unwrap()
     };
     let good = app_service(&lab, "").await.unwrap().json();
-    assert!(serde_json::from_str::<Value>(&spoilt(Fault::Truncated).await.body).is_err());
-    assert!(spoilt(Fault::NumericExpiry).await.json()["expires_on"].is_u64());
-    assert!(spoilt(Fault::WithoutField("resource")).await.json().get("resource").is_none());
-    let last = spoilt(Fault::Lifetime(Duration::from_secs(5))).await.json();
+    assert!(serde_json::from_str::<Value>(&spoilt(TokenFault::Truncated).await.body).is_err());
+    assert!(spoilt(TokenFault::NumericExpiry).await.json()["expires_on"].is_u64());
+    assert!(spoilt(TokenFault::WithoutField("resource")).await.json().get("resource").is_none());
+    let last = spoilt(TokenFault::Lifetime(Duration::from_secs(5))).await.json();
     assert!(last["expires_on"].as_str() < good["expires_on"].as_str());
-    assert_eq!(spoilt(Fault::SameToken).await.json()["access_token"], last["access_token"]);
-    assert_eq!(object_id_of(&lab, &spoilt(Fault::WithoutObjectId).await.json()), None);
-    let foreign = spoilt(Fault::ObjectId("another".to_owned())).await.json();
+    assert_eq!(spoilt(TokenFault::SameToken).await.json()["access_token"], last["access_token"]);
+    assert_eq!(object_id_of(&lab, &spoilt(TokenFault::WithoutObjectId).await.json()), None);
+    let foreign = spoilt(TokenFault::ObjectId("another".to_owned())).await.json();
     assert_eq!(object_id_of(&lab, &foreign).as_deref(), Some("another"));
-    let expired = spoilt(Fault::Expired).await.json();
+    let expired = spoilt(TokenFault::Expired).await.json();
     let verdict = lab.authority().verify(expired["access_token"].as_str().unwrap(), &CACHE_AUDIENCES);
     assert_eq!(verdict, Err(Rejection::Expired));
     lab.endpoint().set(|settings| settings.skew = 3600);
@@ -237,7 +237,7 @@ async fn an_answer_can_be_spoilt_in_each_way() {
 #[tokio::test]
 async fn a_request_can_be_left_hanging_delayed_or_reset() {
     let lab = Standin::start(Options::default()).await.unwrap();
-    lab.endpoint().set(|settings| settings.script.extend([Fault::Reset, Fault::Hang]));
+    lab.endpoint().set(|settings| settings.script.extend([TokenFault::Reset, TokenFault::Hang]));
     let reset = app_service(&lab, "").await.unwrap_err();
     assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
     let hanging = tokio::time::timeout(Duration::from_millis(200), app_service(&lab, "")).await;

@@ -1,4 +1,4 @@
-//! What serves the commands behind the front: the store in memory, or a real redis-server. Both are a stream of RESP.
+//! What executes the commands behind the front: the store in memory, or a real redis-server. Both speak RESP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,13 +9,14 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use crate::frame::{Command, read_reply};
+use crate::hello::Hello;
 use crate::secret::Secret;
 use crate::store::Store;
 
-/// What is to serve the commands.
+/// What executes the commands.
 #[derive(Clone, Debug)]
 pub enum Backend {
-    /// A small store in memory.
+    /// A small store in memory, which lets every user run every command it has.
     Memory,
     /// A redis-server at a Unix socket. Its ACL users are named by object id (`default` for the access key), and all
     /// of them have this password.
@@ -43,7 +44,7 @@ impl From<Backend> for Connector {
 }
 
 impl Connector {
-    pub(super) async fn connect(&self, id: u64, client: SocketAddr) -> io::Result<Link> {
+    pub(super) async fn connect(&self, id: u64, client: SocketAddr) -> io::Result<Upstream> {
         let mut tasks = JoinSet::new();
         let (stream, password): (Box<dyn Stream>, _) = match self {
             Self::Memory(store) => {
@@ -55,7 +56,7 @@ impl Connector {
                 (Box::new(UnixStream::connect(socket).await?), password.clone())
             }
         };
-        Ok(Link { stream: BufReader::new(stream), password, _tasks: tasks })
+        Ok(Upstream { stream: BufReader::new(stream), password, _tasks: tasks })
     }
 }
 
@@ -63,14 +64,14 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// One client's connection to the backend.
-pub(super) struct Link {
+pub(super) struct Upstream {
     stream: BufReader<Box<dyn Stream>>,
     password: Secret,
-    /// Ends the store's side with the link.
+    /// The store's side. It ends when this is dropped.
     _tasks: JoinSet<io::Result<()>>,
 }
 
-impl Link {
+impl Upstream {
     /// Sends one command and reads its one reply.
     pub(super) async fn ask(&mut self, command: &Command) -> io::Result<Vec<u8>> {
         self.stream.write_all(&command.encode()).await?;
@@ -78,8 +79,13 @@ impl Link {
         read_reply(&mut self.stream).await
     }
 
-    /// Signs in as `user` with the password that is known here only.
-    pub(super) async fn sign_in(&mut self, user: &str) -> io::Result<Vec<u8>> {
-        self.ask(&Command::new(&["AUTH", user, self.password.expose()])).await
+    /// Signs in as `user`, by HELLO if the client did, with the password that only the front knows.
+    pub(super) async fn sign_in(&mut self, user: &str, hello: Option<&Hello>) -> io::Result<Vec<u8>> {
+        let password = self.password.expose();
+        let command = match hello {
+            Some(hello) => hello.signing_in(user, password),
+            None => Command::new(&["AUTH", user, password]),
+        };
+        self.ask(&command).await
     }
 }
