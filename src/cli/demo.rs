@@ -1,5 +1,6 @@
 //! `cachepulse demo`: the real agent against a local Azure in the same process.
 
+use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachepulse_standin::{HOST, Options, Standin, outages};
-use clap::Args;
+use cachepulse_standin::{BindError, HOST, Options, Ports, Service, Standin, StartError, outages};
+use clap::{Args, value_parser};
 use tokio::sync::mpsc;
 
 use super::output::{WriteError, print};
@@ -26,6 +27,14 @@ use crate::telemetry::{self, Format, Level, Telemetry};
 /// The service account's token outlives any demo.
 const FEDERATED_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Starts each line that reports an event of the stand-in.
+const EVENT: &str = "[azure]";
+
+/// The files of the demo.
+const CA_FILE: &str = "ca.pem";
+const KEY_FILE: &str = "access-key";
+const TOKEN_FILE: &str = "federated-token";
+
 /// Nobody but this machine needs to see a demo.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9860);
 
@@ -40,6 +49,12 @@ pub(super) struct Demo {
         value_parser = address_or(LISTEN)
     )]
     listen: SocketAddr,
+    /// Port of the simulated cache; 0 takes any free port.
+    #[arg(long, value_name = "PORT", default_value_t = 6390)]
+    redis_port: u16,
+    /// Port of the simulated identity endpoint. The Entra authority takes the next port; 0 takes any free ports.
+    #[arg(long, value_name = "PORT", default_value_t = 6391, value_parser = value_parser!(u16).range(..i64::from(u16::MAX)))]
+    identity_port: u16,
     /// Leave out the outages.
     #[arg(long)]
     steady: bool,
@@ -67,6 +82,11 @@ impl Demo {
         })
     }
 
+    fn ports(&self) -> Ports {
+        let authority = if self.identity_port == 0 { 0 } else { self.identity_port + 1 };
+        Ports { cache: self.redis_port, identity: self.identity_port, authority }
+    }
+
     async fn play(
         &self,
         listener: http::Listener,
@@ -75,21 +95,23 @@ impl Demo {
         // Few events a second, and nobody but the demo waits for them.
         let (unwritten, mut unwritten_events) = mpsc::unbounded_channel();
         let standin = Standin::start(Options {
+            ports: self.ports(),
             events: Arc::new(move |event| {
-                if let Err(error) = print(&format_args!("[azure] {event}")) {
+                if let Err(error) = print(&format_args!("{EVENT} {event}")) {
                     let _ = unwritten.send(error);
                 }
             }),
             ..Options::default()
         })
-        .await?;
+        .await
+        .map_err(PortError::from_start)?;
         let folder = Folder::new()?;
-        let ca_file = folder.write("ca.pem", &standin.ca_pem())?;
-        let token_file =
-            folder.write("federated-token", standin.federated_token(FEDERATED_LIFETIME)?.expose())?;
+        let ca_file = folder.write(CA_FILE, &standin.ca_pem())?;
+        let token_file = folder.write(TOKEN_FILE, standin.federated_token(FEDERATED_LIFETIME)?.expose())?;
+        folder.write(KEY_FILE, standin.access_key().expose())?;
         let config = Config::from_yaml(&configuration(&standin, &ca_file, &token_file))?;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
-        introduce(&standin, listener.local_addr(), &ca_file, self.steady)?;
+        print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
         let daemon =
             Daemon { config, file: None, listener, environment: daemon::environment(roots), telemetry };
         let script = async {
@@ -106,7 +128,7 @@ impl Demo {
     }
 }
 
-/// The demo's configuration. The identity needs no environment variables, so the demo leaves the process' own alone.
+/// Returns the demo's configuration. The identity needs no environment variables, so the demo leaves the process' own alone.
 fn configuration(standin: &Standin, ca_file: &Path, token_file: &Path) -> String {
     format!(
         "targets:\n\
@@ -130,36 +152,48 @@ fn configuration(standin: &Standin, ca_file: &Path, token_file: &Path) -> String
     )
 }
 
-/// A path as YAML takes it, whatever is in it.
+/// Returns a path as a quoted string of YAML.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 
-fn introduce(standin: &Standin, listen: SocketAddr, ca_file: &Path, steady: bool) -> Result<(), WriteError> {
+/// Returns what the demo prints first: what runs where, what of it is simulated, and what to try.
+fn banner(standin: &Standin, listen: SocketAddr, folder: &Folder, steady: bool) -> String {
     let program =
         std::env::current_exe().map_or_else(|_| "cachepulse".into(), |path| path.display().to_string());
-    print(&format_args!(
-        "A local Azure and the real agent against it, in one process.\n\n  \
-           cache             {HOST}:{port} (TLS, Entra sign-in)\n  \
-           identity endpoint {endpoint}\n  \
-           Entra authority   {authority}\n  \
-           agent             http://{listen}/\n\n\
-         Tokens live a minute, so that renewals on the live connection can be watched.{outages}\n\
-         Ctrl-C ends it. Try in another terminal:\n\n  \
+    let outages = if steady {
+        "There are no outages (--steady)."
+    } else {
+        "Every minute or so, the cache has an outage of a few seconds; --steady leaves outages out."
+    };
+    format!(
+        "cachepulse monitors a simulated cache. Everything runs in this process; press Ctrl-C to end it.\n\n  \
+           agent              http://{listen}/\n  \
+           cache              {HOST}:{port} (TLS)\n  \
+           identity endpoint  {endpoint}\n  \
+           Entra authority    {authority}\n\n\
+         Real: the agent, its metrics, TLS, sign-in with tokens and their renewal.\n\
+         Simulated: Azure. The cache is a small in-memory store without clustering, replicas or network latency.\n\
+         Tokens are valid for {lifetime} seconds instead of a day, so renewals happen every minute.\n\
+         {outages}\n\
+         Lines that start with {EVENT} report what happens to the simulated cache and identity endpoint.\n\n\
+         Try in another terminal:\n\n  \
            curl -s http://{listen}/metrics | grep cachepulse_probe_success\n  \
            curl -s http://{listen}/status\n  \
            IDENTITY_ENDPOINT={endpoint} IDENTITY_HEADER={header} \\\n    \
-             {program} check --host {HOST} --port {port} --ca-file {ca_file} --identity managed_identity\n",
+             {program} check --host {HOST} --port {port} --ca-file {ca_file} --identity managed_identity\n  \
+           REDISCLI_AUTH=\"$(cat {key_file})\" redis-cli --tls --cacert {ca_file} -h {HOST} -p {port}\n",
         port = standin.cache_port(),
         endpoint = standin.identity_endpoint(),
         authority = standin.authority_url(),
+        lifetime = Options::default().token_lifetime.as_secs(),
         header = standin.identity_header().expose(),
-        ca_file = ca_file.display(),
-        outages = if steady { "" } else { "\nNow and then the cache goes away for some seconds." },
-    ))
+        ca_file = folder.path(CA_FILE).display(),
+        key_file = folder.path(KEY_FILE).display(),
+    )
 }
 
-/// A folder of the demo's own, which goes when the demo ends.
+/// A folder for the demo's files. It is removed when the demo ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -169,8 +203,12 @@ impl Folder {
         Ok(Self(path))
     }
 
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     fn write(&self, name: &str, content: &str) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path(name);
         fs::write(&path, content)?;
         Ok(path)
     }
@@ -178,7 +216,36 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind holds nothing that is good for anything without this process.
+        // A file that stays behind is of no use without this process.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port of the stand-in cannot be listened on.
+#[derive(Debug)]
+struct PortError(BindError);
+
+impl PortError {
+    fn from_start(error: StartError) -> Box<dyn std::error::Error> {
+        match error {
+            StartError::Bind(error) => Box::new(Self(error)),
+            error @ StartError::Generate(_) => Box::new(error),
+        }
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.service {
+            Service::Cache => "--redis-port: choose another port, or 0 for any free port",
+            Service::Identity => "--identity-port: choose another port, or 0 for any free port",
+            Service::Authority => "--identity-port: the next port must be free too; choose another, or 0",
+        })
+    }
+}
+
+impl std::error::Error for PortError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
     }
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::lab::Lab;
 use crate::port::Port;
-use crate::program::{cachepulse, eventually};
+use crate::program::{Program, cachepulse, eventually};
 use crate::scrape::Scrape;
 
 /// The text of a scrape without help texts and zeros, with a placeholder for each value that differs between runs.
@@ -146,22 +146,54 @@ async fn the_health_check_tells_an_agent_that_lives_from_one_that_does_not() {
     assert_eq!(ask(format!("127.0.0.1:{}", nobody.number)).await.code, Some(1));
 }
 
+/// `cachepulse demo` without outages, at these ports.
+fn demo(redis_port: u16, identity_port: u16) -> Program {
+    let ports = [
+        "--redis-port".to_owned(),
+        redis_port.to_string(),
+        "--identity-port".to_owned(),
+        identity_port.to_string(),
+    ];
+    cachepulse(["demo", "--steady", "--listen", "127.0.0.1:0"]).args(ports)
+}
+
+#[tokio::test]
+async fn the_demo_names_the_flag_of_a_port_that_is_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().port();
+    for (demo, message) in [
+        (demo(taken, 0), "--redis-port: choose another port"),
+        (demo(0, taken), "--identity-port: choose another port"),
+        (demo(0, taken - 1), "--identity-port: the next port must be free too"),
+    ] {
+        let ended = demo.run().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let cause = format!(": cannot listen on 127.0.0.1:{taken}: ");
+        assert!(ended.stderr.contains(message) && ended.stderr.contains(&cause), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_demo_runs_an_agent_that_is_up_and_a_command_to_try_that_works() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = cachepulse(["demo", "--steady", "--listen", "127.0.0.1:0"]).env("TMPDIR", folder.path());
-    let demo = demo.serve().await;
+    let demo = demo(0, 0).env("TMPDIR", folder.path()).serve().await;
     demo.until("the demo's cache is up", |scrape| scrape.is_up("demo")).await;
-    assert!(demo.printed().starts_with("A local Azure and the real agent against it"), "{}", demo.printed());
-    eventually("it tells what happens", || demo.printed().contains("[azure] client ")).await;
+    assert!(demo.printed().starts_with("cachepulse monitors a simulated cache."), "{}", demo.printed());
+    eventually("it reports events", || demo.printed().contains("[azure] client ")).await;
 
     let printed = demo.printed();
-    let (_, command) = printed.split_once("  IDENTITY_ENDPOINT=").unwrap();
-    let command = command.split("\n\n").next().unwrap();
-    let shell = format!("IDENTITY_ENDPOINT={command}");
-    let tried = tokio::process::Command::new("/bin/sh").args(["-c", &shell]).output().await.unwrap();
-    let told = String::from_utf8_lossy(&tried.stdout).into_owned();
-    assert!(tried.status.success() && told.contains("CLIENT LIST"), "{shell}: {tried:?}");
+    let commands =
+        printed.split_once("Try in another terminal:\n\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let (_, check) = commands.split_once("  IDENTITY_ENDPOINT=").unwrap();
+    let (check, redis_cli) = check.split_once("\n  REDISCLI_AUTH=").unwrap();
+    for (command, output) in [
+        (format!("IDENTITY_ENDPOINT={check}"), "CLIENT LIST"),
+        (format!("REDISCLI_AUTH={redis_cli} PING"), "PONG"),
+    ] {
+        let tried = tokio::process::Command::new("/bin/sh").args(["-c", &command]).output().await.unwrap();
+        let printed = String::from_utf8_lossy(&tried.stdout).into_owned();
+        assert!(tried.status.success() && printed.contains(output), "{command}: {tried:?}");
+    }
 
     demo.signal(Signal::INT);
     let ended = demo.ended().await;

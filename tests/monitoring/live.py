@@ -182,7 +182,7 @@ class Chain:
             "utf-8",
         )
         self._start("agent", [AGENT, "run", "--config", config])
-        self._start("demo", [AGENT, "demo", "--listen", self.agents[1]])
+        self._start("demo", [AGENT, "demo", "--listen", self.agents[1], "--redis-port", "0", "--identity-port", "0"])
 
     def _start_alertmanager(self):
         port = free_port()
