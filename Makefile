@@ -1,14 +1,27 @@
-# The two commands of the README are `make demo` and `make test`; `make help` lists all.
+# Develop
 
 CARGO ?= cargo
 
 # The static binary is the same that the image holds.
 STATIC = target/static/cachepulse
 
-.PHONY: help demo docs static test lint deny redis-server valgrind
+# Python packages of the tests of the log, and of `make lint`.
+LOG_TOOLS ?= target/log-tools
+LINT_TOOLS ?= target/lint-tools
 
+.DEFAULT_GOAL := help
+.PHONY: help demo docs static test test-parts quick-test server-test log-test lint deny redis-server valgrind
+
+# Each part of `make test`, in order; the files under make/ add theirs.
+TEST_PARTS = quick-test server-test log-test
+
+include make/*.mk
+
+# The first line of each file is its heading.
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+	@awk 'FNR == 1 { sub(/^# /, ""); printf "%s%s\n", NR == 1 ? "" : "\n", $$0 } \
+		/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); printf "  %-18s %s\n", name, $$0 }' \
+		$(sort $(MAKEFILE_LIST))
 
 demo: ## build and run the agent against a local Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
@@ -20,24 +33,37 @@ static: ## build the static binary that the image holds, target/static/cachepuls
 	CACHEPULSE_REVISION="$$(git describe --always --dirty --abbrev=40 --exclude="*" 2>/dev/null)" \
 		deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
 
-test: redis-server chart-test ## install what tests need, then run every test
-	$(CARGO) test --locked --workspace
+test: $(TEST_PARTS) ## run every test, and install what they need; 12 minutes
 
-lint: ## formatting, clippy and the links in the docs; warnings are errors
+test-parts:
+	@echo $(TEST_PARTS)
+
+quick-test: ## run the tests that need no program: cargo test
+	$(CARGO) test --locked
+
+server-test: redis-server ## test the agent with redis-server, under every fault
+	$(CARGO) test --locked --test agent --test faults
+
+log-test: ## read the log with parsers of logfmt and JSON
+	@tests/venv $(LOG_TOOLS) tests/log/requirements.txt
+	$(CARGO) build --locked
+	PYTHONDONTWRITEBYTECODE=1 $(LOG_TOOLS)/bin/python tests/log/test_log.py
+
+lint: ## check formatting, clippy, links in the docs and hosted CI; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package cachepulse --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
+	@tests/venv $(LINT_TOOLS) .github/requirements.txt
+	$(LINT_TOOLS)/bin/zizmor --offline --quiet .github
 
-deny: ## licences, sources and duplicates of the dependencies
+deny: ## check licences, sources and duplicates of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny --locked check bans licenses sources
 
-# The tests run against a real server. Only its binary is needed; the service that some packages start is left alone.
+# Only its binary is needed; the service that some packages start is left alone.
 redis-server:
 	@command -v redis-server >/dev/null || tests/install redis-server
 
 valgrind:
 	@command -v valgrind >/dev/null || tests/install valgrind
-
-include make/*.mk

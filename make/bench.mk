@@ -1,4 +1,4 @@
-# What the agent costs: beside its peers, and against its own past.
+# Measure
 
 BENCH_TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 BENCH_FOLDER ?= target/bench

@@ -1,9 +1,11 @@
-# The chart, the manifests and the image.
+# Chart, manifests and image
 
 CHART_TOOLS ?= target/chart-tools
 CHART_PYTHON = CHART_TOOLS=$(abspath $(CHART_TOOLS)) PYTHONDONTWRITEBYTECODE=1 $(CHART_TOOLS)/venv/bin/python
 
 .PHONY: chart-tools chart-test chart-readme manifests image-test
+
+TEST_PARTS += chart-test
 
 chart-tools:
 	@tests/chart/tools $(CHART_TOOLS)

@@ -1,4 +1,4 @@
-# The parsers of what others say, under libFuzzer.
+# Fuzz
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/targets/*.rs)))

@@ -1,8 +1,8 @@
-# Alerts, dashboard, and the chain from a cache to a page.
+# Alerts and dashboard
 
 .PHONY: monitoring-test monitoring-tools dashboard-picture
 
-test: monitoring-test
+TEST_PARTS += monitoring-test
 
 monitoring-test: monitoring-tools redis-server ## try alerts and dashboard with real Prometheus and Alertmanager
 	tests/monitoring/rules

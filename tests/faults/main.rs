@@ -31,6 +31,7 @@ mod names;
 mod prober;
 mod row;
 mod rows;
+mod run;
 mod secrets;
 mod soak;
 mod table;

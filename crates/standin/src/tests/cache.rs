@@ -1,8 +1,4 @@
-//! The cache front, asked by a raw client over TLS, before the store in memory and before a real redis-server.
-
-use std::fmt::Write as _;
-use std::path::Path;
-use std::process::{Child, Command as Process, Stdio};
+//! The cache front, asked by a raw client over TLS. A real redis-server is behind it in the tests of the agent.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -434,82 +430,4 @@ async fn everything_stops_when_the_stand_in_is_dropped() {
         });
         refused.await.unwrap();
     }
-}
-
-/// A redis-server at a Unix socket, with ACL users named by object id. It ends when dropped.
-struct RedisServer {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl RedisServer {
-    const PASSWORD: &str = "known-to-the-front-alone";
-
-    async fn start(users: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = "port 0\nsave \"\"\nappendonly no\nunixsocket redis.sock\n".to_owned();
-        for (user, rules) in users {
-            writeln!(config, "user {user} on >{} {rules}", Self::PASSWORD).unwrap();
-        }
-        std::fs::write(folder.path().join("redis.conf"), config).unwrap();
-        let child = Process::new("redis-server")
-            .arg("redis.conf")
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is on PATH: apt-get install redis-server, or your system's equivalent");
-        let server = Self { child, folder };
-        let socket = server.socket();
-        timeout(LONG, async {
-            while tokio::net::UnixStream::connect(&socket).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .expect("redis-server listens");
-        server
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        Path::new(self.folder.path()).join("redis.sock")
-    }
-
-    fn backend(&self) -> Backend {
-        Backend::RedisServer { socket: self.socket(), password: Secret::new(Self::PASSWORD.to_owned()) }
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[tokio::test]
-async fn before_a_real_redis_server_words_and_ids_are_its_own() {
-    let rules = "~cachepulse:* +ping +set +get +client|id +client|list";
-    let server = RedisServer::start(&[(OBJECT_ID, rules), ("default", "~* &* +@all")]).await;
-    let options = Options { backend: server.backend(), ..Options::default() };
-    let lab = Standin::start(options).await.unwrap();
-    let mut client = Client::signed_in(&lab, 3).await;
-    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
-    assert_eq!(client.ask(&["SET", "cachepulse:k", "v"]).await.unwrap(), "+OK\r\n");
-    assert_eq!(client.ask(&["GET", "cachepulse:k"]).await.unwrap(), "$1\r\nv\r\n");
-    let denied = client.ask(&["SET", "other", "v"]).await.unwrap();
-    assert!(denied.starts_with("-NOPERM "), "{denied}");
-    let denied = client.ask(&["FLUSHALL"]).await.unwrap();
-    assert!(denied.starts_with("-NOPERM "), "{denied}");
-    let id = client.id().await;
-    assert_eq!(client.sign_in(&lab, 60).await, "+OK\r\n");
-    tokio::time::sleep(Duration::from_millis(3_100)).await;
-    assert_eq!(client.id().await, id);
-    let list = client.ask(&["CLIENT", "LIST"]).await.unwrap();
-    let number = id.trim_start_matches(':').trim();
-    let own = list.lines().find(|line| line.starts_with(&format!("id={number} "))).unwrap();
-    assert!(own.contains(&format!(" user={OBJECT_ID} ")), "{own}");
-
-    let mut with_key = Client::connect(&lab).await.unwrap();
-    assert_eq!(with_key.ask(&["AUTH", lab.access_key().expose()]).await.unwrap(), "+OK\r\n");
-    assert_eq!(with_key.ask(&["FLUSHALL"]).await.unwrap(), "+OK\r\n");
 }

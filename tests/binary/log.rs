@@ -54,7 +54,10 @@ async fn a_wrong_level_beside_a_file_is_refused() {
     let (_folder, program) = without_cache("info");
     let ended = program.args(["--log-level", "loud"]).run().await;
     assert_eq!(ended.code, Some(64), "{ended:?}");
-    assert!(ended.stderr.starts_with("--log-level: expected one of error, warn, info"), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("--log-level: expected error, warn, info, debug or trace, found `loud`"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,14 @@
+//! The built binary without a cache: what it says of its configuration, its log. The same with a real redis-server is
+//! in `tests/agent`, whose harness this shares.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/program.rs"]
+mod program;
+#[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/scrape.rs"]
+mod scrape;
+
+mod log;
+mod validate;
