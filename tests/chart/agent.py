@@ -1,4 +1,4 @@
-"""The real agent's opinion of a configuration. Its files are put where the pod would have them mounted."""
+"""Validates a configuration with the real agent. Files have the paths at which the pod mounts them."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ FOLDER = "/etc/cachepulse"
 
 
 def binary():
-    """The agent that `cargo build` made, or the one that CACHEPULSE names."""
+    """Returns the agent built by `cargo build`, or the one in CACHEPULSE."""
     agent = Path(os.environ.get("CACHEPULSE") or ROOT / "target/debug/cachepulse")
     if not agent.is_file():
         raise FileNotFoundError(f"{agent} is not there: run cargo build, or name the agent in CACHEPULSE")
@@ -20,7 +20,7 @@ def binary():
 
 
 def validate(config, paths=(), environment=None):
-    """What `cachepulse validate` says of the text of a configuration when `paths` are mounted, and whether it is valid."""
+    """Returns whether a configuration is valid with `paths` mounted, and the output of `cachepulse validate`."""
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             file = Path(folder) / path
@@ -36,6 +36,6 @@ def validate(config, paths=(), environment=None):
 
 
 def mounted(volume):
-    """The paths that a projected volume brings, config.yaml apart."""
+    """Returns the paths of a projected volume except config.yaml."""
     sources = [next(iter(source.values())) for source in volume["projected"]["sources"]]
     return [item["path"] for source in sources for item in source["items"] if item["path"] != "config.yaml"]

@@ -1,4 +1,4 @@
-"""The chart as the real Helm 3 and Helm 4 render it. What is in it is judged elsewhere."""
+"""Renders the chart with Helm 3 and Helm 4."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ TOOLS = Path(os.environ.get("CHART_TOOLS", ROOT / "target/chart-tools"))
 HELMS = {name: TOOLS / name / "helm/helm" for name in ("helm3", "helm4")}
 KUBECTL = TOOLS / "helm4/kubectl/kubectl"
 
-# The oldest that the chart takes, the first with native sidecars, one between, and the newest with a schema.
+# The oldest version that the chart supports, the first with native sidecars, one more, and the newest with a schema.
 KUBERNETES = ["1.25", "1.29", "1.33", "1.37"]
 MONITORING = ["monitoring.coreos.com/v1"]
 
@@ -24,12 +24,12 @@ SMALLEST = CHART / "ci/smallest-values.yaml"
 
 
 class Refused(Exception):
-    """Helm ended with an error; its text."""
+    """An error of Helm, with its text."""
 
 
 def run(helm, *arguments):
-    """What `helm` prints."""
-    # Neither the user's own settings nor a cluster.
+    """Returns the output of `helm`."""
+    # Without the user's settings and without a cluster.
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "KUBECONFIG": "/dev/null"}
     done = subprocess.run(
         [HELMS[helm], *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=60
@@ -40,7 +40,7 @@ def run(helm, *arguments):
 
 
 def text(helm, *files, chart=CHART, release="r", namespace="shop", version="1.33", apis=(), arguments=()):
-    """The manifest of a release, as text."""
+    """Returns the manifest of a release as text."""
     values = [word for file in files for word in ("--values", file)]
     capabilities = ["--kube-version", version, *(word for api in apis for word in ("--api-versions", api))]
     return run(helm, "template", release, chart, "--namespace", namespace, *values, *capabilities, *arguments)
@@ -48,7 +48,7 @@ def text(helm, *files, chart=CHART, release="r", namespace="shop", version="1.33
 
 @functools.cache
 def render(*files, **options):
-    """The manifest of both Helms, which must agree, as a tuple of objects."""
+    """Returns the objects that both versions of Helm render. They must be equal."""
     first, second = (text(helm, *files, **options) for helm in HELMS)
     assert objects(first) == objects(second), f"Helm 3 and Helm 4 differ for {files}"
     return tuple(objects(first))
@@ -59,14 +59,14 @@ def objects(manifest):
 
 
 def find(manifest, kind, name=None):
-    """The one object of this kind, and name if more than one is there."""
+    """Returns the only object of this kind, or the one with this name."""
     found = [one for one in manifest if one["kind"] == kind and name in (None, one["metadata"]["name"])]
     assert len(found) == 1, f"{len(found)} objects of kind {kind}"
     return found[0]
 
 
 def oldest(file):
-    """The oldest Kubernetes that a file of ci/ is for: the chart's own, unless a comment says otherwise."""
+    """Returns the oldest Kubernetes version for a file of ci/: that of its comment, or that of the chart."""
     said = re.search(r"^# kubernetes: (\S+)$", file.read_text(), re.MULTILINE)
     return said[1] if said else KUBERNETES[0]
 
@@ -77,7 +77,7 @@ def versions(file):
 
 
 def application(folder):
-    """The parent chart with this chart inside, in `folder`."""
+    """Creates the parent chart with this chart as a dependency in `folder`."""
     chart = Path(folder) / "application"
     if not chart.exists():
         shutil.copytree(ROOT / "tests/chart/application", chart)
@@ -86,7 +86,7 @@ def application(folder):
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that comes twice, which YAML forbids and PyYAML lets pass."""
+    """Rejects duplicate keys, which YAML forbids and PyYAML accepts."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -95,5 +95,5 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# `=` is a value in YAML 1.1 that nobody means and SafeLoader cannot load.
+# SafeLoader cannot load `=`, which is a value of its own in YAML 1.1.
 UniqueKeys.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)

@@ -1,4 +1,4 @@
-"""Whether Kubernetes, or the Prometheus operator, would take an object: unknown fields and wrong types are errors."""
+"""Validates objects against Kubernetes and the Prometheus operator: unknown fields and wrong types are errors."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ utils.schema_contents = functools.cache(utils.schema_contents)
 
 
 def check(document, version):
-    """Raises what is wrong with an object for Kubernetes `version`."""
+    """Raises if an object is invalid for Kubernetes `version`."""
     check_text(json.dumps(document, sort_keys=True), version)
 
 
@@ -21,7 +21,7 @@ def check_text(document, version):
     if schema:
         jsonschema.validate(document, schema)
     else:
-        # A kind without a schema is an error, too.
+        # A kind without a schema is an error.
         utils.validate(document, version, strict=True)
 
 
@@ -33,7 +33,7 @@ def any_of(names):
     return {name: {} for name in names.split()}
 
 
-# What the Prometheus operator's reference says of its kinds, as far as a chart has to do with it.
+# The fields of the Prometheus operator's kinds that a chart uses, from its reference.
 TEXT = {"type": "string"}
 BOOLEAN = {"type": "boolean"}
 LABELS = {"type": "object", "additionalProperties": TEXT}

@@ -1,4 +1,4 @@
-"""The plain manifests in deploy/, which are the chart's output without what only Helm needs: `manifests.py` writes them."""
+"""Writes the plain manifests in deploy/: the output of the chart without Helm's labels."""
 
 import yaml
 
@@ -11,7 +11,7 @@ HEADER = "# Rendered from the chart by `make manifests`.\n"
 
 
 def without_helm(document):
-    """The object without Helm's labels, on itself and on its pods."""
+    """Returns the object without Helm's labels, also on its pods."""
     for metadata in [document["metadata"], document.get("spec", {}).get("template", {}).get("metadata", {})]:
         for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
             metadata.get("labels", {}).pop(label, None)
@@ -19,7 +19,7 @@ def without_helm(document):
 
 
 def rendered(*files, namespace):
-    # The agent reads a changed configuration by itself; a checksum would be wrong after the first change by hand.
+    # The agent reloads a changed configuration by itself. A checksum would be wrong after the first manual change.
     arguments = ("--no-hooks", "--set", "restartOnConfigChange=false")
     manifest = text("helm4", *files, release="cachepulse", namespace=namespace, arguments=arguments)
     return [without_helm(document) for document in objects(manifest)]
@@ -30,7 +30,7 @@ def plain():
 
 
 def base():
-    """Without a configuration, which kustomize generates, and without a namespace, which overlays choose."""
+    """Returns the manifest without the configuration, which kustomize generates, and without a namespace."""
     kept = []
     for document in rendered(ROOT / "charts/cachepulse/ci/smallest-values.yaml", namespace="unused"):
         document["metadata"].pop("namespace")
@@ -40,7 +40,7 @@ def base():
 
 
 class Readable(yaml.SafeDumper):
-    """Text of several lines as such."""
+    """Writes text of several lines as a block."""
 
 
 Readable.add_representer(

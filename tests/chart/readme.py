@@ -1,4 +1,4 @@
-"""The table of values in the chart's README, made from the comments in values.yaml: `readme.py` writes it."""
+"""Writes the table of values in the chart's README from the comments in values.yaml."""
 
 import json
 import re
@@ -14,12 +14,12 @@ END = "<!-- end of values -->"
 
 
 def documented():
-    """Every key with a `# --` comment: its path and the comment, in the order of the file."""
+    """Returns the path and the comment of every key with a `# --` comment, in the order of the file."""
     comment, path, found = [], [], []
     for line in VALUES.read_text().splitlines():
         said = re.match(r"^ *# (-- )?(.*)$", line)
         if said:
-            # A comment goes on over lines until its key comes.
+            # A comment may span several lines before its key.
             comment = [said[2]] if said[1] else comment and [*comment, said[2]]
             continue
         key = re.match(r"^( *)([A-Za-z_]+):", line)
@@ -39,7 +39,7 @@ def default(path):
 
 
 def leaves(value=None, path=()):
-    """The path of every value that is documented on its own: mappings end at the key with a comment."""
+    """Yields the path of every value. A mapping with a comment of its own is one value."""
     value = yaml.safe_load(VALUES.read_text()) if value is None else value
     for key, inner in value.items():
         here = (*path, key)
@@ -61,7 +61,7 @@ def table():
 
 
 def readme():
-    """The README as it must be."""
+    """Returns the README with the current table."""
     before, rest = README.read_text().split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"

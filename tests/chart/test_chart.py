@@ -1,4 +1,4 @@
-"""What the chart renders, by both Helms, for every file of ci/."""
+"""Tests what Helm 3 and Helm 4 render from the chart for every file of ci/."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def ci(name):
 
 
 def pods(manifest):
-    """Every pod in a manifest, with the labels of its own."""
+    """Yields every pod of a manifest with its labels."""
     for one in manifest:
         if one["kind"] == "Pod":
             yield one
@@ -34,7 +34,7 @@ def pods(manifest):
 
 
 def own_containers(pod):
-    """The containers with our image."""
+    """Returns the containers with the agent's image."""
     spec = pod["spec"]
     return [one for one in spec["containers"] + (spec.get("initContainers") or []) if "cachepulse" in one["image"]]
 
@@ -44,7 +44,7 @@ def matches(selector, labels):
 
 
 class InTheParentChart:
-    """The sidecars of ci/ as the parent chart renders them, once for all tests."""
+    """Renders the sidecars of ci/ through the parent chart, once for all tests."""
 
     folder = tempfile.TemporaryDirectory()
 
@@ -57,7 +57,7 @@ class InTheParentChart:
 
 
 def manifests(**options):
-    """Every file of ci/ with its manifest."""
+    """Yields every file of ci/ with its manifest."""
     for file in DEPLOYMENTS:
         yield file, render(file, **options)
     for file in SIDECARS:
@@ -65,13 +65,13 @@ def manifests(**options):
 
 
 class Rendering(unittest.TestCase):
-    def test_both_helms_find_nothing_to_improve(self):
+    def test_both_versions_of_helm_lint_without_findings(self):
         for helm in HELMS:
             for file in [None, *CI]:
                 with self.subTest(helm=helm, file=file):
                     run(helm, "lint", "--strict", CHART, "--kube-version", "1.33", *(["--values", file] if file else []))
 
-    def test_every_supported_kubernetes_takes_every_object_with_and_without_the_monitoring_kinds(self):
+    def test_every_supported_kubernetes_accepts_every_object_with_and_without_the_monitoring_kinds(self):
         for file in CI:
             for version in versions(file):
                 for apis in ((), tuple(MONITORING)):
@@ -81,7 +81,7 @@ class Rendering(unittest.TestCase):
                         for document in manifest:
                             kubernetes.check(document, version)
 
-    def test_every_supported_kubernetes_takes_an_application_with_the_sidecar(self):
+    def test_every_supported_kubernetes_accepts_an_application_with_the_sidecar(self):
         for file in SIDECARS:
             for version in versions(file):
                 with self.subTest(file=file.name, version=version):
@@ -124,7 +124,7 @@ class Rendering(unittest.TestCase):
 
 
 class Configuration(unittest.TestCase):
-    def test_the_agent_takes_what_the_chart_renders(self):
+    def test_the_agent_accepts_what_the_chart_renders(self):
         checked = 0
         for file, manifest in manifests():
             if values(file).get("existingConfigMap"):
@@ -140,12 +140,12 @@ class Configuration(unittest.TestCase):
                 checked += 1
         self.assertGreater(checked, 5)
 
-    def test_the_agent_that_is_asked_can_refuse(self):
+    def test_the_agent_rejects_an_invalid_configuration(self):
         valid, said = agent.validate("targets: [{name: orders, hots: x}]")
         self.assertFalse(valid)
         self.assertIn("targets[0].hots: unknown key", said)
 
-    def test_text_that_means_something_to_yaml_or_templates_arrives_as_it_is(self):
+    def test_text_with_a_meaning_in_yaml_or_templates_is_kept(self):
         file = ci("everything")
         manifest = render(file)
         config = yaml.safe_load(find(manifest, "ConfigMap", "shop-pulse")["data"]["config.yaml"])
@@ -222,7 +222,7 @@ class Identity(unittest.TestCase):
         )
         self.assertEqual(find(manifest, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], account["metadata"]["name"])
 
-    def test_without_it_there_is_no_trace_of_it(self):
+    def test_without_workload_identity_nothing_of_it_is_rendered(self):
         self.assertNotIn("azure.workload.identity", json.dumps(render(SMALLEST)))
 
     def test_a_sidecar_brings_the_label_to_the_applications_pod(self):
@@ -295,7 +295,7 @@ class Wiring(unittest.TestCase):
         self.assertEqual(pod["containers"][0]["args"], ["healthcheck", "--listen", "[$(R_CACHEPULSE_SERVICE_HOST)]:80"])
         self.assertEqual(find(render(ci("managed-identity")), "Service")["metadata"]["name"], "r-cachepulse")
 
-    def test_the_notes_tell_the_real_ports(self):
+    def test_the_notes_show_the_real_ports(self):
         # Helm 3 shows notes to a cluster only; that it can render them is known from its lint.
         said = run("helm4", "install", "r", CHART, "--namespace", "shop", "--values", ci("managed-identity"), "--dry-run=client")
         notes = said.split("NOTES:")[1]
@@ -320,7 +320,7 @@ class Network(unittest.TestCase):
         test = find(render(ci("managed-identity")), "Pod")["metadata"]["labels"]
         self.assertTrue(matches(rule["from"][-1]["podSelector"], test))
 
-    def test_nobody_is_not_everybody(self):
+    def test_an_empty_from_allows_nobody(self):
         rule = find(render(ci("existing-config-map")), "NetworkPolicy")["spec"]["ingress"][0]
         self.assertEqual(len(rule["from"]), 1)
         self.assertEqual(rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "test")
@@ -338,7 +338,7 @@ class Network(unittest.TestCase):
         self.assertNotIn(("TCP", 80), self.ports(ci("workload-identity")))
         self.assertNotIn(("TCP", 443), self.ports(ci("managed-identity")))
 
-    def test_where_to_can_be_narrowed(self):
+    def test_egress_can_be_restricted(self):
         egress = self.egress(ci("managed-identity"))
         self.assertIn(("TCP", 6380, [{"ipBlock": {"cidr": "10.1.0.0/16"}}]), egress)
         self.assertEqual(egress[0][2][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "kube-system")
@@ -359,7 +359,7 @@ class Hardening(unittest.TestCase):
                     for volume in spec.get("volumes", []):
                         self.assertLessEqual(set(volume), {"name", "projected", "emptyDir"})
 
-    def test_the_agents_container_keeps_it_by_itself_in_whatever_pod(self):
+    def test_the_agents_container_keeps_the_restricted_standard_in_any_pod(self):
         for file, manifest in manifests():
             for pod in pods(manifest):
                 for container in own_containers(pod):
@@ -374,7 +374,7 @@ class Hardening(unittest.TestCase):
                         self.assertIn("memory", container["resources"]["limits"])
                         self.assertNotIn("cpu", container["resources"]["limits"])
 
-    def test_a_sidecar_neither_holds_up_its_application_nor_takes_its_traffic(self):
+    def test_a_sidecar_neither_delays_its_application_nor_removes_its_traffic(self):
         native = find(InTheParentChart.render(ci("sidecar")), "Deployment")["spec"]["template"]["spec"]
         ordinary = find(InTheParentChart.render(ci("sidecar-ordinary")), "Deployment")["spec"]["template"]["spec"]
         self.assertEqual(native["initContainers"][0]["restartPolicy"], "Always")
@@ -400,7 +400,7 @@ class Image(unittest.TestCase):
         self.assertEqual(self.image(), f"cachepulse/cachepulse:{version}")
         self.assertEqual(self.image("--set", "image.tag=v9,image.registry=r.example.com"), "r.example.com/cachepulse/cachepulse:v9")
 
-    def test_a_digest_goes_before_the_tag_and_the_global_registry_before_the_images(self):
+    def test_a_digest_takes_precedence_over_the_tag_and_the_global_registry_over_the_images(self):
         digest = values(ci("everything"))["image"]["digest"]
         self.assertEqual(self.image(file=ci("everything")), f"registry.example.com/platform/cachepulse@{digest}")
 

@@ -1,4 +1,4 @@
-"""The manifests in deploy/: equal to the chart's output, valid, and in line with the agent's flags."""
+"""Tests that the manifests in deploy/ equal the output of the chart, are valid, and use flags of the agent."""
 
 import functools
 import re
@@ -32,7 +32,7 @@ def kustomize(path):
 
 @functools.cache
 def variables():
-    """Every environment variable that the agent's flags can be."""
+    """Returns every environment variable of the agent's flags."""
     said = subprocess.run([agent.binary(), "run", "--help"], capture_output=True, text=True, timeout=60).stdout
     return frozenset(re.findall(r"\[env: (CACHEPULSE_\w+)", said))
 
@@ -47,12 +47,12 @@ class Plain(unittest.TestCase):
         for file, expected in [(manifests.PLAIN, manifests.plain()), (manifests.BASE, manifests.base())]:
             self.assertEqual(file.read_text(), manifests.written(expected), "run make manifests")
 
-    def test_every_supported_kubernetes_takes_them(self):
+    def test_every_supported_kubernetes_accepts_them(self):
         for version in KUBERNETES:
             for document in objects(manifests.PLAIN.read_text()):
                 kubernetes.check(document, version)
 
-    def test_the_agent_takes_their_configuration(self):
+    def test_the_agent_accepts_their_configuration(self):
         config = find(objects(manifests.PLAIN.read_text()), "ConfigMap")["data"]["config.yaml"]
         valid, said = agent.validate(config)
         self.assertTrue(valid, said)
@@ -63,13 +63,13 @@ class Kustomize(unittest.TestCase):
         overlays = sorted(path.name for path in (DEPLOY / "kustomize/overlays").iterdir())
         self.assertEqual(overlays, ["sidecar", "standalone"])
         for overlay in overlays:
-            # Native sidecars are younger than the rest.
+            # Native sidecars need a newer version than the rest.
             for version in [one for one in KUBERNETES if overlay != "sidecar" or one != "1.25"]:
                 with self.subTest(overlay=overlay, version=version):
                     for document in kustomize(f"overlays/{overlay}"):
                         kubernetes.check(document, version)
 
-    def test_the_agent_takes_the_configurations(self):
+    def test_the_agent_accepts_the_configurations(self):
         for path in ("base", "overlays/standalone"):
             config_map = find(kustomize(path), "ConfigMap")
             valid, said = agent.validate(config_map["data"]["config.yaml"])
@@ -105,7 +105,7 @@ class Kustomize(unittest.TestCase):
         self.assertNotIn("initContainers", done.stdout)
 
     def test_the_components_container_is_the_charts_sidecar_but_for_its_configuration(self):
-        """So that what was hardened and measured there holds here."""
+        """The hardening of the chart then holds here too."""
         [ours] = find(kustomize("overlays/sidecar"), "Deployment")["spec"]["template"]["spec"]["initContainers"]
         [charts] = containers(find(manifests.base(), "Deployment"))
         for key in ("resources", "securityContext"):
@@ -234,7 +234,7 @@ class Azure(unittest.TestCase):
             (Path(folder) / "redis.conf").write_text(f'bind 127.0.0.1\nport {port}\nsave ""\ndir {folder}\n{users}')
             server = subprocess.Popen(["redis-server", f"{folder}/redis.conf"], stdout=subprocess.PIPE, text=True)
             try:
-                # An end of its output without these words means that it could not start.
+                # If the output ends without these words, the server could not start.
                 self.assertTrue(any("Ready to accept connections" in line for line in server.stdout))
                 target = ["--host", "127.0.0.1", "--port", str(port), "--tls", "false", "--username", "probe"]
                 identity = ["--identity", "password", "--password-file", f"{folder}/password", "--client-list", "required"]

@@ -1,4 +1,4 @@
-"""What hadolint, checkov, yamllint and systemd say of the files that ship."""
+"""Tests the shipped files with hadolint, checkov and yamllint."""
 
 import json
 import os
@@ -19,7 +19,7 @@ RENDERED = ["workload-identity", "managed-identity", "secrets"]
 
 
 def checkov(framework, folder):
-    """What checkov finds in a folder, without asking anybody."""
+    """Returns the findings of checkov in a folder, without network access."""
     arguments = ["--framework", framework, "--directory", folder, "--skip-download", "--output", "json", "--compact", "--quiet"]
     environment = {**os.environ, "BC_SKIP_MAPPING": "TRUE", "LOG_LEVEL": "ERROR"}
     done = subprocess.run([BIN / "checkov", *arguments], capture_output=True, text=True, env=environment, timeout=300)
@@ -52,7 +52,7 @@ class Linters(unittest.TestCase):
         self.assertGreater(passed, 10)
         self.assertEqual([one["check_name"] for one in failed], [])
 
-    def test_hadolint_has_nothing_to_say(self):
+    def test_hadolint_finds_nothing(self):
         done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 

@@ -1,5 +1,5 @@
-"""Values that both Helms must refuse: refused/*.yaml, on top of the smallest valid ones. Their first line is a pattern of
-what Helm says."""
+"""Tests that Helm 3 and Helm 4 reject each file of refused/ on top of the smallest valid values. The first line of a file
+is a pattern of the error."""
 
 import re
 import unittest

@@ -1,4 +1,4 @@
-"""values.yaml, its schema, its README and the templates tell the same."""
+"""Tests that values.yaml, its schema, its README and the templates agree."""
 
 import json
 import re
@@ -11,7 +11,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
 
 def schema_of(path):
-    """The schema of the value at `path`, if it has one."""
+    """Returns the schema of the value at `path`, or None."""
     schema = SCHEMA
     for key in path:
         while "$ref" in schema:
@@ -53,7 +53,7 @@ class Values(unittest.TestCase):
                 whole = re.escape("." + ".".join(path)) + r"\b"
                 self.assertRegex(templates, rf"{whole}|\.Values\.config\b|with [$.]*Values\.{path[0]}\b[\s\S]*\.{path[-1]}\b|\$(wi|account)\.{path[-1]}\b")
 
-    def test_the_readme_shows_them_as_they_are(self):
+    def test_the_table_in_the_readme_is_up_to_date(self):
         self.assertEqual(readme.README.read_text(), readme.readme(), "run make chart-readme")
 
 

@@ -1,4 +1,4 @@
-"""The dashboard: what must hold of its JSON, and the queries of its panels."""
+"""The dashboard: checks of its JSON, and the queries of its panels."""
 
 import json
 
@@ -13,7 +13,7 @@ def panels(dashboard):
 
 
 def queries(dashboard, rate_interval, span):
-    """Every query as Grafana would send it with all namespaces and targets chosen: (panel's title, query)."""
+    """Yields title and query of every panel, as Grafana sends it for all namespaces and targets."""
     for panel in panels(dashboard):
         for target in panel["targets"]:
             query = target["expr"]
@@ -24,16 +24,16 @@ def queries(dashboard, rate_interval, span):
                 ("$target", ".*"),
             ):
                 query = query.replace(variable, value)
-            assert "$" not in query, f"{panel['title']}: a variable that nobody sets: {query}"
+            assert "$" not in query, f"{panel['title']}: an unknown variable: {query}"
             yield panel["title"], query
 
 
 def check(dashboard):
-    """Raises where the JSON is not what Grafana and people need."""
+    """Raises if a panel lacks a title, a description, a unit, the data source or a place on the grid."""
     everything = dashboard["panels"]
     ids = [panel["id"] for panel in everything]
     assert len(ids) == len(set(ids)), "two panels have one id"
-    assert dashboard["uid"] == "cachepulse" and "id" not in dashboard, "the uid is what links hold on to"
+    assert dashboard["uid"] == "cachepulse" and "id" not in dashboard, "links need the uid"
     titles = {}
     row = None
     names = [variable["name"] for variable in dashboard["templating"]["list"]]
@@ -56,5 +56,5 @@ def check(dashboard):
         position = panel["gridPos"]
         for x in range(position["x"], position["x"] + position["w"]):
             for y in range(position["y"], position["y"] + position["h"]):
-                assert (x, y) not in cells, f"{panel['title']}: lies on another panel"
+                assert (x, y) not in cells, f"{panel['title']}: overlaps another panel"
                 cells.add((x, y))

@@ -1,10 +1,10 @@
-"""The whole chain, on loopback: a cache, two agents, Prometheus 2 and 3 with the shipped rules, Alertmanager, a webhook.
+"""Tests the whole chain on loopback: a cache, two agents, Prometheus 2 and 3 with the rules, Alertmanager, a webhook.
 
-One agent watches a redis-server that this test takes away and brings back; the other is the demo, with its tokens, TLS
-and outages. Prometheus 3 runs twice, with classic histograms and with those that it makes native.
+One agent probes a redis-server that this test stops and starts. The other agent is the demo, with its tokens, TLS and
+outages. Prometheus 3 runs twice: with classic histograms, and with native histograms.
 
-A minute of the rules is six seconds here: the durations in a copy of the rules are divided by SCALE, nothing else is
-changed. Run by `make monitoring-test`; with --picture FILE it also draws the dashboard from what was recorded.
+The test uses a copy of the rules in which all durations are divided by SCALE: a minute takes six seconds. Nothing else
+is changed. `make monitoring-test` runs it. With --picture FILE it also draws the dashboard from the recorded data.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "target/monitoring/tools"
 AGENT = ROOT / "target/debug/cachepulse"
 SCALE = 10
-# Long enough for a rate over the dashboard's shortest window, at one scrape a second.
+# Long enough for a rate over the shortest window of the dashboard with one scrape per second.
 RATE_INTERVAL = "10s"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -44,31 +44,31 @@ def main():
         started = time.time()
         chain = Chain(pathlib.Path(folder), stack)
         chain.await_healthy()
-        say("everything runs")
-        a_failover_tells_nobody(chain)
-        an_outage_is_told_and_its_end_too(chain)
-        the_rules_are_sound(chain)
-        the_metrics_are_sound(chain)
+        say("all processes run")
+        a_failover_fires_nothing(chain)
+        an_outage_fires_and_resolves(chain)
+        the_rules_are_valid(chain)
+        the_metrics_are_valid(chain)
         the_dashboard_shows_data(chain)
         if picture:
-            # Imported here: only the picture needs matplotlib.
+            # Imported here, because only the picture needs matplotlib.
             import picture as painter
 
             time.sleep(60)
             painter.draw(chain.prometheus["3"], started, time.time(), RATE_INTERVAL, picture)
 
 
-def a_failover_tells_nobody(chain):
+def a_failover_fires_nothing(chain):
     chain.stop_cache()
     time.sleep(10 / SCALE)
     chain.start_cache()
     time.sleep(90 / SCALE)
-    told = [alert["labels"]["alertname"] for alert in chain.webhook.alerts if is_about_orders(alert)]
-    assert not told, f"a failover of 10 s told {told}"
-    say("a failover of 10 s told nobody")
+    fired = [alert["labels"]["alertname"] for alert in chain.webhook.alerts if is_about_orders(alert)]
+    assert not fired, f"a failover of 10 s fired {fired}"
+    say("a failover of 10 s fired nothing")
 
 
-def an_outage_is_told_and_its_end_too(chain):
+def an_outage_fires_and_resolves(chain):
     chain.stop_cache()
     warning = chain.webhook.wait_for("CachepulseCacheFailing", "firing")
     page = chain.webhook.wait_for("CachepulseCacheDown", "firing")
@@ -80,15 +80,15 @@ def an_outage_is_told_and_its_end_too(chain):
         annotations = alert["annotations"]
         assert "reason: connect_refused." in annotations["description"], annotations
         assert annotations["runbook_url"].endswith(f"/{labels['alertname']}.md"), annotations
-    say(f"told: {page['annotations']['summary']} {page['annotations']['description']}")
+    say(f"fired: {page['annotations']['summary']} {page['annotations']['description']}")
     chain.start_cache()
     chain.webhook.wait_for("CachepulseCacheDown", "resolved")
     chain.webhook.wait_for("CachepulseErrorBudgetBurningFast", "firing")
-    say("its end was told, and the budget that it cost")
+    say("the alert resolved, and the budget alert fired")
 
 
-def the_rules_are_sound(chain):
-    """Every rule was evaluated without error by all three, and no annotation's template failed."""
+def the_rules_are_valid(chain):
+    """All three evaluate every rule without an error, and no annotation template fails."""
     for name, url in chain.prometheus.items():
         groups = get(url, "/api/v1/rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
@@ -102,11 +102,11 @@ def the_rules_are_sound(chain):
     for name in re.findall(r"- record: (\S+)", (ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")):
         for version, url in chain.prometheus.items():
             until(lambda url=url, name=name: query(url, name), 60, f"Prometheus {version}: {name} records nothing")
-    say("every rule is evaluated and recorded by Prometheus 2, 3, and 3 with native histograms")
+    say("Prometheus 2, 3, and 3 with native histograms evaluate and record every rule")
 
 
-def the_metrics_are_sound(chain):
-    """Every metric in the rules exists, and promtool has nothing to say about any."""
+def the_metrics_are_valid(chain):
+    """Every metric in the rules exists, and promtool accepts all metrics."""
     exposed = set()
     for address in chain.agents:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
@@ -120,28 +120,28 @@ def the_metrics_are_sound(chain):
     rules = (ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")
     for name in set(re.findall(r"\bcachepulse_\w+", rules)):
         assert re.sub(r"_bucket$", "", name) in exposed, f"{name} is in the rules, but no agent exports it"
-    say(f"promtool has nothing to say about {len(exposed)} metrics")
+    say(f"promtool accepts {len(exposed)} metrics")
 
 
 def the_dashboard_shows_data(chain):
-    """Every query of every panel gives data, in all three."""
+    """Every query of every panel returns data in all three."""
     board = dashboard.load(ROOT / "deploy/grafana/dashboard.json")
     dashboard.check(board)
     count = 0
     for name, url in chain.prometheus.items():
         for title, text in dashboard.queries(board, RATE_INTERVAL, "2m"):
-            # Some wait for the demo's first renewal of a token, after some 45 s.
+            # Some queries need the demo's first token renewal, after about 45 s.
             shows = lambda url=url, text=text: any(has_number(series) for series in query(url, text))
             until(shows, 90, f"Prometheus {name}: {title}: no data: {text}")
             count += 1
     native = query(chain.prometheus["3-native"], "cachepulse_step_duration_seconds")
-    assert native and "histogram" in native[0], "the histograms are not native where they should be"
+    assert native and "histogram" in native[0], "the histograms are not native"
     assert not query(chain.prometheus["3-native"], "cachepulse_step_duration_seconds_bucket")
-    say(f"{count} queries of the dashboard gave data")
+    say(f"{count} queries of the dashboard returned data")
 
 
 class Chain:
-    """Every process of the test."""
+    """All processes of the test."""
 
     def __init__(self, folder, stack):
         self.folder, self.stack = folder, stack
@@ -169,7 +169,7 @@ class Chain:
         self.cache.wait()
 
     def await_healthy(self):
-        """Until every Prometheus has seen a success of every target."""
+        """Waits until every Prometheus has recorded a success of every target."""
         for url in self.prometheus.values():
             until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 2, 60, "no success")
 
@@ -233,7 +233,7 @@ class Chain:
         ]
         self._start(f"prometheus-{name}", command)
         url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(f"{url}/-/ready"), 60, f"Prometheus {name} does not get ready")
+        until(lambda: answers(f"{url}/-/ready"), 60, f"Prometheus {name} is not ready")
         return url
 
     def _start(self, name, command):
@@ -252,7 +252,7 @@ class Chain:
 
 
 class Webhook:
-    """Where Alertmanager sends what is to be told."""
+    """A webhook that receives the notifications of Alertmanager."""
 
     def __init__(self, stack):
         self.alerts = []
@@ -288,7 +288,7 @@ def is_about_orders(alert):
 
 
 def scaled(text):
-    """The same text with shorter durations: windows in brackets, and the values of keys that are durations."""
+    """Returns the rules with shorter durations, in windows and in the values of keys."""
 
     def shorter(match):
         return f"{int(match[1]) * UNITS[match[2]] * 1000 // SCALE}ms"
@@ -301,7 +301,7 @@ def scaled(text):
 
 
 def with_templates(command):
-    """Debian's Alertmanager reads its templates from /usr/share: they are laid over it, for this process alone."""
+    """Mounts the templates over /usr/share for this process, because Debian's Alertmanager reads them from there."""
     templates = TOOLS / "alertmanager/usr/share"
     if not templates.is_dir() or pathlib.Path("/usr/share/prometheus/alertmanager/default.tmpl").exists():
         return command

@@ -1,4 +1,4 @@
-"""Draws the dashboard's panels from what a real Prometheus recorded, with matplotlib: near to Grafana, but not Grafana."""
+"""Draws the panels of the dashboard with matplotlib from the data of a real Prometheus. It only resembles Grafana."""
 
 import json
 import pathlib
@@ -40,7 +40,7 @@ def draw(url, start, end, rate_interval, path):
             continue
         card = plt.Rectangle(frame[:2], frame[2], frame[3], color=CARD, transform=figure.transFigure, zorder=-1)
         figure.add_artist(card)
-        # Room for the title, the axes' labels and the legend.
+        # Space for the title, the axis labels and the legend.
         inner = [frame[0] + 0.036, frame[1] + 1.6 / height, frame[2] - 0.044, frame[3] - 2.5 / height]
         figure.text(frame[0] + 0.004, frame[1] + frame[3] - 0.2 / height, panel["title"], size=9, weight="bold", va="top")
         axes = figure.add_axes(inner, facecolor=CARD)
@@ -49,7 +49,7 @@ def draw(url, start, end, rate_interval, path):
         series = list(read(url, panel, start, end, rate_interval, board))
         {"timeseries": lines, "state-timeline": states, "heatmap": heat}.get(panel["type"], values)(axes, panel, series)
     figure.savefig(path, dpi=80, facecolor=BACKGROUND)
-    # A picture of few colours: a quarter of the size, and nothing to see of it.
+    # Few colours reduce the file to a quarter, without a visible difference.
     Image.open(path).quantize(64).save(path, optimize=True)
 
 
@@ -71,7 +71,7 @@ def read(url, panel, start, end, rate_interval, board):
 
 def lines(axes, panel, series):
     for index, (name, times, numbers, _) in enumerate(series):
-        # A gap where nothing was recorded.
+        # A gap where there is no data.
         gaps = np.flatnonzero(np.diff(times) > 1.5) + 1
         moments = np.insert(times, gaps, times[gaps - 1]).astype("datetime64[s]")
         numbers = np.insert(numbers, gaps, np.nan)
