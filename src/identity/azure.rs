@@ -213,7 +213,7 @@ fn read(source: &SecretSource) -> Result<Secret, FetchError> {
 
 /// Why there is no token: in the endpoint's words where it spoke, otherwise in those of `azure_identity`.
 fn refused(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -> FetchError {
-    let text = match exchange.answer() {
+    let text = match exchange.last_response() {
         Some(answer) => answer
             .refusal()
             .unwrap_or_else(|| format!("HTTP {}, but not a token: {}", answer.status, Chain(error))),
@@ -347,7 +347,7 @@ mod tests {
         let html = response(500, &[("content-type", "text/html")], "<html>Oops</html>");
         assert_eq!(
             error_for(html).await,
-            "HTTP 500: a web page instead of the endpoint's own answer; is there a proxy in between?"
+            "HTTP 500: a web page instead of the endpoint's response; is there a proxy in between?"
         );
         assert_eq!(error_for(response(503, &[], "")).await, "HTTP 503: no explanation");
     }

@@ -1,7 +1,7 @@
-//! One conversation with an identity endpoint: carries the requests, and remembers what the endpoint said.
+//! The HTTP client behind `azure_identity`: sends its requests, and keeps the endpoint's last response.
 //!
-//! `azure_identity` keeps neither the status of an error response that is no JSON, nor the text of one whose JSON
-//! has escaped characters; and the text is what an operator needs.
+//! `azure_identity` drops the status of an error response that is not JSON, and the text of one whose JSON has escaped
+//! characters. An operator needs both.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,32 +14,32 @@ use tokio::sync::watch;
 use crate::error::Chain;
 use crate::identity::transport::{Carry, TransportError};
 
-/// What the endpoint said last.
+/// A response of an identity endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct EndpointResponse {
     pub(super) status: u16,
-    /// The endpoint's explanation; `None` with a success.
-    pub(super) words: Option<String>,
+    /// The endpoint's explanation of a failure; `None` on success.
+    pub(super) explanation: Option<String>,
 }
 
 #[derive(Debug)]
 pub(super) struct Exchange {
     transport: Arc<dyn Carry>,
-    answer: Mutex<Option<Answer>>,
+    last_response: Mutex<Option<EndpointResponse>>,
     failures: watch::Sender<Option<String>>,
 }
 
 impl Exchange {
     pub(super) fn new(transport: Arc<dyn Carry>) -> Self {
-        Self { transport, answer: Mutex::default(), failures: watch::Sender::default() }
+        Self { transport, last_response: Mutex::default(), failures: watch::Sender::default() }
     }
 
-    /// What the endpoint said last, if it said anything.
-    pub(super) fn answer(&self) -> Option<Answer> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the endpoint's last response, if there was one.
+    pub(super) fn last_response(&self) -> Option<EndpointResponse> {
+        self.last_response.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for a request that brings no success, and tells why.
+    /// Waits for a request that fails, and returns why.
     pub(super) async fn failed(&self) -> String {
         let mut failures = self.failures.subscribe();
         let failure = failures.wait_for(Option::is_some).await.expect("its sender is here");
@@ -58,10 +58,10 @@ impl Exchange {
     }
 }
 
-impl Answer {
-    /// The refusal, as an operator reads it; `None` of a success.
+impl EndpointResponse {
+    /// Returns status and explanation of a failure; `None` on success.
     pub(super) fn refusal(&self) -> Option<String> {
-        self.words.as_ref().map(|words| format!("HTTP {}: {words}", self.status))
+        self.explanation.as_ref().map(|explanation| format!("HTTP {}: {explanation}", self.status))
     }
 }
 
@@ -70,14 +70,14 @@ impl HttpClient for Exchange {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let response = self.send(request).await?;
         let status = response.status();
-        let words = (!status.is_success()).then(|| words(response.body()));
-        let answer = Answer { status: status.as_u16(), words };
-        if let Some(refusal) = answer.refusal() {
+        let explanation = (!status.is_success()).then(|| explanation(response.body()));
+        let last = EndpointResponse { status: status.as_u16(), explanation };
+        if let Some(refusal) = last.refusal() {
             self.failures.send_replace(Some(refusal));
         }
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        if status.is_success() && !is_bearable(response.body()) {
-            return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is beyond all measure"));
+        *self.last_response.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        if status.is_success() && !is_valid_bearer_response(response.body()) {
+            return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is out of range"));
         }
 
         let mut headers = Headers::new();
@@ -100,33 +100,34 @@ fn translate(request: &Request) -> Result<hyper::Request<bytes::Bytes>, Transpor
     Ok(message.body(body.clone())?)
 }
 
-/// Whether `azure_identity` can be given a success: it adds `expires_in` to the time of day, and panics where the sum is
-/// no date. It would also read a list, as the fields in the order of its own.
-fn is_bearable(body: &[u8]) -> bool {
+/// Whether `azure_identity` can take this response: it adds `expires_in` to the present time and panics if the sum is
+/// not a valid date. It would also take a list as the fields of the response.
+fn is_valid_bearer_response(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
-    struct Answer {
+    struct Response {
         #[serde(default)]
         expires_in: Value,
     }
     const LONGEST: i64 = 10 * 365 * 24 * 3600;
     let is_list = body.trim_ascii_start().starts_with(b"[");
-    // What cannot be read does not get as far as to be added.
-    let seconds = serde_json::from_slice(body).ok().and_then(|answer: Answer| answer.expires_in.as_i64());
+    // `azure_identity` rejects text that cannot be parsed before it adds anything.
+    let seconds =
+        serde_json::from_slice(body).ok().and_then(|response: Response| response.expires_in.as_i64());
     !is_list && seconds.is_none_or(|seconds| (0..=LONGEST).contains(&seconds))
 }
 
-/// The explanation in an error response: Entra and IMDS send `error_description`, App Service `message`, some only
+/// Returns the explanation in an error response: Entra and IMDS send `error_description`, App Service `message`, some only
 /// `error`.
-fn words(body: &[u8]) -> String {
+fn explanation(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let found = ["/error_description", "/message", "/error/message", "/error"]
         .iter()
         .find_map(|path| json.pointer(path)?.as_str());
     match found {
-        Some(words) => words.to_owned(),
+        Some(explanation) => explanation.to_owned(),
         None if text.trim_start().starts_with('<') => {
-            "a web page instead of the endpoint's own answer; is there a proxy in between?".to_owned()
+            "a web page instead of the endpoint's response; is there a proxy in between?".to_owned()
         }
         None if text.trim().is_empty() => "no explanation".to_owned(),
         None => text.into_owned(),
@@ -152,10 +153,10 @@ mod tests {
             (" \n", "no explanation"),
             (
                 "\n<!doctype html><title>Blocked</title>",
-                "a web page instead of the endpoint's own answer; is there a proxy in between?",
+                "a web page instead of the endpoint's response; is there a proxy in between?",
             ),
         ] {
-            assert_eq!(words(body.as_bytes()), expected);
+            assert_eq!(explanation(body.as_bytes()), expected);
         }
     }
 }
