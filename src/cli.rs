@@ -6,6 +6,7 @@ mod demo;
 #[cfg(not(feature = "demo"))]
 #[path = "cli/no_demo.rs"]
 mod demo;
+mod metrics;
 mod output;
 mod run;
 mod source;
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Run the agent against a local Azure in the same process
     Demo(demo::Demo),
+    /// List every metric with its type, labels and help
+    Metrics(metrics::Command),
     /// Print the version, revision, target and features of this build
     Version(version::Command),
 }
@@ -100,6 +103,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => failure(&Chain(&error)),
         },
         Command::Demo(demo) => demo.run(),
+        Command::Metrics(metrics) => metrics.run(),
         Command::Version(version) => version.run(),
     }
 }

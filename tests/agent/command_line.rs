@@ -24,6 +24,8 @@ fn printing(port: &Port) -> Vec<(Program, i32)> {
         &["--version"],
         &["version"],
         &["version", "--output", "json"],
+        &["metrics"],
+        &["metrics", "--output", "json"],
         &["validate", "examples/smallest.yaml"],
         &["validate", "--output", "json", "examples/smallest.yaml"],
         &["demo", "--steady", "--listen", "127.0.0.1:0"],
@@ -112,7 +114,7 @@ async fn version_names_the_build_as_text_and_json() {
 async fn help_tells_of_each_command_in_either_form() {
     let overview = cachepulse(["help"]).run().await;
     assert_eq!(overview.code, Some(0), "{overview:?}");
-    for command in ["run", "check", "validate", "healthcheck", "demo", "version", "help"] {
+    for command in ["run", "check", "validate", "healthcheck", "demo", "metrics", "version", "help"] {
         assert!(overview.stdout.contains(&format!("\n  {command} ")), "{command}: {overview:?}");
         let help = cachepulse(["help", command]).run().await;
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{command}");
