@@ -10,7 +10,7 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test server-test log-test lint deny redis-server valgrind
+.PHONY: help demo docs static test test-parts quick-test server-test log-test lint locks deny redis-server valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
 TEST_PARTS = quick-test server-test log-test
@@ -57,13 +57,20 @@ lint: ## check formatting, clippy, links in the docs and hosted CI; warnings are
 	@tests/venv $(LINT_TOOLS) .github/requirements.txt
 	$(LINT_TOOLS)/bin/zizmor --offline --quiet .github
 
+# Starts from the agent's Cargo.lock; cargo adds what each of them needs beside it.
+locks: ## bring the Cargo.lock of fuzz/ and bench/driver/ in line with the agent's
+	@for folder in fuzz bench/driver; do \
+		cp Cargo.lock $$folder/Cargo.lock && \
+		$(CARGO) metadata --format-version 1 --manifest-path $$folder/Cargo.toml >/dev/null || exit 1; \
+	done
+
 deny: ## check licences, sources and duplicates of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny --locked check bans licenses sources
 
 # Only its binary is needed; the service that some packages start is left alone.
 redis-server:
-	@command -v redis-server >/dev/null || tests/install redis-server
+	@tests/install redis-server
 
 valgrind:
-	@command -v valgrind >/dev/null || tests/install valgrind
+	@tests/install valgrind

@@ -9,7 +9,7 @@ BENCH_OUTPUT = $(if $(filter 300,$(BENCH_SECONDS)),docs,$(BENCH_FOLDER))/perform
 BENCH_DRIVER = --manifest-path bench/driver/Cargo.toml --target-dir $(BENCH_TARGET)
 BENCH_INSTRUCTIONS = bench/regression.py $(BENCH_TARGET)/release/instructions bench/baseline.json
 
-.PHONY: bench bench-driver bench-lock bench-lint bench-regression bench-baseline
+.PHONY: bench bench-driver bench-lint bench-regression bench-baseline
 
 bench: redis-server static bench-driver ## measure the agent beside its peers, 12 minutes; writes docs/performance.md
 	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(STATIC) $(BENCH_TARGET)/release/bare $(BENCH_FOLDER) $(BENCH_OUTPUT)
@@ -20,15 +20,11 @@ bench-regression: valgrind bench-driver ## compare the instructions of a probe, 
 bench-baseline: valgrind bench-driver ## renew that baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS) --renew
 
-bench-driver: bench-lock
-	$(CARGO) build --release $(BENCH_DRIVER)
+bench-driver:
+	$(CARGO) build --locked --release $(BENCH_DRIVER)
 
 lint: bench-lint
 
-bench-lint: bench-lock
+bench-lint:
 	$(CARGO) fmt --check --manifest-path bench/driver/Cargo.toml
-	$(CARGO) clippy --all-targets $(BENCH_DRIVER) -- -D warnings
-
-# The agent's Cargo.lock, so that the driver links what the agent does; cargo adds the driver itself.
-bench-lock:
-	@cp Cargo.lock bench/driver/Cargo.lock
+	$(CARGO) clippy --locked --all-targets $(BENCH_DRIVER) -- -D warnings

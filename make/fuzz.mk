@@ -20,6 +20,7 @@ lint: fuzz-lint
 # The properties are linted as a part of tests/fuzz.rs.
 fuzz-lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= for some of reply, token, answer, config
 	@set -e; for target in $(FUZZ_TARGETS); do \
@@ -37,9 +38,7 @@ fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= for some
 		grep -E 'cov: ' $(FUZZ_OUTPUT)/$$target.log | sed -n '1p;$$p'; \
 	done
 
-# The agent's Cargo.lock, so that what is fuzzed is what the agent links; cargo adds what the fuzzing needs.
 fuzz-build:
 	@command -v c++ >/dev/null || { echo "libFuzzer needs a C++ compiler; install one (Debian: sudo apt-get install g++)" >&2; exit 1; }
-	@cp Cargo.lock fuzz/Cargo.lock
-	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_HOST) --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --release --target $(FUZZ_HOST) --manifest-path fuzz/Cargo.toml \
 		--target-dir $(FUZZ_BUILD)
