@@ -10,12 +10,12 @@ mod answer;
 mod config;
 #[path = "../fuzz/properties/echo.rs"]
 mod echo;
-#[path = "../fuzz/properties/peer.rs"]
-mod peer;
 #[path = "../fuzz/properties/reply.rs"]
 mod reply;
 #[path = "../fuzz/properties/runtime.rs"]
 mod runtime;
+#[path = "../fuzz/properties/scripted_cache.rs"]
+mod scripted_cache;
 #[path = "../fuzz/properties/token.rs"]
 mod token;
 

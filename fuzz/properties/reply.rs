@@ -9,8 +9,8 @@ use cachepulse::probe::{Failure, FailureReason};
 use redis::Value;
 use tokio::time::Instant;
 
-use crate::peer::Peer;
 use crate::runtime::run;
+use crate::scripted_cache::ScriptedCache;
 
 /// The least that the configuration allows.
 const LIMIT: usize = 64 * 1024;
@@ -29,9 +29,9 @@ pub(crate) fn holds(input: &[u8]) {
     is_read_as_a_list(said, &sizes);
 }
 
-fn ask(peer: &mut Peer<'_>) -> Verdict {
+fn ask(cache: &mut ScriptedCache<'_>) -> Verdict {
     run(async {
-        let mut session = Session::new(&mut *peer, LIMIT, None);
+        let mut session = Session::new(&mut *cache, LIMIT, None);
         let result = session.client_list(Instant::now() + Duration::from_secs(1)).await;
         (result, session.is_usable())
     })
@@ -39,16 +39,16 @@ fn ask(peer: &mut Peer<'_>) -> Verdict {
 
 fn is_framed_alike_in_any_pieces(said: &[u8], sizes: &[u8]) {
     // Byte by byte, no more is taken than the verdict needs.
-    let mut careful = Peer::new(said, &[1]);
+    let mut careful = ScriptedCache::new(said, &[1]);
     let verdict = ask(&mut careful);
-    let reply = &said[..careful.taken];
+    let reply = &said[..careful.sent];
     for sizes in [sizes, &[]] {
-        assert_eq!(ask(&mut Peer::new(reply, sizes)), verdict, "in pieces of {sizes:?}");
+        assert_eq!(ask(&mut ScriptedCache::new(reply, sizes)), verdict, "in pieces of {sizes:?}");
     }
     is_what_redis_reads(reply, &verdict);
 
     // What follows changes nothing, unless it comes at once with the reply: then it was not asked for.
-    let with_more = ask(&mut Peer::new(said, sizes));
+    let with_more = ask(&mut ScriptedCache::new(said, sizes));
     let out_of_step =
         matches!(&with_more, (Err(failure), false) if failure.reason == FailureReason::ProtocolError);
     assert!(with_more == verdict || out_of_step, "{with_more:?}, and {verdict:?} alone");
@@ -89,15 +89,15 @@ fn is_one_short_line(detail: &str) {
 
 /// A server that never stops talking is heard out to the limit, and no further.
 fn is_bounded(said: &[u8]) {
-    let mut peer = Peer::new(said, &[]);
-    peer.endless = true;
-    let _ = ask(&mut peer);
-    assert!(peer.room <= ROOM, "{} bytes of memory", peer.room);
+    let mut cache = ScriptedCache::new(said, &[]);
+    cache.endless = true;
+    let _ = ask(&mut cache);
+    assert!(cache.room <= ROOM, "{} bytes of memory", cache.room);
 }
 
 fn is_read_as_a_list(text: &[u8], sizes: &[u8]) {
     let head = format!("${}\r\n", text.len());
-    let (result, _) = ask(&mut Peer::new(&[head.as_bytes(), text, b"\r\n"].concat(), sizes));
+    let (result, _) = ask(&mut ScriptedCache::new(&[head.as_bytes(), text, b"\r\n"].concat(), sizes));
     let Some(list) = ClientList::parse(text.to_vec()) else {
         assert_eq!(result.map_err(|failure| failure.reason), Err(FailureReason::ProtocolError));
         return;

@@ -11,8 +11,8 @@ use cachepulse::secret::Secret;
 use tokio::time::Instant;
 
 use crate::echo::{is_without, with_secret};
-use crate::peer::Peer;
 use crate::runtime::run;
+use crate::scripted_cache::ScriptedCache;
 
 const EXPIRES_AT: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -49,8 +49,8 @@ fn is_not_in_what_others_say(secret: &str, said: &str) {
     is_without(&whole.redact(said), secret);
     let refusal = format!("-{said}\r\n");
     let failure = run(async {
-        let mut peer = Peer::new(refusal.as_bytes(), &[]);
-        let mut session = Session::new(&mut peer, 64 * 1024, None);
+        let mut cache = ScriptedCache::new(refusal.as_bytes(), &[]);
+        let mut session = Session::new(&mut cache, 64 * 1024, None);
         let credentials = Credentials::Password { username: None, secret: whole };
         session.authenticate(&credentials, Instant::now() + Duration::from_secs(1)).await
     });

@@ -4,10 +4,10 @@
 
 #[path = "../properties/echo.rs"]
 mod echo;
-#[path = "../properties/peer.rs"]
-mod peer;
 #[path = "../properties/runtime.rs"]
 mod runtime;
+#[path = "../properties/scripted_cache.rs"]
+mod scripted_cache;
 #[path = "../properties/token.rs"]
 mod token;
 

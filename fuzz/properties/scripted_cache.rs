@@ -1,4 +1,4 @@
-//! The other end of a session: says what it was told to, in pieces, whatever it is asked.
+//! A cache that sends a script in pieces, whatever the session sends.
 
 use std::io;
 use std::pin::Pin;
@@ -6,25 +6,25 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A server that closes the connection when it has said everything, or, endless, never.
+/// A cache that closes the connection at the end of its script, or never if it is endless.
 #[derive(Debug)]
-pub(crate) struct Peer<'a> {
-    said: &'a [u8],
-    /// The sizes of the pieces, in turn; none for as much as is taken.
+pub(crate) struct ScriptedCache<'a> {
+    script: &'a [u8],
+    /// The sizes of the pieces, in turn; empty for pieces as large as the reads.
     sizes: &'a [u8],
     turn: usize,
-    /// Whether it says it again and again.
+    /// Whether it repeats the script.
     pub(crate) endless: bool,
-    /// How many bytes it could say.
-    pub(crate) taken: usize,
-    /// The most memory that was ever held for what it says, in bytes: what was taken, and the room for more.
+    /// How many bytes it has sent.
+    pub(crate) sent: usize,
+    /// The most memory that the session held at once, in bytes: what was sent, and the room for more.
     pub(crate) room: usize,
 }
 
-impl<'a> Peer<'a> {
-    /// Says `said` in pieces of `sizes`.
-    pub(crate) const fn new(said: &'a [u8], sizes: &'a [u8]) -> Self {
-        Self { said, sizes, turn: 0, endless: false, taken: 0, room: 0 }
+impl<'a> ScriptedCache<'a> {
+    /// Returns a cache that sends `script` in pieces of `sizes`.
+    pub(crate) const fn new(script: &'a [u8], sizes: &'a [u8]) -> Self {
+        Self { script, sizes, turn: 0, endless: false, sent: 0, room: 0 }
     }
 
     fn piece(&mut self) -> usize {
@@ -34,30 +34,30 @@ impl<'a> Peer<'a> {
     }
 }
 
-impl AsyncRead for Peer<'_> {
+impl AsyncRead for ScriptedCache<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.room = self.room.max(self.taken + buffer.remaining());
+        self.room = self.room.max(self.sent + buffer.remaining());
         let mut left = self.piece().min(buffer.remaining());
-        while left > 0 && !self.said.is_empty() {
-            let start = if self.endless { self.taken % self.said.len() } else { self.taken };
-            let rest = &self.said[start..];
+        while left > 0 && !self.script.is_empty() {
+            let start = if self.endless { self.sent % self.script.len() } else { self.sent };
+            let rest = &self.script[start..];
             let now = left.min(rest.len());
             if now == 0 {
                 break;
             }
             buffer.put_slice(&rest[..now]);
-            self.taken += now;
+            self.sent += now;
             left -= now;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Peer<'_> {
+impl AsyncWrite for ScriptedCache<'_> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
