@@ -1,8 +1,7 @@
-//! The lab's token authority: signs tokens that look like Entra's, and verifies them as a cache does.
+//! The token authority: signs tokens that look like Entra's, and verifies them as a cache does.
 //!
-//! It signs with ES256 where Azure uses RS256, because ring makes no RSA keys; nobody but this authority verifies
-//! the signature. Who may have a token is the identity endpoint's business, which tokens open a session the
-//! cache front's.
+//! It signs with ES256 where Azure uses RS256, because ring generates no RSA keys; only this authority verifies the
+//! signature. `endpoint.rs` decides who gets a token, `front.rs` which tokens open a session.
 
 use std::fmt;
 use std::io;
@@ -20,17 +19,17 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::secret::Secret;
 
-/// What a token for a cache is for: the resource's name, or its application id.
+/// The audiences of a token for a cache: the resource's name, or its application id.
 /// Source: Microsoft Learn, "Use Microsoft Entra ID for cache authentication".
 pub const CACHE_AUDIENCES: [&str; 2] = ["https://redis.azure.com", "acca5fbb-b7e4-4009-81f1-37e38fd66d78"];
 
-/// What a Kubernetes service account's token is for when it is exchanged.
+/// The audience of a Kubernetes service account's token that is exchanged.
 pub const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 
-/// Entra dates a token back by this much, for clocks that run slow.
+/// How far before its issue Entra's tokens become valid, for clocks that run slow.
 const BACKDATED: Duration = Duration::from_secs(300);
 
-/// Signs and verifies the lab's tokens.
+/// Signs and verifies tokens.
 pub struct Authority {
     key: EcdsaKeyPair,
     random: SystemRandom,
@@ -38,18 +37,18 @@ pub struct Authority {
     clock: Clock,
 }
 
-/// What a token is to say.
+/// The content of a token to sign.
 #[derive(Clone, Debug)]
 pub struct Grant<'a> {
-    /// For whom: the claim `oid`. `None` leaves it out, as no real token does.
+    /// The claim `oid`; `None` leaves it out, as no real token does.
     pub object_id: Option<&'a str>,
     /// The claim `appid`.
     pub client_id: &'a str,
     /// The claim `aud`; see [`CACHE_AUDIENCES`].
     pub audience: &'a str,
-    /// When it begins.
+    /// When it is issued.
     pub issued_at: SystemTime,
-    /// How long it is good for, to the second.
+    /// How long it is valid, in whole seconds.
     pub lifetime: Duration,
 }
 
@@ -58,18 +57,18 @@ pub struct Grant<'a> {
 pub struct Token {
     /// What a client presents.
     pub secret: Secret,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: SystemTime,
     /// The claim `oid`: the object id of the identity.
     pub object_id: Option<Arc<str>>,
 }
 
-/// What a verified token says. Times are in seconds since 1970.
+/// The claims of a verified token. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// What the token is for.
+    /// The audience.
     pub aud: String,
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
     /// When it was issued.
     pub iat: u64,
@@ -86,32 +85,32 @@ pub struct Claims {
     pub tid: String,
     /// The kind of identity: always `app`.
     pub idtyp: String,
-    /// Opaque, and different in each token; brings it to the length of real ones.
+    /// Random, so that no two tokens are equal, and as long as it takes for the length of real tokens.
     aio: String,
 }
 
 impl Claims {
-    /// When the token ends.
+    /// Returns when the token expires.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.exp)
     }
 }
 
-/// Why a token is not accepted. A cache never tells its client.
+/// Why a sign-in is rejected. The client does not learn the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// It is no token at all.
     Malformed,
-    /// Somebody else signed it, or it was changed.
+    /// Another key signed it, or it was changed.
     Signature,
-    /// It is for something else.
+    /// It is for another audience.
     Audience,
     /// It is not valid yet.
     NotYetValid,
     /// It has expired.
     Expired,
-    /// It is somebody else's, or nobody's.
+    /// It names another user, or none.
     User,
     /// Its user has no access policy on this cache.
     NoPolicy,
@@ -138,30 +137,30 @@ impl fmt::Display for Rejection {
 }
 
 impl Authority {
-    /// A new authority for `tenant_id` with a new key.
+    /// Returns an authority for `tenant_id` with a new key.
     pub fn new(tenant_id: impl Into<String>, clock: Clock) -> io::Result<Self> {
         let random = SystemRandom::new();
-        let failed = |_| io::Error::other("the token-signing key could not be made");
+        let failed = |_| io::Error::other("cannot generate the token-signing key");
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(failed)?;
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
-            .map_err(|_| io::Error::other("the token-signing key could not be read back"))?;
+            .map_err(|_| io::Error::other("cannot load the token-signing key"))?;
         Ok(Self { key, random, tenant_id: tenant_id.into(), clock })
     }
 
-    /// The tenant's id.
+    /// Returns the tenant's id.
     #[must_use]
     pub fn tenant_id(&self) -> &str {
         &self.tenant_id
     }
 
-    /// The time of day here.
+    /// Returns the time of day.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
 
-    /// How long until `time`; zero if it has passed.
+    /// Returns how long it is until `time`; zero if it has passed.
     #[must_use]
     pub fn until(&self, time: SystemTime) -> Duration {
         self.clock.until(time)
@@ -190,7 +189,7 @@ impl Authority {
         let signature = self
             .key
             .sign(&self.random, signed.as_bytes())
-            .map_err(|_| io::Error::other("the token could not be signed"))?;
+            .map_err(|_| io::Error::other("cannot sign the token"))?;
         let jwt = format!("{signed}.{}", BASE64.encode(signature));
         Ok(Token {
             secret: Secret::new(jwt),
@@ -199,7 +198,7 @@ impl Authority {
         })
     }
 
-    /// Reads a token of this authority that is for one of `audiences` and valid now.
+    /// Verifies that a token is this authority's, for one of `audiences`, and valid now.
     pub fn verify(&self, jwt: &str, audiences: &[&str]) -> Result<Claims, Rejection> {
         let (signed, signature) = jwt.rsplit_once('.').ok_or(Rejection::Malformed)?;
         let (_header, payload) = signed.split_once('.').ok_or(Rejection::Malformed)?;
@@ -221,7 +220,7 @@ impl Authority {
         }
     }
 
-    /// A new random secret, as Azure makes access keys and client secrets.
+    /// Returns a new random secret, such as an access key.
     pub fn new_secret(&self) -> io::Result<Secret> {
         let mut bytes = [0; 32];
         self.fill(&mut bytes)?;
@@ -229,7 +228,7 @@ impl Authority {
     }
 
     fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
-        self.random.fill(bytes).map_err(|_| io::Error::other("the system gave no random numbers"))
+        self.random.fill(bytes).map_err(|_| io::Error::other("the system returned no random numbers"))
     }
 }
 

@@ -1,6 +1,6 @@
-//! The lab's certificate authority: made anew at each start, trusted by nobody but those who are given its PEM.
+//! The certificate authority: new at each start, and trusted only by clients that are given its PEM.
 //!
-//! It issues server certificates that are good, or bad in a chosen way. Tokens are signed in `authority.rs`.
+//! It issues server certificates, valid or invalid ones. `authority.rs` signs tokens.
 
 use std::io;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::clock::Clock;
 const HOUR: Duration = Duration::from_secs(3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Issues the lab's server certificates.
+/// Issues server certificates.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     clock: Clock,
 }
 
 impl CertificateAuthority {
-    /// A new authority with a new key.
+    /// Returns an authority with a new key.
     pub fn new(clock: Clock) -> io::Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "cachepulse stand-in CA");
@@ -35,19 +35,19 @@ impl CertificateAuthority {
         Ok(Self { issuer, clock })
     }
 
-    /// The root certificate, for `tls.ca_file` or `SSL_CERT_FILE`.
+    /// Returns the root certificate, for `tls.ca_file` or `SSL_CERT_FILE`.
     #[must_use]
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A certificate for `names` (host names or addresses) that is valid for a year. The real caches' certificates
-    /// hold host names only, never addresses.
+    /// Returns a certificate for `names` (host names or addresses) that is valid for a year. The certificates of real
+    /// caches hold host names only.
     pub fn issue(&self, names: &[&str]) -> io::Result<ServerCertificate> {
         self.issue_until(names, self.clock.now() + YEAR)
     }
 
-    /// A certificate for `names` that expired an hour ago.
+    /// Returns a certificate for `names` that expired an hour ago.
     pub fn issue_expired(&self, names: &[&str]) -> io::Result<ServerCertificate> {
         self.issue_until(names, self.clock.now() - HOUR)
     }

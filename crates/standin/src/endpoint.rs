@@ -39,7 +39,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// How many requests are remembered.
 const MAX_LOG: usize = 10_000;
 
-/// An identity that the endpoint knows.
+/// An identity of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// Its object id: the Redis user name.
@@ -60,7 +60,7 @@ pub struct EndpointOptions {
     pub https_port: u16,
     /// The certificate of the https part.
     pub certificate: ServerCertificate,
-    /// The identities that have tokens.
+    /// The identities that get tokens.
     pub principals: Vec<Principal>,
     /// What App Service puts into `IDENTITY_HEADER`.
     pub header: Secret,
@@ -130,7 +130,7 @@ impl EndpointHandle {
         change(&mut lock(&self.0.settings));
     }
 
-    /// Every request so far (of very many, the newest), in order.
+    /// Returns the requests so far in order; of very many, the newest.
     #[must_use]
     pub fn requests(&self) -> Vec<RequestRecord> {
         lock(&self.0.requests).iter().cloned().collect()
@@ -174,19 +174,19 @@ impl IdentityEndpoint {
         Ok(Self { handle: EndpointHandle(shared), http_port: http.1, https_port: https.1, _tasks: tasks })
     }
 
-    /// The port of App Service's and IMDS' paths, over http.
+    /// Returns the port of App Service's and IMDS' paths, over http.
     #[must_use]
     pub fn http_port(&self) -> u16 {
         self.http_port
     }
 
-    /// The port of Entra's token service, over https.
+    /// Returns the port of Entra's token service, over https.
     #[must_use]
     pub fn https_port(&self) -> u16 {
         self.https_port
     }
 
-    /// For changing the endpoint while it runs.
+    /// Returns the handle that changes the endpoint while it runs.
     #[must_use]
     pub fn handle(&self) -> &EndpointHandle {
         &self.handle
@@ -206,7 +206,7 @@ async fn accept(
     certificate: Option<ServerCertificate>,
     shared: Arc<Shared>,
 ) -> Infallible {
-    /// So that a lack of file descriptors does not make this loop spin.
+    /// Keeps this loop from spinning when file descriptors run out.
     const PAUSE: Duration = Duration::from_millis(50);
     let mut connections = JoinSet::new();
     loop {
@@ -223,7 +223,7 @@ async fn accept(
 }
 
 async fn serve(stream: TcpStream, certificate: Option<ServerCertificate>, shared: Arc<Shared>) {
-    // A handle of its own, to reset the connection that hyper holds.
+    // A second handle, to reset the connection that hyper owns.
     let Ok(socket) = SockRef::from(&stream).try_clone() else { return };
     match certificate {
         None => converse(stream, Scheme::Http, &socket, &shared).await,
@@ -249,7 +249,7 @@ async fn converse(
         }
         response
     });
-    // A client that goes away, or is sent away, is no matter here.
+    // A client may close the connection at any time, and some faults do.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -1,8 +1,8 @@
-//! The lab's cache: a front that speaks RESP over TLS and signs clients in with tokens as Azure does, before a backend
-//! that answers the commands.
+//! The simulated cache: a front that speaks RESP over TLS and checks sign-ins with tokens as Azure does, and a backend
+//! that executes the commands.
 //!
-//! A session ends with the token that opened it, without a word; a newer token moves the end. What can go wrong with
-//! the cache is set at run time; see [`Faults`].
+//! A session ends when its token expires, without an error reply; a newer token extends it. Tests choose at run time
+//! what goes wrong; see [`Faults`].
 
 mod connection;
 mod fault;
@@ -54,20 +54,20 @@ pub struct CacheOptions {
 /// How a cache treats tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// In whose words a sign-in is rejected.
+    /// Whose error text a rejected sign-in gets.
     pub dialect: Dialect,
-    /// How long after its token's end a session is closed. How long Azure waits is not documented.
+    /// How long after its token's expiry a session is closed. Azure's delay is not documented.
     pub kill_delay: Duration,
-    /// How long before its token's end a session is closed.
+    /// How long before its token's expiry a session is closed.
     pub kill_ahead: Duration,
     /// How it is closed.
     pub kill_by: Ending,
 }
 
-/// In whose words a sign-in is rejected.
+/// Whose error text a rejected sign-in gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
-    /// Azure Cache for Redis, as seen with Entra: the code word is `ERR`.
+    /// Azure Cache for Redis with Entra: the error code is `ERR`.
     #[default]
     CacheForRedis,
     /// Redis 7, the closest known to Azure Managed Redis.
@@ -83,7 +83,7 @@ impl Dialect {
     }
 }
 
-/// What has happened at the cache since it started.
+/// The number of events since the cache started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections accepted by the system, served or not.
@@ -92,7 +92,7 @@ pub struct Counters {
     pub accepted: u64,
     /// Sign-ins rejected.
     pub rejected: u64,
-    /// Connections closed at their token's deadline.
+    /// Connections closed because their token expired.
     pub expired: u64,
 }
 
@@ -102,7 +102,7 @@ struct State {
     policies: HashSet<Arc<str>>,
     access_keys: Vec<Secret>,
     certificate: Option<ServerCertificate>,
-    /// How often all connections were ordered to end, and how the last time.
+    /// How often all connections were closed on request, and how the last time.
     closings: u64,
     ending: Ending,
 }
@@ -126,7 +126,7 @@ impl Shared {
 
     fn effect_on(&self, command: &Command) -> Effect {
         let mut effect = Effect::default();
-        // Nobody waits for a fault to be used up, so nobody is woken.
+        // No task waits for the end of a limited fault, so none is woken.
         self.state.send_if_modified(|state| {
             effect = state.faults.effect_on(command);
             false
@@ -159,13 +159,13 @@ impl CacheHandle {
         }))
     }
 
-    /// Changes what is wrong with the cache. New connections and commands meet it at once; that the port is closed or
-    /// open again takes effect when the cache's own task has run.
+    /// Changes the faults. They apply to new connections and commands at once; the port closes or opens when the
+    /// cache's own task has run.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         self.0.state.send_modify(|state| change(&mut state.faults));
     }
 
-    /// Makes nothing wrong with the cache any more.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.faults(|faults| *faults = Faults::default());
     }
@@ -190,14 +190,14 @@ impl CacheHandle {
         });
     }
 
-    /// Takes `object_id`'s access policy away, and closes its connections.
+    /// Removes the access policy of `object_id`, and closes its connections.
     pub fn revoke(&self, object_id: &str) {
         self.0.state.send_modify(|state| {
             state.policies.remove(object_id);
         });
     }
 
-    /// Changes the access keys. Like Azure, it closes nobody's connection.
+    /// Changes the access keys. Like Azure, it closes no connection.
     pub fn set_access_keys(&self, keys: Vec<Secret>) {
         self.0.state.send_modify(|state| state.access_keys = keys);
     }
@@ -211,7 +211,7 @@ impl CacheHandle {
         });
     }
 
-    /// What has happened since the start.
+    /// Returns the number of events since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         *self.0.counters.lock().unwrap_or_else(PoisonError::into_inner)
@@ -227,7 +227,7 @@ impl CacheHandle {
     }
 }
 
-/// A cache at a port of 127.0.0.1. It stops when dropped.
+/// A cache on 127.0.0.1. It stops when dropped.
 pub struct CacheFront {
     handle: CacheHandle,
     port: u16,
@@ -247,20 +247,20 @@ impl CacheFront {
         Ok(Self { handle, port: number, _tasks: tasks })
     }
 
-    /// The port. It stays the same while the cache refuses connections.
+    /// Returns the port. It stays the same while the cache refuses connections.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// For changing the cache while it runs.
+    /// Returns the handle that changes the cache while it runs.
     #[must_use]
     pub fn handle(&self) -> &CacheHandle {
         &self.handle
     }
 }
 
-/// A port that stays ours while nothing listens at it.
+/// A port that stays reserved while nothing listens on it.
 struct Port {
     /// Bound and never listening: the system gives the port to nobody else, and refuses connections to it.
     _reservation: Socket,
@@ -290,7 +290,7 @@ impl Port {
 }
 
 async fn accept(port: Port, listener: TcpListener, shared: Arc<Shared>) {
-    /// So that a lack of file descriptors does not make this loop spin.
+    /// Keeps this loop from spinning when file descriptors run out.
     const PAUSE: Duration = Duration::from_millis(50);
     let mut listener = Some(listener);
     let mut state = shared.state.subscribe();
@@ -311,7 +311,7 @@ async fn accept(port: Port, listener: TcpListener, shared: Arc<Shared>) {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 };
-                // Replies are small and awaited. Without the option they would wait for acknowledgements.
+                // Replies are small. With Nagle's algorithm they would wait for acknowledgements.
                 let _ = stream.set_nodelay(true);
                 shared.count(|counters| counters.connections += 1);
                 let connection = Connection { stream, peer, id: ids.next().unwrap_or(FIRST_CLIENT) };

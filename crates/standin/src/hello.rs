@@ -48,7 +48,7 @@ impl Hello {
         Ok(hello)
     }
 
-    /// Returns the command that signs in as `user` with `password`, with the rest as it was asked for.
+    /// Returns the command that signs in as `user` with `password`, with the same protocol and name.
     pub(super) fn signing_in(&self, user: &str, password: &str) -> Command {
         let version = self.protocol.unwrap_or_default().number().to_string();
         let mut words = vec!["HELLO", &version, "AUTH", user, password];

@@ -130,43 +130,43 @@ impl Standin {
         Ok(Self { ca, authority, endpoint, cache, header, client_secret, access_key })
     }
 
-    /// What App Service puts into `IDENTITY_ENDPOINT`.
+    /// Returns the value of `IDENTITY_ENDPOINT` on App Service.
     #[must_use]
     pub fn identity_endpoint(&self) -> String {
         format!("http://127.0.0.1:{}/msi/token", self.endpoint.http_port())
     }
 
-    /// What App Service puts into `IDENTITY_HEADER`.
+    /// Returns the value of `IDENTITY_HEADER` on App Service.
     #[must_use]
     pub fn identity_header(&self) -> &Secret {
         &self.header
     }
 
-    /// The metadata service's URL, where a virtual machine has `http://169.254.169.254`.
+    /// Returns the URL of the metadata service, which virtual machines have at `http://169.254.169.254`.
     #[must_use]
     pub fn metadata_url(&self) -> String {
         format!("http://127.0.0.1:{}/metadata/identity/oauth2/token", self.endpoint.http_port())
     }
 
-    /// What goes into `AZURE_AUTHORITY_HOST` or `identity.authority`.
+    /// Returns the value of `AZURE_AUTHORITY_HOST` or `identity.authority`.
     #[must_use]
     pub fn authority_url(&self) -> String {
         format!("https://{HOST}:{}", self.endpoint.https_port())
     }
 
-    /// The root of all certificates here, for `tls.ca_file` or `SSL_CERT_FILE`.
+    /// Returns the root of all certificates here, for `tls.ca_file` or `SSL_CERT_FILE`.
     #[must_use]
     pub fn ca_pem(&self) -> String {
         self.ca.pem()
     }
 
-    /// For issuing more certificates, good ones and bad ones.
+    /// Returns the authority that issues more certificates, valid or invalid ones.
     #[must_use]
     pub fn certificate_authority(&self) -> &CertificateAuthority {
         &self.ca
     }
 
-    /// For minting more tokens, good ones and bad ones.
+    /// Returns the authority that signs more tokens, valid or invalid ones.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -196,49 +196,49 @@ impl Standin {
         })
     }
 
-    /// What goes into `AZURE_TENANT_ID`.
+    /// Returns the value of `AZURE_TENANT_ID`.
     #[must_use]
     pub fn tenant_id(&self) -> &str {
         self.authority.tenant_id()
     }
 
-    /// What goes into `AZURE_CLIENT_ID`.
+    /// Returns the value of `AZURE_CLIENT_ID`.
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         CLIENT_ID
     }
 
-    /// The identity's object id: the Redis user name.
+    /// Returns the identity's object id, which is the Redis user name.
     #[must_use]
     pub fn object_id(&self) -> &'static str {
         OBJECT_ID
     }
 
-    /// What goes into `AZURE_CLIENT_SECRET`.
+    /// Returns the value of `AZURE_CLIENT_SECRET`.
     #[must_use]
     pub fn client_secret(&self) -> &Secret {
         &self.client_secret
     }
 
-    /// The cache's access key.
+    /// Returns the cache's access key.
     #[must_use]
     pub fn access_key(&self) -> &Secret {
         &self.access_key
     }
 
-    /// The cache's port, at [`HOST`].
+    /// Returns the cache's port, on [`HOST`].
     #[must_use]
     pub fn cache_port(&self) -> u16 {
         self.cache.port()
     }
 
-    /// For changing the cache while it runs.
+    /// Returns the handle that changes the cache while it runs.
     #[must_use]
     pub fn cache(&self) -> &CacheHandle {
         self.cache.handle()
     }
 
-    /// For changing the identity endpoint while it runs.
+    /// Returns the handle that changes the identity endpoint while it runs.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointHandle {
         self.endpoint.handle()

@@ -1,4 +1,4 @@
-//! The demo's script: now and then the cache goes away for some seconds, each time in another way.
+//! The outages of the demo: random in time and length, each of another kind than the last.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn begin(outage: Outage, cache: &CacheHandle) {
     }
 }
 
-/// Plays outages for ever: the first after 25 s, then one every 40 to 70 s, each 3 to 8 s long.
+/// Causes outages and never returns: the first after 25 s, then one every 40 to 70 s, each 3 to 8 s long.
 pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
     let mut between = |from: u64, to: u64| Duration::from_millis(random.u64(from..=to));
     sleep(Duration::from_secs(25)).await;
@@ -41,7 +41,7 @@ mod tests {
     use crate::tests::{cache_without_sockets, recorder};
 
     #[tokio::test(start_paused = true)]
-    async fn each_outage_is_told_begins_and_ends_and_the_next_is_of_another_kind() {
+    async fn each_outage_is_announced_begins_and_ends_and_the_next_is_of_another_kind() {
         let (events, recorded) = recorder();
         let cache = cache_without_sockets(events);
         let playing = tokio::spawn(play(cache.clone(), fastrand::Rng::with_seed(7)));
@@ -50,8 +50,8 @@ mod tests {
         assert_eq!(next(), None);
         sleep(Duration::from_millis(200)).await;
         for outage in Outage::ALL {
-            let Some(Event::OutageBegan { outage: told, length }) = next() else { panic!("no outage") };
-            assert_eq!(told, outage);
+            let Some(Event::OutageBegan { outage: announced, length }) = next() else { panic!("no outage") };
+            assert_eq!(announced, outage);
             assert!((3..=8).contains(&length.as_secs()), "{length:?}");
             let faults = cache.current_faults();
             assert_eq!(faults.black_hole, outage == Outage::BlackHole);

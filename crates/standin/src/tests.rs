@@ -1,4 +1,4 @@
-//! The local Azure over real sockets, with clients that know nothing of it.
+//! The local Azure over real sockets, with raw clients.
 
 use std::sync::{Arc, Mutex};
 

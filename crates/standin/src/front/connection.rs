@@ -1,5 +1,4 @@
-//! One client's connection: what ends its session from outside, or makes it stand still. What the session says is in
-//! `session.rs`.
+//! One client's connection: what ends or suspends its session from outside. `session.rs` serves the commands.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -20,24 +19,23 @@ use crate::event::Event;
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
-    /// Its number, which events tell.
+    /// Its number in events.
     pub(super) id: u64,
 }
 
 impl Connection {
-    /// Serves it until its end.
+    /// Serves the connection until it ends.
     pub(super) async fn serve(self, shared: &Shared) {
         let Ok(socket) = SockRef::from(&self.stream).try_clone() else { return };
         let ending = self.guard(shared).await;
-        // The session has let go of the stream, and `socket` is its last handle. That the client may be gone
-        // already is no matter.
+        // The session has dropped the stream, so `socket` is the last handle. The client may be gone already.
         let _ = match ending {
             Ending::Close => socket.shutdown(Shutdown::Write),
             Ending::Reset => socket.set_linger(Some(Duration::ZERO)),
         };
     }
 
-    /// Runs the session until it ends, or its token's deadline, a revoked policy or an order ends it.
+    /// Runs the session until it ends, its token expires, its policy is revoked, or it is closed on request.
     async fn guard(self, shared: &Shared) -> Ending {
         let id = self.id;
         let mut state = shared.state.subscribe();
@@ -73,14 +71,14 @@ impl Connection {
                     shared.emit(Event::Expired { client: id });
                     return state.borrow().profile.kill_by;
                 }
-                // In a black hole the session is not polled: it stands still, and goes on afterwards. A session that
-                // failed has lost its client, who needs no other goodbye.
+                // In a black hole the session is not polled, and continues afterwards. A session that failed has lost
+                // its client already.
                 ending = &mut session, if !black_hole => return ending.unwrap_or_default(),
             }
         }
     }
 
-    /// Lets the client in, or not, and runs the session.
+    /// Treats the new connection as `admission` says, and runs the session.
     async fn admit(
         mut self,
         shared: &Shared,
@@ -94,7 +92,7 @@ impl Connection {
                 tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
                 return Ok(Ending::Close);
             }
-            // Refused clients do not get here; one that was accepted just before is served.
+            // Refused clients do not get here. One that was accepted just before is served.
             Admission::Serve | Admission::Refuse | Admission::TooManyClients => {}
         }
         let full = admission == Admission::TooManyClients;

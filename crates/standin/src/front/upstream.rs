@@ -28,7 +28,7 @@ pub enum Backend {
     },
 }
 
-/// Opens a connection of its own for each client.
+/// Opens a separate connection for each client.
 pub(super) enum Connector {
     Memory(Store),
     RedisServer { socket: PathBuf, password: Secret },

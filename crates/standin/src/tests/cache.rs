@@ -23,7 +23,7 @@ impl Client {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Connected, and signed in with a token that is good for `seconds`.
+    /// Connected, and signed in with a token that is valid for `seconds`.
     async fn signed_in(lab: &Standin, seconds: u64) -> Self {
         let mut client = Self::connect(lab).await.unwrap();
         assert_eq!(client.sign_in(lab, seconds).await, "+OK\r\n");
@@ -231,7 +231,7 @@ async fn without_tls_the_access_key_opens_a_session_and_a_token_does_not() {
 #[tokio::test]
 async fn a_session_ends_with_its_token_without_a_word_and_a_newer_token_moves_the_end() {
     let (lab, events) = lab().await;
-    // Times in a token are whole seconds, so these are good for two to three.
+    // Times in a token are whole seconds, so these are valid for two to three.
     let before = Instant::now();
     let mut kept = Client::signed_in(&lab, 3).await;
     let mut left = Client::signed_in(&lab, 3).await;
