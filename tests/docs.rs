@@ -50,7 +50,12 @@ impl Page {
                 {
                     page.links.push(dest_url.into_string());
                 }
-                Event::Code(code) => page.spans.push(code.into_string()),
+                Event::Code(code) => {
+                    if in_heading {
+                        page.headings.last_mut().unwrap().push_str(&code);
+                    }
+                    page.spans.push(code.into_string());
+                }
                 Event::Text(text) if in_block => page.blocks.last_mut().unwrap().1.push_str(&text),
                 Event::Text(text) if in_heading => page.headings.last_mut().unwrap().push_str(&text),
                 _ => {}
