@@ -14,7 +14,6 @@ mod redis_server;
 mod scrape;
 
 mod check;
-mod command_line;
 mod endpoint;
 mod faults;
 mod hostile;

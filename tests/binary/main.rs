@@ -1,8 +1,11 @@
-//! The built binary without a cache: what it says of its configuration, its log. The same with a real redis-server is
+//! The built binary without a cache: its command line, its configuration, its log. The same with a real redis-server is
 //! in `tests/agent`, whose harness this shares.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/port.rs"]
+mod port;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/program.rs"]
 mod program;
@@ -10,5 +13,6 @@ mod program;
 #[path = "../agent/scrape.rs"]
 mod scrape;
 
+mod command_line;
 mod log;
 mod validate;

@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::{Read as _, pipe};
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
