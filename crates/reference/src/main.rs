@@ -2,6 +2,8 @@
 //!
 //! One module per page returns its text. What the descriptors cannot say is in the template beside the module.
 
+mod cli;
+mod configuration;
 mod http;
 mod markdown;
 mod metrics;
@@ -17,6 +19,8 @@ struct Generated {
 }
 
 const GENERATED: &[Generated] = &[
+    Generated { path: "docs/cli.md", text: cli::page },
+    Generated { path: "docs/configuration.md", text: configuration::page },
     Generated { path: "docs/http.md", text: http::page },
     Generated { path: "docs/metrics.md", text: metrics::page },
     Generated { path: "docs/reasons.md", text: reasons::page },
