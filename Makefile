@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-# The static binary is the same that the image holds.
+# The static binary is the one in the image.
 STATIC = target/static/cachepulse
 
 # Python packages of the tests of the log, and of `make lint`.
@@ -23,13 +23,13 @@ help: ## list the targets
 		/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); printf "  %-18s %s\n", name, $$0 }' \
 		$(sort $(MAKEFILE_LIST))
 
-demo: ## build and run the agent against a local Azure
+demo: ## build and run the agent against a local stand-in for Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
 
-docs: ## write the reference pages in docs/ from the code's descriptors
+docs: ## write the reference pages in docs/ from the descriptors
 	$(CARGO) run --locked --package cachepulse-reference
 
-static: ## build the static binary that the image holds, target/static/cachepulse
+static: ## build the static binary of the image, target/static/cachepulse
 	CACHEPULSE_REVISION="$$(git describe --always --dirty --abbrev=40 --exclude="*" 2>/dev/null)" \
 		deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
 
@@ -57,8 +57,8 @@ lint: ## check formatting, clippy, links in the docs and hosted CI; warnings are
 	@tests/venv $(LINT_TOOLS) .github/requirements.txt
 	$(LINT_TOOLS)/bin/zizmor --offline --quiet .github
 
-# Starts from the agent's Cargo.lock; cargo adds what each of them needs beside it.
-locks: ## bring the Cargo.lock of fuzz/ and bench/driver/ in line with the agent's
+# Starts from the agent's Cargo.lock; cargo adds the packages that only fuzz/ or bench/driver/ need.
+locks: ## update the Cargo.lock of fuzz/ and bench/driver/ from the agent's
 	@for folder in fuzz bench/driver; do \
 		cp Cargo.lock $$folder/Cargo.lock && \
 		$(CARGO) metadata --format-version 1 --manifest-path $$folder/Cargo.toml >/dev/null || exit 1; \
@@ -68,7 +68,7 @@ deny: ## check licences, sources and duplicates of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny --locked check bans licenses sources
 
-# Only its binary is needed; the service that some packages start is left alone.
+# Only the binary is needed. A service that the package starts is not used.
 redis-server:
 	@tests/install redis-server
 

@@ -4,20 +4,20 @@ BENCH_TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 BENCH_FOLDER ?= target/bench
 BENCH_SECONDS ?= 300
 BENCH_PYTHON = PYTHONDONTWRITEBYTECODE=1 python3
-# A shortened run is for work on the harness; its figures are kept out of the documentation.
+# A shorter run is for work on the harness. Its figures do not go into the documentation.
 BENCH_OUTPUT = $(if $(filter 300,$(BENCH_SECONDS)),docs,$(BENCH_FOLDER))/performance.md
 BENCH_DRIVER = --manifest-path bench/driver/Cargo.toml --target-dir $(BENCH_TARGET)
 BENCH_INSTRUCTIONS = bench/regression.py $(BENCH_TARGET)/release/instructions bench/baseline.json
 
 .PHONY: bench bench-driver bench-lint bench-regression bench-baseline
 
-bench: redis-server static bench-driver ## measure the agent beside its peers, 12 minutes; writes docs/performance.md
+bench: redis-server static bench-driver ## measure the agent and other tools, 12 minutes; writes docs/performance.md
 	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(STATIC) $(BENCH_TARGET)/release/bare $(BENCH_FOLDER) $(BENCH_OUTPUT)
 
 bench-regression: valgrind bench-driver ## compare the instructions of a probe, a scrape and a renewal with the baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS)
 
-bench-baseline: valgrind bench-driver ## renew that baseline
+bench-baseline: valgrind bench-driver ## update that baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS) --renew
 
 bench-driver:

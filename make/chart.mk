@@ -20,5 +20,5 @@ chart-readme: chart-tools ## write the table of values in the chart's README
 manifests: chart-tools ## write the plain manifests in deploy/ from the chart
 	$(CHART_PYTHON) tests/chart/manifests.py
 
-image-test: ## build the image and look at it; needs root and buildah
+image-test: ## build and test the image; needs root and buildah
 	tests/chart/image-test

@@ -5,24 +5,24 @@ FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 FUZZ_OUTPUT ?= target/fuzz
 FUZZ_BUILD = $(abspath $(or $(CARGO_TARGET_DIR),target))
 FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-# What tells libFuzzer where an input leads, on a stable toolchain. No sanitizer beside it: there is no unsafe code here
-# that could misuse memory. For the target alone, which must be named for that; build scripts go without.
+# Coverage instrumentation for libFuzzer on a stable toolchain. There is no sanitizer, because the code has no unsafe blocks.
+# With --target, the flags do not apply to build scripts.
 FUZZ_FLAGS = --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares
-# Inputs of a few kilobytes reach everything, take less than a millisecond each and next to no memory.
+# Inputs of a few kilobytes reach all code, and take less than a millisecond and little memory.
 FUZZ_LIMITS = -max_len=4096 -timeout=10 -rss_limit_mb=128
 
 .PHONY: fuzz fuzz-build fuzz-lint
 
 lint: fuzz-lint
 
-# The properties are linted as a part of tests/fuzz.rs.
+# The properties are linted with tests/fuzz.rs.
 fuzz-lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
-fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= for some of reply, token, answer, config
+fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= selects from reply, token, answer, config
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ_OUTPUT)/$$target; \
 		run="$(FUZZ_BUILD)/$(FUZZ_HOST)/release/$$target $(FUZZ_LIMITS)"; \
@@ -33,7 +33,7 @@ fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= for some
 			tail -n 40 $(FUZZ_OUTPUT)/$$target.log >&2; \
 			input=$$(sed -n 's/.*Test unit written to //p' $(FUZZ_OUTPUT)/$$target.log); \
 			echo "$$target: a finding; to replay it: $$run $$input" >&2; \
-			echo "once mended, it goes into fuzz/regressions/$$target/ by a name that says what it was" >&2; \
+			echo "when it is fixed, add the input to fuzz/regressions/$$target/ under a name that describes the fault" >&2; \
 			exit 1; }; \
 		grep -E 'cov: ' $(FUZZ_OUTPUT)/$$target.log | sed -n '1p;$$p'; \
 	done
