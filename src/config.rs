@@ -4,10 +4,9 @@
 //! [`Config`] or into [`Problems`]: all of them at once, each with its path. What is done with a configuration is
 //! left to others.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 mod command_line;
@@ -20,7 +19,10 @@ mod host;
 mod identity;
 pub mod keys;
 mod listen;
+mod load;
 mod overrides;
+mod place;
+mod plausible;
 mod problem;
 mod size;
 mod target;
@@ -30,9 +32,10 @@ pub mod watch;
 use self::field::{Field, Invalid};
 use self::flags::Flags;
 use self::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_GRACE_PERIOD};
+pub use self::load::{LoadError, LoadFault, read_file};
 pub use self::overrides::Overrides;
-use self::problem::Findings;
-pub use self::problem::{Problem, Problems};
+pub use self::problem::{Finding, Position, Problems};
+use self::problem::{Findings, Language};
 use crate::target::Target;
 pub use crate::telemetry::{Format, Level};
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub shutdown_grace_period: Duration,
     /// What is probed: 1 to 10,000 targets, their names unique.
     pub targets: Vec<Target>,
+    /// What is valid, but probably not meant.
+    pub warnings: Vec<Finding>,
 }
 
 /// The HTTP endpoint.
@@ -66,16 +71,20 @@ pub struct Log {
 }
 
 impl Config {
-    /// Reads a configuration written in YAML. Files and environment variables that it names are looked at, too:
-    /// roots and secrets must be there and readable.
+    /// Reads a configuration written in YAML, which messages call `name`. Root certificates and secrets that it names
+    /// must be there and readable.
     ///
     /// # Errors
-    /// Every problem. Where the text is no YAML at all, that is the only one.
-    pub fn from_yaml(yaml: &str) -> Result<Self, Problems> {
-        let document = document::parse(yaml).map_err(Problems::of_document)?;
-        let findings = Findings::default();
+    /// Every problem. Where the text is not YAML at all, that is the only one.
+    pub fn from_yaml(name: &str, yaml: &str) -> Result<Self, Problems> {
+        let document = document::parse(yaml).map_err(|(message, position)| {
+            Problems(vec![Finding { file: Some(name.into()), position, path: String::new(), message }])
+        })?;
+        let findings = Findings::new(Language::Yaml);
         let config = read(&Field::root(&document, &findings));
-        findings.conclude(config)
+        let (config, warnings) =
+            findings.conclude(config, |noted| place::locate(name, yaml, &document, noted))?;
+        Ok(Self { warnings, ..config })
     }
 
     /// Reads the configuration in the file at `path`; see [`read_file`] and [`Self::from_yaml`].
@@ -85,20 +94,22 @@ impl Config {
 
     /// Reads the configuration that `reader` brings. Messages call it `name`.
     pub fn load_from(reader: impl io::Read, name: &Path) -> Result<Self, LoadError> {
-        Self::from_file(name, &text(name, file::read_from(reader))?)
+        Self::from_file(name, &load::text(name, file::read_from(reader))?)
     }
 
     /// Makes a configuration of what the file at `path` holds.
     fn from_file(path: &Path, yaml: &str) -> Result<Self, LoadError> {
-        Self::from_yaml(yaml).map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
+        Self::from_yaml(&path.to_string_lossy(), yaml)
+            .map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
     }
 
     /// Makes a configuration with the one target that `flags` describe. An empty value counts as absent.
     ///
     /// # Errors
-    /// Every problem, with the flag for its path.
+    /// Every problem, with the flag or variable for its path.
     pub fn from_flags(flags: &Flags) -> Result<Self, Problems> {
-        command_line::read(flags, read)
+        let (config, warnings) = command_line::read(flags, read)?;
+        Ok(Self { warnings, ..config })
     }
 }
 
@@ -117,6 +128,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
         log: log?,
         shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),
         targets: targets?,
+        warnings: Vec::new(),
     })
 }
 
@@ -129,65 +141,4 @@ fn read_log(log: &Field<'_>) -> Result<Log, Invalid> {
     let level = fields.choice(&LOG_LEVEL).unwrap_or(Ok(LOG_LEVEL.default()));
     let format = fields.choice(&LOG_FORMAT).unwrap_or(Ok(LOG_FORMAT.default()));
     Ok(Log { level: level?, format: format? })
-}
-
-/// The text of the configuration file at `path`, at most 1 MiB. For [`Config::from_yaml`], and for noticing that
-/// the file has changed.
-///
-/// # Errors
-/// When it cannot be read, is too large or is not UTF-8.
-pub fn read_file(path: &Path) -> Result<String, LoadError> {
-    text(path, file::read(path))
-}
-
-fn text(path: &Path, content: io::Result<Vec<u8>>) -> Result<String, LoadError> {
-    let content = content.map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
-    String::from_utf8(content).map_err(|_| LoadError::new(path, LoadFault::NotText))
-}
-
-/// No configuration came out of a file.
-#[derive(Debug)]
-pub struct LoadError {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub fault: LoadFault,
-}
-
-/// What is wrong with a configuration file.
-#[derive(Debug)]
-pub enum LoadFault {
-    /// It cannot be read, or is too large.
-    Unreadable(io::Error),
-    /// It is not UTF-8.
-    NotText,
-    /// It can be read, but says something wrong.
-    Invalid(Problems),
-}
-
-impl LoadError {
-    fn new(path: &Path, fault: LoadFault) -> Self {
-        Self { path: path.to_owned(), fault }
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.fault {
-            LoadFault::Unreadable(_) => write!(f, "the configuration file {path} cannot be read"),
-            LoadFault::NotText => write!(f, "the configuration file {path} is not UTF-8 text"),
-            LoadFault::Invalid(_) => write!(f, "the configuration file {path} is not valid"),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.fault {
-            LoadFault::Unreadable(error) => Some(error),
-            LoadFault::NotText => None,
-            LoadFault::Invalid(problems) => Some(problems),
-        }
-    }
 }

@@ -79,6 +79,7 @@ impl Daemon {
             targets = config.targets.len(),
             "agent started"
         );
+        log_warnings(&config);
         let end = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -104,6 +105,12 @@ impl Daemon {
         server.shutdown(config.shutdown_grace_period).await;
         info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
         end
+    }
+}
+
+fn log_warnings(config: &Config) {
+    for warning in &config.warnings {
+        warn!(%warning, "configuration warning");
     }
 }
 
@@ -139,6 +146,7 @@ impl Reload {
             warn!("http.listen or log.format changed; restart to apply");
         }
         info!(targets = reloaded.targets.len(), "configuration reloaded");
+        log_warnings(&reloaded);
         *config = reloaded;
     }
 

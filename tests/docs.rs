@@ -149,7 +149,8 @@ fn every_block_of_yaml_is_valid_and_every_configuration_is_accepted() {
                 document.unwrap_or_else(|error| panic!("{}: {error}\n{block}", page.path.display()));
             if document.get("targets").is_some() {
                 let here = block.replace("/run/secrets/", "examples/secrets/");
-                Config::from_yaml(&here).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
+                Config::from_yaml("README.md", &here)
+                    .unwrap_or_else(|problems| panic!("{problems}\n{block}"));
                 configurations += 1;
             }
         }

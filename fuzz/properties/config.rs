@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use cachepulse::config::{Config, Problem};
+use cachepulse::config::{Config, Finding};
 use cachepulse::identity::Identity;
 use cachepulse::target::{Target, Tls};
 use serde_yaml::Value;
@@ -17,7 +17,7 @@ const NO_YAML: &str = "not valid YAML: ";
 
 pub(crate) fn holds(input: &[u8]) {
     let yaml = String::from_utf8_lossy(input);
-    match Config::from_yaml(&yaml) {
+    match Config::from_yaml("config.yaml", &yaml) {
         Ok(config) => is_within_limits(&config),
         Err(problems) => {
             assert_ne!(problems.iter().count(), 0);
@@ -70,12 +70,19 @@ fn is_possible(target: &Target) {
     assert!(takes_user || target.username.is_none(), "a user name for a sign-in without one");
 }
 
-/// One line that names a key; or, where the document as a whole is wrong, what it should have been.
-fn tells_its_place(problem: &Problem) {
-    let Problem { path, message } = problem;
+/// One line with a position, unless the text as a whole is no YAML; and a key, unless the top level is wrong.
+fn tells_its_place(problem: &Finding) {
+    let Finding { position, path, message, .. } = problem;
     assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
     assert!(!message.is_empty());
-    let of_document = [NO_YAML, "expected a mapping with the key targets, found "];
+    assert!(position.is_some() || message.starts_with(NO_YAML), "{problem}");
+    let of_document = [
+        NO_YAML,
+        "expected a mapping with the key targets, found ",
+        "expected a mapping or a list of mappings under \"<<\"",
+        "unknown key ",
+        "duplicate key ",
+    ];
     assert!(!path.is_empty() || of_document.iter().any(|start| message.starts_with(start)), "{problem}");
 }
 

@@ -109,7 +109,7 @@ impl Demo {
         let ca_file = folder.write(CA_FILE, &standin.ca_pem())?;
         let token_file = folder.write(TOKEN_FILE, standin.federated_token(FEDERATED_LIFETIME)?.expose())?;
         folder.write(KEY_FILE, standin.access_key().expose())?;
-        let config = Config::from_yaml(&configuration(&standin, &ca_file, &token_file))?;
+        let config = Config::from_yaml("demo", &configuration(&standin, &ca_file, &token_file))?;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
         print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
         let daemon =

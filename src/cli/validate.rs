@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::output::{OutputFormat, WriteError, print};
 use super::{USAGE, usage};
-use crate::config::{Config, LoadError, LoadFault};
+use crate::config::{Config, Finding, LoadError, LoadFault};
 use crate::error::Chain;
 
 /// The variable that names the configuration file.
@@ -39,11 +39,16 @@ struct FileDocument {
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     targets: Option<usize>,
-    problems: Vec<ProblemDocument>,
+    problems: Vec<FindingDocument>,
+    warnings: Vec<FindingDocument>,
 }
 
-#[derive(Debug, Serialize)]
-struct ProblemDocument {
+#[derive(Debug, Default, Serialize)]
+struct FindingDocument {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
     /// Empty for the file as a whole.
     path: String,
     message: String,
@@ -85,6 +90,9 @@ impl Command {
     fn show(&self, file: &Path, loaded: Result<Config, LoadError>) -> Result<(), WriteError> {
         match (self.output, loaded) {
             (OutputFormat::Text, Ok(config)) => {
+                for warning in &config.warnings {
+                    eprintln!("warning: {warning}");
+                }
                 print(&format_args!("{}: valid, {} target(s)", name(file).display(), config.targets.len()))
             }
             (OutputFormat::Text, Err(error)) => {
@@ -116,21 +124,26 @@ fn name(file: &Path) -> &Path {
 
 impl FileDocument {
     fn new(file: &Path, loaded: Result<Config, LoadError>) -> Self {
-        let (targets, problems) = match loaded {
-            Ok(config) => (Some(config.targets.len()), Vec::new()),
+        let document = |finding: &Finding| FindingDocument {
+            line: finding.position.map(|position| position.line),
+            column: finding.position.map(|position| position.column),
+            path: finding.path.clone(),
+            message: finding.message.clone(),
+        };
+        let (targets, problems, warnings) = match loaded {
+            Ok(config) => {
+                let warnings = config.warnings.iter().map(document).collect();
+                (Some(config.targets.len()), Vec::new(), warnings)
+            }
             Err(LoadError { fault: LoadFault::Invalid(problems), .. }) => {
-                let document = |problem: &crate::config::Problem| ProblemDocument {
-                    path: problem.path.clone(),
-                    message: problem.message.clone(),
-                };
-                (None, problems.iter().map(document).collect())
+                (None, problems.iter().map(document).collect(), Vec::new())
             }
             Err(error) => {
                 let message = Chain(&error).to_string();
-                (None, vec![ProblemDocument { path: String::new(), message }])
+                (None, vec![FindingDocument { message, ..FindingDocument::default() }], Vec::new())
             }
         };
-        Self { file: file.display().to_string(), valid: problems.is_empty(), targets, problems }
+        Self { file: file.display().to_string(), valid: problems.is_empty(), targets, problems, warnings }
     }
 }
 
@@ -140,9 +153,7 @@ pub(super) struct Faults<'a>(pub(super) &'a LoadError);
 impl fmt::Display for Faults<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            LoadError { path, fault: LoadFault::Invalid(problems) } => {
-                write!(f, "{}:\n{problems}", path.display())
-            }
+            LoadError { fault: LoadFault::Invalid(problems), .. } => write!(f, "{problems}"),
             error => write!(f, "{}", Chain(error)),
         }
     }

@@ -6,7 +6,7 @@ use super::flags::{Flags, Given};
 use super::host;
 use super::keys;
 use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
-use super::problem::{Findings, Problems};
+use super::problem::{Finding, Findings, Language, Noted, Problems};
 
 /// The list that the one target is in.
 const TARGET: &str = "targets[].";
@@ -18,11 +18,11 @@ const TARGET: &str = "targets[].";
 pub(super) fn read<T>(
     flags: &Flags,
     reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
-) -> Result<T, Problems> {
-    let findings = Findings::default();
+) -> Result<(T, Vec<Finding>), Problems> {
+    let findings = Findings::new(Language::Flags);
     let document = document(flags, &findings);
     let read = reader(&Field::root(&document, &findings));
-    findings.conclude(read).map_err(|problems| problems.with_paths(|path| flag_of(path, flags)))
+    findings.conclude(read, |noted| locate(flags, noted))
 }
 
 /// The document that says what `flags` say. What cannot be said in a document is noted in `findings`.
@@ -38,7 +38,7 @@ fn document(flags: &Flags, findings: &Findings) -> Node {
         }
         if is_tls_detail(given) && flags.value(&TLS) == Some("false") {
             let path = path.replacen("[]", "[0]", 1);
-            findings.add(order, path, "not used with --tls false".to_owned());
+            findings.add_problem(Noted { order, path, message: "not used without TLS".to_owned() });
             continue;
         }
         let leaf = Node { order, value: Value::Text(given.value.clone()) };
@@ -55,6 +55,19 @@ fn document(flags: &Flags, findings: &Findings) -> Node {
     let target = Node { order: 0, value: Value::Map(target) };
     insert(&mut agent, "targets", Node { order: 0, value: Value::List(vec![target]) });
     Node { order: 0, value: Value::Map(agent) }
+}
+
+/// The findings that were `noted`, with flags and variables for paths.
+fn locate(flags: &Flags, mut noted: Vec<Noted>) -> Vec<Finding> {
+    noted.sort_by_key(|noted| noted.order);
+    noted.dedup();
+    let finding = |Noted { path, message, .. }| Finding {
+        file: None,
+        position: None,
+        path: flag_of(path, flags),
+        message,
+    };
+    noted.into_iter().map(finding).collect()
 }
 
 /// The flag that `path` comes from: the one of this very key, or else the first below it. As the operator wrote it, if

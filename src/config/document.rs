@@ -1,8 +1,13 @@
 //! A document as a tree of plain values, and how YAML becomes one. The only file that knows `serde_yaml`; what the
 //! values mean is left to those who read them.
+//!
+//! `serde_yaml` reports positions in errors only. So the positions of values are found by parsing a second time, once
+//! there is something to say about them: the value raises an error, the collection around it reads the position from
+//! the error and goes on.
 
-use std::cell::Cell;
-use std::fmt;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Display};
 
 use serde::de::{
     DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -12,12 +17,44 @@ use serde::de::{
 /// file of [`super::file::MAX_SIZE`] can hold without aliases.
 const MAX_SIZE: usize = 4 * 1024 * 1024;
 
-/// A value at its place in the document.
+/// A value and its place in the document.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Grows from the document's first value to its last, whatever their depth.
+    /// Numbers keys and values from the document's first to its last, whatever their depth: a key comes right before
+    /// its value. What an alias stands for is numbered anew.
     pub(super) order: usize,
     pub(super) value: Value,
+}
+
+impl Node {
+    /// The value of `key` in a mapping.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    /// Whether it is neither a list nor a mapping.
+    pub(super) fn is_leaf(&self) -> bool {
+        !matches!(self.value, Value::List(_) | Value::Map(_))
+    }
+
+    /// The order of the first key or value in it that is neither a list nor a mapping, for only those have positions.
+    pub(super) fn first_leaf(&self) -> Option<usize> {
+        match &self.value {
+            Value::List(items) => items.first()?.first_leaf(),
+            Value::Map(entries) => (!entries.is_empty()).then_some(self.order + 1),
+            _ => Some(self.order),
+        }
+    }
+}
+
+/// A line and a column, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
 }
 
 /// What YAML can say.
@@ -29,60 +66,131 @@ pub(super) enum Value {
     Number(String),
     Text(String),
     List(Vec<Node>),
-    /// In the order of the document, keys that come twice included.
+    /// In the order of the document, duplicate keys included.
     Map(Vec<(String, Node)>),
     /// A value with a tag such as `!secret`.
     Tagged,
 }
 
-const TOO_LARGE: &str = "too large with its aliases written out";
-const NO_KEY: &str = "a key must be plain text";
+/// The key whose mapping, or mappings, are merged into the one around it.
+pub(super) const MERGE: &str = "<<";
 
-/// Parses one YAML document. The error is one line, with line and column where YAML tells them.
-pub(super) fn parse(yaml: &str) -> Result<Node, String> {
-    let budget = Budget { order: Cell::new(0), left: Cell::new(MAX_SIZE) };
+const TOO_LARGE: &str = "too large with its aliases expanded";
+const NO_KEY: &str = "a key must be plain text";
+/// The error that is raised for its position.
+const HERE: &str = "here";
+
+/// Parses one YAML document. The error is one line, with a position where YAML has one.
+pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
+    let reading = Reading::default();
     let deserializer = serde_yaml::Deserializer::from_str(yaml);
-    NodeSeed(&budget)
-        .deserialize(deserializer)
-        .map_err(|error| format!("not valid YAML: {}", explain(&error)))
+    NodeSeed(&reading).deserialize(deserializer).map_err(|error| {
+        let position = error.location().map(|place| Position { line: place.line(), column: place.column() });
+        (format!("not valid YAML: {}", explain(&error, position)), position)
+    })
 }
 
-/// What is wrong, without what the document says: where a value is at fault, `serde_yaml` would repeat the keys that
-/// lead there, however long, and such as `!!int hunter2` whole.
-fn explain(error: &serde_yaml::Error) -> String {
+/// The positions of the keys and values at `orders`, in the document that [`parse`] makes of `yaml`. Lists and mappings
+/// have none.
+pub(super) fn positions(yaml: &str, orders: HashSet<usize>) -> HashMap<usize, Position> {
+    let reading = Reading { wanted: orders, ..Reading::default() };
+    let deserializer = serde_yaml::Deserializer::from_str(yaml);
+    if let Err(error) = NodeSeed(&reading).deserialize(deserializer) {
+        // A document without a collection around its value; anything else was an error when it was parsed.
+        let _ = reading.catch(error);
+    }
+    reading.found.into_inner()
+}
+
+/// What is wrong, without the position and without what the document says: where a value is at fault, `serde_yaml`
+/// repeats the keys that lead there, however long, and such as `!!int hunter2` whole.
+fn explain(error: &serde_yaml::Error, position: Option<Position>) -> String {
     let text = error.to_string();
-    let faults =
-        [(TOO_LARGE, TOO_LARGE), (NO_KEY, NO_KEY), ("invalid value", "a value does not fit its tag")];
-    let fault = faults.iter().find(|(said, _)| text.contains(said));
-    match (fault, error.location()) {
-        (Some((_, fault)), Some(place)) => {
-            format!("{fault} at line {} column {}", place.line(), place.column())
-        }
-        (Some((_, fault)), None) => (*fault).to_owned(),
-        (None, _) => text,
+    let faults = [
+        (TOO_LARGE, TOO_LARGE),
+        (NO_KEY, NO_KEY),
+        ("invalid value", "a value does not fit its tag"),
+        ("more than one document", "more than one document in the file"),
+        ("recursion limit", "nested too deeply"),
+        ("repetition limit", "too many aliases"),
+    ];
+    if let Some((_, fault)) = faults.iter().find(|(found, _)| text.contains(found)) {
+        return (*fault).to_owned();
+    }
+    match position {
+        Some(Position { line, column }) => text.replacen(&format!(" at line {line} column {column}"), "", 1),
+        None => text,
     }
 }
 
-struct Budget {
-    order: Cell<usize>,
+/// One pass over a document.
+struct Reading {
+    /// The order of the next key or value.
+    next: Cell<usize>,
+    /// How much larger the document may become.
     left: Cell<usize>,
+    /// The orders of the keys and values whose positions are wanted, and the positions that were found.
+    wanted: HashSet<usize>,
+    found: RefCell<HashMap<usize, Position>>,
+    /// The key or value that raised an error for its position.
+    raised: Cell<Option<usize>>,
 }
 
-impl Budget {
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            next: Cell::new(0),
+            left: Cell::new(MAX_SIZE),
+            wanted: HashSet::new(),
+            found: RefCell::default(),
+            raised: Cell::new(None),
+        }
+    }
+}
+
+impl Reading {
     fn spend<E: Error>(&self, size: usize) -> Result<(), E> {
         let left = self.left.get().checked_sub(size);
         self.left.set(left.ok_or_else(|| E::custom(TOO_LARGE))?);
         Ok(())
     }
+
+    /// Keeps the position in `error`, if it was raised for that.
+    fn catch<E: Display>(&self, error: E) -> Result<(), E> {
+        let Some(order) = self.raised.take() else { return Err(error) };
+        self.found.borrow_mut().insert(order, position_in(&error.to_string()));
+        Ok(())
+    }
+}
+
+/// The position at the end of an error's text. The very first one is left out there.
+fn position_in(error: &str) -> Position {
+    let position = error.rsplit_once(" at line ").and_then(|(_, place)| {
+        let (line, column) = place.split_once(" column ")?;
+        Some(Position { line: line.parse().ok()?, column: column.parse().ok()? })
+    });
+    position.unwrap_or(Position { line: 1, column: 1 })
 }
 
 #[derive(Clone, Copy)]
-struct NodeSeed<'a>(&'a Budget);
+struct NodeSeed<'a>(&'a Reading);
 
-impl NodeSeed<'_> {
-    fn scalar<E: Error>(self, value: Value) -> Result<Value, E> {
-        let (Value::Text(text) | Value::Number(text)) = &value else { return Ok(value) };
-        self.0.spend(text.len())?;
+/// Reads the value at `order`.
+#[derive(Clone, Copy)]
+struct NodeVisitor<'a> {
+    reading: &'a Reading,
+    order: usize,
+}
+
+impl NodeVisitor<'_> {
+    fn leaf<E: Error>(self, value: Value) -> Result<Value, E> {
+        if let Value::Text(text) | Value::Number(text) = &value {
+            self.reading.spend(text.len())?;
+        }
+        if self.reading.wanted.contains(&self.order) {
+            self.reading.raised.set(Some(self.order));
+            return Err(E::custom(HERE));
+        }
         Ok(value)
     }
 }
@@ -91,14 +199,14 @@ impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
     type Value = Node;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        self.0.spend(1)?;
-        let order = self.0.order.get();
-        self.0.order.set(order + 1);
-        Ok(Node { order, value: deserializer.deserialize_any(self)? })
+        let Self(reading) = self;
+        reading.spend(1)?;
+        let order = reading.next.replace(reading.next.get() + 1);
+        Ok(Node { order, value: deserializer.deserialize_any(NodeVisitor { reading, order })? })
     }
 }
 
-impl<'de> Visitor<'de> for NodeSeed<'_> {
+impl<'de> Visitor<'de> for NodeVisitor<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,69 +214,113 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+        self.leaf(Value::Null)
     }
 
     /// A document without any value.
     fn visit_none<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+        self.leaf(Value::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+        self.leaf(Value::Bool(value))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        self.scalar(Value::Number(number.to_string()))
+        self.leaf(Value::Number(number.to_string()))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        self.scalar(Value::Number(number.to_string()))
+        self.leaf(Value::Number(number.to_string()))
     }
 
     fn visit_u128<E: Error>(self, number: u128) -> Result<Value, E> {
-        self.scalar(Value::Number(number.to_string()))
+        self.leaf(Value::Number(number.to_string()))
     }
 
     fn visit_i128<E: Error>(self, number: i128) -> Result<Value, E> {
-        self.scalar(Value::Number(number.to_string()))
+        self.leaf(Value::Number(number.to_string()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        self.scalar(Value::Number(format!("{number:?}")))
+        self.leaf(Value::Number(format!("{number:?}")))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        self.scalar(Value::Text(text.to_owned()))
+        self.leaf(Value::Text(text.to_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = sequence.next_element_seed(self)? {
-            items.push(item);
+        loop {
+            match sequence.next_element_seed(NodeSeed(self.reading)) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => return Ok(Value::List(items)),
+                Err(error) => self.reading.catch(error)?,
+            }
         }
-        Ok(Value::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some((key, value)) = map.next_entry_seed(self, self)? {
-            let key = match key.value {
-                Value::Text(key) | Value::Number(key) => key,
-                Value::Bool(key) => key.to_string(),
-                Value::Null => "null".to_owned(),
-                Value::List(_) | Value::Map(_) | Value::Tagged => {
-                    return Err(A::Error::custom(NO_KEY));
+        loop {
+            let key = match map.next_key_seed(NodeSeed(self.reading)) {
+                Ok(Some(Node { value, .. })) => text_of_key(value).ok_or_else(|| A::Error::custom(NO_KEY))?,
+                Ok(None) => return Ok(Value::Map(with_merged(entries))),
+                Err(error) => {
+                    self.reading.catch(error)?;
+                    String::new()
                 }
             };
-            entries.push((key, value));
+            match map.next_value_seed(NodeSeed(self.reading)) {
+                Ok(value) => entries.push((key, value)),
+                Err(error) => self.reading.catch(error)?,
+            }
         }
-        Ok(Value::Map(entries))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
         let (IgnoredAny, content) = tagged.variant()?;
         let IgnoredAny = content.newtype_variant()?;
-        Ok(Value::Tagged)
+        self.leaf(Value::Tagged)
+    }
+}
+
+/// `entries` with those of the mappings under its merge keys. A key of its own takes precedence over a merged one, and
+/// an earlier mapping over a later one. What cannot be merged stays under the merge key.
+fn with_merged(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
+    if !entries.iter().any(|(key, _)| key == MERGE) {
+        return entries;
+    }
+    let (merges, mut all): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(key, node)| key == MERGE && is_mergeable(node));
+    let mut known: HashSet<String> = all.iter().map(|(key, _)| key.clone()).collect();
+    let sources = merges.into_iter().flat_map(|(_, node)| match node.value {
+        Value::List(items) => items,
+        _ => vec![node],
+    });
+    for source in sources {
+        let Value::Map(entries) = source.value else { continue };
+        let start = all.len();
+        all.extend(entries.into_iter().filter(|(key, _)| !known.contains(key)));
+        known.extend(all[start..].iter().map(|(key, _)| key.clone()));
+    }
+    all
+}
+
+fn is_mergeable(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(_) => true,
+        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
+        _ => false,
+    }
+}
+
+fn text_of_key(key: Value) -> Option<String> {
+    match key {
+        Value::Text(key) | Value::Number(key) => Some(key),
+        Value::Bool(key) => Some(key.to_string()),
+        Value::Null => Some("null".to_owned()),
+        Value::List(_) | Value::Map(_) | Value::Tagged => None,
     }
 }

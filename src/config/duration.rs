@@ -1,28 +1,40 @@
-//! Durations as the operator writes them: a number and a unit, such as `10s`, `500ms` or `1.5m`.
+//! Durations as the operator writes them: numbers with units, such as `10s`, `500ms` or `1m30s`.
 
 use std::time::Duration;
 
 use super::field::Parse;
 
-/// The units, in seconds.
+/// The units, in seconds, the largest first.
 const UNITS: [(&str, f64); 4] = [("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
 
 impl Parse for Duration {
     const NOUN: &'static str = "a duration";
-    const SUCH_AS: &'static str = ", such as 10s (units: h, m, s, ms)";
+    const SUCH_AS: &'static str = ", such as 10s or 1m30s (units: h, m, s, ms)";
 
     fn parse(text: &str) -> Option<Self> {
         parse(text)
     }
 }
 
-/// `None` if it is no duration. One that is too long for the type is as long as the type allows.
+/// Numbers with units, the larger unit first. `None` if it is no duration. One that is too long for the type is as long
+/// as the type allows.
 fn parse(text: &str) -> Option<Duration> {
-    let unit_start = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_start);
-    let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    let number: f64 = is_number(number).then(|| number.parse().ok())??;
-    Some(Duration::try_from_secs_f64(number * seconds).unwrap_or(Duration::MAX))
+    let mut units = UNITS.iter();
+    let mut sum = Duration::ZERO;
+    let mut rest = text;
+    loop {
+        let (number, after) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
+        let (unit, after) =
+            after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
+        // The units before this one are used up, so that each comes once and in order.
+        let (_, seconds) = units.find(|(name, _)| *name == unit)?;
+        let number: f64 = is_number(number).then(|| number.parse().ok())??;
+        sum = sum.saturating_add(Duration::try_from_secs_f64(number * seconds).unwrap_or(Duration::MAX));
+        rest = after;
+        if rest.is_empty() {
+            return Some(sum);
+        }
+    }
 }
 
 /// Digits, or digits, a point and digits. `f64` alone would also take `1e3`, `inf` and `-1`.
@@ -50,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_number_and_a_unit() {
+    fn a_duration_is_numbers_with_units() {
         for (text, milliseconds) in [
             ("10s", 10_000),
             ("500ms", 500),
@@ -60,6 +72,9 @@ mod tests {
             ("1h", 3_600_000),
             ("0s", 0),
             ("007s", 7000),
+            ("1m30s", 90_000),
+            ("1h30m", 5_400_000),
+            ("1h1m1s1ms", 3_661_001),
         ] {
             assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
@@ -68,8 +83,8 @@ mod tests {
     #[test]
     fn what_is_no_duration_is_refused() {
         for text in [
-            "", "s", "10", "10 s", "10S", "10sec", "1h30m", "-1s", "+1s", "1e3s", ".5s", "5.s", "1.2.3s",
-            "infs", "NaNs", "١s", "1_000ms", "10s ", "10µs",
+            "", "s", "10", "10 s", "10S", "10sec", "1h30", "30m1h", "1s1s", "1h 30m", "-1s", "+1s", "1e3s",
+            ".5s", "5.s", "1.2.3s", "infs", "NaNs", "١s", "1_000ms", "10s ", "10µs",
         ] {
             assert_eq!(parse(text), None, "{text:?}");
         }

@@ -6,29 +6,41 @@
 use std::fmt::Display;
 use std::num::NonZeroU32;
 
-use super::document::{Node, Value};
+use super::document::{MERGE, Node, Value};
 use super::keys::{self, About, Choice, Descriptor, Key, Values};
-use super::problem::Findings;
+use super::problem::{Findings, Language, Noted};
 
 /// How much of a bad value a message repeats, in characters.
 const SHOWN: usize = 60;
 
-/// The value is wrong, and a problem was noted. Only [`Field::problem`] makes one.
+/// How top-level keys begin that are ignored, so that there is a place for anchors.
+const EXTENSION: &str = "x-";
+
+/// The value is wrong, and a problem was noted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Invalid(());
+
+impl Invalid {
+    /// Only for [`Findings::add_problem`], so that there is always a problem.
+    pub(super) fn after_a_problem() -> Self {
+        Self(())
+    }
+}
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
     node: &'a Node,
     path: String,
+    /// The order of the key or value that the operator is shown.
+    place: usize,
     findings: &'a Findings,
 }
 
 impl<'a> Field<'a> {
     /// The whole document.
     pub(super) fn root(node: &'a Node, findings: &'a Findings) -> Self {
-        Self { node, path: String::new(), findings }
+        Self { node, path: String::new(), place: node.first_leaf().unwrap_or(node.order), findings }
     }
 
     pub(super) fn path(&self) -> &str {
@@ -39,10 +51,31 @@ impl<'a> Field<'a> {
         &self.node.value
     }
 
+    /// Whether the operator wrote flags instead of YAML.
+    pub(super) fn is_of_flags(&self) -> bool {
+        self.findings.language == Language::Flags
+    }
+
+    /// How the operator writes `key`.
+    pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
+        match key.about.flag {
+            Some(flag) if self.is_of_flags() => flag.to_string(),
+            _ => key.about.name().to_owned(),
+        }
+    }
+
     /// Notes a problem with this value.
     pub(super) fn problem(&self, message: impl Into<String>) -> Invalid {
-        self.findings.add(self.node.order, self.path.clone(), message.into());
-        Invalid(())
+        self.findings.add_problem(self.noted(message.into()))
+    }
+
+    /// Notes a warning about this value.
+    pub(super) fn warning(&self, message: impl Into<String>) {
+        self.findings.add_warning(self.noted(message.into()));
+    }
+
+    fn noted(&self, message: String) -> Noted {
+        Noted { order: self.place, path: self.path.clone(), message }
     }
 
     /// Notes that this value is not `what`.
@@ -73,20 +106,31 @@ impl<'a> Field<'a> {
             Value::Bool(value) => T::parse(if *value { "true" } else { "false" }),
             _ => None,
         };
-        value
-            .filter(|value| range.is_none_or(|range| range.contains(&value)))
-            .ok_or_else(|| self.expected(format_args!("{}{such_as}{}", T::NOUN, T::SUCH_AS)))
+        value.filter(|value| range.is_none_or(|range| range.contains(&value))).ok_or_else(|| {
+            self.expected(format_args!("{}{such_as}{}{}", T::NOUN, T::SUCH_AS, self.or_mapping(&key.about)))
+        })
     }
 
     /// One of the values of `key`, which takes a closed set of them.
     pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Result<T, Invalid> {
         let choices: &[Choice<T>] = if let Values::Choices(choices) = &key.values { choices } else { &[] };
-        if let Value::Text(text) = self.value()
-            && let Some(choice) = choices.iter().find(|choice| choice.name == text)
-        {
-            return Ok(choice.value);
+        let names = || choices.iter().map(|choice| choice.name);
+        let Value::Text(text) = self.value() else { return Err(self.expected(one_of(names()))) };
+        match (choices.iter().find(|choice| choice.name == text), closest(text, names())) {
+            (Some(choice), _) => Ok(choice.value),
+            (None, Some(meant)) => {
+                Err(self.problem(format!("unknown value {}; did you mean \"{meant}\"?", quoted(text))))
+            }
+            (None, None) => Err(self.expected(one_of(names()))),
         }
-        Err(self.expected(one_of(choices.iter().map(|choice| choice.name))))
+    }
+
+    /// The other form of a key that also takes a mapping. There is no mapping among flags.
+    fn or_mapping(&self, about: &About) -> String {
+        if about.keys.is_empty() || self.is_of_flags() {
+            return String::new();
+        }
+        format!(", or a mapping such as {}", about.example)
     }
 
     /// The text of `key`. A number is refused: YAML has already forgotten how it was written.
@@ -115,7 +159,12 @@ impl<'a> Field<'a> {
     /// The items of a list.
     pub(super) fn items(&self, what: &str) -> Result<Vec<Field<'a>>, Invalid> {
         let Value::List(items) = self.value() else { return Err(self.expected(what)) };
-        let item = |(index, node)| Field { node, path: format!("{}[{index}]", self.path), ..*self };
+        let item = |(index, node): (usize, &'a Node)| Field {
+            node,
+            path: format!("{}[{index}]", self.path),
+            place: node.first_leaf().unwrap_or(self.place),
+            findings: self.findings,
+        };
         Ok(items.iter().enumerate().map(item).collect())
     }
 
@@ -130,17 +179,25 @@ impl<'a> Field<'a> {
         let known = || known.iter().map(|key| key.about().name());
         let mut seen = Vec::with_capacity(known().len());
         for (key, node) in fields.entries {
-            let field = fields.at(key, node);
-            if !known().any(|name| name == key) {
-                field.problem(match closest(key, known()) {
-                    Some(meant) => format!("unknown key; did you mean `{meant}`?"),
-                    None => format!("unknown key; expected {}", one_of(known())),
-                });
+            if self.path.is_empty() && key.starts_with(EXTENSION) {
+                continue;
+            }
+            let problem = if key == MERGE {
+                format!("expected a mapping or a list of mappings under \"{MERGE}\"")
+            } else if !known().any(|name| name == key) {
+                match closest(key, known()) {
+                    Some(meant) => format!("unknown key {}; did you mean \"{meant}\"?", quoted(key)),
+                    None => format!("unknown key {}; expected {}", quoted(key), one_of(known())),
+                }
             } else if seen.contains(&key) {
-                field.problem("duplicate key");
+                format!("duplicate key {}", quoted(key))
             } else {
                 seen.push(key);
-            }
+                continue;
+            };
+            // The problem is with the key, which comes right before its value.
+            let order = node.order.saturating_sub(1);
+            self.findings.add_problem(Noted { order, path: self.path.clone(), message: problem });
         }
         Ok(fields)
     }
@@ -167,9 +224,14 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn at(&self, key: &str, node: &'a Node) -> Field<'a> {
         let dot = if self.whole.path.is_empty() { "" } else { "." };
-        let quote = if key.trim().is_empty() { "\"" } else { "" };
-        let path = format!("{}{dot}{quote}{}{quote}", self.whole.path, shortened(key));
-        Field { node, path, ..self.whole }
+        // Lists and mappings have no position, but their keys do.
+        let place = if node.is_leaf() { node.order } else { node.order.saturating_sub(1) };
+        Field { node, path: format!("{}{dot}{key}", self.whole.path), place, findings: self.whole.findings }
+    }
+
+    /// How the operator writes `key`.
+    pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
+        self.whole.name_of(key)
     }
 
     /// The value of `key`, if it is given.
@@ -185,7 +247,8 @@ impl<'a> Fields<'a> {
     /// The value of `key`; a problem, with advice, if it is not given.
     pub(super) fn required<T>(&self, key: &Key<T>, advice: &str) -> Result<Field<'a>, Invalid> {
         self.get(key).ok_or_else(|| {
-            self.at(key.about.name(), self.whole.node).problem(format!("is missing; {advice}"))
+            let missing = Field { place: self.whole.place, ..self.at(key.about.name(), self.whole.node) };
+            missing.problem(format!("missing; {advice}"))
         })
     }
 
@@ -234,9 +297,9 @@ impl Parse for NonZeroU32 {
     }
 }
 
-/// `text` in backquotes, fit for a line of a message.
+/// `text` in quotes, fit for a line of a message.
 fn quoted(text: &str) -> String {
-    format!("`{}`", shortened(text))
+    format!("\"{}\"", shortened(text))
 }
 
 fn shortened(text: &str) -> String {

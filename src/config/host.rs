@@ -27,9 +27,9 @@ pub(super) fn read<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
         // A URL or a connection string may hold a password: it is not repeated.
         Fault::Url => field.problem(format!("expected {what}, found a URL; give the name alone")),
         Fault::Character(c) => {
-            field.problem(format!("expected {what}, found text with `{c}` in it; give the name alone"))
+            field.problem(format!("expected {what}, found text with \"{c}\" in it; give the name alone"))
         }
-        Fault::Port => field.problem("expected a host name alone; the port belongs under `port`"),
+        Fault::Port => field.problem("expected a host name alone; the port belongs in \"port\""),
         Fault::PrivateLink(public) => field.problem(format!(
             "a private link name has no certificate; give the public name {public}, which resolves to the private \
              address"

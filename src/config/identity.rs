@@ -15,8 +15,14 @@ use super::problem::with_causes;
 use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
-/// What keeps a secret, in a configuration file.
-const WHERE: &str = "give {file: …} or {env: …}";
+/// How the operator says where a secret is kept.
+fn places(field: &Field<'_>, keys: &SecretKeys) -> String {
+    if field.is_of_flags() {
+        format!("{} or {}", field.name_of(&keys.file), field.name_of(&keys.env))
+    } else {
+        "{file: …} or {env: …}".to_owned()
+    }
+}
 
 /// The type of `identity`.
 pub(super) fn type_of(identity: &Identity) -> IdentityType {
@@ -63,7 +69,9 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let tenant_id = id(&TENANT_ID);
     let scope = own(&SCOPE).map(|field| field.word(&SCOPE)).transpose();
     let authority = own(&AUTHORITY).map(|field| read_authority(&field)).transpose();
-    let required_secret = |keys: &SecretKeys| read_secret(&fields.required(&keys.whole, WHERE)?, keys);
+    let required_secret = |keys: &SecretKeys| {
+        read_secret(&fields.required(&keys.whole, &format!("give {}", places(field, keys)))?, keys)
+    };
 
     let source = match kind {
         IdentityType::Auto => EntraSource::Auto { client_id: client_id? },
@@ -107,7 +115,7 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
     let Some((key, field)) = given.next() else { return Ok(ManagedIdentityId::System) };
     let id = field.word(key).map(str::to_owned);
     for (_, other) in given {
-        other.problem(format!("the identity is already given by {}; keep one of them", key.about.name()));
+        other.problem(format!("{} names the identity already; keep one of them", field.name_of(key)));
     }
     Ok(match key.about.path {
         path if path == CLIENT_ID.about.path => ManagedIdentityId::ClientId(id?),
@@ -137,19 +145,22 @@ fn read_authority(field: &Field<'_>) -> Result<String, Invalid> {
 /// Where a secret is kept, which must be readable now. Messages repeat nothing of what stands here but the name of a
 /// file or variable: it may be the secret itself.
 fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Invalid> {
+    let places = places(field, keys);
     let Value::Map(entries) = field.value() else {
-        return Err(field.problem(format!("a secret is kept in a file or an environment variable: {WHERE}")));
+        return Err(
+            field.problem(format!("a secret is kept in a file or an environment variable: give {places}"))
+        );
     };
     let fields = field.any_fields("a mapping")?;
     let [(_, place)] = entries.as_slice() else {
-        return Err(field.problem(format!("{WHERE}, and nothing else")));
+        return Err(field.problem(format!("give {places}, and nothing else")));
     };
     let (place, source) = match (fields.get(&keys.file), fields.get(&keys.env), &place.value) {
         (Some(file), _, Value::Text(path)) if is_path(path) => (file, SecretSource::File(path.into())),
         (_, Some(env), Value::Text(name)) if is_variable_name(name) => (env, SecretSource::Env(name.clone())),
         (Some(file), _, _) => return Err(file.problem(format!("expected {}", keys.file.words()))),
         (_, Some(env), _) => return Err(env.problem(format!("expected {}", keys.env.words()))),
-        (None, None, _) => return Err(field.problem(format!("{WHERE}, and nothing else"))),
+        (None, None, _) => return Err(field.problem(format!("give {places}, and nothing else"))),
     };
     match source.read() {
         Ok(_) => Ok(source),

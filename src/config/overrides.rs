@@ -24,7 +24,7 @@ impl Overrides {
     /// # Errors
     /// Every problem, with the flag or variable for its path.
     pub fn new(flags: &Flags) -> Result<Self, Problems> {
-        command_line::read(flags, |root| {
+        let (overrides, _) = command_line::read(flags, |root| {
             let fields = root.fields_of(&ROOT, "a mapping")?;
             let http = fields.get(&HTTP).map(|field| field.fields(&HTTP.about)).transpose()?;
             let log = fields.get(&LOG).map(|field| field.fields(&LOG.about)).transpose()?;
@@ -32,6 +32,7 @@ impl Overrides {
             let level = log.as_ref().and_then(|log| log.choice(&LOG_LEVEL)).transpose();
             let format = log.as_ref().and_then(|log| log.choice(&LOG_FORMAT)).transpose();
             Ok(Self { listen: listen?, log_level: level?, log_format: format? })
-        })
+        })?;
+        Ok(overrides)
     }
 }

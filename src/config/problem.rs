@@ -1,22 +1,38 @@
-//! What is wrong with a configuration: all of it, each problem with its place.
+//! What is to say about a configuration: problems, which make it invalid, and warnings. Each finding has its place.
 
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
+pub use super::document::Position;
 use super::field::Invalid;
 
-/// One thing that is wrong.
+/// The most findings of one document that are kept. A document with aliases could have millions.
+const MOST: usize = 10_000;
+
+/// One thing to say about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, such as `targets[2].interval` or `--interval`; empty for the document as a whole.
+pub struct Finding {
+    /// The configuration file; `None` for flags and variables.
+    pub file: Option<Arc<str>>,
+    /// Where in the file.
+    pub position: Option<Position>,
+    /// Which key, such as `targets[2] (orders).interval`, or which flag or variable, such as `--interval`; empty for
+    /// the document as a whole.
     pub path: String,
     /// What is wrong and what to do about it, in one line. Never holds a secret.
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Finding {
+    /// `FILE:LINE:COLUMN: PATH: MESSAGE`, without the parts that do not apply.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.position) {
+            (Some(file), Some(Position { line, column })) => write!(f, "{file}:{line}:{column}: ")?,
+            (Some(file), None) => write!(f, "{file}: ")?,
+            (None, _) => {}
+        }
         match self.path.as_str() {
             "" => f.write_str(&self.message),
             path => write!(f, "{path}: {}", self.message),
@@ -24,31 +40,20 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the document; at least one problem.
+/// Everything that makes a configuration invalid, in the order of the document; at least one finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems(pub(super) Vec<Finding>);
 
 impl Problems {
-    /// A problem of the document as a whole.
-    pub(super) fn of_document(message: String) -> Self {
-        Self(vec![Problem { path: String::new(), message }])
-    }
-
     /// The problems.
-    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
         self.0.iter()
-    }
-
-    /// The same problems, each path put through `rename`.
-    pub(super) fn with_paths(self, rename: impl Fn(String) -> String) -> Self {
-        let rename = |problem: Problem| Problem { path: rename(problem.path), ..problem };
-        Self(self.0.into_iter().map(rename).collect())
     }
 }
 
 impl<'a> IntoIterator for &'a Problems {
-    type Item = &'a Problem;
-    type IntoIter = std::slice::Iter<'a, Problem>;
+    type Item = &'a Finding;
+    type IntoIter = std::slice::Iter<'a, Finding>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -68,32 +73,62 @@ impl fmt::Display for Problems {
 
 impl Error for Problems {}
 
-/// Collects problems while a document is read, in whatever order its readers find them.
-#[derive(Debug, Default)]
-pub(super) struct Findings(RefCell<Vec<(usize, Problem)>>);
+/// What the operator wrote, and therefore how messages name keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Yaml,
+    Flags,
+}
+
+/// A finding before its place is known to the operator.
+#[derive(Debug, PartialEq)]
+pub(super) struct Noted {
+    /// The order of the key or value that it is about (see [`super::document::Node`]).
+    pub(super) order: usize,
+    /// The path in the document.
+    pub(super) path: String,
+    pub(super) message: String,
+}
+
+/// Collects findings while a document is read, in whatever order its readers make them.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) language: Language,
+    problems: RefCell<Vec<Noted>>,
+    warnings: RefCell<Vec<Noted>>,
+}
 
 impl Findings {
-    /// Notes a problem with the value at `order` (see [`super::document::Node`]).
-    pub(super) fn add(&self, order: usize, path: String, message: String) {
-        self.0.borrow_mut().push((order, Problem { path, message }));
+    pub(super) fn new(language: Language) -> Self {
+        Self { language, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
-    /// The value that was `read`, if no problem was found.
-    pub(super) fn conclude<T>(self, read: Result<T, Invalid>) -> Result<T, Problems> {
-        match (read, self.into_problems()) {
-            (_, Some(problems)) => Err(problems),
-            (Ok(value), None) => Ok(value),
-            (Err(_), None) => unreachable!("Invalid is only made where a problem is noted"),
+    pub(super) fn add_problem(&self, problem: Noted) -> Invalid {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() < MOST {
+            problems.push(problem);
+        }
+        Invalid::after_a_problem()
+    }
+
+    pub(super) fn add_warning(&self, warning: Noted) {
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < MOST {
+            warnings.push(warning);
         }
     }
 
-    /// What was found, each problem once; `None` if all is well.
-    fn into_problems(self) -> Option<Problems> {
-        let mut found = self.0.into_inner();
-        found.sort_by_key(|(order, _)| *order);
-        found.dedup();
-        let problems: Vec<Problem> = found.into_iter().map(|(_, problem)| problem).collect();
-        (!problems.is_empty()).then_some(Problems(problems))
+    /// The value that was `read`, with the warnings, if no problem was found. `locate` brings findings into order and
+    /// tells their places in the operator's words.
+    pub(super) fn conclude<T>(
+        self,
+        read: Result<T, Invalid>,
+        locate: impl Fn(Vec<Noted>) -> Vec<Finding>,
+    ) -> Result<(T, Vec<Finding>), Problems> {
+        match (read, self.problems.into_inner()) {
+            (Ok(value), problems) if problems.is_empty() => Ok((value, locate(self.warnings.into_inner()))),
+            (_, problems) => Err(Problems(locate(problems))),
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use super::keys::probe::{
     ATTEMPTS, CLIENT_LIST, CLIENT_LIST_EVERY, CLIENT_LIST_MODE, COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL,
     KEY, REPLY_LIMIT,
 };
-use super::{host, identity, tls};
+use super::{host, identity, plausible, tls};
 use crate::identity::Identity;
-use crate::target::{ClientList, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use crate::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
 
 /// Every target of the document.
 pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
@@ -48,7 +48,10 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     let name = fields.required(&NAME, "give the target a name").and_then(|field| {
         let name = read_name(&field)?;
         match earlier.names.entry(name.clone()) {
-            Entry::Occupied(first) => Err(field.problem(format!("is the name of {} already", first.get()))),
+            Entry::Occupied(first) => {
+                let (first, name) = (first.get(), first.key());
+                Err(field.problem(format!("duplicate name \"{name}\"; {first} has it, too")))
+            }
             Entry::Vacant(free) => {
                 free.insert(item.path().to_owned());
                 Ok(name)
@@ -79,7 +82,7 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     let (host, tls) = (host?, tls?);
     let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
     let otherwise = Target::with_defaults(name?, Endpoint { host: host.into(), port });
-    Ok(Target {
+    let target = Target {
         tls,
         identity: identity?,
         username: username?,
@@ -91,7 +94,9 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
         client_list: pick(own.client_list, defaults.client_list, || otherwise.client_list)?,
         reply_limit: pick(own.reply_limit, defaults.reply_limit, || otherwise.reply_limit)?,
         ..otherwise
-    })
+    };
+    plausible::warn(&target, &fields, default_fields.as_ref());
+    Ok(target)
 }
 
 impl Target {
@@ -200,8 +205,8 @@ impl Earlier {
             Entry::Occupied(first) if first.get().0 != *identity => {
                 let (label, (_, path)) = (first.key(), first.get());
                 field.problem(format!(
-                    "differs from {path}, but both would be the identity `{label}` in the metrics: keep the secret \
-                     or token of both in the same place, or give them ids of their own"
+                    "differs from {path}, but both are the identity \"{label}\" in the metrics; keep the secret or \
+                     token of both in the same place, or give each an id"
                 ));
             }
             Entry::Occupied(_) => {}
@@ -216,8 +221,8 @@ fn refuse_plaintext_tokens(identity: &Identity, own: &Fields<'_>, defaults: Opti
     if let (Identity::Entra(_), Some(field)) = (identity, place) {
         let name = identity::type_name(identity);
         field.problem(format!(
-            "Entra tokens go over TLS only, and the identity here is {name}: turn TLS on, or set the identity to \
-             none, access_key or password"
+            "Entra tokens are sent over TLS only, and the identity is {name}; turn TLS on, or set the identity to \
+             access_key, password or none"
         ));
     }
 }
@@ -239,6 +244,9 @@ fn read_client_list(field: &Field<'_>) -> Result<ClientList, Invalid> {
     let fields = field.fields(&CLIENT_LIST.about)?;
     let mode = fields.choice(&CLIENT_LIST_MODE).transpose();
     let every = fields.read(&CLIENT_LIST_EVERY).transpose();
+    if let (Ok(Some(ClientListMode::Off)), Some(every)) = (&mode, fields.get(&CLIENT_LIST_EVERY)) {
+        every.warning("not used, since the mode is off");
+    }
     let default = default_client_list();
     Ok(ClientList { mode: mode?.unwrap_or(default.mode), every: every?.unwrap_or(default.every) })
 }

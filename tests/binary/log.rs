@@ -55,7 +55,7 @@ async fn a_wrong_level_beside_a_file_is_refused() {
     let ended = program.args(["--log-level", "loud"]).run().await;
     assert_eq!(ended.code, Some(64), "{ended:?}");
     assert!(
-        ended.stderr.starts_with("--log-level: expected error, warn, info, debug or trace, found `loud`"),
+        ended.stderr.starts_with("--log-level: expected error, warn, info, debug or trace, found \"loud\""),
         "{ended:?}"
     );
 }

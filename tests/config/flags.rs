@@ -112,7 +112,7 @@ fn flags_name_an_identity() {
 
 #[test]
 fn problems_with_flags_name_the_flag() {
-    assert_eq!(problems(&Flags::default()), ["--host: is missing; name the cache's host"]);
+    assert_eq!(problems(&Flags::default()), ["--host: missing; name the cache's host"]);
     let many = flags(&[
         ("host", "redis://:hunter2@orders"),
         ("port", "0"),
@@ -129,15 +129,15 @@ fn problems_with_flags_name_the_flag() {
         problems(&many),
         [
             "--host: expected a host name such as orders.redis.cache.windows.net, found a URL; give the name alone",
-            "--port: expected a whole number from 1 to 65535, found `0`",
-            "--tls: expected true or false, found `maybe`",
-            "--access-key-file: is missing; give {file: …} or {env: …}",
+            "--port: expected a whole number from 1 to 65535, found \"0\"",
+            "--tls: expected true or false, found \"maybe\"",
+            "--access-key-file: missing; give --access-key-file or --access-key-env",
             "--client-id: not used by the identity type access_key, only by auto, managed_identity, \
              workload_identity or client_secret",
-            "--interval: expected a duration from 100ms to 1h, such as 10s (units: h, m, s, ms), found `10`",
-            "--client-list-every: expected a whole number from 1 to 1000000, found `0`",
-            "--listen: expected an IP address and a port such as 0.0.0.0:9860, found `9860`",
-            "--log-level: expected error, warn, info, debug or trace, found `loud`",
+            "--interval: expected a duration from 100ms to 1h, such as 10s or 1m30s (units: h, m, s, ms), found \"10\"",
+            "--client-list-every: expected a whole number from 1 to 1000000, found \"0\"",
+            "--listen: expected an IP address and a port such as 0.0.0.0:9860, found \"9860\"",
+            "--log-level: expected error, warn, info, debug or trace, found \"loud\"",
         ]
     );
 }
@@ -153,11 +153,11 @@ fn flags_that_contradict_each_other_are_refused() {
     let with_host = |values: &[(&str, &str)]| problems(&flags(&[&[("host", "a")], values].concat()));
     assert_eq!(
         with_host(&[("identity", "none"), ("tls", "false"), ("server-name", "b")]),
-        ["--server-name: not used with --tls false"]
+        ["--server-name: not used without TLS"]
     );
     assert_eq!(
         with_host(&[("identity", "password"), ("password-file", "/dev/null"), ("password-env", "PATH")]),
-        ["--password-file: give {file: …} or {env: …}, and nothing else"]
+        ["--password-file: give --password-file or --password-env, and nothing else"]
     );
     assert_eq!(
         with_host(&[("identity", "password"), ("password-env", "CACHEPULSE_TEST_UNSET")]),

@@ -4,6 +4,8 @@
 
 mod flags;
 mod mistakes;
+mod warnings;
+mod yaml;
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -39,7 +41,7 @@ fn fullest() -> String {
 }
 
 fn valid(yaml: &str) -> Config {
-    Config::from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems}\n{yaml}"))
+    Config::from_yaml("config.yaml", yaml).unwrap_or_else(|problems| panic!("{problems}\n{yaml}"))
 }
 
 fn entra(source: EntraSource) -> Arc<Identity> {
@@ -69,6 +71,7 @@ fn config(targets: Vec<Target>) -> Config {
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
         targets,
+        warnings: Vec::new(),
     }
 }
 
@@ -140,8 +143,10 @@ targets:
             reply_limit: 65_536,
             ..target("inventory", "2001:db8::6", 7000)
         }],
+        warnings: Vec::new(),
     };
-    assert_eq!(valid(yaml), expected);
+    let config = valid(yaml);
+    assert_eq!(Config { warnings: Vec::new(), ..config }, expected);
 }
 
 #[test]

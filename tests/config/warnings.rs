@@ -1,0 +1,64 @@
+//! What is valid, but probably not meant.
+
+use cachepulse::config::Config;
+use cachepulse::config::flags::{Flags, Origin};
+use cachepulse::config::keys::{connection, probe};
+
+use crate::valid;
+
+fn warnings(yaml: &str) -> Vec<String> {
+    valid(yaml).warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_timeout_over_five_intervals_is_a_warning() {
+    assert_eq!(
+        warnings("targets: [{name: a, host: a, interval: 1s, command_timeout: 5001ms, connect_timeout: 5s}]"),
+        [
+            "config.yaml:1:61: targets[0] (a).command_timeout: command_timeout of 5001ms is longer than 5 intervals of \
+          1s; lower it or raise the interval"
+        ]
+    );
+    assert_eq!(
+        warnings("targets: [{name: a, host: a, interval: 300ms}]"),
+        [
+            "config.yaml:1:40: targets[0] (a).interval: connect_timeout of 5s is longer than 5 intervals of 300ms; \
+             lower it or raise the interval",
+            "config.yaml:1:40: targets[0] (a).interval: command_timeout of 2s is longer than 5 intervals of 300ms; \
+             lower it or raise the interval",
+        ]
+    );
+}
+
+#[test]
+fn a_warning_about_the_defaults_is_reported_once() {
+    assert_eq!(
+        warnings("defaults: {connect_timeout: 49ms}\ntargets: [{name: a, host: a}, {name: b, host: b}]"),
+        [
+            "config.yaml:1:29: defaults.connect_timeout: connect_timeout of 49ms is too short for most networks; use \
+          50ms or more"
+        ]
+    );
+}
+
+#[test]
+fn a_key_without_effect_is_a_warning() {
+    assert_eq!(
+        warnings("targets: [{name: a, host: a, client_list: {mode: off, every: 2}}]"),
+        ["config.yaml:1:62: targets[0] (a).client_list.every: not used, since the mode is off"]
+    );
+}
+
+#[test]
+fn a_warning_about_a_flag_names_the_flag() {
+    let flags = Flags::default().with(&connection::HOST, Origin::CommandLine, "a").with(
+        &probe::CONNECT_TIMEOUT,
+        Origin::Variable,
+        "10ms",
+    );
+    let config = Config::from_flags(&flags).unwrap();
+    assert_eq!(
+        config.warnings[0].to_string(),
+        "CACHEPULSE_CONNECT_TIMEOUT: --connect-timeout of 10ms is too short for most networks; use 50ms or more"
+    );
+}

@@ -1,0 +1,70 @@
+//! What people write in YAML beside keys and values: anchors, merge keys, places for them.
+
+use std::time::Duration;
+
+use cachepulse::config::{Config, Position, Problems};
+use tokio::time::Instant;
+
+use crate::valid;
+
+/// What is reported of `yaml`.
+fn problems(yaml: &str) -> Problems {
+    Config::from_yaml("config.yaml", yaml).expect_err("it has problems")
+}
+
+#[test]
+fn a_merge_key_brings_what_the_mapping_does_not_say_itself() {
+    let config = valid(
+        "x-common: &common {interval: 1m, attempts: 5, client_list: {mode: required, every: 2}}\n\
+         x-quick: &quick {interval: 1s, command_timeout: 100ms}\n\
+         targets:\n\
+         - {<<: *common, name: a, host: a, attempts: 1}\n\
+         - {name: b, host: b, <<: [*quick, *common], client_list: {mode: off}}\n",
+    );
+    let [a, b] = config.targets.as_slice() else { panic!("two targets") };
+    assert_eq!((a.interval, a.attempts.get(), a.client_list.every.get()), (Duration::from_secs(60), 1, 2));
+    assert_eq!((b.interval, b.command_timeout), (Duration::from_secs(1), Duration::from_millis(100)));
+    assert_eq!((b.attempts.get(), b.client_list.every.get()), (5, 1), "merging is shallow");
+}
+
+#[test]
+fn a_mapping_that_is_merged_may_merge_another() {
+    let config = valid(
+        "x-a: &a {interval: 1m, attempts: 5}\n\
+         x-b: &b {<<: *a, attempts: 4}\n\
+         targets: [{<<: *b, name: a, host: a}]",
+    );
+    assert_eq!(config.targets[0].interval, Duration::from_secs(60));
+    assert_eq!(config.targets[0].attempts.get(), 4);
+}
+
+#[test]
+fn a_fault_in_an_anchor_is_reported_once_and_at_its_own_line() {
+    let targets: String = (0..100).map(|n| format!("- {{<<: *common, name: t{n}, host: a}}\n")).collect();
+    let yaml = format!("x-common: &common\n  intervall: 1s\n  attempts: 0\ntargets:\n{targets}");
+    let problems = problems(&yaml);
+    let places: Vec<_> = problems.iter().map(|problem| problem.position).collect();
+    assert_eq!(
+        places,
+        [Some(Position { line: 2, column: 3 }), Some(Position { line: 3, column: 13 })],
+        "{problems}"
+    );
+}
+
+#[test]
+fn the_positions_of_many_problems_in_a_large_file_take_little_time() {
+    let target = |n: usize| {
+        let interval = if n % 180 == 7 { "0s" } else { "10s" };
+        format!(
+            "- {{name: target-{n}, host: orders.redis.cache.windows.net, attempts: 3, interval: {interval}}}\n"
+        )
+    };
+    let yaml: String = std::iter::once("targets:\n".to_owned()).chain((0..9000).map(target)).collect();
+    let started = Instant::now();
+    let problems = problems(&yaml);
+    let took = started.elapsed();
+    let lines: Vec<_> = problems.iter().map(|problem| problem.position.unwrap().line).collect();
+    assert_eq!(lines, (0..50).map(|n| n * 180 + 7 + 2).collect::<Vec<_>>());
+    // In a debug build on a busy machine; every problem parsed for on its own would take minutes.
+    assert!(took < Duration::from_secs(10), "{took:?} for {} bytes", yaml.len());
+}
