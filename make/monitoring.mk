@@ -13,7 +13,7 @@ monitoring-tools:
 	@command -v python3 >/dev/null || { echo "the monitoring tests need python3; install it (Debian: sudo apt-get install python3)" >&2; exit 1; }
 	@tests/monitoring/tools
 
-dashboard-picture: monitoring-tools redis-server ## draw docs/dashboard.png from real data
+dashboard-picture: monitoring-tools redis-server ## draw docs/dashboard.png and its overview from real data
 	$(CARGO) build --locked
 	test -x target/monitoring/picture/bin/python || python3 -m venv target/monitoring/picture
 	target/monitoring/picture/bin/pip install --quiet matplotlib

@@ -50,7 +50,12 @@ def draw(url, start, end, rate_interval, path):
         {"timeseries": lines, "state-timeline": states, "heatmap": heat}.get(panel["type"], values)(axes, panel, series)
     figure.savefig(path, dpi=80, facecolor=BACKGROUND)
     # Few colours reduce the file to a quarter, without a visible difference.
-    Image.open(path).quantize(64).save(path, optimize=True)
+    image = Image.open(path).quantize(64)
+    image.save(path, optimize=True)
+    # The README shows the first rows only.
+    bottom = next(panel["gridPos"]["y"] for panel in board["panels"] if panel["title"] == "Failures and connections")
+    overview = image.crop((0, 0, image.width, image.height * bottom // height))
+    overview.save(pathlib.Path(path).with_stem(f"{pathlib.Path(path).stem}-overview"), optimize=True)
 
 
 def read(url, panel, start, end, rate_interval, board):
