@@ -10,7 +10,7 @@ use super::output::{OutputFormat, finish};
 
 /// What tells this build from others.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Version {
+struct Build {
     version: &'static str,
     /// The commit that was compiled.
     revision: &'static str,
@@ -20,7 +20,7 @@ struct Version {
     features: &'static [&'static str],
 }
 
-const THIS: Version = Version {
+const THIS: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     revision: match option_env!("CACHEPULSE_REVISION") {
         Some(revision) if !revision.is_empty() => revision,
@@ -50,7 +50,7 @@ impl Command {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { version, revision, target, features } = self;
         let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
