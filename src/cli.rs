@@ -1,11 +1,13 @@
 //! The command line: commands, their flags and exit codes.
 
 mod check;
+mod completions;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(not(feature = "demo"))]
 #[path = "cli/no_demo.rs"]
 mod demo;
+mod man;
 mod metrics;
 mod output;
 mod run;
@@ -19,9 +21,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::keys::agent::LISTEN;
+use crate::config::schema;
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
 
@@ -46,11 +49,13 @@ enum Command {
     Validate(validate::Command),
     /// Ask the running agent's /livez; for images without a shell
     Healthcheck {
-        /// Address and port of the agent's HTTP endpoint
         #[arg(
             long,
             env = "CACHEPULSE_LISTEN",
-            value_name = "ADDR",
+            hide_env = true,
+            value_name = "ADDRESS",
+            help = "Address and port of the HTTP endpoint",
+            long_help = "Address and port of the HTTP endpoint\n\n[env: CACHEPULSE_LISTEN]",
             default_value_t = LISTEN.default(),
             value_parser = address_or(LISTEN.default())
         )]
@@ -60,6 +65,12 @@ enum Command {
     Demo(demo::Demo),
     /// List every metric with its type, labels and help
     Metrics(metrics::Command),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Print the completions of a shell
+    Completions(completions::Command),
+    /// Print the manual page, in roff
+    Man,
     /// Print the version, revision, target and features of this build
     Version(version::Command),
 }
@@ -74,15 +85,16 @@ fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String
     }
 }
 
-/// The commands and flags, for whoever documents or completes them.
+/// The commands and flags, also for documentation and completion.
 #[must_use]
 pub fn command() -> clap::Command {
-    Cli::command()
+    Cli::command().mut_subcommand("check", check::without_unused_flags)
 }
 
 /// Carries out the command that `args` tell, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let text = error.render().to_string();
@@ -104,6 +116,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Demo(demo) => demo.run(),
         Command::Metrics(metrics) => metrics.run(),
+        Command::Schema => output::finish(&format_args!("{:#}", schema::schema()), ExitCode::SUCCESS),
+        Command::Completions(completions) => completions.run(),
+        Command::Man => output::finish(&man::Page(command()), ExitCode::SUCCESS),
         Command::Version(version) => version.run(),
     }
 }

@@ -24,6 +24,7 @@ mod overrides;
 mod place;
 mod plausible;
 mod problem;
+pub mod schema;
 mod size;
 mod target;
 mod tls;

@@ -15,6 +15,9 @@ use super::run::{block_on, keep_out_of_core_dumps};
 use super::source::Source;
 use super::{failure, usage};
 use crate::agent::Agent;
+use crate::config::keys::Descriptor;
+use crate::config::keys::agent::{LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
+use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL};
 use crate::connection::tls::Roots;
 use crate::connection::trace::Trace;
 use crate::daemon;
@@ -28,6 +31,17 @@ use text::Text;
 /// How many clients are listed without `--all`.
 const CLIENTS: usize = 20;
 
+/// The flags of the agent that one probe has no use for. They are accepted, so that the same variables serve `run` and
+/// `check`, but not shown.
+const UNUSED: [&dyn Descriptor; 5] =
+    [&INTERVAL, &CLIENT_LIST_EVERY, &LISTEN, &LOG_FORMAT, &SHUTDOWN_GRACE_PERIOD];
+
+/// Hides the flags of the agent that `check` has no use for.
+pub(super) fn without_unused_flags(command: clap::Command) -> clap::Command {
+    let flags = UNUSED.iter().filter_map(|key| key.about().flag);
+    flags.fold(command, |command, flag| command.mut_arg(flag.name, |argument| argument.hide(true)))
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -36,7 +50,7 @@ pub(super) struct Check {
     #[arg(long, value_name = "NAME", requires = "config")]
     target: Option<String>,
     /// List every client, not only the first 20
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     all: bool,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]

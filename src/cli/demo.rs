@@ -40,11 +40,13 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9860
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Where the agent listens.
     #[arg(
         long,
         env = "CACHEPULSE_LISTEN",
-        value_name = "ADDR",
+        hide_env = true,
+        value_name = "ADDRESS",
+        help = "Address and port of the HTTP endpoint",
+        long_help = "Address and port of the HTTP endpoint\n\n[env: CACHEPULSE_LISTEN]",
         default_value_t = LISTEN,
         value_parser = address_or(LISTEN)
     )]
@@ -52,10 +54,12 @@ pub(super) struct Demo {
     /// Port of the simulated cache; 0 takes any free port.
     #[arg(long, value_name = "PORT", default_value_t = 6390)]
     redis_port: u16,
-    /// Port of the simulated identity endpoint. The Entra authority takes the next port; 0 takes any free ports.
+    /// Port of the simulated identity endpoint
+    ///
+    /// The Entra authority takes the next port; 0 takes any free ports.
     #[arg(long, value_name = "PORT", default_value_t = 6391, value_parser = value_parser!(u16).range(..i64::from(u16::MAX)))]
     identity_port: u16,
-    /// Leave out the outages.
+    /// Leave out the outages
     #[arg(long)]
     steady: bool,
 }

@@ -12,8 +12,15 @@ use crate::config::{Config, LoadError, Overrides, Problems};
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
 pub(super) struct Source {
-    /// Configuration file; without it, flags configure one target
-    #[arg(long, env = "CACHEPULSE_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "CACHEPULSE_CONFIG",
+        hide_env = true,
+        value_name = "FILE",
+        value_hint = clap::ValueHint::FilePath,
+        help = "Configuration file; without it, flags configure one target",
+        long_help = "Configuration file; without it, flags configure one target\n\n[env: CACHEPULSE_CONFIG]"
+    )]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,

@@ -21,7 +21,10 @@ const STDIN: [&str; 2] = ["-", "<stdin>"];
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
-    #[arg(value_name = "FILE", help = "Configuration files; - reads standard input [env: CACHEPULSE_CONFIG=]")]
+    #[arg(
+        value_name = "FILE",
+        help = "Configuration files; - reads standard input [env: CACHEPULSE_CONFIG=]"
+    )]
     files: Vec<PathBuf>,
     /// A configuration file, as for `run`
     #[arg(long, value_name = "FILE")]

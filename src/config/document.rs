@@ -102,6 +102,11 @@ pub(super) fn positions(yaml: &str, orders: HashSet<usize>) -> HashMap<usize, Po
     reading.found.into_inner()
 }
 
+/// The JSON value that `yaml` says, for the examples of keys: they are valid, and a test says so.
+pub(super) fn json(yaml: &str) -> serde_json::Value {
+    serde_yaml::from_str(yaml).unwrap_or_default()
+}
+
 /// What is wrong, without the position and without what the document says: where a value is at fault, `serde_yaml`
 /// repeats the keys that lead there, however long, and such as `!!int hunter2` whole.
 fn explain(error: &serde_yaml::Error, position: Option<Position>) -> String {

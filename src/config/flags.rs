@@ -4,9 +4,9 @@
 //! them, so that a flag and its key in YAML take the same values.
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
-use super::keys::{self, Absent, Descriptor, Flag};
+use super::keys::{self, About, Absent, Descriptor, Flag, Kind};
 
 /// The flags that were given a value, on the command line or by an environment variable. An empty value counts as
 /// absent.
@@ -102,28 +102,76 @@ impl FromArgMatches for Flags {
     }
 }
 
-/// The argument for the flag of `key`.
+/// The argument for the flag of `key`. `-h` shows its help and default; `--help` everything that is known.
 fn argument(key: &'static dyn Descriptor) -> Option<Arg> {
     let about = key.about();
     let flag = about.flag?;
-    let default = match key.default_text() {
-        Absent::Default(value) => format!(" [default: {value}]"),
-        Absent::Described(words) => format!(" [default: {words}]"),
-        Absent::Required | Absent::Nothing => String::new(),
+    let short = match key.default_text() {
+        Absent::Default(value) => format!("{} [default: {value}]", about.help),
+        _ => about.help.to_owned(),
     };
-    let range = key.range().map(|(least, most)| format!(", {least} to {most}")).unwrap_or_default();
-    let choices = key.choices();
-    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    let choices = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
     let argument = Arg::new(flag.name)
         .long(flag.name)
         .env(flag.variable())
-        .hide_env_values(true)
+        // The long help names the variable.
+        .hide_env(true)
         .value_name(flag.value)
+        .value_hint(hint(key.kind()))
         .help_heading(about.group.title())
-        .help(format!("{}{range}{choices}{default}", about.help))
+        .help(short)
+        .long_help(long_help(key, flag))
         .hide_short_help(!flag.is_common);
     Some(argument)
+}
+
+fn long_help(key: &dyn Descriptor, flag: Flag) -> String {
+    let About { help, doc, .. } = key.about();
+    let range = key.range().map(|(least, most)| format!(", {least} to {most}")).unwrap_or_default();
+    let mut paragraphs = vec![wrapped(&format!("{help}{range}"))];
+    if !doc.is_empty() {
+        paragraphs.push(wrapped(doc));
+    }
+    let choices: Vec<String> = key.choices().iter().map(|(name, help)| format!("- {name}: {help}")).collect();
+    if !choices.is_empty() {
+        paragraphs.push(choices.join("\n"));
+    }
+    let default = match key.default_text() {
+        Absent::Default(value) => format!("[default: {value}]\n"),
+        Absent::Described(words) => format!("[default: {words}]\n"),
+        Absent::Required | Absent::Nothing => String::new(),
+    };
+    paragraphs.push(format!("{default}[env: {}]", flag.variable()));
+    paragraphs.join("\n\n")
+}
+
+/// `text` in lines that fit a terminal of 100 columns below clap's indentation.
+fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 88;
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > WIDTH {
+            lines.push('\n');
+            column = 0;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
+}
+
+/// What a shell may complete a value with.
+const fn hint(kind: Kind) -> ValueHint {
+    match kind {
+        Kind::Path => ValueHint::FilePath,
+        Kind::Host => ValueHint::Hostname,
+        Kind::Url => ValueHint::Url,
+        _ => ValueHint::Other,
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +192,16 @@ mod tests {
             assert_eq!(flags.value(key), Some("x"), "{flag}");
             assert_eq!(flags.0.len(), 1, "{flag}");
         }
+    }
+
+    #[test]
+    fn long_help_holds_all_that_the_descriptor_says() {
+        let help_of = |key: &dyn Descriptor| long_help(key, key.about().flag.unwrap());
+        let help = help_of(&keys::probe::CLIENT_LIST_MODE);
+        assert!(help.starts_with("Whether CLIENT LIST is a step of the probe\n\n- required: "), "{help}");
+        assert!(help.ends_with("\n\n[default: optional]\n[env: CACHEPULSE_CLIENT_LIST]"), "{help}");
+        let help = help_of(&keys::connection::PORT);
+        assert!(help.starts_with("TCP port, 1 to 65535\n\n[default: 10000 for "), "{help}");
     }
 
     #[test]

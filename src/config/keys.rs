@@ -34,6 +34,9 @@ use super::{duration, size};
 use crate::target::ClientListMode;
 use crate::telemetry::{Format, Level};
 
+/// The [`About::pattern`] of text without spaces.
+const WORD: &str = "^\\S+$";
+
 /// The prefix of every environment variable that sets a key.
 pub const VARIABLE_PREFIX: &str = "CACHEPULSE_";
 
@@ -87,8 +90,13 @@ pub struct About {
     pub example: &'static str,
     /// The identity types that use the key; empty for a key that does not depend on the identity.
     pub identities: &'static [IdentityType],
+    /// The regular expression that text matches, for the JSON Schema. Empty for any text that is not blank. It may take
+    /// more than the parser does, never less.
+    pub pattern: &'static str,
     /// The keys below this one.
     pub keys: &'static [&'static dyn Descriptor],
+    /// Whether exactly one of the keys below must be given.
+    pub is_one_of: bool,
 }
 
 impl About {
@@ -101,7 +109,9 @@ impl About {
         doc: "",
         example: "",
         identities: &[],
+        pattern: "",
         keys: &[],
+        is_one_of: false,
     };
 
     /// The last segment of the path: the key as it is written in its mapping.
@@ -266,6 +276,11 @@ impl<T> Key<T> {
 }
 
 impl<T: PartialEq> Key<T> {
+    /// The values of a closed set.
+    pub(super) fn choices(&self) -> &'static [Choice<T>] {
+        if let Values::Choices(choices) = self.values { choices } else { &[] }
+    }
+
     /// How `value` is written, for a key that takes a closed set.
     pub(super) fn name_of(&self, value: &T) -> &'static str {
         let Values::Choices(choices) = &self.values else { return "" };

@@ -16,7 +16,7 @@ impl Parse for usize {
     }
 }
 
-fn parse(text: &str) -> Option<usize> {
+pub(super) fn parse(text: &str) -> Option<usize> {
     let (number, unit) = match (text.strip_suffix("KiB"), text.strip_suffix("MiB")) {
         (Some(number), _) => (number, KIB),
         (_, Some(number)) => (number, MIB),

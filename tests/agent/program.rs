@@ -73,12 +73,14 @@ impl Program {
     }
 
     /// Gives it this for its standard output.
+    #[allow(dead_code, reason = "for the tests without a cache")]
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.0.stdout(stdout);
         self
     }
 
     /// Gives it this for its standard input.
+    #[allow(dead_code, reason = "for the tests without a cache")]
     pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.0.stdin(stdin);
         self

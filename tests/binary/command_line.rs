@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{Read as _, pipe};
 use std::os::fd::OwnedFd;
 
+use cachepulse::config::keys;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::port::Port;
@@ -27,6 +28,9 @@ fn printing(port: &Port) -> Vec<(Program, i32)> {
         &["metrics", "--output", "json"],
         &["validate", "examples/smallest.yaml"],
         &["validate", "--output", "json", "examples/smallest.yaml"],
+        &["schema"],
+        &["completions", "bash"],
+        &["man"],
         &["demo", "--steady", "--listen", "127.0.0.1:0"],
     ] {
         programs.push((cachepulse(arguments), 0));
@@ -113,7 +117,7 @@ async fn version_names_the_build_as_text_and_json() {
 async fn help_tells_of_each_command_in_either_form() {
     let overview = cachepulse(["help"]).run().await;
     assert_eq!(overview.code, Some(0), "{overview:?}");
-    for command in ["run", "check", "validate", "healthcheck", "demo", "metrics", "version", "help"] {
+    for command in cachepulse::cli::command().get_subcommands().map(clap::Command::get_name) {
         assert!(overview.stdout.contains(&format!("\n  {command} ")), "{command}: {overview:?}");
         let help = cachepulse(["help", command]).run().await;
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{command}");
@@ -121,6 +125,36 @@ async fn help_tells_of_each_command_in_either_form() {
             assert!(help.stdout.contains(&format!("Usage: cachepulse {command}")), "{command}: {help:?}");
             assert_eq!(help.stdout, cachepulse([command, "--help"]).run().await.stdout);
         }
+    }
+}
+
+/// The flags that `help` lists, except for those of help and version.
+fn flags(help: &str) -> Vec<&str> {
+    let words = help.lines().filter_map(|line| line.split_whitespace().next());
+    words.filter(|word| word.starts_with("--") && *word != "--help").collect()
+}
+
+#[tokio::test]
+async fn short_help_fits_a_screen_and_long_help_lists_every_flag() {
+    for command in cachepulse::cli::command().get_subcommands().map(clap::Command::get_name) {
+        let short = cachepulse([command, "-h"]).run().await.stdout;
+        assert!(short.lines().count() <= 30, "{command}: {short}");
+        assert!(short.lines().all(|line| line.chars().count() <= 100), "{command}: {short}");
+        let long = cachepulse([command, "--help"]).run().await.stdout;
+        let all = flags(&long);
+        assert!(flags(&short).iter().all(|flag| all.contains(flag)), "{command}: {long}");
+    }
+    for command in ["run", "check"] {
+        assert_eq!(flags(&cachepulse([command, "-h"]).run().await.stdout).len(), 15, "{command}");
+    }
+    let long = cachepulse(["run", "--help"]).run().await.stdout;
+    for key in keys::all() {
+        let Some(flag) = key.about().flag else { continue };
+        assert!(flags(&long).contains(&flag.to_string().as_str()), "{flag}: {long}");
+        assert!(long.contains(&format!("[env: {}]\n", flag.variable())), "{flag}: {long}");
+    }
+    for group in ["Connection", "Identity", "Probe", "Agent"] {
+        assert!(long.contains(&format!("\n{group}:\n")), "{group}: {long}");
     }
 }
 
@@ -163,4 +197,19 @@ async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
         assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
         assert_eq!(ended.stdout, "", "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn completions_know_flags_and_the_values_that_they_take() {
+    for (shell, words) in [
+        ("bash", "--identity"),
+        ("bash", "auto managed_identity workload_identity"),
+        ("zsh", ":TYPE:(auto managed_identity workload_identity"),
+        ("fish", "-l identity"),
+    ] {
+        let script = cachepulse(["completions", shell]).run().await;
+        assert_eq!(script.code, Some(0), "{script:?}");
+        assert!(script.stdout.contains(words), "{shell}: {words}");
+    }
+    assert_eq!(cachepulse(["completions", "tcsh"]).run().await.code, Some(64));
 }

@@ -62,6 +62,7 @@ pub static LISTEN: Key<SocketAddr> = Key {
         group: GROUP,
         help: "Address and port of the HTTP endpoint",
         example: "127.0.0.1:9860",
+        pattern: "^(\\[[0-9a-fA-F:.]+\\]|[^\\s:]*):[0-9]{1,5}$",
         ..About::EMPTY
     },
     values: Values::Any,

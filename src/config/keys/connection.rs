@@ -1,6 +1,6 @@
 //! Where a cache is, and how the connection to it is encrypted.
 
-use super::{About, Absent, Flag, Group, Key, Kind, Values};
+use super::{About, Absent, Flag, Group, Key, Kind, Values, WORD};
 use crate::target::TargetName;
 
 const GROUP: Group = Group::Connection;
@@ -9,12 +9,13 @@ const GROUP: Group = Group::Connection;
 pub static NAME: Key<&str> = Key {
     about: About {
         path: "targets[].name",
-        flag: Some(Flag::new("name", "NAME")),
+        flag: Some(Flag::new("name", "NAME").common()),
         group: GROUP,
         help: "Name of the target in metrics, logs and pages",
         doc: "The value of the label `target`. Unique within the configuration; 1 to 128 characters, without spaces \
               at its ends. A flag may leave it out: the name is then the first label of the host.",
         example: "orders",
+        pattern: "^\\S([^\\x00-\\x1f\\x7f]{0,126}\\S)?$",
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, "a name"),
@@ -32,6 +33,7 @@ pub static HOST: Key<&str> = Key {
         doc: "The public name, also where the cache has a private endpoint: the public name resolves to the private \
               address, and the certificate is issued for it.",
         example: "orders.redis.cache.windows.net",
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Host, "a host name such as orders.redis.cache.windows.net"),
@@ -92,6 +94,7 @@ pub static SERVER_NAME: Key<&str> = Key {
         group: GROUP,
         help: "Name for SNI and the certificate check",
         example: "inventory.example.com",
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Host, "a host name or an IP address"),

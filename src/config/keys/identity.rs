@@ -1,6 +1,6 @@
 //! How a target signs in.
 
-use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values};
+use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
 
 const GROUP: Group = Group::Identity;
 
@@ -132,6 +132,7 @@ pub static CLIENT_ID: Key<&str> = Key {
             IdentityType::WorkloadIdentity,
             IdentityType::ClientSecret,
         ],
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, ID),
@@ -147,6 +148,7 @@ pub static OBJECT_ID: Key<&str> = Key {
         help: "Object id of a managed identity, instead of its client id",
         example: "0f4b7a5e-2c1d-4f6a-8b3e-9d7c5a1e2f40",
         identities: &[IdentityType::ManagedIdentity],
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, ID),
@@ -162,6 +164,7 @@ pub static RESOURCE_ID: Key<&str> = Key {
         help: "Azure resource id of a managed identity, instead of its client id",
         example: "/subscriptions/0/resourceGroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/probe",
         identities: &[IdentityType::ManagedIdentity],
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, ID),
@@ -177,6 +180,7 @@ pub static TENANT_ID: Key<&str> = Key {
         help: "Entra tenant of the application",
         example: "5f1d2c3b-4a59-4687-9b7c-8d9e0f1a2b3c",
         identities: &[IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, ID),
@@ -210,6 +214,7 @@ pub static CLIENT_SECRET: SecretKeys = SecretKeys {
             example: "{file: /etc/cachepulse/client-secret}",
             identities: &[IdentityType::ClientSecret],
             keys: &[&CLIENT_SECRET.file, &CLIENT_SECRET.env],
+            is_one_of: true,
             ..About::EMPTY
         },
         values: Values::Mapping,
@@ -240,6 +245,7 @@ pub static ACCESS_KEY: SecretKeys = SecretKeys {
             example: "{file: /etc/cachepulse/access-key}",
             identities: &[IdentityType::AccessKey],
             keys: &[&ACCESS_KEY.file, &ACCESS_KEY.env],
+            is_one_of: true,
             ..About::EMPTY
         },
         values: Values::Mapping,
@@ -270,6 +276,7 @@ pub static PASSWORD: SecretKeys = SecretKeys {
             example: "{env: CACHE_PASSWORD}",
             identities: &[IdentityType::Password],
             keys: &[&PASSWORD.file, &PASSWORD.env],
+            is_one_of: true,
             ..About::EMPTY
         },
         values: Values::Mapping,
@@ -298,6 +305,7 @@ pub static SCOPE: Key<&str> = Key {
         help: "Scope of the Entra tokens",
         doc: "The default is right for Azure Cache for Redis and Azure Managed Redis in every cloud.",
         identities: ENTRA,
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, "a scope without spaces"),
@@ -314,6 +322,7 @@ pub static AUTHORITY: Key<&str> = Key {
         doc: "`https://` and a host, such as `https://login.microsoftonline.us` for Azure Government.",
         example: "https://login.microsoftonline.us",
         identities: &[IdentityType::Auto, IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
+        pattern: "^https://[^/@\\s]+/?$",
         ..About::EMPTY
     },
     values: Values::Text(Kind::Url, "https:// and a host, such as https://login.microsoftonline.us"),
@@ -338,6 +347,7 @@ pub static USERNAME: Key<&str> = Key {
             IdentityType::AzureDeveloperCli,
             IdentityType::Password,
         ],
+        pattern: WORD,
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, "a user name without spaces"),
@@ -394,6 +404,7 @@ const fn secret_env(
             help,
             example: "CACHE_SECRET",
             identities,
+            pattern: "^[A-Za-z_][A-Za-z0-9_]*$",
             ..About::EMPTY
         },
         values: Values::Text(Kind::Text, "the name of an environment variable"),

@@ -77,6 +77,7 @@ pub static KEY: Key<&str> = Key {
         help: "Key to write and read; {instance} stands for the name of this agent",
         doc: "`{instance}` is the host name; it keeps replicas of the agent from writing the same key. 1 to 512 \
               bytes. The key expires by itself.",
+        pattern: "^[^\\x00-\\x1f\\x7f]{1,512}$",
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, "a key of 1 to 512 bytes"),

@@ -1,0 +1,60 @@
+//! `cachepulse completions`: what a shell needs to complete commands, flags and values.
+
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+use clap_complete::aot::generate;
+
+use super::output::finish;
+use crate::config::keys::{self, Descriptor};
+
+/// The shells that there are completions for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// source <(cachepulse completions bash)
+    Bash,
+    /// cachepulse completions zsh > "${fpath[1]}/_cachepulse"
+    Zsh,
+    /// cachepulse completions fish > ~/.config/fish/completions/cachepulse.fish
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Shell
+    #[arg(value_name = "SHELL")]
+    shell: Name,
+}
+
+impl Command {
+    pub(super) fn run(&self) -> ExitCode {
+        let shell = match self.shell {
+            Name::Bash => Shell::Bash,
+            Name::Zsh => Shell::Zsh,
+            Name::Fish => Shell::Fish,
+        };
+        let mut script = Vec::new();
+        generate(shell, &mut command(), "cachepulse", &mut script);
+        finish(&String::from_utf8_lossy(&script).trim_end(), ExitCode::SUCCESS)
+    }
+}
+
+/// The command line with the values that its flags take. Values are parsed elsewhere, so the command line itself takes
+/// any text.
+fn command() -> clap::Command {
+    ["run", "check"].into_iter().fold(super::command(), |command, name| {
+        command.mut_subcommand(name, |subcommand| keys::all().fold(subcommand, with_choices))
+    })
+}
+
+fn with_choices(command: clap::Command, key: &'static dyn Descriptor) -> clap::Command {
+    let names: Vec<&str> = key.choices().iter().map(|(name, _)| *name).collect();
+    match key.about().flag {
+        Some(flag) if !names.is_empty() => {
+            command.mut_arg(flag.name, |argument| argument.value_parser(PossibleValuesParser::new(names)))
+        }
+        _ => command,
+    }
+}

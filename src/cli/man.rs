@@ -1,0 +1,136 @@
+//! `cachepulse man`: the manual page, in the macros of man(7). What the commands and flags do comes from the command
+//! line itself.
+
+use std::fmt;
+
+use clap::{Arg, Command};
+
+/// The manual page of `command` and all its subcommands.
+pub(super) struct Page(pub(super) Command);
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(command) = self;
+        let (name, version) = (command.get_name(), command.get_version().unwrap_or_default());
+        writeln!(f, ".TH {} 1 \"\" \"{name} {version}\"", name.to_uppercase())?;
+        writeln!(f, ".SH NAME\n{name} \\- {}", escaped(&about(command)))?;
+        writeln!(f, ".SH SYNOPSIS\n.B {name}\n.I COMMAND\n[\\fIOPTIONS\\fR]")?;
+        writeln!(f, ".SH DESCRIPTION\n{}", escaped(DESCRIPTION))?;
+        writeln!(f, ".SH COMMANDS")?;
+        for subcommand in command.get_subcommands().filter(|it| it.get_name() != "help") {
+            write_command(f, name, subcommand)?;
+        }
+        writeln!(f, ".SH \"EXIT STATUS\"")?;
+        for (code, meaning) in EXIT_CODES {
+            writeln!(f, ".TP\n.B {code}\n{}", escaped(meaning))?;
+        }
+        write!(f, ".SH \"SEE ALSO\"\n.BR redis\\-cli (1)")
+    }
+}
+
+const DESCRIPTION: &str = "cachepulse probes Redis and Valkey caches on a schedule with PING, SET, GET and CLIENT LIST, \
+                           and reports their health as seen from where it runs. A result goes to standard output, the \
+                           log to standard error.";
+
+/// What the codes mean that commands end with.
+pub(super) const EXIT_CODES: [(&str, &str); 3] = [
+    ("0", "The command did what it was asked; a probed cache is healthy."),
+    ("1", "A probe failed, the agent failed, or the result could not be written."),
+    ("64", "The usage or the configuration is wrong. Nothing was started."),
+];
+
+fn write_command(f: &mut fmt::Formatter<'_>, program: &str, command: &Command) -> fmt::Result {
+    let arguments = command.get_positionals().map(|it| format!(" [\\fI{}\\fR]", escaped(&placeholder(it))));
+    let arguments: String = arguments.collect();
+    let name = escaped(command.get_name());
+    writeln!(f, ".SS \"{program} {name}{arguments} [\\fIOPTIONS\\fR]\"\n{}.", escaped(&about(command)))?;
+    let mut heading = None;
+    for argument in command.get_arguments().filter(|it| !it.is_hide_set()) {
+        if argument.get_help_heading() != heading {
+            heading = argument.get_help_heading();
+            writeln!(f, ".PP\n{}:", escaped(heading.unwrap_or("Options")))?;
+        }
+        write_argument(f, argument)?;
+    }
+    Ok(())
+}
+
+fn write_argument(f: &mut fmt::Formatter<'_>, argument: &Arg) -> fmt::Result {
+    let name = argument.get_long().map(|long| format!("\\fB{}\\fR", escaped(&format!("--{long}"))));
+    let value = argument.get_num_args().is_none_or(|number| number.takes_values());
+    let value = value.then(|| format!("\\fI{}\\fR", escaped(&placeholder(argument))));
+    let title: Vec<String> = name.into_iter().chain(value).collect();
+    writeln!(f, ".TP\n{}", title.join(" "))?;
+    let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    for (index, paragraph) in help.split("\n\n").enumerate() {
+        if index > 0 {
+            writeln!(f, ".IP")?;
+        }
+        // Lists and defaults keep their lines; wrapped text is filled anew.
+        let is_list = paragraph.starts_with("- ") || paragraph.starts_with('[');
+        let separator = if is_list { "\n.br\n" } else { "\n" };
+        let lines: Vec<String> = paragraph.lines().map(escaped).collect();
+        writeln!(f, "{}", lines.join(separator))?;
+    }
+    let values: Vec<String> =
+        argument.get_possible_values().iter().map(|it| escaped(it.get_name())).collect();
+    if !values.is_empty() && argument.get_num_args().is_none_or(|number| number.takes_values()) {
+        writeln!(f, ".IP\n[possible values: {}]", values.join(", "))?;
+    }
+    Ok(())
+}
+
+fn about(command: &Command) -> String {
+    command.get_about().map(ToString::to_string).unwrap_or_default()
+}
+
+fn placeholder(argument: &Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// `text` as roff prints it: no line is taken for a request, and hyphens can be searched for.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 {
+            escaped.push('\n');
+        }
+        if line.starts_with(['.', '\'']) {
+            escaped.push_str("\\&");
+        }
+        for character in line.chars() {
+            match character {
+                '\\' => escaped.push_str("\\e"),
+                '-' => escaped.push_str("\\-"),
+                '"' => escaped.push_str("\\(dq"),
+                other => escaped.push(other),
+            }
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_become_a_request() {
+        assert_eq!(escaped(".B a\n'c' --d \\e"), "\\&.B a\n\\&'c' \\-\\-d \\ee");
+    }
+
+    #[test]
+    fn every_command_and_flag_has_its_entry() {
+        let page = Page(crate::cli::command()).to_string();
+        for command in crate::cli::command().get_subcommands().filter(|it| it.get_name() != "help") {
+            assert!(page.contains(&format!("\n.SS \"cachepulse {}", command.get_name())), "{page}");
+            for flag in command.get_arguments().filter(|it| !it.is_hide_set()).filter_map(Arg::get_long) {
+                assert!(
+                    page.contains(&format!("\n\\fB\\-\\-{}\\fR", flag.replace('-', "\\-"))),
+                    "{flag}: {page}"
+                );
+            }
+        }
+    }
+}

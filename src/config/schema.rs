@@ -1,0 +1,196 @@
+//! The JSON Schema of the configuration, from the descriptors of its keys.
+//!
+//! Its dialect is draft 2020-12, with no keyword that draft-07 lacks or understands differently, so that the schema can
+//! be a part of a draft-07 schema. It refuses nothing that is valid; what depends on other values, on files or on the
+//! environment, it leaves to `cachepulse validate`.
+
+use serde_json::{Map, Value, json};
+
+use super::document;
+use super::keys::identity::{IDENTITY, TYPE};
+use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Kind};
+
+/// A number and a unit, any number of times.
+const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$";
+/// Bytes, or a number and a unit.
+const SIZE: &str = "^[0-9]+(KiB|MiB)?$";
+/// Text that is not blank and has no control characters.
+const LINE: &str = "^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$";
+
+/// The schema of a configuration file.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = mapping(&keys::ROOT);
+    schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+    schema.insert("title".into(), "Configuration of cachepulse".into());
+    // Where a file keeps its anchors.
+    schema.insert("patternProperties".into(), json!({"^x-": {}}));
+    Value::Object(schema)
+}
+
+/// The schema of a mapping of `keys`.
+fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
+    let mut properties: Map<String, Value> =
+        keys.iter().map(|key| (key.about().name().to_owned(), value(*key))).collect();
+    // For readers of YAML that leave merge keys to others.
+    properties.insert("<<".into(), json!({"type": ["object", "array"]}));
+    let mut schema = object(json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+    }));
+    let is_required = |key: &&&dyn Descriptor| {
+        key.about().identities.is_empty() && matches!(key.default_text(), Absent::Required)
+    };
+    let required: Vec<&str> = keys.iter().filter(is_required).map(|key| key.about().name()).collect();
+    if !required.is_empty() {
+        schema.insert("required".into(), json!(required));
+    }
+    schema
+}
+
+/// The schema of the value of `key`.
+fn value(key: &dyn Descriptor) -> Value {
+    let about = key.about();
+    let mut schema = match key.kind() {
+        Kind::Mapping => below(about),
+        Kind::List => list(key),
+        _ if about.keys.is_empty() => scalar(key),
+        // A mapping, or something shorter.
+        _ => object(json!({"if": {"type": "object"}, "then": below(about), "else": scalar(key)})),
+    };
+    schema.insert("title".into(), about.help.into());
+    let default = match key.default_text() {
+        Absent::Described(words) => format!("Default: {words}."),
+        _ => String::new(),
+    };
+    let description = [about.doc, &default].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+    if !description.is_empty() {
+        schema.insert("description".into(), description.join("\n\n").into());
+    }
+    if let Absent::Default(default) = key.default_text() {
+        schema.insert("default".into(), typed(key.kind(), &default));
+    }
+    if !about.example.is_empty() {
+        schema.insert("examples".into(), json!([document::json(about.example)]));
+    }
+    Value::Object(schema)
+}
+
+/// The schema of the mapping that is the value of the key that `about` describes.
+fn below(about: &About) -> Map<String, Value> {
+    let mut schema = mapping(about.keys);
+    if about.path == IDENTITY.about.path {
+        schema.insert("allOf".into(), Value::Array(TYPE.choices().iter().map(only_keys_of).collect()));
+    } else if about.is_one_of {
+        schema.insert("minProperties".into(), 1.into());
+        schema.insert("maxProperties".into(), 1.into());
+    }
+    schema
+}
+
+/// The keys that an identity of one type has.
+fn only_keys_of(choice: &Choice<IdentityType>) -> Value {
+    let Choice { name, value: identity, .. } = *choice;
+    let used = || IDENTITY.about.keys.iter().filter(move |key| key.about().is_used_by(identity));
+    let names: Vec<&str> = used().map(|key| key.about().name()).chain(["<<"]).collect();
+    let is_required = |key: &&&dyn Descriptor| matches!(key.default_text(), Absent::Required);
+    let required: Vec<&str> = used().filter(is_required).map(|key| key.about().name()).collect();
+    let type_name = TYPE.about.name();
+    let mut condition = json!({"properties": {type_name: {"const": name}}});
+    if identity != TYPE.default() {
+        // Without a type it is not this one.
+        condition["required"] = json!([type_name]);
+    }
+    let mut then = json!({"propertyNames": {"enum": names}});
+    if !required.is_empty() {
+        then["required"] = json!(required);
+    }
+    json!({"if": condition, "then": then})
+}
+
+fn list(key: &dyn Descriptor) -> Map<String, Value> {
+    let mut schema = object(json!({"type": "array", "items": below(key.about())}));
+    if let Some((least, most)) = key.range() {
+        schema.insert("minItems".into(), typed(Kind::Integer, &least));
+        schema.insert("maxItems".into(), typed(Kind::Integer, &most));
+    }
+    schema
+}
+
+fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
+    let about = key.about();
+    let pattern = if about.pattern.is_empty() { LINE } else { about.pattern };
+    let schema = match key.kind() {
+        Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
+        Kind::Choice => json!({"enum": key.choices().iter().map(|(name, _)| *name).collect::<Vec<_>>()}),
+        Kind::Duration => json!({"type": "string", "pattern": DURATION}),
+        // A number may be quoted, as templates often write it.
+        kind @ (Kind::Integer | Kind::Size) => {
+            let pattern = if kind == Kind::Size { SIZE } else { "^[0-9]+$" };
+            let mut schema = json!({"type": ["integer", "string"], "pattern": pattern});
+            if let Some((least, most)) = key.range() {
+                schema["minimum"] = typed(kind, &least);
+                schema["maximum"] = typed(kind, &most);
+            }
+            schema
+        }
+        _ => json!({"type": "string", "pattern": pattern}),
+    };
+    object(schema)
+}
+
+/// `written` as a value of `kind`.
+fn typed(kind: Kind, written: &str) -> Value {
+    match kind {
+        Kind::Boolean => (written == "true").into(),
+        Kind::Integer => written.parse::<u64>().map_or(Value::Null, Value::from),
+        Kind::Size => super::size::parse(written).map_or(Value::Null, Value::from),
+        _ => written.into(),
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => unreachable!("only called with objects"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_its_help_its_range_its_default_and_its_example() {
+        let schema = schema();
+        assert_eq!(schema["required"], json!(["targets"]));
+        let target = &schema["properties"]["targets"]["items"];
+        assert_eq!(target["required"], json!(["name", "host"]));
+        assert_eq!(target["additionalProperties"], false);
+        let attempts = &target["properties"]["attempts"];
+        assert_eq!((&attempts["minimum"], &attempts["maximum"]), (&json!(1), &json!(10)));
+        assert_eq!(
+            (&attempts["default"], &attempts["title"]),
+            (&json!(3), &keys::probe::ATTEMPTS.about.help.into())
+        );
+        let limit = &target["properties"]["reply_limit"];
+        assert_eq!((&limit["minimum"], &limit["default"]), (&json!(65_536), &json!(8_388_608)));
+        let tls = &target["properties"]["tls"];
+        assert_eq!((&tls["examples"], &tls["default"]), (&json!([{"ca_file": "ca.pem"}]), &json!(true)));
+        assert_eq!(schema["properties"]["defaults"]["properties"].get("name"), None);
+    }
+
+    #[test]
+    fn an_identity_has_the_keys_of_its_type_only() {
+        let schema = schema();
+        let identity = &schema["properties"]["targets"]["items"]["properties"]["identity"]["then"];
+        let of = |name: &str| {
+            let rules = identity["allOf"].as_array().unwrap();
+            let rule = rules.iter().find(|rule| rule["if"]["properties"]["type"]["const"] == name).unwrap();
+            (rule["then"]["propertyNames"]["enum"].clone(), rule["then"]["required"].clone())
+        };
+        assert_eq!(of("access_key"), (json!(["type", "key", "<<"]), json!(["key"])));
+        assert_eq!(of("azure_cli"), (json!(["type", "scope", "<<"]), Value::Null));
+    }
+}
