@@ -27,8 +27,8 @@ pub static DEFAULTS: Key<&str> = Key {
     about: About {
         path: "defaults",
         group: GROUP,
-        help: "What targets have in common: any key of a target but name and host",
-        doc: "A target's own key replaces the key here as a whole.",
+        help: "Defaults for all targets: any key of a target except name and host",
+        doc: "A target's key replaces the default as a whole.",
         example: "{interval: 30s}",
         keys: {
             const DEFAULTS: &[&dyn Descriptor] = TARGET.split_at(2).1;
@@ -89,12 +89,12 @@ pub static LOG_LEVEL: Key<Level> = Key {
         path: "log.level",
         flag: Some(Flag::new("log-level", "LEVEL").common().allowed_beside_file()),
         group: GROUP,
-        help: "Least urgent events to log",
+        help: "Lowest level of the events to log",
         ..About::EMPTY
     },
     values: Values::Choices(&[
-        Choice { name: Level::Error.as_str(), value: Level::Error, help: "What the agent cannot do" },
-        Choice { name: Level::Warn.as_str(), value: Level::Warn, help: "What the operator should look at" },
+        Choice { name: Level::Error.as_str(), value: Level::Error, help: "Failures of the agent" },
+        Choice { name: Level::Warn.as_str(), value: Level::Warn, help: "Problems that need attention" },
         Choice { name: Level::Info.as_str(), value: Level::Info, help: "Changes of state" },
         Choice {
             name: Level::Debug.as_str(),
@@ -117,7 +117,7 @@ pub static LOG_FORMAT: Key<Format> = Key {
     },
     values: Values::Choices(&[
         Choice { name: Format::Text.as_str(), value: Format::Text, help: "For people" },
-        Choice { name: Format::Json.as_str(), value: Format::Json, help: "One JSON object a line" },
+        Choice { name: Format::Json.as_str(), value: Format::Json, help: "One JSON object per line" },
     ]),
     absent: Absent::Default(Format::Text),
 };
@@ -128,7 +128,7 @@ pub static SHUTDOWN_GRACE_PERIOD: Key<Duration> = Key {
         path: "shutdown_grace_period",
         flag: Some(Flag::new("shutdown-grace-period", "DURATION")),
         group: GROUP,
-        help: "How long a shutdown may wait for running requests",
+        help: "Longest time that a shutdown waits for running requests",
         ..About::EMPTY
     },
     values: Values::Range(Duration::ZERO, Duration::from_secs(600)),

@@ -12,8 +12,8 @@ pub static NAME: Key<&str> = Key {
         flag: Some(Flag::new("name", "NAME").common()),
         group: GROUP,
         help: "Name of the target in metrics, logs and pages",
-        doc: "The value of the label `target`. Unique within the configuration; 1 to 128 characters, without spaces \
-              at its ends. A flag may leave it out: the name is then the first label of the host.",
+        doc: "The value of the label `target`. Unique within the configuration; 1 to 128 characters, without \
+              leading or trailing spaces. With flags, the default is the first label of the host.",
         example: "orders",
         pattern: "^\\S([^\\x00-\\x1f\\x7f]{0,126}\\S)?$",
         ..About::EMPTY
@@ -30,8 +30,8 @@ pub static HOST: Key<&str> = Key {
         flag: Some(Flag::new("host", "HOST").common()),
         group: GROUP,
         help: "Host name or IP address of the cache",
-        doc: "The public name, also where the cache has a private endpoint: the public name resolves to the private \
-              address, and the certificate is issued for it.",
+        doc: "Use the public name, even with a private endpoint: it resolves to the private address, and the \
+              certificate is issued for it.",
         example: "orders.redis.cache.windows.net",
         pattern: WORD,
         ..About::EMPTY
@@ -61,8 +61,8 @@ pub static TLS: Key<bool> = Key {
         flag: Some(Flag::new("tls", "BOOL").common()),
         group: GROUP,
         help: "Whether the connection is encrypted",
-        doc: "TLS 1.2 or 1.3. The certificate is checked against the platform's root certificates. A mapping turns \
-              TLS on and sets its details.",
+        doc: "TLS 1.2 or 1.3. The certificate is verified with the platform's root certificates. A mapping enables \
+              TLS and sets its details.",
         example: "{ca_file: ca.pem}",
         keys: &[&CA_FILE, &SERVER_NAME],
         ..About::EMPTY
@@ -77,7 +77,7 @@ pub static CA_FILE: Key<&str> = Key {
         path: "targets[].tls.ca_file",
         flag: Some(Flag::new("ca-file", "FILE").common()),
         group: GROUP,
-        help: "PEM file with root certificates to trust beside the platform's",
+        help: "PEM file with root certificates to trust in addition to the platform's",
         doc: "A relative path starts at the working directory.",
         example: "/etc/cachepulse/ca.pem",
         ..About::EMPTY

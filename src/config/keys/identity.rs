@@ -209,7 +209,7 @@ pub static CLIENT_SECRET: SecretKeys = SecretKeys {
         about: About {
             path: "targets[].identity.client_secret",
             group: GROUP,
-            help: "Where the application's secret is kept",
+            help: "Source of the application's secret",
             doc: SECRET,
             example: "{file: /etc/cachepulse/client-secret}",
             identities: &[IdentityType::ClientSecret],
@@ -240,7 +240,7 @@ pub static ACCESS_KEY: SecretKeys = SecretKeys {
         about: About {
             path: "targets[].identity.key",
             group: GROUP,
-            help: "Where the cache's access key is kept",
+            help: "Source of the cache's access key",
             doc: SECRET,
             example: "{file: /etc/cachepulse/access-key}",
             identities: &[IdentityType::AccessKey],
@@ -271,7 +271,7 @@ pub static PASSWORD: SecretKeys = SecretKeys {
         about: About {
             path: "targets[].identity.password",
             group: GROUP,
-            help: "Where the password of the ACL user is kept",
+            help: "Source of the ACL user's password",
             doc: SECRET,
             example: "{env: CACHE_PASSWORD}",
             identities: &[IdentityType::Password],
@@ -318,7 +318,7 @@ pub static AUTHORITY: Key<&str> = Key {
         path: "targets[].identity.authority",
         flag: Some(Flag::new("authority", "URL")),
         group: GROUP,
-        help: "Entra's address in clouds other than the public one",
+        help: "Entra's address in another cloud",
         doc: "`https://` and a host, such as `https://login.microsoftonline.us` for Azure Government.",
         example: "https://login.microsoftonline.us",
         identities: &[IdentityType::Auto, IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
@@ -336,7 +336,7 @@ pub static USERNAME: Key<&str> = Key {
         flag: Some(Flag::new("username", "NAME").common()),
         group: GROUP,
         help: "Redis user",
-        doc: "With an Entra identity this is the object id for which the cache has an access policy.",
+        doc: "With an Entra identity, the object id that has an access policy on the cache.",
         example: "0f4b7a5e-2c1d-4f6a-8b3e-9d7c5a1e2f40",
         identities: &[
             IdentityType::Auto,
@@ -365,9 +365,9 @@ pub struct SecretKeys {
     pub env: Key<&'static str>,
 }
 
-const SECRET: &str = "A secret never stands in the configuration itself: `file` names a file, `env` an environment \
-                      variable. It is read at each sign-in, so a rotated secret needs no restart. One trailing line \
-                      break does not belong to the secret.";
+const SECRET: &str = "The configuration never contains the secret itself: `file` names a file, `env` an environment \
+                      variable. The secret is read at each sign-in, so a rotated secret needs no restart. One trailing \
+                      line break is ignored.";
 
 const fn secret_file(
     path: &'static str,

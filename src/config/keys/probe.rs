@@ -60,7 +60,7 @@ pub static ATTEMPTS: Key<NonZeroU32> = Key {
         path: "targets[].attempts",
         flag: Some(Flag::new("attempts", "NUMBER")),
         group: GROUP,
-        help: "How often a probe is attempted within one tick while connections fail",
+        help: "Attempts of a probe within one tick",
         doc: "The default is that of Azure's quickstart.",
         ..About::EMPTY
     },
@@ -74,9 +74,9 @@ pub static KEY: Key<&str> = Key {
         path: "targets[].key",
         flag: Some(Flag::new("key", "KEY")),
         group: GROUP,
-        help: "Key to write and read; {instance} stands for the name of this agent",
-        doc: "`{instance}` is the host name; it keeps replicas of the agent from writing the same key. 1 to 512 \
-              bytes. The key expires by itself.",
+        help: "Key to write and read; {instance} identifies the agent",
+        doc: "`{instance}` is replaced by the host name and a random part, so that replicas never write the same key. \
+              1 to 512 bytes. The key expires by itself.",
         pattern: "^[^\\x00-\\x1f\\x7f]{1,512}$",
         ..About::EMPTY
     },
@@ -111,12 +111,12 @@ pub static CLIENT_LIST_MODE: Key<ClientListMode> = Key {
         Choice {
             name: "required",
             value: ClientListMode::Required,
-            help: "The probe fails where the command is forbidden",
+            help: "The probe fails if the command is forbidden",
         },
         Choice {
             name: "optional",
             value: ClientListMode::Optional,
-            help: "The probe succeeds where the command is forbidden; other errors fail it",
+            help: "The probe succeeds if the command is forbidden; other errors fail it",
         },
         Choice { name: "off", value: ClientListMode::Off, help: "The command is not run" },
     ]),
@@ -142,8 +142,8 @@ pub static REPLY_LIMIT: Key<usize> = Key {
         path: "targets[].reply_limit",
         flag: Some(Flag::new("reply-limit", "SIZE")),
         group: GROUP,
-        help: "Longest reply that is read",
-        doc: "The default has room for some 30,000 clients in the reply to CLIENT LIST.",
+        help: "Maximum size of a reply",
+        doc: "The default is enough for about 30,000 clients in the reply to CLIENT LIST.",
         ..About::EMPTY
     },
     values: Values::Range(64 * KIB, 64 * MIB),
