@@ -42,7 +42,7 @@ quick-test: ## run the tests that need no program: cargo test
 	$(CARGO) test --locked
 
 server-test: redis-server ## test the agent with redis-server, under every fault
-	$(CARGO) test --locked --test agent --test faults
+	$(CARGO) test --locked --no-fail-fast --test agent --test faults
 
 log-test: ## read the log with parsers of logfmt and JSON
 	@tests/venv $(LOG_TOOLS) tests/log/requirements.txt

@@ -161,7 +161,7 @@ async fn a_configured_user_that_is_not_the_tokens_is_told() {
     let ended = lab.check(["--username", "somebody-else"]).run().await;
     assert_eq!(ended.code, Some(1));
     let told = format!(
-        "username is not the token's object id username=somebody-else object_id={}",
+        "msg=\"username differs from the token's object id\" username=somebody-else object_id={}",
         lab.azure.object_id()
     );
     assert!(ended.stderr.contains(&told), "{ended:?}");

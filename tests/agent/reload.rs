@@ -97,8 +97,8 @@ async fn a_bad_file_changes_nothing_and_shows_in_the_metrics_until_it_is_mended(
     let scrape = it.agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
     assert!((scrape.value(LOADED) - before).abs() < f64::EPSILON);
     it.agent.logs("configuration rejected; keeping the previous one").await;
-    it.agent.logs("targets[0].attempts: expected a whole number").await;
-    it.agent.logs("targets[0].colour: unknown key").await;
+    it.agent.logs("targets[0] (orders).attempts: expected a whole number").await;
+    it.agent.logs("targets[0] (orders): unknown key \\\"colour\\\"").await;
     it.orders_go_on().await;
 
     std::fs::remove_file(&it.file).unwrap();

@@ -183,7 +183,7 @@ pub(super) fn rows() -> Vec<Row> {
             let good = std::fs::read_to_string(file).unwrap();
             std::fs::write(file, good.replace("interval: 500ms", "interval: often")).unwrap();
         };
-        Box::pin(refused(spoil, "targets[0].interval: expected a duration"))
+        Box::pin(refused(spoil, "(orders).interval: expected a duration"))
     });
     rows.scenario("configuration file removed", unchanged, || {
         Box::pin(refused(|file| std::fs::remove_file(file).unwrap(), "cannot be read: No such file"))
