@@ -78,7 +78,11 @@ async fn a_run_with_every_identity_and_many_faults_betrays_nothing_at_the_level_
     assert_clean(&ended.stdout, &secrets);
     assert_clean(&ended.stderr, &secrets);
     assert_clean(&pages, &secrets);
-    assert!(ended.stderr.contains(" level=debug ") && ended.stderr.contains("auth_rejected"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains(" level=debug ") && ended.stderr.contains("auth_rejected"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]
