@@ -7,13 +7,13 @@ use crate::closed_set::closed_set;
 closed_set! {
     /// A phase of opening a connection, in order: the label `phase`.
     pub enum Phase {
-        /// The host name is resolved to addresses, anew for each connection.
+        /// The host name is resolved to addresses, again for each connection.
         Resolve = "resolve",
-        /// TCP connect: the addresses are tried until one answers.
+        /// TCP connects to the addresses in turn until one answers.
         Connect = "connect",
-        /// The TLS handshake, which includes the check of the certificate against the host name.
+        /// The TLS handshake runs, and the certificate is checked against the host name.
         Tls = "tls",
-        /// `AUTH`, from the command to its reply.
+        /// `AUTH` is sent and answered.
         Auth = "auth",
     }
 }

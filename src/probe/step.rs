@@ -12,13 +12,13 @@ struct Facts {
 closed_set! {
     /// One command of a probe, in order: the label `step`.
     pub enum Step: Facts {
-        /// The server answers with `PONG`.
+        /// The server returns `PONG`.
         Ping = "ping" { command: "PING" },
-        /// The server accepts a random value, which expires after three intervals, but not before 5 s.
+        /// The server accepts a random value. The key expires after three intervals, and after 5 s at the earliest.
         Set = "set" { command: "SET" },
         /// The server returns exactly the value that was set.
         Get = "get" { command: "GET" },
-        /// The server lists its clients, which are counted. If the user may not run the command (`NOPERM`), the step
+        /// The server lists its clients, and the agent counts them. If the user may not run the command (`NOPERM`), the step
         /// is `denied` and the probe succeeds, unless `client_list.mode` is `required`.
         ClientList = "client_list" { command: "CLIENT LIST" },
     }

@@ -8,6 +8,7 @@ mod http;
 mod markdown;
 mod metrics;
 mod reasons;
+mod verdict;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ const GENERATED: &[Generated] = &[
     Generated { path: "docs/http.md", text: http::page },
     Generated { path: "docs/metrics.md", text: metrics::page },
     Generated { path: "docs/reasons.md", text: reasons::page },
+    Generated { path: "docs/verdict.md", text: verdict::page },
 ];
 
 impl Generated {
