@@ -26,7 +26,7 @@ help: ## list the targets
 demo: ## build and run the agent against a local stand-in for Azure
 	$(CARGO) run --locked --release -- demo $(ARGS)
 
-docs: ## write the reference pages in docs/ from the descriptors
+docs: ## write the reference pages in docs/ and the chart's schema from the descriptors
 	$(CARGO) run --locked --package cachepulse-reference
 
 static: ## build the static binary of the image, target/static/cachepulse

@@ -1,6 +1,7 @@
 """Tests that the manifests in deploy/ equal the output of the chart, are valid, and use flags of the agent."""
 
 import functools
+import json
 import re
 import shutil
 import socket
@@ -248,8 +249,10 @@ class Azure(unittest.TestCase):
         self.assertIn("success in", done.stdout)
 
     def test_its_keys_are_those_of_the_agents_default(self):
-        template = re.search(r'Self\("(.*)\{instance\}"\.into\(\)\)', (ROOT / "src/target.rs").read_text())[1]
-        self.assertIn(f"~{template}*", self.script.read_text())
+        schema = json.loads((ROOT / "charts/cachepulse/values.schema.json").read_text())
+        target = schema["properties"]["config"]["properties"]["defaults"]["properties"]
+        prefix = target["key"]["default"].removesuffix("{instance}")
+        self.assertIn(f"~{prefix}*", self.script.read_text())
 
 
 class Systemd(unittest.TestCase):

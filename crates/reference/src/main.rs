@@ -1,7 +1,9 @@
-//! Writes the reference pages under `docs/` from the agent's own descriptors: `make docs`.
+//! Writes what derives from the agent's own descriptors: the reference pages under `docs/` and the schema of the chart's
+//! value `config`. Run it by `make docs`.
 //!
-//! One module per page returns its text. What the descriptors cannot say is in the template beside the module.
+//! One module per file returns its text. What the descriptors cannot say is in the template beside the module.
 
+mod chart;
 mod cli;
 mod configuration;
 mod http;
@@ -13,30 +15,36 @@ mod verdict;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A generated file: its path in the repository, and the function that returns its text.
+/// A generated file: its path in the repository, and the function that returns its text, given the present text.
 struct Generated {
     path: &'static str,
-    text: fn() -> String,
+    text: fn(&str) -> String,
 }
 
 const GENERATED: &[Generated] = &[
-    Generated { path: "docs/cli.md", text: cli::page },
-    Generated { path: "docs/configuration.md", text: configuration::page },
-    Generated { path: "docs/http.md", text: http::page },
-    Generated { path: "docs/metrics.md", text: metrics::page },
-    Generated { path: "docs/reasons.md", text: reasons::page },
-    Generated { path: "docs/verdict.md", text: verdict::page },
+    Generated { path: "charts/cachepulse/values.schema.json", text: chart::values_schema },
+    Generated { path: "docs/cli.md", text: |_| cli::page() },
+    Generated { path: "docs/configuration.md", text: |_| configuration::page() },
+    Generated { path: "docs/http.md", text: |_| http::page() },
+    Generated { path: "docs/metrics.md", text: |_| metrics::page() },
+    Generated { path: "docs/reasons.md", text: |_| reasons::page() },
+    Generated { path: "docs/verdict.md", text: |_| verdict::page() },
 ];
 
 impl Generated {
     fn file(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(self.path)
     }
+
+    /// Returns the present text, empty if there is no such file.
+    fn present(&self) -> String {
+        std::fs::read_to_string(self.file()).unwrap_or_default()
+    }
 }
 
 fn main() -> io::Result<()> {
     for generated in GENERATED {
-        std::fs::write(generated.file(), (generated.text)())?;
+        std::fs::write(generated.file(), (generated.text)(&generated.present()))?;
         println!("{}", generated.path);
     }
     Ok(())
@@ -49,8 +57,8 @@ mod tests {
     #[test]
     fn every_generated_file_is_up_to_date() {
         for generated in GENERATED {
-            let text = std::fs::read_to_string(generated.file()).unwrap_or_default();
-            assert!(text == (generated.text)(), "{} is stale: run `make docs`", generated.path);
+            let present = generated.present();
+            assert!(present == (generated.text)(&present), "{} is stale: run `make docs`", generated.path);
         }
     }
 }

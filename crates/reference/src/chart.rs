@@ -1,0 +1,116 @@
+//! The schema of the value `config` in the chart's `values.schema.json`.
+//!
+//! It is the schema of the configuration file, except for what the chart adds or narrows.
+
+use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
+use cachepulse::config::keys::connection::{CA_FILE, HOST, TLS};
+use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_SECRET, IDENTITY, PASSWORD};
+use cachepulse::config::keys::probe::{CLIENT_LIST, CLIENT_LIST_MODE};
+use cachepulse::config::schema::schema;
+use serde_json::{Value, json};
+
+/// The lines around the generated part.
+const START: &str = "    \"config\": ";
+const END: &str = "\n    },\n";
+
+/// Returns `values`, the text of `values.schema.json`, with the schema of `config` replaced.
+pub(crate) fn values_schema(values: &str) -> String {
+    let expected = "values.schema.json has the property config";
+    let (before, rest) = values.split_once(START).expect(expected);
+    let (_, after) = rest.split_once(END).expect(expected);
+    let config = format!("{:#}", config()).replace('\n', "\n    ");
+    format!("{before}{START}{config},\n{after}")
+}
+
+fn config() -> Value {
+    let mut config = schema();
+    without_merge_keys(&mut config);
+    let root = config.as_object_mut().expect("a schema is an object");
+    root.remove("$schema");
+    // The chart reads the port from the address, and a target may come from an existing ConfigMap instead.
+    root.insert("required".into(), json!([HTTP.about.name()]));
+    let properties = &mut config["properties"];
+    let http = &mut properties[HTTP.about.name()];
+    http["required"] = json!([LISTEN.about.name()]);
+    let listen = &mut http["properties"][LISTEN.about.name()];
+    *listen = json!({"type": "string", "pattern": "^([0-9.]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$"});
+    let targets = &mut properties[TARGETS.about.name()];
+    targets.as_object_mut().expect("a schema is an object").remove("minItems");
+    target(&mut targets["items"]["properties"]);
+    target(&mut properties["defaults"]["properties"]);
+    config
+}
+
+/// Extends the keys of a target by what the chart mounts, and by what Helm makes of YAML.
+fn target(keys: &mut Value) {
+    let secret = json!({"$ref": "#/definitions/keyReference"});
+    let identity = &mut keys[IDENTITY.about.name()]["then"]["properties"];
+    for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
+        identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
+    }
+    let ca_file = &mut keys[TLS.about.name()]["then"]["properties"][CA_FILE.about.name()];
+    *ca_file = json!({
+        "if": {"type": "object"},
+        "then": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {"secretRef": secret, "configMapRef": secret},
+            "minProperties": 1,
+            "maxProperties": 1,
+        },
+        "else": ca_file,
+    });
+    // Helm parses an unquoted `off` as false.
+    let mode = &mut keys[CLIENT_LIST.about.name()]["properties"][CLIENT_LIST_MODE.about.name()]["enum"];
+    mode.as_array_mut().expect("a choice is an enum").push(false.into());
+    // The network policy reads the port from the target, so a URL as the host is not allowed here.
+    if let Some(host) = keys.get_mut(HOST.about.name()) {
+        host["pattern"] = "^[^\\s/@]+$".into();
+    }
+}
+
+/// Removes the properties for YAML merge keys, which Helm resolves before it validates.
+fn without_merge_keys(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.remove("<<");
+            object.values_mut().for_each(without_merge_keys);
+        }
+        Value::Array(items) => {
+            items.retain(|item| item != "<<");
+            items.iter_mut().for_each(without_merge_keys);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_and_a_certificate_can_come_from_kubernetes() {
+        let config = config();
+        let target = &config["properties"]["targets"]["items"]["properties"];
+        let identity = &target["identity"]["then"]["properties"];
+        for secret in ["key", "client_secret", "password"] {
+            assert!(identity[secret]["properties"]["secretRef"].is_object(), "{secret}");
+        }
+        assert!(
+            target["tls"]["then"]["properties"]["ca_file"]["then"]["properties"]["configMapRef"].is_object()
+        );
+        assert_eq!(config["required"], json!(["http"]));
+    }
+
+    #[test]
+    fn only_the_schema_of_config_is_replaced() {
+        let values = "{\n    \"config\": {\n      \"type\": \"string\"\n    },\n    \"next\": 1\n}\n";
+        let replaced = values_schema(values);
+        assert!(
+            replaced.starts_with("{\n    \"config\": {\n")
+                && replaced.ends_with("\n    },\n    \"next\": 1\n}\n")
+        );
+        assert!(replaced.contains("\"shutdown_grace_period\""), "{replaced}");
+        assert_eq!(values_schema(&replaced), replaced);
+    }
+}
