@@ -143,7 +143,7 @@ class Configuration(unittest.TestCase):
     def test_the_agent_rejects_an_invalid_configuration(self):
         valid, said = agent.validate("targets: [{name: orders, hots: x}]")
         self.assertFalse(valid)
-        self.assertIn("targets[0].hots: unknown key", said)
+        self.assertIn('targets[0] (orders): unknown key "hots"', said)
 
     def test_text_with_a_meaning_in_yaml_or_templates_is_kept(self):
         file = ci("everything")
