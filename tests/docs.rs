@@ -112,10 +112,10 @@ fn is_markdown(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "md")
 }
 
-/// The words of a shell command, without variables before it and a comment after it.
+/// The words of a shell command, without variables before it, and without a redirection or a comment after it.
 fn words(line: &str) -> Vec<&str> {
     let words = line.split_whitespace().skip_while(|word| word.contains('='));
-    words.take_while(|word| *word != "#").collect()
+    words.take_while(|word| !["#", ">", "|"].contains(word)).collect()
 }
 
 #[test]
