@@ -24,7 +24,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::keys::agent::LISTEN;
-use crate::config::schema;
+use crate::config::{listen, schema};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
 
@@ -80,7 +80,7 @@ fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String
     move |text| match text {
         "" => Ok(default),
         address => {
-            address.parse().map_err(|_| "expected an IP address and a port such as 0.0.0.0:9860".into())
+            listen::parse(address, default.ip()).ok_or_else(|| format!("expected {}", listen::EXPECTED))
         }
     }
 }

@@ -18,8 +18,9 @@ pub mod flags;
 mod host;
 mod identity;
 pub mod keys;
-mod listen;
+pub mod listen;
 mod load;
+mod location;
 mod overrides;
 mod place;
 mod plausible;
@@ -28,6 +29,7 @@ pub mod schema;
 mod size;
 mod target;
 mod tls;
+pub mod variables;
 pub mod watch;
 
 use self::field::{Field, Invalid};

@@ -95,13 +95,24 @@ fn is_shown(value: &Value, in_identity: bool) -> bool {
             Some("key" | "password" | "client_secret") if in_identity => {
                 names_a_place(value) && is_shown(value, true)
             }
-            Some("host" | "authority") if value.as_str().is_some_and(|url| url.contains('@')) => false,
+            Some("authority") if value.as_str().is_some_and(|url| url.contains('@')) => false,
+            Some("host") if value.as_str().is_some_and(|url| url.contains('@')) => {
+                value.as_str().is_some_and(is_beside_the_password)
+            }
             Some("identity") => is_shown(value, true),
             _ => says(key) || is_shown(value, in_identity),
         }),
         Value::Sequence(items) => items.iter().any(|item| is_shown(item, in_identity)),
         other => says(other),
     }
+}
+
+/// Whether [`SECRET`] is in the user or host of a URL, or somewhere in a connection string. A password is neither.
+fn is_beside_the_password(url: &str) -> bool {
+    let (user, host) = url.rsplit_once('@').unwrap_or(("", url));
+    let user = user.split_once("://").map_or("", |(_, user)| user);
+    let user = user.split_once(':').map_or(user, |(user, _)| user);
+    user.contains(SECRET) || host.contains(SECRET) || url.contains(',')
 }
 
 /// The name of a file or variable with a secret is none.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::output::{OutputFormat, Style, WriteError, print};
 use super::run::{block_on, keep_out_of_core_dumps};
@@ -82,6 +83,9 @@ impl Check {
         let (flag, configured) = (overrides.log_level.map(explaining), explaining(config.log.level));
         if let Err(error) = telemetry::init(flag, configured, Format::Text) {
             return failure(&Chain(&error));
+        }
+        for warning in &config.warnings {
+            warn!(%warning, "configuration warning");
         }
         block_on(self.probe(&targets))
     }

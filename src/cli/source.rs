@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::validate::Faults;
 use crate::config::flags::Flags;
+use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, LoadError, Overrides, Problems};
 
 /// Where the configuration comes from.
@@ -14,12 +15,12 @@ use crate::config::{Config, LoadError, Overrides, Problems};
 pub(super) struct Source {
     #[arg(
         long,
-        env = "CACHEPULSE_CONFIG",
+        env = CONFIG_VARIABLE,
         hide_env = true,
         value_name = "FILE",
         value_hint = clap::ValueHint::FilePath,
         help = "Configuration file; without it, flags configure one target",
-        long_help = "Configuration file; without it, flags configure one target\n\n[env: CACHEPULSE_CONFIG]"
+        long_help = format!("Configuration file; without it, flags configure one target\n\n[env: {CONFIG_VARIABLE}]")
     )]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
@@ -29,12 +30,14 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let beside_file = self.flags.refused_beside_file();
-        match &self.config {
+        let mut config = match &self.config {
             None if beside_file.is_empty() => Err(ConfigError::Nothing),
             None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
             Some(file) if beside_file.is_empty() => Config::load(file).map_err(ConfigError::File),
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
-        }
+        }?;
+        config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
+        Ok(config)
     }
 
     /// What flags set even beside a file.

@@ -10,11 +10,9 @@ use serde::Serialize;
 
 use super::output::{OutputFormat, WriteError, print};
 use super::{USAGE, usage};
+use crate::config::variables::CONFIG_VARIABLE;
 use crate::config::{Config, Finding, LoadError, LoadFault};
 use crate::error::Chain;
-
-/// The variable that names the configuration file.
-const VARIABLE: &str = "CACHEPULSE_CONFIG";
 
 /// The name of standard input as a file, and how messages call it.
 const STDIN: [&str; 2] = ["-", "<stdin>"];
@@ -61,7 +59,7 @@ impl Command {
         let files = self.files();
         if files.is_empty() {
             return usage(&format_args!(
-                "there is nothing to validate: name configuration files, or one with --config or {VARIABLE}"
+                "there is nothing to validate: name configuration files, or one with --config or {CONFIG_VARIABLE}"
             ));
         }
         let mut code = ExitCode::SUCCESS;
@@ -82,7 +80,7 @@ impl Command {
     fn files(&self) -> Vec<PathBuf> {
         let named: Vec<PathBuf> = self.config.iter().chain(&self.files).cloned().collect();
         if named.is_empty() {
-            let variable = std::env::var_os(VARIABLE).filter(|file| !file.is_empty());
+            let variable = std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty());
             variable.into_iter().map(Into::into).collect()
         } else {
             named

@@ -3,9 +3,9 @@
 use super::document::{Node, Value};
 use super::field::{Field, Invalid};
 use super::flags::{Flags, Given};
-use super::host;
 use super::keys;
 use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
+use super::location;
 use super::problem::{Finding, Findings, Language, Noted, Problems};
 
 /// The list that the one target is in.
@@ -49,7 +49,7 @@ fn document(flags: &Flags, findings: &Findings) -> Node {
     }
     if flags.value(&NAME).is_none() {
         // Without a good host there is no configuration, and the name does not matter.
-        let name = flags.value(&HOST).and_then(host::short_name).unwrap_or("unnamed");
+        let name = flags.value(&HOST).and_then(location::short_name).unwrap_or("unnamed");
         insert(&mut target, NAME.about.name(), Node { order: 0, value: Value::Text(name.to_owned()) });
     }
     let target = Node { order: 0, value: Value::Map(target) };

@@ -324,7 +324,7 @@ pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 /// The known key that `key` was probably meant to be: one typing error away, or two in a long one.
-fn closest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(super) fn closest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let near = (key.len() / 3).clamp(1, 2);
     known
         .map(|candidate| (strsim::osa_distance(key, candidate), candidate))

@@ -1,12 +1,9 @@
-//! Host names as the operator writes them, and what Azure's host names tell.
+//! Host names and addresses, and what Azure's host names tell.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr as _;
 
 use rustls::pki_types::ServerName;
-
-use super::field::{Field, Invalid};
-use super::keys::connection::HOST;
 
 /// Azure Managed Redis and the Enterprise tiers of Azure Cache for Redis, in every cloud.
 /// Source: the endpoint tables of Microsoft Learn and of `StackExchange.Redis`' Azure options providers.
@@ -19,48 +16,25 @@ const MANAGED_REDIS: [&str; 6] = [
     ".redis.sovcloud-api.fr",
 ];
 
-/// A host name, an IPv4 address, or an IPv6 address with or without brackets. Brings it without.
-pub(super) fn read<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
-    let what = HOST.words();
-    let text = field.text(&HOST)?;
-    parse(text).map_err(|fault| match fault {
-        // A URL or a connection string may hold a password: it is not repeated.
-        Fault::Url => field.problem(format!("expected {what}, found a URL; give the name alone")),
-        Fault::Character(c) => {
-            field.problem(format!("expected {what}, found text with \"{c}\" in it; give the name alone"))
-        }
-        Fault::Port => field.problem("expected a host name alone; the port belongs in \"port\""),
-        Fault::PrivateLink(public) => field.problem(format!(
-            "a private link name has no certificate; give the public name {public}, which resolves to the private \
-             address"
-        )),
-        Fault::NoName => field.expected(format_args!("{what}, or an IP address")),
-    })
-}
-
+/// Why text is no host.
 #[derive(Debug, PartialEq)]
-enum Fault {
-    Url,
+pub(super) enum Fault {
+    /// It has a character that no host has.
     Character(char),
-    Port,
-    /// With the public name in its place.
+    /// It is a name that only a private DNS zone uses; with the public name.
     PrivateLink(String),
+    /// Anything else.
     NoName,
 }
 
-fn parse(text: &str) -> Result<&str, Fault> {
+/// Parses a host name, an IPv4 address, or an IPv6 address with or without brackets. Returns it without.
+pub(super) fn parse(text: &str) -> Result<&str, Fault> {
     let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if Ipv6Addr::from_str(address).is_ok() {
         return Ok(address);
     }
-    if text.contains("://") {
-        return Err(Fault::Url);
-    }
     if let Some(c) = text.chars().find(|c| !(c.is_alphanumeric() || "-_.:[]%".contains(*c))) {
         return Err(Fault::Character(c));
-    }
-    if text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(Fault::Port);
     }
     // The name must do for the certificate check, and rustls knows best what does.
     let valid = match ServerName::try_from(text) {
@@ -92,11 +66,10 @@ fn public_name(name: &str) -> Option<String> {
     Some([&cache, &labels[position + 1..]].concat().join("."))
 }
 
-/// The first label of a name, or the whole of an address: a short name for what is there.
-pub(super) fn short_name(host: &str) -> Option<&str> {
-    let host = parse(host).ok()?;
+/// The first label of the name `host`, or the whole of an address: a short name for what is there.
+pub(super) fn short_name(host: &str) -> &str {
     let is_address = Ipv4Addr::from_str(host).is_ok() || host.contains(':');
-    if is_address { Some(host) } else { host.split('.').next() }
+    if is_address { host } else { host.split('.').next().unwrap_or(host) }
 }
 
 /// The port where the operator named none. Azure Managed Redis has one port, with TLS and without; all others are
@@ -135,17 +108,11 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused_with_its_reason() {
         for (text, fault) in [
-            ("redis://orders", Fault::Url),
-            ("https://orders.redis.cache.windows.net/", Fault::Url),
-            ("rediss://:secret@orders:6380", Fault::Url),
-            ("orders.redis.cache.windows.net:6380,password=secret,ssl=True", Fault::Character(',')),
             ("user@orders", Fault::Character('@')),
             ("orders/0", Fault::Character('/')),
             ("two words", Fault::Character(' ')),
-            ("orders:6380", Fault::Port),
-            ("orders:", Fault::Port),
-            ("127.0.0.1:6380", Fault::Port),
-            ("[::1]:6380", Fault::Port),
+            ("orders:6380", Fault::NoName),
+            ("[::1]:6380", Fault::NoName),
             ("10.0.0.256", Fault::NoName),
             ("10.0.0", Fault::NoName),
             ("a..b", Fault::NoName),
@@ -197,10 +164,9 @@ mod tests {
 
     #[test]
     fn the_short_name_is_the_first_label_or_the_address() {
-        assert_eq!(short_name("orders.redis.cache.windows.net"), Some("orders"));
-        assert_eq!(short_name("localhost"), Some("localhost"));
-        assert_eq!(short_name("10.0.0.1"), Some("10.0.0.1"));
-        assert_eq!(short_name("[::1]"), Some("::1"));
-        assert_eq!(short_name("redis://x"), None);
+        assert_eq!(short_name("orders.redis.cache.windows.net"), "orders");
+        assert_eq!(short_name("localhost"), "localhost");
+        assert_eq!(short_name("10.0.0.1"), "10.0.0.1");
+        assert_eq!(short_name("::1"), "::1");
     }
 }

@@ -15,6 +15,7 @@ use super::keys::probe::{
     ATTEMPTS, CLIENT_LIST, CLIENT_LIST_EVERY, CLIENT_LIST_MODE, COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL,
     KEY, REPLY_LIMIT,
 };
+use super::location::{self, Location};
 use super::{host, identity, plausible, tls};
 use crate::identity::Identity;
 use crate::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
@@ -58,14 +59,20 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
             }
         }
     });
-    let host = fields.required(&HOST, "name the cache's host").and_then(|field| host::read(&field));
-    let own = Settings::read(&fields);
+    let host_field = fields.required(&HOST, "name the cache's host");
+    let location = host_field.as_ref().map_err(|invalid| *invalid).and_then(location::read);
+    let mut own = Settings::read(&fields);
     let Defaults { settings: defaults, fields: default_fields } = defaults.clone();
+    if let (Ok(location), Ok(field)) = (&location, &host_field) {
+        own.add(location, defaults.tls.as_ref(), field);
+    }
 
     let tls = pick(own.tls, defaults.tls, || Tls::On { ca_file: None, server_name: None });
     let identity = pick(own.identity, defaults.identity, || Arc::new(identity::default_identity()));
     if let (Ok(Tls::Off), Ok(identity)) = (&tls, &identity) {
-        refuse_plaintext_tokens(identity, &fields, default_fields.as_ref());
+        let is_said_by_host = location.as_ref().is_ok_and(|location| location.tls.is_some());
+        let host = host_field.as_ref().ok().filter(|_| is_said_by_host);
+        refuse_plaintext_tokens(identity, &fields, host, default_fields.as_ref());
     }
     let identity_field = fields.get(&IDENTITY).or_else(|| default_fields.as_ref()?.get(&IDENTITY));
     if let (Ok(identity), Some(field)) = (&identity, identity_field) {
@@ -76,10 +83,13 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
         && !takes_username(identity)
     {
         // A default user name is ignored.
-        username = fields.get(&USERNAME).map_or(Ok(None), |field| Err(refuse_username(&field, identity)));
+        let is_said_by_host = location.as_ref().is_ok_and(|location| location.username.is_some());
+        let host = host_field.as_ref().ok().filter(|_| is_said_by_host).cloned();
+        let field = fields.get(&USERNAME).or(host);
+        username = field.map_or(Ok(None), |field| Err(refuse_username(&field, identity)));
     }
 
-    let (host, tls) = (host?, tls?);
+    let (host, tls) = (location?.host, tls?);
     let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
     let otherwise = Target::with_defaults(name?, Endpoint { host: host.into(), port });
     let target = Target {
@@ -162,6 +172,34 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Adds what `location`, which was read from `host`, says. What these settings say, too, must be the same. TLS may
+    /// have details in the defaults.
+    fn add(&mut self, location: &Location<'_>, default_tls: Option<&Result<Tls, Invalid>>, host: &Field<'_>) {
+        let contradicts = |key: String| {
+            host.problem(format!("contradicts {key}; give it once"));
+        };
+        match (location.port, &self.port) {
+            (Some(port), Some(Ok(own))) if *own != port => contradicts(host.name_of(&PORT)),
+            (Some(port), None) => self.port = Some(Ok(port)),
+            _ => {}
+        }
+        match (location.tls, &self.tls) {
+            (Some(is_on), Some(Ok(own))) if is_on == (*own == Tls::Off) => contradicts(host.name_of(&TLS)),
+            (Some(true), None) if matches!(default_tls, None | Some(Ok(Tls::Off))) => {
+                self.tls = Some(Ok(Tls::On { ca_file: None, server_name: None }));
+            }
+            (Some(false), None) => self.tls = Some(Ok(Tls::Off)),
+            _ => {}
+        }
+        match (location.username, &self.username) {
+            (Some(user), Some(Ok(Some(own)))) if own != user => contradicts(host.name_of(&USERNAME)),
+            (Some(user), None) => self.username = Some(Ok(Some(user.to_owned()))),
+            _ => {}
+        }
+    }
+}
+
 /// The key `defaults`.
 #[derive(Clone, Default)]
 struct Defaults<'a> {
@@ -216,8 +254,14 @@ impl Earlier {
 
 /// Notes a problem if `identity`, to be used without TLS, has tokens. It is put to whatever led to this: the target's
 /// own key, or else the defaults.
-fn refuse_plaintext_tokens(identity: &Identity, own: &Fields<'_>, defaults: Option<&Fields<'_>>) {
-    let place = own.get(&TLS).or_else(|| own.get(&IDENTITY)).or_else(|| defaults?.get(&TLS));
+fn refuse_plaintext_tokens(
+    identity: &Identity,
+    own: &Fields<'_>,
+    host: Option<&Field<'_>>,
+    defaults: Option<&Fields<'_>>,
+) {
+    let place =
+        own.get(&TLS).or_else(|| own.get(&IDENTITY)).or(host.cloned()).or_else(|| defaults?.get(&TLS));
     if let (Identity::Entra(_), Some(field)) = (identity, place) {
         let name = identity::type_name(identity);
         field.problem(format!(
@@ -233,7 +277,7 @@ fn takes_username(identity: &Identity) -> bool {
 
 fn refuse_username(field: &Field<'_>, identity: &Identity) -> Invalid {
     let name = identity::type_name(identity);
-    field.problem(format!("not used by the identity type {name}"))
+    field.problem(format!("the identity type {name} uses no user name"))
 }
 
 fn read_key(field: &Field<'_>) -> Result<KeyTemplate, Invalid> {

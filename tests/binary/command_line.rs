@@ -175,7 +175,7 @@ async fn without_a_cache_run_and_check_name_both_ways_to_give_one() {
 async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
     for (arguments, words) in [
         (&["check"][..], "--host"),
-        (&["check", "--host", "redis://orders"], "--host: expected a host name"),
+        (&["check", "--host", "two words"], "--host: expected a host name"),
         (&["check", "--host", "orders", "--interval", "0s"], "--interval: expected a duration"),
         (&["check", "--host", "orders", "--colour", "blue"], "unexpected argument '--colour'"),
         (&["check", "--host", "orders", "--output", "xml"], "invalid value 'xml' for '--output"),

@@ -128,7 +128,7 @@ fn problems_with_flags_name_the_flag() {
     assert_eq!(
         problems(&many),
         [
-            "--host: expected a host name such as orders.redis.cache.windows.net, found a URL; give the name alone",
+            "--host: the URL contains a password; write redis://orders and give the password as --password-file",
             "--port: expected a whole number from 1 to 65535, found \"0\"",
             "--tls: expected true or false, found \"maybe\"",
             "--access-key-file: missing; give --access-key-file or --access-key-env",
@@ -136,7 +136,7 @@ fn problems_with_flags_name_the_flag() {
              workload_identity or client_secret",
             "--interval: expected a duration from 100ms to 1h, such as 10s or 1m30s (units: h, m, s, ms), found \"10\"",
             "--client-list-every: expected a whole number from 1 to 1000000, found \"0\"",
-            "--listen: expected an IP address and a port such as 0.0.0.0:9860, found \"9860\"",
+            "--listen: expected an address and a port such as 0.0.0.0:9860, localhost:9860 or :9860, found \"9860\"",
             "--log-level: expected error, warn, info, debug or trace, found \"loud\"",
         ]
     );
@@ -167,7 +167,23 @@ fn flags_that_contradict_each_other_are_refused() {
         with_host(&[("identity", "none"), ("access-key-file", "/dev/null"), ("username", "u")]),
         [
             "--access-key-file: not used by the identity type none, only by access_key",
-            "--username: not used by the identity type none",
+            "--username: the identity type none uses no user name",
         ]
+    );
+}
+
+#[test]
+fn a_url_as_host_names_the_target_and_contradicts_flags() {
+    let named = flags(&[("host", "rediss://orders.example.com:7000")]);
+    let config = Config::from_flags(&named).unwrap();
+    assert_eq!(config.targets[0], target("orders", "orders.example.com", 7000));
+    assert_eq!(
+        problems(&flags(&[
+            ("host", "rediss://orders:7000"),
+            ("port", "7001"),
+            ("tls", "false"),
+            ("identity", "none")
+        ])),
+        ["--host: contradicts --port; give it once", "--host: contradicts --tls; give it once"]
     );
 }

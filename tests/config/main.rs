@@ -291,3 +291,43 @@ fn a_file_that_is_no_configuration_is_named() {
     fs::write(file.path(), "targets: [{name: a, host: a}]").unwrap();
     assert_eq!(Config::load(file.path()).unwrap(), config(vec![target("a", "a", 6380)]));
 }
+
+#[test]
+fn a_host_may_be_a_url_or_a_connection_string() {
+    let read = |host: &str, more: &str| {
+        valid(&format!("targets: [{{name: a, host: '{host}'{more}}}]")).targets.remove(0)
+    };
+    let expected = |port, tls, username: Option<&str>| Target {
+        tls,
+        username: username.map(str::to_owned),
+        ..target("a", "orders", port)
+    };
+    let on = || Tls::On { ca_file: None, server_name: None };
+    assert_eq!(read("rediss://u@orders:7000/0", ""), expected(7000, on(), Some("u")));
+    assert_eq!(read("rediss://orders", ", port: 7000, tls: true"), expected(7000, on(), None));
+    assert_eq!(read("orders:7000,ssl=True,abortConnect=False", ""), expected(7000, on(), None));
+    let plain = Target { identity: Arc::new(Identity::None), ..expected(6379, Tls::Off, None) };
+    assert_eq!(read("redis://orders", ", identity: none"), plain);
+    let details = Tls::On { ca_file: None, server_name: Some("b".into()) };
+    assert_eq!(read("rediss://orders", ", tls: {server_name: b}"), expected(6380, details, None));
+}
+
+#[test]
+fn a_url_takes_precedence_over_defaults_and_keeps_the_details_of_their_tls() {
+    let config = valid(
+        "defaults: {tls: {server_name: b}, port: 1, identity: none}\n\
+         targets: [{name: a, host: 'redis://orders:2'}, {name: b, host: 'rediss://orders'}]",
+    );
+    let [a, b] = config.targets.as_slice() else { panic!("two targets") };
+    assert_eq!((&a.tls, a.endpoint.port), (&Tls::Off, 2));
+    assert_eq!((&b.tls, b.endpoint.port), (&Tls::On { ca_file: None, server_name: Some("b".into()) }, 1));
+}
+
+#[test]
+fn the_endpoint_may_listen_at_a_port_alone_or_at_localhost() {
+    let listen = |text: &str| {
+        valid(&format!("http: {{listen: '{text}'}}\ntargets: [{{name: a, host: a}}]")).http.listen
+    };
+    assert_eq!(listen(":7000").to_string(), "0.0.0.0:7000");
+    assert_eq!(listen("localhost:7000").to_string(), "127.0.0.1:7000");
+}

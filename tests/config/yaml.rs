@@ -40,7 +40,8 @@ fn a_mapping_that_is_merged_may_merge_another() {
 
 #[test]
 fn a_fault_in_an_anchor_is_reported_once_and_at_its_own_line() {
-    let targets: String = (0..100).map(|n| format!("- {{<<: *common, name: t{n}, host: a}}\n")).collect();
+    let targets: Vec<_> = (0..100).map(|n| format!("- {{<<: *common, name: t{n}, host: a}}\n")).collect();
+    let targets = targets.concat();
     let yaml = format!("x-common: &common\n  intervall: 1s\n  attempts: 0\ntargets:\n{targets}");
     let problems = problems(&yaml);
     let places: Vec<_> = problems.iter().map(|problem| problem.position).collect();

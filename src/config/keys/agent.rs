@@ -61,6 +61,7 @@ pub static LISTEN: Key<SocketAddr> = Key {
         flag: Some(Flag::new("listen", "ADDRESS").common().allowed_beside_file()),
         group: GROUP,
         help: "Address and port of the HTTP endpoint",
+        doc: "`localhost:9860` listens on loopback, `:9860` on every address.",
         example: "127.0.0.1:9860",
         pattern: "^(\\[[0-9a-fA-F:.]+\\]|[^\\s:]*):[0-9]{1,5}$",
         ..About::EMPTY

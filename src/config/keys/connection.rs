@@ -31,7 +31,10 @@ pub static HOST: Key<&str> = Key {
         group: GROUP,
         help: "Host name or IP address of the cache",
         doc: "Use the public name, even with a private endpoint: it resolves to the private address, and the \
-              certificate is issued for it.",
+              certificate is issued for it. A port may follow, as in `orders:6380`. A Redis URL \
+              (`rediss://orders:6380`) or the connection string of the Azure portal \
+              (`orders:6380,ssl=True,abortConnect=False`) sets `port`, `tls` and `username`, too. Neither may contain \
+              a password.",
         example: "orders.redis.cache.windows.net",
         pattern: WORD,
         ..About::EMPTY

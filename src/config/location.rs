@@ -1,0 +1,302 @@
+//! What the key `host` says: a host, alone or with a port, a Redis URL, or a connection string as `StackExchange.Redis`
+//! and the Azure portal write it.
+//!
+//! Messages repeat nothing of what could be a secret.
+
+use super::field::{Field, Invalid};
+use super::host::{self, Fault as HostFault};
+use super::keys::connection::HOST;
+use super::keys::identity::{ACCESS_KEY, PASSWORD, SecretKeys, USERNAME};
+
+/// Where a cache is, with what its URL or connection string says beside the host.
+#[derive(Debug, PartialEq)]
+pub(super) struct Location<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: Option<u16>,
+    pub(super) tls: Option<bool>,
+    pub(super) username: Option<&'a str>,
+}
+
+/// The options of a connection string that only steer a client's own behaviour.
+/// Source: `StackExchange.Redis`, "Configuration".
+const IGNORED_OPTIONS: [&str; 24] = [
+    "abortConnect",
+    "allowAdmin",
+    "asyncTimeout",
+    "channelPrefix",
+    "clientName",
+    "configChannel",
+    "configCheckSeconds",
+    "connectRetry",
+    "connectTimeout",
+    "heartbeatConsistencyChecks",
+    "heartbeatInterval",
+    "highIntegrity",
+    "keepAlive",
+    "name",
+    "preserveAsyncOrder",
+    "protocol",
+    "resolveDns",
+    "responseTimeout",
+    "setlib",
+    "sslProtocols",
+    "syncTimeout",
+    "tiebreaker",
+    "version",
+    "writeBuffer",
+];
+
+/// Reads the value of the key `host`.
+pub(super) fn read<'a>(field: &Field<'a>) -> Result<Location<'a>, Invalid> {
+    let what = HOST.words();
+    parse(field.text(&HOST)?).map_err(|fault| match fault {
+        Fault::Host(HostFault::Character(c)) => {
+            field.problem(format!("expected {what}, found text with \"{c}\" in it; give the name alone"))
+        }
+        Fault::Host(HostFault::PrivateLink(public)) => field.problem(format!(
+            "a private link name has no certificate; give the public name {public}, which resolves to the private \
+             address"
+        )),
+        Fault::Host(HostFault::NoName) => field.expected(format_args!("{what}, or an IP address")),
+        Fault::NoName => field.problem(format!("expected {what}, or a URL with such a name")),
+        Fault::Port => field.problem("expected a port from 1 to 65535 after the host"),
+        Fault::Scheme => {
+            field.problem("expected a URL that starts with redis:// or rediss://, or the host name alone")
+        }
+        Fault::UrlPassword(without) => field.problem(format!(
+            "the URL contains a password; write {without} and give the password as {}",
+            place_of(field, &PASSWORD, "identity.password: {file: …}")
+        )),
+        Fault::AccessKey(without) => field.problem(format!(
+            "the connection string contains a password; write {without} and give the access key as {}",
+            place_of(field, &ACCESS_KEY, "identity: {type: access_key, key: {file: …}}")
+        )),
+        Fault::User => field.problem(format!(
+            "the user has characters other than letters, digits and -._; give it as {}",
+            field.name_of(&USERNAME)
+        )),
+        Fault::Database => field.problem("cachepulse probes database 0; leave out the other one"),
+        Fault::UrlOptions => field.problem("the URL has options, which are not used; leave them out"),
+        Fault::SecondHost => field.problem("expected one host; give each cache a target of its own"),
+        Fault::Option => field.problem(
+            "the connection string has options other than those of a client's timeouts and retries; leave them out",
+        ),
+    })
+}
+
+/// How the operator gives a secret.
+fn place_of(field: &Field<'_>, keys: &SecretKeys, yaml: &'static str) -> String {
+    if field.is_of_flags() { field.name_of(&keys.file) } else { yaml.to_owned() }
+}
+
+/// A short name for what is at `text`: the host's first label, or the whole of an address.
+pub(super) fn short_name(text: &str) -> Option<&str> {
+    parse(text).ok().map(|location| host::short_name(location.host))
+}
+
+#[derive(Debug, PartialEq)]
+enum Fault {
+    /// Nothing else was given.
+    Host(HostFault),
+    /// No host in a URL or connection string, or one that is not valid.
+    NoName,
+    Port,
+    Scheme,
+    /// With the URL that has none.
+    UrlPassword(String),
+    /// With the connection string that has none.
+    AccessKey(String),
+    User,
+    Database,
+    UrlOptions,
+    SecondHost,
+    Option,
+}
+
+fn parse(text: &str) -> Result<Location<'_>, Fault> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return parse_url(scheme, rest);
+    }
+    if text.contains(',') {
+        return parse_connection_string(text);
+    }
+    let (host, port) = split_port(text)?;
+    let host = host::parse(host).map_err(Fault::Host)?;
+    Ok(Location { host, port, tls: None, username: None })
+}
+
+/// What follows the scheme: `[USER@]HOST[:PORT][/0]`.
+fn parse_url<'a>(scheme: &str, rest: &'a str) -> Result<Location<'a>, Fault> {
+    let is_tls = match scheme.to_ascii_lowercase().as_str() {
+        "redis" => false,
+        "rediss" => true,
+        _ => return Err(Fault::Scheme),
+    };
+    // Up to the last `@`: a password may hold any character.
+    let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    if !password.is_empty() {
+        let user = if is_plain(user) { format!("{user}@") } else { String::new() };
+        return Err(Fault::UrlPassword(format!("{scheme}://{user}{}", shown(authority))));
+    }
+    if !user.is_empty() && !is_plain(user) {
+        return Err(Fault::User);
+    }
+    match path {
+        "" | "/" | "/0" => {}
+        path if path[1..].bytes().all(|byte| byte.is_ascii_digit()) => return Err(Fault::Database),
+        _ => return Err(Fault::UrlOptions),
+    }
+    let (host, port) = parse_authority(authority)?;
+    Ok(Location { host, port, tls: Some(is_tls), username: Some(user).filter(|user| !user.is_empty()) })
+}
+
+/// `HOST[:PORT],OPTION=VALUE,…`, in any order.
+fn parse_connection_string(text: &str) -> Result<Location<'_>, Fault> {
+    let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let options = || parts().filter_map(|part| part.split_once('='));
+    let mut hosts = parts().filter(|part| !part.contains('='));
+    let host = hosts.next().ok_or(Fault::NoName)?;
+    if options().any(|(name, _)| name.trim().eq_ignore_ascii_case("password")) {
+        let is_tls = options().any(|(name, value)| name.trim().eq_ignore_ascii_case("ssl") && is_true(value));
+        return Err(Fault::AccessKey(format!("{}{}", shown(host), if is_tls { ",ssl=True" } else { "" })));
+    }
+    if hosts.next().is_some() {
+        return Err(Fault::SecondHost);
+    }
+    let (host, port) = parse_authority(host)?;
+    let mut location = Location { host, port, tls: None, username: None };
+    for (name, value) in options().map(|(name, value)| (name.trim(), value.trim())) {
+        if name.eq_ignore_ascii_case("ssl") {
+            location.tls = Some(is_true(value));
+        } else if name.eq_ignore_ascii_case("user") {
+            location.username = Some(value).filter(|user| !user.is_empty());
+        } else if name.eq_ignore_ascii_case("defaultDatabase") {
+            if value != "0" {
+                return Err(Fault::Database);
+            }
+        } else if !IGNORED_OPTIONS.iter().any(|ignored| name.eq_ignore_ascii_case(ignored)) {
+            return Err(Fault::Option);
+        }
+    }
+    if location.username.is_some_and(|user| !is_plain(user)) {
+        return Err(Fault::User);
+    }
+    Ok(location)
+}
+
+/// The host and port of a URL or connection string.
+fn parse_authority(text: &str) -> Result<(&str, Option<u16>), Fault> {
+    let (host, port) = split_port(text)?;
+    match host::parse(host) {
+        Ok(host) => Ok((host, port)),
+        Err(fault @ HostFault::PrivateLink(_)) => Err(Fault::Host(fault)),
+        Err(_) => Err(Fault::NoName),
+    }
+}
+
+/// A host and port for a message. What is neither may be a piece of a password.
+fn shown(authority: &str) -> &str {
+    if parse_authority(authority).is_ok() { authority } else { "HOST" }
+}
+
+/// A host and the port after it. An IPv6 address with a port has brackets.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), Fault> {
+    let Some((host, port)) = text.rsplit_once(':') else { return Ok((text, None)) };
+    let is_bare_ipv6 = host.contains(':') && !host.ends_with(']');
+    if is_bare_ipv6 || text.ends_with(']') || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok((text, None));
+    }
+    match port.parse() {
+        Ok(port) if port > 0 => Ok((host, Some(port))),
+        _ => Err(Fault::Port),
+    }
+}
+
+fn is_plain(user: &str) -> bool {
+    !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+fn is_true(value: &str) -> bool {
+    ["true", "yes", "on", "1"].iter().any(|it| value.trim().eq_ignore_ascii_case(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Location<'_> = Location { host: "orders", port: None, tls: None, username: None };
+
+    #[test]
+    fn a_host_may_have_a_port_and_a_url_says_more() {
+        for (text, location) in [
+            ("orders", PLAIN),
+            ("orders:6380", Location { port: Some(6380), ..PLAIN }),
+            ("::1", Location { host: "::1", ..PLAIN }),
+            ("[::1]", Location { host: "::1", ..PLAIN }),
+            ("[::1]:6380", Location { host: "::1", port: Some(6380), ..PLAIN }),
+            ("redis://orders", Location { tls: Some(false), ..PLAIN }),
+            ("REDISS://orders:6380/", Location { port: Some(6380), tls: Some(true), ..PLAIN }),
+            ("rediss://u@orders/0", Location { tls: Some(true), username: Some("u"), ..PLAIN }),
+            ("rediss://[::1]:1", Location { host: "::1", port: Some(1), tls: Some(true), ..PLAIN }),
+            (
+                "orders:6380,ssl=True,abortConnect=False,user=u,",
+                Location { port: Some(6380), tls: Some(true), username: Some("u"), ..PLAIN },
+            ),
+            ("connectTimeout=5000, orders,defaultDatabase=0", PLAIN),
+            ("orders,ssl=false", Location { tls: Some(false), ..PLAIN }),
+        ] {
+            assert_eq!(parse(text), Ok(location), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_apart_is_refused_with_its_reason() {
+        for (text, fault) in [
+            ("orders:0", Fault::Port),
+            ("orders:", Fault::Port),
+            ("orders:65536", Fault::Port),
+            ("https://orders", Fault::Scheme),
+            ("rediss://", Fault::NoName),
+            ("rediss://two words", Fault::NoName),
+            ("rediss://orders/1", Fault::Database),
+            ("rediss://orders/cache", Fault::UrlOptions),
+            ("rediss://orders?protocol=3", Fault::UrlOptions),
+            ("rediss://orders#insecure", Fault::UrlOptions),
+            ("rediss://a@b@orders", Fault::User),
+            ("a:1,b:2,ssl=True", Fault::SecondHost),
+            ("ssl=True,", Fault::NoName),
+            ("orders,proxy=Twemproxy", Fault::Option),
+            ("orders,sslHost=other", Fault::Option),
+            ("orders,defaultDatabase=1", Fault::Database),
+            ("orders/0", Fault::Host(HostFault::Character('/'))),
+            ("10.0.0.256:1", Fault::Host(HostFault::NoName)),
+        ] {
+            assert_eq!(parse(text), Err(fault), "{text}");
+        }
+        let private = parse("rediss://orders.privatelink.redis.cache.windows.net");
+        let public = HostFault::PrivateLink("orders.redis.cache.windows.net".into());
+        assert_eq!(private, Err(Fault::Host(public)));
+    }
+
+    #[test]
+    fn a_password_is_refused_and_left_out_of_the_advice() {
+        for (text, without) in [
+            ("rediss://:hunter2@orders:6380", "rediss://orders:6380"),
+            ("redis://u:hunter2@orders/0", "redis://u@orders"),
+            ("rediss://u:hun:ter@2@orders", "rediss://u@orders"),
+            ("rediss://u:x@hunter2/?#@orders", "rediss://u@orders"),
+            ("rediss://u:x@hunter2/ter:a", "rediss://u@hunter2"),
+        ] {
+            assert_eq!(parse(text), Err(Fault::UrlPassword(without.into())), "{text}");
+        }
+        for (text, without) in [
+            ("orders:6380,password=hunter2=,ssl=True", "orders:6380,ssl=True"),
+            ("orders:6380,ssl=False,Password=hun,ter2", "orders:6380"),
+            ("password=x,two words", "HOST"),
+        ] {
+            assert_eq!(parse(text), Err(Fault::AccessKey(without.into())), "{text}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Environment variables that look like ours, but are not: most likely a typing error.
+
+use std::ffi::OsString;
+
+use super::field::closest;
+use super::keys::{self, VARIABLE_PREFIX};
+use super::problem::Finding;
+use crate::identity::{EntraSource, Identity};
+use crate::secret::SecretSource;
+use crate::target::Target;
+
+/// The variable that names the configuration file.
+pub const CONFIG_VARIABLE: &str = "CACHEPULSE_CONFIG";
+
+/// Warns about every one of `variables` that has our prefix but no meaning, neither to the agent nor to `targets`.
+/// Those that Kubernetes sets for a Service whose name starts as ours are left out.
+pub fn warnings(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    targets: &[Target],
+) -> Vec<Finding> {
+    let flags = keys::all().filter_map(|key| key.about().flag);
+    let mut known: Vec<String> = flags.map(|flag| flag.variable()).collect();
+    known.push(CONFIG_VARIABLE.to_owned());
+    let is_known = |name: &str| {
+        known.iter().any(|known| known == name)
+            || targets.iter().filter_map(secret_variable).any(|secret| secret == name)
+    };
+    let variables = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let mut unknown: Vec<String> = variables
+        .filter(|(name, value)| {
+            name.starts_with(VARIABLE_PREFIX)
+                && !is_known(name)
+                && !is_of_service(name, &value.to_string_lossy())
+        })
+        .map(|(name, _)| name)
+        .collect();
+    unknown.sort_unstable();
+    let warning = |name: String| Finding {
+        file: None,
+        position: None,
+        message: match closest(&name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("unknown variable; did you mean {meant}?"),
+            None => "unknown variable; no flag has that name".to_owned(),
+        },
+        path: name.escape_debug().to_string(),
+    };
+    unknown.into_iter().map(warning).collect()
+}
+
+/// The variable in which the target's secret is kept.
+fn secret_variable(target: &Target) -> Option<&str> {
+    let source = match &*target.identity {
+        Identity::AccessKey(source) | Identity::Password(source) => source,
+        Identity::Entra(entra) => match &entra.source {
+            EntraSource::ClientSecret { secret: Some(source), .. } => source,
+            _ => return None,
+        },
+        Identity::None => return None,
+    };
+    match source {
+        SecretSource::Env(name) => Some(name),
+        SecretSource::File(_) => None,
+    }
+}
+
+/// Whether Kubernetes sets the variable for a Service.
+/// Source: Kubernetes documentation, "Service", "Environment variables".
+fn is_of_service(name: &str, value: &str) -> bool {
+    let has_numbered_port = || {
+        name.match_indices("_PORT_").any(|(at, prefix)| {
+            let rest = name[at + prefix.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+            ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| rest.starts_with(protocol))
+        })
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && value.contains("://"))
+        || has_numbered_port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(variables: &[(&str, &str)], targets: &[Target]) -> Vec<String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        warnings(variables, targets).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_unknown_variable_with_our_prefix_is_a_warning() {
+        assert_eq!(
+            warned(
+                &[
+                    ("CACHEPULSE_TIMEOUT", "1s"),
+                    ("CACHEPULSE_INTERVALL", "1s"),
+                    ("CACHEPULSE_INTERVAL", "1s"),
+                    ("CACHEPULSE_CONFIG", "a"),
+                    ("PATH", "/bin"),
+                ],
+                &[]
+            ),
+            [
+                "CACHEPULSE_INTERVALL: unknown variable; did you mean CACHEPULSE_INTERVAL?",
+                "CACHEPULSE_TIMEOUT: unknown variable; no flag has that name",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_is_no_warning() {
+        let variables = [
+            ("CACHEPULSE_SERVICE_HOST", "10.0.0.1"),
+            ("CACHEPULSE_SERVICE_PORT", "9860"),
+            ("CACHEPULSE_SERVICE_PORT_HTTP", "9860"),
+            ("CACHEPULSE_PORT", "tcp://10.0.0.1:9860"),
+            ("CACHEPULSE_PORT_9860_TCP", "tcp://10.0.0.1:9860"),
+            ("CACHEPULSE_PORT_9860_TCP_ADDR", "10.0.0.1"),
+            ("CACHEPULSE_SHOP_SERVICE_HOST", "10.0.0.1"),
+            ("CACHEPULSE_SHOP_PORT", "tcp://10.0.0.1:9860"),
+        ];
+        assert_eq!(warned(&variables, &[]), Vec::<String>::new());
+        assert_eq!(warned(&[("CACHEPULSE_SHOP_PORT", "9860")], &[]).len(), 1);
+    }
+
+    #[test]
+    fn a_variable_that_keeps_a_secret_is_no_warning() {
+        let mut target = Target::plain("a");
+        target.identity = Identity::Password(SecretSource::Env("CACHEPULSE_PASSWORD".into())).into();
+        assert_eq!(warned(&[("CACHEPULSE_PASSWORD", "x")], &[target]), Vec::<String>::new());
+    }
+}
