@@ -31,6 +31,21 @@ use crate::healthcheck::healthcheck;
 /// The exit code for wrong usage or configuration, as in BSD's sysexits.h (`EX_USAGE`).
 const USAGE: u8 = 64;
 
+/// Every exit code, and what it means.
+pub const EXIT_CODES: [(u8, &str); 3] = [
+    (
+        0,
+        "Success. For `run` and `demo`: stopped by a signal. For `check`: every probe succeeded. For `healthcheck`: the \
+         agent is alive.",
+    ),
+    (
+        1,
+        "Failure: a probe failed, the agent could not start, a part of it failed, it is not alive, or output could not be \
+         written.",
+    ),
+    (USAGE, "Wrong usage or an invalid configuration. Nothing was started."),
+];
+
 /// A health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
 #[derive(Debug, Parser)]
 #[command(name = "cachepulse", version, about)]

@@ -5,6 +5,8 @@ use std::fmt;
 
 use clap::{Arg, Command};
 
+use super::EXIT_CODES;
+
 /// The manual page of `command` and all its subcommands.
 pub(super) struct Page(pub(super) Command);
 
@@ -31,13 +33,6 @@ impl fmt::Display for Page {
 const DESCRIPTION: &str = "cachepulse probes Redis and Valkey caches on a schedule with PING, SET, GET and CLIENT LIST, \
                            and reports their health as seen from where it runs. A result goes to standard output, the \
                            log to standard error.";
-
-/// What the codes mean that commands end with.
-pub(super) const EXIT_CODES: [(&str, &str); 3] = [
-    ("0", "The command did what it was asked; a probed cache is healthy."),
-    ("1", "A probe failed, the agent failed, or the result could not be written."),
-    ("64", "The usage or the configuration is wrong. Nothing was started."),
-];
 
 fn write_command(f: &mut fmt::Formatter<'_>, program: &str, command: &Command) -> fmt::Result {
     let arguments = command.get_positionals().map(|it| format!(" [\\fI{}\\fR]", escaped(&placeholder(it))));

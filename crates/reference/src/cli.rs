@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use cachepulse::cli::EXIT_CODES;
 use cachepulse::config::keys;
 
-use crate::markdown::page as fill;
+use crate::markdown::{page as fill, table};
 
 pub(crate) fn page() -> String {
     let key_flags: Vec<&str> = keys::all().filter_map(|key| Some(key.about().flag?.name)).collect();
@@ -26,7 +27,12 @@ pub(crate) fn page() -> String {
         let _ = write!(commands, "### cachepulse {name}\n\n```text\n{}\n```\n\n", trimmed(&help));
     }
     let overview = command.render_help().to_string();
-    fill(include_str!("cli.md"), &[("overview", trimmed(&overview)), ("commands", commands)])
+    let rows = EXIT_CODES.map(|(code, meaning)| [code.to_string(), meaning.to_owned()]);
+    let codes = table(["Code", "Meaning"], rows);
+    fill(
+        include_str!("cli.md"),
+        &[("overview", trimmed(&overview)), ("codes", codes), ("commands", commands)],
+    )
 }
 
 /// Returns `text` without spaces at the ends of its lines.

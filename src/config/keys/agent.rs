@@ -63,7 +63,7 @@ pub static LISTEN: Key<SocketAddr> = Key {
         help: "Address and port of the HTTP endpoint",
         doc: "`localhost:9860` listens on loopback, `:9860` on every address.",
         example: "127.0.0.1:9860",
-        pattern: "^(\\[[0-9a-fA-F:.]+\\]|[^\\s:]*):[0-9]{1,5}$",
+        pattern: "^([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|[0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$",
         ..About::EMPTY
     },
     values: Values::Any,
