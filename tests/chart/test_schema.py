@@ -12,8 +12,8 @@ import yaml
 import agent
 from helm import ROOT
 
-# Mistakes that a schema cannot know: they depend on files, on the environment, on other values or on the size, or are
-# within a value whose form is right.
+# Mistakes that a schema cannot know: they depend on files, on the environment or on other keys, or the form of the value
+# is right and its range is not.
 UNKNOWABLE = {
     "ca-file-broken",
     "ca-file-endless",
@@ -24,6 +24,10 @@ UNKNOWABLE = {
     "duplicate-key-target",
     "duplicate-key-top",
     "duplicate-name",
+    "host-connection-string",
+    "host-contradicts",
+    "host-url",
+    "http-listen",
     "identity-same-label",
     "identity-two-ids",
     "interval-absurd",
@@ -33,6 +37,11 @@ UNKNOWABLE = {
     "plaintext-token-of-a-named-identity",
     "secret-missing",
     "secret-unreadable",
+    "shutdown-grace-period",
+    "timeouts",
+    "username-in-defaults",
+    "username-with-access-key",
+    "username-without-sign-in",
 }
 
 
