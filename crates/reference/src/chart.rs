@@ -63,9 +63,12 @@ fn target(keys: &mut Value) {
     // Helm parses an unquoted `off` as false.
     let mode = &mut keys[CLIENT_LIST.about.name()]["properties"][CLIENT_LIST_MODE.about.name()]["enum"];
     mode.as_array_mut().expect("a choice is an enum").push(false.into());
-    // The network policy reads the port from the target, so a URL as the host is not allowed here.
+    // The network policy reads the port and TLS from their own keys, so the host is neither a URL nor has a port. Only
+    // an IPv6 address has more than one colon.
     if let Some(host) = keys.get_mut(HOST.about.name()) {
-        host["pattern"] = "^[^\\s/@]+$".into();
+        host["pattern"] = "^([^\\s/@:,]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$".into();
+        host["description"] =
+            "Without a port. In the chart, `port` and `tls` are set by their own keys.".into();
     }
 }
 
