@@ -13,6 +13,8 @@ use serde::de::{
     DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use super::merge;
+
 /// The size to which aliases may blow a document up: one for each value, one for each byte of text. More than a
 /// file of [`super::file::MAX_SIZE`] can hold without aliases.
 const MAX_SIZE: usize = 4 * 1024 * 1024;
@@ -71,9 +73,6 @@ pub(super) enum Value {
     /// A value with a tag such as `!secret`.
     Tagged,
 }
-
-/// The key whose mapping, or mappings, are merged into the one around it.
-pub(super) const MERGE: &str = "<<";
 
 const TOO_LARGE: &str = "too large with its aliases expanded";
 const NO_KEY: &str = "a key must be plain text";
@@ -271,7 +270,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
         loop {
             let key = match map.next_key_seed(NodeSeed(self.reading)) {
                 Ok(Some(Node { value, .. })) => text_of_key(value).ok_or_else(|| A::Error::custom(NO_KEY))?,
-                Ok(None) => return Ok(Value::Map(with_merged(entries))),
+                Ok(None) => return Ok(Value::Map(merge::with_merged(entries))),
                 Err(error) => {
                     self.reading.catch(error)?;
                     String::new()
@@ -288,36 +287,6 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
         let (IgnoredAny, content) = tagged.variant()?;
         let IgnoredAny = content.newtype_variant()?;
         self.leaf(Value::Tagged)
-    }
-}
-
-/// `entries` with those of the mappings under its merge keys. A key of its own takes precedence over a merged one, and
-/// an earlier mapping over a later one. What cannot be merged stays under the merge key.
-fn with_merged(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
-    if !entries.iter().any(|(key, _)| key == MERGE) {
-        return entries;
-    }
-    let (merges, mut all): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|(key, node)| key == MERGE && is_mergeable(node));
-    let mut known: HashSet<String> = all.iter().map(|(key, _)| key.clone()).collect();
-    let sources = merges.into_iter().flat_map(|(_, node)| match node.value {
-        Value::List(items) => items,
-        _ => vec![node],
-    });
-    for source in sources {
-        let Value::Map(entries) = source.value else { continue };
-        let start = all.len();
-        all.extend(entries.into_iter().filter(|(key, _)| !known.contains(key)));
-        known.extend(all[start..].iter().map(|(key, _)| key.clone()));
-    }
-    all
-}
-
-fn is_mergeable(node: &Node) -> bool {
-    match &node.value {
-        Value::Map(_) => true,
-        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
-        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::field::Parse;
+use super::parse::Parse;
 
 /// The units, in seconds, the largest first.
 const UNITS: [(&str, f64); 4] = [("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];

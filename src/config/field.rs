@@ -4,10 +4,11 @@
 //! single key.
 
 use std::fmt::Display;
-use std::num::NonZeroU32;
 
-use super::document::{MERGE, Node, Value};
-use super::keys::{self, About, Choice, Descriptor, Key, Values};
+use super::document::{Node, Value};
+use super::keys::{About, Choice, Descriptor, Key, Values};
+use super::merge::MERGE;
+use super::parse::Parse;
 use super::problem::{Findings, Language, Noted};
 
 /// How much of a bad value a message repeats, in characters.
@@ -260,40 +261,6 @@ impl<'a> Fields<'a> {
     /// The value of `key`, which takes a closed set, if it is given.
     pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Option<Result<T, Invalid>> {
         self.get(key).map(|field| field.choice(key))
-    }
-}
-
-/// A type that is parsed from what is written, be it text, a number or a boolean.
-pub(super) trait Parse: keys::Value + PartialOrd {
-    /// What a value is, for messages: "a duration".
-    const NOUN: &'static str;
-    /// What follows the range: ", such as 10s".
-    const SUCH_AS: &'static str = "";
-
-    fn parse(text: &str) -> Option<Self>;
-}
-
-impl Parse for bool {
-    const NOUN: &'static str = "true or false";
-
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl Parse for u16 {
-    const NOUN: &'static str = "a whole number";
-
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl Parse for NonZeroU32 {
-    const NOUN: &'static str = "a whole number";
-
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Host names and addresses, and what Azure's host names tell.
+//! Host names and addresses, and what follows from Azure's host names.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr as _;

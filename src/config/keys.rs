@@ -21,24 +21,20 @@
 
 pub mod agent;
 pub mod connection;
+mod flag;
 pub mod identity;
 pub mod probe;
+mod value;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
+pub use self::flag::{Flag, VARIABLE_PREFIX};
 pub use self::identity::IdentityType;
-use super::{duration, size};
-use crate::target::ClientListMode;
-use crate::telemetry::{Format, Level};
+pub use self::value::{Kind, Value};
 
 /// The [`About::pattern`] of text without spaces.
 const WORD: &str = "^\\S+$";
-
-/// The prefix of every environment variable that sets a key.
-pub const VARIABLE_PREFIX: &str = "CACHEPULSE_";
 
 /// The top-level keys.
 pub static ROOT: [&dyn Descriptor; 5] =
@@ -130,46 +126,6 @@ impl About {
     #[must_use]
     pub fn is_used_by(&self, identity: IdentityType) -> bool {
         self.identities.is_empty() || self.identities.contains(&identity)
-    }
-}
-
-/// The flag that sets a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flag {
-    /// The name without dashes in front, such as `command-timeout`.
-    pub name: &'static str,
-    /// The placeholder for the value in help texts, such as `DURATION`.
-    pub value: &'static str,
-    /// Whether the flag is among the commonest, which `-h` lists.
-    pub is_common: bool,
-    /// Whether the flag may be given beside a configuration file, over which it takes precedence.
-    pub is_allowed_beside_file: bool,
-}
-
-impl Flag {
-    const fn new(name: &'static str, value: &'static str) -> Self {
-        Self { name, value, is_common: false, is_allowed_beside_file: false }
-    }
-
-    const fn common(self) -> Self {
-        Self { is_common: true, ..self }
-    }
-
-    const fn allowed_beside_file(self) -> Self {
-        Self { is_allowed_beside_file: true, ..self }
-    }
-
-    /// The environment variable that stands in for the flag, such as `CACHEPULSE_COMMAND_TIMEOUT`.
-    #[must_use]
-    pub fn variable(&self) -> String {
-        format!("{VARIABLE_PREFIX}{}", self.name.replace('-', "_").to_ascii_uppercase())
-    }
-}
-
-impl fmt::Display for Flag {
-    /// The flag as it is typed, such as `--command-timeout`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{}", self.name)
     }
 }
 
@@ -307,46 +263,6 @@ pub trait Descriptor: fmt::Debug + Sync {
     fn default_text(&self) -> Absent<String>;
 }
 
-/// The type of a value, as documentation names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// A number and a unit, such as `10s`.
-    Duration,
-    /// A number of bytes, or with `KiB` or `MiB`.
-    Size,
-    /// One of a closed set of words.
-    Choice,
-    /// Text.
-    Text,
-    /// The path of a file.
-    Path,
-    /// A host name or an IP address.
-    Host,
-    /// An IP address and a port.
-    Address,
-    /// A URL.
-    Url,
-    /// Other keys.
-    Mapping,
-    /// A list.
-    List,
-}
-
-/// A type that values of keys have.
-pub trait Value: Copy + PartialEq + fmt::Debug + Sync + 'static {
-    /// How documentation names the type.
-    const KIND: Kind;
-
-    /// How a value is written. Values of a closed set are written as their [`Choice`] says.
-    fn written(&self) -> String {
-        String::new()
-    }
-}
-
 impl<T: Value> Descriptor for Key<T> {
     fn about(&self) -> &About {
         &self.about
@@ -385,79 +301,6 @@ impl<T: Value> Descriptor for Key<T> {
             (Absent::Nothing, _) => Absent::Nothing,
         }
     }
-}
-
-impl Value for &'static str {
-    const KIND: Kind = Kind::Text;
-
-    fn written(&self) -> String {
-        (*self).to_owned()
-    }
-}
-
-impl Value for bool {
-    const KIND: Kind = Kind::Boolean;
-
-    fn written(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for u16 {
-    const KIND: Kind = Kind::Integer;
-
-    fn written(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for NonZeroU32 {
-    const KIND: Kind = Kind::Integer;
-
-    fn written(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for Duration {
-    const KIND: Kind = Kind::Duration;
-
-    fn written(&self) -> String {
-        duration::written(*self)
-    }
-}
-
-/// A number of bytes.
-impl Value for usize {
-    const KIND: Kind = Kind::Size;
-
-    fn written(&self) -> String {
-        size::written(*self)
-    }
-}
-
-impl Value for SocketAddr {
-    const KIND: Kind = Kind::Address;
-
-    fn written(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for Level {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for Format {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for ClientListMode {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for IdentityType {
-    const KIND: Kind = Kind::Choice;
 }
 
 /// For constants.

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::field::Parse;
 use super::keys::agent::LISTEN;
+use super::parse::Parse;
 
 /// What an address to listen at is, in words that complete the message "expected …".
 pub const EXPECTED: &str = "an address and a port such as 0.0.0.0:9860, localhost:9860 or :9860";

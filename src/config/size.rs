@@ -1,6 +1,6 @@
 //! Sizes as the operator writes them: bytes, or a number with `KiB` or `MiB`.
 
-use super::field::Parse;
+use super::parse::Parse;
 
 /// 1024 bytes.
 pub(super) const KIB: usize = 1024;

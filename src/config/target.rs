@@ -232,7 +232,7 @@ fn read_name(field: &Field<'_>) -> Result<TargetName, Invalid> {
 }
 
 impl Earlier {
-    /// Notes a problem if `identity`, said at `field`, is another than one before, but could not be told from it in
+    /// Notes a problem if `identity`, given at `field`, differs from an earlier one but has the same label in
     /// the metrics: two refresh loops would write the same series.
     fn refuse_shared_label(&mut self, identity: &Arc<Identity>, field: &Field<'_>) {
         let Identity::Entra(entra) = &**identity else { return };

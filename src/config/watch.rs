@@ -40,7 +40,7 @@ impl Watch {
     /// Waits until the file has other content, and reads it. May be dropped at any time.
     ///
     /// # Errors
-    /// As [`Self::load`]; each content, and each fault in reading, is told once.
+    /// As [`Self::load`]; each content, and each fault in reading, is reported once.
     pub async fn changed(&mut self) -> Result<Config, LoadError> {
         loop {
             sleep(LOOK).await;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_link_that_points_elsewhere_is_a_change_and_a_fault_is_told_once() {
+    async fn a_link_that_points_elsewhere_is_a_change_and_a_fault_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second, link) =
             (folder.path().join("1"), folder.path().join("2"), folder.path().join("config.yaml"));
@@ -98,7 +98,7 @@ mod tests {
         let mut watch = Watch::new(link.clone());
         std::fs::remove_file(&link).unwrap();
         assert!(tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().is_err());
-        assert!(tokio::time::timeout(LOOK * 3, watch.changed()).await.is_err(), "told already");
+        assert!(tokio::time::timeout(LOOK * 3, watch.changed()).await.is_err(), "reported already");
         std::os::unix::fs::symlink(&second, &link).unwrap();
         let config = tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().unwrap();
         assert_eq!(config.targets[0].name.as_str(), "b");

@@ -1,0 +1,124 @@
+//! The types that values of keys have: how documentation names them, and how their values are written.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::IdentityType;
+use crate::config::{duration, size};
+use crate::target::ClientListMode;
+use crate::telemetry::{Format, Level};
+
+/// The type of a value, as documentation names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A number and a unit, such as `10s`.
+    Duration,
+    /// A number of bytes, or with `KiB` or `MiB`.
+    Size,
+    /// One of a closed set of words.
+    Choice,
+    /// Text.
+    Text,
+    /// The path of a file.
+    Path,
+    /// A host name or an IP address.
+    Host,
+    /// An IP address and a port.
+    Address,
+    /// A URL.
+    Url,
+    /// Other keys.
+    Mapping,
+    /// A list.
+    List,
+}
+
+/// A type that values of keys have.
+pub trait Value: Copy + PartialEq + fmt::Debug + Sync + 'static {
+    /// How documentation names the type.
+    const KIND: Kind;
+
+    /// How a value is written. Values of a closed set are written as their [`Choice`] says.
+    fn written(&self) -> String {
+        String::new()
+    }
+}
+
+impl Value for &'static str {
+    const KIND: Kind = Kind::Text;
+
+    fn written(&self) -> String {
+        (*self).to_owned()
+    }
+}
+
+impl Value for bool {
+    const KIND: Kind = Kind::Boolean;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u16 {
+    const KIND: Kind = Kind::Integer;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for NonZeroU32 {
+    const KIND: Kind = Kind::Integer;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Duration {
+    const KIND: Kind = Kind::Duration;
+
+    fn written(&self) -> String {
+        duration::written(*self)
+    }
+}
+
+/// A number of bytes.
+impl Value for usize {
+    const KIND: Kind = Kind::Size;
+
+    fn written(&self) -> String {
+        size::written(*self)
+    }
+}
+
+impl Value for SocketAddr {
+    const KIND: Kind = Kind::Address;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Level {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for Format {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for ClientListMode {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for IdentityType {
+    const KIND: Kind = Kind::Choice;
+}

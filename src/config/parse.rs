@@ -1,0 +1,39 @@
+//! Values that are parsed from what is written, be it text, a number or a boolean.
+
+use std::num::NonZeroU32;
+
+use super::keys::Value;
+
+/// A type that is parsed from what is written, be it text, a number or a boolean.
+pub(super) trait Parse: Value + PartialOrd {
+    /// What a value is, for messages: "a duration".
+    const NOUN: &'static str;
+    /// What follows the range: ", such as 10s".
+    const SUCH_AS: &'static str = "";
+
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Parse for bool {
+    const NOUN: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Parse for u16 {
+    const NOUN: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Parse for NonZeroU32 {
+    const NOUN: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
