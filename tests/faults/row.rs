@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use cachepulse::config::keys::probe;
+use cachepulse::probe::FailureReason;
 use tokio::time::{Instant, sleep};
 
 use crate::bench::{Agent, Bench, CONNECT_TIMEOUT, INTERVAL, TARGET};
@@ -289,14 +290,17 @@ struct Shown {
 
 impl Shown {
     fn of(scrape: &Scrape) -> Self {
-        let counts = |counter: fn(&Scrape, &str, &str) -> u64| {
-            cachepulse::probe::FailureReason::ALL
-                .iter()
-                .map(|reason| (reason.as_str().to_owned(), counter(scrape, reason.as_str(), TARGET)))
-                .filter(|(_, count)| *count > 0)
-                .collect()
+        let counts = |reasons: Vec<FailureReason>, counter: fn(&Scrape, &str, &str) -> u64| {
+            let count = |reason: FailureReason| {
+                (reason.as_str().to_owned(), counter(scrape, reason.as_str(), TARGET))
+            };
+            reasons.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
         };
-        Self { failures: counts(Scrape::failures), disconnects: counts(Scrape::disconnects) }
+        let of_disconnects = FailureReason::of_disconnects().collect();
+        Self {
+            failures: counts(FailureReason::ALL.into(), Scrape::failures),
+            disconnects: counts(of_disconnects, Scrape::disconnects),
+        }
     }
 
     fn since(self, before: &Self) -> Self {
