@@ -1,4 +1,4 @@
-//! The agent: the probers and refresh loops that run, reconciled with the targets that are wanted.
+//! The agent: starts and stops probers and refresh loops to match the configured targets.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
@@ -25,56 +25,56 @@ use crate::prober::{Prober, Setup};
 use crate::status::Status;
 use crate::target::{Target, TargetName, Tls};
 
-/// The pause between the first ticks of targets that start together, so that many do not probe at once.
+/// The time between the first ticks of targets that start together, so that they do not all probe at once.
 const SPREAD: Duration = Duration::from_millis(1);
 
-/// What the agent works with, apart from its targets.
-pub struct Environment {
-    /// What is counted.
+/// The services that all targets share.
+pub struct Services {
+    /// The metrics, served at `/metrics`.
     pub metrics: Metrics,
-    /// What is shown.
+    /// The status, served at `/status` and `/readyz`.
     pub status: Status,
-    /// Tells the time of day.
+    /// The wall clock.
     pub clock: Clock,
-    /// Whom TLS trusts where a target says nothing.
+    /// The root certificates for targets without `ca_file`; they also apply to those with one.
     pub roots: Roots,
-    /// Makes the source of an identity's tokens.
+    /// Creates the source of an identity's tokens.
     pub token_source: MakeTokenSource,
-    /// Names this process in the keys that it writes.
+    /// The name of this process in the keys that it writes.
     pub instance: Arc<str>,
 }
 
-/// Makes the source of an identity's tokens.
+/// Creates the source of an identity's tokens.
 pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + Send>;
 
-/// The probers and refresh loops that run. Dropping it ends them.
+/// The running probers and refresh loops. Dropping it stops them.
 pub struct Agent {
-    environment: Environment,
+    services: Services,
     resolver: Resolver,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     identities: HashMap<EntraIdentity, Running<Published>>,
-    /// A task that ended unasked while others were being stopped.
+    /// A task that ended unexpectedly while others were being stopped.
     ended: Option<TaskEnded>,
 }
 
-/// By the `ca_file` whose roots they trust beside the platform's.
+/// The TLS clients by their `ca_file`.
 type TlsClients = HashMap<Option<PathBuf>, TlsClient>;
 
-/// What a refresh loop publishes, and how it is told that a cache refused it.
+/// The published state of a refresh loop, and the notification that a cache rejected its token.
 #[derive(Clone)]
 struct Published {
     states: watch::Receiver<TokenState>,
     refused: Arc<Notify>,
 }
 
-/// A task that runs, and what it was started for or gives.
+/// A running task with its target or its published state.
 struct Running<T> {
     of: T,
     task: AbortHandle,
 }
 
-/// A task of the agent ended, which none does unasked.
+/// A task of the agent ended unexpectedly.
 #[derive(Debug)]
 pub struct TaskEnded(JoinError);
 
@@ -91,11 +91,11 @@ impl std::error::Error for TaskEnded {
 }
 
 impl Agent {
-    /// An agent without targets.
+    /// Creates an agent without targets.
     #[must_use]
-    pub fn new(environment: Environment) -> Self {
+    pub fn new(services: Services) -> Self {
         Self {
-            environment,
+            services,
             resolver: Resolver::system(),
             tasks: JoinSet::new(),
             probers: HashMap::new(),
@@ -104,15 +104,15 @@ impl Agent {
         }
     }
 
-    /// Makes what runs match `targets`: start-up and reload are the same call. Targets that did not change keep
-    /// their connection and their counters; one that changed starts anew.
+    /// Starts, stops and restarts probers to match `targets`, at start-up and at each reload. Unchanged targets keep
+    /// their connections and counters.
     ///
     /// # Errors
-    /// A `ca_file` cannot be used; then nothing has changed.
+    /// [`ReconcileError`] if a `ca_file` cannot be used; then nothing has changed.
     pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
         let trace = Trace::default();
         let clients = self.tls_clients(targets, &trace)?;
-        self.stop_what_went_or_changed(targets).await;
+        self.stop_removed_and_changed(targets).await;
         let new: Vec<&Target> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
         let now = Instant::now();
@@ -130,11 +130,11 @@ impl Agent {
         if !new.is_empty() {
             info!(started = new.len(), running = self.probers.len(), "targets started");
         }
-        self.environment.status.started();
+        self.services.status.started();
         Ok(())
     }
 
-    /// Waits until a task ends that should not; for ever if none does.
+    /// Waits until a task ends unexpectedly.
     pub async fn task_ended(&mut self) -> TaskEnded {
         if let Some(ended) = self.ended.take() {
             return ended;
@@ -149,12 +149,12 @@ impl Agent {
         }
     }
 
-    /// Ends every prober and refresh loop, and waits until they have.
+    /// Stops every prober and refresh loop and waits for their end.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
 
-    /// One TLS client for each set of roots that the targets trust.
+    /// Returns one TLS client for each set of root certificates.
     fn tls_clients<T: Borrow<Target>>(
         &self,
         targets: &[T],
@@ -167,9 +167,9 @@ impl Agent {
                 continue;
             }
             let roots = match ca_file {
-                None => self.environment.roots.clone(),
+                None => self.services.roots.clone(),
                 Some(file) => self
-                    .environment
+                    .services
                     .roots
                     .with_pem_file(file)
                     .map_err(|cause| ReconcileError { target: target.name.clone(), cause })?,
@@ -179,8 +179,9 @@ impl Agent {
         Ok(clients)
     }
 
-    /// Waits for the end of what it stops, so that its series are gone before others of the same name come.
-    async fn stop_what_went_or_changed(&mut self, targets: &[Target]) {
+    /// Stops what is no longer configured or has changed. Waits for the end of each task, so that its series are removed
+    /// before a restarted target adds them again.
+    async fn stop_removed_and_changed(&mut self, targets: &[Target]) {
         let wanted: HashMap<&TargetName, &Target> =
             targets.iter().map(|target| (&target.name, target)).collect();
         let identities: HashSet<&EntraIdentity> =
@@ -209,11 +210,11 @@ impl Agent {
         }
     }
 
-    /// A prober of `target` that does not run yet; the refresh loop of its identity does. `trace` gets what opening its
-    /// connection finds out.
+    /// Creates a prober of `target` without starting it. Starts the refresh loop of its identity. `trace` records details of
+    /// the connection.
     ///
     /// # Errors
-    /// Its `ca_file` cannot be used.
+    /// [`ReconcileError`] if its `ca_file` cannot be used.
     pub fn prober(&mut self, target: &Arc<Target>, trace: &Trace) -> Result<Prober<Dialer>, ReconcileError> {
         let clients = self.tls_clients(std::slice::from_ref(target), trace)?;
         Ok(self.build(target, &clients, trace))
@@ -228,16 +229,16 @@ impl Agent {
             }
         };
         let sign_in = self.sign_in(target);
-        let environment = &self.environment;
+        let services = &self.services;
         Prober::new(Setup {
             dialer: Dialer::new(target.endpoint.clone(), tls, self.resolver.clone())
                 .with_trace(trace.clone()),
             sign_in,
-            clock: environment.clock.clone(),
+            clock: services.clock.clone(),
             rng: fastrand::Rng::new(),
-            metrics: environment.metrics.target(&target.name),
-            status: environment.status.target(target),
-            instance: Arc::clone(&environment.instance),
+            metrics: services.metrics.target(&target.name),
+            status: services.status.target(target),
+            instance: Arc::clone(&services.instance),
             target: Arc::clone(target),
         })
     }
@@ -256,23 +257,23 @@ impl Agent {
         }
     }
 
-    /// The tokens of `identity`, whose refresh loop is started if no target had it yet.
+    /// Returns the tokens of `identity`. Starts its refresh loop unless it is running.
     fn tokens(&mut self, identity: &EntraIdentity) -> Published {
         if let Some(running) = self.identities.get(identity) {
             return running.of.clone();
         }
-        let environment = &self.environment;
+        let services = &self.services;
         let label = identity.to_string();
         let (publish, states) = watch::channel(TokenState::default());
         let published = Published { states, refused: Arc::default() };
         let refresher = Refresher {
-            source: (environment.token_source)(identity),
+            source: (services.token_source)(identity),
             publish,
             refused: Arc::clone(&published.refused),
-            clock: environment.clock.clone(),
+            clock: services.clock.clone(),
             rng: fastrand::Rng::new(),
-            metrics: environment.metrics.identity(&label),
-            status: environment.status.identity(&label),
+            metrics: services.metrics.identity(&label),
+            status: services.status.identity(&label),
             label,
         };
         let task = self.tasks.spawn(refresher.run());
@@ -288,7 +289,7 @@ fn entra(identity: &Identity) -> Option<&EntraIdentity> {
     }
 }
 
-/// The targets cannot be run as they are wanted.
+/// The configured targets cannot be started.
 #[derive(Debug)]
 pub struct ReconcileError {
     target: TargetName,

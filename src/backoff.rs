@@ -1,8 +1,8 @@
-//! The one formula by which everything that failed is tried again: doubling delays, capped and jittered.
+//! Exponential backoff with a cap and jitter, for every retry in the agent.
 
 use std::time::Duration;
 
-/// The delays between attempts at one thing.
+/// The retry delays of one operation.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -10,21 +10,21 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Delays that start at `first`.
+    /// Creates delays that start at `first`.
     #[must_use]
     pub const fn new(first: Duration) -> Self {
         Self { first, failures: 0 }
     }
 
-    /// The delay after one more failure: `first`, doubled for each failure before, at most `cap`; of that a random
-    /// part between a half and all, so that many who failed together do not return together.
+    /// Counts a failure and returns the delay until the next attempt. The delay doubles with each failure up to `cap`, and
+    /// is then multiplied by a random factor of 0.5 to 1, so that agents that failed together do not retry together.
     pub fn next(&mut self, cap: Duration, rng: &mut fastrand::Rng) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         self.first.saturating_mul(factor).min(cap).mul_f64(0.5 + rng.f64() / 2.0)
     }
 
-    /// Forgets the failures.
+    /// Resets the delay after a success.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }

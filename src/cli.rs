@@ -60,9 +60,9 @@ enum Command {
     Run(source::Source),
     /// Probe once on a fresh connection and show each phase and step
     Check(check::Check),
-    /// Report every problem of configuration files
-    Validate(validate::Command),
-    /// Ask the running agent's /livez; for images without a shell
+    /// Report every problem in configuration files
+    Validate(validate::Validate),
+    /// Request the running agent's /livez; for images without a shell
     Healthcheck {
         #[arg(
             long,
@@ -79,18 +79,18 @@ enum Command {
     /// Run the agent against a local Azure in the same process
     Demo(demo::Demo),
     /// List every metric with its type, labels and help
-    Metrics(metrics::Command),
+    Metrics(metrics::ListMetrics),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Print the completions of a shell
-    Completions(completions::Command),
+    Completions(completions::Completions),
     /// Print the manual page, in roff
     Man,
     /// Print the version, revision, target and features of this build
-    Version(version::Command),
+    Version(version::Version),
 }
 
-/// An address, or `default` where the variable is set but empty.
+/// Returns a parser of addresses. An empty variable means `default`.
 fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String> + Clone {
     move |text| match text {
         "" => Ok(default),
@@ -100,13 +100,13 @@ fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String
     }
 }
 
-/// The commands and flags, also for documentation and completion.
+/// Returns the commands and flags, also for documentation and completion.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command().mut_subcommand("check", check::without_unused_flags)
 }
 
-/// Carries out the command that `args` tell, the program's name first.
+/// Runs the command in `args`, whose first element is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
@@ -133,7 +133,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Metrics(metrics) => metrics.run(),
         Command::Schema => output::finish(&format_args!("{:#}", schema::schema()), ExitCode::SUCCESS),
         Command::Completions(completions) => completions.run(),
-        Command::Man => output::finish(&man::Page(command()), ExitCode::SUCCESS),
+        Command::Man => output::finish(&man::Manual(command()), ExitCode::SUCCESS),
         Command::Version(version) => version.run(),
     }
 }

@@ -1,4 +1,4 @@
-//! Wall-clock time as an argument. Tokens expire by the calendar; everything else is measured by tokio's clock.
+//! The wall clock as an argument. It decides whether tokens have expired; durations are measured with tokio's clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,38 +6,38 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-/// Tells the time of day.
+/// A wall clock.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the system clock.
     #[must_use]
     pub fn system() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
         Self::new(SystemTime::now)
     }
 
-    /// A clock that tells what `now` tells.
+    /// Creates a clock from the function `now`.
     #[must_use]
     pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// A clock that starts at `start` and follows tokio's time, so that it stands still where that is paused.
+    /// Creates a clock that starts at `start` and follows tokio's time, which tests can pause.
     #[must_use]
     pub fn from_tokio(start: SystemTime) -> Self {
         let started = tokio::time::Instant::now();
         Self::new(move || start + started.elapsed())
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         (self.0)()
     }
 
-    /// How long until `time`; zero if it has passed.
+    /// Returns the duration until `time`; zero if it has passed.
     #[must_use]
     pub fn until(&self, time: SystemTime) -> Duration {
         time.duration_since(self.now()).unwrap_or_default()
@@ -50,19 +50,19 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Seconds since 1970, as Prometheus and status pages tell a time.
+/// Returns the seconds since 1970, as in Prometheus metrics.
 #[must_use]
 pub fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// `duration` in seconds, rounded to milliseconds for people to read.
+/// Returns `duration` in seconds, rounded to milliseconds for logs.
 #[must_use]
 pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// A time in UTC as RFC 3339 writes it, in milliseconds: `2026-11-26T09:00:00.123Z`.
+/// A UTC time in the format of RFC 3339, with milliseconds: `2026-11-26T09:00:00.123Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rfc3339(pub SystemTime);
 
@@ -83,8 +83,8 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
-/// The year, month and day that lie `days` after 1970-01-01. Years begin in March here, so that the leap day comes
-/// last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+/// Returns the year, month and day `days` after 1970-01-01. In the computation, years begin in March, so that the leap
+/// day is last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 const fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

@@ -1,4 +1,4 @@
-//! Closed sets: reasons, phases, steps, paths. All that is known of a value stands in its one entry.
+//! Closed sets: reasons, phases, steps, paths. One entry describes each value.
 
 /// Defines an enum whose values have a label and a meaning, which is the doc comment of the value.
 ///

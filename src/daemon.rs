@@ -1,4 +1,4 @@
-//! The daemon: the agent behind its HTTP endpoint, steered by signals and by its configuration file.
+//! The daemon: runs the agent and its HTTP endpoint, and handles signals and changes of the configuration file.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::agent::{Agent, Environment, ReconcileError, TaskEnded};
+use crate::agent::{Agent, ReconcileError, Services, TaskEnded};
 use crate::clock::{Clock, seconds};
 use crate::config::Config;
 use crate::config::watch::Watch;
@@ -21,28 +21,28 @@ use crate::signal::{Signal, Signals};
 use crate::status::Status;
 use crate::telemetry::Telemetry;
 
-/// What a daemon is started with.
+/// The daemon before its start.
 pub struct Daemon {
-    /// What the operator decided.
+    /// The configuration.
     pub config: Config,
-    /// The file it came from, which is watched and read again on SIGHUP.
+    /// The configuration file. It is watched, and reloaded on SIGHUP.
     pub file: Option<PathBuf>,
-    /// The endpoint's socket, bound already: a daemon that cannot serve does not start probing.
+    /// The endpoint's bound socket: a daemon that cannot serve does not start to probe.
     pub listener: Listener,
-    /// What the agent works with.
-    pub environment: Environment,
-    /// The log, whose level a reload may change.
+    /// The services of the agent.
+    pub services: Services,
+    /// The log. A reload can change its level.
     pub telemetry: Telemetry,
 }
 
-/// What the agent works with outside of tests: the machine's clock, Entra by `azure_identity`, and a name for this
-/// process that no other of this machine has for long. TLS trusts `roots`.
+/// Returns the services of a real agent: the system clock, tokens from `azure_identity`, and the host name as the
+/// instance. TLS trusts `roots`.
 #[must_use]
-pub fn environment(roots: Roots) -> Environment {
+pub fn services(roots: Roots) -> Services {
     let clock = Clock::system();
     let transport: Arc<dyn Carry> = Arc::new(Transport::new(&roots));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Environment {
+    Services {
         metrics: Metrics::new(),
         status: Status::new(clock.clone()),
         clock,
@@ -55,19 +55,19 @@ pub fn environment(roots: Roots) -> Environment {
 }
 
 impl Daemon {
-    /// Runs until a signal asks for the end, and ends within the grace period.
+    /// Runs until a signal requests a shutdown, which completes within the grace period.
     ///
     /// # Errors
-    /// [`DaemonError`]: it could not start, or a part of it ended unasked.
+    /// [`DaemonError`] if the daemon could not start, or a part of it ended unexpectedly.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { mut config, file, listener, environment, telemetry } = self;
+        let Self { mut config, file, listener, services, telemetry } = self;
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
-            (environment.metrics.clone(), environment.status.clone(), environment.clock.clone());
+            (services.metrics.clone(), services.status.clone(), services.clock.clone());
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
         let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
-        let mut agent = Agent::new(environment);
+        let mut agent = Agent::new(services);
         agent.reconcile(&config.targets).await.map_err(DaemonError::Start)?;
         metrics.config_loaded(clock.now());
         let reload = Reload { metrics, clock, telemetry };
@@ -93,7 +93,7 @@ impl Daemon {
                     }
                 },
                 loaded = changed(&mut watch) => reload.apply(&mut agent, &mut config, loaded).await,
-                () = heartbeats.answer() => {}
+                () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = server.failed() => break Err(DaemonError::Server),
             }
@@ -123,7 +123,7 @@ async fn changed(watch: &mut Option<Watch>) -> Loaded {
 
 type Loaded = Result<Config, crate::config::LoadError>;
 
-/// What a reload is told to.
+/// Applies reloaded configurations.
 struct Reload {
     metrics: Metrics,
     clock: Clock,
@@ -131,7 +131,7 @@ struct Reload {
 }
 
 impl Reload {
-    /// Puts a configuration that was read again into effect. A bad one changes nothing and is visible in the metrics.
+    /// Applies a reloaded configuration. An invalid one changes nothing and shows in the metrics.
     async fn apply(&self, agent: &mut Agent, config: &mut Config, loaded: Loaded) {
         let reloaded = match loaded {
             Ok(reloaded) => reloaded,
@@ -156,18 +156,18 @@ impl Reload {
     }
 }
 
-/// A daemon could not start, or a part of it ended unasked.
+/// The daemon could not start, or a part of it ended unexpectedly.
 #[derive(Debug)]
 pub enum DaemonError {
-    /// The targets cannot be run.
+    /// The targets cannot be started.
     Start(ReconcileError),
-    /// The handlers of signals cannot be set.
+    /// The signal handlers cannot be installed.
     Signals(std::io::Error),
-    /// The endpoint's thread cannot be started.
+    /// The HTTP endpoint's thread cannot be started.
     Thread(std::io::Error),
     /// A prober or a refresh loop ended.
     Task(TaskEnded),
-    /// The endpoint ended.
+    /// The HTTP endpoint ended.
     Server,
 }
 

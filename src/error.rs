@@ -1,10 +1,10 @@
-//! Errors together with their causes, in one line: printed once, at the top.
+//! An error with all its causes in one line.
 
 use std::error::Error;
 use std::fmt;
 
-/// `error`, then each of its causes. Some libraries repeat a cause in the error above it, or say nothing at a level:
-/// such a level is left out.
+/// Displays an error and then each of its causes. Leaves out levels that are empty or repeat their cause, as the errors
+/// of some libraries do.
 pub struct Chain<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_repeats_its_cause_or_says_nothing_is_left_out() {
+    fn a_level_that_is_empty_or_repeats_its_cause_is_left_out() {
         let cause = Level("no such host", None);
         let silent = Level(" ", Some(Box::new(cause)));
         let repeating = Level("failed: no such host", Some(Box::new(silent)));

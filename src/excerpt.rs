@@ -1,8 +1,8 @@
-//! Excerpts of what others wrote: servers, resolvers, identity endpoints. Secrets are not this file's business; see
+//! Excerpts of texts from servers, resolvers and identity endpoints. Does not redact secrets; see
 //! [`crate::secret::Secret::redact`].
 
-/// `text` in one line of at most `limit` characters. Line breaks and other control characters become spaces, runs
-/// of spaces become one, and what was cut off is marked with `…`.
+/// Returns `text` in one line of at most `limit` characters. Control characters become spaces, runs of spaces become
+/// one, and a text that was cut ends with `…`.
 #[must_use]
 pub fn excerpt(text: &str, limit: usize) -> String {
     let mut line = String::new();
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_never_exceeds_its_limit_and_tells_that_it_was_cut() {
+    fn an_excerpt_never_exceeds_its_limit_and_shows_that_it_was_cut() {
         assert_eq!(excerpt("abcdefgh", 5), "abcd…");
         assert_eq!(excerpt("äöüäöüäöü", 4), "äöü…");
         assert_eq!(excerpt(&"x ".repeat(1000), 300).chars().count(), 300);

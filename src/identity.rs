@@ -1,7 +1,7 @@
-//! Identities: where a target's credentials come from, and the tokens of those that have any.
+//! Identities: where a target's credentials come from, and their tokens.
 //!
-//! What the operator chose is an [`Identity`]. Those with tokens are fetched by a [`TokenSource`]; `azure.rs` holds
-//! the real one, and is the only file that knows `azure_*`.
+//! The configuration selects an [`Identity`]. A [`TokenSource`] fetches its tokens; `azure.rs` has the one for Entra and
+//! is the only file that uses `azure_*`.
 
 pub mod refresh;
 pub mod sign_in;
@@ -40,29 +40,29 @@ pub enum Identity {
     None,
 }
 
-/// Which Entra identity, and which tokens of it.
+/// An Entra identity and the tokens to request for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EntraIdentity {
     /// Where its tokens come from.
     pub source: EntraSource,
-    /// What the tokens are for; see [`DEFAULT_SCOPE`].
+    /// The scope of the tokens; see [`DEFAULT_SCOPE`].
     pub scope: String,
-    /// The authority's host with `https://`, where it is not the environment's (`AZURE_AUTHORITY_HOST`) or the
-    /// public cloud's. Managed identities and the command-line tools have none.
+    /// The authority's host with `https://`. The default is `AZURE_AUTHORITY_HOST`, then the public cloud. Managed
+    /// identities and the command-line tools do not use it.
     pub authority: Option<String>,
 }
 
 /// Where Entra tokens come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntraSource {
-    /// The first of the others that the environment offers.
+    /// The first of the other sources that the environment offers; see [`detect::detect`].
     Auto {
         /// The client id of a user-assigned identity.
         client_id: Option<String>,
     },
     /// App Service, Container Apps or a virtual machine's metadata service (IMDS).
     ManagedIdentity(ManagedIdentityId),
-    /// A Kubernetes service account's token, exchanged. What is `None` comes from `AZURE_CLIENT_ID`,
+    /// A Kubernetes service account's token, exchanged for an Entra token. The fields default to `AZURE_CLIENT_ID`,
     /// `AZURE_TENANT_ID` and `AZURE_FEDERATED_TOKEN_FILE`.
     WorkloadIdentity {
         /// The application's or managed identity's client id.
@@ -72,14 +72,14 @@ pub enum EntraSource {
         /// The projected service account token.
         token_file: Option<PathBuf>,
     },
-    /// A service principal's secret. What is `None` comes from `AZURE_CLIENT_ID`, `AZURE_TENANT_ID` and
+    /// A service principal's secret. The fields default to `AZURE_CLIENT_ID`, `AZURE_TENANT_ID` and
     /// `AZURE_CLIENT_SECRET`.
     ClientSecret {
         /// The application's client id.
         client_id: Option<String>,
         /// The tenant.
         tenant_id: Option<String>,
-        /// Where the secret is kept.
+        /// The source of the secret.
         secret: Option<SecretSource>,
     },
     /// `az account get-access-token`.
@@ -88,7 +88,7 @@ pub enum EntraSource {
     AzureDeveloperCli,
 }
 
-/// Which managed identity.
+/// A managed identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ManagedIdentityId {
     /// The system-assigned one.
@@ -102,9 +102,8 @@ pub enum ManagedIdentityId {
 }
 
 impl fmt::Display for EntraIdentity {
-    /// The value of the label `identity`: the type, the ids that tell it from another of its type, and the scope and
-    /// authority where they are not the default ones. No secrets, and not where they are kept: two identities of one
-    /// configuration never differ in that alone.
+    /// Writes the value of the label `identity`: the type, the ids, and the scope and authority if they are not the
+    /// default ones. Secrets and their sources are left out: identities in one configuration never differ only in those.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let with_id = |f: &mut fmt::Formatter<'_>, name: &str, id: Option<&str>| match id {
             Some(id) => write!(f, "{name}:{id}"),
@@ -139,20 +138,20 @@ impl fmt::Display for EntraIdentity {
 /// An Entra access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// What is presented to the cache.
+    /// The password for the cache.
     pub secret: Secret,
-    /// When it ends, by the wall clock.
+    /// When it expires, by the wall clock.
     pub expires_at: SystemTime,
-    /// The claim `oid`: the object id of the identity, and with it the Redis user name. One printable word of at most
-    /// [`Self::OBJECT_ID_LENGTH`] bytes, fit for a line of a log.
+    /// The claim `oid`: the identity's object id, which is the Redis user name. One printable word of at most
+    /// [`Self::OBJECT_ID_LENGTH`] bytes, safe in a log line.
     pub object_id: Option<Arc<str>>,
 }
 
 impl Token {
-    /// The longest object id, in bytes. Those of Entra are GUIDs, and take 36.
+    /// The longest object id, in bytes. Entra's are GUIDs of 36 bytes.
     pub const OBJECT_ID_LENGTH: usize = 128;
 
-    /// Reads the claim `oid` out of `secret`. The signature is the cache's business.
+    /// Creates a token and reads the claim `oid` from `secret`. The cache verifies the signature.
     #[must_use]
     pub fn new(secret: Secret, expires_at: SystemTime) -> Self {
         let object_id = object_id(secret.expose());
@@ -173,14 +172,14 @@ fn object_id(jwt: &str) -> Option<Arc<str>> {
     (fits && is_word).then(|| claims.oid.into())
 }
 
-/// What a session presents to a cache.
+/// The credentials for signing in to a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nothing.
+    /// No sign-in.
     None,
     /// An access key, or an ACL user's password.
     Password {
-        /// The user; the default user without one.
+        /// The user; `None` is the default user.
         username: Option<Arc<str>>,
         /// The key or password.
         secret: Secret,
@@ -196,15 +195,14 @@ pub enum Credentials {
 
 /// Fetches tokens of one identity.
 pub trait TokenSource: Send + Sync {
-    /// Asks for a token, once. May bring the same one as before. The caller bounds how long it may take, by
-    /// dropping the future.
+    /// Requests a token once. It may be the same token as last time. To apply a timeout, the caller drops the future.
     fn fetch(&self) -> FetchFuture<'_>;
 }
 
-/// What [`TokenSource::fetch`] returns.
+/// The future of [`TokenSource::fetch`].
 pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, FetchError>> + Send + 'a>>;
 
-/// A token could not be had. The text is one line, bounded and without secrets.
+/// The request for a token failed. The text is one line, bounded and without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchError(pub Box<str>);
 
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_no_jwt_or_has_no_oid_has_no_user_name() {
+    fn a_token_without_an_oid_has_no_user_name() {
         for token in
             ["", "opaque", "a.b.c", "a.!!.c", &jwt("{}"), &jwt(r#"{"oid":""}"#), &jwt(r#"{"oid":1}"#)]
         {
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oid_that_is_no_printable_word_of_a_bounded_length_is_no_user_name() {
+    fn an_oid_with_spaces_or_control_characters_or_too_long_is_ignored() {
         let named = |oid: &str| object_id(&jwt(&serde_json::json!({ "oid": oid }).to_string()));
         assert!(named(&"x".repeat(Token::OBJECT_ID_LENGTH)).is_some());
         for oid in
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_label_tells_identities_apart_and_leaves_defaults_out() {
+    fn the_label_has_the_type_and_ids_and_no_defaults() {
         let identity = |source| EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
         assert_eq!(identity(EntraSource::AzureCli).to_string(), "azure_cli");
         let by_client = EntraSource::ManagedIdentity(ManagedIdentityId::ClientId("c1".into()));

@@ -23,7 +23,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-pub use self::definition::{DEFINITIONS, Definition, Kind};
+pub use self::definition::{DEFINITIONS, Definition, MetricType};
 pub use self::exposition::Exposition;
 pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;

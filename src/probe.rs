@@ -18,23 +18,23 @@ pub use self::step::{Step, StepResult, StepResults};
 /// The clients that `CLIENT LIST` listed, without their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientCount {
-    /// How many clients are connected.
+    /// The number of clients.
     pub clients: u64,
-    /// Whether our own connection is among them. Behind the proxies of Azure Managed Redis a list is per node,
-    /// so its absence is no failure.
+    /// Whether the agent's own connection is in the list. Behind the proxies of Azure Managed Redis the list is of one node,
+    /// so its absence is not a failure.
     pub own_seen: bool,
 }
 
-/// What one tick found.
+/// The outcome of one tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Success, or the failure of the last attempt.
     pub result: Result<(), Failure>,
-    /// How many attempts were made, the last one included; at least 1.
+    /// The number of attempts; at least 1.
     pub attempts: u32,
-    /// From the tick's start to its outcome, all attempts included.
+    /// The duration of all attempts together.
     pub duration: Duration,
-    /// The phases of the last attempt; empty on a warm connection.
+    /// The phases of the last attempt. Empty if the connection was already open.
     pub phases: PhaseTimes,
     /// The steps of the last attempt.
     pub steps: StepResults,

@@ -1,6 +1,6 @@
-//! Secrets: tokens, access keys and passwords, and where the operator keeps them.
+//! Secrets: tokens, access keys and passwords, and their sources.
 //!
-//! A [`Secret`] cannot be printed; whoever needs the text says [`Secret::expose`], and that is easy to search for.
+//! A [`Secret`] cannot be printed. Only [`Secret::expose`] returns the text, so every use can be searched for.
 
 use std::fmt;
 use std::io::Read as _;
@@ -8,8 +8,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-/// The largest secret that is read, in bytes. An unauthenticated Redis refuses arguments over 16 KiB, so nothing
-/// longer could ever be presented.
+/// The largest secret that is read, in bytes. Redis rejects longer arguments before sign-in.
 pub const MAX_LENGTH: usize = 16 * 1024;
 
 /// A token, key or password. Zeroed when dropped, and never shown.
@@ -17,29 +16,29 @@ pub const MAX_LENGTH: usize = 16 * 1024;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes `text` as a secret.
+    /// Creates a secret from `text`.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The secret's text. For presenting it to the party it is meant for, and for nothing else.
+    /// Returns the secret's text, only for sending it to its recipient.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// `text` with every word of it that is, or holds a piece of, this secret replaced by `<redacted>`.
+    /// Returns `text` with `<redacted>` for every word that contains a part of this secret.
     ///
-    /// Servers echo what they were sent ("unknown command `AUTH`, with args beginning with: …"), cut to a length
-    /// of their own and with a space for a line break: so a word counts as soon as it shares eight characters with the
-    /// secret, and white space counts for nothing. Takes as long as both texts' lengths multiplied.
+    /// Servers echo arguments ("unknown command `AUTH`, with args beginning with: …"), truncated and with changed white
+    /// space. So a word is redacted if it shares eight characters with the secret, ignoring white space. The time grows
+    /// with the product of both lengths.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         const SHARED: usize = 8;
         const SEPARATORS: [char; 6] = [' ', '\'', '`', '"', ',', '\n'];
         let is_solid = |c: &char| !c.is_whitespace() && !c.is_control();
-        // With room for all of it from the start: a vector that moves leaves what it held behind.
+        // Allocated at once: a vector that grows would leave copies of the secret in freed memory.
         let mut secret = Zeroizing::new(Vec::with_capacity(self.expose().len()));
         secret.extend(self.expose().chars().filter(is_solid));
         let (starts, shown): (Vec<usize>, Vec<char>) =
@@ -52,7 +51,7 @@ impl Secret {
             if !secret.windows(shared).any(|of_secret| of_secret == piece) {
                 continue;
             }
-            // The words in which the piece begins and ends.
+            // From the start of the first word to the end of the last word that the piece touches.
             let last = index + shared - 1;
             let start = text[..starts[index]].rfind(SEPARATORS).map_or(0, |at| at + 1);
             let after = starts[last] + shown[last].len_utf8();
@@ -73,12 +72,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret is kept. It is read anew at each sign-in, so a rotated secret needs no restart.
+/// The source of a secret. It is read at each sign-in, so a rotated secret needs no restart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSource {
-    /// In a file; one trailing line break does not belong to it.
+    /// A file. One trailing line break is removed.
     File(PathBuf),
-    /// In an environment variable.
+    /// An environment variable.
     Env(String),
 }
 
@@ -86,7 +85,7 @@ impl SecretSource {
     /// Reads the secret.
     ///
     /// # Errors
-    /// [`ReadError`] when it is missing, empty, not text or over [`MAX_LENGTH`].
+    /// [`ReadError`] if it is missing, empty, not text or longer than [`MAX_LENGTH`].
     pub fn read(&self) -> Result<Secret, ReadError> {
         let text = match self {
             Self::File(path) => {
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_echoes_of_a_secret_is_redacted_even_when_cut() {
+    fn a_truncated_echo_of_a_secret_is_redacted() {
         let secret = Secret::new("eyJhbGciOiJFUzI1NiJ9.payload.signature".into());
         let echo = "ERR unknown command 'AUTH', with args beginning with: 'oid' 'eyJhbGciOiJFUzI1";
         let redacted = secret.redact(echo);
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_several_words_is_redacted_however_they_are_spaced_in_the_echo() {
+    fn a_secret_of_several_words_is_redacted_whatever_the_white_space() {
         let secret = Secret::new("my 'own'\tpass,word".into());
         for echo in ["no my 'own'\tpass,word here", "no my 'own' pass,word here", "no my 'own'  pass,wo here"]
         {
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_redacted_where_it_stands_whole() {
+    fn a_short_secret_is_redacted_if_it_is_complete() {
         assert_eq!(Secret::new("abc".into()).redact("bad 'abc' here"), "bad '<redacted>' here");
     }
 
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_empty_or_endless_secret_is_an_error_that_names_its_place() {
+    fn a_missing_empty_or_endless_secret_is_an_error_that_names_its_source() {
         let missing = SecretSource::File("/nonexistent/key".into()).read().unwrap_err();
         assert_eq!(missing.to_string(), "the secret in file /nonexistent/key cannot be read");
         let unset = SecretSource::Env("CACHEPULSE_TEST_UNSET".into()).read().unwrap_err();

@@ -1,6 +1,6 @@
-//! What the operating system asks of us: SIGTERM and SIGINT to shut down, SIGHUP to read the configuration again.
+//! Signals: SIGTERM and SIGINT shut down, SIGHUP reloads the configuration.
 //!
-//! The handlers write to a socket that the runtime reads: no thread, and nothing is done inside a handler.
+//! The handlers only write to a socket that the runtime reads, so no thread is needed.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -12,19 +12,19 @@ use signal_hook::{flag, low_level::pipe};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Shut down within the grace period.
     Shutdown,
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
 }
 
 /// The exit code after a second SIGTERM or SIGINT.
-const IMPATIENT_EXIT: i32 = 1;
+const SECOND_SIGNAL_EXIT: i32 = 1;
 
-/// The signals that have come. Its handlers stay for the life of the process.
+/// The received signals. The handlers remain installed until the process ends.
 #[derive(Debug)]
 pub struct Signals {
     shutdown: UnixStream,
@@ -32,25 +32,25 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on. From the second SIGTERM or SIGINT on, the process ends at once with exit code 1, also
-    /// where the runtime is stuck.
+    /// Installs the handlers. A second SIGTERM or SIGINT ends the process at once with exit code 1, even if the runtime
+    /// is stuck.
     ///
     /// Must be called within a runtime.
     ///
     /// # Errors
-    /// Where the system has no more file descriptors or refuses the handlers.
+    /// If file descriptors ran out or the system refuses the handlers.
     pub fn new() -> io::Result<Self> {
         let once = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            // In this order: the first signal finds the flag down and raises it, the second finds it up.
-            flag::register_conditional_shutdown(signal, IMPATIENT_EXIT, once.clone())?;
+            // The order matters: the first signal sets the flag after it was tested, so only the second one exits.
+            flag::register_conditional_shutdown(signal, SECOND_SIGNAL_EXIT, once.clone())?;
             flag::register(signal, once.clone())?;
         }
         Ok(Self { shutdown: socket_for(&[SIGTERM, SIGINT])?, reload: socket_for(&[SIGHUP])? })
     }
 
-    /// The next signal; a shutdown goes before a reload. Those of one kind that came since the last call are one.
-    /// Nothing is lost when the future is dropped.
+    /// Waits for the next signal. A shutdown takes precedence over a reload, and repeated signals count once. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
@@ -60,23 +60,23 @@ impl Signals {
     }
 }
 
-/// A socket that becomes readable when one of `signals` comes.
+/// Returns a socket that becomes readable when one of `signals` is received.
 fn socket_for(signals: &[i32]) -> io::Result<UnixStream> {
     let (reader, writer) = StdUnixStream::pair()?;
     for signal in signals {
-        // Never blocks: what does not fit is dropped, and the socket is readable all the same.
+        // Never blocks: if the buffer is full the byte is dropped, and the socket is readable anyway.
         pipe::register(*signal, writer.try_clone()?)?;
     }
     reader.set_nonblocking(true)?;
     UnixStream::from_std(reader)
 }
 
-/// Waits for a byte and takes all that have come with it.
+/// Waits until the socket is readable and reads all bytes.
 async fn drain(socket: &mut UnixStream) {
     let mut bytes = [0; 1024];
     let read = socket.read(&mut bytes).await;
-    // Deaf to signals is no way to go on.
-    assert!(matches!(read, Ok(1..)), "the handlers hold the other end of the signal socket for ever");
+    // Without signals, the process could not be shut down.
+    assert!(matches!(read, Ok(1..)), "the handlers never close the other end of the signal socket");
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn a_storm_of_sighup_is_one_reload() {
+    async fn many_sighups_are_one_reload() {
         let mut signals = Signals::new().unwrap();
         for _ in 0..500 {
             raise(SIGHUP).unwrap();
@@ -98,18 +98,18 @@ mod tests {
         assert_eq!(signals.next().await, Signal::Reload);
     }
 
-    /// Runs one of the tests below in a process of its own.
+    /// Runs one of the tests below in its own process.
     fn run_alone(test: &str) -> Output {
         let test = format!("signal::tests::{test}");
         Command::new(std::env::current_exe().unwrap()).args(["--ignored", "--exact", &test]).output().unwrap()
     }
 
     #[test]
-    fn the_first_signal_asks_and_the_second_ends() {
-        let asked = run_alone("one_sigterm_and_a_sighup");
-        assert!(String::from_utf8_lossy(&asked.stdout).contains("1 passed"), "{asked:?}");
+    fn the_first_signal_requests_a_shutdown_and_the_second_ends_the_process() {
+        let requested = run_alone("one_sigterm_and_a_sighup");
+        assert!(String::from_utf8_lossy(&requested.stdout).contains("1 passed"), "{requested:?}");
         let ended = run_alone("sigterm_and_sigint_while_the_runtime_is_stuck");
-        assert_eq!(ended.status.code(), Some(IMPATIENT_EXIT), "{ended:?}");
+        assert_eq!(ended.status.code(), Some(SECOND_SIGNAL_EXIT), "{ended:?}");
     }
 
     #[tokio::test]

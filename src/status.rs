@@ -1,8 +1,8 @@
-//! What the agent knows right now: each target's state and recent outcomes, each identity's token, and whether the
-//! agent is ready. Kept in memory for `/status`, `/readyz` and `/`; what must last is in [`crate::metrics`].
+//! The status: each target's state and recent outcomes, each identity's token, and the agent's readiness. Kept in
+//! memory for `/status`, `/readyz` and `/`; [`crate::metrics`] is for monitoring over time.
 //!
-//! Probers and refresh loops write through handles, which take their entry with them when they are dropped. How it
-//! looks as JSON is in `document.rs`, and one outcome in `outcome.rs`.
+//! Probers and refresh loops write through handles, which remove their entry when they are dropped. `document.rs` defines
+//! the JSON of the status, and `outcome.rs` that of one outcome.
 
 mod document;
 mod outcome;
@@ -20,13 +20,13 @@ use crate::clock::Clock;
 use crate::probe::Outcome;
 use crate::target::{Target, TargetName};
 
-/// How many outcomes of a target are kept.
+/// The number of outcomes kept per target.
 const RECENT: usize = 10;
 
-/// How many failures of a target are kept, however many successes came after them.
+/// The number of failures kept per target, independent of later successes.
 const FAILURES: usize = 5;
 
-/// What the agent knows right now. Clones share it.
+/// The status of the agent. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Status(Arc<Inner>);
 
@@ -54,7 +54,7 @@ enum Lifecycle {
 struct TargetEntry {
     name: TargetName,
     endpoint: String,
-    /// Readiness waits for its first outcome: it belongs to the configuration that the agent was started with.
+    /// Whether readiness waits for its first outcome: true for the targets of the initial configuration.
     awaited: bool,
     state: Mutex<TargetState>,
 }
@@ -65,34 +65,34 @@ struct TargetState {
     since: SystemTime,
     connection: ConnectionState,
     last_success: Option<SystemTime>,
-    /// Newest last. A failure may stand in both lists.
+    /// Newest last. A failure may be in both lists.
     recent: VecDeque<Arc<Record>>,
     failures: VecDeque<Arc<Record>>,
 }
 
-/// One outcome and when it was.
+/// One outcome and its time.
 #[derive(Debug)]
 struct Record {
     at: SystemTime,
-    /// How long after it was due its tick began.
+    /// How late its tick began.
     delay: Duration,
     outcome: Outcome,
 }
 
-/// What the last probe of a target said.
+/// The result of the last probe of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It succeeded.
+    /// The last probe succeeded.
     Up,
-    /// It failed.
+    /// The last probe failed.
     Down,
-    /// There was none yet.
+    /// No probe has completed yet.
     Unknown,
 }
 
 impl Verdict {
-    /// The word for it on pages.
+    /// Returns the word that the pages use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,26 +103,26 @@ impl Verdict {
     }
 }
 
-/// How a target's connection stands.
+/// The state of a target's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
-    /// There is none.
+    /// There is no connection.
     Disconnected,
-    /// It is being opened.
+    /// The connection is being opened.
     Connecting,
-    /// It is open and signed in.
+    /// The connection is open and signed in.
     Connected,
 }
 
-/// Whether the agent is ready, and if not why.
+/// Whether the agent is ready, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Every target that the agent was started with has an outcome.
     Ready,
-    /// The first configuration is not in use yet.
+    /// The initial configuration is not applied yet.
     Starting,
-    /// So many targets have no outcome yet.
+    /// This number of targets have no outcome yet.
     Waiting(usize),
     /// The agent is shutting down.
     Draining,
@@ -140,7 +140,7 @@ impl fmt::Display for Readiness {
 }
 
 impl Status {
-    /// Of an agent that starts now.
+    /// Creates the status of an agent that is starting.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let state =
@@ -148,8 +148,8 @@ impl Status {
         Self(Arc::new(Inner { clock, state: Mutex::new(state) }))
     }
 
-    /// The entry of `target`. It takes the place of an older one of the same name, whose handle then writes into
-    /// the void.
+    /// Adds an entry for `target` and returns its handle. The entry replaces an older one of the same name, whose handle
+    /// then has no effect.
     #[must_use]
     pub fn target(&self, target: &Target) -> TargetStatus {
         let since = self.0.clock.now();
@@ -171,7 +171,7 @@ impl Status {
         TargetStatus { status: self.clone(), entry }
     }
 
-    /// The entry of the identity with this label, likewise.
+    /// Adds an entry for the identity with this label, likewise.
     #[must_use]
     pub fn identity(&self, label: &str) -> IdentityStatus {
         let entry = Arc::new(IdentityEntry { label: label.into(), state: Mutex::default() });
@@ -179,9 +179,9 @@ impl Status {
         IdentityStatus { status: self.clone(), entry }
     }
 
-    /// The first configuration is in use: every target of it has its entry. Readiness waits for their outcomes,
-    /// and not for those of targets that a reload brings later: a new target is no reason to take a running agent
-    /// (and the pod around it) out of service.
+    /// Records that the initial configuration is applied and each of its targets has an entry. Readiness waits for the
+    /// outcomes of these targets, but not for targets that a reload adds: a new target must not make a running agent (and
+    /// its pod) unready.
     pub fn started(&self) {
         let mut state = self.lock();
         if state.lifecycle == Lifecycle::Starting {
@@ -189,12 +189,12 @@ impl Status {
         }
     }
 
-    /// The agent shuts down, and is not ready any more.
+    /// Records that the agent is shutting down, so it is not ready any more.
     pub fn drain(&self) {
         self.lock().lifecycle = Lifecycle::Draining;
     }
 
-    /// Whether the agent is ready. Says nothing about the health of any cache.
+    /// Returns whether the agent is ready, independent of the health of the caches.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let state = self.lock();
@@ -235,7 +235,7 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
-    /// A tick that began `delay` after it was due had its outcome at `at`.
+    /// Records the outcome at `at` of a tick that began `delay` late.
     pub fn record(&self, outcome: &Outcome, delay: Duration, at: SystemTime) {
         let record = Arc::new(Record { at, delay, outcome: outcome.clone() });
         let mut state = lock(&self.entry.state);
@@ -251,7 +251,7 @@ impl TargetStatus {
         push(&mut state.recent, record, RECENT);
     }
 
-    /// The connection now stands so.
+    /// Records the state of the connection.
     pub fn connection(&self, connection: ConnectionState) {
         lock(&self.entry.state).connection = connection;
     }
@@ -260,7 +260,7 @@ impl TargetStatus {
 impl Drop for TargetStatus {
     fn drop(&mut self) {
         let mut state = self.status.lock();
-        // A successor of the same name stays.
+        // A newer entry of the same name stays.
         if state.targets.get(&self.entry.name).is_some_and(|entry| Arc::ptr_eq(entry, &self.entry)) {
             state.targets.remove(&self.entry.name);
         }
@@ -275,14 +275,14 @@ struct IdentityEntry {
 
 #[derive(Clone, Debug, Default)]
 struct IdentityState {
-    token: Option<TokenState>,
+    token: Option<CurrentToken>,
     /// How long the last request took.
     took: Option<Duration>,
     last_error: Option<(SystemTime, Box<str>)>,
 }
 
 #[derive(Clone, Debug)]
-struct TokenState {
+struct CurrentToken {
     obtained_at: SystemTime,
     expires_at: SystemTime,
     object_id: Option<Arc<str>>,
@@ -296,11 +296,11 @@ pub struct IdentityStatus {
 }
 
 impl IdentityStatus {
-    /// Records a new token, valid until `expires_at`, that the identity took `took` to bring.
+    /// Records a new token that is valid until `expires_at`. The request took `took`.
     pub fn token(&self, took: Duration, expires_at: SystemTime, object_id: Option<Arc<str>>) {
         let obtained_at = self.status.0.clock.now();
         let mut state = lock(&self.entry.state);
-        state.token = Some(TokenState { obtained_at, expires_at, object_id });
+        state.token = Some(CurrentToken { obtained_at, expires_at, object_id });
         state.took = Some(took);
     }
 
@@ -330,7 +330,7 @@ fn push(records: &mut VecDeque<Arc<Record>>, record: Arc<Record>, limit: usize) 
     records.push_back(record);
 }
 
-/// The states are whole at every moment, also where a holder of the lock panicked.
+/// Locks `mutex`. A poisoned lock is ignored, because every change leaves a valid state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A target: one cache that is probed, with everything the operator decided about it. Values without I/O.
+//! A target: one cache and its settings. Values without I/O.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -16,7 +16,8 @@ impl TargetName {
     /// The longest name, in characters.
     pub const MAX_LENGTH: usize = 128;
 
-    /// A name of 1 to [`Self::MAX_LENGTH`] characters without control characters; `None` otherwise.
+    /// Creates a name of 1 to [`Self::MAX_LENGTH`] characters without control characters and surrounding spaces; `None`
+    /// otherwise.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let length = name.chars().count();
@@ -24,7 +25,7 @@ impl TargetName {
         (fits && name.trim() == name).then(|| Self(name.into()))
     }
 
-    /// The name's text.
+    /// Returns the name's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -37,7 +38,7 @@ impl fmt::Display for TargetName {
     }
 }
 
-/// Where a cache is: a host name or address, and a port.
+/// The host and port of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// A host name, an IPv4 address or an IPv6 address without brackets.
@@ -56,105 +57,105 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether and how the connection is encrypted.
+/// The encryption of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// Plaintext.
     Off,
-    /// TLS 1.2 or 1.3, the certificate checked against the platform's roots.
+    /// TLS 1.2 or 1.3. The server's certificate must be trusted by the platform's root certificates or by `ca_file`.
     On {
-        /// Roots beside the platform's, in PEM.
+        /// Additional root certificates, in PEM.
         ca_file: Option<PathBuf>,
-        /// The name for SNI and the certificate check, where it is not the host.
+        /// The name for SNI and the certificate check. The default is the host.
         server_name: Option<String>,
     },
 }
 
-/// The key that is written and read. `{instance}` in it stands for this one prober.
+/// A template of the key that is written and read. `{instance}` is replaced by a name unique to each prober.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyTemplate(Arc<str>);
 
 impl KeyTemplate {
-    /// What stands for the prober's own name.
+    /// The placeholder for the prober's name.
     pub const INSTANCE: &str = "{instance}";
 
-    /// A template of 1 to 512 bytes; `None` otherwise.
+    /// Creates a template of 1 to 512 bytes; `None` otherwise.
     #[must_use]
     pub fn new(template: &str) -> Option<Self> {
         (1..=512).contains(&template.len()).then(|| Self(template.into()))
     }
 
-    /// Whether two probers would write the same key.
+    /// Whether all probers write the same key.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         !self.0.contains(Self::INSTANCE)
     }
 
-    /// The key of the prober called `instance`.
+    /// Returns the key of the prober called `instance`.
     #[must_use]
     pub fn render(&self, instance: &str) -> String {
         self.0.replace(Self::INSTANCE, instance)
     }
 }
 
-/// Whether `CLIENT LIST` belongs to the probe.
+/// Whether `CLIENT LIST` is a step of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientListMode {
-    /// The probe fails where it is forbidden.
+    /// The probe fails if the user may not run it.
     Required,
-    /// The probe succeeds where it is forbidden (`NOPERM`); other errors still fail it.
+    /// The probe succeeds if the user may not run it (`NOPERM`). Other errors fail the probe.
     Optional,
-    /// It is not run.
+    /// It does not run.
     Off,
 }
 
 /// When `CLIENT LIST` runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientList {
-    /// Whether it belongs to the probe.
+    /// Whether it is a step of the probe.
     pub mode: ClientListMode,
     /// It runs in every n-th probe.
     pub every: NonZeroU32,
 }
 
-/// One cache that is probed.
+/// One cache and its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The label `target`.
     pub name: TargetName,
-    /// Where it is.
+    /// The host and port.
     pub endpoint: Endpoint,
-    /// How the connection is encrypted.
+    /// The encryption of the connection.
     pub tls: Tls,
-    /// How to sign in.
+    /// The identity to sign in with.
     pub identity: Arc<Identity>,
-    /// The Redis user. With an Entra identity the default is the token's `oid`; otherwise the default user.
+    /// The Redis user. The default is the token's `oid` for an Entra identity, otherwise the user `default`.
     pub username: Option<String>,
-    /// From tick to tick.
+    /// The time between ticks.
     pub interval: Duration,
-    /// The limit for resolve, connect, TLS and AUTH together.
+    /// The timeout of resolve, connect, TLS and AUTH together.
     pub connect_timeout: Duration,
-    /// The limit for each step.
+    /// The timeout of each step.
     pub command_timeout: Duration,
-    /// How often a probe is attempted within one tick while connections fail.
+    /// The maximum number of attempts per tick.
     pub attempts: NonZeroU32,
-    /// The key that is written and read.
+    /// The template of the key that is written and read.
     pub key: KeyTemplate,
     /// When `CLIENT LIST` runs.
     pub client_list: ClientList,
-    /// The longest reply that is read, in bytes.
+    /// The largest reply that is read, in bytes.
     pub reply_limit: usize,
 }
 
 #[cfg(test)]
 impl Target {
-    /// A target in plaintext without sign-in, everything else at its default; for tests.
+    /// Returns a target without TLS and sign-in and with defaults otherwise, for tests.
     pub(crate) fn plain(name: &str) -> Self {
         Self {
             tls: Tls::Off,
             identity: Arc::new(Identity::None),
             ..Self::with_defaults(
-                TargetName::new(name).expect("tests name their targets well"),
+                TargetName::new(name).expect("tests use valid names"),
                 Endpoint { host: "localhost".into(), port: 6380 },
             )
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use cachepulse::config::Config;
 use cachepulse::config::keys;
-use cachepulse::metrics::{DEFINITIONS, Kind};
+use cachepulse::metrics::{DEFINITIONS, MetricType};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use serde_yaml::Value;
 
@@ -177,7 +177,7 @@ fn every_cachepulse_command_in_a_shell_block_parses() {
 #[test]
 fn every_metric_that_a_page_names_exists() {
     let mut known: BTreeSet<String> = DEFINITIONS.iter().map(|it| it.name.to_owned()).collect();
-    for histogram in DEFINITIONS.iter().filter(|it| it.kind == Kind::Histogram) {
+    for histogram in DEFINITIONS.iter().filter(|it| it.kind == MetricType::Histogram) {
         known.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{}{suffix}", histogram.name)));
     }
     for page in pages() {

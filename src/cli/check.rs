@@ -1,4 +1,4 @@
-//! `cachepulse check`: one probe on a fresh connection, shown step by step.
+//! `cachepulse check`: one probe on a new connection, shown step by step.
 
 mod result;
 mod text;
@@ -29,15 +29,15 @@ use crate::telemetry::{self, Format, Level};
 use result::CheckResult;
 use text::Text;
 
-/// How many clients are listed without `--all`.
+/// The number of clients that are listed without `--all`.
 const CLIENTS: usize = 20;
 
-/// The flags of the agent that one probe has no use for. They are accepted, so that the same variables serve `run` and
-/// `check`, but not shown.
+/// The flags of the agent that do not affect a single probe. They are accepted but hidden, so that `run` and `check` can
+/// share the same variables.
 const UNUSED: [&dyn Descriptor; 5] =
     [&INTERVAL, &CLIENT_LIST_EVERY, &LISTEN, &LOG_FORMAT, &SHUTDOWN_GRACE_PERIOD];
 
-/// Hides the flags of the agent that `check` has no use for.
+/// Hides the flags of the agent that do not affect `check`.
 pub(super) fn without_unused_flags(command: clap::Command) -> clap::Command {
     let flags = UNUSED.iter().filter_map(|key| key.about().flag);
     flags.fold(command, |command, flag| command.mut_arg(flag.name, |argument| argument.hide(true)))
@@ -78,9 +78,9 @@ impl Check {
             return usage(&format_args!("--target: the configuration has no target named {name:?}"));
         }
         keep_out_of_core_dumps();
-        // The result says it all; of the log only what explains it.
-        let explaining = |level: Level| if level > Level::Info { level } else { Level::Warn };
-        let (flag, configured) = (overrides.log_level.map(explaining), explaining(config.log.level));
+        // The result already contains what the level info would log.
+        let without_info = |level: Level| if level > Level::Info { level } else { Level::Warn };
+        let (flag, configured) = (overrides.log_level.map(without_info), without_info(config.log.level));
         if let Err(error) = telemetry::init(flag, configured, Format::Text) {
             return failure(&Chain(&error));
         }
@@ -91,12 +91,12 @@ impl Check {
     }
 
     async fn probe(&self, targets: &[Arc<Target>]) -> ExitCode {
-        let environment = daemon::environment(Roots::platform());
-        let status = environment.status.clone();
+        let services = daemon::services(Roots::platform());
+        let status = services.status.clone();
         let clients = if self.all { usize::MAX } else { CLIENTS };
-        let mut agent = Agent::new(environment);
+        let mut agent = Agent::new(services);
         let mut code = ExitCode::SUCCESS;
-        let mut unwritten = None;
+        let mut write_error = None;
         for target in targets {
             let trace = Trace::on();
             let mut prober = match agent.prober(target, &trace) {
@@ -108,13 +108,13 @@ impl Check {
                 code = ExitCode::FAILURE;
             }
             let result = CheckResult::new(target, &found, trace.findings(), &status.document(), clients);
-            unwritten = self.print(&result).err();
-            if let Some(WriteError::Failed(_)) = unwritten {
+            write_error = self.print(&result).err();
+            if let Some(WriteError::Failed(_)) = write_error {
                 break;
             }
         }
         agent.stop().await;
-        unwritten.map_or(code, |error| error.exit(code))
+        write_error.map_or(code, |error| error.exit(code))
     }
 
     fn print(&self, result: &CheckResult) -> Result<(), WriteError> {
@@ -125,8 +125,8 @@ impl Check {
     }
 }
 
-/// No next tick cuts this probe short, only its own limits: the first token, then each attempt's connection and steps,
-/// with the pauses between.
+/// Returns an upper bound of the duration of a probe: the first token, then the connection and steps of each attempt,
+/// and the pauses between attempts.
 fn longest(target: &Target) -> Duration {
     let attempt = target.connect_timeout + target.command_timeout * 4 + Duration::from_secs(1);
     FETCH_TIMEOUT + attempt * target.attempts.get()

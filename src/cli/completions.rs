@@ -1,4 +1,4 @@
-//! `cachepulse completions`: what a shell needs to complete commands, flags and values.
+//! `cachepulse completions`: the completions of commands, flags and values for a shell.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use clap_complete::aot::generate;
 use super::output::finish;
 use crate::config::keys::{self, Descriptor};
 
-/// The shells that there are completions for.
+/// The supported shells.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Name {
     /// source <(cachepulse completions bash)
@@ -22,13 +22,13 @@ enum Name {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Command {
+pub(super) struct Completions {
     /// Shell
     #[arg(value_name = "SHELL")]
     shell: Name,
 }
 
-impl Command {
+impl Completions {
     pub(super) fn run(&self) -> ExitCode {
         let shell = match self.shell {
             Name::Bash => Shell::Bash,
@@ -41,8 +41,8 @@ impl Command {
     }
 }
 
-/// The command line with the values that its flags take. Values are parsed elsewhere, so the command line itself takes
-/// any text.
+/// Returns the command line with the possible values of its flags. The real one has none, because `config` parses the
+/// values.
 fn command() -> clap::Command {
     ["run", "check"].into_iter().fold(super::command(), |command, name| {
         command.mut_subcommand(name, |subcommand| keys::all().fold(subcommand, with_choices))

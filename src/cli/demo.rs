@@ -24,7 +24,7 @@ use crate::error::Chain;
 use crate::http;
 use crate::telemetry::{self, Format, Level, Telemetry};
 
-/// The service account's token outlives any demo.
+/// The lifetime of the service account's token: longer than any demo.
 const FEDERATED_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Starts each line that reports an event of the stand-in.
@@ -35,7 +35,7 @@ const CA_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "access-key";
 const TOKEN_FILE: &str = "federated-token";
 
-/// Nobody but this machine needs to see a demo.
+/// A demo is served only to this machine.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9860);
 
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ impl Demo {
             Ok(telemetry) => telemetry,
             Err(error) => return failure(&Chain(&error)),
         };
-        // First of all, so that nothing has started where the address is taken.
+        // Bound first, so that nothing has started if the address is in use.
         let listener = match http::bind(self.listen) {
             Ok(listener) => listener,
             Err(error) => return failure(&Chain(&error)),
@@ -96,7 +96,7 @@ impl Demo {
         listener: http::Listener,
         telemetry: Telemetry,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        // Few events a second, and nobody but the demo waits for them.
+        // Unbounded, because the first error ends the demo.
         let (unwritten, mut unwritten_events) = mpsc::unbounded_channel();
         let standin = Standin::start(Options {
             ports: self.ports(),
@@ -116,8 +116,7 @@ impl Demo {
         let config = Config::from_yaml("demo", &configuration(&standin, &ca_file, &token_file))?;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
         print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
-        let daemon =
-            Daemon { config, file: None, listener, environment: daemon::environment(roots), telemetry };
+        let daemon = Daemon { config, file: None, listener, services: daemon::services(roots), telemetry };
         let script = async {
             if !self.steady {
                 outages::play(standin.cache().clone(), fastrand::Rng::new()).await;
@@ -161,7 +160,7 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 
-/// Returns what the demo prints first: what runs where, what of it is simulated, and what to try.
+/// Returns the introduction: the addresses, what is real and what is simulated, and commands to try.
 fn banner(standin: &Standin, listen: SocketAddr, folder: &Folder, steady: bool) -> String {
     let program =
         std::env::current_exe().map_or_else(|_| "cachepulse".into(), |path| path.display().to_string());
@@ -220,7 +219,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A file that stays behind is of no use without this process.
+        // The files are useless without this process, so an error does not matter.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,4 @@
-//! `cachepulse man`: the manual page, in the macros of man(7). What the commands and flags do comes from the command
-//! line itself.
+//! `cachepulse man`: the manual page, in the macros of man(7), generated from the definitions of commands and flags.
 
 use std::fmt;
 
@@ -7,10 +6,10 @@ use clap::{Arg, Command};
 
 use super::EXIT_CODES;
 
-/// The manual page of `command` and all its subcommands.
-pub(super) struct Page(pub(super) Command);
+/// The manual page of a command and its subcommands.
+pub(super) struct Manual(pub(super) Command);
 
-impl fmt::Display for Page {
+impl fmt::Display for Manual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(command) = self;
         let (name, version) = (command.get_name(), command.get_version().unwrap_or_default());
@@ -61,7 +60,7 @@ fn write_argument(f: &mut fmt::Formatter<'_>, argument: &Arg) -> fmt::Result {
         if index > 0 {
             writeln!(f, ".IP")?;
         }
-        // Lists and defaults keep their lines; wrapped text is filled anew.
+        // Lists and defaults keep their line breaks; other text is filled.
         let is_list = paragraph.starts_with("- ") || paragraph.starts_with('[');
         let separator = if is_list { "\n.br\n" } else { "\n" };
         let lines: Vec<String> = paragraph.lines().map(escaped).collect();
@@ -84,7 +83,7 @@ fn placeholder(argument: &Arg) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// `text` as roff prints it: no line is taken for a request, and hyphens can be searched for.
+/// Escapes `text` for roff, so that no line is a request and hyphens are searchable.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (index, line) in text.lines().enumerate() {
@@ -116,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn every_command_and_flag_has_its_entry() {
-        let page = Page(crate::cli::command()).to_string();
+    fn every_command_and_flag_has_an_entry() {
+        let page = Manual(crate::cli::command()).to_string();
         for command in crate::cli::command().get_subcommands().filter(|it| it.get_name() != "help") {
             assert!(page.contains(&format!("\n.SS \"cachepulse {}", command.get_name())), "{page}");
             for flag in command.get_arguments().filter(|it| !it.is_hide_set()).filter_map(Arg::get_long) {

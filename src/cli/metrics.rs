@@ -7,16 +7,16 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{OutputFormat, finish};
-use crate::metrics::{DEFINITIONS, Definition, Kind, Label};
+use crate::metrics::{DEFINITIONS, Definition, Label, MetricType};
 
 #[derive(Debug, Args)]
-pub(super) struct Command {
+pub(super) struct ListMetrics {
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
 }
 
-impl Command {
+impl ListMetrics {
     pub(super) fn run(&self) -> ExitCode {
         match self.output {
             OutputFormat::Text => finish(&Table, ExitCode::SUCCESS),
@@ -54,7 +54,7 @@ impl fmt::Display for Table {
 #[derive(Debug, Serialize)]
 struct MetricDocument {
     name: &'static str,
-    r#type: Kind,
+    r#type: MetricType,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'static str>,
     labels: Vec<LabelDocument>,

@@ -1,4 +1,4 @@
-//! Where every command writes its result: standard output, with an exit code that tells whether that worked.
+//! Standard output, for the results of all commands, and the exit code if writing fails.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,7 +11,7 @@ use super::failure;
 /// Writes `result` and a line break to standard output.
 ///
 /// # Errors
-/// [`WriteError`], after which the command has nothing more to write.
+/// [`WriteError`], after which the command must not write more.
 pub(super) fn print(result: &dyn fmt::Display) -> Result<(), WriteError> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{result}").and_then(|()| stdout.flush());
@@ -21,7 +21,7 @@ pub(super) fn print(result: &dyn fmt::Display) -> Result<(), WriteError> {
     })
 }
 
-/// Writes `result` and ends with `code`, or with the code for output that cannot be written.
+/// Writes `result` and returns `code`, or the exit code of a failed write.
 pub(super) fn finish(result: &dyn fmt::Display, code: ExitCode) -> ExitCode {
     match print(result) {
         Ok(()) => code,
@@ -29,12 +29,12 @@ pub(super) fn finish(result: &dyn fmt::Display, code: ExitCode) -> ExitCode {
     }
 }
 
-/// A result could not be written.
+/// Why a result could not be written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// The reader closed the pipe: it has seen enough.
+    /// The reader closed the pipe.
     Closed,
-    /// The disk is full, or worse.
+    /// Another error, such as a full disk.
     Failed(io::Error),
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {}
 
 impl WriteError {
-    /// Ends a command whose result was `code`: quietly where the reader has seen enough, and with a message otherwise.
+    /// Returns the exit code of a command whose own is `code`. A closed pipe is not an error; other errors are printed.
     pub(super) fn exit(&self, code: ExitCode) -> ExitCode {
         match self {
             Self::Closed => code,
@@ -65,11 +65,11 @@ pub(super) enum OutputFormat {
     /// For people
     #[default]
     Text,
-    /// For programs: each result is one JSON object on a line of its own
+    /// For programs: one JSON object per line
     Json,
 }
 
-/// How results look on standard output: in colour on a terminal, unless `NO_COLOR` is set.
+/// The style of results: in colour on a terminal, unless `NO_COLOR` is set.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Style {
     Plain,
@@ -77,19 +77,19 @@ pub(super) enum Style {
 }
 
 impl Style {
-    /// The style for standard output (see <https://no-color.org>).
+    /// Returns the style for standard output (see <https://no-color.org>).
     pub(super) fn of_stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
         if io::stdout().is_terminal() && !refused && !is_dumb { Self::Colour } else { Self::Plain }
     }
 
-    /// `text`, in green.
+    /// Returns `text` in green.
     pub(super) const fn good(self, text: &'static str) -> Styled {
         Styled { text, code: "32", style: self }
     }
 
-    /// `text`, in bold red.
+    /// Returns `text` in bold red.
     pub(super) const fn bad(self, text: &'static str) -> Styled {
         Styled { text, code: "1;31", style: self }
     }

@@ -35,7 +35,7 @@ pub(super) fn run(source: &Source) -> ExitCode {
         config,
         file: source.config.clone(),
         listener,
-        environment: daemon::environment(Roots::platform()),
+        services: daemon::services(Roots::platform()),
         telemetry,
     };
     block_on(async {
@@ -46,28 +46,28 @@ pub(super) fn run(source: &Source) -> ExitCode {
     })
 }
 
-/// Runs `command` to its end on one thread: probes take microseconds and then wait, and what is not shared between
-/// threads is neither locked nor paid for. The HTTP endpoint has a thread of its own.
+/// Runs `command` to its end on a single-threaded runtime: probes use little CPU, and one thread needs no
+/// synchronization. The HTTP endpoint has its own thread.
 pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure(&format_args!("the runtime cannot be started: {error}")),
     };
     let code = runtime.block_on(command);
-    // A lookup that hangs in the resolver cannot be cancelled and must not hold up the end.
+    // A lookup that hangs in the resolver cannot be cancelled and must not delay the exit.
     runtime.shutdown_background();
     code
 }
 
-/// Each target holds a connection: what the system allows at most is not too much for thousands of them.
+/// Raises the limit of file descriptors: each target has a connection.
 fn allow_many_connections() {
     let limit = getrlimit(Resource::Nofile);
-    // Refused in some sandboxes; the soft limit is enough for most.
+    // Some sandboxes forbid it; the soft limit is enough for most.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Tokens and keys are in this process' memory, and a core dump would put them on a disk.
+/// Disables core dumps, which would write the tokens and keys in memory to a disk.
 pub(super) fn keep_out_of_core_dumps() {
-    // Some sandboxes refuse; that is no reason not to run.
+    // Some sandboxes forbid it, which must not prevent the start.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }

@@ -1,4 +1,4 @@
-//! Where `run` and `check` take their configuration from: a file, or flags for one target.
+//! The source of the configuration of `run` and `check`: a file, or flags for one target.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::config::flags::Flags;
 use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, LoadError, Overrides, Problems};
 
-/// Where the configuration comes from.
+/// The source of the configuration.
 #[derive(Debug, Args)]
 pub(super) struct Source {
     #[arg(
@@ -40,13 +40,13 @@ impl Source {
         Ok(config)
     }
 
-    /// What flags set even beside a file.
+    /// Returns the settings of flags that are allowed with a file.
     pub(super) fn overrides(&self) -> Result<Overrides, ConfigError> {
         Overrides::new(&self.flags).map_err(ConfigError::Flags)
     }
 }
 
-/// There is no usable configuration.
+/// Why there is no usable configuration.
 #[derive(Debug)]
 pub(super) enum ConfigError {
     Nothing,
@@ -59,7 +59,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str(
-                "there is no cache to probe: name a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
+                "no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
                  cache with --host HOST (CACHEPULSE_HOST)",
             ),
             Self::Flags(problems) => write!(f, "{problems}"),

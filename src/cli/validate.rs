@@ -1,4 +1,4 @@
-//! `cachepulse validate`: every problem of configuration files.
+//! `cachepulse validate`: reports every problem in configuration files.
 
 use std::fmt;
 use std::io;
@@ -14,11 +14,11 @@ use crate::config::variables::CONFIG_VARIABLE;
 use crate::config::{Config, Finding, LoadError, LoadFault};
 use crate::error::Chain;
 
-/// The name of standard input as a file, and how messages call it.
+/// The argument for standard input, and its name in messages.
 const STDIN: [&str; 2] = ["-", "<stdin>"];
 
 #[derive(Debug, Args)]
-pub(super) struct Command {
+pub(super) struct Validate {
     #[arg(
         value_name = "FILE",
         help = "Configuration files; - reads standard input [env: CACHEPULSE_CONFIG=]"
@@ -32,7 +32,7 @@ pub(super) struct Command {
     output: OutputFormat,
 }
 
-/// What there is to say of one file, as JSON.
+/// The result for one file, as JSON.
 #[derive(Debug, Serialize)]
 struct FileDocument {
     file: String,
@@ -49,17 +49,17 @@ struct FindingDocument {
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
-    /// Empty for the file as a whole.
+    /// The path of the key. Empty if the problem concerns the whole file.
     path: String,
     message: String,
 }
 
-impl Command {
+impl Validate {
     pub(super) fn run(&self) -> ExitCode {
         let files = self.files();
         if files.is_empty() {
             return usage(&format_args!(
-                "there is nothing to validate: name configuration files, or one with --config or {CONFIG_VARIABLE}"
+                "nothing to validate; give configuration files, or one with --config or {CONFIG_VARIABLE}"
             ));
         }
         let mut code = ExitCode::SUCCESS;
@@ -76,7 +76,7 @@ impl Command {
         code
     }
 
-    /// The files of the command line, or else that of the environment.
+    /// Returns the files of the command line; without any, the one of the environment variable.
     fn files(&self) -> Vec<PathBuf> {
         let named: Vec<PathBuf> = self.config.iter().chain(&self.files).cloned().collect();
         if named.is_empty() {
@@ -117,7 +117,7 @@ fn load(file: &Path) -> Result<Config, LoadError> {
     }
 }
 
-/// How messages call `file`.
+/// Returns the name of `file` in messages.
 fn name(file: &Path) -> &Path {
     if file == Path::new(STDIN[0]) { Path::new(STDIN[1]) } else { file }
 }
@@ -147,7 +147,7 @@ impl FileDocument {
     }
 }
 
-/// What is wrong with a file, a line for each problem.
+/// Displays the problems of a file, one per line.
 pub(super) struct Faults<'a>(pub(super) &'a LoadError);
 
 impl fmt::Display for Faults<'_> {

@@ -1,4 +1,4 @@
-//! `cachepulse version`: which build this is.
+//! `cachepulse version`: the version and build of this binary.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use super::output::{OutputFormat, finish};
 
-/// What tells this build from others.
+/// The identification of a build.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Build {
     version: &'static str,
     /// The commit that was compiled.
     revision: &'static str,
-    /// The target triple that it was compiled for.
+    /// The target triple.
     target: &'static str,
-    /// The optional features of Cargo.toml that it has.
+    /// The enabled features of Cargo.toml.
     features: &'static [&'static str],
 }
 
@@ -24,7 +24,7 @@ const THIS: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     revision: match option_env!("CACHEPULSE_REVISION") {
         Some(revision) if !revision.is_empty() => revision,
-        // A build outside of a repository has none to pass.
+        // A build outside of a repository has no revision.
         _ => "unknown",
     },
     target: env!("CACHEPULSE_TARGET"),
@@ -32,13 +32,13 @@ const THIS: Build = Build {
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Command {
+pub(super) struct Version {
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
 }
 
-impl Command {
+impl Version {
     pub(super) fn run(&self) -> ExitCode {
         match self.output {
             OutputFormat::Text => finish(&THIS, ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-//! Content negotiation: whether the client takes gzip (RFC 9110, section 12.5.3).
+//! Content negotiation: whether the client accepts gzip (RFC 9110, section 12.5.3).
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap};
 
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_taken_where_it_is_named_with_a_weight() {
+    fn gzip_is_used_if_the_client_accepts_it_with_a_positive_weight() {
         for yes in
             ["gzip", "GZip", "x-gzip", "deflate, gzip;q=1.0, *;q=0.5", "br;q=1,gzip ; q=0.001", "*", "gzip;"]
         {

@@ -24,31 +24,31 @@ impl Liveness {
     /// Creates the side that asks and the side that responds.
     #[must_use]
     pub fn new() -> (Self, Heartbeats) {
-        let (questions, answers) = mpsc::channel(CAPACITY);
-        (Self(questions), Heartbeats(answers))
+        let (requests, pending) = mpsc::channel(CAPACITY);
+        (Self(requests), Heartbeats(pending))
     }
 
     /// Whether the loop responds in time.
     pub(super) async fn is_alive(&self) -> bool {
-        let ask = async {
-            let (answer, answered) = oneshot::channel();
-            self.0.send(answer).await.is_ok() && answered.await.is_ok()
+        let respond = async {
+            let (respond, responded) = oneshot::channel();
+            self.0.send(respond).await.is_ok() && responded.await.is_ok()
         };
-        timeout(TIMEOUT, ask).await.unwrap_or(false)
+        timeout(TIMEOUT, respond).await.unwrap_or(false)
     }
 }
 
 impl Heartbeats {
     /// Waits for the next request and responds to it. Dropping the future loses no request. Waits forever once no
     /// [`Liveness`] is left.
-    pub async fn answer(&mut self) {
+    pub async fn respond(&mut self) {
         // The requester may have timed out.
-        let _ = self.question().await.send(());
+        let _ = self.request().await.send(());
     }
 
-    pub(super) async fn question(&mut self) -> oneshot::Sender<()> {
+    pub(super) async fn request(&mut self) -> oneshot::Sender<()> {
         match self.0.recv().await {
-            Some(question) => question,
+            Some(request) => request,
             None => std::future::pending().await,
         }
     }
@@ -61,23 +61,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_running_loop_is_alive_and_a_stuck_or_ended_one_is_not() {
         let (liveness, mut heartbeats) = Liveness::new();
-        let turning = tokio::spawn(async move {
-            heartbeats.answer().await;
+        let running = tokio::spawn(async move {
+            heartbeats.respond().await;
             heartbeats
         });
         assert!(liveness.is_alive().await);
-        let mut heartbeats = turning.await.unwrap();
+        let mut heartbeats = running.await.unwrap();
         for _ in 0..2 * CAPACITY {
             assert!(!liveness.is_alive().await, "nothing responds");
         }
-        let turning = tokio::spawn(async move {
+        let running = tokio::spawn(async move {
             loop {
-                heartbeats.answer().await;
+                heartbeats.respond().await;
             }
         });
         assert!(liveness.is_alive().await, "requests that timed out do not block new ones");
-        turning.abort();
-        assert!(turning.await.unwrap_err().is_cancelled());
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
         assert!(!liveness.is_alive().await, "the loop has ended");
     }
 }

@@ -114,7 +114,7 @@ impl Pages {
     }
 }
 
-/// The short page for people.
+/// Returns the page `/`, for people.
 fn overview(document: &StatusDocument) -> String {
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>cachepulse</title>\n\
@@ -133,7 +133,7 @@ fn overview(document: &StatusDocument) -> String {
     html
 }
 
-/// The links to the other pages.
+/// Returns links to the other pages.
 fn links() -> String {
     let others = Route::ALL.into_iter().filter(|route| *route != Route::Overview);
     let link =
@@ -158,7 +158,7 @@ fn row(html: &mut String, target: &TargetDocument) {
     );
 }
 
-/// `text` as the text of an element.
+/// Escapes `text` for use in an element or attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markup_in_names_and_servers_words_stays_text() {
+    fn markup_in_texts_is_escaped() {
         assert_eq!(escape(r#"<b a="1" c='2'>&"#), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;");
     }
 }

@@ -48,7 +48,7 @@ impl Agent {
         stream
     }
 
-    /// Sends `request` as it stands and reads until the server closes.
+    /// Sends `request` unchanged and reads until the server closes.
     fn exchange(&self, request: &str) -> Response {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -59,7 +59,7 @@ impl Agent {
         self.exchange(&request("GET", path, ""))
     }
 
-    /// Asks for more than the buffers of both sockets take, and does not read it.
+    /// Requests more than fits the buffers of both sockets, and does not read it.
     fn scrape_without_reading(&self) -> (TcpStream, Vec<TargetMetrics>) {
         let targets = (0..400).map(|number| {
             let name = format!("{number}-{}", "x".repeat(100));
@@ -68,7 +68,7 @@ impl Agent {
         let targets = targets.collect();
         let mut stream = self.connect();
         stream.write_all(request("GET", "/metrics", "").as_bytes()).unwrap();
-        // The response has begun, and so the request is running.
+        // The response has begun, so the request is being handled.
         stream.peek(&mut [0]).unwrap();
         (stream, targets)
     }
@@ -102,7 +102,7 @@ impl Response {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// Whether the body came to its end.
+    /// Whether the body is complete.
     fn is_whole(&self) -> bool {
         match self.header("content-length") {
             Some(length) => length == self.body.len().to_string(),
@@ -143,7 +143,7 @@ fn metrics_come_as_gzip_when_asked_and_only_then() {
 }
 
 #[test]
-fn a_long_scrape_comes_in_chunks_or_until_the_end_of_the_connection_and_is_whole() {
+fn a_long_scrape_is_complete_in_http_1_0_and_1_1_and_with_gzip() {
     let agent = Agent::start(Limits::DEFAULT);
     let names: Vec<_> = (0..20).map(|number| TargetName::new(&format!("orders-{number}")).unwrap()).collect();
     let _targets: Vec<_> = names.iter().map(|name| agent.metrics.target(name)).collect();
@@ -163,7 +163,7 @@ fn a_long_scrape_comes_in_chunks_or_until_the_end_of_the_connection_and_is_whole
 }
 
 #[test]
-fn head_answers_like_get_without_the_body() {
+fn head_has_the_header_of_get_without_the_body() {
     let agent = Agent::start(Limits::DEFAULT);
     let (get, head) = (agent.get("/readyz"), agent.exchange(&request("HEAD", "/readyz", "")));
     assert_eq!((head.code(), head.body.len()), (503, 0));
@@ -175,7 +175,7 @@ fn head_answers_like_get_without_the_body() {
 fn every_route_has_the_described_type_and_one_of_the_described_codes() {
     let agent = Agent::start(Limits::DEFAULT);
     agent.status.started();
-    // Nothing answers the heartbeats: the agent is ready but not alive.
+    // Nothing responds to the heartbeats: the agent is ready but not alive.
     for route in Route::ALL {
         let response = agent.get(route.as_str());
         assert!(route.statuses().iter().any(|(code, _)| *code == response.code()), "{route}: {response:?}");
@@ -194,18 +194,18 @@ fn unknown_paths_and_methods_are_rejected() {
         assert_eq!((response.code(), response.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
     let posted = agent.exchange(&request("POST", "/", "Content-Length: 1000000000\r\n"));
-    assert_eq!(posted.code(), 405, "a body is not waited for");
+    assert_eq!(posted.code(), 405, "the response does not wait for the body");
 }
 
 #[tokio::test]
-async fn livez_answers_as_long_as_the_loop_turns() {
+async fn livez_succeeds_as_long_as_the_loop_responds() {
     let Agent { server, mut heartbeats, .. } = Agent::start(Limits::DEFAULT);
     let addr = server.local_addr();
     let check = || tokio::task::spawn_blocking(move || healthcheck(addr, LONG));
     let mut alive = check();
     let alive = loop {
         tokio::select! {
-            () = heartbeats.answer() => {}
+            () = heartbeats.respond() => {}
             checked = &mut alive => break checked.unwrap(),
         }
     };
@@ -216,7 +216,7 @@ async fn livez_answers_as_long_as_the_loop_turns() {
 }
 
 #[test]
-fn readyz_tells_why_not() {
+fn readyz_explains_why_the_agent_is_not_ready() {
     let agent = Agent::start(Limits::DEFAULT);
     let response = agent.get("/readyz");
     assert_eq!((response.code(), response.text()), (503, "not ready: starting\n"));
@@ -229,7 +229,7 @@ fn readyz_tells_why_not() {
 }
 
 #[test]
-fn the_pages_for_people_are_json_and_html() {
+fn status_is_json_and_the_overview_is_html() {
     let agent = Agent::start(Limits::DEFAULT);
     let target = Target::plain("<orders>");
     let _target = agent.status.target(&target);
@@ -247,20 +247,20 @@ fn the_pages_for_people_are_json_and_html() {
 }
 
 #[test]
-fn a_header_that_does_not_come_and_a_connection_that_rests_are_closed() {
+fn a_connection_without_a_request_is_closed() {
     let agent = Agent::start(Limits { header: Duration::from_millis(100), ..Limits::DEFAULT });
     let mut silent = agent.connect();
     let mut slow = agent.connect();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost:").unwrap();
-    let mut resting = agent.connect();
-    resting.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut idle = agent.connect();
+    idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_eq!(Response::read(&mut silent).code(), 0);
     assert!(matches!(Response::read(&mut slow).code(), 0 | 408));
-    assert_eq!(Response::read(&mut resting).text(), "not ready: starting\n");
+    assert_eq!(Response::read(&mut idle).text(), "not ready: starting\n");
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_dropped() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let agent = Agent::start(Limits { write: Duration::from_millis(100), ..Limits::DEFAULT });
     let (mut stream, _targets) = agent.scrape_without_reading();
     // Only a peer that has closed its socket answers with a reset.
@@ -273,7 +273,7 @@ async fn a_client_that_does_not_read_is_dropped() {
 }
 
 #[test]
-fn an_answer_too_many_closes_the_connection_that_has_read_nothing_for_longest() {
+fn a_response_over_the_limit_closes_the_connection_that_has_read_nothing_for_longest() {
     let agent = Agent::start(Limits { responses: 2, write: 10 * LONG, ..Limits::DEFAULT });
     let (mut first, _targets) = agent.scrape_without_reading();
     let (mut second, _same) = agent.scrape_without_reading();
@@ -283,24 +283,24 @@ fn an_answer_too_many_closes_the_connection_that_has_read_nothing_for_longest() 
 }
 
 #[tokio::test]
-async fn shutdown_lets_a_request_end_and_takes_no_new_ones() {
+async fn shutdown_completes_pending_requests_and_accepts_no_connections() {
     let mut agent = Agent::start(Limits::DEFAULT);
     let mut stream = agent.connect();
     stream.write_all(request("GET", "/livez", "").as_bytes()).unwrap();
-    let question = agent.heartbeats.question().await;
+    let request = agent.heartbeats.request().await;
     let addr = agent.server.local_addr();
     let shutdown = tokio::spawn(agent.server.shutdown(LONG));
     while TcpStream::connect(addr).is_ok() {
         sleep(Duration::from_millis(10)).await;
     }
-    question.send(()).unwrap();
+    request.send(()).unwrap();
     let response = tokio::task::spawn_blocking(move || Response::read(&mut stream)).await.unwrap();
     assert_eq!(response.text(), "alive\n");
     shutdown.await.unwrap();
 }
 
 #[tokio::test]
-async fn shutdown_does_not_wait_for_connections_that_rest() {
+async fn shutdown_does_not_wait_for_idle_connections() {
     let agent = Agent::start(Limits { header: 10 * LONG, ..Limits::DEFAULT });
     let fresh = agent.connect();
     let mut used = agent.connect();
@@ -311,14 +311,14 @@ async fn shutdown_does_not_wait_for_connections_that_rest() {
 }
 
 #[tokio::test]
-async fn shutdown_cuts_off_what_has_not_ended_within_the_grace_period() {
+async fn shutdown_aborts_requests_after_the_grace_period() {
     let agent = Agent::start(Limits { write: 10 * LONG, ..Limits::DEFAULT });
     let (_stream, _targets) = agent.scrape_without_reading();
     timeout(LONG, agent.server.shutdown(Duration::from_millis(50))).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_thread_that_ends_unasked_is_noticed() {
+async fn a_thread_that_ends_unexpectedly_is_reported() {
     let mut agent = Agent::start(Limits::DEFAULT);
     assert!(timeout(Duration::from_millis(20), agent.server.failed()).await.is_err());
     let (stop, stopped) = mpsc::channel(1);
@@ -331,7 +331,7 @@ async fn a_thread_that_ends_unasked_is_noticed() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_with_what_to_do() {
+fn an_address_that_is_in_use_is_an_error_with_advice() {
     let taken = bind(LOOPBACK).unwrap();
     let error = bind(taken.local_addr()).unwrap_err();
     let expected = "another process listens there: choose another port";

@@ -1,6 +1,6 @@
-//! Entra tokens by way of `azure_identity`. This file and its folder are the only ones that know `azure_*`.
+//! Entra tokens from `azure_identity`. Only this file and its folder use `azure_*`.
 //!
-//! When to ask, and what to do when there is no answer, is left to the refresh loop: here is one request at a time.
+//! Makes one request at a time. The refresh loop schedules and retries requests.
 
 mod command;
 mod exchange;
@@ -31,19 +31,19 @@ const ERROR_LENGTH: usize = 300;
 
 /// Fetches the tokens of one Entra identity.
 ///
-/// Each fetch builds a fresh credential without retries. One that is kept would bring the same token until five
-/// minutes before its end, and would fail in those five minutes although the token is still good; its retries take
-/// up to 100 s and wait as long as a `Retry-After` says. A fresh one also reads every file and variable anew.
+/// Each fetch creates a new credential without retries. A reused credential would return the same token until five
+/// minutes before its expiry, and in those five minutes its errors would hide that the token is still valid. Its retries
+/// take up to 100 s and obey any `Retry-After`. A new credential also rereads every file and variable.
 #[derive(Debug)]
 pub struct AzureTokens {
     identity: EntraIdentity,
     transport: Arc<dyn Carry>,
-    /// What `auto` came to last.
+    /// The last source that `auto` detected.
     detected: Mutex<Option<EntraSource>>,
 }
 
 impl AzureTokens {
-    /// Tokens of `identity`, asked for over `transport`.
+    /// Creates a source of tokens of `identity`, requested over `transport`.
     #[must_use]
     pub fn new(identity: EntraIdentity, transport: Arc<dyn Carry>) -> Self {
         Self { identity, transport, detected: Mutex::default() }
@@ -56,19 +56,19 @@ impl AzureTokens {
         let token = tokio::select! {
             biased;
             token = azure.get_token(&scopes, None) => {
-                token.map_err(|error| refused(&error, &exchange, &secrets))?
+                token.map_err(|error| request_error(&error, &exchange, &secrets))?
             }
-            // IMDS it would ask again by itself, up to six times in 72 s, whatever it is told of retries. When to ask
-            // again is the refresh loop's to decide, and what went wrong is to be known now.
+            // azure_identity retries IMDS up to six times in 72 s, even with retries disabled. The refresh loop retries,
+            // and the first error is reported at once.
             failure = exchange.failed() => return Err(fetch_error(&failure, &secrets)),
         };
         match token.token.secret() {
-            "" => Err(FetchError("the answer holds no token".into())),
+            "" => Err(FetchError("the response contains no token".into())),
             secret => Ok(Token::new(Secret::new(secret.to_owned()), token.expires_on.into())),
         }
     }
 
-    /// The identity's source, with `auto` settled.
+    /// Returns the identity's source, with `auto` resolved.
     fn source(&self) -> EntraSource {
         let EntraSource::Auto { client_id } = &self.identity.source else {
             return self.identity.source.clone();
@@ -85,7 +85,7 @@ impl AzureTokens {
 
     fn credential(&self, source: &EntraSource, exchange: &Arc<Exchange>) -> Result<Credential, FetchError> {
         match source {
-            // `detect` never answers `Auto`; a machine without any sign of an identity has IMDS at best.
+            // Unreachable: `detect` never returns `Auto`.
             EntraSource::Auto { .. } => self.managed(&ManagedIdentityId::System, exchange),
             EntraSource::ManagedIdentity(id) => self.managed(id, exchange),
             EntraSource::WorkloadIdentity { client_id, tenant_id, token_file } => {
@@ -95,8 +95,8 @@ impl AzureTokens {
                     Some(path) => path.clone(),
                     None => given_or_set(None, "token_file", "AZURE_FEDERATED_TOKEN_FILE")?.into(),
                 };
-                // Not azure_identity's own WorkloadIdentityCredential: that sends a trailing line break along, and
-                // keeps the text from us, who must keep it out of errors.
+                // Not azure_identity's WorkloadIdentityCredential: it sends a trailing line break, and does not expose
+                // the token, which must be redacted from errors.
                 let assertion = read(&SecretSource::File(token_file))?;
                 let options =
                     ClientAssertionCredentialOptions { client_options: self.client_options(exchange) };
@@ -144,7 +144,7 @@ impl AzureTokens {
         };
         let client_options = self.client_options(exchange);
         let options = ManagedIdentityCredentialOptions { user_assigned_id, client_options };
-        // What App Service's endpoint is told, so that it answers nobody else.
+        // The secret that App Service's endpoint requires.
         let header = SecretSource::Env("IDENTITY_HEADER".into()).read().ok();
         Credential::new(ManagedIdentityCredential::new(Some(options)), header.into_iter().collect())
     }
@@ -170,7 +170,7 @@ impl TokenSource for AzureTokens {
     }
 }
 
-/// A credential for one fetch, and the secrets that it sends.
+/// A credential for one fetch, and the secrets that it sends, for redaction.
 struct Credential {
     azure: Arc<dyn TokenCredential>,
     secrets: Vec<Secret>,
@@ -211,25 +211,25 @@ fn read(source: &SecretSource) -> Result<Secret, FetchError> {
     source.read().map_err(|error| fetch_error(&Chain(&error).to_string(), &[]))
 }
 
-/// Why there is no token: in the endpoint's words where it spoke, otherwise in those of `azure_identity`.
-fn refused(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -> FetchError {
+/// Returns why there is no token: the endpoint's explanation if it responded, otherwise the error of `azure_identity`.
+fn request_error(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -> FetchError {
     let text = match exchange.last_response() {
-        Some(answer) => answer
+        Some(response) => response
             .refusal()
-            .unwrap_or_else(|| format!("HTTP {}, but not a token: {}", answer.status, Chain(error))),
+            .unwrap_or_else(|| format!("HTTP {}, but not a token: {}", response.status, Chain(error))),
         None => Chain(error).to_string(),
     };
     fetch_error(&text, secrets)
 }
 
 fn fetch_error(text: &str, secrets: &[Secret]) -> FetchError {
-    // Short before secrets are looked for in it, which takes its time in a long text; and short again after that.
+    // Cut before redaction, which is slow for long texts, and again after it.
     let text = without_tokens(&excerpt(text, ERROR_LENGTH));
     let text = secrets.iter().fold(text, |text, secret| secret.redact(&text));
     FetchError(excerpt(&text, ERROR_LENGTH).into())
 }
 
-/// `text` without anything that looks like a JWT: they all begin with `{"` in base64.
+/// Returns `text` without anything that looks like a JWT: they all begin with `{"` in base64.
 fn without_tokens(text: &str) -> String {
     let separates = |c: char| !(c.is_ascii_alphanumeric() || "-_.=".contains(c));
     text.split_inclusive(separates)
@@ -259,8 +259,8 @@ mod tests {
 
     const TOKEN: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"opaque"}"#;
 
-    /// Entra's token endpoint for the tenant `t`, in TLS, and tokens of a service principal whose secret is in
-    /// `secret`.
+    /// Starts Entra's token endpoint for the tenant `t`, with TLS, and a source of tokens of a service principal. The file
+    /// `secret` contains the principal's secret.
     async fn entra(reply: Vec<u8>, secret: &Path) -> (Server, AzureTokens) {
         let source = EntraSource::ClientSecret {
             client_id: Some("c".into()),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_fetch_asks_anew_with_the_secret_as_it_is_then() {
+    async fn each_fetch_rereads_the_secret() {
         let secret = file("first-secret");
         let (server, tokens) = entra(json(200, TOKEN), secret.path()).await;
         tokens.fetch().await.unwrap();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entras_refusal_is_told_in_its_words_without_secrets() {
+    async fn an_error_has_entras_explanation_without_secrets() {
         let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret 's3cr3t-value' or \"eyJhbGciOi.J9.x\" provided.\r\nTrace ID: 1","error_codes":[7000215]}"#;
         assert_eq!(
             error_for(json(401, body)).await,
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_that_is_no_json_still_tells_its_status() {
+    async fn an_error_that_is_not_json_has_its_status() {
         let html = response(500, &[("content-type", "text/html")], "<html>Oops</html>");
         assert_eq!(
             error_for(html).await,
@@ -359,14 +359,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_success_that_is_no_token_is_an_error() {
+    async fn a_response_without_a_token_is_an_error() {
         let truncated = error_for(json(200, &TOKEN[..40])).await;
         assert!(truncated.starts_with("HTTP 200, but not a token: "), "{truncated}");
-        assert_eq!(error_for(json(200, "{}")).await, "the answer holds no token");
+        assert_eq!(error_for(json(200, "{}")).await, "the response contains no token");
     }
 
     #[tokio::test]
-    async fn a_token_that_would_end_on_no_date_is_an_error() {
+    async fn an_expiry_that_is_no_valid_date_is_an_error() {
         for body in [
             r#"{"token_type":"Bearer","expires_in":9223372036854775807,"access_token":"opaque"}"#,
             r#"{"token_type":"Bearer","expires_in":-9223372036854775808,"access_token":"opaque"}"#,
@@ -377,24 +377,24 @@ mod tests {
         }
     }
 
-    /// An IMDS that lives in this process: counts the requests, and never has a token.
+    /// An IMDS that counts the requests and never returns a token.
     #[derive(Debug, Default)]
     struct Imds {
         status: Option<u16>,
-        asked: AtomicUsize,
+        requests: AtomicUsize,
     }
 
     #[async_trait::async_trait]
     impl Carry for Imds {
         async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.requests.fetch_add(1, Ordering::Relaxed);
             let status = self.status.ok_or(TransportError::Unsendable)?;
             Ok(Response::builder().status(status).header("retry-after", "0").body("busy".into())?)
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn imds_is_asked_once_and_its_refusal_is_told_at_once() {
+    async fn a_request_to_imds_is_not_retried_and_its_error_is_returned_at_once() {
         let began = tokio::time::Instant::now();
         for (status, expected) in [
             (Some(404), "HTTP 404: busy".to_owned()),
@@ -407,13 +407,13 @@ mod tests {
             let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
             let error = AzureTokens::new(identity, Arc::clone(&imds) as _).fetch().await.unwrap_err();
             assert_eq!(error.to_string(), expected);
-            assert_eq!(imds.asked.load(Ordering::Relaxed), 1, "{expected}");
+            assert_eq!(imds.requests.load(Ordering::Relaxed), 1, "{expected}");
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]
-    async fn retry_after_is_not_waited_for_and_nothing_is_retried() {
+    async fn requests_are_not_retried_and_retry_after_is_ignored() {
         let secret = file("s3cr3t-value");
         let (server, tokens) =
             entra(response(429, &[("retry-after", "3600")], "slow down"), secret.path()).await;
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_endpoint_that_cannot_be_reached_is_named() {
+    async fn the_error_names_an_unreachable_endpoint() {
         let secret = file("s3cr3t-value");
         let (server, tokens) = entra(Vec::new(), secret.path()).await;
         let port = server.port();
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_missing_is_named() {
+    async fn the_error_names_a_missing_file_or_variable() {
         let source = EntraSource::WorkloadIdentity {
             client_id: Some("c".into()),
             tenant_id: Some("t".into()),
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_token_is_taken_out_of_any_text() {
+    fn anything_that_looks_like_a_token_is_redacted() {
         assert_eq!(without_tokens("a=eyJx.y-_z, b 'eyJ'"), "a=<redacted>, b '<redacted>'");
         assert_eq!(without_tokens("client_id=abc"), "client_id=abc");
     }

@@ -1,4 +1,4 @@
-//! `auto`: which source of Entra tokens this environment offers. Nothing is asked over the network.
+//! `auto`: detects the source of Entra tokens from the environment, without network requests.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use super::{EntraSource, ManagedIdentityId};
 /// Source: Microsoft Learn, "Azure Instance Metadata Service", and cloud-init's Azure data source.
 const AZURE_ASSET_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
 
-/// What the environment tells.
+/// The signs of a token source in the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// The value of `AZURE_CLIENT_ID`.
     pub client_id: Option<String>,
-    /// The names of the other variables that are set and not empty. Their values may be secrets and do not matter.
+    /// The names of the other variables that are set and not empty. Their values are not kept: they may be secrets.
     pub variables: Vec<&'static str>,
     /// The commands on `PATH`.
     pub commands: Vec<&'static str>,
@@ -48,11 +48,11 @@ const TENANT_ID: &str = "AZURE_TENANT_ID";
 const VARIABLES: [&str; 5] =
     [CLIENT_SECRET, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, IDENTITY_HEADER, TENANT_ID];
 
-/// The source that `environment` offers, for the identity with `client_id` where one is configured. Never
-/// [`EntraSource::Auto`].
+/// Returns the source that `environment` offers, never [`EntraSource::Auto`]. A configured `client_id` takes
+/// precedence over the environment's.
 ///
-/// What somebody set up for this very process (variables) goes before what the machine has, and that before what
-/// a person has installed. Without any sign it is a managed identity, whose error then tells the rest.
+/// Variables of this process take precedence over the machine's identity, and that over installed tools. The fallback
+/// is a managed identity, because its error explains what to set up.
 #[must_use]
 pub fn detect(client_id: Option<&str>, environment: &Environment) -> EntraSource {
     let has = |name| environment.variables.contains(&name);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_deliberate_source_wins_and_each_gives_way_when_it_is_missing() {
+    fn the_first_source_in_the_order_of_precedence_is_chosen() {
         let client_id = Some("from-environment".to_owned());
         let mut environment = with_all();
         let workload =
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_client_id_goes_before_the_environments() {
+    fn a_configured_client_id_takes_precedence_over_the_environments() {
         let mut environment = with_all();
         environment.variables = vec![IDENTITY_ENDPOINT, IDENTITY_HEADER];
         assert_eq!(detect(Some("configured"), &environment), user_assigned("configured"));

@@ -1,6 +1,6 @@
-//! The refresh loop of one identity: asks for a token, publishes it, renews it in time, and never gives up.
+//! The refresh loop of one identity: requests a token, publishes it, renews it before it expires, and retries forever.
 //!
-//! It never talks to a cache; whoever presents tokens reads the newest one from a [`watch`] channel.
+//! It never connects to a cache. Probers read the newest token from a [`watch`] channel.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,42 +17,42 @@ use crate::identity::{FetchError, Token, TokenSource};
 use crate::metrics::IdentityMetrics;
 use crate::status::IdentityStatus;
 
-/// The limit for one request: `azure_identity` and the command-line tools know none of their own.
+/// The timeout of one request. `azure_identity` and the command-line tools have none.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(12);
-/// A request that is not answered by then gets company: an endpoint that hung has often forgotten what it was asked,
-/// and one that is merely slow still answers the first.
-const COMPANY: Duration = Duration::from_secs(4);
-/// The endpoint is never asked more often than this, whatever it answers.
+/// A request without a response is hedged after this time: an endpoint that hung may have dropped the request, and a
+/// slow one still responds to the first.
+const HEDGE_DELAY: Duration = Duration::from_secs(4);
+/// The shortest time between two requests.
 pub const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// A token is renewed when this part of its life is over …
+/// A token is renewed after this fraction of its lifetime …
 const FRACTION: f64 = 0.75;
-/// … or this much of it is left, whichever comes first. Azure wants the new token presented at least 3 minutes
-/// before the old one ends ("Use Microsoft Entra ID for cache authentication", best practices).
+/// … or this long before it expires, whichever comes first. Azure requires the new token at least 3 minutes before the
+/// old one expires ("Use Microsoft Entra ID for cache authentication", best practices).
 const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// A token whose whole life is shorter than this is renewed by the fraction alone: the margin would eat half of it.
-const SHORT_LIFE: Duration = Duration::from_secs(10 * 60);
-/// A renewal comes up to this part earlier, so that many agents that started together do not renew together.
+/// For a shorter lifetime only the fraction applies: the margin would use up half of it.
+const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// Renewals are moved earlier by up to this fraction, so that agents that started together do not renew together.
 const JITTER: f64 = 0.1;
 
-/// The longest pause between attempts while the token at hand still serves …
-const PATIENT: Duration = Duration::from_secs(60);
-/// … and when there is none, or less than a minute is left of it: what waits for it is down.
-const URGENT: Duration = Duration::from_secs(4);
+/// The longest retry delay while the current token is valid for longer than [`ENOUGH`] …
+const RELAXED_DELAY: Duration = Duration::from_secs(60);
+/// … and otherwise, because targets fail without a token.
+const URGENT_DELAY: Duration = Duration::from_secs(4);
 const ENOUGH: Duration = Duration::from_secs(60);
-/// The longest pause while a cache refuses every token. It may be the one cache of many that lacks a policy, and each
-/// new token is presented to all of them.
-const REFUSED: Duration = Duration::from_secs(10 * 60);
-/// The wall clock is looked at this often while waiting, so that a clock that was set, or a machine that slept, does
-/// not make a renewal late.
-const LOOK: Duration = Duration::from_secs(60);
+/// The longest delay while a cache rejects every token. Other caches may accept them, and each new token is presented to
+/// all of them.
+const REJECTED_DELAY: Duration = Duration::from_secs(10 * 60);
+/// How often the wall clock is read while waiting. A clock that is set or a machine that is suspended must not delay a
+/// renewal.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is known of an identity's token.
+/// The newest token of an identity, and the last error.
 #[derive(Clone, Debug, Default)]
 pub struct TokenState {
-    /// The newest token, even if it has expired: only the cache can tell whether it still serves.
+    /// The newest token, even if it has expired: the cache decides whether it accepts it.
     pub token: Option<Arc<Token>>,
-    /// Why the last request brought none.
+    /// The error of the last request, if it failed.
     pub error: Option<FetchError>,
 }
 
@@ -60,19 +60,19 @@ pub struct TokenState {
 pub struct Refresher {
     /// The identity's label, for the log.
     pub label: String,
-    /// Who is asked.
+    /// The source of the tokens.
     pub source: Box<dyn TokenSource>,
     /// Where tokens are published.
     pub publish: watch::Sender<TokenState>,
-    /// Whoever was refused the newest token says so here; see [`Tokens::refused`](super::sign_in::Tokens::refused).
+    /// Notified when a cache rejects the newest token; see [`Tokens::refused`](super::sign_in::Tokens::refused).
     pub refused: Arc<Notify>,
-    /// Tells when a token ends.
+    /// The clock that expiry is compared with.
     pub clock: Clock,
     /// The source of jitter.
     pub rng: fastrand::Rng,
-    /// What is counted.
+    /// The metrics of the identity.
     pub metrics: IdentityMetrics,
-    /// What is shown.
+    /// The identity's entry in the status.
     pub status: IdentityStatus,
 }
 
@@ -82,34 +82,34 @@ impl Refresher {
         let mut backoff = Backoff::new(MIN_PAUSE);
         let mut refusals = Backoff::new(MIN_PAUSE);
         loop {
-            let mut asked = Asked::now(&self.clock);
-            let renewed = self.ask(&mut asked).await;
+            let mut request = RequestTimes::now(&self.clock);
+            let renewed = self.request(&mut request).await;
             let wait = if renewed {
                 backoff.reset();
-                renewal(self.life_left(), &mut self.rng)
+                renewal_delay(self.lifetime_left(), &mut self.rng)
             } else {
-                let cap = if self.life_left() > ENOUGH { PATIENT } else { URGENT };
+                let cap = if self.lifetime_left() > ENOUGH { RELAXED_DELAY } else { URGENT_DELAY };
                 backoff.next(cap, &mut self.rng)
             };
             tokio::select! {
-                () = self.sleep(&asked, wait) => refusals.reset(),
+                () = self.sleep(&request, wait) => refusals.reset(),
                 () = self.refused.notified() => {
-                    // Perhaps the identity was made anew, or the endpoint gave another one's token: the next may do.
-                    // Other caches take this one: they need its successor before it ends.
-                    let most = self.life_left().saturating_sub(ENOUGH).max(wait);
-                    let pause = refusals.next(REFUSED, &mut self.rng).min(most).max(MIN_PAUSE);
+                    // The identity may have been recreated, so a new token may be accepted. Other caches may accept the
+                    // current token and need its replacement before it expires.
+                    let most = self.lifetime_left().saturating_sub(ENOUGH).max(wait);
+                    let pause = refusals.next(REJECTED_DELAY, &mut self.rng).min(most).max(MIN_PAUSE);
                     debug!(identity = %self.label, "token rejected by a cache; requesting another");
-                    sleep_until(asked.last + pause).await;
+                    sleep_until(request.last + pause).await;
                 }
             }
         }
     }
 
-    /// Asks once. True if that brought a token that is newer and has not ended.
-    async fn ask(&mut self, asked: &mut Asked) -> bool {
-        let answer = self.fetch(asked).await;
-        let took = asked.first.elapsed();
-        let token = match answer {
+    /// Requests a token once. Returns whether the result is a newer token that has not expired.
+    async fn request(&mut self, request: &mut RequestTimes) -> bool {
+        let result = self.fetch(request).await;
+        let took = request.first.elapsed();
+        let token = match result {
             Ok(token) => token,
             Err(error) => {
                 self.failed(error, took);
@@ -119,7 +119,7 @@ impl Refresher {
         if !self.is_newer(&token) {
             self.metrics.unchanged(took);
             self.publish.send_if_modified(|state| {
-                // An answer, if not a new token: what was wrong before is over, which is no news for sessions.
+                // The endpoint responds again. Sessions are not notified, because the token is the same.
                 state.error = None;
                 false
             });
@@ -134,14 +134,14 @@ impl Refresher {
         !lifetime.is_zero()
     }
 
-    /// The first answer, good or bad; with [`COMPANY`] where it takes its time.
-    async fn fetch(&self, asked: &mut Asked) -> Result<Token, FetchError> {
+    /// Returns the first result of a request, which is hedged after [`HEDGE_DELAY`].
+    async fn fetch(&self, request: &mut RequestTimes) -> Result<Token, FetchError> {
         let mut requests = FuturesUnordered::new();
         loop {
-            asked.last = Instant::now();
+            request.last = Instant::now();
             requests.push(timeout(FETCH_TIMEOUT, self.source.fetch()));
-            match timeout(COMPANY, requests.select_next_some()).await {
-                Ok(Ok(answer)) => return answer,
+            match timeout(HEDGE_DELAY, requests.select_next_some()).await {
+                Ok(Ok(result)) => return result,
                 Ok(Err(_)) => {
                     return Err(FetchError(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()).into()));
                 }
@@ -153,67 +153,68 @@ impl Refresher {
     fn failed(&self, error: FetchError, took: Duration) {
         self.metrics.refresh_failed(took);
         self.status.failed(took, &error.0);
-        let usable_seconds = self.life_left().as_secs();
+        let usable_seconds = self.lifetime_left().as_secs();
         if self.publish.borrow().error.is_none() {
             warn!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");
         } else {
-            // Its text may differ each time, by a trace id or a timestamp; the state does not.
+            // The state has not changed, although the text may contain a new trace id or timestamp.
             debug!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");
         }
         self.publish.send_if_modified(|state| {
             let first = state.token.is_none() && state.error.is_none();
             state.error = Some(error);
-            // Wakes only those who wait for the very first answer.
+            // Wakes only sign-ins that wait for the first response.
             first
         });
     }
 
-    /// Endpoints cache: the same token again is no progress. A token that ends earlier than the one at hand is
-    /// taken only when that one is over.
+    /// Whether `token` replaces the current one. Endpoints cache tokens, so it may be the same. A token that expires
+    /// earlier than the current one replaces it only after that has expired.
     fn is_newer(&self, token: &Token) -> bool {
         let state = self.publish.borrow();
         state.token.as_deref().is_none_or(|held| {
-            let over = held.expires_at <= self.clock.now();
-            token.secret != held.secret && (over || token.expires_at > held.expires_at)
+            let expired = held.expires_at <= self.clock.now();
+            token.secret != held.secret && (expired || token.expires_at > held.expires_at)
         })
     }
 
-    fn life_left(&self) -> Duration {
+    fn lifetime_left(&self) -> Duration {
         let expires_at = self.publish.borrow().token.as_ref().map(|token| token.expires_at);
         expires_at.map_or(Duration::ZERO, |expires_at| self.clock.until(expires_at))
     }
 
-    /// Sleeps until `wait` has passed since the request, by the wall clock or by ours, whichever comes first, but at
-    /// least [`MIN_PAUSE`] since the last one that was sent.
-    async fn sleep(&self, asked: &Asked, wait: Duration) {
-        sleep_until(asked.last + MIN_PAUSE).await;
-        let due = asked.first + wait;
-        let due_at = asked.first_at + wait;
+    /// Sleeps until `wait` has passed since the first request, by the wall clock or the monotonic clock, whichever comes
+    /// first, and at least [`MIN_PAUSE`] after the last request.
+    async fn sleep(&self, request: &RequestTimes, wait: Duration) {
+        sleep_until(request.last + MIN_PAUSE).await;
+        let due = request.first + wait;
+        let due_at = request.first_at + wait;
         while Instant::now() < due && self.clock.now() < due_at {
-            sleep_until(due.min(Instant::now() + LOOK)).await;
+            sleep_until(due.min(Instant::now() + CLOCK_CHECK_INTERVAL)).await;
         }
     }
 }
 
-/// When the endpoint was asked.
-struct Asked {
+/// When a request and its hedges were sent.
+struct RequestTimes {
     first: Instant,
     first_at: SystemTime,
-    /// The first request, or the last that was sent to keep it company.
+    /// The first request, or the last hedge.
     last: Instant,
 }
 
-impl Asked {
+impl RequestTimes {
     fn now(clock: &Clock) -> Self {
         let first = Instant::now();
         Self { first, first_at: clock.now(), last: first }
     }
 }
 
-/// How long after its arrival a token with `life` left is renewed.
-fn renewal(life: Duration, rng: &mut fastrand::Rng) -> Duration {
-    let fraction = life.mul_f64(FRACTION);
-    let whole = if life < SHORT_LIFE { fraction } else { fraction.min(life.saturating_sub(MARGIN)) };
+/// Returns the delay until the renewal of a new token that is valid for `lifetime`.
+fn renewal_delay(lifetime: Duration, rng: &mut fastrand::Rng) -> Duration {
+    let fraction = lifetime.mul_f64(FRACTION);
+    let whole =
+        if lifetime < SHORT_LIFETIME { fraction } else { fraction.min(lifetime.saturating_sub(MARGIN)) };
     whole.mul_f64(1.0 - JITTER * rng.f64())
 }
 

@@ -1,4 +1,4 @@
-//! How one target gets its credentials: read anew where they lie in a file, or the newest token that was published.
+//! The credentials of one target: a secret that is read at each sign-in, or the newest published token.
 
 use std::sync::Arc;
 
@@ -12,61 +12,62 @@ use crate::identity::refresh::TokenState;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::secret::SecretSource;
 
-/// Where one target's credentials come from.
+/// The source of one target's credentials.
 #[derive(Debug)]
 pub enum SignIn {
-    /// There are none.
+    /// No sign-in.
     None,
     /// An access key or password, read at each sign-in.
     Secret {
-        /// The user; the default user without one.
+        /// The user; `None` is the default user.
         username: Option<Arc<str>>,
-        /// Where the secret is kept.
+        /// The source of the secret.
         source: SecretSource,
     },
     /// Entra tokens.
     Tokens(Tokens),
 }
 
-/// The published tokens of an identity, and the user they are presented for.
+/// The published tokens of an identity, and the user to sign in as.
 #[derive(Debug)]
 pub struct Tokens {
     configured: Option<Arc<str>>,
     states: watch::Receiver<TokenState>,
     refused: Arc<Notify>,
-    /// The object id that was last told to differ from the configured user.
-    told: Option<Arc<str>>,
+    /// The object id of the last warning that it differs from the configured user.
+    warned: Option<Arc<str>>,
 }
 
 impl Tokens {
-    /// Tokens for the user `configured`, or for the object id in each token. `refused` wakes their refresh loop.
+    /// Creates a source of tokens for the user `configured`; if `None`, the user is the object id in each token.
+    /// `refused` wakes the refresh loop.
     #[must_use]
     pub const fn new(
         configured: Option<Arc<str>>,
         states: watch::Receiver<TokenState>,
         refused: Arc<Notify>,
     ) -> Self {
-        Self { configured, states, refused, told: None }
+        Self { configured, states, refused, warned: None }
     }
 
-    /// Says that a cache refused the newest token: its refresh loop asks for another before its time. The cache may
-    /// be at fault, so that is all there is to it.
+    /// Reports that a cache rejected the newest token, so that the refresh loop requests another one early. The token is
+    /// kept, because the cache may be at fault.
     pub fn refused(&self) {
         self.refused.notify_one();
     }
 }
 
 impl SignIn {
-    /// The credentials to present now. Waits until `deadline` for the very first answer of an identity.
+    /// Returns the credentials to present now. Waits until `deadline` for the first response of an identity.
     ///
     /// # Errors
-    /// [`FailureReason::NoToken`]: there is nothing to present.
+    /// [`FailureReason::NoToken`] if there are no credentials.
     pub async fn credentials(&mut self, deadline: Instant) -> Result<Credentials, Failure> {
         let nothing =
             |detail: String| Failure::new(FailureReason::NoToken, Stage::Phase(Phase::Auth), detail);
         match self {
             Self::None => Ok(Credentials::None),
-            // A small local file: reading it takes less than handing it to another thread would.
+            // A small local file: reading it here is cheaper than on another thread.
             Self::Secret { username, source } => match source.read() {
                 Ok(secret) => Ok(Credentials::Password { username: username.clone(), secret }),
                 Err(error) => Err(nothing(Chain(&error).to_string())),
@@ -75,14 +76,14 @@ impl SignIn {
         }
     }
 
-    /// Says that the cache refused the credentials.
+    /// Reports that the cache rejected the credentials.
     pub fn refused(&self) {
         if let Self::Tokens(tokens) = self {
             tokens.refused();
         }
     }
 
-    /// Waits for a newer token than [`Self::credentials`] has returned. May be dropped at any time.
+    /// Waits for a token that is newer than the last one that [`Self::credentials`] returned. Cancel safe.
     pub async fn renewed(&mut self) {
         if let Self::Tokens(tokens) = self
             && tokens.states.changed().await.is_ok()
@@ -106,9 +107,9 @@ impl Tokens {
         };
         let username = match (&self.configured, &token.object_id) {
             (Some(configured), Some(object_id)) => {
-                if configured != object_id && self.told.as_ref() != Some(object_id) {
+                if configured != object_id && self.warned.as_ref() != Some(object_id) {
                     warn!(username = %configured, %object_id, "username differs from the token's object id");
-                    self.told = Some(Arc::clone(object_id));
+                    self.warned = Some(Arc::clone(object_id));
                 }
                 configured
             }
@@ -116,7 +117,7 @@ impl Tokens {
             (None, Some(object_id)) => object_id,
             (None, None) => {
                 self.refused();
-                return Err("the token has no claim `oid`: set `username`".into());
+                return Err("the token has no claim `oid`; set `username`".into());
             }
         };
         Ok(Credentials::Token { username: Arc::clone(username), token })

@@ -1,4 +1,4 @@
-//! What tests of identity requests need on the other side: a server with one canned reply, and a proxy.
+//! Servers for tests of identity requests: a server with one fixed response, and a proxy.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A response as it goes over the wire.
+/// Returns a response as it is sent.
 pub(super) fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -22,7 +22,7 @@ pub(super) fn json(status: u16, body: &str) -> Vec<u8> {
     response(status, &[("content-type", "application/json; charset=utf-8")], body)
 }
 
-/// A server on a free port of 127.0.0.1 that takes one connection after the other; it ends when it is dropped.
+/// A server on a free port of 127.0.0.1 that serves one connection at a time. It stops when it is dropped.
 pub(super) struct Server {
     port: u16,
     requests: Requests,
@@ -32,19 +32,19 @@ pub(super) struct Server {
 type Requests = Arc<Mutex<Vec<String>>>;
 
 enum Manner {
-    /// Gives every request the same reply and closes.
+    /// Sends the same response to each request and closes.
     Reply(Option<TlsAcceptor>, Vec<u8>),
-    /// Opens the tunnel that CONNECT asks for.
+    /// Opens the tunnel that CONNECT requests.
     Tunnel,
 }
 
 impl Server {
-    /// Answers every request with `reply` and closes.
+    /// Starts a server that sends `reply` to each request and closes.
     pub(super) async fn start(tls: Option<TlsAcceptor>, reply: Vec<u8>) -> Self {
         Self::serve(Manner::Reply(tls, reply)).await
     }
 
-    /// An HTTP proxy that knows CONNECT alone.
+    /// Starts an HTTP proxy that supports only CONNECT.
     pub(super) async fn proxy() -> Self {
         Self::serve(Manner::Tunnel).await
     }
@@ -57,7 +57,7 @@ impl Server {
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // A client may refuse our certificate or hang up early: some tests are about that.
+                // Some tests have clients that reject the certificate or disconnect early.
                 let _ = manner.serve(stream, &seen).await;
             }
         });
@@ -68,7 +68,7 @@ impl Server {
         self.port
     }
 
-    /// What was asked so far, head and body.
+    /// Returns the requests so far, head and body.
     pub(super) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -109,11 +109,11 @@ async fn answer(
     stream.shutdown().await
 }
 
-/// One request, head and body.
+/// Reads one request, head and body.
 async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut request = String::new();
     loop {
-        // One byte at a time, so that nothing is taken of what follows a CONNECT.
+        // One byte at a time, so that bytes after a CONNECT stay in the stream.
         request.push(stream.read_u8().await?.into());
         let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");

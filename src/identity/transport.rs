@@ -1,7 +1,7 @@
-//! HTTP for the identity requests, over hyper.
+//! HTTP for identity requests, over hyper.
 //!
-//! Requests are rare, so each has a connection of its own, and dropping the request's future ends everything that
-//! belongs to it. No redirects are followed and nothing is retried. The limit on the whole request is the caller's.
+//! Requests are rare, so each opens its own connection, which closes when the request's future is dropped. Redirects are
+//! not followed and nothing is retried. The caller limits the time of the whole request.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -25,23 +25,23 @@ use crate::connection::tls::{Roots, TlsClient};
 use crate::connection::trace::Trace;
 use crate::target::Endpoint;
 
-/// The limit for opening a connection, the tunnel through a proxy included.
+/// The timeout for opening a connection, including the tunnel through a proxy.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest response body, in bytes. Tokens take a few thousand.
+/// The largest response body, in bytes. A token is a few thousand bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Carries requests to identity endpoints: the seam between a token source and the network.
+/// Sends requests to identity endpoints. Tests replace it.
 #[async_trait::async_trait]
 pub trait Carry: fmt::Debug + Send + Sync {
     /// Sends `request`, whose URI names scheme and host, and reads the whole response, whatever its status.
     ///
     /// # Errors
-    /// [`TransportError`], when there is no response.
+    /// [`TransportError`] if there is no response.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError>;
 }
 
-/// Carries requests over the network.
+/// Sends requests over the network.
 #[derive(Debug)]
 pub struct Transport {
     tls: TlsClient,
@@ -50,13 +50,14 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport that trusts `roots` and obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+    /// Creates a transport that trusts `roots` and obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower
+    /// case.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
         Self::with_proxies(roots, Matcher::from_env())
     }
 
-    /// A transport that trusts `roots` and obeys `proxies`.
+    /// Creates a transport that trusts `roots` and obeys `proxies`.
     #[must_use]
     pub fn with_proxies(roots: &Roots, proxies: Matcher) -> Self {
         Self { tls: TlsClient::new(roots), proxies, resolver: Resolver::system() }
@@ -74,7 +75,7 @@ impl Transport {
         Ok(dialed.stream)
     }
 
-    /// A tunnel to `endpoint` through `proxy` (RFC 9110, section 9.3.6).
+    /// Opens a tunnel to `endpoint` through `proxy` (RFC 9110, section 9.3.6).
     async fn tunnel(
         &self,
         proxy: &Intercept,
@@ -83,9 +84,7 @@ impl Transport {
     ) -> Result<TokioIo<Upgraded>, TransportError> {
         let uri = proxy.uri();
         if uri.scheme() != Some(&Scheme::HTTP) {
-            return Err(unreachable(format!(
-                "the proxy {uri} is not an http:// one, which alone is supported"
-            )));
+            return Err(unreachable(format!("the proxy {uri} is not supported; only http:// proxies are")));
         }
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let proxy_endpoint = Endpoint { host: host.into(), port: uri.port_u16().unwrap_or(80) };
@@ -118,9 +117,9 @@ impl Carry for Transport {
         let endpoint = endpoint(uri)?;
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         if uri.scheme() != Some(&Scheme::HTTPS) {
-            // Plain http is spoken by the endpoints of managed identities: IMDS at 169.254.169.254, App Service at
-            // localhost. They answer for the machine that asks. A proxy would ask for its own, or not reach them;
-            // IMDS refuses forwarded requests.
+            // Only the endpoints of managed identities use plain HTTP: IMDS at 169.254.169.254, App Service at
+            // localhost. They identify the machine that sends the request, so a proxy would get its own identity or
+            // not reach them. IMDS rejects forwarded requests.
             return exchange(self.dial(&endpoint, None, deadline).await?, request).await;
         }
         let Some(proxy) = self.proxies.intercept(uri) else {
@@ -159,10 +158,10 @@ where
     drive(connection, answered).await
 }
 
-/// Polls `connection` for as long as `work` on it takes, in the same task: none outlives the request.
+/// Polls `connection` in the same task until `work` on it ends, so that neither outlives the request.
 async fn drive<T, E>(connection: impl Future<Output = Result<(), E>>, work: impl Future<Output = T>) -> T {
     let connection = async {
-        // Its errors reach `work`, and so may data that it has read before it ended.
+        // `work` gets its errors, and may still have data to read.
         let _ = connection.await;
         std::future::pending::<Infallible>().await
     };
@@ -178,25 +177,25 @@ fn endpoint(uri: &Uri) -> Result<Endpoint, TransportError> {
     Ok(Endpoint { host, port: uri.port_u16().unwrap_or(default) })
 }
 
-/// There is no response.
+/// Why there is no response.
 #[derive(Debug)]
 pub enum TransportError {
-    /// The request's URI or a header is not one that can be sent.
+    /// The request's URI or a header is invalid.
     Unsendable,
-    /// There is no connection to the endpoint, for this reason.
+    /// The endpoint cannot be reached, for this reason.
     Unreachable(String),
-    /// The connection broke off.
+    /// The connection was interrupted.
     Interrupted(hyper::Error),
-    /// The response's body is over the limit.
+    /// The response's body exceeds the limit.
     TooLong,
 }
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsendable => f.write_str("the request is not one that can be sent"),
+            Self::Unsendable => f.write_str("the request's URI or a header is invalid"),
             Self::Unreachable(reason) => f.write_str(reason),
-            Self::Interrupted(_) => f.write_str("the exchange broke off"),
+            Self::Interrupted(_) => f.write_str("the connection was interrupted"),
             Self::TooLong => write!(f, "the response is longer than {BODY_LIMIT} bytes"),
         }
     }
@@ -249,7 +248,7 @@ mod tests {
         response(200, &[], OK)
     }
 
-    /// Plain http, with a proxy configured that nobody can use.
+    /// Creates a transport whose proxy does not work.
     fn plain() -> Transport {
         let proxies = Matcher::builder().all("http://127.0.0.1:1").build();
         Transport::with_proxies(&Roots::none(), proxies)
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_that_refuses_is_named_without_its_password() {
+    async fn the_error_names_a_proxy_that_refuses_without_its_password() {
         let proxy = Server::start(None, response(407, &[], "")).await;
         let address = format!("127.0.0.1:{}", proxy.port());
         let error = |scheme: &str| {
@@ -313,12 +312,12 @@ mod tests {
         );
         assert_eq!(
             error("https").await,
-            format!("the proxy https://{address}/ is not an http:// one, which alone is supported")
+            format!("the proxy https://{address}/ is not supported; only http:// proxies are")
         );
     }
 
     #[tokio::test]
-    async fn an_untrusted_endpoint_is_refused_in_and_out_of_a_tunnel() {
+    async fn an_untrusted_certificate_is_rejected_with_and_without_a_proxy() {
         let server = Server::start(Some(Authority::new().server("localhost")), ok()).await;
         let proxy = Server::proxy().await;
         let through = Matcher::builder().https(format!("http://127.0.0.1:{}", proxy.port())).build();
@@ -332,14 +331,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_is_an_answer_like_any_other() {
+    async fn a_redirect_is_not_followed() {
         let server = Server::start(None, response(302, &[("location", "http://127.0.0.1:1/")], "")).await;
         let answer = plain().send(get(&format!("http://127.0.0.1:{}/", server.port()))).await.unwrap();
         assert_eq!(answer.status().as_u16(), 302);
     }
 
     #[tokio::test]
-    async fn a_body_over_the_limit_and_one_that_breaks_off_are_errors() {
+    async fn a_body_that_is_too_long_or_truncated_is_an_error() {
         let endless = Server::start(None, response(200, &[], &"x".repeat(BODY_LIMIT + 1))).await;
         let error = plain().send(get(&format!("http://127.0.0.1:{}/", endless.port()))).await.unwrap_err();
         assert_eq!(error.to_string(), "the response is longer than 1048576 bytes");

@@ -1,4 +1,4 @@
-//! What each metric is called and means. `docs/metrics.md`, `cachepulse metrics` and the exported help come from here.
+//! The descriptors of all metrics, for `docs/metrics.md`, `cachepulse metrics` and the exported help.
 //!
 //! Names, labels and types are an interface: dashboards and alerts depend on them.
 
@@ -9,10 +9,10 @@ use super::label::{
     STEP_RESULT, TARGET, VERSION,
 };
 
-/// The type of a metric, in Prometheus' words.
+/// The type of a metric in Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum MetricType {
     /// Only grows, except that a restart sets it to 0.
     Counter,
     /// Goes up and down.
@@ -21,7 +21,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricType {
     /// Returns the type as the text format spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -39,12 +39,12 @@ pub struct Definition {
     /// The whole name, prefix included.
     pub name: &'static str,
     /// The type.
-    pub kind: Kind,
-    /// The labels, in order; the first says whose series it is.
+    pub kind: MetricType,
+    /// The labels, in order; the first names the owner of the series.
     pub labels: &'static [Label],
     /// The help text, as exported.
     pub help: &'static str,
-    /// What else a reader should know, in Markdown: when the metric is absent and how to use it. May be empty.
+    /// Further documentation, in Markdown: when the metric is absent and how to use it. May be empty.
     pub doc: &'static str,
 }
 
@@ -71,7 +71,7 @@ macro_rules! definitions {
         $(
             pub(super) const $constant: Definition = Definition {
                 name: $name,
-                kind: Kind::$kind,
+                kind: MetricType::$kind,
                 labels: &$labels,
                 help: $help,
                 doc: concat!($($doc)?),
@@ -200,8 +200,8 @@ mod tests {
     fn names_follow_the_rules_of_prometheus() {
         for Definition { name, kind, help, .. } in DEFINITIONS {
             assert!(name.starts_with("cachepulse_") || name.starts_with("process_"), "{name}");
-            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
-            assert!(*kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == MetricType::Counter, "{name}");
+            assert!(*kind != MetricType::Histogram || name.ends_with("_seconds"), "{name}");
             assert!(help.ends_with('.') && !help.contains(['\n', '\\', '`']), "{name}: {help}");
         }
         assert_eq!(DEFINITIONS.iter().map(|it| it.name).collect::<HashSet<_>>().len(), DEFINITIONS.len());

@@ -1,5 +1,5 @@
-//! The text of a scrape, written while it is read: a thousand targets have over 20 MB of text, of which only what is
-//! being sent is in memory.
+//! The text of a scrape, written while it is read: the text of a thousand targets is over 20 MB, and only the part that
+//! is being sent is in memory.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -92,7 +92,7 @@ impl Exposition {
             Some(Source::Registry(family)) => {
                 TextEncoder::new()
                     .encode(std::slice::from_ref(family), out)
-                    .expect("a gathered family is complete, and a vector takes every write");
+                    .expect("a gathered family is complete, and writing to a vector cannot fail");
                 false
             }
             Some(Source::SchedulerDelay) => {

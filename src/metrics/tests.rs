@@ -49,7 +49,7 @@ fn metrics() -> Metrics {
     metrics
 }
 
-/// A target and an identity to which everything has happened.
+/// Records every kind of event for a target and an identity.
 fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     metrics.config_loaded(at(1_000));
     metrics.config_rejected();
@@ -75,7 +75,7 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     (target, identity)
 }
 
-/// The lines that the script changed. Help texts, zeros and the process' metrics have tests of their own.
+/// Compares only the lines that the script changed. Other tests cover help texts, zeros and the process' metrics.
 #[test]
 fn a_scripted_run_gives_exactly_this_text() {
     let metrics = metrics();
@@ -119,7 +119,7 @@ fn every_series_has_the_defined_labels_and_each_of_their_values() {
     let _owners = script(&metrics);
     let text = text(&metrics);
     for definition in DEFINITIONS {
-        let suffix = if definition.kind == Kind::Histogram { "_count" } else { "" };
+        let suffix = if definition.kind == MetricType::Histogram { "_count" } else { "" };
         let name = format!("{}{suffix}", definition.name);
         let series: Vec<_> =
             text.lines().filter(|line| line.split(['{', ' ']).next() == Some(&name)).map(labels).collect();
@@ -138,22 +138,22 @@ fn every_series_has_the_defined_labels_and_each_of_their_values() {
 }
 
 #[tokio::test]
-async fn tasks_count_as_long_as_they_run() {
+async fn running_tasks_are_counted() {
     let metrics = Metrics::new();
     metrics.count_tasks(Part::Probing, &Handle::current());
-    let told =
+    let exported =
         |count: u8| text(&metrics).contains(&format!("cachepulse_tasks{{part=\"probing\"}} {count}\n"));
-    assert!(told(0));
+    assert!(exported(0));
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(std::future::pending::<()>());
     tasks.spawn(std::future::pending::<()>());
-    assert!(told(2));
+    assert!(exported(2));
     tasks.shutdown().await;
-    assert!(told(0));
+    assert!(exported(0));
 }
 
 #[test]
-fn counters_start_at_0_and_verdicts_come_with_their_first_value() {
+fn counters_start_at_0_and_gauges_are_absent_before_their_first_value() {
     let metrics = Metrics::new();
     let target = metrics.target(&name("orders"));
     let _identity = metrics.identity("azure_cli");
@@ -172,7 +172,7 @@ fn counters_start_at_0_and_verdicts_come_with_their_first_value() {
 }
 
 #[test]
-fn series_go_with_their_owner_and_leave_the_others_alone() {
+fn series_are_removed_with_their_owner() {
     let metrics = metrics();
     let _other = metrics.target(&name("orders-2"));
     let before = text(&metrics);
@@ -200,7 +200,7 @@ fn a_registration_that_overlaps_its_predecessor_keeps_the_series() {
 }
 
 #[test]
-fn what_is_written_while_it_is_read_is_whole_and_in_order() {
+fn the_text_is_complete_and_in_order_when_it_is_read_in_pieces() {
     let metrics = Metrics::new();
     let names: Vec<_> = (0..20).map(|number| format!("orders-{number:02}")).collect();
     let targets: Vec<_> = names.iter().map(|it| metrics.target(&name(it))).collect();

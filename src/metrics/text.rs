@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use super::definition::{Definition, Kind};
+use super::definition::{Definition, MetricType};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 
 /// The upper bounds of a histogram's buckets in seconds, each with the end of its label.
@@ -35,7 +35,8 @@ const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
 /// The name and the value of a label, the value escaped.
 pub(super) type LabelPair<'a> = (&'static str, &'a str);
 
-/// Writes the series of one family. The first of them brings the header: a family without series is left out.
+/// Writes the series of one family. The header is written with the first series, so that a family without series is left
+/// out.
 pub(super) struct Family<'a> {
     definition: Definition,
     begun: &'a mut bool,
@@ -66,7 +67,7 @@ impl<'a> Family<'a> {
     }
 
     pub(super) fn histogram(&mut self, labels: &[LabelPair<'_>], histogram: &Histogram) {
-        debug_assert_eq!(self.definition.kind, Kind::Histogram);
+        debug_assert_eq!(self.definition.kind, MetricType::Histogram);
         self.begin();
         // All buckets of a histogram share what precedes the bound, so it is formatted once.
         let start = self.out.len();
@@ -135,7 +136,7 @@ impl<'a> Family<'a> {
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.out.write_fmt(text).expect("a vector takes every write");
+        self.out.write_fmt(text).expect("writing to a vector cannot fail");
     }
 }
 
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bounds_are_written_as_they_are() {
+    fn the_texts_of_the_bounds_match_their_values() {
         for (bucket, written) in BOUNDS.iter().take(Histogram::BUCKETS).enumerate() {
             let micros = written.strip_suffix("\"} ").unwrap().parse::<f64>().unwrap() * 1e6;
             assert_eq!(format!("{micros:.0}"), Histogram::bound(bucket).as_micros().to_string());
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_of_a_label_cannot_end_it() {
+    fn the_value_of_a_label_is_escaped() {
         assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
     }
 }

@@ -1,13 +1,12 @@
-//! Values that one thread writes and another reads: a few bytes each, where the `prometheus` crate's own take a copy
-//! of the metric's name, help and labels for every series. With a thousand targets that is the difference between 2
-//! and 60 MB.
+//! Values that one thread writes and another reads. Each takes a few bytes; those of the `prometheus` crate contain the
+//! metric's name, help and labels for every series. For a thousand targets that is 2 MB instead of 60 MB.
 //!
-//! Reads may see a histogram's sum a moment before or after its buckets; each number by itself is whole.
+//! A read of a histogram is not atomic: its sum may be slightly older or newer than its buckets.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Only grows, by whole steps.
+/// A counter of events.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
@@ -25,7 +24,7 @@ impl Counter {
     }
 }
 
-/// Only grows, by seconds. Kept in nanoseconds: 584 years fit.
+/// A counter of seconds. Stored in nanoseconds, which suffice for 584 years.
 #[derive(Debug, Default)]
 pub(super) struct Seconds(AtomicU64);
 
@@ -39,12 +38,12 @@ impl Seconds {
     }
 }
 
-/// Takes any value; absent before its first.
+/// A gauge; absent before its first value.
 #[derive(Debug)]
 pub(super) struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// The bits of a number that no gauge is set to.
+    /// The bits that mark an absent value: no gauge is set to NaN.
     const ABSENT: u64 = f64::NAN.to_bits();
 
     pub(super) fn set(&self, value: f64) {
@@ -63,10 +62,10 @@ impl Default for Gauge {
     }
 }
 
-/// Counts durations in [`Histogram::BUCKETS`].
+/// A histogram of durations with [`Histogram::BUCKETS`] bounds.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    /// By bucket, not cumulative; the last one holds what is over every bound.
+    /// By bucket, not cumulative; the last one counts values over every bound.
     counts: [Counter; Self::BUCKETS + 1],
     sum: Seconds,
 }
@@ -88,12 +87,12 @@ impl Histogram {
         self.sum.add(duration);
     }
 
-    /// The counts by bucket, not cumulative, the last one over every bound.
+    /// Returns the counts by bucket, not cumulative. The last one counts values over every bound.
     pub(super) fn counts(&self) -> [u64; Self::BUCKETS + 1] {
         std::array::from_fn(|bucket| self.counts[bucket].get())
     }
 
-    /// What all observations add up to, in seconds.
+    /// Returns the sum of all observations, in seconds.
     pub(super) fn sum(&self) -> f64 {
         self.sum.get()
     }

@@ -33,7 +33,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// A failure: its reason, where it happened, and the text that tells more.
+/// A failure: its reason, where it happened, and the text of the server or the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The reason, as counted.

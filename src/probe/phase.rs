@@ -18,7 +18,7 @@ closed_set! {
     }
 }
 
-/// How long each phase took; `None` where it was not reached or not needed.
+/// The duration of each phase; `None` if it was not reached or not needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhaseTimes([Option<Duration>; Phase::ALL.len()]);
 

@@ -44,7 +44,7 @@ closed_set! {
     }
 }
 
-/// How each step ended and how long it took; `None` where it did not run.
+/// The result and the duration of each step; `None` if it did not run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepResults([Option<(StepResult, Duration)>; Step::ALL.len()]);
 

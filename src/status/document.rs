@@ -1,6 +1,6 @@
-//! The status as JSON: what `/status` shows. The names of the fields are an interface.
+//! The JSON of `/status`. The names of the fields are an interface.
 //!
-//! Durations are seconds, with fractions. Lists have the newest entry first.
+//! Durations are in seconds. Lists have the newest entry first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::clock::Rfc3339;
 pub struct StatusDocument {
     /// The agent's version.
     pub version: &'static str,
-    /// Which moment that is.
+    /// The time of the status.
     pub time: Rfc3339,
     /// Whether the agent is ready.
     pub ready: bool,
-    /// Why it is not, or `ready`.
+    /// `ready`, or the reason why it is not.
     pub readiness: String,
-    /// By name.
+    /// The targets, by name.
     pub targets: Vec<TargetDocument>,
-    /// By label.
+    /// The identities, by label.
     pub identities: Vec<IdentityDocument>,
 }
 
@@ -35,17 +35,17 @@ pub struct TargetDocument {
     pub target: String,
     /// Host and port.
     pub endpoint: String,
-    /// What the last probe said.
+    /// The result of the last probe.
     pub state: Verdict,
-    /// Since when it is in this state.
+    /// The start of this state.
     pub since: Rfc3339,
-    /// How the connection stands.
+    /// The state of the connection.
     pub connection_state: ConnectionState,
-    /// When a probe last succeeded.
+    /// The time of the last success.
     pub last_success: Option<Rfc3339>,
     /// The last outcomes.
     pub recent: Vec<OutcomeDocument>,
-    /// The last failures, which outlive the successes after them.
+    /// The last failures. Later successes do not remove them.
     pub failures: Vec<OutcomeDocument>,
 }
 
@@ -54,29 +54,29 @@ pub struct TargetDocument {
 pub struct IdentityDocument {
     /// The label `identity`.
     pub identity: Box<str>,
-    /// The token's `oid`, which is the Redis user name.
+    /// The token's `oid`, which is also the Redis user name.
     pub object_id: Option<Box<str>>,
     /// When the token in use was obtained.
     pub token_obtained: Option<Rfc3339>,
     /// When the token in use expires.
     pub token_expiry: Option<Rfc3339>,
-    /// How long the last request took that was answered, with a token or without.
+    /// The duration of the last request that completed, successful or not.
     pub duration_seconds: Option<f64>,
-    /// The last request that failed, however long ago.
+    /// The last failed request. Later successes do not remove it.
     pub last_error: Option<ErrorDocument>,
 }
 
-/// A request for a token that failed.
+/// A failed request for a token.
 #[derive(Clone, Debug, Serialize)]
 pub struct ErrorDocument {
-    /// When it was.
+    /// The time of the failure.
     pub time: Rfc3339,
-    /// What the source of tokens said.
+    /// The error of the token source.
     pub detail: Box<str>,
 }
 
 impl Status {
-    /// Describes the status now. Each target is locked for a moment only, one after the other.
+    /// Returns the current status. Targets are locked one at a time.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
         let readiness = self.readiness();

@@ -1,4 +1,4 @@
-//! One outcome as JSON: the same in `/status` and in what `cachepulse check` prints.
+//! The JSON of one outcome, in `/status` and in the output of `cachepulse check`.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
@@ -8,25 +8,25 @@ use serde::{Serialize, Serializer};
 use crate::clock::Rfc3339;
 use crate::probe::{ClientCount, Failure, FailureReason, Outcome, Phase, Stage, Step, StepResult};
 
-/// One outcome. Durations are seconds.
+/// One outcome. Durations are in seconds.
 #[derive(Debug, Serialize)]
 pub struct OutcomeDocument {
-    /// When it was.
+    /// The time of the outcome.
     pub time: Rfc3339,
     /// `success` or `failure`.
     pub result: &'static str,
-    /// Why and where it failed.
+    /// The failure, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureDocument>,
-    /// How many attempts were made.
+    /// The number of attempts.
     pub attempts: u32,
-    /// From the moment at which the tick was due to its start: a probe that waited for the agent, or for a busy
-    /// machine, may tell of those and not of the cache. `None` where no tick was due.
+    /// How late the probe started. If it is large, the agent or the machine was busy, which may distort the
+    /// durations. `None` for `check`, which has no schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler_delay_seconds: Option<f64>,
-    /// From the probe's start to the outcome, all attempts included.
+    /// The duration of the probe, including all attempts.
     pub duration_seconds: f64,
-    /// The phases that completed, in order; empty on a warm connection.
+    /// The completed phases, in order. Empty if the connection was already open.
     pub phases: Vec<PhaseDocument>,
     /// The steps that ran, in order.
     pub steps: Vec<StepDocument>,
@@ -35,7 +35,7 @@ pub struct OutcomeDocument {
     pub clients: Option<ClientsDocument>,
 }
 
-/// Why and where a probe failed.
+/// The reason and the stage of a failure.
 #[derive(Debug, Serialize)]
 pub struct FailureDocument {
     /// The label `reason`.
@@ -44,9 +44,9 @@ pub struct FailureDocument {
     /// The phase or step.
     #[serde(serialize_with = "label")]
     pub stage: Stage,
-    /// The words of the server or the system.
+    /// The error text of the server or the system.
     pub detail: Box<str>,
-    /// What to do about it.
+    /// What to check or change.
     pub advice: &'static str,
 }
 
@@ -56,7 +56,7 @@ pub struct PhaseDocument {
     /// The label `phase`.
     #[serde(serialize_with = "label")]
     pub phase: Phase,
-    /// How long it took.
+    /// The duration of the phase.
     pub duration_seconds: f64,
 }
 
@@ -69,18 +69,18 @@ pub struct StepDocument {
     /// The label `result`.
     #[serde(serialize_with = "label")]
     pub result: StepResult,
-    /// How long it took.
+    /// The duration of the step.
     pub duration_seconds: f64,
 }
 
 /// The clients of a cache.
 #[derive(Debug, Serialize)]
 pub struct ClientsDocument {
-    /// How many there are.
+    /// The number of clients.
     pub count: u64,
-    /// Whether our own connection is among them.
+    /// Whether the agent's own connection is in the list.
     pub own_seen: bool,
-    /// Who they are. `None` in `/status`, which shows no addresses.
+    /// The clients. `None` in `/status`, which shows no addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list: Option<Vec<ClientDocument>>,
 }
@@ -90,12 +90,12 @@ pub struct ClientsDocument {
 pub struct ClientDocument {
     /// The server's number for the connection.
     pub id: u64,
-    /// Address and port, as the server sees them.
+    /// Address and port, as seen by the server.
     pub addr: String,
 }
 
 impl OutcomeDocument {
-    /// Describes `outcome`, which there was at `at`, `delay` after its tick was due.
+    /// Describes the outcome at `at` of a tick that began `delay` late.
     #[must_use]
     pub fn new(outcome: &Outcome, at: SystemTime, delay: Option<Duration>) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl FailureDocument {
     }
 }
 
-/// Writes a value of a label as `/metrics` does.
+/// Serializes a value as the label that `/metrics` uses.
 fn label<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }

@@ -43,7 +43,7 @@ fn json(status: &Status) -> serde_json::Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
+async fn the_agent_is_ready_when_every_initial_target_has_an_outcome() {
     let status = status();
     assert_eq!(status.readiness(), Readiness::Starting);
     let (first, second) = (status.target(&Target::plain("a")), status.target(&Target::plain("b")));
@@ -54,7 +54,7 @@ async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
     second.record(&success(), DELAY, at(1_001));
     assert!(status.is_ready(), "a failure is an outcome too");
     let _added = status.target(&Target::plain("c"));
-    assert!(status.is_ready(), "a target that a reload brings does not take the agent out of service");
+    assert!(status.is_ready(), "a target that a reload adds does not make the agent unready");
     status.drain();
     assert_eq!(status.readiness(), Readiness::Draining);
     status.started();
@@ -62,7 +62,7 @@ async fn the_agent_is_ready_when_every_target_it_started_with_has_an_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_goes_before_its_first_outcome_is_not_waited_for() {
+async fn readiness_does_not_wait_for_a_target_that_was_removed() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
     status.started();
@@ -72,7 +72,7 @@ async fn a_target_that_goes_before_its_first_outcome_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_outlive_the_successes_after_them() {
+async fn later_successes_do_not_remove_failures() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
     for second in 1..=7 {
@@ -88,7 +88,7 @@ async fn failures_outlive_the_successes_after_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_state_lasts_since_its_first_outcome() {
+async fn a_state_starts_with_its_first_outcome() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
     let state = || {
@@ -150,7 +150,7 @@ async fn the_document_is_exactly_this_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn entries_go_with_their_handle_but_not_with_a_predecessors() {
+async fn dropping_a_handle_removes_its_own_entry_but_not_a_newer_one() {
     let status = status();
     let (old, old_identity) = (status.target(&Target::plain("a")), status.identity("i"));
     let (new, new_identity) = (status.target(&Target::plain("a")), status.identity("i"));

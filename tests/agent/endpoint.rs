@@ -139,7 +139,7 @@ async fn the_health_check_tells_an_agent_that_lives_from_one_that_does_not() {
     agent.signal(Signal::STOP);
     let stuck = ask(addr.clone()).await;
     assert_eq!(stuck.code, Some(1));
-    assert!(stuck.stderr.contains(&format!("no answer from http://{addr}/livez")), "{stuck:?}");
+    assert!(stuck.stderr.contains(&format!("no response from http://{addr}/livez")), "{stuck:?}");
     agent.signal(Signal::CONT);
     assert_eq!(ask(addr).await.code, Some(0));
     let nobody = Port::reserve();

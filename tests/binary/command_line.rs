@@ -165,7 +165,7 @@ async fn without_a_cache_run_and_check_name_both_ways_to_give_one() {
         assert_eq!(ended.code, Some(64));
         assert_eq!(
             ended.stderr,
-            "there is no cache to probe: name a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
+            "no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
              cache with --host HOST (CACHEPULSE_HOST)\n"
         );
     }
@@ -188,7 +188,7 @@ async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
         (&["check", "--host", "localhost", "--ca-file", "/nonexistent"], "--ca-file: "),
         (&["run"], "--host"),
         (&["healthcheck", "--listen", "here"], "invalid value 'here' for '--listen"),
-        (&["validate"], "there is nothing to validate: name configuration files"),
+        (&["validate"], "nothing to validate; give configuration files"),
         (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
         (&[], "Usage: cachepulse"),
     ] {

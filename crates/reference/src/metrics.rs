@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cachepulse::metrics::{DEFINITIONS, Definition, Kind, Label, bucket_bounds};
+use cachepulse::metrics::{DEFINITIONS, Definition, Label, MetricType, bucket_bounds};
 
 use crate::markdown::{code, page as fill, table};
 
@@ -53,11 +53,11 @@ fn details(metric: &Definition) -> String {
     text
 }
 
-fn capitalised(kind: Kind) -> &'static str {
+fn capitalised(kind: MetricType) -> &'static str {
     match kind {
-        Kind::Counter => "Counter",
-        Kind::Gauge => "Gauge",
-        Kind::Histogram => "Histogram",
+        MetricType::Counter => "Counter",
+        MetricType::Gauge => "Gauge",
+        MetricType::Histogram => "Histogram",
     }
 }
 

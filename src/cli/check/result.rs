@@ -1,4 +1,4 @@
-//! What `cachepulse check` found about one target. Its fields are the JSON output; the text is in `text.rs`.
+//! The result of `cachepulse check` for one target. Its fields are the JSON output; `text.rs` writes the text.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::prober::Probed;
 use crate::status::{ClientDocument, IdentityDocument, OutcomeDocument, StatusDocument};
 use crate::target::Target;
 
-/// The result for one target: the outcome as `/status` shows it, and what is known of the connection.
+/// The result for one target: the outcome as in `/status`, and details of the connection.
 #[derive(Debug, Serialize)]
 pub(super) struct CheckResult {
     pub(super) target: String,
@@ -25,18 +25,18 @@ pub(super) struct CheckResult {
     pub(super) failed: Option<Phase>,
 }
 
-/// What is known of the connection, whether it was opened or not.
+/// Details of the connection, even if it failed.
 #[derive(Debug, Serialize)]
 pub(super) struct ConnectionDocument {
-    /// Where the token came from. `None` without an Entra identity.
+    /// The identity and its token. `None` without an Entra identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<IdentityDocument>,
-    /// As whom the connection signs in. `None` without sign-in.
+    /// The user that the connection signs in as. `None` without sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) username: Option<String>,
-    /// The host's addresses, without ports.
+    /// The resolved addresses, without ports.
     pub(super) addresses: Vec<String>,
-    /// The addresses that were tried, in order.
+    /// The addresses to which a connection was attempted, in order.
     pub(super) tried: Vec<TriedDocument>,
     /// The address that accepted the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,11 +48,11 @@ pub(super) struct ConnectionDocument {
     pub(super) certificate: Option<CertificateDocument>,
 }
 
-/// An address that was tried.
+/// An attempt to connect to an address.
 #[derive(Debug, Serialize)]
 pub(super) struct TriedDocument {
     pub(super) address: String,
-    /// The system's words; `None` where it accepted the connection.
+    /// The system's error; `None` if the connection was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }
@@ -66,7 +66,7 @@ pub(super) struct CertificateDocument {
 }
 
 impl CheckResult {
-    /// Describes what `probed` found, with at most `clients` of the clients. `status` is that of the agent now.
+    /// Describes `probed` with at most `clients` clients. `status` is the agent's current status.
     pub(super) fn new(
         target: &Target,
         probed: &Probed,
@@ -84,7 +84,7 @@ impl CheckResult {
             outcome,
             connection: ConnectionDocument::new(target, findings, status),
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
-                // Without a token there is no connection: the phase was never begun.
+                // Without a token no phase began.
                 Stage::Phase(phase) if failure.reason != FailureReason::NoToken => Some(phase),
                 _ => None,
             }),

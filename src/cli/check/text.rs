@@ -1,4 +1,4 @@
-//! The result of `cachepulse check` as people read it.
+//! The text output of `cachepulse check`.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use crate::clock::Rfc3339;
 use crate::probe::{Phase, Step, StepResult};
 use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, StepDocument};
 
-/// A certificate of a large service has hundreds of names.
+/// The number of names of a certificate that are shown. Large services have hundreds.
 const NAMES: usize = 10;
 
 /// The text of one result.
@@ -60,7 +60,7 @@ fn write_token(f: &mut fmt::Formatter<'_>, token: &IdentityDocument, now: System
     row(f, "token", token.duration_seconds, &format!("{}, {validity}", token.identity))
 }
 
-/// Writes what there is to say of `phase`: one row, and lines of details below it. Without a duration it failed.
+/// Writes one row for `phase` and lines of details below it. A phase without a duration failed.
 fn write_phase(
     f: &mut fmt::Formatter<'_>,
     connection: &ConnectionDocument,
@@ -105,7 +105,7 @@ fn write_certificate(f: &mut fmt::Formatter<'_>, certificate: &CertificateDocume
     Ok(())
 }
 
-/// What the server replied to `step`, in short.
+/// Returns a summary of the server's reply to `step`.
 fn reply(step: &StepDocument, clients: Option<&ClientsDocument>) -> String {
     match (step.result, step.step) {
         (StepResult::Success, Step::Ping) => "PONG".into(),
@@ -135,9 +135,9 @@ fn write_clients(f: &mut fmt::Formatter<'_>, clients: &ClientsDocument) -> fmt::
     Ok(())
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, seconds: Option<f64>, said: &str) -> fmt::Result {
+fn row(f: &mut fmt::Formatter<'_>, name: &str, seconds: Option<f64>, text: &str) -> fmt::Result {
     let time = seconds.map_or_else(|| "failed".to_owned(), milliseconds);
-    let line = format!("  {name:<12}{time:>12}   {said}");
+    let line = format!("  {name:<12}{time:>12}   {text}");
     writeln!(f, "{}", line.trim_end())
 }
 
@@ -145,7 +145,7 @@ fn milliseconds(seconds: f64) -> String {
     format!("{:.3} ms", seconds * 1e3)
 }
 
-/// How long something is still valid, in the unit that fits best.
+/// Returns the remaining validity.
 fn valid(expiry: Rfc3339, now: SystemTime) -> String {
     match expiry.0.duration_since(now) {
         Ok(left) => format!("valid for {}", span(left)),

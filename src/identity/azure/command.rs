@@ -1,4 +1,4 @@
-//! `az` and `azd` as child processes that do not outlive the request.
+//! Runs `az` and `azd` as child processes that do not outlive the request.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,8 +8,8 @@ use azure_identity::Executor;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
-/// Runs a command in a process group of its own, and ends the whole group when the future is dropped: the command is
-/// a shell, and it is the tool below it that hangs.
+/// Runs a command in its own process group and kills the group when the future is dropped. The command is a shell; the
+/// tool that may hang is its child.
 #[derive(Debug)]
 pub(super) struct GroupExecutor;
 
@@ -18,7 +18,7 @@ impl Executor for GroupExecutor {
     async fn run(&self, program: &OsStr, args: &[&OsStr]) -> io::Result<Output> {
         let child = Command::new(program)
             .args(args)
-            // A tool that asks questions gets no answer.
+            // A tool that prompts gets an end of file.
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -27,7 +27,7 @@ impl Executor for GroupExecutor {
             .spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let output = std::pin::pin!(child.wait_with_output());
-        // Declared after the child, so dropped before it: as long as the child is not reaped, the group's id is ours.
+        // Declared after the child, so dropped first: the group's id is not reused before the child is reaped.
         let mut group = Group(leader);
         let output = output.await;
         group.0 = None;
@@ -40,7 +40,7 @@ struct Group(Option<Pid>);
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
-            // It fails only where the group is gone already.
+            // Fails only if the group has already ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commands_output_and_exit_code_are_brought_back() {
+    async fn the_output_and_the_exit_code_are_returned() {
         let args = shell("echo out; echo err >&2; exit 3");
         let output = GroupExecutor.run(OsStr::new("/bin/sh"), &args).await.unwrap();
         assert_eq!(output.status.code(), Some(3));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_dropped_command_had_started_ends_with_it() {
+    async fn dropping_the_future_kills_the_commands_children() {
         let directory = tempfile::tempdir().unwrap();
         let script = format!(
             "cd {} && sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 1000; :'; :",
@@ -84,7 +84,7 @@ mod tests {
             output = running => panic!("it ended: {output:?}"),
             pid = started => pid,
         };
-        // Killed; whoever inherits it may take a moment to reap it.
+        // A killed process that is not reaped yet is a zombie (Z).
         let stat = format!("/proc/{}/stat", grandchild.as_raw_nonzero());
         let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
         let ended = async {

@@ -1,4 +1,4 @@
-//! The HTTP client behind `azure_identity`: sends its requests, and keeps the endpoint's last response.
+//! The HTTP client of `azure_identity`: sends its requests and keeps the endpoint's last response.
 //!
 //! `azure_identity` drops the status of an error response that is not JSON, and the text of one whose JSON has escaped
 //! characters. An operator needs both.
@@ -100,8 +100,8 @@ fn translate(request: &Request) -> Result<hyper::Request<bytes::Bytes>, Transpor
     Ok(message.body(body.clone())?)
 }
 
-/// Whether `azure_identity` can take this response: it adds `expires_in` to the present time and panics if the sum is
-/// not a valid date. It would also take a list as the fields of the response.
+/// Whether `azure_identity` can parse this response. It adds `expires_in` to the current time and panics if the sum is
+/// not a valid date. It also accepts a list as the fields of the response.
 fn is_valid_bearer_response(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Response {
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_explanation_is_found_in_every_dialect() {
+    fn the_explanation_is_found_in_the_format_of_each_endpoint() {
         for (body, expected) in [
             (
                 r#"{"error":"invalid_client","error_description":"AADSTS7000215: \"x\"\r\nTrace"}"#,

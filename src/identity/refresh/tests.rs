@@ -11,19 +11,19 @@ use crate::metrics::Metrics;
 use crate::secret::Secret;
 use crate::status::Status;
 
-/// What the endpoint answers, and when it was asked.
+/// An endpoint with scripted answers, which records the times of the requests.
 #[derive(Clone, Default)]
 struct Endpoint {
     script: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<Instant>>>,
+    requests: Arc<Mutex<Vec<Instant>>>,
     clock: Option<Clock>,
 }
 
 #[derive(Clone)]
 enum Answer {
-    /// A token with this text that lives so long.
+    /// A token with this text and lifetime.
     Token(&'static str, Duration),
-    /// The same, an hour's, after so long.
+    /// After this delay, a token with this text and a lifetime of an hour.
     Slow(Duration, &'static str),
     Error,
     Hang,
@@ -31,14 +31,14 @@ enum Answer {
 
 impl TokenSource for Endpoint {
     fn fetch(&self) -> FetchFuture<'_> {
-        self.asked.lock().unwrap().push(Instant::now());
+        self.requests.lock().unwrap().push(Instant::now());
         let mut script = self.script.lock().unwrap();
-        // The last answer is given for ever.
+        // The last answer repeats.
         let answer = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
         let now = self.clock.as_ref().unwrap().now();
         Box::pin(async move {
             match answer.unwrap() {
-                Answer::Token(text, life) => Ok(Token::new(Secret::new(text.into()), now + life)),
+                Answer::Token(text, lifetime) => Ok(Token::new(Secret::new(text.into()), now + lifetime)),
                 Answer::Slow(delay, text) => {
                     tokio::time::sleep(delay).await;
                     Ok(Token::new(Secret::new(text.into()), now + HOUR))
@@ -89,8 +89,8 @@ fn start(script: impl IntoIterator<Item = Answer>, seed: u64) -> Running {
 }
 
 impl Running {
-    fn asked(&self) -> Vec<Duration> {
-        self.endpoint.asked.lock().unwrap().iter().map(|at| *at - self.started).collect()
+    fn requests(&self) -> Vec<Duration> {
+        self.endpoint.requests.lock().unwrap().iter().map(|at| *at - self.started).collect()
     }
 
     fn token(&self) -> Option<String> {
@@ -106,67 +106,67 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_renewed_when_three_quarters_of_its_life_are_over() {
+async fn a_token_is_renewed_after_three_quarters_of_its_lifetime() {
     let running = start([Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)], 1);
     tokio::time::sleep(16 * HOUR).await;
     assert_eq!(running.token().as_deref(), Some("first"));
     tokio::time::sleep(2 * HOUR + MINUTE).await;
     assert_eq!(running.token().as_deref(), Some("second"));
-    assert_eq!(running.asked().len(), 2);
+    assert_eq!(running.requests().len(), 2);
 }
 
 #[test]
-fn renewal_comes_by_the_fraction_or_the_margin_whichever_is_earlier() {
+fn a_renewal_is_due_by_the_fraction_or_the_margin_whichever_is_earlier() {
     let mut rng = fastrand::Rng::with_seed(2);
-    for (life, latest) in [
+    for (lifetime, latest) in [
         (24 * HOUR, 18 * HOUR),
         (75 * MINUTE, 75 * MINUTE * 3 / 4),
-        // Five minutes left comes before three quarters.
+        // Five minutes before the expiry is earlier than three quarters.
         (12 * MINUTE, 7 * MINUTE),
-        // Short lives: the fraction alone.
+        // Short lifetimes: only the fraction.
         (Duration::from_secs(200), Duration::from_secs(150)),
         (Duration::from_secs(20), Duration::from_secs(15)),
     ] {
         for _ in 0..100 {
-            let renewal = renewal(life, &mut rng);
-            assert!((latest.mul_f64(0.9)..=latest).contains(&renewal), "{renewal:?} of {life:?}");
+            let delay = renewal_delay(lifetime, &mut rng);
+            assert!((latest.mul_f64(0.9)..=latest).contains(&delay), "{delay:?} of {lifetime:?}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_lifetime_allows_it_a_new_token_is_there_three_minutes_before_the_end() {
-    for life in [10 * MINUTE, 15 * MINUTE, 75 * MINUTE, 24 * HOUR] {
-        let running = start([Answer::Token("first", life), Answer::Token("second", life)], 3);
-        tokio::time::sleep(life - 3 * MINUTE).await;
-        assert_eq!(running.token().as_deref(), Some("second"), "{life:?}");
+async fn a_new_token_is_published_three_minutes_before_the_old_one_expires() {
+    for lifetime in [10 * MINUTE, 15 * MINUTE, 75 * MINUTE, 24 * HOUR] {
+        let running = start([Answer::Token("first", lifetime), Answer::Token("second", lifetime)], 3);
+        tokio::time::sleep(lifetime - 3 * MINUTE).await;
+        assert_eq!(running.token().as_deref(), Some("second"), "{lifetime:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_fails_keeps_the_old_token_and_tries_on_for_ever() {
+async fn a_failed_renewal_keeps_the_old_token_and_is_retried_forever() {
     let running = start([Answer::Token("first", HOUR), Answer::Error], 4);
     tokio::time::sleep(50 * HOUR).await;
     assert_eq!(running.token().as_deref(), Some("first"));
-    let asked = running.asked();
-    assert!(asked.last().unwrap() > &(50 * HOUR - 5 * Duration::from_secs(1)), "it still tries");
+    let requests = running.requests();
+    assert!(requests.last().unwrap() > &(50 * HOUR - 5 * Duration::from_secs(1)), "it still retries");
     running.answer([Answer::Token("second", HOUR)]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(running.token().as_deref(), Some("second"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_is_no_progress_and_no_reason_to_hurry() {
+async fn the_same_token_again_is_a_failed_renewal_without_urgency() {
     let running = start([Answer::Token("same", 24 * HOUR)], 5);
-    // By its text it is the same, whatever expiry comes with it.
+    // Tokens are compared by their text; the expiry differs.
     tokio::time::sleep(24 * HOUR - 2 * MINUTE).await;
-    let asked = running.asked();
-    assert!(asked.len() < 6 * 60 * 3, "{} requests", asked.len());
-    assert!(asked[1..].windows(2).skip(8).all(|pair| pair[1] - pair[0] >= Duration::from_secs(30)));
+    let requests = running.requests();
+    assert!(requests.len() < 6 * 60 * 3, "{} requests", requests.len());
+    assert!(requests[1..].windows(2).skip(8).all(|pair| pair[1] - pair[0] >= Duration::from_secs(30)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_hangs_is_cut_off_by_our_own_timeout() {
+async fn a_request_that_hangs_times_out() {
     let running = start([Answer::Hang], 6);
     tokio::time::sleep(FETCH_TIMEOUT + Duration::from_secs(1)).await;
     let error = running.states.borrow().error.clone();
@@ -174,7 +174,7 @@ async fn an_endpoint_that_hangs_is_cut_off_by_our_own_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_hung_is_noticed_within_five_seconds_of_its_return() {
+async fn an_endpoint_that_hung_is_used_within_five_seconds_of_its_recovery() {
     for after in [1, 6, 11, 14, 60, 3_601] {
         let running = start([Answer::Hang], 6);
         tokio::time::sleep(Duration::from_secs(after)).await;
@@ -185,15 +185,15 @@ async fn an_endpoint_that_hung_is_noticed_within_five_seconds_of_its_return() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_is_slow_is_waited_for() {
+async fn a_slow_response_is_accepted_although_the_request_was_hedged() {
     let running = start([Answer::Slow(Duration::from_secs(11), "slow")], 6);
     tokio::time::sleep(Duration::from_secs(11) + Duration::from_millis(10)).await;
     assert_eq!(running.token().as_deref(), Some("slow"));
-    assert_eq!(running.asked().len(), 3);
+    assert_eq!(running.requests().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_token_an_endpoint_that_returns_is_noticed_within_five_seconds() {
+async fn without_a_token_an_endpoint_is_used_within_five_seconds_of_its_recovery() {
     let running = start([Answer::Error], 7);
     tokio::time::sleep(HOUR).await;
     running.answer([Answer::Token("first", HOUR)]);
@@ -202,7 +202,7 @@ async fn without_a_token_an_endpoint_that_returns_is_noticed_within_five_seconds
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_sequence_of_answers_makes_it_ask_more_than_once_a_second() {
+async fn requests_are_at_least_a_second_apart_whatever_the_answers() {
     let texts = ["a", "b", "c", "d"];
     for seed in 0..200 {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -218,43 +218,43 @@ async fn no_sequence_of_answers_makes_it_ask_more_than_once_a_second() {
             .collect();
         let running = start(script, seed);
         tokio::time::sleep(6 * HOUR).await;
-        let asked = running.asked();
-        assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PAUSE), "seed {seed}");
+        let requests = running.requests();
+        assert!(requests.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PAUSE), "seed {seed}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_a_cache_refused_is_replaced_before_its_time() {
+async fn a_token_that_a_cache_rejects_is_renewed_early() {
     let running = start([Answer::Token("refused", 24 * HOUR), Answer::Token("good", 24 * HOUR)], 12);
     tokio::time::sleep(HOUR).await;
     running.refused.notify_one();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(running.token().as_deref(), Some("good"));
     tokio::time::sleep(10 * HOUR).await;
-    assert_eq!(running.asked().len(), 2, "that was all");
+    assert_eq!(running.requests().len(), 2, "that was all");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_lasts_is_no_reason_to_hurry() {
+async fn renewals_back_off_while_a_cache_rejects_every_token() {
     let running = start([Answer::Token("refused", 24 * HOUR)], 13);
     for _ in 0..6_000 {
         running.refused.notify_one();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let asked = running.asked();
-    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PAUSE));
-    assert!((8..16).contains(&asked.len()), "{} requests in ten minutes", asked.len());
+    let requests = running.requests();
+    assert!(requests.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PAUSE));
+    assert!((8..16).contains(&requests.len()), "{} requests in ten minutes", requests.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_cache_goes_on_to_refuse_is_renewed_in_time_for_the_others() {
+async fn a_token_that_one_cache_rejects_is_renewed_in_time_for_the_others() {
     let script = ["even", "odd"].into_iter().cycle().take(100).map(|text| Answer::Token(text, 5 * MINUTE));
     let running = start(script, 14);
     for second in 0..3_600 {
         running.refused.notify_one();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let token = running.states.borrow().token.clone().unwrap();
-        assert!(token.expires_at > running.clock.now(), "it has ended after {second} s");
+        assert!(token.expires_at > running.clock.now(), "it has expired after {second} s");
     }
 }
 
@@ -263,7 +263,7 @@ async fn agents_that_start_together_do_not_renew_together() {
     let script = [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)];
     let agents: Vec<Running> = (0..1000).map(|seed| start(script.clone(), seed)).collect();
     tokio::time::sleep(18 * HOUR + MINUTE).await;
-    let mut renewals: Vec<Duration> = agents.iter().map(|agent| agent.asked()[1]).collect();
+    let mut renewals: Vec<Duration> = agents.iter().map(|agent| agent.requests()[1]).collect();
     renewals.sort();
     let busiest = renewals
         .iter()
@@ -272,15 +272,15 @@ async fn agents_that_start_together_do_not_renew_together() {
         .unwrap();
     let span = *renewals.last().unwrap() - renewals[0];
     eprintln!("1,000 renewals within {} min, at most {busiest} within one", span.as_secs() / 60);
-    // 1,000 renewals over 108 minutes: some 9 a minute.
+    // 1,000 renewals over 108 minutes: about 9 per minute.
     assert!(busiest < 40, "{busiest} renewals within a minute");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_forward_does_not_make_a_renewal_late() {
+async fn setting_the_clock_forward_does_not_delay_a_renewal() {
     let offset = Arc::new(Mutex::new(Duration::ZERO));
     let running = start([Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)], 8);
-    // A second loop whose clock jumps: it must not wait for the first one's hours.
+    // A second loop with a clock that jumps.
     let jumping = {
         let offset = Arc::clone(&offset);
         let steady = running.clock.clone();
@@ -314,7 +314,7 @@ async fn a_clock_that_is_set_forward_does_not_make_a_renewal_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_token_is_published_when_there_is_no_other_and_never_in_place_of_a_good_one() {
+async fn an_expired_token_is_published_but_never_replaces_a_valid_one() {
     let running = start([Answer::Token("expired", Duration::ZERO), Answer::Token("good", HOUR)], 10);
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(running.token().as_deref(), Some("expired"), "the cache's clock decides");
