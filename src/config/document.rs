@@ -82,19 +82,22 @@ const HERE: &str = "here";
 /// Parses one YAML document. The error is one line, with a position where YAML has one.
 pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
     let reading = Reading::default();
-    let deserializer = serde_yaml::Deserializer::from_str(yaml);
-    NodeSeed(&reading).deserialize(deserializer).map_err(|error| {
+    NodeSeed(&reading).deserialize(deserializer(yaml)).map_err(|error| {
         let position = error.location().map(|place| Position { line: place.line(), column: place.column() });
         (format!("not valid YAML: {}", explain(&error, position)), position)
     })
+}
+
+/// A byte-order mark is not a part of the document, though `serde_yaml` takes the text after one for a second document.
+fn deserializer(yaml: &str) -> serde_yaml::Deserializer<'_> {
+    serde_yaml::Deserializer::from_str(yaml.strip_prefix('\u{feff}').unwrap_or(yaml))
 }
 
 /// The positions of the keys and values at `orders`, in the document that [`parse`] makes of `yaml`. Lists and mappings
 /// have none.
 pub(super) fn positions(yaml: &str, orders: HashSet<usize>) -> HashMap<usize, Position> {
     let reading = Reading { wanted: orders, ..Reading::default() };
-    let deserializer = serde_yaml::Deserializer::from_str(yaml);
-    if let Err(error) = NodeSeed(&reading).deserialize(deserializer) {
+    if let Err(error) = NodeSeed(&reading).deserialize(deserializer(yaml)) {
         // A document without a collection around its value; anything else was an error when it was parsed.
         let _ = reading.catch(error);
     }
