@@ -33,7 +33,7 @@ pub(super) fn run(source: &Source) -> ExitCode {
     };
     let daemon = Daemon {
         config,
-        file: source.config.clone(),
+        file: source.file().map(ToOwned::to_owned),
         listener,
         services: daemon::services(Roots::platform()),
         telemetry,

@@ -1,9 +1,10 @@
 //! The source of the configuration of `run` and `check`: a file, or flags for one target.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use super::validate::Faults;
 use crate::config::flags::Flags;
@@ -18,19 +19,25 @@ pub(super) struct Source {
         env = CONFIG_VARIABLE,
         hide_env = true,
         value_name = "FILE",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         value_hint = clap::ValueHint::FilePath,
         help = "Configuration file; without it, flags configure one target",
         long_help = format!("Configuration file; without it, flags configure one target\n\n[env: {CONFIG_VARIABLE}]")
     )]
-    pub(super) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
 }
 
 impl Source {
+    /// The configuration file. An empty value counts as absent.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref().filter(|file| !file.as_os_str().is_empty())
+    }
+
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let beside_file = self.flags.refused_beside_file();
-        let mut config = match &self.config {
+        let mut config = match self.file() {
             None if beside_file.is_empty() => Err(ConfigError::Nothing),
             None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
             Some(file) if beside_file.is_empty() => Config::load(file).map_err(ConfigError::File),

@@ -15,6 +15,15 @@ pub fn read_file(path: &Path) -> Result<String, LoadError> {
     text(path, file::read(path))
 }
 
+/// The text of the configuration file at `path`, for a second time: only if it is a regular file. A pipe was read to its
+/// end the first time, and a second reader would wait forever.
+pub(super) fn read_again(path: &Path) -> Result<String, LoadError> {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => Err(LoadError::new(path, LoadFault::NotRegular)),
+        _ => read_file(path),
+    }
+}
+
 /// The text that is the `content` of the file at `path`.
 pub(super) fn text(path: &Path, content: io::Result<Vec<u8>>) -> Result<String, LoadError> {
     let content = content.map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
@@ -35,6 +44,8 @@ pub struct LoadError {
 pub enum LoadFault {
     /// It cannot be read, or is too large.
     Unreadable(io::Error),
+    /// It is not a regular file, and can be read only once, at the start.
+    NotRegular,
     /// It is not UTF-8.
     NotText,
     /// It has problems.
@@ -49,20 +60,32 @@ impl LoadError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = shown(&self.path);
         match &self.fault {
             LoadFault::Unreadable(_) => write!(f, "the configuration file {path} cannot be read"),
+            LoadFault::NotRegular => {
+                write!(
+                    f,
+                    "the configuration file {path} is not a regular file, and is read at the start only"
+                )
+            }
             LoadFault::NotText => write!(f, "the configuration file {path} is not UTF-8 text"),
             LoadFault::Invalid(_) => write!(f, "the configuration file {path} is not valid"),
         }
     }
 }
 
+/// `path` for a message. A URL in its place may hold a password.
+fn shown(path: &Path) -> std::borrow::Cow<'_, str> {
+    let path = path.to_string_lossy();
+    if path.contains("://") { "<a URL>".into() } else { path }
+}
+
 impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
             LoadFault::Unreadable(error) => Some(error),
-            LoadFault::NotText => None,
+            LoadFault::NotRegular | LoadFault::NotText => None,
             LoadFault::Invalid(problems) => Some(problems),
         }
     }

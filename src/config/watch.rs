@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Config, LoadError, read_file};
+use super::{Config, LoadError, load};
 
 /// How often the file is looked at. Reading a few kilobytes is cheaper than what it would take to follow the symbolic
 /// links of a Kubernetes `ConfigMap` by inotify, and misses nothing.
@@ -23,7 +23,7 @@ impl Watch {
     /// Watches `path`; what it holds now counts as seen.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        let seen = fingerprint(&read_file(&path));
+        let seen = fingerprint(&load::read_again(&path));
         Self { path, seen }
     }
 
@@ -32,7 +32,7 @@ impl Watch {
     /// # Errors
     /// It cannot be read, or what it says is not a configuration.
     pub fn load(&mut self) -> Result<Config, LoadError> {
-        let content = read_file(&self.path);
+        let content = load::read_again(&self.path);
         self.seen = fingerprint(&content);
         self.parse(content)
     }
@@ -44,7 +44,7 @@ impl Watch {
     pub async fn changed(&mut self) -> Result<Config, LoadError> {
         loop {
             sleep(LOOK).await;
-            let content = read_file(&self.path);
+            let content = load::read_again(&self.path);
             let found = fingerprint(&content);
             if found != self.seen {
                 self.seen = found;
@@ -102,5 +102,21 @@ mod tests {
         std::os::unix::fs::symlink(&second, &link).unwrap();
         let config = tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().unwrap();
         assert_eq!(config.targets[0].name.as_str(), "b");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipe_is_read_at_the_start_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        let mut watch = Watch::new(path.clone());
+        assert!(tokio::time::timeout(LOOK * 3, watch.changed()).await.is_err(), "nothing changes");
+        assert!(watch.load().unwrap_err().to_string().ends_with("is read at the start only"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, VALID).unwrap();
+        assert!(
+            tokio::time::timeout(LOOK * 2, watch.changed()).await.unwrap().is_ok(),
+            "a file took its place"
+        );
     }
 }
