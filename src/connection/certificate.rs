@@ -21,6 +21,8 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// The authority that issued it.
     pub issuer: String,
+    /// When it becomes valid.
+    pub valid_from: Option<SystemTime>,
     /// When it expires.
     pub expiry: Option<SystemTime>,
 }
@@ -34,6 +36,7 @@ impl Certificate {
             subject: excerpt(&certificate.subject().to_string(), NAME_LENGTH),
             names: names(&certificate),
             issuer: excerpt(&certificate.issuer().to_string(), NAME_LENGTH),
+            valid_from: time(certificate.validity().not_before),
             expiry: time(certificate.validity().not_after),
         })
     }
@@ -74,10 +77,12 @@ mod tests {
         let mut params =
             rcgen::CertificateParams::new(["cache.test".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, "cache\u{1b}[31m");
+        params.not_before = rcgen::date_time_ymd(2100, 1, 1);
         params.not_after = rcgen::date_time_ymd(2101, 1, 1);
         let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
         let read = Certificate::parse(certificate.der()).unwrap();
         assert_eq!(read.names, ["cache.test", "127.0.0.1"]);
+        assert_eq!(read.valid_from, Some(rcgen::date_time_ymd(2100, 1, 1).into()));
         assert_eq!(read.expiry, Some(rcgen::date_time_ymd(2101, 1, 1).into()));
         assert!(read.subject.starts_with("CN=cache") && !read.subject.contains('\u{1b}'), "{read:?}");
         assert_eq!(read.issuer, read.subject, "it signed itself");

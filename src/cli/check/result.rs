@@ -62,6 +62,7 @@ pub(super) struct CertificateDocument {
     pub(super) subject: String,
     pub(super) names: Vec<String>,
     pub(super) issuer: String,
+    pub(super) valid_from: Option<Rfc3339>,
     pub(super) expiry: Option<Rfc3339>,
 }
 
@@ -132,8 +133,8 @@ impl ConnectionDocument {
 }
 
 impl From<Certificate> for CertificateDocument {
-    fn from(Certificate { subject, names, issuer, expiry }: Certificate) -> Self {
-        Self { subject, names, issuer, expiry: expiry.map(Rfc3339) }
+    fn from(Certificate { subject, names, issuer, valid_from, expiry }: Certificate) -> Self {
+        Self { subject, names, issuer, valid_from: valid_from.map(Rfc3339), expiry: expiry.map(Rfc3339) }
     }
 }
 

@@ -6,8 +6,12 @@ use std::time::{Duration, SystemTime};
 use super::result::{CertificateDocument, CheckResult, ConnectionDocument};
 use crate::cli::output::Style;
 use crate::clock::Rfc3339;
+use crate::excerpt::excerpt;
 use crate::probe::{Phase, Step, StepResult};
 use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, StepDocument};
+
+/// The longest address of a client, in characters. The server chose it, so it is bounded.
+const ADDRESS_LENGTH: usize = 200;
 
 /// The number of names of a certificate that are shown. Large services have hundreds.
 const NAMES: usize = 10;
@@ -73,8 +77,7 @@ fn write_phase(
         Phase::Connect => connection.address.clone().unwrap_or_default(),
         Phase::Tls => {
             let version = connection.tls_version.map(|version| format!("TLS {version}"));
-            let expiry = connection.certificate.as_ref().and_then(|certificate| certificate.expiry);
-            let validity = expiry.map(|expiry| format!("certificate {}", valid(expiry, now)));
+            let validity = connection.certificate.as_ref().and_then(|it| validity(it, now));
             version.into_iter().chain(validity).collect::<Vec<_>>().join(", ")
         }
         Phase::Auth => format!("as {}", connection.username.as_deref().unwrap_or("default")),
@@ -91,7 +94,7 @@ fn write_phase(
 }
 
 fn write_certificate(f: &mut fmt::Formatter<'_>, certificate: &CertificateDocument) -> fmt::Result {
-    let CertificateDocument { subject, names, issuer, expiry } = certificate;
+    let CertificateDocument { subject, names, issuer, expiry, .. } = certificate;
     let listed = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = names.len().saturating_sub(NAMES);
     let listed = if more > 0 { format!("{listed} and {more} more") } else { listed };
@@ -123,7 +126,7 @@ fn reply(step: &StepDocument, clients: Option<&ClientsDocument>) -> String {
 fn write_clients(f: &mut fmt::Formatter<'_>, clients: &ClientsDocument) -> fmt::Result {
     let list = clients.list.as_deref().unwrap_or_default();
     for client in list {
-        writeln!(f, "      id : {}, addr : {}", client.id, client.addr)?;
+        writeln!(f, "      id : {}, addr : {}", client.id, excerpt(&client.addr, ADDRESS_LENGTH))?;
     }
     let listed = list.len() as u64;
     if listed < clients.count {
@@ -143,6 +146,14 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, seconds: Option<f64>, text: &str)
 
 fn milliseconds(seconds: f64) -> String {
     format!("{:.3} ms", seconds * 1e3)
+}
+
+/// Returns whether a certificate is valid now, and for how long.
+fn validity(certificate: &CertificateDocument, now: SystemTime) -> Option<String> {
+    match certificate.valid_from {
+        Some(start) if start.0 > now => Some(format!("certificate not valid before {start}")),
+        _ => certificate.expiry.map(|expiry| format!("certificate {}", valid(expiry, now))),
+    }
 }
 
 /// Returns the remaining validity.
