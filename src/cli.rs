@@ -108,14 +108,15 @@ pub fn command() -> clap::Command {
 
 /// Runs the command in `args`, whose first element is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed = command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let text = error.render().to_string();
             // Help and version are results, not errors.
             return if error.use_stderr() {
-                usage(&text.trim_end())
+                usage(&without_passwords(text.trim_end(), &args))
             } else {
                 output::finish(&text.trim_end(), ExitCode::SUCCESS)
             };
@@ -138,12 +139,25 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Returns `text` without those of `args` that may hold a password: URLs with a user, and connection strings. clap
+/// repeats an argument that it does not expect.
+fn without_passwords(text: &str, args: &[OsString]) -> String {
+    let args = args.iter().filter_map(|arg| arg.to_str());
+    let values = args.map(|arg| {
+        arg.split_once('=').map_or(arg, |(flag, value)| if flag.starts_with('-') { value } else { arg })
+    });
+    let may_hold_password = |value: &&str| {
+        (value.contains("://") && value.contains('@')) || value.to_ascii_lowercase().contains("password=")
+    };
+    values.filter(may_hold_password).fold(text.to_owned(), |text, value| text.replace(value, "<redacted>"))
+}
+
 fn usage(problem: &dyn fmt::Display) -> ExitCode {
-    eprintln!("{problem}");
+    output::complain(problem);
     USAGE.into()
 }
 
 fn failure(problem: &dyn fmt::Display) -> ExitCode {
-    eprintln!("cachepulse: {problem}");
+    output::complain(&format_args!("cachepulse: {problem}"));
     ExitCode::FAILURE
 }

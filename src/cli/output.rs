@@ -21,6 +21,11 @@ pub(super) fn print(result: &dyn fmt::Display) -> Result<(), WriteError> {
     })
 }
 
+/// Writes `problem` and a line break to standard error. A failed write has no other place to be reported.
+pub(super) fn complain(problem: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "{problem}");
+}
+
 /// Writes `result` and returns `code`, or the exit code of a failed write.
 pub(super) fn finish(result: &dyn fmt::Display, code: ExitCode) -> ExitCode {
     match print(result) {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{OutputFormat, WriteError, print};
+use super::output::{OutputFormat, WriteError, complain, print};
 use super::{USAGE, usage};
 use crate::config::variables::CONFIG_VARIABLE;
 use crate::config::{Config, Finding, LoadError, LoadFault};
@@ -91,12 +91,12 @@ impl Validate {
         match (self.output, loaded) {
             (OutputFormat::Text, Ok(config)) => {
                 for warning in &config.warnings {
-                    eprintln!("warning: {warning}");
+                    complain(&format_args!("warning: {warning}"));
                 }
                 print(&format_args!("{}: valid, {} target(s)", name(file).display(), config.targets.len()))
             }
             (OutputFormat::Text, Err(error)) => {
-                eprintln!("{}", Faults(&error));
+                complain(&Faults(&error));
                 Ok(())
             }
             (OutputFormat::Json, loaded) => {

@@ -79,6 +79,13 @@ impl Program {
         self
     }
 
+    /// Gives it this for its standard error.
+    #[allow(dead_code, reason = "for the tests without a cache")]
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.0.stderr(stderr);
+        self
+    }
+
     /// Gives it this for its standard input.
     #[allow(dead_code, reason = "for the tests without a cache")]
     pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
@@ -110,7 +117,10 @@ impl Program {
             Some(pipe) => Captured::new(pipe),
             None => Captured::new(tokio::io::empty()),
         };
-        let stderr = Captured::new(child.stderr.take().unwrap());
+        let stderr = match child.stderr.take() {
+            Some(pipe) => Captured::new(pipe),
+            None => Captured::new(tokio::io::empty()),
+        };
         Running { child, stdout, stderr }
     }
 }

@@ -31,7 +31,7 @@ fn printing(port: &Port) -> Vec<(Program, i32)> {
         &["schema"],
         &["completions", "bash"],
         &["man"],
-        &["demo", "--steady", "--listen", "127.0.0.1:0"],
+        &["demo", "--steady", "--listen", "127.0.0.1:0", "--redis-port", "0", "--identity-port", "0"],
     ] {
         programs.push((cachepulse(arguments), 0));
     }
@@ -212,4 +212,28 @@ async fn completions_know_flags_and_the_values_that_they_take() {
         assert!(script.stdout.contains(words), "{shell}: {words}");
     }
     assert_eq!(cachepulse(["completions", "tcsh"]).run().await.code, Some(64));
+}
+
+#[tokio::test]
+async fn a_password_in_an_argument_is_not_repeated() {
+    for arguments in [
+        &["check", "rediss://probe:hunter2@localhost:6380"][..],
+        &["run", "--host", "localhost", "localhost:6380,password=hunter2,ssl=True"],
+        &["check", "--listen=rediss://probe:hunter2@localhost:6380"],
+        &["healthcheck", "--listen=rediss://probe:hunter2@localhost:6380"],
+        &["validate", "rediss://probe:hunter2@localhost:6380"],
+        &["check", "--config", "rediss://probe:hunter2@localhost:6380"],
+        &["check", "--host", "a,rediss://probe:hunter2@localhost:6380"],
+        &["check", "--name", "rediss://probe:hunter2@localhost:6380", "--host", "rediss://:hunter2@a"],
+    ] {
+        let ended = cachepulse(arguments).run().await;
+        assert_eq!(ended.code, Some(64), "{ended:?}");
+        assert!(!ended.stderr.contains("hunter2") && !ended.stdout.contains("hunter2"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_variable_names_no_file() {
+    let ended = cachepulse(FAILING_CHECK).args(["--port", "1"]).env("CACHEPULSE_CONFIG", "").run().await;
+    assert_eq!(ended.code, Some(1), "it probed: {ended:?}");
 }

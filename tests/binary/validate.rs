@@ -80,3 +80,20 @@ async fn a_warning_is_printed_and_the_file_is_valid() {
     assert!(ended.stderr.starts_with("warning: "), "{ended:?}");
     assert!(ended.stderr.contains("config.yaml:1:47: targets[0] (a).connect_timeout: "), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_byte_order_mark_is_not_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, "\u{feff}targets:\n  - name: a\n    host: a\n    prot: 1\n").unwrap();
+    let ended = cachepulse(["validate", file.to_str().unwrap()]).run().await;
+    assert!(ended.stderr.contains("config.yaml:4:5: targets[0] (a): unknown key \"prot\""), "{ended:?}");
+}
+
+#[tokio::test]
+async fn problems_that_nobody_can_read_still_have_their_exit_code() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [["validate", "/nonexistent"], ["validate", "--nonsense"]] {
+        assert_eq!(cachepulse(arguments).stderr(full()).run().await.code, Some(64), "{arguments:?}");
+    }
+}
