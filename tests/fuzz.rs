@@ -1,5 +1,4 @@
-//! The short form of `make fuzz`: the same properties, on the inputs that are kept in `fuzz/` and on variations of
-//! them that are the same at every run.
+//! The short form of `make fuzz`: the same properties, for the inputs in `fuzz/` and for seeded variations of them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,18 +18,18 @@ mod scripted_cache;
 #[path = "../fuzz/properties/token.rs"]
 mod token;
 
-/// The inputs that are kept for `target`: where to start from, and what was once found.
-fn kept(target: &str) -> Vec<Vec<u8>> {
+/// Returns the inputs in the corpus and the regressions of `target`.
+fn inputs(target: &str) -> Vec<Vec<u8>> {
     let folders = ["corpus", "regressions"].map(|kind| PathBuf::from("fuzz").join(kind).join(target));
     let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
-    // Folders have no order; what is drawn below must have one.
+    // Sorted, because the random choices depend on the order.
     paths.sort();
-    assert!(!paths.is_empty(), "nothing is kept for {target}");
+    assert!(!paths.is_empty(), "no inputs for {target}");
     paths.iter().map(|path| fs::read(path).expect("an input can be read")).collect()
 }
 
-/// One of `inputs`, with pieces cut out, put in from the others, or replaced by chance.
+/// Returns one of `inputs` with random pieces removed, inserted from other inputs, or replaced.
 fn variation(inputs: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     let mut input = inputs[random.usize(..inputs.len())].clone();
     for _ in 0..random.usize(1..6) {
@@ -49,10 +48,10 @@ fn variation(inputs: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     input
 }
 
-/// Tells the input when a property does not hold for it.
-struct Told<'a>(&'a str, &'a [u8]);
+/// Prints the input if the property panics.
+struct PrintOnPanic<'a>(&'a str, &'a [u8]);
 
-impl Drop for Told<'_> {
+impl Drop for PrintOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{} does not hold for: b\"{}\"", self.0, self.1.escape_ascii());
@@ -61,38 +60,38 @@ impl Drop for Told<'_> {
 }
 
 fn holds_for_many(target: &str, property: fn(&[u8]), variations: usize) {
-    let inputs = kept(target);
+    let inputs = inputs(target);
     let mut random = fastrand::Rng::with_seed(9860);
     let varied = (0..variations).map(|_| variation(&inputs, &mut random));
     for input in inputs.iter().cloned().chain(varied) {
-        let _told = Told(target, &input);
+        let _print = PrintOnPanic(target, &input);
         property(&input);
     }
 }
 
 #[test]
-fn no_reply_makes_a_session_panic_grow_or_lose_its_step() {
+fn no_reply_makes_a_session_panic_use_too_much_memory_or_get_out_of_step() {
     holds_for_many("reply", reply::holds, 4000);
 }
 
 #[test]
-fn no_token_or_secret_is_shown_whatever_is_said_of_it() {
+fn no_token_or_secret_is_shown_even_if_a_server_echoes_it() {
     holds_for_many("token", token::holds, 4000);
 }
 
 #[test]
-fn no_answer_of_an_identity_endpoint_is_more_than_a_token_or_a_short_error() {
+fn every_response_of_an_identity_endpoint_is_a_token_or_a_short_error() {
     holds_for_many("answer", answer::holds, 1500);
 }
 
 #[test]
-fn no_document_is_more_than_a_configuration_or_problems_with_their_places() {
+fn every_document_is_a_valid_configuration_or_problems_with_positions() {
     holds_for_many("config", config::holds, 3000);
 }
 
 #[test]
-fn every_target_is_fuzzed_in_short_form_too() {
-    let targets = fs::read_dir("fuzz/targets").expect("the folder is there");
+fn every_fuzz_target_has_a_short_form() {
+    let targets = fs::read_dir("fuzz/targets").expect("the folder exists");
     let mut names: Vec<_> = targets.map(|entry| entry.expect("it can be read").path()).collect();
     names.sort();
     let names: Vec<_> = names.iter().filter_map(|path| path.file_stem()?.to_str()).collect();

@@ -1,5 +1,5 @@
-//! What an identity endpoint answers, by way of everything that reads it. The first line of an input is the HTTP
-//! status, the rest the body.
+//! Responses of an identity endpoint, through all code that reads them. The first line of an input is the HTTP status, the
+//! rest is the body.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use hyper::{Request, Response};
 use crate::echo::{is_without, with_secret};
 use crate::runtime::run;
 
-/// A secret of the examples, read anew at each request as any other.
+/// A secret of the examples, which is reread at each request.
 const SECRET_FILE: &str = "examples/secrets/client-secret";
 
-/// Gives every request the same answer. Nothing leaves the process.
+/// Responds to every request with the same response, without a network.
 #[derive(Debug)]
 struct Endpoint {
     status: u16,
@@ -36,7 +36,7 @@ pub(crate) fn holds(input: &[u8]) {
     let (status, body) = input.split_once('\n').unwrap_or(("", &input));
     let status = status.parse().ok().filter(|status| (100..1000).contains(status)).unwrap_or(200);
     let secret = SecretSource::File(SECRET_FILE.into());
-    let known = secret.read().expect("the example is there");
+    let known = secret.read().expect("the example exists");
     let endpoint = Arc::new(Endpoint { status, body: with_secret(body, known.expose()).into() });
     let id = |id: &str| Some(id.to_owned());
     for source in [
@@ -53,7 +53,7 @@ fn is_a_token_or_an_error(source: EntraSource, endpoint: Arc<Endpoint>, secret: 
     let succeeds = (200..300).contains(&endpoint.status);
     match run(AzureTokens::new(identity, endpoint).fetch()) {
         Ok(token) => {
-            assert!(succeeds, "a token out of a refusal");
+            assert!(succeeds, "a token from an error response");
             assert!(!token.secret.expose().is_empty());
             assert!(unix_seconds(token.expires_at).is_finite());
         }

@@ -1,4 +1,4 @@
-//! The configuration document: an input is one, or is none, and the operator is told why.
+//! Configuration documents: every input is valid, or has problems with positions and without secrets.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -9,10 +9,10 @@ use cachepulse::identity::Identity;
 use cachepulse::target::{Target, Tls};
 use serde_yaml::Value;
 
-/// What stands for a secret in an input.
+/// The secret in the inputs.
 const SECRET: &str = "zt9-Vq7";
 
-/// How the message about a text begins that is no document at all.
+/// The start of the message for an input that is not YAML.
 const NO_YAML: &str = "not valid YAML: ";
 
 pub(crate) fn holds(input: &[u8]) {
@@ -21,10 +21,10 @@ pub(crate) fn holds(input: &[u8]) {
         Ok(config) => is_within_limits(&config),
         Err(problems) => {
             assert_ne!(problems.iter().count(), 0);
-            // Where a key comes twice there is no such value, but a document all the same.
+            // serde_yaml rejects duplicate keys, which the configuration reports as problems.
             let document = serde_yaml::from_str(&yaml).ok();
             for problem in &problems {
-                tells_its_place(problem);
+                has_a_position(problem);
                 let shown = match &document {
                     Some(document) => is_shown(document, false),
                     None => !problem.message.starts_with(NO_YAML),
@@ -35,7 +35,7 @@ pub(crate) fn holds(input: &[u8]) {
     }
 }
 
-/// The ranges are those that the README tells.
+/// The ranges of the documentation.
 fn is_within_limits(config: &Config) {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     let is_in =
@@ -70,8 +70,8 @@ fn is_possible(target: &Target) {
     assert!(takes_user || target.username.is_none(), "a user name for a sign-in without one");
 }
 
-/// One line with a position, unless the text as a whole is no YAML; and a key, unless the top level is wrong.
-fn tells_its_place(problem: &Finding) {
+/// A problem is one line. It has a position, unless the input is not YAML, and a path, unless the top level is wrong.
+fn has_a_position(problem: &Finding) {
     let Finding { position, path, message, .. } = problem;
     assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
     assert!(!message.is_empty());
@@ -86,14 +86,14 @@ fn tells_its_place(problem: &Finding) {
     assert!(!path.is_empty() || of_document.iter().any(|start| message.starts_with(start)), "{problem}");
 }
 
-/// Whether [`SECRET`] stands in `value` where a message may repeat it: anywhere but in the place of a secret, and in a
-/// host or authority with a password in it.
+/// Whether `value` contains [`SECRET`] where a message may repeat it: not in a value for a secret, and not in a host or
+/// authority with a password.
 fn is_shown(value: &Value, in_identity: bool) -> bool {
     let says = |value: &Value| value.as_str().is_some_and(|text| text.contains(SECRET));
     match value {
         Value::Mapping(entries) => entries.iter().any(|(key, value)| match key.as_str() {
             Some("key" | "password" | "client_secret") if in_identity => {
-                names_a_place(value) && is_shown(value, true)
+                is_source(value) && is_shown(value, true)
             }
             Some("authority") if value.as_str().is_some_and(|url| url.contains('@')) => false,
             Some("host") if value.as_str().is_some_and(|url| url.contains('@')) => {
@@ -107,7 +107,7 @@ fn is_shown(value: &Value, in_identity: bool) -> bool {
     }
 }
 
-/// Whether [`SECRET`] is in the user or host of a URL, or somewhere in a connection string. A password is neither.
+/// Whether [`SECRET`] is in the user or host of a URL, or anywhere in a connection string, but not in a password.
 fn is_beside_the_password(url: &str) -> bool {
     let (user, host) = url.rsplit_once('@').unwrap_or(("", url));
     let user = user.split_once("://").map_or("", |(_, user)| user);
@@ -115,8 +115,8 @@ fn is_beside_the_password(url: &str) -> bool {
     user.contains(SECRET) || host.contains(SECRET) || url.contains(',')
 }
 
-/// The name of a file or variable with a secret is none.
-fn names_a_place(value: &Value) -> bool {
-    let place = value.as_mapping().filter(|entries| entries.len() == 1);
-    place.is_some_and(|entries| entries.contains_key("file") || entries.contains_key("env"))
+/// Whether `value` is the source of a secret: a file or a variable, whose name is not secret.
+fn is_source(value: &Value) -> bool {
+    let source = value.as_mapping().filter(|entries| entries.len() == 1);
+    source.is_some_and(|entries| entries.contains_key("file") || entries.contains_key("env"))
 }

@@ -1,25 +1,25 @@
-//! What others echo of a secret: an input holds the secret, and stands for it where it says `{secret}`.
+//! Echoed secrets: `{secret}` in an input is replaced by the secret.
 
-/// How much of a secret may be shown: one character less.
-const BETRAYS: usize = 8;
+/// The number of consecutive characters of a secret that must not be shown.
+const REVEALING: usize = 8;
 
-/// `said` with the secret in its places.
-pub(crate) fn with_secret(said: &str, secret: &str) -> String {
-    said.replace("{secret}", secret)
+/// Returns `text` with the secret in place of `{secret}`.
+pub(crate) fn with_secret(text: &str, secret: &str) -> String {
+    text.replace("{secret}", secret)
 }
 
-/// Panics if `shown` holds `secret`, or eight characters of it in succession, however they are spaced.
+/// Panics if `shown` contains `secret` or [`REVEALING`] consecutive characters of it, ignoring white space.
 pub(crate) fn is_without(shown: &str, secret: &str) {
     let solid = |text: &str| -> Vec<char> {
         text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect()
     };
     let secret = solid(secret);
-    let pieces = BETRAYS.min(secret.len());
-    // What stands in a secret's place, whole or cut at the end, may happen to look like a piece of it.
+    let pieces = REVEALING.min(secret.len());
+    // A placeholder, complete or cut at the end, may happen to look like a piece of the secret.
     let cut = shown.strip_suffix('…').and_then(|shown| shown.rsplit_once('<'));
     let rest = cut.filter(|(_, end)| "redacted>".starts_with(end)).map_or(shown, |(rest, _)| rest);
     for part in rest.split("<redacted>").map(solid).filter(|_| pieces > 0) {
-        let betrayed = part.windows(pieces).find(|piece| secret.windows(pieces).any(|of| of == *piece));
-        assert_eq!(betrayed, None, "a piece of the secret in: {shown}");
+        let revealed = part.windows(pieces).find(|piece| secret.windows(pieces).any(|of| of == *piece));
+        assert_eq!(revealed, None, "a piece of the secret in: {shown}");
     }
 }

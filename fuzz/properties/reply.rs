@@ -1,5 +1,5 @@
-//! What a cache replies: framing, and the list of clients. The first line of an input says in which pieces the rest
-//! comes, a byte each, counted from `0`; the rest is what the server says.
+//! Replies of a cache: framing, and the list of clients. Each byte of the first line of an input, counted from `0`, is the
+//! size of a piece; the rest is the reply.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use crate::runtime::run;
 use crate::scripted_cache::ScriptedCache;
 
-/// The least that the configuration allows.
+/// The smallest `reply_limit` of a configuration.
 const LIMIT: usize = 64 * 1024;
-/// How much is read at once, at the least, and how far a vector that grows by doubling exceeds what it must hold.
+/// The largest memory of a session: the limit and the size of a read, in a vector that grows by doubling.
 const ROOM: usize = 2 * (LIMIT + 4096);
 
-/// What came of `CLIENT LIST`, and whether the session can go on.
+/// The result of `CLIENT LIST`, and whether the session is usable afterwards.
 type Verdict = (Result<ClientList, Failure>, bool);
 
 pub(crate) fn holds(input: &[u8]) {
@@ -38,7 +38,7 @@ fn ask(cache: &mut ScriptedCache<'_>) -> Verdict {
 }
 
 fn is_framed_alike_in_any_pieces(said: &[u8], sizes: &[u8]) {
-    // Byte by byte, no more is taken than the verdict needs.
+    // Byte by byte, the session reads no more than the verdict needs.
     let mut careful = ScriptedCache::new(said, &[1]);
     let verdict = ask(&mut careful);
     let reply = &said[..careful.sent];
@@ -47,27 +47,27 @@ fn is_framed_alike_in_any_pieces(said: &[u8], sizes: &[u8]) {
     }
     is_what_redis_reads(reply, &verdict);
 
-    // What follows changes nothing, unless it comes at once with the reply: then it was not asked for.
+    // Further bytes change nothing, unless they are read together with the reply: that is unexpected data.
     let with_more = ask(&mut ScriptedCache::new(said, sizes));
     let out_of_step =
         matches!(&with_more, (Err(failure), false) if failure.reason == FailureReason::ProtocolError);
     assert!(with_more == verdict || out_of_step, "{with_more:?}, and {verdict:?} alone");
 }
 
-/// The `redis` crate finds the same end of the same reply, or the agent refuses it.
+/// The `redis` crate finds the same end of the same reply, or the agent rejects it.
 fn is_what_redis_reads(reply: &[u8], verdict: &Verdict) {
     use FailureReason::{Closed, ProtocolError, ReplyTooLarge};
     let read = redis::parse_redis_value(reply);
     match verdict {
         (Ok(list), usable) => {
-            let Ok(Value::BulkString(text)) = read else { panic!("{read:?} is no list") };
+            let Ok(Value::BulkString(text)) = read else { panic!("{read:?} is not a list") };
             assert_eq!(ClientList::parse(text).as_ref(), Some(list));
-            assert!(usable, "a good reply ends no session");
+            assert!(usable, "a valid reply does not end the session");
         }
         (Err(failure), usable) => {
             is_one_short_line(&failure.detail);
             match read {
-                Ok(Value::ServerError(_)) => assert!(usable, "a refusal ends no session"),
+                Ok(Value::ServerError(_)) => assert!(usable, "an error reply does not end the session"),
                 Ok(Value::BulkString(text)) => assert_eq!(ClientList::parse(text), None),
                 Ok(_) => assert_eq!((failure.reason, usable), (ProtocolError, &false)),
                 Err(_) => {
@@ -78,7 +78,7 @@ fn is_what_redis_reads(reply: &[u8], verdict: &Verdict) {
         }
     }
     if let Some((_, all_but_the_last)) = reply.split_last() {
-        assert!(redis::parse_redis_value(all_but_the_last).is_err(), "the reply had ended before");
+        assert!(redis::parse_redis_value(all_but_the_last).is_err(), "the reply ended earlier");
     }
 }
 
@@ -87,7 +87,7 @@ fn is_one_short_line(detail: &str) {
     assert!(!detail.contains(char::is_control), "{detail:?}");
 }
 
-/// A server that never stops talking is heard out to the limit, and no further.
+/// An endless reply is read up to the limit.
 fn is_bounded(said: &[u8]) {
     let mut cache = ScriptedCache::new(said, &[]);
     cache.endless = true;

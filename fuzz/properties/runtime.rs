@@ -1,4 +1,4 @@
-//! Where futures run: one thread, on paused time, so that nothing waits.
+//! A runtime with one thread and paused time, so that nothing waits.
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -7,7 +7,7 @@ thread_local! {
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime without I/O needs nothing of the system");
+        .expect("a runtime without I/O needs no system resources");
 }
 
 /// Runs `future` to its end.

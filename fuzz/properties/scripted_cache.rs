@@ -17,7 +17,7 @@ pub(crate) struct ScriptedCache<'a> {
     pub(crate) endless: bool,
     /// How many bytes it has sent.
     pub(crate) sent: usize,
-    /// The most memory that the session held at once, in bytes: what was sent, and the room for more.
+    /// The largest memory of the session, in bytes: the bytes that were sent, and the free space of its buffer.
     pub(crate) room: usize,
 }
 

@@ -1,5 +1,5 @@
-//! Tokens: what is read out of them, and that nothing shows them. The first line of an input is a secret; the rest is
-//! what somebody says of it.
+//! Tokens: their claims, and that nothing shows them. The first line of an input is a secret; the rest is the text of a
+//! server.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,17 +22,17 @@ pub(crate) fn holds(input: &[u8]) {
     let said = with_secret(said, secret);
     is_never_shown(secret);
     names_its_user(&said);
-    is_not_in_what_others_say(secret, &said);
+    is_not_in_echoes(secret, &said);
 }
 
 fn is_never_shown(secret: &str) {
     let token = Token::new(Secret::new(secret.to_owned()), EXPIRES_AT);
     let other = Token { secret: Secret::new("another".to_owned()), ..token.clone() };
-    assert_eq!(format!("{token:?}"), format!("{other:?}"), "what is shown depends on the secret");
+    assert_eq!(format!("{token:?}"), format!("{other:?}"), "the output depends on the secret");
     token.object_id.as_deref().inspect(|id| assert!(is_user_name(id), "{id:?}"));
 }
 
-/// One word that fits into a line of a log.
+/// Whether `text` is one printable word of bounded length.
 fn is_user_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -44,7 +44,7 @@ fn names_its_user(object_id: &str) {
     assert_eq!(token.object_id.as_deref(), is_user_name(object_id).then_some(object_id));
 }
 
-fn is_not_in_what_others_say(secret: &str, said: &str) {
+fn is_not_in_echoes(secret: &str, said: &str) {
     let whole = Secret::new(secret.to_owned());
     is_without(&whole.redact(said), secret);
     let refusal = format!("-{said}\r\n");
@@ -54,7 +54,7 @@ fn is_not_in_what_others_say(secret: &str, said: &str) {
         let credentials = Credentials::Password { username: None, secret: whole };
         session.authenticate(&credentials, Instant::now() + Duration::from_secs(1)).await
     });
-    let failure = failure.expect_err("it was refused");
+    let failure = failure.expect_err("the reply is an error");
     is_without(&failure.detail, secret);
     assert!(failure.detail.chars().count() <= 200, "{failure}");
     assert!(!failure.detail.contains(char::is_control), "{failure:?}");

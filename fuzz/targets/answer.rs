@@ -1,4 +1,4 @@
-//! What a hostile identity endpoint answers, under libFuzzer.
+//! Responses of a hostile identity endpoint, with libFuzzer.
 
 #![no_main]
 

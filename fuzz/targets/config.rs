@@ -1,4 +1,4 @@
-//! Configuration documents, under libFuzzer.
+//! Configuration documents, with libFuzzer.
 
 #![no_main]
 

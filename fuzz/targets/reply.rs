@@ -1,4 +1,4 @@
-//! What a hostile cache replies, under libFuzzer.
+//! Replies of a hostile cache, with libFuzzer.
 
 #![no_main]
 

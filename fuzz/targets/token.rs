@@ -1,4 +1,4 @@
-//! Tokens and other secrets, and what a hostile cache echoes of them, under libFuzzer.
+//! Tokens and other secrets, and their echoes from a hostile cache, with libFuzzer.
 
 #![no_main]
 

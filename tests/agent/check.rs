@@ -1,4 +1,4 @@
-//! `cachepulse check`: its exit codes, and the words for what can be wrong.
+//! `cachepulse check`: its exit codes and messages.
 
 use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile, TokenFault};
 
@@ -7,7 +7,7 @@ use crate::port::Port;
 use crate::program::cachepulse;
 
 #[tokio::test]
-async fn a_refused_port_is_told_with_the_systems_words_and_advice() {
+async fn a_refused_connection_is_shown_with_the_systems_error_and_advice() {
     let nobody = Port::reserve();
     let port = nobody.number.to_string();
     let ended = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"])
@@ -46,7 +46,7 @@ async fn a_refused_sign_in_is_auth_rejected_in_both_dialects() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_stranger_or_for_another_host_or_too_old_is_not_trusted() {
+async fn a_certificate_of_an_unknown_authority_or_another_host_or_an_expired_one_is_not_trusted() {
     let lab = Lab::start().await;
     let untrusted = async |words: &str| {
         let ended = lab.check([]).run().await;
@@ -59,13 +59,13 @@ async fn a_certificate_of_a_stranger_or_for_another_host_or_too_old_is_not_trust
     untrusted("not valid for name").await;
     lab.azure.cache().set_certificate(authority.issue_expired(&[HOST]).unwrap());
     untrusted("expired").await;
-    let stranger = CertificateAuthority::new(Clock::system()).unwrap();
-    lab.azure.cache().set_certificate(stranger.issue(&[HOST]).unwrap());
+    let unknown = CertificateAuthority::new(Clock::system()).unwrap();
+    lab.azure.cache().set_certificate(unknown.issue(&[HOST]).unwrap());
     untrusted("invalid peer certificate").await;
 }
 
 #[tokio::test]
-async fn a_failed_check_shows_what_it_learnt_before() {
+async fn a_failed_check_shows_the_details_of_the_phases_before() {
     let lab = Lab::start().await;
     let (object_id, port) = (lab.azure.object_id().to_owned(), lab.azure.cache_port());
     let certificate = "      subject : CN=cachepulse stand-in\n      names   : localhost\n      \
@@ -107,7 +107,7 @@ async fn a_failed_check_shows_what_it_learnt_before() {
 }
 
 #[tokio::test]
-async fn addresses_that_refuse_are_shown_with_the_systems_words() {
+async fn addresses_that_refuse_are_shown_with_the_systems_error() {
     let nobody = Port::reserve();
     let port = nobody.number.to_string();
     let check = || {
@@ -137,7 +137,7 @@ async fn addresses_that_refuse_are_shown_with_the_systems_words() {
 }
 
 #[tokio::test]
-async fn at_most_20_clients_are_listed_unless_all_are_asked_for() {
+async fn at_most_20_clients_are_listed_without_the_flag_all() {
     let lab = Lab::start().await;
     let others: Vec<_> = (0..24).map(|_| lab.redis.admin().unwrap()).collect();
     let listed = async |arguments: &[&str]| {
@@ -161,7 +161,7 @@ async fn at_most_20_clients_are_listed_unless_all_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_list_that_is_forbidden_is_denied_and_no_failure_unless_it_is_required() {
+async fn a_forbidden_client_list_is_a_failure_only_if_it_is_required() {
     let lab = Lab::with_policy(CONTRIBUTOR).await;
     let ended = lab.check([]).run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -185,7 +185,7 @@ async fn a_forbidden_set_is_a_failure() {
 }
 
 #[tokio::test]
-async fn each_target_of_a_file_is_checked_and_one_that_fails_is_enough_for_exit_code_1() {
+async fn every_target_of_a_file_is_checked_and_one_failure_is_exit_code_1() {
     let lab = Lab::start().await;
     let nobody = Port::reserve();
     let down = format!("{{name: away, host: localhost, port: {}, attempts: 1}}", nobody.number);
@@ -196,8 +196,8 @@ async fn each_target_of_a_file_is_checked_and_one_that_fails_is_enough_for_exit_
     assert_eq!(both.code, Some(1));
     let results: Vec<serde_json::Value> =
         both.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = |at: usize| ["target", "result"].map(|field| results[at][field].as_str().unwrap());
-    assert_eq!((told(0), told(1), results.len()), (["orders", "success"], ["away", "failure"], 2));
+    let result = |at: usize| ["target", "result"].map(|field| results[at][field].as_str().unwrap());
+    assert_eq!((result(0), result(1), results.len()), (["orders", "success"], ["away", "failure"], 2));
     assert_eq!(check().args(["--target", "orders"]).run().await.code, Some(0));
     assert_eq!(check().args(["--target", "away"]).run().await.code, Some(1));
     let unknown = check().args(["--target", "ordres"]).run().await;
@@ -206,7 +206,7 @@ async fn each_target_of_a_file_is_checked_and_one_that_fails_is_enough_for_exit_
 }
 
 #[tokio::test]
-async fn every_flag_may_be_a_variable() {
+async fn every_flag_has_a_variable() {
     let lab = Lab::start().await;
     let ended = lab
         .app_service(cachepulse(["check", "--output", "json"]))

@@ -1,4 +1,4 @@
-//! What the running agent shows: every series of `/metrics`, its readiness, its status.
+//! The HTTP endpoint of the running agent: every series of `/metrics`, the readiness and the status.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::port::Port;
 use crate::program::{Program, cachepulse, eventually};
 use crate::scrape::Scrape;
 
-/// The text of a scrape without help texts and zeros, with a placeholder for each value that differs between runs.
+/// Returns the text of a scrape without help texts and zeros, with placeholders for values that differ between runs.
 fn normalised(scrape: &Scrape) -> String {
     let line = |line: &str| {
         let Some((series, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) else {
@@ -39,7 +39,7 @@ fn normalised(scrape: &Scrape) -> String {
     scrape.text.lines().map(line).filter(is_shown).collect()
 }
 
-/// Compares with the golden file, which `UPDATE_GOLDEN=1` in the environment writes instead.
+/// Compares `text` with the golden file. `UPDATE_GOLDEN=1` in the environment writes the file first.
 fn assert_golden(text: &str) {
     let path = Path::new("tests/agent/golden/metrics.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -51,14 +51,14 @@ fn assert_golden(text: &str) {
 }
 
 #[tokio::test]
-async fn the_metrics_of_a_scripted_run_are_the_golden_ones() {
+async fn the_metrics_of_a_scripted_run_equal_the_golden_file() {
     let lab = Lab::start().await;
     let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
     agent.until("the one probe succeeds", |scrape| scrape.is_up("orders")).await;
     lab.azure.cache().close_all(Ending::Close);
     let reopened = "the connection is reopened between ticks";
     agent.until(reopened, |it| it.connects("success", "orders") == 2).await;
-    // Another: that one may have been taken while the agent was counting.
+    // The last scrape may have been taken between two updates of the metrics.
     let scrape = agent.scrape().await;
     assert_golden(&normalised(&scrape));
     for definition in DEFINITIONS {
@@ -69,7 +69,7 @@ async fn the_metrics_of_a_scripted_run_are_the_golden_ones() {
 }
 
 #[tokio::test]
-async fn an_agent_is_ready_when_every_target_has_an_outcome_be_it_a_failure() {
+async fn an_agent_is_ready_when_every_target_has_an_outcome_even_a_failure() {
     let lab = Lab::start().await;
     lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::Hang));
     let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
@@ -90,7 +90,7 @@ async fn an_agent_is_ready_when_every_target_has_an_outcome_be_it_a_failure() {
 }
 
 #[tokio::test]
-async fn the_status_tells_targets_outcomes_and_identities() {
+async fn the_status_has_targets_outcomes_and_identities() {
     let lab = Lab::start().await;
     let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
     agent.until("the one probe succeeds", |scrape| scrape.is_up("orders")).await;
@@ -113,7 +113,7 @@ async fn the_status_tells_targets_outcomes_and_identities() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_ends_it_before_anything_is_probed() {
+async fn an_address_in_use_ends_the_agent_before_the_first_probe() {
     let lab = Lab::start().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
@@ -121,15 +121,15 @@ async fn an_address_that_is_taken_ends_it_before_anything_is_probed() {
     let file = lab.file("config.yaml", &config.replace("127.0.0.1:0", &addr.to_string()));
     let ended = lab.run_file(&file).run().await;
     assert_eq!(ended.code, Some(1));
-    let told =
+    let message =
         format!("cachepulse: cannot listen on {addr}: another process listens there: choose another port: ");
-    assert!(ended.stderr.starts_with(&told), "{ended:?}");
+    assert!(ended.stderr.starts_with(&message), "{ended:?}");
     assert_eq!(lab.azure.cache().counters().connections, 0);
     assert_eq!(lab.azure.endpoint().requests(), []);
 }
 
 #[tokio::test]
-async fn the_health_check_tells_an_agent_that_lives_from_one_that_does_not() {
+async fn the_health_check_succeeds_only_while_the_agent_responds() {
     let lab = Lab::start().await;
     let agent = lab.run([]).serve().await;
     let ask = async |addr: String| cachepulse(["healthcheck", "--listen", &addr]).run().await;
@@ -146,7 +146,7 @@ async fn the_health_check_tells_an_agent_that_lives_from_one_that_does_not() {
     assert_eq!(ask(format!("127.0.0.1:{}", nobody.number)).await.code, Some(1));
 }
 
-/// `cachepulse demo` without outages, at these ports.
+/// Returns `cachepulse demo` without outages, on these ports.
 fn demo(redis_port: u16, identity_port: u16) -> Program {
     let ports = [
         "--redis-port".to_owned(),
@@ -158,7 +158,7 @@ fn demo(redis_port: u16, identity_port: u16) -> Program {
 }
 
 #[tokio::test]
-async fn the_demo_names_the_flag_of_a_port_that_is_taken() {
+async fn the_demo_names_the_flag_of_a_port_in_use() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().port();
     for (demo, message) in [
@@ -174,7 +174,7 @@ async fn the_demo_names_the_flag_of_a_port_that_is_taken() {
 }
 
 #[tokio::test]
-async fn the_demo_runs_an_agent_that_is_up_and_a_command_to_try_that_works() {
+async fn the_demo_is_up_and_its_suggested_commands_work() {
     let folder = tempfile::tempdir().unwrap();
     let demo = demo(0, 0).env("TMPDIR", folder.path()).serve().await;
     demo.until("the demo's cache is up", |scrape| scrape.is_up("demo")).await;
@@ -202,11 +202,11 @@ async fn the_demo_runs_an_agent_that_is_up_and_a_command_to_try_that_works() {
 }
 
 #[tokio::test]
-async fn the_variable_for_the_address_goes_before_the_file_and_an_empty_one_counts_as_absent() {
+async fn the_variable_for_the_address_takes_precedence_over_the_file_unless_it_is_empty() {
     let lab = Lab::start().await;
     let file = lab.path("config.yaml");
     let target = lab.target("orders", "identity: managed_identity");
-    // An address of documentation, which no machine has.
+    // An address reserved for documentation, which no machine has.
     std::fs::write(&file, Lab::config([&target]).replace("127.0.0.1:0", "192.0.2.1:9860")).unwrap();
     let elsewhere = lab.run_file(&file).run().await;
     assert_eq!(elsewhere.code, Some(1));

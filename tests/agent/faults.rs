@@ -1,4 +1,4 @@
-//! A few faults from end to end: the reason that is told, and the way back.
+//! A few faults end to end: the reason in the metrics, and the recovery.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::program::{Program, cachepulse, eventually};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
 use crate::scrape::Scrape;
 
-/// How soon a cache that is back must be seen: within 5 s where the interval is shorter.
+/// The longest time until a recovered cache is up, if the interval is shorter.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// An agent straight before a redis-server, with a password.
+/// Returns an agent that connects directly to a redis-server, with a password.
 fn straight(redis: &RedisServer) -> Program {
     cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--host", "localhost"])
         .args(["--port", &redis.port().to_string()])
@@ -24,7 +24,7 @@ fn straight(redis: &RedisServer) -> Program {
 }
 
 #[tokio::test]
-async fn a_redis_server_that_is_killed_and_comes_back() {
+async fn a_killed_redis_server_is_connect_refused_and_recovers_after_a_restart() {
     let mut redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
     let agent = straight(&redis).args(["--interval", "500ms"]).serve().await;
     let before = agent.until("it is up", |scrape| scrape.is_up("orders")).await;
@@ -41,11 +41,12 @@ async fn a_redis_server_that_is_killed_and_comes_back() {
     let up = agent.until("it is up again", |scrape| scrape.is_up("orders")).await;
     assert!(back.elapsed() < RECOVERY, "{:?}", back.elapsed());
     assert!(up.connects("success", "orders") > before.connects("success", "orders"));
-    let told = ["cache available", "cache unavailable", "cache available"];
-    eventually("each change is told, once", || {
+    let messages = ["cache available", "cache unavailable", "cache available"];
+    eventually("each change is logged once", || {
         let log = agent.log();
-        let changes = log.lines().filter_map(|line| told[..2].iter().find(|change| line.contains(**change)));
-        changes.collect::<Vec<_>>().ends_with(&told.each_ref())
+        let changes =
+            log.lines().filter_map(|line| messages[..2].iter().find(|change| line.contains(**change)));
+        changes.collect::<Vec<_>>().ends_with(&messages.each_ref())
     })
     .await;
     let log = agent.log();
@@ -64,13 +65,13 @@ async fn a_lost_connection_is_reopened_long_before_the_next_tick() {
     redis.restart().await;
     let back = Instant::now();
     let scrape = agent.until("it is open again", |it| it.connects("success", "orders") == 2).await;
-    // One pause of 5 s at most, and what the attempt itself takes.
+    // One retry delay of at most 5 s, plus the duration of the attempt.
     assert!(back.elapsed() < RECOVERY + Duration::from_secs(2), "{:?}", back.elapsed());
     assert_eq!(scrape.count("probes_total", "orders"), 1);
 }
 
 #[tokio::test]
-async fn a_redis_server_that_stands_still_is_a_command_timeout() {
+async fn a_stopped_redis_server_is_a_command_timeout() {
     let redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
     let limits = ["--interval", "1s", "--command-timeout", "300ms", "--attempts", "1"];
     let agent = straight(&redis).args(limits).serve().await;
@@ -85,7 +86,7 @@ async fn a_redis_server_that_stands_still_is_a_command_timeout() {
 }
 
 #[tokio::test]
-async fn a_cache_that_refuses_connections() {
+async fn a_cache_that_refuses_connections_is_connect_refused() {
     let lab = Lab::start().await;
     lab.azure.cache().faults(|faults| faults.admission = Admission::Refuse);
     let agent = lab.run(["--interval", "500ms"]).serve().await;
@@ -96,7 +97,7 @@ async fn a_cache_that_refuses_connections() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session() {
+async fn a_token_that_cannot_be_renewed_is_used_until_the_cache_ends_the_session() {
     let lab = Lab::with_tokens_of(Duration::from_secs(5)).await;
     let agent = lab.run(["--identity", "managed_identity", "--interval", "500ms"]).serve().await;
     let before = agent.until("it is up", |scrape| scrape.is_up("orders")).await;
@@ -115,13 +116,13 @@ async fn a_token_that_cannot_be_renewed_serves_until_the_cache_ends_its_session(
 }
 
 #[tokio::test]
-async fn an_identity_endpoint_that_is_away_at_the_start_is_waited_for() {
+async fn the_agent_recovers_from_an_identity_endpoint_that_is_down_at_the_start() {
     let lab = Lab::start().await;
     lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::status(503)));
     let agent = lab.run(["--identity", "managed_identity", "--interval", "500ms"]).serve().await;
     let down = agent.until("there is no token", |scrape| scrape.failures("no_token", "orders") > 0).await;
     assert_eq!(down.failures("no_token", "orders"), down.sum("probe_failures_total", "orders"));
-    assert_eq!(lab.azure.cache().counters().connections, 0, "nobody connects with nothing to present");
+    assert_eq!(lab.azure.cache().counters().connections, 0, "it does not connect without credentials");
     agent.logs("token refresh failed; retrying").await;
     lab.azure.endpoint().set(|settings| settings.fault = None);
     agent.until("it is up", |scrape| scrape.is_up("orders")).await;

@@ -1,7 +1,7 @@
-//! Hostile clients of the HTTP endpoint: what they are answered, and that they harm nobody but themselves.
+//! Hostile clients of the HTTP endpoint: the responses to them, and that they affect neither scrapes nor probes.
 //!
-//! For a thousand connections at once this process needs as many file descriptors; the agent does not, for it closes
-//! those that are too many.
+//! This process needs a file descriptor for each of a thousand connections. The agent does not, because it limits its
+//! connections.
 
 mod client;
 mod requests;
@@ -23,14 +23,14 @@ use self::siege::Siege;
 use crate::lab::Lab;
 use crate::program::within;
 
-/// As many as the agent takes, or almost.
+/// Slightly less than the agent's limit of connections.
 const MANY: usize = 250;
-/// As many as fill the buffers of their sockets within seconds, also with a debug build.
+/// Few enough that the buffers of their sockets fill within seconds, even in a debug build.
 const SOME: usize = 50;
 const MIB: usize = 1024 * 1024;
 
 #[tokio::test]
-async fn each_request_is_answered_as_it_deserves_and_the_next_one_too() {
+async fn each_request_gets_the_expected_codes() {
     let lab = Lab::start().await;
     let agent = lab.run(["--identity", "managed_identity"]).serve().await;
     let requests = requests::all();
@@ -39,12 +39,12 @@ async fn each_request_is_answered_as_it_deserves_and_the_next_one_too() {
     for Request { line, bytes, codes } in &requests {
         let answered = within(line, async {
             let mut client = Client::connect(agent.addr()).await;
-            // It may be refused before it is sent.
+            // The agent may reject it before all of it is sent.
             let _ = client.send(bytes).await;
             let mut answered = Vec::new();
             for _ in codes {
-                match client.answer(bytes.starts_with(b"HEAD ")).await {
-                    Ok(answer) => answered.push(answer.code),
+                match client.response(bytes.starts_with(b"HEAD ")).await {
+                    Ok(response) => answered.push(response.code),
                     Err(_) => break,
                 }
             }
@@ -52,14 +52,14 @@ async fn each_request_is_answered_as_it_deserves_and_the_next_one_too() {
         });
         let (answered, rest) = answered.await;
         if answered != *codes || !rest.is_empty() {
-            wrong.push(format!("{line}\n    is answered {answered:?}{}", rest.escape_ascii()));
+            wrong.push(format!("{line}\n    got {answered:?}{}", rest.escape_ascii()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_their_order() {
+async fn pipelined_requests_are_answered_in_order() {
     const TIMES: usize = 200;
     let lab = Lab::start().await;
     let agent = lab.run(["--identity", "managed_identity"]).serve().await;
@@ -75,29 +75,29 @@ async fn pipelined_requests_are_answered_in_their_order() {
     let all: String =
         parts.map(|part| format!("{} {} HTTP/1.1\r\nHost: agent\r\n\r\n", part.0, part.1)).concat();
     let mut client = Client::connect(agent.addr()).await;
-    // They fit into the buffers of the two sockets.
+    // They fit the buffers of the two sockets.
     client.send(all.repeat(TIMES).as_bytes()).await.unwrap();
     for (method, path, code, content_type) in parts.iter().cycle().take(TIMES * parts.len()) {
-        let answer = within("it answers", client.answer(*method == "HEAD")).await.unwrap();
-        assert_eq!(answer.code, *code, "{method} {path}");
+        let response = within("it responds", client.response(*method == "HEAD")).await.unwrap();
+        assert_eq!(response.code, *code, "{method} {path}");
         assert!(
-            answer.head.contains(&format!("content-type: {content_type}\r\n")),
+            response.head.contains(&format!("content-type: {content_type}\r\n")),
             "{path}: {}",
-            answer.head
+            response.head
         );
-        assert_eq!(answer.body.is_empty(), *method == "HEAD", "{method} {path}");
+        assert_eq!(response.body.is_empty(), *method == "HEAD", "{method} {path}");
     }
     assert!(client.rest().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hostile_clients_neither_hold_up_a_scrape_or_a_probe_nor_take_memory() {
+async fn hostile_clients_neither_delay_scrapes_or_probes_nor_use_memory() {
     allow_many_connections();
     let requests = requests::all();
     let mut random = Rng::with_seed(1);
     let mut siege = Siege::begin().await;
     let agent = siege.addr();
-    siege.endure("1,000 connections that rest", rest(agent)).await;
+    siege.endure("1,000 idle connections", idle(agent)).await;
     siege.endure("headers byte by byte", drip(agent)).await;
     siege.endure("headers of a MiB", flood(agent, |_| "GET / HTTP/1.1\r\nX: ".to_owned())).await;
     siege.endure("bodies without an end", flood(agent, body)).await;
@@ -105,9 +105,9 @@ async fn hostile_clients_neither_hold_up_a_scrape_or_a_probe_nor_take_memory() {
     siege.endure("the same for a small page", pipeline(agent, MANY, "/livez")).await;
     siege.endure("connections closed and reset at once", storm(agent)).await;
     let mutants: Vec<_> = (0..1_500).map(|_| mutant(&requests, &mut random)).collect();
-    siege.endure("requests changed by chance", send(agent, mutants)).await;
+    siege.endure("randomly changed requests", send(agent, mutants)).await;
     let noise: Vec<_> = (0..500).map(|_| noise(&mut random)).collect();
-    siege.endure("bytes by chance", send(agent, noise)).await;
+    siege.endure("random bytes", send(agent, noise)).await;
     siege.end().await;
 }
 
@@ -117,22 +117,22 @@ fn allow_many_connections() {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
-/// Connections on which nothing is sent. The newest are kept, the oldest made room for them.
-async fn rest(agent: SocketAddr) {
+/// Opens connections and sends nothing. The agent closes the oldest ones for the newest.
+async fn idle(agent: SocketAddr) {
     let mut clients = Vec::new();
     for _ in 0..1_000 {
         clients.push(Client::connect(agent).await);
     }
-    // Long before it is closed for its silence.
-    let oldest = timeout(Duration::from_secs(10), clients[0].answer(false)).await;
+    // Sooner than the timeout for the header of a request.
+    let oldest = timeout(Duration::from_secs(10), clients[0].response(false)).await;
     assert!(oldest.expect("the oldest is closed").is_err());
     sleep(Duration::from_secs(2)).await;
     let newest = clients.last_mut().unwrap();
     newest.send(b"GET /livez HTTP/1.1\r\nHost: agent\r\n\r\n").await.unwrap();
-    assert_eq!(newest.answer(false).await.unwrap().code, 200);
+    assert_eq!(newest.response(false).await.unwrap().code, 200);
 }
 
-/// Headers that never end, sent by the byte: who opens one more than the agent takes closes another.
+/// Sends headers that never end, byte by byte, on more connections than the agent keeps.
 async fn drip(agent: SocketAddr) {
     let mut clients = Vec::new();
     for _ in 0..MANY + 50 {
@@ -152,14 +152,14 @@ fn body(number: usize) -> String {
     format!("POST /metrics HTTP/1.1\r\nHost: agent\r\n{length}\r\n\r\nFFFFFFFFFF\r\n")
 }
 
-/// Requests that begin like this, and go on for a MiB.
+/// Sends requests that start with `begin` and continue for a MiB.
 async fn flood(agent: SocketAddr, begin: impl Fn(usize) -> String) {
     let mut clients = JoinSet::new();
     for number in 0..MANY {
         let begin = begin(number);
         clients.spawn(async move {
             let mut client = Client::connect(agent).await;
-            // It is refused before it is sent.
+            // The agent rejects it before all of it is sent.
             let _ = client.send(&[begin.as_bytes(), &vec![b'x'; MIB]].concat()).await;
             client.rest().await;
         });
@@ -167,7 +167,7 @@ async fn flood(agent: SocketAddr, begin: impl Fn(usize) -> String) {
     within("all are refused", async { while clients.join_next().await.is_some() {} }).await;
 }
 
-/// As many requests as the agent takes, and its answers unread.
+/// Sends as many requests as the agent accepts, and does not read the responses.
 async fn pipeline(agent: SocketAddr, connections: usize, path: &str) {
     let requests = format!("GET {path} HTTP/1.1\r\nHost: agent\r\n\r\n").repeat(5_000).into_bytes();
     let mut clients = Vec::new();
@@ -196,7 +196,7 @@ async fn storm(agent: SocketAddr) {
     }
 }
 
-/// One after the other, each of which is answered as HTTP or not at all.
+/// Sends one request at a time and requires a response in HTTP or none.
 async fn send(agent: SocketAddr, requests: Vec<Vec<u8>>) {
     for request in requests {
         let answer = within("it is closed", async {

@@ -1,4 +1,4 @@
-//! Every kind of identity, from the variables and files of its environment to the cache.
+//! Every type of identity, from the variables and files of its environment to the cache.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn signed_in(lab: &Lab, ended: &Ended) {
     assert!(ended.stdout.contains(&format!(" as {}", lab.azure.object_id())), "{ended:?}");
 }
 
-/// `check` of the lab's cache, in an environment that offers nothing yet.
+/// Returns `check` of the lab's cache, in an environment without an identity.
 fn check<const N: usize>(lab: &Lab, more: [&str; N]) -> Program {
     cachepulse(["check"]).args(lab.flags()).args(more)
 }
@@ -22,7 +22,7 @@ fn with_command(program: Program, folder: &Path) -> Program {
 }
 
 #[tokio::test]
-async fn a_managed_identity_by_app_service() {
+async fn a_managed_identity_signs_in_on_app_service() {
     let lab = Lab::start().await;
     signed_in(&lab, &lab.check(["--identity", "managed_identity"]).run().await);
     let client_id = lab.azure.client_id();
@@ -34,7 +34,7 @@ async fn a_managed_identity_by_app_service() {
 }
 
 #[tokio::test]
-async fn an_identity_that_does_not_exist_is_told_in_the_endpoints_words() {
+async fn an_unknown_identity_is_shown_with_the_endpoints_error() {
     let lab = Lab::start().await;
     let ended = lab.check(["--identity", "managed_identity", "--client-id", "nobody"]).run().await;
     assert_eq!(ended.code, Some(1));
@@ -44,13 +44,13 @@ async fn an_identity_that_does_not_exist_is_told_in_the_endpoints_words() {
 }
 
 #[tokio::test]
-async fn a_workload_identity_by_the_variables_of_a_pod() {
+async fn a_workload_identity_signs_in_with_the_variables_of_a_pod() {
     let lab = Lab::start().await;
     signed_in(&lab, &lab.pod(check(&lab, ["--identity", "workload_identity"])).run().await);
 }
 
 #[tokio::test]
-async fn a_client_secret_by_its_variable_and_by_a_file() {
+async fn a_client_secret_signs_in_from_its_variable_and_from_a_file() {
     let lab = Lab::start().await;
     let secret = lab.azure.client_secret().expose();
     let by_variable = check(&lab, ["--identity", "client_secret"]).env("AZURE_CLIENT_SECRET", secret);
@@ -62,7 +62,7 @@ async fn a_client_secret_by_its_variable_and_by_a_file() {
 }
 
 #[tokio::test]
-async fn a_wrong_client_secret_is_told_in_entras_words_and_not_in_its_own() {
+async fn a_wrong_client_secret_is_shown_with_entras_error_and_without_the_secret() {
     let lab = Lab::start().await;
     let wrong = check(&lab, ["--identity", "client_secret"]).env("AZURE_CLIENT_SECRET", "hunter2");
     let ended = lab.application(wrong).run().await;
@@ -72,7 +72,7 @@ async fn a_wrong_client_secret_is_told_in_entras_words_and_not_in_its_own() {
 }
 
 #[tokio::test]
-async fn the_command_line_tools_of_a_developer() {
+async fn the_command_line_tools_of_a_developer_sign_in() {
     let lab = Lab::start().await;
     signed_in(
         &lab,
@@ -83,7 +83,7 @@ async fn the_command_line_tools_of_a_developer() {
 }
 
 #[tokio::test]
-async fn a_developer_who_is_not_signed_in_is_told_what_to_do() {
+async fn the_error_of_az_is_shown_to_a_developer_who_is_not_signed_in() {
     let lab = Lab::start().await;
     let az = lab.command("az", "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1");
     let ended = with_command(check(&lab, ["--identity", "azure_cli"]), &az).run().await;
@@ -92,13 +92,13 @@ async fn a_developer_who_is_not_signed_in_is_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn auto_picks_what_the_environment_offers_and_says_which() {
+async fn auto_picks_the_identity_that_the_environment_offers_and_logs_it() {
     let lab = Lab::start().await;
     let picked = async |program: Program, chosen: &str| {
         let ended = program.args(["--log-level", "debug"]).run().await;
         signed_in(&lab, &ended);
-        let told = format!("msg=\"identity source chosen\" identity=auto chosen={chosen}");
-        assert!(ended.stderr.contains(&told), "{told}: {ended:?}");
+        let message = format!("msg=\"identity source chosen\" identity=auto chosen={chosen}");
+        assert!(ended.stderr.contains(&message), "{message}: {ended:?}");
     };
     let client_id = lab.azure.client_id();
     let with_secret = |program: Program| {
@@ -107,11 +107,13 @@ async fn auto_picks_what_the_environment_offers_and_says_which() {
     picked(lab.app_service(check(&lab, [])), "managed_identity").await;
     picked(lab.pod(check(&lab, [])), &format!("workload_identity:{client_id}")).await;
     picked(with_secret(check(&lab, [])), &format!("client_secret:{client_id}")).await;
-    // A pod with a workload identity on a machine with everything else.
+    // A pod with a workload identity takes precedence over everything else.
     let all = with_command(with_secret(lab.app_service(lab.pod(check(&lab, [])))), &lab.az(&lab.token()));
     picked(all, &format!("workload_identity:{client_id}")).await;
     if is_azure_machine() {
-        eprintln!("on a machine of Azure its managed identity goes before a developer's tools: left out");
+        eprintln!(
+            "skipped: on an Azure machine its managed identity takes precedence over a developer's tools"
+        );
         return;
     }
     let (az, azd) = (lab.path("az-folder"), lab.azd());
@@ -119,14 +121,14 @@ async fn auto_picks_what_the_environment_offers_and_says_which() {
     picked(check(&lab, []).env("PATH", azd), "azure_developer_cli").await;
 }
 
-/// As `auto` itself tells; there it would ask the metadata service, which no test may.
+/// Whether `auto` would detect an Azure machine and send requests to its metadata service, which no test may do.
 fn is_azure_machine() -> bool {
     let asset_tag = std::fs::read_to_string("/sys/class/dmi/id/chassis_asset_tag");
     asset_tag.is_ok_and(|tag| tag.trim() == "7783-7084-3265-9085-8269-3286-77")
 }
 
 #[tokio::test]
-async fn a_user_and_password_straight_to_redis_over_tls() {
+async fn a_user_with_a_password_signs_in_to_redis_over_tls() {
     let redis =
         RedisServer::start(Listen::Tls, &[("probe", "~cachepulse:* +ping +set +get +client|list")]).await;
     let password = tempfile::NamedTempFile::new().unwrap();
@@ -143,7 +145,7 @@ async fn a_user_and_password_straight_to_redis_over_tls() {
 }
 
 #[tokio::test]
-async fn no_identity_on_a_plaintext_redis() {
+async fn a_plaintext_redis_needs_no_identity() {
     let redis = RedisServer::start(Listen::Plaintext, &[("default", &format!("nopass {ALL}"))]).await;
     let port = redis.port().to_string();
     let ended = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"])
@@ -156,15 +158,15 @@ async fn no_identity_on_a_plaintext_redis() {
 }
 
 #[tokio::test]
-async fn a_configured_user_that_is_not_the_tokens_is_told() {
+async fn a_configured_user_that_differs_from_the_tokens_is_a_warning() {
     let lab = Lab::start().await;
     let ended = lab.check(["--username", "somebody-else"]).run().await;
     assert_eq!(ended.code, Some(1));
-    let told = format!(
+    let message = format!(
         "msg=\"username differs from the token's object id\" username=somebody-else object_id={}",
         lab.azure.object_id()
     );
-    assert!(ended.stderr.contains(&told), "{ended:?}");
+    assert!(ended.stderr.contains(&message), "{ended:?}");
     assert!(ended.stdout.contains(": auth_rejected at auth\n"), "{ended:?}");
 }
 

@@ -1,4 +1,4 @@
-//! A local Azure with a real redis-server behind its cache, and what it takes to run the agent against it.
+//! A local Azure with a real redis-server behind its cache, and the flags and files to run the agent against it.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use crate::program::{Program, cachepulse};
 use crate::redis_server::{ALL, Listen, RedisServer};
 
-/// Tokens that are not renewed while a test runs.
+/// A token lifetime that is longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The policy "Data Contributor" of Azure Cache for Redis: `CLIENT LIST` is not in it.
+/// The policy "Data Contributor" of Azure Cache for Redis, which does not include `CLIENT LIST`.
 pub(crate) const CONTRIBUTOR: &str = "+@all -@dangerous +cluster|info +cluster|nodes +cluster|slots allkeys";
 
 /// An Azure with one identity and one cache.
@@ -29,23 +29,23 @@ impl Lab {
         Self::set_up(Options { token_lifetime: HOUR, ..Options::default() }, ALL).await
     }
 
-    /// One whose tokens are good for `lifetime`.
+    /// Starts a lab whose tokens are valid for `lifetime`.
     pub(crate) async fn with_tokens_of(lifetime: Duration) -> Self {
         Self::set_up(Options { token_lifetime: lifetime, ..Options::default() }, ALL).await
     }
 
-    /// One whose identity has this policy on the cache.
+    /// Starts a lab whose identity has this policy on the cache.
     pub(crate) async fn with_policy(rules: &str) -> Self {
         Self::set_up(Options { token_lifetime: HOUR, ..Options::default() }, rules).await
     }
 
-    /// One with these options, but for the backend, whose identity has this policy on the cache.
+    /// Starts a lab with these options, except for the backend, whose identity has this policy on the cache.
     pub(crate) async fn set_up(options: Options, rules: &str) -> Self {
         let redis = RedisServer::start(Listen::Socket, &[("default", ALL)]).await;
         Self::before(redis, options, rules).await
     }
 
-    /// The same before a redis-server that runs already.
+    /// The same in front of a running redis-server.
     pub(crate) async fn before(redis: RedisServer, options: Options, rules: &str) -> Self {
         let options = Options { backend: redis.backend(), ..options };
         let azure = Standin::start(options).await.unwrap();
@@ -55,7 +55,7 @@ impl Lab {
         lab
     }
 
-    /// Writes a file for the agent, whole at once as a careful operator does, and returns its path.
+    /// Writes a file for the agent atomically, and returns its path.
     pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
         let mut file = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
@@ -64,62 +64,62 @@ impl Lab {
         path
     }
 
-    /// A path in the lab's own folder.
+    /// Returns a path in the lab's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The root of the lab's certificates.
+    /// Returns the file with the root of the lab's certificates.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
-    /// The cache's access key, in a file.
+    /// Returns a file with the cache's access key.
     pub(crate) fn access_key_file(&self) -> PathBuf {
         self.file("access-key", self.azure.access_key().expose())
     }
 
-    /// A service account's token, in a file, with the line break that editors leave.
+    /// Returns a file with a service account's token and a trailing line break.
     pub(crate) fn federated_token_file(&self) -> PathBuf {
         let token = self.azure.federated_token(HOUR).unwrap();
         self.file("federated-token", &format!("{}\n", token.expose()))
     }
 
-    /// The flags for the lab's cache.
+    /// Returns the flags for the lab's cache.
     pub(crate) fn flags(&self) -> [String; 6] {
         let (port, ca_file) = (self.azure.cache_port().to_string(), self.ca_file().display().to_string());
         ["--host".into(), HOST.into(), "--port".into(), port, "--ca-file".into(), ca_file]
     }
 
-    /// `cachepulse check` of the lab's cache.
+    /// Returns `cachepulse check` of the lab's cache.
     pub(crate) fn check<const N: usize>(&self, more: [&str; N]) -> Program {
         self.app_service(cachepulse(["check"]).args(self.flags()).args(more))
     }
 
-    /// `cachepulse run` with the lab's cache as the target `orders`, at a free port.
+    /// Returns `cachepulse run` with the lab's cache as the target `orders`, on a free port.
     pub(crate) fn run<const N: usize>(&self, more: [&str; N]) -> Program {
         let run = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders"]);
         self.app_service(run.args(self.flags()).args(more))
     }
 
-    /// `cachepulse run` with a configuration file.
+    /// Returns `cachepulse run` with a configuration file.
     pub(crate) fn run_file(&self, file: &Path) -> Program {
         self.app_service(cachepulse(["run", "--config"]).args([file]))
     }
 
-    /// The program as App Service starts it.
+    /// Adds the variables of App Service.
     pub(crate) fn app_service(&self, program: Program) -> Program {
         program
             .env("IDENTITY_ENDPOINT", self.azure.identity_endpoint())
             .env("IDENTITY_HEADER", self.azure.identity_header().expose())
     }
 
-    /// The program as a Kubernetes pod with a workload identity starts it.
+    /// Adds the variables of a Kubernetes pod with a workload identity.
     pub(crate) fn pod(&self, program: Program) -> Program {
         self.application(program).env("AZURE_FEDERATED_TOKEN_FILE", self.federated_token_file())
     }
 
-    /// The program with the variables of an application.
+    /// Adds the variables of an application.
     pub(crate) fn application(&self, program: Program) -> Program {
         program
             .env("AZURE_CLIENT_ID", self.azure.client_id())
@@ -128,14 +128,14 @@ impl Lab {
             .env("SSL_CERT_FILE", self.ca_file())
     }
 
-    /// A target of a configuration file: the lab's cache, and `more` keys in YAML's flow style.
+    /// Returns a target of a configuration file: the lab's cache, and `more` keys in YAML's flow style.
     pub(crate) fn target(&self, name: &str, more: &str) -> String {
         let (port, ca_file) = (self.azure.cache_port(), self.ca_file());
         let ca_file = ca_file.display();
         format!("{{name: {name}, host: {HOST}, port: {port}, tls: {{ca_file: '{ca_file}'}}, {more}}}")
     }
 
-    /// A configuration with these targets, and a free port.
+    /// Returns a configuration with these targets and a free port.
     pub(crate) fn config<T: AsRef<str>>(targets: impl IntoIterator<Item = T>) -> String {
         let mut config = "http: {listen: '127.0.0.1:0'}\ntargets:\n".to_owned();
         for target in targets {
@@ -144,7 +144,7 @@ impl Lab {
         config
     }
 
-    /// A folder for PATH that holds one command, a shell script without need of any other command.
+    /// Returns a folder for PATH with one command, a shell script that uses only builtins.
     pub(crate) fn command(&self, name: &str, script: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = self.path(&format!("{name}-folder"));
@@ -155,7 +155,7 @@ impl Lab {
         folder
     }
 
-    /// `az` of a developer who is signed in, and whose token this is.
+    /// Returns the folder of an `az` that returns this token.
     pub(crate) fn az(&self, token: &Token) -> PathBuf {
         let expires_on = token.expires_at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let answer = serde_json::json!({
@@ -169,12 +169,12 @@ impl Lab {
         self.command("az", &format!("[ \"$1 $2\" = 'account get-access-token' ] && echo '{answer}'"))
     }
 
-    /// A token for the cache that is good for an hour.
+    /// Returns a token for the cache that is valid for an hour.
     pub(crate) fn token(&self) -> Token {
         self.azure.token(HOUR).unwrap()
     }
 
-    /// `azd` of a developer who is signed in.
+    /// Returns the folder of an `azd` that returns a token.
     pub(crate) fn azd(&self) -> PathBuf {
         let token = self.azure.token(HOUR).unwrap();
         let answer = serde_json::json!({"token": token.secret.expose(), "expiresOn": "2099-01-01T00:00:00Z"});

@@ -1,9 +1,9 @@
-//! The agent from outside: the built binary with its environment, its signals and exit codes, against a real
-//! redis-server and the local Azure.
+//! End-to-end tests of the built binary, with its environment, signals and exit codes, against a real redis-server and a
+//! local Azure.
 //!
-//! [`program`] runs the binary and asks its endpoint, [`redis_server`] runs a redis-server, [`lab`] sets up an Azure
-//! around one. The other modules are the tests. They run in real time, on ports of the system's choice, and wait for
-//! what is to happen, never for a time to pass.
+//! [`program`] runs the binary and requests its pages, [`redis_server`] runs a redis-server, [`lab`] sets up a local Azure
+//! in front of one. The other modules are the tests. They run in real time, on free ports, and wait for conditions instead
+//! of fixed times.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

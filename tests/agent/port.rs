@@ -1,14 +1,13 @@
-//! A TCP port of 127.0.0.1 at which nobody listens until it is wanted.
+//! A reserved TCP port of 127.0.0.1 that refuses connections until a test listens on it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A port that the system gives to nobody else. Connections to it are refused until somebody who is told its number
-/// listens there.
+/// A port that the system assigns to no other process. It refuses connections until a process listens on its number.
 pub(crate) struct Port {
     pub(crate) number: u16,
-    /// Bound and never listening. With `SO_REUSEADDR` on both sides, another socket may listen at it.
+    /// Bound but not listening. With `SO_REUSEADDR` on both sides, another socket can listen on the port.
     _reservation: Socket,
 }
 

@@ -1,4 +1,4 @@
-//! The built binary: run with an environment of its own, watched, asked over HTTP, signalled.
+//! Runs the built binary with a clean environment, reads its output, requests its pages and sends signals.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -16,12 +16,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::scrape::Scrape;
 
-/// Far longer than anything here takes.
+/// Far longer than any step takes.
 const LONG: Duration = Duration::from_secs(40);
-/// The pause between looks at something that is to change.
+/// The pause between checks of a condition.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits for what is to happen, which `what` names.
+/// Waits for `happens`; `what` describes it in the failure.
 pub(crate) async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     timeout(LONG, happens).await.unwrap_or_else(|_| panic!("not within {LONG:?}: {what}"))
 }
@@ -36,7 +36,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     .await;
 }
 
-/// `cachepulse` with `arguments`. It is given no variable but a PATH for shells.
+/// Returns `cachepulse` with `arguments` and no variables except a PATH for shells.
 pub(crate) fn cachepulse<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Program {
     program(BINARY, arguments)
 }
@@ -44,7 +44,7 @@ pub(crate) fn cachepulse<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>
 /// The built binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_cachepulse");
 
-/// Any `executable`, such as a shell around [`BINARY`].
+/// Returns any `executable`, such as a shell around [`BINARY`].
 pub(crate) fn program<A: AsRef<OsStr>>(executable: &str, arguments: impl IntoIterator<Item = A>) -> Program {
     let mut command = Command::new(executable);
     command
@@ -58,7 +58,7 @@ pub(crate) fn program<A: AsRef<OsStr>>(executable: &str, arguments: impl IntoIte
     Program(command)
 }
 
-/// A command line that does not run yet.
+/// A command line to run.
 pub(crate) struct Program(Command);
 
 impl Program {
@@ -72,21 +72,21 @@ impl Program {
         self
     }
 
-    /// Gives it this for its standard output.
+    /// Sets the standard output.
     #[allow(dead_code, reason = "for the tests without a cache")]
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.0.stdout(stdout);
         self
     }
 
-    /// Gives it this for its standard error.
+    /// Sets the standard error.
     #[allow(dead_code, reason = "for the tests without a cache")]
     pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
         self.0.stderr(stderr);
         self
     }
 
-    /// Gives it this for its standard input.
+    /// Sets the standard input.
     #[allow(dead_code, reason = "for the tests without a cache")]
     pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.0.stdin(stdin);
@@ -98,7 +98,7 @@ impl Program {
         self.spawn().ended().await
     }
 
-    /// Starts the daemon that it is, and waits until that serves.
+    /// Starts the daemon and waits until it serves.
     pub(crate) async fn serve(self) -> Running {
         let mut running = self.spawn();
         within("the agent starts", async {
@@ -125,7 +125,7 @@ impl Program {
     }
 }
 
-/// What came out of a pipe so far.
+/// The bytes that were read from a pipe so far.
 struct Captured {
     bytes: Arc<Mutex<Vec<u8>>>,
     end: JoinHandle<()>,
@@ -159,32 +159,32 @@ pub(crate) struct Running {
 /// A process that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// `None` where a signal ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// Whether it left an image of its memory behind.
+    /// Whether it left a core dump.
     pub(crate) core_dumped: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Ended {
-    /// Whether it shut down completely, and said so at last.
-    pub(crate) fn is_in_peace(&self) -> bool {
+    /// Whether it completed its shutdown and logged that last.
+    pub(crate) fn is_graceful(&self) -> bool {
         let mut last = self.stderr.trim_end().rsplit('\n');
         let mut is = |message| last.next().is_some_and(|line| line.contains(message));
         self.code == Some(0) && is("msg=\"shutdown completed\"") && is("msg=\"shutdown started\"")
     }
 }
 
-/// The memory of a process that is resident, in KiB.
+/// The resident memory of a process, in KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub(crate) now: u64,
-    /// The most that it ever was.
+    /// The maximum so far.
     pub(crate) peak: u64,
 }
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) code: u16,
@@ -193,12 +193,12 @@ pub(crate) struct Page {
 }
 
 impl Running {
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.text()
     }
 
-    /// What it has printed so far.
+    /// Returns the output so far.
     pub(crate) fn printed(&self) -> String {
         self.stdout.text()
     }
@@ -208,7 +208,7 @@ impl Running {
         eventually(&format!("it logs {text:?}"), || self.log().contains(text)).await;
     }
 
-    /// Where it listens.
+    /// Returns the address of the HTTP endpoint, from the log.
     pub(crate) fn addr(&self) -> SocketAddr {
         let log = self.log();
         let (_, rest) = log.split_once("listen").unwrap_or_else(|| panic!("it has not started:\n{log}"));
@@ -217,17 +217,17 @@ impl Running {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Page {
-        // The version of HTTP that has no chunks: what comes after the header is the body.
+        // HTTP 1.0 has no chunks, so everything after the header is the body.
         let request = format!("GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n");
-        let answer = within("it answers", async {
+        let response = within("it responds", async {
             let mut stream = TcpStream::connect(self.addr()).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.unwrap();
+            response
         })
         .await;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
         let code = head.split(' ').nth(1).unwrap().parse().unwrap();
         Page { code, head: head.to_owned(), body: body.to_owned() }
     }
@@ -242,7 +242,7 @@ impl Running {
         serde_json::from_str(&self.get("/status").await.body).unwrap()
     }
 
-    /// Scrapes until `condition` holds, and returns the scrape that it held for.
+    /// Scrapes until `condition` holds, and returns that scrape.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Scrape) -> bool) -> Scrape {
         let mut last = None;
         let found = timeout(LONG, async {
@@ -279,7 +279,7 @@ impl Running {
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Ended {
         let status = within("it ends", self.child.wait()).await.unwrap();
-        // What it wrote at the very end is in the pipes still.
+        // The pipes may still contain its last output.
         for end in [&mut self.stdout.end, &mut self.stderr.end] {
             within("its pipes end", end).await.unwrap();
         }

@@ -1,5 +1,5 @@
-//! What the scripts of Azure's quickstart for Python do: sign in with Entra or with an access key, PING, SET, GET and
-//! CLIENT LIST; renew the token on the live connection, and reconnect when that is lost.
+//! The features of Azure's quickstart scripts for Python: sign in with Entra or an access key, run PING, SET, GET and
+//! CLIENT LIST, renew the token on the open connection, and reconnect after a loss.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use cachepulse_standin::{Ending, Secret};
 use crate::lab::Lab;
 use crate::program::{Ended, eventually};
 
-/// The lines of a result, without the times in them.
+/// Returns the lines of a result without the times.
 fn lines(ended: &Ended) -> Vec<String> {
     let untimed = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -20,38 +20,38 @@ fn lines(ended: &Ended) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn entra_sign_in_and_the_four_commands_are_told_as_the_quickstart_tells_them() {
+async fn check_shows_the_sign_in_with_entra_and_the_four_commands() {
     let lab = Lab::start().await;
     let mut other = lab.redis.admin().unwrap();
     let other_id: u64 = redis::cmd("CLIENT").arg("ID").query(&mut other).unwrap();
     let ended = lab.check([]).run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.stderr, "");
-    let told = lines(&ended);
-    assert_eq!(told[0], format!("localhost localhost:{}", lab.azure.cache_port()));
-    assert_eq!(told[1], "token auto, valid for 59 min");
-    assert_eq!(told[2], "resolve 127.0.0.1");
-    assert_eq!(told[3], format!("connect 127.0.0.1:{}", lab.azure.cache_port()));
-    assert_eq!(told[4], "tls TLS 1.3, certificate valid for 364 days");
+    let printed = lines(&ended);
+    assert_eq!(printed[0], format!("localhost localhost:{}", lab.azure.cache_port()));
+    assert_eq!(printed[1], "token auto, valid for 59 min");
+    assert_eq!(printed[2], "resolve 127.0.0.1");
+    assert_eq!(printed[3], format!("connect 127.0.0.1:{}", lab.azure.cache_port()));
+    assert_eq!(printed[4], "tls TLS 1.3, certificate valid for 364 days");
     assert_eq!(
-        told[5..8],
+        printed[5..8],
         ["subject : CN=cachepulse stand-in", "names : localhost", "issuer : CN=cachepulse stand-in CA"]
     );
-    assert!(told[8].starts_with("expires : 20") && told[8].ends_with('Z'), "{told:?}");
-    assert_eq!(told[9], format!("auth as {}", lab.azure.object_id()));
+    assert!(printed[8].starts_with("expires : 20") && printed[8].ends_with('Z'), "{printed:?}");
+    assert_eq!(printed[9], format!("auth as {}", lab.azure.object_id()));
     assert_eq!(
-        told[10..14],
+        printed[10..14],
         ["PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 2 client(s)"]
     );
-    let (first, second) = (&told[14], &told[15]);
-    assert!(first.starts_with(&format!("id : {other_id}, addr : ")), "{told:?}");
-    assert!(second.starts_with("id : ") && second.contains(", addr : "), "{told:?}");
-    assert!(told[16].starts_with("success in"), "{told:?}");
-    assert_eq!(told.len(), 17, "{told:?}");
+    let (first, second) = (&printed[14], &printed[15]);
+    assert!(first.starts_with(&format!("id : {other_id}, addr : ")), "{printed:?}");
+    assert!(second.starts_with("id : ") && second.contains(", addr : "), "{printed:?}");
+    assert!(printed[16].starts_with("success in"), "{printed:?}");
+    assert_eq!(printed.len(), 17, "{printed:?}");
 }
 
 #[tokio::test]
-async fn the_same_comes_as_json() {
+async fn check_returns_the_same_as_json() {
     let lab = Lab::start().await;
     let ended = lab.check(["--output", "json", "--name", "orders"]).run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -74,7 +74,7 @@ async fn the_same_comes_as_json() {
     assert_eq!(certificate["subject"], "CN=cachepulse stand-in");
     assert_eq!(certificate["names"], serde_json::json!(["localhost"]));
     assert_eq!(certificate["issuer"], "CN=cachepulse stand-in CA");
-    // Times in one form and zone compare as text.
+    // Times in the same format and time zone can be compared as text.
     let times =
         [&result["time"], &token["token_expiry"], &certificate["expiry"]].map(|time| time.as_str().unwrap());
     assert!(
@@ -96,7 +96,7 @@ async fn the_same_comes_as_json() {
 }
 
 #[tokio::test]
-async fn tokens_of_seconds_are_renewed_on_the_live_connection_and_a_lost_one_is_reopened() {
+async fn tokens_are_renewed_on_the_open_connection_and_a_lost_one_is_reopened() {
     let lab = Lab::with_tokens_of(Duration::from_secs(8)).await;
     let user = lab.azure.object_id();
     let client_id = lab.azure.client_id();
@@ -105,11 +105,11 @@ async fn tokens_of_seconds_are_renewed_on_the_live_connection_and_a_lost_one_is_
     let first = agent.until("the first probe succeeds", |scrape| scrape.is_up("orders")).await;
     let client = lab.redis.agent(user);
 
-    let renewed = "three renewals on the live connection";
+    let renewed = "three renewals on the open connection";
     let reauthenticated =
         agent.until(renewed, |it| it.count_of("reauthentications_total", "result", "success", "orders") >= 3);
     let scrape = reauthenticated.await;
-    assert_eq!(lab.redis.agent(user), client, "the same connection, by the server's own account");
+    assert_eq!(lab.redis.agent(user), client, "the server lists the same connection");
     let connects = first.connects("success", "orders");
     assert_eq!(scrape.connects("success", "orders"), connects);
     assert_eq!(scrape.connects("failure", "orders"), first.connects("failure", "orders"));
@@ -133,22 +133,22 @@ async fn tokens_of_seconds_are_renewed_on_the_live_connection_and_a_lost_one_is_
 }
 
 #[tokio::test]
-async fn an_access_key_and_the_four_commands() {
+async fn check_shows_the_sign_in_with_an_access_key_and_the_four_commands() {
     let lab = Lab::start().await;
     let key_file = lab.access_key_file();
     let with_key = ["--identity", "access_key", "--access-key-file", key_file.to_str().unwrap()];
     let ended = lab.check(with_key).run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let told = lines(&ended);
+    let printed = lines(&ended);
     assert_eq!(
-        told[8..13],
+        printed[8..13],
         ["auth as default", "PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 1 client(s)"]
     );
-    assert_eq!(lab.azure.endpoint().requests(), [], "no token was asked for");
+    assert_eq!(lab.azure.endpoint().requests(), [], "no token was requested");
 }
 
 #[tokio::test]
-async fn a_rotated_access_key_is_read_again_without_a_restart() {
+async fn a_rotated_access_key_is_reread_without_a_restart() {
     let lab = Lab::start().await;
     let key_file = lab.access_key_file();
     let with_key = ["--identity", "access_key", "--access-key-file", key_file.to_str().unwrap()];
@@ -160,7 +160,7 @@ async fn a_rotated_access_key_is_read_again_without_a_restart() {
     lab.azure.cache().close_all(Ending::Close);
     agent.until("the old key is refused", |scrape| scrape.failures("auth_rejected", "orders") > 0).await;
     lab.file("access-key", &format!("{}\n", rotated.expose()));
-    agent.until("the new key is taken", |scrape| scrape.is_up("orders")).await;
+    agent.until("the new key is accepted", |scrape| scrape.is_up("orders")).await;
     eventually("one connection stays", || lab.redis.clients().len() == 1).await;
     assert_eq!(lab.redis.agent("default").name, "cachepulse");
 }

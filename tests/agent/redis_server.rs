@@ -1,4 +1,4 @@
-//! A real redis-server: at a Unix socket, and at a port where a test wants one.
+//! A real redis-server, on a Unix socket and optionally on a port.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,20 +17,20 @@ use crate::program::within;
 /// The password of every user.
 pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// The user of the tests themselves.
+/// The user that the tests sign in as.
 const ADMIN: &str = "admin";
 
-/// May do everything.
+/// The ACL rules that allow everything.
 pub(crate) const ALL: &str = "~* +@all";
 
-/// How others than the tests reach it.
+/// How clients other than the tests connect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listen {
-    /// At its Unix socket, for the stand-in's front.
+    /// On the Unix socket, for the stand-in's front.
     Socket,
-    /// At a port, with a certificate for localhost.
+    /// On a port, with a certificate for localhost.
     Tls,
-    /// At a port.
+    /// On a port, without TLS.
     Plaintext,
 }
 
@@ -51,12 +51,12 @@ pub(crate) struct Client {
 }
 
 impl RedisServer {
-    /// Starts one whose users have these ACL rules, and [`PASSWORD`] unless the rules say `nopass`.
+    /// Starts a server whose users have these ACL rules, and [`PASSWORD`] unless the rules contain `nopass`.
     pub(crate) async fn start(listen: Listen, users: &[(&str, &str)]) -> Self {
         Self::start_with(listen, users, "").await
     }
 
-    /// The same with more lines of configuration.
+    /// The same with additional lines of configuration.
     pub(crate) async fn start_with(listen: Listen, users: &[(&str, &str)], lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve();
@@ -88,17 +88,17 @@ impl RedisServer {
         self.port.number
     }
 
-    /// The root of its certificate.
+    /// Returns the file with the root of its certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// What the stand-in's front is to put before it.
+    /// Returns the server as a backend of the stand-in's front.
     pub(crate) fn backend(&self) -> Backend {
         Backend::RedisServer { socket: self.socket(), password: Secret::new(PASSWORD.to_owned()) }
     }
 
-    /// A connection of the tests' own.
+    /// Opens a connection as the user of the tests.
     pub(crate) fn admin(&self) -> redis::RedisResult<redis::Connection> {
         let socket = self.socket();
         let url = format!("unix://{}?user={ADMIN}&pass={PASSWORD}", socket.display());
@@ -111,7 +111,7 @@ impl RedisServer {
         command.arg(&words[1..]).query(&mut self.admin().unwrap()).unwrap()
     }
 
-    /// Gives `user` these ACL rules, and no others. It remembers them when it is started again.
+    /// Replaces the ACL rules of `user`. They persist over a restart.
     pub(crate) fn set_user(&self, user: &str, rules: &str) {
         let password = format!(">{PASSWORD}");
         let mut words = vec!["ACL", "SETUSER", user, "reset", "on", &password];
@@ -120,13 +120,13 @@ impl RedisServer {
         self.ask::<()>(&["CONFIG", "REWRITE"]);
     }
 
-    /// Everybody who is connected, but for the tests.
+    /// Returns the connected clients except the tests.
     pub(crate) fn clients(&self) -> Vec<Client> {
         let list: String = self.ask(&["CLIENT", "LIST"]);
         list.lines().map(Client::parse).filter(|client| client.user != ADMIN).collect()
     }
 
-    /// The one connection of an agent that is signed in as `user`.
+    /// Returns the only connection of an agent that is signed in as `user`.
     pub(crate) fn agent(&self, user: &str) -> Client {
         let clients = self.clients();
         let mut found = clients.iter().filter(|client| client.name == "cachepulse" && client.user == user);
@@ -142,17 +142,17 @@ impl RedisServer {
         kill_process(id, signal).unwrap();
     }
 
-    /// Kills it, without any goodbye.
+    /// Kills it with SIGKILL.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Starts it again where it was, after [`Self::kill`].
+    /// Restarts it on the same socket and port, after [`Self::kill`].
     pub(crate) async fn restart(&mut self) {
         self.restart_with([]).await;
     }
 
-    /// The same with directives that go before its configuration: `["--maxclients", "1"]`.
+    /// The same with directives that override its configuration, such as `["--maxclients", "1"]`.
     pub(crate) async fn restart_with<const N: usize>(&mut self, directives: [&str; N]) {
         self.child = spawn(self.folder.path(), directives);
         self.answers().await;

@@ -1,4 +1,4 @@
-//! A configuration that changes while the agent runs.
+//! Changes of the configuration while the agent runs.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use crate::scrape::Scrape;
 const SUCCESSFUL: &str = "config_last_reload_successful";
 const LOADED: &str = "config_last_reload_success_timestamp_seconds";
 
-/// An agent with the target `orders`, by Entra, and others by the access key.
+/// An agent with the target `orders`, which uses Entra, and others, which use the access key.
 struct Reloaded {
     lab: Lab,
     file: PathBuf,
     agent: Running,
-    /// The connection of `orders` at the start, by the server's own account.
+    /// The server's id of the connection of `orders` at the start.
     orders: u64,
-    /// How many it had opened by then.
+    /// How many connections `orders` had opened by then.
     connects: u64,
 }
 
@@ -38,17 +38,18 @@ impl Reloaded {
         self.lab.file("config.yaml", text);
     }
 
-    /// Probes of `orders` go on, on the connection that it has had from the start.
-    async fn orders_go_on(&self) {
+    /// Asserts that probes of `orders` continue on the connection of the start.
+    async fn orders_continue(&self) {
         let before = self.agent.scrape().await.count("probes_total", "orders");
-        let on = self.agent.until("probes go on", |it| it.count("probes_total", "orders") > before + 1).await;
-        assert!(on.is_up("orders"));
-        assert_eq!(on.connects("success", "orders"), self.connects);
+        let after =
+            self.agent.until("probes continue", |it| it.count("probes_total", "orders") > before + 1).await;
+        assert!(after.is_up("orders"));
+        assert_eq!(after.connects("success", "orders"), self.connects);
         assert_eq!(self.lab.redis.agent(self.lab.azure.object_id()).id, self.orders);
     }
 }
 
-/// The target `orders`, and others with these intervals.
+/// Returns a configuration with the target `orders` and others with these intervals.
 fn config(lab: &Lab, others: &[(&str, &str)]) -> String {
     let key_file = lab.access_key_file();
     let by_key = |(name, interval): &(&str, &str)| {
@@ -60,7 +61,7 @@ fn config(lab: &Lab, others: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn sighup_restarts_what_changed_keeps_what_did_not_and_ends_what_went() {
+async fn sighup_restarts_changed_targets_keeps_unchanged_ones_and_stops_removed_ones() {
     let it = Reloaded::start(&[("baskets", "600ms"), ("sessions", "600ms")]).await;
     let before = it.agent.scrape().await;
     let key_clients = |it: &Reloaded| -> Vec<u64> {
@@ -74,7 +75,7 @@ async fn sighup_restarts_what_changed_keeps_what_did_not_and_ends_what_went() {
     it.agent.signal(Signal::HUP);
     let scrape = it.agent.until("the new target is up", |scrape| scrape.is_up("stock")).await;
     assert!(scrape.count("probes_total", "orders") >= before.count("probes_total", "orders"));
-    it.orders_go_on().await;
+    it.orders_continue().await;
     let scrape = it.agent.until("the changed target is up", |scrape| scrape.is_up("baskets")).await;
     assert!(key_clients(&it).iter().all(|id| !by_key.contains(id)), "both old connections are gone");
     assert!(!scrape.text.contains("sessions"), "{}", scrape.text);
@@ -87,44 +88,44 @@ async fn sighup_restarts_what_changed_keeps_what_did_not_and_ends_what_went() {
 }
 
 #[tokio::test]
-async fn a_bad_file_changes_nothing_and_shows_in_the_metrics_until_it_is_mended() {
+async fn an_invalid_file_changes_nothing_and_shows_in_the_metrics_until_it_is_corrected() {
     let it = Reloaded::start(&[]).await;
     let good = std::fs::read_to_string(&it.file).unwrap();
     let before = it.agent.scrape().await.value(LOADED);
 
     it.write(&good.replace("name: orders", "name: orders, attempts: 0, colour: blue"));
     it.agent.signal(Signal::HUP);
-    let scrape = it.agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
+    let scrape = it.agent.until("it is rejected", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
     assert!((scrape.value(LOADED) - before).abs() < f64::EPSILON);
     it.agent.logs("configuration rejected; keeping the previous one").await;
     it.agent.logs("targets[0] (orders).attempts: expected a whole number").await;
     it.agent.logs("targets[0] (orders): unknown key \\\"colour\\\"").await;
-    it.orders_go_on().await;
+    it.orders_continue().await;
 
     std::fs::remove_file(&it.file).unwrap();
     it.agent.signal(Signal::HUP);
     it.agent.logs("cannot be read: No such file or directory").await;
-    it.orders_go_on().await;
+    it.orders_continue().await;
 
     it.write(&good);
     it.agent.signal(Signal::HUP);
-    it.agent.until("it is taken", |scrape| scrape.value(SUCCESSFUL) > 0.5).await;
-    it.orders_go_on().await;
+    it.agent.until("it is applied", |scrape| scrape.value(SUCCESSFUL) > 0.5).await;
+    it.orders_continue().await;
 }
 
 #[tokio::test]
-async fn a_ca_file_that_broke_changes_nothing_either() {
+async fn an_invalid_ca_file_changes_nothing() {
     let it = Reloaded::start(&[]).await;
     let good = std::fs::read_to_string(&it.file).unwrap();
     let broken = it.lab.file("broken.pem", "no certificate\n");
     it.write(&good.replace(it.lab.ca_file().to_str().unwrap(), broken.to_str().unwrap()));
     it.agent.signal(Signal::HUP);
-    it.agent.until("it is refused", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
-    it.orders_go_on().await;
+    it.agent.until("it is rejected", |scrape| scrape.value(SUCCESSFUL) < 0.5).await;
+    it.orders_continue().await;
 }
 
 #[tokio::test]
-async fn sighup_without_a_file_is_no_reason_to_end() {
+async fn sighup_without_a_file_is_ignored() {
     let lab = Lab::start().await;
     let agent = lab.run(["--interval", "500ms"]).serve().await;
     agent.signal(Signal::HUP);
@@ -139,7 +140,7 @@ async fn the_log_level_changes_with_a_reload() {
     let before = it.agent.scrape().await.value(LOADED);
     it.write(&format!("log: {{level: error}}\n{good}"));
     it.agent.signal(Signal::HUP);
-    it.agent.until("it is taken", |scrape| scrape.value(LOADED) > before).await;
+    it.agent.until("it is applied", |scrape| scrape.value(LOADED) > before).await;
     it.write(&format!("log: {{level: info, format: json}}\n{good}"));
     it.agent.signal(Signal::HUP);
     it.agent.logs("http.listen or log.format changed; restart to apply").await;

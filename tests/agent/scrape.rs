@@ -1,8 +1,8 @@
-//! One answer of `/metrics`, read as Prometheus reads it.
+//! One response of `/metrics`, parsed.
 
 use std::collections::BTreeMap;
 
-/// The series of one scrape, by name and labels as the text has them.
+/// The series of one scrape, by name and labels as in the text.
 #[derive(Debug)]
 pub(crate) struct Scrape {
     pub(crate) text: String,
@@ -22,32 +22,32 @@ impl Scrape {
         Self { text, series }
     }
 
-    /// The value of a series, its prefix `cachepulse_` left out: `probe_success{target="orders"}`.
+    /// Returns the value of a series, named without the prefix `cachepulse_`: `probe_success{target="orders"}`.
     pub(crate) fn get(&self, series: &str) -> Option<f64> {
         self.series.get(&format!("cachepulse_{series}")).copied()
     }
 
-    /// The value of a series that must be there.
+    /// Returns the value of a series that must exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.get(series).unwrap_or_else(|| panic!("no series cachepulse_{series} in:\n{}", self.text))
     }
 
-    /// A whole number that the agent tells of its process: `open_fds`.
+    /// Returns a metric of the process, such as `open_fds`.
     pub(crate) fn of_process(&self, name: &str) -> u64 {
         whole(self.series[&format!("process_{name}")])
     }
 
-    /// How many tasks run in the agent.
+    /// Returns the number of running tasks in the agent.
     pub(crate) fn tasks(&self) -> u64 {
         ["http", "probing"].map(|part| whole(self.value(&format!("tasks{{part=\"{part}\"}}")))).iter().sum()
     }
 
-    /// The value of a counter of a target, as the whole number that it is.
+    /// Returns the value of a counter of a target.
     pub(crate) fn count(&self, name: &str, target: &str) -> u64 {
         whole(self.value(&format!("{name}{{target=\"{target}\"}}")))
     }
 
-    /// The same of a counter with one more label, which the alphabet puts before `target`.
+    /// Returns the value of a counter with another label, which is alphabetically before `target`.
     pub(crate) fn count_of(&self, name: &str, label: &str, value: &str, target: &str) -> u64 {
         whole(self.value(&format!("{name}{{{label}=\"{value}\",target=\"{target}\"}}")))
     }
@@ -74,7 +74,7 @@ impl Scrape {
         self.get(&format!("probe_success{{target=\"{target}\"}}")) == Some(0.0)
     }
 
-    /// A counter of a target, summed up over its other label.
+    /// Returns the sum of a counter of a target over its other label.
     pub(crate) fn sum(&self, name: &str, target: &str) -> u64 {
         let (name, target) = (format!("cachepulse_{name}{{"), format!("target=\"{target}\"}}"));
         let of_target = |series: &&String| series.starts_with(&name) && series.ends_with(&target);
@@ -88,6 +88,6 @@ impl Scrape {
     reason = "counters are small and positive"
 )]
 fn whole(value: f64) -> u64 {
-    assert!(value >= 0.0 && value.fract() == 0.0, "{value} counts nothing");
+    assert!(value >= 0.0 && value.fract() == 0.0, "{value} is not a count");
     value as u64
 }

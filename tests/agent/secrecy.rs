@@ -1,4 +1,4 @@
-//! No secret gets out, whatever goes wrong and however much is logged.
+//! No secret appears in any output, whatever the faults and the log level.
 
 use cachepulse_standin::{CommandFault, Ending, FaultReply, Secret, TokenFault};
 use rustix::process::Signal;
@@ -7,7 +7,7 @@ use crate::lab::Lab;
 use crate::program::{BINARY, Program, Running, cachepulse, program};
 use crate::redis_server::{Listen, PASSWORD, RedisServer};
 
-/// Everything that the agent shows.
+/// Returns the text of every page.
 async fn shown(agent: &Running) -> String {
     let mut shown = String::new();
     for path in ["/metrics", "/status", "/", "/readyz"] {
@@ -16,17 +16,17 @@ async fn shown(agent: &Running) -> String {
     shown
 }
 
-/// Asserts that `text` holds no token and none of `secrets`.
+/// Asserts that `text` contains no token and none of `secrets`.
 fn assert_clean(text: &str, secrets: &[&str]) {
     for secret in secrets.iter().chain(&["eyJ"]) {
-        assert!(secret.len() >= 3, "an empty secret is everywhere");
+        assert!(secret.len() >= 3, "any text contains an empty secret");
         let around = text.lines().find(|line| line.contains(secret));
-        assert_eq!(around, None, "{secret} is out");
+        assert_eq!(around, None, "{secret} is shown");
     }
 }
 
 #[tokio::test]
-async fn a_run_with_every_identity_and_many_faults_betrays_nothing_at_the_level_trace() {
+async fn no_secret_appears_with_every_identity_and_many_faults_at_the_level_trace() {
     let lab = Lab::start().await;
     let redis = RedisServer::start(Listen::Tls, &[("probe", "~* +ping +set +get +client|list")]).await;
     let az =
@@ -57,7 +57,9 @@ async fn a_run_with_every_identity_and_many_faults_betrays_nothing_at_the_level_
     let program: Program = lab.pod(lab.run_file(&file)).env("AZURE_CLIENT_SECRET", client_secret);
     let agent = program.env("PATH", format!("{}:/usr/bin:/bin", az.display())).serve().await;
     let up = ["managed_identity", "workload_identity", "client_secret", "key", "straight"];
-    agent.until("all who can be are up", |it| up.iter().all(|name| it.is_up(name))).await;
+    agent
+        .until("all targets with working identities are up", |it| up.iter().all(|name| it.is_up(name)))
+        .await;
     agent.until("one has no token", |it| it.failures("no_token", "azure_cli") > 0).await;
 
     let access_key = lab.azure.access_key().expose();
@@ -86,7 +88,7 @@ async fn a_run_with_every_identity_and_many_faults_betrays_nothing_at_the_level_
 }
 
 #[tokio::test]
-async fn an_identity_endpoint_that_fails_is_told_without_the_header_that_it_was_sent() {
+async fn errors_of_the_identity_endpoint_do_not_contain_the_identity_header() {
     let lab = Lab::start().await;
     let program = lab.run(["--identity", "managed_identity", "--interval", "200ms", "--log-level", "trace"]);
     let agent = program.env("IDENTITY_HEADER", "a-wrong-header").serve().await;
@@ -103,9 +105,9 @@ async fn an_identity_endpoint_that_fails_is_told_without_the_header_that_it_was_
     assert_clean(&text, &["a-wrong-header", lab.azure.identity_header().expose()]);
 }
 
-/// As Redis does with a command that it does not know.
+/// Redis echoes the arguments of an unknown command.
 #[tokio::test]
-async fn a_server_that_repeats_what_it_was_told_is_quoted_without_it() {
+async fn a_secret_that_the_server_echoes_is_redacted() {
     let lab = Lab::start().await;
     let (token, key) = (lab.token(), lab.azure.access_key());
     let az = lab.az(&token);
@@ -126,7 +128,7 @@ async fn a_server_that_repeats_what_it_was_told_is_quoted_without_it() {
 }
 
 #[tokio::test]
-async fn check_tells_everything_but_secrets() {
+async fn check_shows_no_secrets() {
     let lab = Lab::start().await;
     lab.azure.cache().revoke(lab.azure.object_id());
     for output in ["text", "json"] {
@@ -143,12 +145,12 @@ async fn check_tells_everything_but_secrets() {
 }
 
 #[tokio::test]
-async fn an_agent_that_crashes_leaves_no_image_of_its_memory_behind() {
+async fn a_crash_leaves_no_core_dump() {
     for (name, signal) in [("ABRT", Signal::ABORT), ("QUIT", Signal::QUIT)] {
         let lab = Lab::start().await;
         let folder = lab.path("crash");
         std::fs::create_dir(&folder).unwrap();
-        // In a folder of its own, where the system may leave as much as it likes.
+        // Runs in a separate folder with unlimited core dumps.
         let freely = |command: &str| {
             let shell = format!("cd '{}'; ulimit -c unlimited; {command}", folder.display());
             program("/bin/sh", ["-c", &shell])
@@ -163,9 +165,12 @@ async fn an_agent_that_crashes_leaves_no_image_of_its_memory_behind() {
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
         assert_clean(&format!("{}{}", ended.stdout, ended.stderr), &[lab.azure.identity_header().expose()]);
 
-        // Where the system hands core dumps to a program, that decides; otherwise anybody else's is here now.
+        // Another process must leave a core dump, unless the system passes core dumps to a program.
         let ended = freely(&format!("kill -{name} $$")).run().await;
         let to_a_file = !std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().starts_with('|');
-        assert!(ended.core_dumped || !to_a_file, "nobody leaves one: allow it with `ulimit -Hc unlimited`");
+        assert!(
+            ended.core_dumped || !to_a_file,
+            "this shell leaves none either; allow core dumps with `ulimit -Hc unlimited`"
+        );
     }
 }

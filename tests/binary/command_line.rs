@@ -14,7 +14,7 @@ use crate::program::{Program, cachepulse};
 const FAILING_CHECK: [&str; 9] =
     ["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none", "--attempts", "1"];
 
-/// Every command that prints a result, with the code that it ends with.
+/// Returns every command that prints a result, with its exit code.
 fn printing(port: &Port) -> Vec<(Program, i32)> {
     let check = || cachepulse(FAILING_CHECK).args(["--port", &port.number.to_string()]);
     let mut programs = vec![(check(), 1), (check().args(["--output", "json"]), 1)];
@@ -45,13 +45,13 @@ async fn output_that_cannot_be_written_is_an_error() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ended = program.stdout(full).run().await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        let told = "cachepulse: cannot write to standard output: No space left on device (os error 28)\n";
-        assert!(ended.stderr.ends_with(told), "{ended:?}");
+        let message = "cachepulse: cannot write to standard output: No space left on device (os error 28)\n";
+        assert!(ended.stderr.ends_with(message), "{ended:?}");
     }
 }
 
 #[tokio::test]
-async fn a_reader_that_closes_the_pipe_ends_it_quietly_and_changes_no_exit_code() {
+async fn a_closed_pipe_is_no_error_and_does_not_change_the_exit_code() {
     let nobody = Port::reserve();
     for (program, code) in printing(&nobody) {
         let (reader, writer) = pipe().unwrap();
@@ -62,7 +62,7 @@ async fn a_reader_that_closes_the_pipe_ends_it_quietly_and_changes_no_exit_code(
     }
 }
 
-/// What `program` prints on a terminal.
+/// Returns the output of `program` on a terminal.
 async fn on_a_terminal(program: Program) -> String {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
@@ -72,13 +72,13 @@ async fn on_a_terminal(program: Program) -> String {
     let ended = program.stdout(other_end).run().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let mut shown = Vec::new();
-    // Linux ends a terminal that nobody has open with an error.
+    // On Linux, reading fails once the other side of the terminal is closed.
     let _ = std::fs::File::from(terminal).read_to_end(&mut shown);
     String::from_utf8(shown).unwrap()
 }
 
 #[tokio::test]
-async fn colour_is_for_terminals_and_never_with_no_color() {
+async fn output_is_coloured_only_on_terminals_without_no_color() {
     const RED: &str = "\u{1b}[1;31mFAILED\u{1b}[0m after ";
     let nobody = Port::reserve();
     let check = || cachepulse(FAILING_CHECK).args(["--port", &nobody.number.to_string()]);
@@ -114,7 +114,7 @@ async fn version_names_the_build_as_text_and_json() {
 }
 
 #[tokio::test]
-async fn help_tells_of_each_command_in_either_form() {
+async fn both_forms_of_help_describe_each_command() {
     let overview = cachepulse(["help"]).run().await;
     assert_eq!(overview.code, Some(0), "{overview:?}");
     for command in cachepulse::cli::command().get_subcommands().map(clap::Command::get_name) {
@@ -128,7 +128,7 @@ async fn help_tells_of_each_command_in_either_form() {
     }
 }
 
-/// The flags that `help` lists, except for those of help and version.
+/// Returns the flags that `help` lists, except for help and version.
 fn flags(help: &str) -> Vec<&str> {
     let words = help.lines().filter_map(|line| line.split_whitespace().next());
     words.filter(|word| word.starts_with("--") && *word != "--help").collect()
@@ -159,7 +159,7 @@ async fn short_help_fits_a_screen_and_long_help_lists_every_flag() {
 }
 
 #[tokio::test]
-async fn without_a_cache_run_and_check_name_both_ways_to_give_one() {
+async fn without_a_target_run_and_check_name_both_ways_to_configure_one() {
     for command in ["run", "check"] {
         let ended = cachepulse([command]).env("CACHEPULSE_LISTEN", ":9860").run().await;
         assert_eq!(ended.code, Some(64));
@@ -172,7 +172,7 @@ async fn without_a_cache_run_and_check_name_both_ways_to_give_one() {
 }
 
 #[tokio::test]
-async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
+async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
     for (arguments, words) in [
         (&["check"][..], "--host"),
         (&["check", "--host", "two words"], "--host: expected a host name"),
@@ -200,7 +200,7 @@ async fn wrong_usage_and_configuration_end_in_64_and_say_why() {
 }
 
 #[tokio::test]
-async fn completions_know_flags_and_the_values_that_they_take() {
+async fn completions_contain_flags_and_their_values() {
     for (shell, words) in [
         ("bash", "--identity"),
         ("bash", "auto managed_identity workload_identity"),

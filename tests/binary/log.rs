@@ -1,11 +1,11 @@
-//! The log as its readers find it: one line for an event, its level from the right place.
+//! The log: one line per event, and the precedence of the settings of its level.
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::program::{Program, Running, cachepulse, eventually};
 
-/// An agent whose cache is never there, with this level in its file.
+/// Returns an agent whose cache is down, with this level in its file.
 fn without_cache(level: &str) -> (TempDir, Program) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yaml");
@@ -15,17 +15,17 @@ fn without_cache(level: &str) -> (TempDir, Program) {
     (folder, cachepulse(["run", "--config"]).args([file]))
 }
 
-/// A level below the file's holds from the start, and whatever a reload brings.
+/// Asserts that the level `info` is in effect from the start and after a reload.
 async fn stays_at_info(agent: Running) {
     agent.signal(Signal::HUP);
     agent.logs("configuration reloaded").await;
     agent.signal(Signal::TERM);
     let ended = agent.ended().await;
-    assert!(ended.is_in_peace(), "{ended:?}");
+    assert!(ended.is_graceful(), "{ended:?}");
 }
 
 #[tokio::test]
-async fn a_flag_beside_a_file_sets_the_level_whatever_rust_log_says() {
+async fn a_flag_takes_precedence_over_rust_log_and_the_file() {
     let (_folder, program) = without_cache("error");
     stays_at_info(program.args(["--log-level", "info"]).env("RUST_LOG", "off").serve().await).await;
     let (_folder, program) = without_cache("error");
@@ -41,7 +41,7 @@ async fn rust_log_takes_precedence_over_the_file() {
 }
 
 #[tokio::test]
-async fn a_directive_that_makes_no_sense_is_a_warning_that_names_it() {
+async fn an_invalid_directive_is_ignored_with_a_warning() {
     let (_folder, program) = without_cache("info");
     let agent = program.env("RUST_LOG", "inof").serve().await;
     agent
@@ -50,7 +50,7 @@ async fn a_directive_that_makes_no_sense_is_a_warning_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_wrong_level_beside_a_file_is_refused() {
+async fn an_invalid_level_in_a_flag_is_an_error_even_with_a_file() {
     let (_folder, program) = without_cache("info");
     let ended = program.args(["--log-level", "loud"]).run().await;
     assert_eq!(ended.code, Some(64), "{ended:?}");
@@ -61,7 +61,7 @@ async fn a_wrong_level_beside_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_line_of_json_names_the_cache_target_and_the_module_module() {
+async fn in_json_the_field_target_is_the_cache_and_module_is_the_module() {
     let (_folder, program) = without_cache("info");
     let agent = program.args(["--log-format", "json"]).serve().await;
     let unavailable = || {
@@ -71,7 +71,7 @@ async fn a_line_of_json_names_the_cache_target_and_the_module_module() {
     };
     eventually("it is down", || !unavailable().is_empty()).await;
     agent.until("the reason stays the same", |it| it.failures("connect_refused", "orders") > 1).await;
-    let [line] = &unavailable()[..] else { panic!("it repeats what is known: {}", agent.log()) };
+    let [line] = &unavailable()[..] else { panic!("an unchanged state is logged again: {}", agent.log()) };
     assert_eq!((&line["target"], &line["level"]), (&"orders".into(), &"warn".into()), "{line}");
     assert!(line["module"].as_str().unwrap().starts_with("cachepulse::"), "{line}");
 }

@@ -1,5 +1,5 @@
-//! The built binary without a cache: its command line, its configuration, its log. The same with a real redis-server is
-//! in `tests/agent`, whose harness this shares.
+//! Tests of the built binary without a cache: its command line, configuration and log. They use the harness of
+//! `tests/agent`, which has the tests with a real redis-server.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! `cachepulse validate`: every problem at once, or that there is none.
+//! `cachepulse validate`: all problems reported together, or none.
 
 use crate::program::cachepulse;
 
@@ -12,7 +12,7 @@ async fn the_examples_are_valid() {
 }
 
 #[tokio::test]
-async fn every_problem_is_told_at_once_with_its_path() {
+async fn all_problems_are_reported_together_with_their_paths() {
     let folder = "tests/config/invalid/";
     let file = "tests/config/invalid/everything-at-once.yaml";
     let ended = cachepulse(["validate", file]).run().await;
@@ -23,7 +23,7 @@ async fn every_problem_is_told_at_once_with_its_path() {
 }
 
 #[tokio::test]
-async fn several_files_and_standard_input_are_validated_each_for_itself() {
+async fn several_files_and_standard_input_are_validated_separately() {
     let smallest = || std::fs::File::open("examples/smallest.yaml").unwrap();
     let valid = cachepulse(["validate", "-", "examples/smallest.yaml"]).stdin(smallest()).run().await;
     assert_eq!(valid.code, Some(0), "{valid:?}");
@@ -31,7 +31,7 @@ async fn several_files_and_standard_input_are_validated_each_for_itself() {
 
     let invalid = "tests/config/invalid/attempts.yaml";
     let mixed = cachepulse(["validate", invalid, "/nonexistent", "-"]).stdin(smallest()).run().await;
-    assert_eq!(mixed.code, Some(64), "one that is not valid is enough");
+    assert_eq!(mixed.code, Some(64), "one invalid file is enough");
     assert_eq!(mixed.stdout, "<stdin>: valid, 1 target(s)\n");
     assert!(mixed.stderr.contains(invalid), "{mixed:?}");
     assert!(mixed.stderr.contains("the configuration file /nonexistent cannot be read: "), "{mixed:?}");
@@ -50,24 +50,27 @@ async fn several_files_and_standard_input_are_validated_each_for_itself() {
 }
 
 #[tokio::test]
-async fn without_files_the_one_that_run_would_take_is_validated() {
-    let told = "examples/smallest.yaml: valid, 1 target(s)\n";
+async fn without_files_the_configuration_of_run_is_validated() {
+    let message = "examples/smallest.yaml: valid, 1 target(s)\n";
     let by_flag = cachepulse(["validate", "--config", "examples/smallest.yaml"]);
-    assert_eq!(by_flag.env("CACHEPULSE_CONFIG", "/nonexistent").run().await.stdout, told);
+    assert_eq!(by_flag.env("CACHEPULSE_CONFIG", "/nonexistent").run().await.stdout, message);
     let by_variable = cachepulse(["validate"]).env("CACHEPULSE_CONFIG", "examples/smallest.yaml");
-    assert_eq!(by_variable.run().await.stdout, told);
+    assert_eq!(by_variable.run().await.stdout, message);
     let neither = cachepulse(["validate"]).env("CACHEPULSE_CONFIG", "").run().await;
     assert_eq!(neither.code, Some(64));
 }
 
 #[tokio::test]
-async fn a_secret_that_is_not_there_is_a_problem() {
+async fn a_missing_secret_is_a_problem() {
     let ended = cachepulse(["validate", "examples/fullest.yaml"]).run().await;
     assert_eq!(ended.code, Some(64));
-    let told = "targets[9] (inventory).identity.password.env: the secret's environment variable CACHE_PASSWORD is not \
+    let message = "targets[9] (inventory).identity.password.env: the secret's environment variable CACHE_PASSWORD is not \
                 set
 ";
-    assert!(ended.stderr.starts_with("examples/fullest.yaml:") && ended.stderr.ends_with(told), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("examples/fullest.yaml:") && ended.stderr.ends_with(message),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a row is played on: the lab, the agent, and whatever else the row puts between them.
+//! The setup of a row: the lab, the agent, and what the row places between them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The same as flags. One attempt, so that each tick tells what it met first.
+/// The same as flags. With one attempt, each tick reports its first failure.
 pub(crate) const LIMITS: [&str; 10] = [
     "--interval",
     "500ms",
@@ -38,27 +38,27 @@ pub(crate) const LIMITS: [&str; 10] = [
     "debug",
 ];
 
-/// The user of a redis-server that is reached without Azure's front. It may do everything.
+/// The user of a redis-server without Azure's front. It may run every command.
 pub(crate) const USER: &str = "probe";
 
-/// The lab, and what a row adds to it.
+/// The lab, and the additions of a row.
 pub(crate) struct Bench {
     pub(crate) lab: Lab,
-    /// A redis-server beside the lab's.
+    /// A second redis-server.
     pub(crate) other: Option<RedisServer>,
     pub(crate) gate: Option<Gate>,
     pub(crate) names: Option<Names>,
-    /// A listener with a full queue: the system drops what else comes.
+    /// A listener with a full queue: the system drops further connections.
     pub(crate) silent: Option<(TcpListener, Vec<TcpStream>)>,
-    /// Who else is at work on a redis-server, until this is dropped.
+    /// Other clients of a redis-server, until this is dropped.
     pub(crate) clients: JoinSet<()>,
     pub(crate) agent: NotStarted,
 }
 
-/// An agent that is not started yet.
+/// An agent before its start.
 pub(crate) enum NotStarted {
     Program(Box<Program>),
-    /// A prober in this process, with the bench's own resolver; the port it connects to.
+    /// A prober in this process with the bench's resolver; contains the port to connect to.
     Prober(u16),
     Started,
 }
@@ -82,26 +82,26 @@ impl Bench {
         }
     }
 
-    /// The lab with an agent that signs in with tokens of its managed identity.
+    /// Returns the lab with an agent that signs in with tokens of its managed identity.
     pub(crate) fn of(lab: Lab) -> Self {
         let program = lab.run(LIMITS).args(["--identity", "managed_identity"]);
         Self::new(lab, program)
     }
 
-    /// The agent has these flags as well.
+    /// Adds flags of the agent.
     pub(crate) fn with<const N: usize>(self, flags: [&str; N]) -> Self {
         let NotStarted::Program(program) = self.agent else { panic!("a prober has no flags") };
         Self { agent: NotStarted::Program(Box::new(program.args(flags))), ..self }
     }
 
-    /// The lab with an agent by managed identity, and the defaults for everything that has one, but for the log.
+    /// Returns the lab with an agent that uses a managed identity and all defaults except for the log.
     pub(crate) async fn by_default() -> Self {
         let lab = Lab::start().await;
         let program = lab.run(["--identity", "managed_identity", "--log-level", "debug"]);
         Self::new(lab, program)
     }
 
-    /// The same, where the identity endpoint is behind a gate.
+    /// Returns the lab with the identity endpoint behind a gate.
     pub(crate) async fn gated_endpoint(token_lifetime: Duration) -> Self {
         let lab = Lab::with_tokens_of(token_lifetime).await;
         let url = lab.azure.identity_endpoint();
@@ -112,7 +112,7 @@ impl Bench {
         Self { gate: Some(gate), ..Self::new(lab, program.env("IDENTITY_ENDPOINT", gated)) }
     }
 
-    /// A redis-server without TLS, and an agent that reaches it straight or through a gate.
+    /// Returns a redis-server without TLS and an agent that connects directly or through a gate.
     pub(crate) async fn plaintext(through_gate: bool) -> Self {
         let redis = RedisServer::start(Listen::Plaintext, &[(USER, ALL)]).await;
         let gate = through_gate.then(|| Gate::open(redis.port()));
@@ -121,7 +121,7 @@ impl Bench {
         Self { other: Some(redis), gate, ..Self::new(Lab::start().await, program) }
     }
 
-    /// A redis-server with TLS, and an agent that reaches it straight.
+    /// Returns a redis-server with TLS and an agent that connects directly.
     pub(crate) async fn tls() -> Self {
         let redis = RedisServer::start(Listen::Tls, &[(USER, ALL)]).await;
         let port = redis.port().to_string();
@@ -130,7 +130,7 @@ impl Bench {
         Self { other: Some(redis), ..Self::new(Lab::start().await, program) }
     }
 
-    /// A redis-server without TLS that lets everybody in, and an agent that does not sign in.
+    /// Returns a redis-server without TLS and authentication, and an agent that does not sign in.
     pub(crate) async fn anonymous() -> Self {
         let everybody = format!("nopass {ALL}");
         let redis = RedisServer::start(Listen::Plaintext, &[("default", &everybody)]).await;
@@ -140,7 +140,7 @@ impl Bench {
         Self { other: Some(redis), ..Self::new(Lab::start().await, program) }
     }
 
-    /// The lab behind a gate, and a redis-server without TLS to lead it to.
+    /// Returns the lab behind a gate, and a redis-server without TLS to redirect the gate to.
     pub(crate) async fn gated() -> Self {
         let redis = RedisServer::start(Listen::Plaintext, &[(USER, ALL)]).await;
         let lab = Lab::start().await;
@@ -155,7 +155,7 @@ impl Bench {
         Self { other: Some(redis), gate: Some(gate), ..Self::new(lab, program) }
     }
 
-    /// A prober whose target has the name that `names` resolves.
+    /// Returns a prober whose host name `names` resolves.
     pub(crate) async fn named(names: Names) -> Self {
         let mut bench = Self::plaintext(true).await;
         bench.agent = NotStarted::Prober(bench.gate.as_ref().unwrap().port);
@@ -170,32 +170,32 @@ impl Bench {
                 let password = SecretSource::File(self.lab.file("password", PASSWORD));
                 Agent::Prober(Box::new(Probing::start(self.names.as_ref().unwrap(), port, password)))
             }
-            NotStarted::Started => panic!("it was started already"),
+            NotStarted::Started => panic!("the agent is already started"),
         }
     }
 
-    /// The redis-server beside the lab's.
+    /// Returns the second redis-server.
     pub(crate) fn other(&mut self) -> &mut RedisServer {
         self.other.as_mut().unwrap()
     }
 
-    /// Leads the gate to the other redis-server, and ends what was led elsewhere.
+    /// Redirects the gate to the second redis-server and closes its connections.
     pub(crate) fn lead_to_other(&self) {
         self.gate.as_ref().unwrap().lead(Some(self.other.as_ref().unwrap().port()));
     }
 
-    /// Leads the gate to the lab's cache, and ends what was led elsewhere.
+    /// Redirects the gate to the lab's cache and closes its connections.
     pub(crate) fn lead_to_lab(&self) {
         self.gate.as_ref().unwrap().lead(Some(self.lab.azure.cache_port()));
     }
 
-    /// Starts the lab's redis-server again with these directives.
+    /// Restarts the lab's redis-server with these directives.
     pub(crate) async fn restart_redis<const N: usize>(&mut self, directives: [&str; N]) {
         self.lab.redis.kill().await;
         self.lab.redis.restart_with(directives).await;
     }
 
-    /// Lets another client do this to the lab's redis-server, over and over.
+    /// Repeats `deed` on the lab's redis-server as another client.
     pub(crate) fn meddle(&mut self, deed: impl Fn(&mut redis::Connection) + Send + 'static) {
         const PAUSE: Duration = Duration::from_millis(10);
         let mut connection = self.lab.redis.admin().unwrap();
@@ -207,7 +207,7 @@ impl Bench {
         });
     }
 
-    /// Puts a listener whose queue is full there.
+    /// Starts a listener with a full queue on `address`.
     pub(crate) async fn silence(&mut self, address: SocketAddr) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
@@ -221,7 +221,7 @@ impl Bench {
         self.silent = Some((listener, queued));
     }
 
-    /// The same in the place of the other redis-server, which is killed.
+    /// Replaces the second redis-server by a listener with a full queue.
     pub(crate) async fn silence_other(&mut self) {
         self.other().kill().await;
         let address = (Ipv4Addr::LOCALHOST, self.other().port()).into();
@@ -229,12 +229,12 @@ impl Bench {
     }
 }
 
-/// An agent that reaches its cache without Azure's front.
+/// Returns an agent that connects without Azure's front.
 fn straight<const N: usize>(cache: [&str; N]) -> Program {
     cachepulse(["run", "--listen", "127.0.0.1:0", "--name", TARGET]).args(cache).args(LIMITS)
 }
 
-/// The same, signing in as [`USER`].
+/// The same, signed in as [`USER`].
 fn by_password<const N: usize>(cache: [&str; N]) -> Program {
     straight(cache)
         .args(["--identity", "password", "--username", USER, "--password-env", "PROBE_PASSWORD"])
@@ -256,7 +256,7 @@ impl Agent {
         }
     }
 
-    /// Ends it, and tells everything that it has shown, at its end included.
+    /// Stops the agent and returns its pages, output and log.
     pub(crate) async fn end(self) -> Result<String, String> {
         match self {
             Self::Program(running) => {
@@ -267,7 +267,7 @@ impl Agent {
                 running.signal(Signal::TERM);
                 let ended = running.ended().await;
                 if ended.code != Some(0) {
-                    return Err(format!("it ended with {:?}", ended.code));
+                    return Err(format!("exit code {:?}", ended.code));
                 }
                 Ok(shown + &ended.stdout + &ended.stderr)
             }

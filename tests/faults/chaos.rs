@@ -1,6 +1,6 @@
-//! The agent's record against the truth: outages by a seeded schedule, and what the metrics tell of each.
+//! Compares the metrics with the true length of random outages.
 //!
-//! The truth is taken where the outage is made: from just before it begins until just after it has ended.
+//! The true length is measured where the outage is caused: from just before its start until just after its end.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,14 +18,14 @@ use crate::run::Run;
 use crate::scrape::Scrape;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The longest outage, where there is time for it.
+/// The longest outage.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest limit of anything that a probe waits for.
+/// The longest timeout of the agent.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// A cache that is back is seen within 5 s, and the probe that sees it may take its time.
+/// The longest time until a recovered cache is up: 5 s, plus the duration of the probe.
 const RECOVERY: Duration = Duration::from_secs(6);
 
-/// What is granted for a machine that is busy: less than elsewhere, because this is about measuring.
+/// The tolerance for a busy machine: less than in other tests, because this one checks durations.
 const BUSY: Duration = LOAD.checked_div(3).unwrap();
 
 const LIMITS: [&str; 8] = [
@@ -76,16 +76,16 @@ impl Outage {
     }
 }
 
-/// What the metrics tell at one moment.
+/// The metrics at one moment.
 #[derive(Clone, Copy)]
-struct Record {
+struct Figures {
     probes: u64,
     failures: u64,
     disconnects: u64,
     unavailable: f64,
 }
 
-impl Record {
+impl Figures {
     fn of(scrape: &Scrape) -> Self {
         Self {
             probes: scrape.count("probes_total", TARGET),
@@ -96,7 +96,7 @@ impl Record {
     }
 }
 
-/// The report of a run, and what in it contradicts the truth.
+/// The report of a run, and its contradictions to the true outages.
 #[derive(Default)]
 struct Comparison {
     text: String,
@@ -104,7 +104,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn outage(&mut self, outage: Outage, truth: Duration, before: Record, after: Record, back: Duration) {
+    fn outage(&mut self, outage: Outage, truth: Duration, before: Figures, after: Figures, back: Duration) {
         let failures = after.failures - before.failures;
         let lost = after.disconnects - before.disconnects;
         let recorded = after.unavailable - before.unavailable;
@@ -129,7 +129,7 @@ impl Comparison {
         }
     }
 
-    fn calm(&mut self, before: Record, after: Record) {
+    fn calm(&mut self, before: Figures, after: Figures) {
         if after.failures > before.failures || after.disconnects > before.disconnects {
             self.contradictions.push("a failure is recorded outside of any outage".to_owned());
         }
@@ -139,12 +139,12 @@ impl Comparison {
     }
 }
 
-async fn healthy(agent: &Running, probes: u64) -> Record {
+async fn healthy(agent: &Running, probes: u64) -> Figures {
     let up = |it: &Scrape| it.is_up(TARGET) && it.count("probes_total", TARGET) > probes;
-    Record::of(&agent.until("it is up", up).await)
+    Figures::of(&agent.until("it is up", up).await)
 }
 
-/// Outages of up to `longest`, for as long as `length`.
+/// Causes outages of up to `longest` for `length`.
 async fn compare(seed: u64, length: Duration, longest: Duration) -> Comparison {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut lab = Lab::start().await;
@@ -156,11 +156,11 @@ async fn compare(seed: u64, length: Duration, longest: Duration) -> Comparison {
         let mut kinds = ALL_OUTAGES;
         random.shuffle(&mut kinds);
         for outage in kinds {
-            // Short ones as often as long ones: by their magnitude.
+            // The logarithm of the length is uniform, so that short outages are as frequent as long ones.
             let magnitudes = (longest.as_secs_f64() / 0.1).log10();
             let planned = Duration::from_secs_f64(0.1 * 10_f64.powf(magnitudes * random.f64()));
             sleep(Duration::from_millis(random.u64(1_500..3_500))).await;
-            let before = Record::of(&agent.scrape().await);
+            let before = Figures::of(&agent.scrape().await);
             comparison.calm(last, before);
 
             let from = Instant::now();
@@ -169,7 +169,7 @@ async fn compare(seed: u64, length: Duration, longest: Duration) -> Comparison {
             outage.end(&mut lab).await;
             let truth = from.elapsed();
             let ended = Instant::now();
-            let probes = Record::of(&agent.scrape().await).probes;
+            let probes = Figures::of(&agent.scrape().await).probes;
             last = healthy(&agent, probes).await;
             comparison.outage(outage, truth, before, last, ended.elapsed());
             if began.elapsed() >= length {
@@ -187,9 +187,9 @@ async fn assert_true(seed: u64, length: Duration, longest: Duration) {
     assert!(comparison.contradictions.is_empty(), "{text}{}", comparison.contradictions.join("\n"));
 }
 
-/// In short; `make chaos` takes its time.
+/// The short form; `make chaos` runs longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_agent_records_is_what_was_done_to_it() {
+async fn the_metrics_match_the_true_outages() {
     let Run { seed, length } = Run::of("CHAOS");
     assert_true(seed, length, LONGEST.min(length / 3)).await;
 }

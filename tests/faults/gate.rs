@@ -1,4 +1,4 @@
-//! A TCP port that leads wherever it is told to.
+//! A TCP proxy whose destination can change.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -10,21 +10,21 @@ use tokio::task::JoinSet;
 
 use crate::port::Port;
 
-/// Where connections lead to; `None` is nowhere: they are accepted and never answered.
-type Way = Option<u16>;
+/// The port to forward connections to. With `None` they are accepted and never answered.
+type Destination = Option<u16>;
 
-/// A port whose connections lead to another port of 127.0.0.1. It closes when dropped, with all of them.
+/// A port that forwards connections to another port of 127.0.0.1. Dropping it closes everything.
 pub(crate) struct Gate {
     pub(crate) port: u16,
     address: IpAddr,
-    way: watch::Sender<Way>,
+    destination: watch::Sender<Destination>,
     tasks: JoinSet<()>,
-    /// Nobody else is given its port while it is shut.
+    /// Keeps the port reserved while the gate is shut.
     _reservation: Option<Port>,
 }
 
 impl Gate {
-    /// One at a free port of 127.0.0.1.
+    /// Opens a gate on a free port of 127.0.0.1.
     pub(crate) fn open(to: u16) -> Self {
         let port = Port::reserve();
         let gate = Self::at(Ipv4Addr::LOCALHOST.into(), port.number, to);
@@ -32,23 +32,23 @@ impl Gate {
     }
 
     pub(crate) fn at(address: IpAddr, port: u16, to: u16) -> Self {
-        let way = watch::Sender::new(Some(to));
-        let mut gate = Self { port, address, way, tasks: JoinSet::new(), _reservation: None };
+        let destination = watch::Sender::new(Some(to));
+        let mut gate = Self { port, address, destination, tasks: JoinSet::new(), _reservation: None };
         gate.reopen();
         gate
     }
 
-    /// Leads new connections elsewhere, and ends the others.
-    pub(crate) fn lead(&self, way: Way) {
-        self.way.send_replace(way);
+    /// Changes the destination of new connections and closes the others.
+    pub(crate) fn lead(&self, destination: Destination) {
+        self.destination.send_replace(destination);
     }
 
-    /// Ends all connections, and refuses new ones.
+    /// Closes all connections and refuses new ones.
     pub(crate) async fn shut(&mut self) {
         self.tasks.shutdown().await;
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub(crate) fn reopen(&mut self) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -56,32 +56,32 @@ impl Gate {
         socket.bind(&SocketAddr::new(self.address, self.port).into()).unwrap();
         socket.listen(128).unwrap();
         let listener = TcpListener::from_std(socket.into()).unwrap();
-        self.tasks.spawn(serve(listener, self.way.subscribe()));
+        self.tasks.spawn(serve(listener, self.destination.subscribe()));
     }
 }
 
-async fn serve(listener: TcpListener, way: watch::Receiver<Way>) {
+async fn serve(listener: TcpListener, destination: watch::Receiver<Destination>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                connections.spawn(lead(stream, way.clone()));
+                connections.spawn(lead(stream, destination.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn lead(mut stream: TcpStream, mut way: watch::Receiver<Way>) {
-    let to = *way.borrow_and_update();
+async fn lead(mut stream: TcpStream, mut destination: watch::Receiver<Destination>) {
+    let to = *destination.borrow_and_update();
     let through = async {
         let Some(port) = to else { return std::future::pending().await };
         let Ok(mut other) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
-        // That one side is gone is the end, whichever it is.
+        // An error of either side ends the connection.
         let _ = copy_bidirectional(&mut stream, &mut other).await;
     };
     tokio::select! {
         () = through => {}
-        _ = way.changed() => {}
+        _ = destination.changed() => {}
     }
 }

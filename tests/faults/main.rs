@@ -1,9 +1,9 @@
-//! That the agent tells the truth under every fault: the fault is brought about, the metrics must show the right
-//! reason in time, the agent stays up, and after the fault's end the target is healthy again without a restart.
+//! Fault injection. Each test causes a fault and requires the right reason in the metrics in time, an agent that keeps
+//! running, and a healthy target after the fault without a restart.
 //!
-//! [`row`] says what a row of the table is and plays it; the modules of [`rows`] are the table; [`table`] prints it
-//! and keeps `docs/faults.md`; [`secrets`] searches what was shown meanwhile. [`chaos`] compares what the agent recorded
-//! with what was done to it, [`soak`] what it takes after minutes of faults with what it took at first.
+//! [`row`] defines and runs a row of the table, and the modules of [`rows`] contain the rows. [`table`] prints them and
+//! writes `docs/faults.md`, and [`secrets`] searches the output for secrets. [`chaos`] compares the metrics with random
+//! outages, and [`soak`] compares the agent's resources before and after minutes of faults.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -43,14 +43,14 @@ use tokio::task::JoinSet;
 
 use crate::row::Verdict;
 
-/// How many rows are played at a time: they wait most of the time, but they share a small machine.
+/// The number of rows that run concurrently. They mostly wait, but they share a small machine.
 const AT_ONCE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fault_is_told_by_its_reason_and_got_over_without_a_restart() {
+async fn every_fault_shows_its_reason_and_the_agent_recovers_without_a_restart() {
     let rows = rows::all();
     table::assert_documented(&rows);
-    // To play some rows only: `FAULTS='packets dropped' cargo test --test faults`.
+    // To run only some rows: `FAULTS='packets dropped' cargo test --test faults`.
     let wanted = std::env::var("FAULTS").unwrap_or_default();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut playing = JoinSet::new();
@@ -62,9 +62,9 @@ async fn every_fault_is_told_by_its_reason_and_got_over_without_a_restart() {
             let places = Arc::clone(&places);
             playing.spawn(async move {
                 let _place = places.acquire_owned().await.unwrap();
-                // In a task of its own, so that a row that panics is a row that failed.
+                // In a separate task, so that a panic fails only this row.
                 let verdict = tokio::spawn(row.play()).await;
-                (index, verdict.unwrap_or_else(|_| Verdict::failed("it panicked: see above")))
+                (index, verdict.unwrap_or_else(|_| Verdict::failed("panicked; see above")))
             });
         }
     }
@@ -74,8 +74,8 @@ async fn every_fault_is_told_by_its_reason_and_got_over_without_a_restart() {
     }
     table::print(&names, &verdicts);
     let failed = names.iter().zip(&verdicts).filter_map(|(name, verdict)| {
-        let words = verdict.as_ref()?.result.as_ref().err()?;
-        Some(format!("{}: {words}", name.1))
+        let error = verdict.as_ref()?.result.as_ref().err()?;
+        Some(format!("{}: {error}", name.1))
     });
     let failed: Vec<String> = failed.collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -1,5 +1,4 @@
-//! A resolver that answers as it is told, for the faults that a machine's own resolver cannot be made to show without
-//! the rights of its administrator.
+//! A resolver with scripted results, for faults that the system's resolver shows only after changes by an administrator.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,41 +6,41 @@ use std::net::{IpAddr, SocketAddr};
 use cachepulse::connection::resolver::Resolver;
 use tokio::sync::watch;
 
-/// What becomes of a lookup.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Lookup {
     Addresses(Vec<IpAddr>),
     NoSuchName,
-    /// It is answered when another answer is chosen.
+    /// The lookup hangs until another result is set.
     Silence,
 }
 
-impl Answer {
+impl Lookup {
     pub(crate) fn addresses<const N: usize>(addresses: [&str; N]) -> Self {
         Self::Addresses(addresses.map(|address| address.parse().unwrap()).into())
     }
 }
 
-/// The answer to every lookup from now on.
-pub(crate) struct Names(watch::Sender<Answer>);
+/// The result of every lookup.
+pub(crate) struct Names(watch::Sender<Lookup>);
 
 impl Names {
-    pub(crate) fn new(answer: Answer) -> Self {
-        Self(watch::Sender::new(answer))
+    pub(crate) fn new(result: Lookup) -> Self {
+        Self(watch::Sender::new(result))
     }
 
-    pub(crate) fn answer(&self, answer: Answer) {
-        self.0.send_replace(answer);
+    pub(crate) fn set(&self, result: Lookup) {
+        self.0.send_replace(result);
     }
 
     pub(crate) fn resolver(&self) -> Resolver {
-        let answers = self.0.subscribe();
+        let results = self.0.subscribe();
         Resolver::new(move |_| {
-            let mut answers = answers.clone();
+            let mut results = results.clone();
             Box::pin(async move {
-                let told = answers.wait_for(|answer| *answer != Answer::Silence).await;
-                match told.map(|answer| answer.clone()) {
-                    Ok(Answer::Addresses(addresses)) => {
+                let result = results.wait_for(|result| *result != Lookup::Silence).await;
+                match result.map(|result| result.clone()) {
+                    Ok(Lookup::Addresses(addresses)) => {
                         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect())
                     }
                     _ => Err(io::Error::other("no such host is known")),

@@ -1,4 +1,4 @@
-//! A prober in the tests' own process, with a resolver of theirs, and everything that it shows.
+//! A prober in the test process, with the test's resolver, its metrics and its log.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,7 +21,7 @@ use crate::bench::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL, TARGET, USER};
 use crate::names::Names;
 use crate::scrape::Scrape;
 
-/// One that runs. It ends when dropped.
+/// A running prober. It stops when dropped.
 pub(crate) struct Probing {
     metrics: Metrics,
     log: Log,
@@ -32,7 +32,7 @@ pub(crate) struct Probing {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Probing {
-    /// Probes a name that `names` resolves, with the password that is kept there.
+    /// Starts to probe a name that `names` resolves, with `password`.
     pub(crate) fn start(names: &Names, port: u16, password: SecretSource) -> Self {
         let target = Arc::new(Target {
             tls: Tls::Off,
@@ -73,7 +73,7 @@ impl Probing {
         Scrape::new(std::io::read_to_string(self.metrics.exposition()).unwrap())
     }
 
-    /// What it has logged.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
     }

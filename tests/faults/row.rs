@@ -1,4 +1,4 @@
-//! A row of the table: a fault, what must show, and how it is played.
+//! A row of the table: a fault, its expected signs, and how to run it.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -13,23 +13,22 @@ use crate::program::Memory;
 use crate::scrape::Scrape;
 use crate::secrets::no_secret;
 
-/// How soon a cache that is back must be seen, where the interval is shorter.
+/// The longest time until a recovered cache is up, if the interval is shorter.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// What is granted on top of every bound: six agents in debug builds and all they talk to share what may be two busy
-/// cores, and time passes for them while they do not run.
+/// The tolerance of every bound: six agents in debug builds and their servers may share two busy cores.
 pub(crate) const LOAD: Duration = Duration::from_secs(3);
-/// How long a fault that must not show is there.
+/// The duration of a fault that must not show.
 const UNSEEN: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(50);
-/// How much more memory the agent may take for a fault that would take much, in KiB.
+/// The growth of memory that is allowed under a fault that sends much data, in KiB.
 const MEMORY: u64 = 10 * 1024;
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-/// Something that is done to the bench.
+/// An action on the bench.
 pub(crate) type Act = Box<dyn for<'a> Fn(&'a mut Bench) -> Boxed<'a, ()> + Send>;
 type SetUp = Box<dyn FnOnce() -> Boxed<'static, Bench> + Send>;
 
-/// What cannot wait for anything is done at once.
+/// Returns an action that does not wait.
 pub(crate) fn at_once(act: impl Fn(&mut Bench) + Send + 'static) -> Act {
     Box::new(move |bench| {
         act(bench);
@@ -40,72 +39,72 @@ pub(crate) fn at_once(act: impl Fn(&mut Bench) + Send + 'static) -> Act {
 pub(crate) struct Row {
     pub(crate) group: &'static str,
     pub(crate) fault: String,
-    /// What shows, in words or as the reason.
+    /// The expected reason, or a description.
     pub(crate) expected: String,
     pub(crate) proof: Proof,
 }
 
 pub(crate) enum Proof {
-    /// Played here.
+    /// Run here by the common procedure.
     Case(Case),
-    /// Played here, in its own way; it tells what was seen.
+    /// Run here by its own procedure, which returns what was observed.
     Scenario(fn() -> Boxed<'static, Result<String, String>>),
-    /// Another test's matter: the file and the test.
+    /// Proved by another test: its file and name.
     Test(&'static str, &'static str),
 }
 
-/// A fault that comes, shows, and goes.
+/// A fault that begins, shows and ends.
 pub(crate) struct Case {
     signs: Signs,
     pace: Pace,
-    /// Whether the fault is there before the agent starts.
+    /// Whether the fault begins before the agent starts.
     first: bool,
-    /// How long it lasts once it has been seen.
+    /// How long it lasts after it has shown.
     lasts: Duration,
-    /// Whether it must not take memory.
+    /// Whether the agent's memory must not grow.
     frugal: bool,
     set_up: SetUp,
     inject: Act,
     mend: Act,
 }
 
-/// How fast a row's agent is.
+/// The interval and timeout of a row's agent.
 #[derive(Clone, Copy)]
 struct Pace {
     interval: Duration,
-    /// The longest that a probe waits for any one thing.
+    /// The longest timeout of a probe.
     timeout: Duration,
 }
 
-/// Of the benches' own limits.
+/// With the limits of the bench.
 const QUICK: Pace = Pace { interval: INTERVAL, timeout: CONNECT_TIMEOUT };
-/// Of an agent that was told no limits.
+/// With the defaults.
 const DEFAULT: Pace = Pace { interval: probe::INTERVAL.default(), timeout: probe::CONNECT_TIMEOUT.default() };
 
-/// What a fault must look like in the metrics.
+/// The signs of a fault in the metrics.
 struct Signs {
-    /// One of these must show, as a failed probe. None: no probe may fail.
+    /// One of these must be the reason of a failed probe. If empty, no probe may fail.
     reasons: Vec<&'static str>,
-    /// These may show as well, in the wake of the others.
+    /// Further reasons that may follow.
     wake: Vec<&'static str>,
-    /// How much longer than interval and timeout it may take to show.
+    /// How much later than interval plus timeout it may show.
     late: Duration,
-    /// A lost connection is enough: it is reopened before any probe needs it.
+    /// Whether a lost connection is enough, because it is reopened before the next probe.
     blink: bool,
 }
 
-/// What became of a row.
+/// The result of a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
-    /// What was seen, or what went wrong.
+    /// What was observed, or what went wrong.
     pub(crate) result: Result<String, String>,
-    /// How long the target took to be healthy again.
+    /// The time until the target was healthy again.
     pub(crate) recovery: Option<Duration>,
 }
 
 impl Verdict {
-    pub(crate) fn failed(words: &str) -> Self {
-        Self { result: Err(words.to_owned()), recovery: None }
+    pub(crate) fn failed(text: &str) -> Self {
+        Self { result: Err(text.to_owned()), recovery: None }
     }
 }
 
@@ -114,7 +113,7 @@ impl Row {
         match self.proof {
             Proof::Case(case) => match case.play().await {
                 Ok((seen, recovery)) => Verdict { result: Ok(seen), recovery: Some(recovery) },
-                Err(words) => Verdict::failed(&words),
+                Err(text) => Verdict::failed(&text),
             },
             Proof::Scenario(play) => Verdict { result: play().await, recovery: None },
             Proof::Test(file, test) => {
@@ -125,7 +124,7 @@ impl Row {
 }
 
 impl Case {
-    /// A fault of the lab, with an agent by managed identity.
+    /// Returns a fault of the lab, with an agent that uses a managed identity.
     pub(crate) fn new<const N: usize>(reasons: [&'static str; N], inject: Act, mend: Act) -> Self {
         Self {
             signs: Signs { reasons: reasons.into(), wake: Vec::new(), late: Duration::ZERO, blink: false },
@@ -139,7 +138,7 @@ impl Case {
         }
     }
 
-    /// On another bench.
+    /// Uses another bench.
     pub(crate) fn on<F: Future<Output = Bench> + Send + 'static>(
         self,
         set_up: impl FnOnce() -> F + Send + 'static,
@@ -147,7 +146,7 @@ impl Case {
         Self { set_up: Box::new(|| Box::pin(set_up())), ..self }
     }
 
-    /// On the lab with an agent that has the defaults for everything: three attempts in each probe, every 10 s.
+    /// Uses an agent with the defaults: three attempts per probe, every 10 s.
     pub(crate) fn by_default(self) -> Self {
         Self { pace: DEFAULT, ..self }.on(Bench::by_default)
     }
@@ -164,7 +163,7 @@ impl Case {
         Self { lasts, ..self }
     }
 
-    /// The agent must not take memory for it.
+    /// Requires that the agent's memory does not grow.
     pub(crate) fn in_little_memory(self) -> Self {
         Self { frugal: true, ..self }
     }
@@ -173,7 +172,7 @@ impl Case {
         Self { signs: Signs { late, ..self.signs }, ..self }
     }
 
-    /// The fault is over as soon as it was there, and no probe need fail.
+    /// Marks a momentary fault, for which no probe needs to fail.
     pub(crate) fn blink(self) -> Self {
         Self { signs: Signs { blink: true, ..self.signs }, ..self }
     }
@@ -199,7 +198,7 @@ impl Case {
             Shown::default()
         } else {
             let up = until(&agent, pace.interval + RECOVERY + LOAD, |scrape| scrape.is_up(TARGET)).await;
-            let up = up.map_err(|scrape| format!("it never was up: {}", Shown::of(&scrape).words()))?;
+            let up = up.map_err(|scrape| format!("it was never up: {}", Shown::of(&scrape).describe()))?;
             inject(&mut bench).await;
             Shown::of(&up)
         };
@@ -213,7 +212,7 @@ impl Case {
         let bound = pace.interval.max(RECOVERY) + LOAD;
         let healthy =
             until(&agent, bound, |it| it.is_up(TARGET) && it.sum("probes_total", TARGET) > probes).await;
-        healthy.map_err(|scrape| format!("not healthy again: {}", Shown::of(&scrape).words()))?;
+        healthy.map_err(|scrape| format!("not healthy again: {}", Shown::of(&scrape).describe()))?;
         let recovery = mended.elapsed();
         if let Some(memory) = memory {
             seen = format!("{seen}; {}", little_more(memory, agent.memory())?);
@@ -225,14 +224,18 @@ impl Case {
 }
 
 impl Signs {
-    /// Waits until the fault shows, or makes sure that it does not, and tells what did.
+    /// Waits until the fault shows, or makes sure that it does not. Returns a description.
     async fn watch(&self, agent: &Agent, before: &Shown, pace: Pace) -> Result<String, String> {
         if self.reasons.is_empty() {
             sleep(UNSEEN).await;
             let scrape = agent.scrape().await;
             let shown = Shown::of(&scrape).since(before);
             let quiet = shown.failures.is_empty() && scrape.is_up(TARGET);
-            return if quiet { Ok("no failure".to_owned()) } else { Err(format!("seen: {}", shown.words())) };
+            return if quiet {
+                Ok("no failure".to_owned())
+            } else {
+                Err(format!("observed: {}", shown.describe()))
+            };
         }
         let bound = pace.interval + pace.timeout + self.late + LOAD;
         let expected = |scrape: &Scrape| {
@@ -241,8 +244,8 @@ impl Signs {
             self.reasons.iter().any(|reason| counts.iter().any(|it| it.0 == *reason))
         };
         match until(agent, bound, expected).await {
-            Ok(scrape) => Ok(Shown::of(&scrape).since(before).words()),
-            Err(scrape) => Err(format!("seen: {}", Shown::of(&scrape).since(before).words())),
+            Ok(scrape) => Ok(Shown::of(&scrape).since(before).describe()),
+            Err(scrape) => Err(format!("observed: {}", Shown::of(&scrape).since(before).describe())),
         }
     }
 
@@ -251,16 +254,16 @@ impl Signs {
             self.reasons.contains(&reason.as_str()) || self.wake.contains(&reason.as_str())
         };
         match shown.failures.iter().map(|(reason, _)| reason).find(|reason| !right(reason)) {
-            Some(_) => Err(format!("wrong reasons: {}", shown.words())),
+            Some(_) => Err(format!("wrong reasons: {}", shown.describe())),
             None => Ok(()),
         }
     }
 }
 
-/// Tells how much more memory an agent took at most, which must not be much.
+/// Returns a description of how much the agent's peak memory grew; an error if it grew by more than [`MEMORY`].
 pub(crate) fn little_more(before: Memory, after: Memory) -> Result<String, String> {
-    let words = format!("{} KiB more memory", after.peak - before.peak);
-    if after.peak <= before.peak + MEMORY { Ok(words) } else { Err(words) }
+    let text = format!("{} KiB more memory", after.peak - before.peak);
+    if after.peak <= before.peak + MEMORY { Ok(text) } else { Err(text) }
 }
 
 async fn until(
@@ -281,7 +284,7 @@ async fn until(
     }
 }
 
-/// What went wrong by the metrics: counts by reason.
+/// The failures in the metrics, by reason.
 #[derive(Default)]
 struct Shown {
     failures: Vec<(String, u64)>,
@@ -318,7 +321,7 @@ impl Shown {
         }
     }
 
-    fn words(&self) -> String {
+    fn describe(&self) -> String {
         let list = |what: &str, counts: &[(String, u64)]| {
             counts.iter().map(|(reason, count)| format!("{what} {reason} {count}")).collect::<Vec<_>>()
         };

@@ -1,4 +1,4 @@
-//! The table: every fault, by where it lies.
+//! The table of all faults, in groups.
 
 mod agent;
 mod cache;
@@ -14,7 +14,7 @@ use cachepulse_standin::Faults;
 use crate::row::{Boxed, Case, Proof, Row, at_once};
 
 pub(crate) fn all() -> Vec<Row> {
-    // The slowest first, so that the others are played meanwhile.
+    // The slowest rows start first.
     [
         cache::rows(),
         default::rows(),
@@ -29,7 +29,7 @@ pub(crate) fn all() -> Vec<Row> {
     .collect()
 }
 
-/// The rows of one group, in the making.
+/// The rows of one group.
 struct Group {
     name: &'static str,
     rows: Vec<Row>,
@@ -48,7 +48,7 @@ impl Group {
         self.add(fault, case.expected(), Proof::Case(case));
     }
 
-    /// A row that is told in words.
+    /// Adds a row with its own procedure.
     fn scenario(
         &mut self,
         fault: &str,
@@ -58,13 +58,13 @@ impl Group {
         self.add(fault, expected.to_owned(), Proof::Scenario(play));
     }
 
-    /// A row that another test proves.
+    /// Adds a row that another test proves.
     fn test(&mut self, fault: &str, expected: &str, file: &'static str, test: &'static str) {
         self.add(fault, expected.to_owned(), Proof::Test(file, test));
     }
 }
 
-/// A case of the front's faults, which healing ends.
+/// Returns a case for a fault of the front.
 fn front<const N: usize>(reasons: [&'static str; N], inject: impl Fn(&mut Faults) + Send + 'static) -> Case {
     Case::new(
         reasons,

@@ -1,15 +1,15 @@
-//! How long a test of chance goes on, and from which seed.
+//! The length and the seed of a randomized test.
 
 use std::time::Duration;
 
-/// One run of a test of chance.
+/// One run of a randomized test.
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) length: Duration,
 }
 
 impl Run {
-    /// What `<name>_SEED` and `<name>_SECONDS` in the environment say; without them, 30 s that are the same each time.
+    /// Reads `<name>_SEED` and `<name>_SECONDS` from the environment. The defaults are seed 1 and 30 s.
     pub(crate) fn of(name: &str) -> Self {
         let number = |what: &str| {
             let text = std::env::var(format!("{name}_{what}")).ok().filter(|text| !text.is_empty());

@@ -1,5 +1,5 @@
-//! That nothing grows: memory, file descriptors, threads and tasks of the agent under constant faults, compared
-//! between calm moments, in which the same targets are up and nothing else goes on.
+//! Memory, file descriptors, threads and tasks of the agent do not grow under constant faults. They are compared between
+//! calm moments, in which the same targets are up and there is no fault.
 
 mod fault;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
@@ -19,27 +19,27 @@ use crate::program::{Running, within};
 use crate::run::Run;
 use crate::scrape::Scrape;
 
-/// How many faults come one after the other before the next calm moment.
+/// The number of faults between two calm moments.
 const FAULTS: usize = 6;
-/// Calm moments at least, so that each third has one.
+/// The minimum number of calm moments, so that each third has one.
 const MOMENTS: usize = 3;
-/// Looks at a calm moment. What is merely under way, such as a renewal, is not there in all of them.
+/// The number of samples in a calm moment. The lowest one excludes temporary use, such as that of a renewal.
 const LOOKS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// What the agent takes. It counts its file descriptors itself: a process that forbids core dumps shows them to
-/// nobody else.
+/// The resources of the agent. Its file descriptors come from its metrics, because other processes cannot list those of
+/// a process without core dumps.
 type Figures = [u64; 4];
 const NAMES: [&str; 4] = ["memory, KiB", "descriptors", "threads", "tasks"];
-/// How much each may grow from the first third of the calm moments to the last, which are compared by their medians.
-/// For memory that is what the allocator scatters; for the others, what is under way in every look.
+/// How much the median may grow from the first third of the calm moments to the last. Memory varies by the allocator's
+/// fragmentation, the others by temporary use.
 const GROWTH: Figures = [512, 2, 2, 2];
 
 fn figures(agent: &Running, scrape: &Scrape) -> Figures {
     [agent.memory().now, scrape.of_process("open_fds"), scrape.of_process("threads"), scrape.tasks()]
 }
 
-/// Of each figure, the one that `choose` takes out of all in their order.
+/// Sorts all values of each figure and chooses one of them with `choose`.
 fn each(all: &[Figures], choose: impl Fn(&[u64]) -> u64) -> Figures {
     array::from_fn(|place| {
         let mut numbers: Vec<u64> = all.iter().map(|figures| figures[place]).collect();
@@ -52,7 +52,7 @@ fn median(all: &[Figures]) -> Figures {
     each(all, |numbers| numbers[numbers.len() / 2])
 }
 
-/// Waits until all is well, and goes on to be well for as long as it takes to tell the figures.
+/// Waits for a calm moment that lasts for all samples, and returns its figures.
 async fn calm_moment(agent: &Running) -> (Figures, Scrape) {
     let well = |scrape: &Scrape| {
         TARGETS.iter().all(|name| scrape.is_up(name))
@@ -93,7 +93,7 @@ impl Report {
 
     fn moment(&mut self, since: Duration, figures: Figures, scrape: &Scrape, reloads: u32) {
         self.row(&since.as_secs().to_string(), figures);
-        // But for the last one, which starts anew with each reload.
+        // Without the last target, whose counters restart with each reload.
         let sum = |name: &str| TARGETS[..3].iter().map(|target| scrape.sum(name, target)).sum::<u64>();
         let renewals = "token_refreshes_total{identity=\"managed_identity\",result=\"success\"}";
         for count in [sum("probes_total"), sum("probe_failures_total"), sum("connects_total")] {
@@ -103,7 +103,7 @@ impl Report {
     }
 }
 
-/// One fault, from its beginning to its end.
+/// Causes one fault and ends it.
 async fn play(fault: &Fault, ground: &mut Ground, agent: &Running) {
     within(&format!("{fault:?}"), async {
         ground.begin(fault, agent).await;
@@ -122,7 +122,7 @@ async fn soak(seed: u64, length: Duration) {
     let mut faults = Fault::all();
     random.shuffle(&mut faults);
     let began = Instant::now();
-    // The warm-up: what the agent takes for a fault at its first time may stay with it.
+    // Warm-up: the agent may keep memory after the first occurrence of a fault.
     for fault in &faults {
         play(fault, &mut ground, &agent).await;
     }
@@ -131,7 +131,7 @@ async fn soak(seed: u64, length: Duration) {
         report.moment(began.elapsed(), figures, &scrape, ground.reloads);
         moments.push(figures);
         for _ in 0..FAULTS {
-            play(random.choice(&faults).expect("there are some"), &mut ground, &agent).await;
+            play(random.choice(&faults).expect("the list is not empty"), &mut ground, &agent).await;
         }
     }
     let third = moments.len() / 3;
@@ -151,7 +151,7 @@ async fn soak(seed: u64, length: Duration) {
     }
 }
 
-/// In short; `make soak` takes its time.
+/// The short form; `make soak` runs longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_grows_under_constant_faults() {
     let Run { seed, length } = Run::of("SOAK");

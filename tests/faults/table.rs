@@ -1,4 +1,4 @@
-//! The table of faults: printed after a run, and kept in `docs/faults.md`.
+//! Prints the table of faults after a run, and writes it to `docs/faults.md`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -47,7 +47,7 @@ fn page(rows: &[Row]) -> String {
     page
 }
 
-/// Asserts that `docs/faults.md` holds these rows, and that the tests it names exist.
+/// Asserts that `docs/faults.md` contains these rows, and that the tests it names exist.
 pub(crate) fn assert_documented(rows: &[Row]) {
     for row in rows {
         if let Proof::Test(file, test) = row.proof {
@@ -63,7 +63,7 @@ pub(crate) fn assert_documented(rows: &[Row]) {
     assert!(kept == page, "{PAGE} is not up to date: UPDATE_FAULTS=1 cargo test --test faults");
 }
 
-/// Prints what became of each row that was played, captured output or not.
+/// Prints the result of each row that ran, even if the test's output is captured.
 pub(crate) fn print(names: &[(&str, String, String)], verdicts: &[Option<Verdict>]) {
     let mut text = String::from("\n");
     let mut width = 0;
@@ -81,7 +81,7 @@ pub(crate) fn print(names: &[(&str, String, String)], verdicts: &[Option<Verdict
             verdict.recovery.map_or(String::new(), |it| format!("; healthy after {:.1} s", it.as_secs_f64()));
         let (mark, seen) = match &verdict.result {
             Ok(seen) => ("ok  ", seen),
-            Err(words) => ("FAIL", words),
+            Err(error) => ("FAIL", error),
         };
         writeln!(text, "  {mark} {fault:width$}  {expected}  [{seen}{recovery}]").unwrap();
     }

@@ -55,7 +55,7 @@ pub struct Grant<'a> {
 /// A signed token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// What a client presents.
+    /// The JWT.
     pub secret: Secret,
     /// When it expires.
     pub expires_at: SystemTime,
@@ -100,7 +100,7 @@ impl Claims {
 /// Why a sign-in is rejected. The client does not learn the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// It is no token at all.
+    /// It is not a token.
     Malformed,
     /// Another key signed it, or it was changed.
     Signature,
@@ -154,7 +154,7 @@ impl Authority {
         &self.tenant_id
     }
 
-    /// Returns the time of day.
+    /// Returns the wall-clock time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_what_it_was_minted_for_and_has_the_length_of_real_ones() {
+    fn a_token_has_the_claims_of_its_grant_and_the_length_of_real_ones() {
         let authority = authority();
         let token = authority.mint(&grant(authority.now())).unwrap();
         let claims = authority.verify(token.secret.expose(), &CACHE_AUDIENCES).unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_is_valid_from_five_minutes_before_its_issue_to_the_second_before_its_end() {
+    async fn a_token_is_valid_from_five_minutes_before_its_issue_until_its_expiry() {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let began = tokio::time::Instant::now();
         let clock = Clock::new(move || start + began.elapsed());
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_malformed() {
+    fn a_text_that_is_not_a_token_is_malformed() {
         let authority = authority();
         for text in ["", "a", "a.b", "a.b.c.", "..", "a.!.c"] {
             let rejection = authority.verify(text, &CACHE_AUDIENCES).unwrap_err();

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_lab_does_not_trust_another() {
+    async fn a_certificate_of_another_authority_is_not_trusted() {
         let ca = CertificateAuthority::new(Clock::system()).unwrap();
         let other = CertificateAuthority::new(Clock::system()).unwrap();
         let certificate = other.issue(&["localhost"]).unwrap();

@@ -1,9 +1,9 @@
-//! The time of day as an argument, so that a lab can run ahead, behind, or on a test's paused time.
+//! The wall clock as an argument, so that a lab can be ahead, behind, or on a test's paused time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The time of day, for tokens and certificates.
+/// A wall clock, for tokens and certificates.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 

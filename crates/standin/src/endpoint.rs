@@ -62,7 +62,7 @@ pub struct EndpointOptions {
     pub certificate: ServerCertificate,
     /// The identities that get tokens.
     pub principals: Vec<Principal>,
-    /// What App Service puts into `IDENTITY_HEADER`.
+    /// The value of `IDENTITY_HEADER` on App Service.
     pub header: Secret,
     /// The secret of each principal, for the client credentials grant.
     pub client_secret: Secret,
@@ -72,25 +72,25 @@ pub struct EndpointOptions {
     pub events: EventSink,
 }
 
-/// What the endpoint does, and does wrong. Changed at run time by [`EndpointHandle::set`].
+/// The behaviour and the faults of the endpoint. [`EndpointHandle::set`] changes them at run time.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long new tokens are valid.
     pub lifetime: Duration,
-    /// Managed identities get the same token again until less than this is left of it. Azure's rule is not
-    /// documented; the default is the 300 s that its client libraries assume.
+    /// Managed identities get the same token until it is valid for less than this. Azure's rule is not documented; the
+    /// default is the 300 s that its client libraries assume.
     pub rotate_before: Duration,
     /// Seconds by which the endpoint's clock is ahead (or, negative, behind) when it dates tokens.
     pub skew: i64,
     /// How long each response is delayed.
     pub delay: Duration,
-    /// What goes wrong with the next requests, one each, before [`Self::fault`] applies.
+    /// The faults of the next requests, one each, before [`Self::fault`] applies.
     pub script: VecDeque<TokenFault>,
-    /// What goes wrong with every request.
+    /// The fault of every request.
     pub fault: Option<TokenFault>,
 }
 
-/// A request that came in. No secrets: of the query and the form, only the requested identity.
+/// A received request, without secrets: of the query and the form, only the requested identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
     /// When, by tokio's clock.
@@ -116,7 +116,7 @@ struct Shared {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these; if something did, the values would still be whole.
+    // Nothing panics while it holds one of these locks; the values would be valid anyway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -125,7 +125,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct EndpointHandle(Arc<Shared>);
 
 impl EndpointHandle {
-    /// Changes the settings. The next request meets them.
+    /// Changes the settings from the next request on.
     pub fn set(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut lock(&self.0.settings));
     }
@@ -244,7 +244,7 @@ async fn converse(
     let service = service_fn(|request| async move {
         let response = shared.respond(scheme, request).await;
         if response.is_err() {
-            // With nothing lingering, closing means RST. If the option cannot be set it is FIN: closed as well.
+            // Without lingering, closing sends RST. If the option cannot be set it sends FIN, which closes as well.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
         response

@@ -1,4 +1,4 @@
-//! What happens in the stand-in, for the demo to print and for tests to count. Events hold no secrets.
+//! Events of the stand-in, for the demo to print and for tests to count. Events contain no secrets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 pub enum Event {
     /// The identity endpoint issued a new token.
     TokenIssued {
-        /// The identity's object id; `None` where a fault left it out.
+        /// The identity's object id; `None` if a fault left it out.
         object_id: Option<Arc<str>>,
         /// How long the token is valid.
         lifetime: Duration,
@@ -62,7 +62,7 @@ pub enum Event {
 pub enum Outage {
     /// Connections are closed and refused, as when a node restarts.
     Refused,
-    /// Nothing answers and nothing is closed, as when a network path breaks.
+    /// Connections stay open without replies, as when a network path breaks.
     BlackHole,
     /// Connections are closed, and new ones too, as behind a load balancer without a node.
     Closed,

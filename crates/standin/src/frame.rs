@@ -17,14 +17,14 @@ pub(super) struct Limits {
     /// More arguments, or a longer one, end the connection, as in Redis.
     arguments: usize,
     argument_bytes: usize,
-    /// Redis' words for the two.
+    /// The error texts of Redis for the two.
     words: [&'static str; 2],
     /// A longer command is read to its end and refused.
     command_bytes: usize,
 }
 
 impl Limits {
-    /// Before sign-in: Redis' own numbers and words. A token that is longer than this cannot be presented.
+    /// Before sign-in: the limits and error texts of Redis. A longer token cannot be presented.
     pub(super) const UNAUTHENTICATED: Self = Self {
         arguments: 10,
         argument_bytes: 16_384,
@@ -82,12 +82,12 @@ impl Command {
     }
 }
 
-/// No command could be read.
+/// Why no command could be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// The connection failed, or ended within a command.
     Io(io::Error),
-    /// The bytes are no command. Redis' words for why.
+    /// The bytes are not a command. Contains the error text of Redis.
     Protocol(&'static str),
     /// The command exceeds [`Limits`]. The next one can be read.
     TooLong,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_is_read_as_it_was_encoded_and_what_follows_is_left() {
+    async fn a_command_is_read_as_encoded_and_further_bytes_stay() {
         let ping = Command::new(&["PING"]);
         let set = Command::new(&[&b"set"[..], b"key", b"\r\n*1\r\n"]);
         let bytes = [ping.encode(), set.encode()].concat();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_is_known_by_its_first_words_in_any_case() {
+    async fn a_command_matches_its_first_words_in_any_case() {
         let list = Command::new(&["client", "List", "ID", "1"]);
         for pattern in ["CLIENT", "CLIENT LIST", "client list", "*"] {
             assert!(list.matches(pattern), "{pattern}");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_on_a_line_are_a_command_and_empty_lines_are_nothing() {
+    async fn words_on_a_line_are_a_command_and_empty_lines_are_skipped() {
         for bytes in [&b"\r\n\n  SET  k v\r\nPING\r\n"[..], b"set k v\nPING\n"] {
             let mut reader = bytes;
             let mut next = async || read_command(&mut reader, Limits::UNAUTHENTICATED).await.unwrap();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_command_is_an_error_and_never_a_panic() {
+    async fn bytes_that_are_not_a_command_are_an_error_and_never_a_panic() {
         for bytes in [&b"*x\r\n"[..], b"*-1\r\n", b"*1\r\n:1\r\n", b"*1\r\n$-1\r\n", b"*\n"] {
             assert!(matches!(command(bytes).await, Err(ReadError::Protocol(_))), "{bytes:?}");
         }
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exactly_one_reply_is_taken() {
+    async fn exactly_one_reply_is_read() {
         let replies: [&[u8]; 14] = [
             b"+OK\r\n",
             b"-ERR no\r\n",
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_that_is_cut_or_no_resp_is_an_error() {
+    async fn a_reply_that_is_truncated_or_not_resp_is_an_error() {
         for bytes in
             [&b""[..], b"+OK", b"$5\r\nhel", b"*2\r\n:1\r\n", b"HTTP/1.1\r\n", b"$x\r\n", b"$99999999999\r\n"]
         {

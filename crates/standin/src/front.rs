@@ -1,8 +1,8 @@
 //! The simulated cache: a front that speaks RESP over TLS and checks sign-ins with tokens as Azure does, and a backend
 //! that executes the commands.
 //!
-//! A session ends when its token expires, without an error reply; a newer token extends it. Tests choose at run time
-//! what goes wrong; see [`Faults`].
+//! A session ends when its token expires, without an error reply; a newer token extends it. Tests set the faults at run
+//! time; see [`Faults`].
 
 mod connection;
 mod fault;
@@ -43,7 +43,7 @@ pub struct CacheOptions {
     pub backend: Backend,
     /// The certificate; `None` for plaintext, over which tokens are refused.
     pub certificate: Option<ServerCertificate>,
-    /// The object ids that have an access policy.
+    /// The object ids with an access policy.
     pub policies: Vec<String>,
     /// The access keys.
     pub access_keys: Vec<Secret>,

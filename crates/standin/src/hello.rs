@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn version_user_secret_and_name_are_taken_in_any_order_and_case() {
+    fn the_options_are_accepted_in_any_order_and_case() {
         for words in ["HELLO 3 AUTH u p SETNAME n", "hello 3 setname n auth u p"] {
             let hello = parse(words).ok().unwrap();
             assert_eq!(hello.protocol, Some(Protocol::Resp3));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_get_redis_words() {
+    fn mistakes_get_the_errors_of_redis() {
         for (words, error) in [
             ("HELLO 4", "NOPROTO unsupported protocol version"),
             ("HELLO -1 AUTH u p", "NOPROTO unsupported protocol version"),

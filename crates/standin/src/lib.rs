@@ -2,8 +2,8 @@
 //! that accepts a token until it expires. Everything listens on 127.0.0.1, with keys and certificates that are new at
 //! each start.
 //!
-//! It behaves like Azure as far as a health agent can tell. A test or the demo chooses at run time what goes wrong.
-//! This crate does not know the agent.
+//! It behaves like Azure as far as a health agent can observe. Tests and the demo set faults at run time. This crate does
+//! not depend on the agent.
 
 mod authority;
 mod ca;
@@ -51,17 +51,17 @@ const RESOURCE_ID: &str = "/subscriptions/3e8a6b1c-9f02-4d57-8c43-1a7be05d94f2/r
 
 /// How a local Azure is set up.
 pub struct Options {
-    /// The time of day, for tokens and certificates.
+    /// The wall clock, for tokens and certificates.
     pub clock: Clock,
     /// The ports to listen on.
     pub ports: Ports,
     /// How long tokens are valid, in whole seconds.
     pub token_lifetime: Duration,
-    /// What executes the cache's commands.
+    /// The backend that executes the cache's commands.
     pub backend: Backend,
     /// Whether the cache speaks TLS. Without TLS it accepts the access key only.
     pub tls: bool,
-    /// Receives what happens.
+    /// Receives events.
     pub events: EventSink,
 }
 

@@ -1,4 +1,4 @@
-//! The outages of the demo: random in time and length, each of another kind than the last.
+//! The outages of the demo: at random times, of random lengths, each of another kind than the previous one.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ mod tests {
     use crate::tests::{cache_without_sockets, recorder};
 
     #[tokio::test(start_paused = true)]
-    async fn each_outage_is_announced_begins_and_ends_and_the_next_is_of_another_kind() {
+    async fn each_outage_is_announced_begins_and_ends_and_is_of_another_kind_than_the_previous_one() {
         let (events, recorded) = recorder();
         let cache = cache_without_sockets(events);
         let playing = tokio::spawn(play(cache.clone(), fastrand::Rng::with_seed(7)));

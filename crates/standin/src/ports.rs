@@ -1,4 +1,4 @@
-//! The ports of a stand-in, and what goes wrong when it takes them.
+//! The ports of a stand-in, and the errors of listening on them.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ pub struct Ports {
     pub authority: u16,
 }
 
-/// What listens on a port.
+/// A service that listens on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// The cache.
@@ -28,7 +28,7 @@ pub enum Service {
 /// A port cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
-    /// What was to listen.
+    /// The service.
     pub service: Service,
     /// The port.
     pub port: u16,

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_maps_and_verbatim_strings_have_a_form_of_their_own_in_resp3_only() {
+    fn null_maps_and_verbatim_strings_are_encoded_differently_in_resp2_and_resp3() {
         let map = Reply::Map(vec![(Reply::text("a"), Reply::Integer(1)), (Reply::text("b"), Reply::Null)]);
         for (reply, resp2, resp3) in [
             (Reply::Null, "$-1\r\n", "_\r\n"),

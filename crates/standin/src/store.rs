@@ -1,7 +1,7 @@
 //! The memory backend of the cache: strings with expiries, and the commands that a probe, a person with redis-cli and
 //! the start of a client library send. Every other command gets an error in the words of Redis 7.
 //!
-//! The front checks the sign-in: whatever arrives here may run, and `AUTH` only says as whom.
+//! The front checks the sign-in: every command that arrives here may run, and `AUTH` only names the user.
 
 mod clients;
 mod commands;
@@ -25,7 +25,7 @@ use transaction::Transaction;
 
 pub(super) use clients::FIRST_CLIENT;
 
-/// The version whose commands and words these are.
+/// The version of Redis whose commands and errors the store has.
 const VERSION: &str = "7.4.0";
 
 /// Keys and clients, shared by all connections.
@@ -58,7 +58,7 @@ impl Store {
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // Nothing panics while it holds the lock; if something did, the keys would still be whole.
+        // Nothing panics while it holds the lock; the keys would be valid anyway.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,7 +101,7 @@ impl Contents {
         reply.encode(self.clients.of(id).protocol)
     }
 
-    /// Runs a command, or queues it where the client is in a transaction.
+    /// Runs a command, or queues it if the client is in a transaction.
     fn dispatch(&mut self, id: u64, command: &Command, now: Instant) -> Reply {
         let name = command.name();
         let open = &mut self.clients.of(id).transaction;

@@ -15,7 +15,7 @@ pub(super) fn pipe() -> (DuplexStream, DuplexStream) {
     tokio::io::duplex(64 * 1024)
 }
 
-/// A TLS client that trusts `pem` alone and asks for `name`.
+/// Connects a TLS client that trusts only `pem` and expects `name`.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     pem: &str,
     name: &'static str,
@@ -39,7 +39,7 @@ pub(super) fn recorder() -> (EventSink, Arc<Mutex<Vec<Event>>>) {
     (Arc::new(move |event| sink.lock().unwrap().push(event)), recorded)
 }
 
-/// A cache that nobody can connect to, for tests that hold time still.
+/// Returns a cache without sockets, for tests on paused time.
 pub(super) fn cache_without_sockets(events: EventSink) -> CacheHandle {
     let options = CacheOptions {
         port: 0,

@@ -1,4 +1,4 @@
-//! An HTTP client that can be as rude as it likes: it sends bytes as they stand, and reads when it wants to.
+//! An HTTP client that sends any bytes, and reads only on request.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -8,19 +8,19 @@ use tokio::net::TcpStream;
 
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    /// What was read beyond the last answer.
+    /// The bytes that were read after the last response.
     read: Vec<u8>,
 }
 
-/// An answer, as it came.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) code: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-/// The code of an answer that begins with `head`.
+/// Returns the status code of a response that begins with `head`.
 pub(crate) fn code(head: &str) -> Option<u16> {
     let rest = head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 "))?;
     rest.split(' ').next()?.parse().ok()
@@ -35,9 +35,9 @@ impl Client {
         self.stream.write_all(bytes).await
     }
 
-    /// The next answer, to HEAD or to another request. An error where the agent closes before it is whole, of the
-    /// kind `UnexpectedEof` unless with a reset.
-    pub(crate) async fn answer(&mut self, to_head: bool) -> io::Result<Answer> {
+    /// Reads the next response, to HEAD or to another request. If the agent closes before the end, the error is
+    /// `UnexpectedEof`, or a reset.
+    pub(crate) async fn response(&mut self, to_head: bool) -> io::Result<Response> {
         let head = String::from_utf8(self.until(b"\r\n\r\n").await?).unwrap();
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let body = if to_head {
@@ -47,10 +47,10 @@ impl Client {
         } else {
             self.take(field("content-length").map_or(0, |length| length.parse().unwrap())).await?
         };
-        Ok(Answer { code: code(&head).unwrap_or_else(|| panic!("no answer: {head}")), head, body })
+        Ok(Response { code: code(&head).unwrap_or_else(|| panic!("not a response: {head}")), head, body })
     }
 
-    /// Chunks up to the empty one, each after its length in hexadecimal.
+    /// Reads a chunked body: each chunk follows its length in hexadecimal, and the last one is empty.
     async fn chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// What comes up to the first `end`, and that.
+    /// Reads up to and including the first `end`.
     async fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
             match self.read.windows(end.len()).position(|window| window == end) {
@@ -89,9 +89,9 @@ impl Client {
         }
     }
 
-    /// Says that nothing more will be sent, and returns what comes until the agent closes.
+    /// Closes the sending side and returns all further bytes until the agent closes.
     pub(crate) async fn rest(mut self) -> Vec<u8> {
-        // Where the agent has closed already, neither can be done.
+        // Both fail if the agent has already closed.
         let _ = self.stream.shutdown().await;
         let _ = self.stream.read_to_end(&mut self.read).await;
         self.read

@@ -1,17 +1,17 @@
-//! What clients may send: the requests of `requests.txt`, and what becomes of them by chance.
+//! Requests to send: those of `requests.txt`, and random changes of them.
 
 use fastrand::Rng;
 
-/// Something that a client sends, and the codes of the answers to it.
+/// The bytes to send, and the status codes of the responses.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) line: &'static str,
     pub(crate) bytes: Vec<u8>,
-    /// None: the connection is closed without one.
+    /// Empty if the connection is closed without a response.
     pub(crate) codes: Vec<u16>,
 }
 
-/// The requests of the file.
+/// Returns the requests of the file.
 pub(crate) fn all() -> Vec<Request> {
     let lines = include_str!("requests.txt").lines();
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(Request::parse).collect()
@@ -27,7 +27,7 @@ impl Request {
     }
 }
 
-/// The bytes that `text` stands for.
+/// Returns the bytes of `text`, with escapes and repetitions resolved.
 fn bytes(text: &str) -> Vec<u8> {
     let Some((before, rest)) = text.split_once('{') else { return unescaped(text) };
     let (repeated, rest) = rest.split_once('}').unwrap();
@@ -57,7 +57,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// One of `requests`, changed by chance in a few places.
+/// Returns one of `requests`, changed randomly in a few places.
 pub(crate) fn mutant(requests: &[Request], random: &mut Rng) -> Vec<u8> {
     let mut bytes = random.choice(requests).unwrap().bytes.clone();
     for _ in 0..random.usize(1..=4) {
@@ -79,7 +79,7 @@ pub(crate) fn mutant(requests: &[Request], random: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Bytes by chance alone.
+/// Returns random bytes.
 pub(crate) fn noise(random: &mut Rng) -> Vec<u8> {
     let length = random.usize(1..2_000);
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()

@@ -1,6 +1,6 @@
-//! An agent that is besieged over HTTP while it is scraped, and a twin that nobody besieges.
+//! An agent that is attacked over HTTP while it is scraped, and a twin that is not attacked.
 //!
-//! The twin tells what the machine itself adds: it is scraped in the same moments by the same task.
+//! The same task scrapes the twin at the same time. Its scrapes show how much the machine itself adds.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -16,13 +16,13 @@ use crate::lab::Lab;
 use crate::program::{Running, within};
 use crate::scrape::Scrape;
 
-/// The targets of each agent: enough for answers of which some dozens are more than it may take.
+/// The targets of each agent: some dozens of such responses exceed the limit of memory.
 const TARGETS: usize = 16;
-/// How soon a scrape is answered, however many hostile clients there are; beside what the twin's scrapes take.
+/// The longest time of a scrape under attack, in addition to the slowest scrape of the twin.
 const SCRAPE: Duration = Duration::from_secs(1);
-/// How much more memory than at the start the agent takes at most, in KiB.
+/// The growth of memory that is allowed, in KiB.
 const MEMORY: u64 = 10 * 1024;
-/// From scrape to scrape.
+/// The pause between scrapes.
 const PAUSE: Duration = Duration::from_millis(100);
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n";
 
@@ -31,24 +31,24 @@ pub(crate) struct Siege {
     twin: Running,
     scraper: JoinHandle<()>,
     seen: Arc<Mutex<Seen>>,
-    /// The slowest scrapes of all.
+    /// The slowest scrapes of all attacks.
     slowest: Seen,
     before: [Scrape; 2],
-    /// Its memory at the start, in KiB.
+    /// The agent's memory at the start, in KiB.
     start: u64,
     report: String,
     _lab: Lab,
 }
 
-/// What a scraper saw.
+/// The observations of the scraper.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     scrapes: u32,
-    /// The slowest scrape on a new connection, on one that is kept, and of the twin.
+    /// The slowest scrape on a new connection, on the kept connection, and of the twin.
     anew: Duration,
     kept: Duration,
     twin: Duration,
-    /// How often the connection that is kept was closed and opened again.
+    /// How often the kept connection was closed and reopened.
     reopened: u32,
 }
 
@@ -84,18 +84,18 @@ impl Siege {
             ["scrapes", "new connection", "kept one", "reopened", "twin", "resident", "peak"]
                 .map(str::to_owned),
         );
-        siege.note("in peace");
+        siege.note("no attack");
         siege
     }
 
-    /// The address to attack.
+    /// Returns the address to attack.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.agent.addr()
     }
 
     pub(crate) async fn endure<T>(&mut self, what: &str, attack: impl Future<Output = T>) -> T {
         let result = attack.await;
-        // Not before a scrape that began meanwhile has been answered.
+        // Waits for a scrape that began after the attack.
         let scrapes = self.seen.lock().unwrap().scrapes;
         within("the agent is scraped", async {
             while self.seen.lock().unwrap().scrapes < scrapes + 2 {
@@ -108,7 +108,7 @@ impl Siege {
         result
     }
 
-    /// Ends it, prints the figures, and asserts that none of it harmed the agent.
+    /// Ends the siege, prints the figures, and asserts that the attacks did not harm the agent.
     pub(crate) async fn end(self) {
         self.scraper.abort();
         let after = [self.agent.scrape().await, self.twin.scrape().await];
@@ -131,7 +131,7 @@ impl Siege {
         let slowest = self.slowest.anew.max(self.slowest.kept);
         assert!(slowest < SCRAPE + self.slowest.twin, "a scrape took {slowest:?}");
         assert!(peak <= MEMORY, "{peak} KiB more than at the start");
-        // What is under way at the moment, such as the twin of this scrape's own connection, may differ.
+        // Allows for operations in progress, such as the connection of this scrape.
         assert!(
             now.iter().zip(before).all(|(now, before)| *now <= before + 3),
             "{before:?} before, {now:?} now"
@@ -174,8 +174,8 @@ fn name(number: usize) -> String {
     format!("cache-{number}")
 }
 
-/// Scrapes both for ever, as Prometheus does: on a connection that is kept, which is opened again where it was closed;
-/// and on a new one each time.
+/// Scrapes both agents forever: on a kept connection, as Prometheus does, which is reopened if it was closed, and on a new
+/// one each time.
 async fn scrape_on(agent: SocketAddr, twin: SocketAddr, seen: Arc<Mutex<Seen>>) {
     let mut connection = Client::connect(agent).await;
     loop {
@@ -210,12 +210,12 @@ async fn scrape_again(agent: SocketAddr, connection: &mut Client) -> (Duration, 
     (began.elapsed(), reopened)
 }
 
-/// One scrape, which must be right and whole.
+/// Scrapes once and requires a complete response.
 async fn scrape(client: &mut Client) -> io::Result<()> {
     client.send(REQUEST).await?;
-    let answer = client.answer(false).await?;
-    assert_eq!(answer.code, 200, "{}", answer.head);
-    let scrape = Scrape::new(String::from_utf8(answer.body).unwrap());
+    let response = client.response(false).await?;
+    assert_eq!(response.code, 200, "{}", response.head);
+    let scrape = Scrape::new(String::from_utf8(response.body).unwrap());
     for number in 0..TARGETS {
         assert!(scrape.is_up(&name(number)), "{}", scrape.text);
     }

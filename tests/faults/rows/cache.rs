@@ -1,4 +1,4 @@
-//! The cache itself, and the way to it.
+//! Faults of the cache and of the network path to it.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::{Group, front};
 use crate::bench::Bench;
 use crate::row::{Case, Row, at_once};
 
-/// `command` is answered with `answer`.
+/// Replies to `command` with `answer`.
 fn replied<const N: usize>(reasons: [&'static str; N], command: &'static str, reply: FaultReply) -> Case {
     front(reasons, move |faults| faults.commands = vec![CommandFault::replied(command, reply.clone())])
 }
 
-/// New connections meet `admission`; the one that stands is closed.
+/// Closes the connection, and treats new ones by `admission`.
 pub(super) fn admission<const N: usize>(reasons: [&'static str; N], admission: Admission) -> Case {
     Case::new(
         reasons,
@@ -26,7 +26,7 @@ pub(super) fn admission<const N: usize>(reasons: [&'static str; N], admission: A
     )
 }
 
-/// The connection ends, once.
+/// Closes the connection once.
 pub(super) fn closed(reason: &'static str, ending: Ending) -> Case {
     Case::new([reason], at_once(move |bench| bench.lab.azure.cache().close_all(ending)), at_once(|_| {}))
         .blink()
@@ -41,7 +41,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 fn away(rows: &mut Group) {
-    // The longest first, so that the others are played meanwhile.
+    // The slowest rows start first.
     for seconds in [60, 15, 9, 1] {
         let absence = admission(["connect_refused"], Admission::Refuse);
         let absence = absence.wake(["closed"]).lasts(Duration::from_secs(seconds));
@@ -111,7 +111,7 @@ fn away(rows: &mut Group) {
             }),
         )
         .wake(["connect_refused", "closed", "reset", "command_timeout"])
-        // Until its queue is full, the listener answers.
+        // The listener accepts connections until its queue is full.
         .shows_late(Duration::from_secs(3))
         .on(|| Bench::plaintext(false)),
     );
@@ -148,7 +148,7 @@ fn replies(rows: &mut Group) {
         "reply of another command",
         replied(["protocol_error"], "PING", FaultReply::Raw(b":42\r\n".to_vec())),
     );
-    // No line of Redis is that long: what answers is something else.
+    // No line of Redis is that long, so the server is not Redis.
     let endless = |command| replied(["protocol_error"], command, FaultReply::Endless).in_little_memory();
     rows.case("reply that never ends", endless("PING"));
     rows.case("CLIENT LIST that never ends", endless("CLIENT LIST"));

@@ -1,4 +1,4 @@
-//! A few faults before an agent with the defaults: that a probe is attempted three times hides no outage.
+//! A few faults with the default settings: three attempts per probe hide no outage.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) fn rows() -> Vec<Row> {
     );
     rows.case(
         "packets dropped on a live connection: outcome of the probe",
-        // By then the other attempts have found that handshakes are not answered either. They last as long as the tick.
+        // The other attempts fail too, because handshakes are not answered. They last until the end of the tick.
         black_hole("tls_handshake")
             .shows_late(INTERVAL.default().saturating_sub(CONNECT_TIMEOUT.default()))
             .by_default(),

@@ -1,4 +1,4 @@
-//! Sign-in: the user, its rights, its key.
+//! Faults of the sign-in: the user, its permissions, its key.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::redis_server::ALL;
 use crate::row::{Case, Row, at_once};
 use crate::secrets::NEW_KEY;
 
-/// An object id that nobody has given a policy to.
+/// An object id without a policy.
 const STRANGER: &str = "11111111-2222-3333-4444-555555555555";
-/// Long, so that no renewal comes to the rescue.
+/// Long, so that no scheduled renewal ends the fault.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The user is removed, and restored.
+/// Removes the user, and restores it.
 pub(super) fn removed(dialect: Dialect) -> Case {
     Case::new(
         ["auth_rejected"],
@@ -29,7 +29,7 @@ pub(super) fn removed(dialect: Dialect) -> Case {
     .wake(["closed"])
 }
 
-/// Tokens are wrong in this way from the start. Good ones follow because the agent asks anew for what was refused.
+/// Issues wrong tokens from the start. Good ones follow because the agent requests new tokens after a rejection.
 fn wrong_token(reason: &'static str, fault: TokenFault) -> Case {
     Case::new(
         [reason],
@@ -40,7 +40,7 @@ fn wrong_token(reason: &'static str, fault: TokenFault) -> Case {
         at_once(|bench| {
             bench.lab.azure.endpoint().set(|settings| {
                 settings.fault = None;
-                // It would go on to hand out the wrong one from its cache.
+                // Otherwise the endpoint would return the wrong token from its cache.
                 settings.rotate_before = 2 * DAY;
             });
         }),

@@ -1,4 +1,4 @@
-//! The states that a redis-server can be in: brought about at a real one, behind the front that checks tokens.
+//! States of a redis-server, caused on a real one behind the front that checks tokens.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::lab::Lab;
 use crate::redis_server::ALL;
 use crate::row::{Case, at_once};
 
-/// The lab's redis-server is told this, and that to make it good again: commands with spaces between their words.
+/// Sends a command to the lab's redis-server, and another one to end the fault. Spaces separate the arguments.
 fn told<const N: usize>(
     reasons: [&'static str; N],
     wrong: &'static [&'static str],
@@ -27,7 +27,7 @@ fn told<const N: usize>(
     Case::new(reasons, tell(wrong), tell(right))
 }
 
-/// The agent's user has these rights and no others, for a while.
+/// Restricts the agent's user to these permissions during the fault.
 fn rights<const N: usize>(reasons: [&'static str; N], rules: &'static str) -> Case {
     Case::new(
         reasons,
@@ -36,9 +36,9 @@ fn rights<const N: usize>(reasons: [&'static str; N], rules: &'static str) -> Ca
     )
 }
 
-/// Another client does this between SET and GET.
+/// Repeats an action of another client between SET and GET.
 fn meddled(prepare: impl Fn(&mut Bench) + Send + 'static, deed: fn(&mut redis::Connection)) -> Case {
-    /// Time for the other one.
+    /// The time for the other client.
     const GAP: Duration = Duration::from_millis(50);
     Case::new(
         ["value_mismatch"],
@@ -80,12 +80,12 @@ fn data(rows: &mut Group) {
         "key evicted",
         meddled(
             |bench| {
-                // Azure's default: keys that expire, as the agent's do, go when memory runs out.
+                // Azure's default: keys with an expiry, such as the agent's, are evicted when memory runs out.
                 bench.lab.redis.ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
                 bench.lab.redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "8mb"]);
             },
             |other| {
-                // At once, so that memory has not run out when the agent writes.
+                // In one step, so that memory has not run out when the agent writes.
                 redis::pipe()
                     .cmd("SETRANGE")
                     .arg("filler")
@@ -109,7 +109,7 @@ fn data(rows: &mut Group) {
                     bench.lab.redis.ask::<()>(&["CONFIG", "SET", "rdbcompression", "no"]);
                     bench.lab.redis.ask::<()>(&["EVAL", keys, "0"]);
                     bench.lab.redis.ask::<()>(&["SAVE"]);
-                    // 2 ms for each key, and a look at its clients after each.
+                    // Loading takes 2 ms per key, and serves clients after each key.
                     let slowly =
                         ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
                     bench.restart_redis(slowly).await;
@@ -121,14 +121,14 @@ fn data(rows: &mut Group) {
     );
 }
 
-/// What a replica says. The primary is away: its port is one at which nobody listens.
+/// Makes the redis-server a replica of a primary that is down: nothing listens on its port.
 fn roles(rows: &mut Group) {
     rows.case("READONLY", told(["read_only"], &["REPLICAOF 127.0.0.1 1"], &["REPLICAOF NO ONE"]));
     rows.case(
         "MASTERDOWN",
         told(
             ["cluster_down"],
-            // Writable, or some versions would say READONLY first.
+            // Writable, because some versions would otherwise reply READONLY first.
             &[
                 "CONFIG SET replica-serve-stale-data no",
                 "CONFIG SET replica-read-only no",
@@ -194,7 +194,7 @@ fn commands(rows: &mut Group) {
     );
 }
 
-/// Another client has taken the only place of a redis-server, and leaves.
+/// Takes the only connection that a redis-server allows, and closes it at the end.
 fn full(reason: &'static str) -> Case {
     Case::new(
         [reason],
@@ -215,9 +215,9 @@ fn full(reason: &'static str) -> Case {
 fn too_many_clients(rows: &mut Group) {
     rows.case("too many clients", full("too_many_clients").on(|| Bench::plaintext(false)));
     rows.case("too many clients, without sign-in", full("too_many_clients").on(Bench::anonymous));
-    // It closes before the handshake, without a word …
+    // redis-server closes before the handshake, without an error …
     rows.case("too many clients, with TLS", full("tls_handshake").on(Bench::tls));
-    // … while what ends TLS before it, as Azure does, may tell afterwards. That takes the stand-in's words.
+    // … while a front that terminates TLS, as in Azure, can send an error after it. The stand-in simulates that.
     rows.case(
         "too many clients, reported after the TLS handshake",
         Case::new(

@@ -1,4 +1,4 @@
-//! The handshake and the certificate.
+//! Faults of the handshake and the certificate.
 
 use cachepulse_standin::{Admission, CertificateAuthority, Clock, Ending, HOST, ServerCertificate, Standin};
 
@@ -6,7 +6,7 @@ use super::Group;
 use crate::bench::Bench;
 use crate::row::{Case, Row, at_once};
 
-/// A certificate that `issue` makes is presented, until it is replaced by a good one.
+/// Presents a certificate from `issue`, and a valid one at the end.
 fn certificate(issue: impl Fn(&Standin) -> ServerCertificate + Send + 'static) -> Case {
     let present = |azure: &Standin, certificate| {
         azure.cache().set_certificate(certificate);
@@ -45,7 +45,7 @@ pub(super) fn rows() -> Vec<Row> {
                 bench.lab.azure.cache().faults(|faults| faults.admission = Admission::Hang);
                 bench.lab.azure.cache().close_all(Ending::Close);
             }),
-            // Who was accepted before stays where it is.
+            // Existing connections stay open.
             at_once(|bench| {
                 bench.lab.azure.cache().heal();
                 bench.lab.azure.cache().close_all(Ending::Close);

@@ -1,4 +1,4 @@
-//! Tokens and where they come from.
+//! Faults of tokens and their sources.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_secs(6);
 const HOUR: Duration = Duration::from_secs(3600);
 const OFF: Duration = Duration::from_secs(600);
 
-/// Requests for tokens meet `fault`.
+/// Applies `fault` to requests for tokens.
 fn endpoint<const N: usize>(reasons: [&'static str; N], fault: TokenFault) -> Case {
     Case::new(
         reasons,
@@ -27,7 +27,7 @@ fn endpoint<const N: usize>(reasons: [&'static str; N], fault: TokenFault) -> Ca
     )
 }
 
-/// Nobody listens at the endpoint's port.
+/// Refuses connections to the endpoint.
 fn down<const N: usize>(reasons: [&'static str; N], token_lifetime: Duration) -> Case {
     Case::new(
         reasons,
@@ -37,21 +37,21 @@ fn down<const N: usize>(reasons: [&'static str; N], token_lifetime: Duration) ->
     .on(move || Bench::gated_endpoint(token_lifetime))
 }
 
-/// The same from the start: there never was a token.
+/// The same from the start, without a first token.
 pub(super) fn without_a_token(fault: TokenFault) -> Case {
     endpoint(["no_token"], fault).first()
 }
 
-/// The agent runs from the start with tokens of this lifetime.
+/// Starts the agent with tokens of this lifetime.
 fn lifetime(lifetime: Duration) -> Case {
     Case::new([], at_once(|_| {}), at_once(|_| {}))
         .on(async move || Bench::of(Lab::with_tokens_of(lifetime).await))
 }
 
-/// The agent's clock is ahead or behind: by its clock, all of Azure is behind or ahead, which is how it is played.
+/// Simulates an agent's clock that is ahead or behind, by moving Azure's clocks in the other direction.
 ///
-/// The agent can tell no difference. It compares its clock with nothing but the ends of tokens and the validity of
-/// certificates, both of which are dated by Azure's; the rest is monotonic, or written down for others to read.
+/// For the agent there is no difference. It compares its clock only with the expiry of tokens and the validity of
+/// certificates, which Azure dates. Everything else uses the monotonic clock or only records the time.
 fn clock(azure_is: fn() -> Clock, token_lifetime: Duration) -> Case {
     Case::new([], at_once(|_| {}), at_once(|_| {})).on(async move || {
         let options = Options { clock: azure_is(), token_lifetime, ..Options::default() };
@@ -69,14 +69,14 @@ fn ahead() -> Clock {
     Clock::new(move || clock.now() + OFF)
 }
 
-/// An agent of a developer whose `az` is in a folder that is empty.
+/// Returns an agent with an empty folder in place of the one with `az`.
 async fn by_azure_cli() -> Bench {
     let lab = Lab::start().await;
     let program = lab.run(LIMITS).args(["--identity", "azure_cli"]).env("PATH", lab.path("az-folder"));
     Bench::new(lab, program)
 }
 
-/// An agent in a pod, with a token's file that says this.
+/// Returns an agent in a pod, with this content in the file of the token.
 async fn in_a_pod(content: Option<&str>) -> Bench {
     let lab = Lab::start().await;
     let file = lab.path("federated-token");
@@ -88,7 +88,7 @@ async fn in_a_pod(content: Option<&str>) -> Bench {
     Bench::new(lab, program)
 }
 
-/// An agent of an application, with a secret's file that says what no longer counts.
+/// Returns an agent of an application, with an outdated secret in the file.
 async fn by_client_secret() -> Bench {
     let lab = Lab::start().await;
     let file = lab.file("client-secret", OLD_SECRET);

@@ -1,4 +1,4 @@
-//! What is done to the agent during a soak, one fault at a time.
+//! The faults of a soak test, one at a time.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::lab::Lab;
 use crate::program::{Program, Running};
 
 /// Tokens are renewed about every two seconds.
-const TOKEN_LIFE: Duration = Duration::from_secs(3);
-/// Hostile clients of the HTTP endpoint: few, for what many of them take is told by the agent's own tests, and would
-/// hide here what else grows.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3);
+/// The number of hostile clients of the HTTP endpoint. Few, so that their memory does not hide other growth;
+/// `tests/agent` has many.
 const CLIENTS: usize = 40;
 const LIMITS: &str = "interval: 250ms, connect_timeout: 500ms, command_timeout: 200ms";
 
-/// Everything that a fault may take hold of.
+/// Everything that faults change.
 pub(super) struct Ground {
     pub(super) lab: Lab,
     file: PathBuf,
@@ -88,14 +88,14 @@ impl Fault {
 
 impl Ground {
     pub(super) async fn new(random: Rng) -> Self {
-        let lab = Lab::with_tokens_of(TOKEN_LIFE).await;
+        let lab = Lab::with_tokens_of(TOKEN_LIFETIME).await;
         let file = lab.path("config.yaml");
         let ground = Self { lab, file, reloads: 0, clients: Vec::new(), requests: requests::all(), random };
         ground.configure(&[]);
         ground
     }
 
-    /// How long a fault lasts: one of the identity endpoint until it is asked, or almost.
+    /// Returns the length of a fault. One of the identity endpoint lasts long enough for a request.
     pub(super) fn length(&mut self, fault: &Fault) -> Duration {
         Duration::from_millis(match fault {
             Fault::Token(_) => self.random.u64(800..1_800),
@@ -103,7 +103,7 @@ impl Ground {
         })
     }
 
-    /// The agent, which does not run yet.
+    /// Returns the agent, not started yet.
     pub(super) fn agent(&self) -> Program {
         self.lab.run_file(&self.file)
     }
@@ -161,7 +161,7 @@ impl Ground {
         }
     }
 
-    /// The targets that are always there, of which the last one differs where there are others.
+    /// Writes a configuration with the constant targets and `others`. If there are others, the last constant target changes.
     fn configure(&self, others: &[&str]) {
         let key_file = self.lab.access_key_file();
         let key = format!("identity: {{type: access_key, key: {{file: '{}'}}}}", key_file.display());
@@ -183,12 +183,12 @@ impl Ground {
     async fn connect(&mut self, agent: &Running, count: usize, sent: impl Fn(&mut Self) -> Vec<u8>) {
         for _ in 0..count {
             let stream = TcpStream::connect(agent.addr()).await.unwrap();
-            // What does not fit, or is refused, is left out.
+            // Errors and partial writes do not matter.
             let _ = stream.try_write(&sent(self));
             self.clients.push(stream);
         }
     }
 }
 
-/// The targets that are there in a calm moment.
+/// The targets in a calm moment.
 pub(super) const TARGETS: [&str; 4] = ["orders", "sessions", "baskets", "prices"];

@@ -1,14 +1,15 @@
-//! The limits that the agent is measured against: the same exchange over blocking sockets, with nothing around it.
+//! The baseline of the benchmarks: the same exchange in a loop over blocking sockets, without anything else.
 //!
-//! `bare ping HOST PORT CA_FILE USER PAUSE_MS COUNT` sends `PING` over TLS, the password in `BENCH_PASSWORD`;
-//! `bare probe …` with the same arguments `PING`, `SET`, `GET` and `CLIENT LIST`.
-//! `bare scrape HOST PORT PATH ENCODING PAUSE_MS COUNT` asks an HTTP endpoint, on one connection that is kept.
-//! Each prints a line for each turn: its nanoseconds, and the bytes that were read, or with `probe` the nanoseconds of
-//! CPU that the process has had so far (in the first and the last line alone, because asking takes some, too).
+//! - `bare ping HOST PORT CA_FILE USER PAUSE_MS COUNT` sends `PING` over TLS, with the password in `BENCH_PASSWORD`.
+//! - `bare probe …` with the same arguments sends `PING`, `SET`, `GET` and `CLIENT LIST`.
+//! - `bare scrape HOST PORT PATH ENCODING PAUSE_MS COUNT` requests a page on one kept connection.
+//!
+//! Each prints a line per exchange: its nanoseconds, and the number of bytes that were read. `probe` prints the CPU time of
+//! the process in nanoseconds instead of the bytes, only in the first and the last line, because reading it costs CPU time.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "blocking and in real time: what the agent's way is compared with"
+    reason = "the baseline is blocking and runs in real time"
 )]
 
 use std::error::Error;
@@ -46,7 +47,7 @@ fn main() -> Outcome<()> {
     }
 }
 
-/// How often something is done, and how long the loop rests between.
+/// The number of exchanges, and the pause before each.
 struct Pace {
     pause: Duration,
     count: u32,
@@ -57,15 +58,15 @@ impl Pace {
         Ok(Self { pause: Duration::from_millis(pause.parse()?), count: count.parse()? })
     }
 
-    /// Does `exchange` again and again, and prints how long it took and what it tells.
-    /// `exchange` is told whether it is the first or the last.
+    /// Repeats `exchange`, and prints the duration and the result of each. The argument of `exchange` is whether it is
+    /// the first or the last one.
     fn run(&self, mut exchange: impl FnMut(bool) -> Outcome<usize>) -> Outcome<()> {
         let mut lines = String::new();
         for turn in 0..self.count {
             sleep(self.pause);
             let started = Instant::now();
-            let told = exchange(turn == 0 || turn + 1 == self.count)?;
-            writeln!(lines, "{} {told}", started.elapsed().as_nanos())?;
+            let result = exchange(turn == 0 || turn + 1 == self.count)?;
+            writeln!(lines, "{} {result}", started.elapsed().as_nanos())?;
         }
         std::io::stdout().write_all(lines.as_bytes())?;
         Ok(())
@@ -102,7 +103,7 @@ fn probe(session: &mut Session, with_cpu: bool) -> Outcome<usize> {
     Ok(account.split(' ').next().unwrap_or_default().parse()?)
 }
 
-/// Sends a command and reads its reply, a line or a bulk string; tells its length.
+/// Sends a command and reads its reply, a line or a bulk string. Returns its length.
 fn command(session: &mut Session, words: &[&str]) -> Outcome<usize> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
@@ -131,20 +132,20 @@ fn scrape(host: &str, port: u16, path: &str, encoding: &str, pace: &Pace) -> Out
     })
 }
 
-/// Reads a response into `body` and tells its length.
+/// Reads a response into `body` and returns its length.
 fn read_response(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Outcome<usize> {
     body.clear();
     let header = read_header(reader)?;
     let value = |name: &str| header.iter().find_map(|line| line.strip_prefix(name)).map(str::trim);
     if !header.first().is_some_and(|line| line.starts_with("http/1.1 200")) {
-        return Err(format!("not a good answer: {:?}", header.first()).into());
+        return Err(format!("unexpected response: {:?}", header.first()).into());
     }
     if let Some(length) = value("content-length:") {
         body.resize(length.parse()?, 0);
         reader.read_exact(body)?;
         return Ok(body.len());
     }
-    // Chunks: each after its length in hexadecimal, the last one empty.
+    // Each chunk follows its length in hexadecimal; the last one is empty.
     loop {
         let length = usize::from_str_radix(read_line(reader)?.trim(), 16)?;
         let end = body.len() + length;
@@ -157,7 +158,7 @@ fn read_response(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Outco
     }
 }
 
-/// The lines of a header, in lower case.
+/// Reads the lines of a header, in lower case.
 fn read_header(reader: &mut BufReader<TcpStream>) -> Outcome<Vec<String>> {
     let mut lines = Vec::new();
     loop {
@@ -172,7 +173,7 @@ fn read_header(reader: &mut BufReader<TcpStream>) -> Outcome<Vec<String>> {
 fn read_line(reader: &mut impl BufRead) -> Outcome<String> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
-        return Err("the other side closed the connection".into());
+        return Err("the peer closed the connection".into());
     }
     Ok(line)
 }

@@ -1,8 +1,7 @@
-//! One thing that the agent does, so and so often, for an instruction counter: `instructions probe|scrape|renewal N`.
+//! Repeats one operation of the agent for an instruction counter: `instructions probe|scrape|renewal N`.
 //!
-//! The count of one is the difference between N and 2 N, divided by N. To be the same on every run it works on
-//! paused time, with seeded chance, on one thread, and against a cache that lives in a stream: there are no system
-//! calls of sockets and no TLS in it.
+//! The cost of one operation is the difference between 2 N and N repetitions, divided by N. To be reproducible, the driver
+//! uses paused time, seeded randomness, one thread and a cache in memory, without sockets and TLS.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -31,7 +30,7 @@ use tokio::time::Instant;
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Longer than any measurement, so that renewals are counted without probes.
 const NEVER: Duration = Duration::from_secs(3600 * 24 * 3650);
-const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 const CLIENTS: usize = 20;
 const SCRAPED_TARGETS: usize = 10;
 const SCRAPED_PROBES: u64 = 20;
@@ -48,11 +47,11 @@ async fn main() {
         "probe" => lab.probe("t", count).await,
         "scrape" => lab.scrape(count).await,
         "renewal" => lab.renewal(count).await,
-        other => panic!("no such measurement: {other}"),
+        other => panic!("unknown measurement: {other}"),
     }
 }
 
-/// What the agent would work with.
+/// The services of an agent.
 struct Lab {
     metrics: Metrics,
     status: Status,
@@ -72,7 +71,7 @@ impl Lab {
     }
 
     async fn scrape(&self, count: u64) {
-        // Series without a handle vanish, so the probers must outlive the scrapes.
+        // The series of a prober are removed when it is dropped, so the probers must outlive the scrapes.
         let caches: Vec<Cache> = (0..SCRAPED_TARGETS).map(|_| Cache::until("PING", SCRAPED_PROBES)).collect();
         let mut probers = tokio::task::JoinSet::new();
         for (index, cache) in caches.iter().enumerate() {
@@ -85,7 +84,7 @@ impl Lab {
         for _ in 0..count {
             let length =
                 io::copy(&mut self.metrics.exposition(), &mut io::sink()).expect("reading never fails");
-            assert!(length > 10_000, "the series of the targets are there");
+            assert!(length > 10_000, "the scrape contains the series of the targets");
         }
     }
 
@@ -109,7 +108,7 @@ impl Lab {
         }
     }
 
-    /// Probes until `cache` has had enough.
+    /// Probes until `cache` is done.
     async fn run(&self, name: &str, cache: &Cache, interval: Duration, sign_in: SignIn) {
         let prober = self.prober(name, cache, interval, sign_in);
         tokio::select! {
@@ -146,7 +145,7 @@ fn target(name: &str, interval: Duration) -> Target {
     }
 }
 
-/// An identity endpoint that has a new token whenever it is asked.
+/// An identity endpoint that returns a new token for each request.
 struct Mint {
     clock: Clock,
     minted: AtomicU64,
@@ -156,12 +155,12 @@ impl TokenSource for Mint {
     fn fetch(&self) -> FetchFuture<'_> {
         // The claims are {"oid":"bench"}.
         let jwt = format!("e30.eyJvaWQiOiJiZW5jaCJ9.{:0>1000}", self.minted.fetch_add(1, Relaxed));
-        let token = Token::new(Secret::new(jwt), self.clock.now() + TOKEN_LIFE);
+        let token = Token::new(Secret::new(jwt), self.clock.now() + TOKEN_LIFETIME);
         Box::pin(std::future::ready(Ok(token)))
     }
 }
 
-/// A cache that tells when it has had a command so often.
+/// A cache that notifies `done` after a number of `command`s.
 #[derive(Clone)]
 struct Cache(Arc<Inner>);
 
@@ -201,7 +200,7 @@ impl Cache {
     }
 }
 
-/// A line of CLIENT LIST as Redis 7 writes it.
+/// Returns a line of `CLIENT LIST` in the format of Redis 7.
 fn client(id: usize) -> String {
     format!(
         "id={id} addr=10.0.0.9:{port} laddr=10.0.0.4:6380 fd={id} name=cachepulse age=3600 idle=1 flags=N db=0 \
@@ -220,7 +219,7 @@ impl Dial for Cache {
     }
 }
 
-/// A connection whose peer answers within the write.
+/// A connection whose peer replies during the write.
 struct Stream {
     cache: Cache,
     value: String,
@@ -235,7 +234,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let reply = &mut self.get_mut().reply;
         if reply.is_empty() {
-            // Nothing comes unasked, so nobody has to be woken.
+            // A reply only follows a write, so no waker is needed.
             return Poll::Pending;
         }
         let length = reply.len().min(buffer.remaining());

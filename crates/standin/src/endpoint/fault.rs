@@ -1,4 +1,4 @@
-//! What can be made to go wrong with a request for a token.
+//! The faults of a request for a token.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// The response has this status, whatever was requested.
@@ -16,7 +16,7 @@ pub enum TokenFault {
         code: u16,
         /// The header `Retry-After`, in seconds.
         retry_after: Option<u32>,
-        /// What the body is.
+        /// The body.
         body: ErrorBody,
     },
     /// There is no response.
@@ -29,9 +29,9 @@ pub enum TokenFault {
     NumericExpiry,
     /// This field of the response is missing.
     WithoutField(&'static str),
-    /// The token names no object id.
+    /// The token has no object id.
     WithoutObjectId,
-    /// The token names this object id.
+    /// The token has this object id.
     ObjectId(String),
     /// The token expired a second ago.
     Expired,
@@ -55,7 +55,7 @@ impl TokenFault {
     }
 }
 
-/// What the body of an error is.
+/// The body of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorBody {
     /// JSON, as Azure sends it.

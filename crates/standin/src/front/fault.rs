@@ -1,4 +1,4 @@
-//! What can go wrong with the cache. Values only; `connection.rs` and `session.rs` act on them.
+//! The faults of the cache. Values only; `connection.rs` and `session.rs` act on them.
 
 use std::time::Duration;
 

@@ -26,11 +26,11 @@ const HELLO_WITHOUT_AUTH: &str = "NOAUTH HELLO must be called with the client al
     HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
     version at the same time";
 
-/// As whom a connection is signed in.
+/// The user that a connection is signed in as.
 #[derive(Clone)]
 pub(super) struct SignedIn {
     pub(super) name: Arc<str>,
-    /// The token's end; `None` with an access key.
+    /// The token's expiry; `None` with an access key.
     pub(super) expires_at: Option<SystemTime>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Session<'a> {
     pub(super) tls: bool,
 }
 
-/// What follows a command.
+/// The action after a command.
 enum Next {
     Reply(Vec<u8>),
     /// A reply, then the end of the connection.
@@ -71,7 +71,7 @@ impl From<FaultReply> for Next {
 }
 
 impl Session<'_> {
-    /// Serves commands on `wire` until somebody closes. A cache that is `full` says so and closes.
+    /// Serves commands on `wire` until one side closes. A cache that is `full` replies with an error and closes.
     pub(super) async fn run(self, wire: impl AsyncRead + AsyncWrite, full: bool) -> io::Result<Ending> {
         let (reader, mut writer) = tokio::io::split(wire);
         let mut reader = BufReader::new(reader);

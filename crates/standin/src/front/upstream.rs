@@ -1,4 +1,5 @@
-//! What executes the commands behind the front: the store in memory, or a real redis-server. Both speak RESP.
+//! The backend behind the front, which executes the commands: the store in memory, or a real redis-server. Both speak
+//! RESP.
 
 use std::io;
 use std::net::SocketAddr;

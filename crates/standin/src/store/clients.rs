@@ -15,7 +15,7 @@ use crate::reply::{Protocol, Reply, printable};
 /// The number of the first real connection. The simulated application clients have lower ones.
 pub(crate) const FIRST_CLIENT: u64 = 101;
 
-/// Application clients, so that a list of clients has something to show: id, address, name.
+/// Simulated application clients for the list of clients: id, address, name.
 const SIMULATED: [(u64, [u8; 4], u16, &str); 3] = [
     (17, [10, 1, 0, 4], 51234, "orders-api"),
     (18, [10, 1, 0, 5], 40122, "orders-api"),
@@ -50,7 +50,7 @@ impl Client {
         }
     }
 
-    /// Writes the client's line of `CLIENT LIST`. What has no meaning here has the values of a small real server.
+    /// Writes the client's line of `CLIENT LIST`. Fields without a meaning here have the values of a small real server.
     fn describe(&self, list: &mut String, id: u64, command: &str) {
         let Self { address, name, user, library, library_version, .. } = self;
         let age = self.since.elapsed().as_secs();

@@ -63,7 +63,7 @@ pub(super) fn describe(command: &Command) -> Reply {
     match (command.text(1).to_ascii_uppercase().as_str(), command.args()) {
         ("", []) | ("INFO", [_]) => Reply::Array(COMMANDS.iter().map(Spec::describe).collect()),
         ("COUNT", [_]) => super::count(COMMANDS.len()),
-        // redis-cli shows the documentation as hints while somebody types; it does without.
+        // redis-cli shows the documentation as hints, and works without it.
         ("DOCS", _) => Reply::Map(Vec::new()),
         ("INFO", [_, names @ ..]) => Reply::Array(
             names

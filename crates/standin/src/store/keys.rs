@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::integer;
 use crate::reply::Reply;
 
-/// Keys and values may take this many bytes; then new ones are refused, as by a cache without eviction.
+/// The limit of all keys and values, in bytes. Over it new ones are refused, as in a cache without eviction.
 pub(super) const MAX_MEMORY: usize = 64 * 1024 * 1024;
-/// What a key takes besides its bytes. A rough figure; it bounds the number of empty keys.
+/// The approximate overhead of a key, which bounds the number of empty keys.
 const OVERHEAD: usize = 64;
 
 #[derive(Default)]
@@ -119,7 +119,7 @@ impl Keys {
         }
     }
 
-    /// Adds `amount` to a number, which is zero where there is no key, and keeps its expiry.
+    /// Adds `amount` to a number, which is zero if there is no key, and keeps its expiry.
     pub(super) fn add(&mut self, key: &[u8], amount: i64, now: Instant) -> Reply {
         let (number, expires) = match self.alive(key, now) {
             Some(entry) => (integer(&entry.value), entry.expires),
@@ -142,7 +142,7 @@ impl Keys {
             return self.remove(key, now);
         }
         let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.is_alive(now)) else { return false };
-        // A time that is too far for the clock is never.
+        // A time that is too far in the future for the clock means no expiry.
         entry.expires = now.checked_add(Duration::from_secs(seconds.unsigned_abs()));
         true
     }

@@ -33,7 +33,7 @@ impl TestClient {
 }
 
 #[test]
-fn what_was_set_is_read_back_until_it_expires_or_is_deleted() {
+fn a_value_is_read_back_until_it_expires_or_is_deleted() {
     let mut client = TestClient::new();
     client.expect(&[("GET k", "$-1\r\n"), ("SET k v1 EX 30", "+OK\r\n"), ("GET k", "$2\r\nv1\r\n")]);
     client.now += Duration::from_secs(30);
@@ -129,7 +129,7 @@ fn a_transaction_runs_at_exec_or_not_at_all() {
 }
 
 #[test]
-fn mistakes_get_redis_words() {
+fn mistakes_get_the_errors_of_redis() {
     TestClient::new().expect(&[
         ("GET", "-ERR wrong number of arguments for 'get' command\r\n"),
         ("PING a b", "-ERR wrong number of arguments for 'ping' command\r\n"),
@@ -156,7 +156,7 @@ fn mistakes_get_redis_words() {
 }
 
 #[test]
-fn a_full_store_takes_no_new_key_until_one_expires() {
+fn a_full_store_refuses_new_keys_until_one_expires() {
     let mut client = TestClient::new();
     let value = "x".repeat(keys::MAX_MEMORY / 4);
     let set = |client: &mut TestClient, key| client.send_words(&["SET", key, &value, "EX", "60"]);
@@ -195,7 +195,7 @@ fn the_client_list_shows_id_name_user_and_library() {
 }
 
 #[test]
-fn resp3_is_spoken_from_hello_3_to_hello_2() {
+fn replies_are_resp3_from_hello_3_to_hello_2() {
     let mut client = TestClient::new();
     let hello = client.send("HELLO 3 SETNAME app");
     assert!(hello.starts_with("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n"), "{hello}");
@@ -213,7 +213,7 @@ fn resp3_is_spoken_from_hello_3_to_hello_2() {
 }
 
 #[test]
-fn info_reports_the_sections_that_are_asked_for() {
+fn info_reports_the_requested_sections() {
     let mut client = TestClient::new();
     client.send("SET k v EX 10");
     let all = client.send("INFO");

@@ -1,4 +1,4 @@
-//! The cache front, asked by a raw client over TLS. A real redis-server is behind it in the tests of the agent.
+//! Tests of the cache front with a raw client over TLS. The tests of the agent have a real redis-server behind it.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -7,9 +7,9 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::frame::{Command, read_reply};
 
-/// Far longer than anything here takes.
+/// Far longer than any step takes.
 const LONG: Duration = Duration::from_secs(20);
-/// Long enough to see that nothing comes.
+/// Long enough to observe that there is no reply.
 const SHORT: Duration = Duration::from_millis(200);
 
 const PONG: &str = "+PONG\r\n";
@@ -62,7 +62,7 @@ async fn lab() -> (Standin, Arc<Mutex<Vec<Event>>>) {
 }
 
 #[tokio::test]
-async fn whoever_presents_a_token_of_his_own_may_use_the_cache() {
+async fn a_client_with_a_token_may_use_the_cache() {
     let (lab, events) = lab().await;
     let mut client = Client::connect(&lab).await.unwrap();
     assert_eq!(client.ask(&["PING"]).await.unwrap(), "-NOAUTH Authentication required.\r\n");
@@ -80,7 +80,7 @@ async fn whoever_presents_a_token_of_his_own_may_use_the_cache() {
 }
 
 #[tokio::test]
-async fn a_bad_sign_in_is_rejected_in_the_chosen_words_and_leaves_the_old_session() {
+async fn a_rejected_sign_in_has_the_chosen_error_and_leaves_the_old_session() {
     let (lab, events) = lab().await;
     let mut client = Client::signed_in(&lab, 60).await;
     let good = lab.token(Duration::from_secs(60)).unwrap().secret;
@@ -180,7 +180,7 @@ async fn a_hello_that_fails_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_first_bytes_of_go_redis_get_replies_it_accepts() {
+async fn the_first_commands_of_go_redis_get_replies_that_it_accepts() {
     let (lab, _) = lab().await;
     let mut client = Client::connect(&lab).await.unwrap();
     let hello = ["hello", "3", "auth", "default", lab.access_key().expose()];
@@ -204,7 +204,7 @@ async fn the_first_bytes_of_go_redis_get_replies_it_accepts() {
 }
 
 #[tokio::test]
-async fn a_value_of_a_megabyte_is_refused_and_the_session_goes_on() {
+async fn a_value_of_a_megabyte_is_refused_and_the_session_continues() {
     let (lab, _) = lab().await;
     let mut client = Client::signed_in(&lab, 60).await;
     let value = "x".repeat(1024 * 1024);
@@ -229,7 +229,7 @@ async fn without_tls_the_access_key_opens_a_session_and_a_token_does_not() {
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_token_without_a_word_and_a_newer_token_moves_the_end() {
+async fn a_session_ends_silently_with_its_token_and_a_newer_token_extends_it() {
     let (lab, events) = lab().await;
     // Times in a token are whole seconds, so these are valid for two to three.
     let before = Instant::now();
@@ -262,7 +262,7 @@ async fn the_end_of_a_session_can_come_late_early_or_as_a_reset() {
 }
 
 #[tokio::test]
-async fn a_revoked_user_loses_its_connections_and_may_come_back_when_granted_again() {
+async fn a_revoked_user_is_disconnected_and_may_sign_in_after_a_new_grant() {
     let (lab, _) = lab().await;
     let mut client = Client::signed_in(&lab, 60).await;
     let mut with_key = Client::connect(&lab).await.unwrap();
@@ -300,7 +300,7 @@ async fn a_refusing_cache_keeps_its_port_and_its_old_connections() {
 }
 
 #[tokio::test]
-async fn new_connections_can_hang_or_be_hung_up_or_be_too_many() {
+async fn new_connections_can_hang_be_closed_or_be_too_many() {
     let (lab, _) = lab().await;
     lab.cache().faults(|faults| faults.admission = Admission::Hang);
     assert!(timeout(SHORT, Client::connect(&lab)).await.is_err());
@@ -332,7 +332,7 @@ async fn all_connections_can_be_closed_or_reset_at_once() {
 }
 
 #[tokio::test]
-async fn a_black_hole_answers_nothing_and_closes_nothing_and_then_goes_on() {
+async fn a_black_hole_suspends_connections_without_closing_them() {
     let (lab, _) = lab().await;
     let mut client = Client::signed_in(&lab, 60).await;
     lab.cache().faults(|faults| faults.black_hole = true);
@@ -343,7 +343,7 @@ async fn a_black_hole_answers_nothing_and_closes_nothing_and_then_goes_on() {
 }
 
 #[tokio::test]
-async fn commands_can_be_slow_silent_cut_endless_or_answered_with_anything() {
+async fn replies_can_be_slow_missing_truncated_endless_or_anything() {
     let (lab, _) = lab().await;
     let mut client = Client::signed_in(&lab, 60).await;
     lab.cache().faults(|faults| {
@@ -394,7 +394,7 @@ async fn commands_can_be_slow_silent_cut_endless_or_answered_with_anything() {
 }
 
 #[tokio::test]
-async fn replies_can_come_in_pieces() {
+async fn replies_can_be_split_into_pieces() {
     let (lab, _) = lab().await;
     let mut client = Client::signed_in(&lab, 60).await;
     lab.cache().faults(|faults| faults.pieces = Some(Pieces { size: 2, pause: Duration::from_millis(20) }));

@@ -1,4 +1,4 @@
-//! The identity endpoint, asked in raw HTTP.
+//! Tests of the identity endpoint with raw HTTP.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-/// A response, or as much of it as came.
+/// A response, possibly incomplete.
 #[derive(Debug)]
 struct Response {
     status: u16,
@@ -72,7 +72,7 @@ fn object_id_of(lab: &Standin, body: &Value) -> Option<String> {
 }
 
 #[tokio::test]
-async fn app_service_answers_in_strings() {
+async fn app_service_returns_strings() {
     let lab = Standin::start(Options::default()).await.unwrap();
     let response = app_service(&lab, "").await.unwrap();
     assert_eq!(response.status, 200, "{response:?}");
@@ -85,7 +85,7 @@ async fn app_service_answers_in_strings() {
 }
 
 #[tokio::test]
-async fn app_service_knows_its_identity_by_every_id_and_no_other() {
+async fn app_service_finds_its_identity_by_every_id_and_no_other_identity() {
     let lab = Standin::start(Options::default()).await.unwrap();
     let resource_id = RESOURCE_ID.replace('/', "%2F");
     for query in [
@@ -120,7 +120,7 @@ async fn app_service_refuses_a_wrong_header_version_or_resource() {
 }
 
 #[tokio::test]
-async fn the_metadata_service_answers_in_strings_and_insists_on_its_header() {
+async fn the_metadata_service_returns_strings_and_requires_its_header() {
     let lab = Standin::start(Options::default()).await.unwrap();
     let body = metadata(&lab, "", "Metadata: true\r\n").await.unwrap().json();
     assert!(body.as_object().unwrap().values().all(Value::is_string));
@@ -142,7 +142,7 @@ async fn the_metadata_service_answers_in_strings_and_insists_on_its_header() {
 }
 
 #[tokio::test]
-async fn a_managed_identity_gets_the_same_token_until_little_is_left_of_it() {
+async fn a_managed_identity_gets_the_same_token_until_shortly_before_its_expiry() {
     let options = Options { token_lifetime: Duration::from_secs(3600), ..Options::default() };
     let lab = Standin::start(options).await.unwrap();
     let token = async || app_service(&lab, "").await.unwrap().json()["access_token"].clone();
@@ -153,7 +153,7 @@ async fn a_managed_identity_gets_the_same_token_until_little_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn the_token_service_exchanges_a_federated_token_and_answers_in_numbers() {
+async fn the_token_service_exchanges_a_federated_token_and_returns_numbers() {
     let lab = Standin::start(Options::default()).await.unwrap();
     let federated = lab.federated_token(Duration::from_secs(600)).unwrap();
     let response = assert_federated(&lab, federated.expose()).await;
@@ -183,7 +183,7 @@ async fn the_token_service_refuses_with_entras_codes() {
 }
 
 #[tokio::test]
-async fn each_status_comes_with_its_body_and_the_script_comes_before_the_lasting_fault() {
+async fn each_status_has_its_body_and_the_script_precedes_the_lasting_fault() {
     let lab = Standin::start(Options::default()).await.unwrap();
     lab.endpoint().set(|settings| {
         settings.script.extend([
@@ -209,7 +209,7 @@ async fn each_status_comes_with_its_body_and_the_script_comes_before_the_lasting
 }
 
 #[tokio::test]
-async fn an_answer_can_be_spoilt_in_each_way() {
+async fn a_response_can_have_each_fault() {
     let lab = Standin::start(Options::default()).await.unwrap();
     let spoilt = async |fault: TokenFault| {
         lab.endpoint().set(|settings| settings.script.push_back(fault));
@@ -235,7 +235,7 @@ async fn an_answer_can_be_spoilt_in_each_way() {
 }
 
 #[tokio::test]
-async fn a_request_can_be_left_hanging_delayed_or_reset() {
+async fn a_request_can_hang_be_delayed_or_be_reset() {
     let lab = Standin::start(Options::default()).await.unwrap();
     lab.endpoint().set(|settings| settings.script.extend([TokenFault::Reset, TokenFault::Hang]));
     let reset = app_service(&lab, "").await.unwrap_err();

@@ -65,7 +65,7 @@ async fn run(mut program: Command, input: String) -> Output {
 }
 
 #[tokio::test]
-async fn redis_cli_signs_in_and_is_answered_in_resp2_and_resp3() {
+async fn redis_cli_works_in_resp2_and_resp3() {
     let lab = Lab::start(Backend::Memory).await;
     let commands = "SET k 41 EX 60\nINCR k\nTTL k\nTYPE k\nEXISTS k other\nGET other\nSELECT 0\nMULTI\nINCR k\nGET k\n\
                     EXEC\nCLIENT GETNAME\nCLIENT NO-EVICT on\nDBSIZE\nPING\n";
@@ -83,7 +83,7 @@ async fn redis_cli_signs_in_and_is_answered_in_resp2_and_resp3() {
 }
 
 #[tokio::test]
-async fn redis_cli_gets_an_error_for_a_command_that_is_not_there_or_too_long() {
+async fn redis_cli_gets_an_error_for_an_unknown_or_too_long_command() {
     let lab = Lab::start(Backend::Memory).await;
     let key = lab.standin.access_key().expose().to_owned();
     let commands =
@@ -163,7 +163,7 @@ impl Drop for RedisServer {
 }
 
 #[tokio::test]
-async fn before_a_real_redis_server_rights_and_words_are_its_own_after_auth_and_after_hello() {
+async fn a_real_redis_server_behind_the_front_applies_its_own_permissions() {
     // The user's name is fixed; see the crate's OBJECT_ID.
     let object_id = Standin::start(Options::default()).await.unwrap().object_id();
     let rules = "~cachepulse:* +ping +set +get +client|id +client|list";
