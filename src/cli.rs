@@ -21,12 +21,14 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::keys::agent::LISTEN;
-use crate::config::{listen, schema};
+use crate::config::{listen, schema, variables};
 use crate::error::Chain;
 use crate::healthcheck::healthcheck;
+use crate::secret::may_hold_password;
 
 /// The exit code for wrong usage or configuration, as in BSD's sysexits.h (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -113,6 +115,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            if error.kind() == ErrorKind::InvalidUtf8
+                && let Some(variable) = variables::not_text(std::env::vars_os())
+            {
+                return usage(&format_args!("{variable}: the value is not UTF-8 text"));
+            }
             let text = error.render().to_string();
             // Help and version are results, not errors.
             return if error.use_stderr() {
@@ -146,10 +153,8 @@ fn without_passwords(text: &str, args: &[OsString]) -> String {
     let values = args.map(|arg| {
         arg.split_once('=').map_or(arg, |(flag, value)| if flag.starts_with('-') { value } else { arg })
     });
-    let may_hold_password = |value: &&str| {
-        (value.contains("://") && value.contains('@')) || value.to_ascii_lowercase().contains("password=")
-    };
-    values.filter(may_hold_password).fold(text.to_owned(), |text, value| text.replace(value, "<redacted>"))
+    let secret = values.filter(|value| may_hold_password(value));
+    secret.fold(text.to_owned(), |text, value| text.replace(value, "<redacted>"))
 }
 
 fn usage(problem: &dyn fmt::Display) -> ExitCode {

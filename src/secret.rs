@@ -11,6 +11,13 @@ use zeroize::Zeroizing;
 /// The largest secret that is read, in bytes. Redis rejects longer arguments before sign-in.
 pub const MAX_LENGTH: usize = 16 * 1024;
 
+/// Returns whether `text` may hold a password: a URL or host with a user, or a connection string. Messages do not repeat
+/// such a text.
+#[must_use]
+pub fn may_hold_password(text: &str) -> bool {
+    text.contains('@') || text.to_ascii_lowercase().contains("password=")
+}
+
 /// A token, key or password. Zeroed when dropped, and never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);

@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 
 use serde::de::{
-    DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
+    Deserialize as _, DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 
 use super::merge;
@@ -75,6 +76,9 @@ pub(super) enum Value {
 }
 
 const TOO_LARGE: &str = "too large with its aliases expanded";
+/// What `serde_yaml` says of a second document, and of control characters.
+const MANY: &str = "more than one document";
+const CONTROL: &str = "control characters are not allowed";
 const NO_KEY: &str = "a key must be plain text";
 /// The error that is raised for its position.
 const HERE: &str = "here";
@@ -83,9 +87,30 @@ const HERE: &str = "here";
 pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
     let reading = Reading::default();
     NodeSeed(&reading).deserialize(deserializer(yaml)).map_err(|error| {
+        // What comes after a syntax error counts as a second document.
+        let error = if error.to_string().contains(MANY) { later_error(yaml).unwrap_or(error) } else { error };
         let position = error.location().map(|place| Position { line: place.line(), column: place.column() });
+        let position = byte_in(&error.to_string()).map_or(position, |at| Some(position_of(yaml, at)));
         (format!("not valid YAML: {}", explain(&error, position)), position)
     })
+}
+
+/// The syntax error in what follows the first document of `yaml`, if there is one.
+fn later_error(yaml: &str) -> Option<serde_yaml::Error> {
+    deserializer(yaml).skip(1).find_map(|document| IgnoredAny::deserialize(document).err())
+}
+
+/// The byte of the document that an error names instead of a line.
+fn byte_in(error: &str) -> Option<usize> {
+    let (_, at) = error.split_once(" at position ")?;
+    at.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The line and column of the byte `at`.
+fn position_of(yaml: &str, at: usize) -> Position {
+    let before = String::from_utf8_lossy(&yaml.as_bytes()[..at.min(yaml.len())]);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    Position { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 }
 }
 
 /// A byte-order mark is not a part of the document, though `serde_yaml` takes the text after one for a second document.
@@ -117,7 +142,8 @@ fn explain(error: &serde_yaml::Error, position: Option<Position>) -> String {
         (TOO_LARGE, TOO_LARGE),
         (NO_KEY, NO_KEY),
         ("invalid value", "a value does not fit its tag"),
-        ("more than one document", "more than one document in the file"),
+        (MANY, "more than one document in the file"),
+        (CONTROL, CONTROL),
         ("recursion limit", "nested too deeply"),
         ("repetition limit", "too many aliases"),
     ];

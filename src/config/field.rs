@@ -10,6 +10,7 @@ use super::keys::{About, Choice, Descriptor, Key, Values};
 use super::merge::MERGE;
 use super::parse::Parse;
 use super::problem::{Findings, Language, Noted};
+use crate::secret::may_hold_password;
 
 /// How much of a bad value a message repeats, in characters.
 const SHOWN: usize = 60;
@@ -122,7 +123,9 @@ impl<'a> Field<'a> {
             (None, Some(meant)) => {
                 Err(self.problem(format!("unknown value {}; did you mean \"{meant}\"?", quoted(text))))
             }
-            (None, None) => Err(self.expected(one_of(names()))),
+            (None, None) if is_word(text) => Err(self.expected(one_of(names()))),
+            // A secret in the wrong place, perhaps.
+            (None, None) => Err(self.problem(format!("expected {}, found other text", one_of(names())))),
         }
     }
 
@@ -264,12 +267,20 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether `text` looks like the name of something.
+fn is_word(text: &str) -> bool {
+    text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte))
+}
+
 /// `text` in quotes, fit for a line of a message.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text))
 }
 
 fn shortened(text: &str) -> String {
+    if may_hold_password(text) {
+        return "<redacted>".to_owned();
+    }
     let mut shown: String = text
         .chars()
         .take(SHOWN)

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Problems, file};
+use crate::secret::may_hold_password;
 
 /// The text of the configuration file at `path`, at most 1 MiB. For [`Config::from_yaml`](super::Config::from_yaml),
 /// and for noticing that the file has changed.
@@ -75,10 +76,11 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// `path` for a message. A URL in its place may hold a password.
+/// `path` for a message.
 fn shown(path: &Path) -> std::borrow::Cow<'_, str> {
     let path = path.to_string_lossy();
-    if path.contains("://") { "<a URL>".into() } else { path }
+    let is_path = !path.contains("://") && !path.contains('=');
+    if !is_path && may_hold_password(&path) { "<redacted>".into() } else { path }
 }
 
 impl std::error::Error for LoadError {

@@ -58,6 +58,9 @@ pub(super) fn read<'a>(field: &Field<'a>) -> Result<Location<'a>, Invalid> {
              address"
         )),
         Fault::Host(HostFault::NoName) => field.expected(format_args!("{what}, or an IP address")),
+        Fault::Colon => {
+            field.problem(format!("expected {what}, or an IP address; only a port may follow a colon"))
+        }
         Fault::NoName => field.problem(format!("expected {what}, or a URL with such a name")),
         Fault::Port => field.problem("expected a port from 1 to 65535 after the host"),
         Fault::Scheme => {
@@ -77,7 +80,10 @@ pub(super) fn read<'a>(field: &Field<'a>) -> Result<Location<'a>, Invalid> {
         )),
         Fault::Database => field.problem("cachepulse probes database 0; leave out the other one"),
         Fault::UrlOptions => field.problem("the URL has options, which are not used; leave them out"),
-        Fault::SecondHost => field.problem("expected one host; give each cache a target of its own"),
+        Fault::SecondHost => field.problem(
+            "expected one host, and options as NAME=VALUE; give each cache a target of its own",
+        ),
+        Fault::Ssl => field.problem("expected ssl=True or ssl=False in the connection string"),
         Fault::Option => field.problem(
             "the connection string has options other than those of a client's timeouts and retries; leave them out",
         ),
@@ -98,6 +104,8 @@ pub(super) fn short_name(text: &str) -> Option<&str> {
 enum Fault {
     /// Nothing else was given.
     Host(HostFault),
+    /// Text with a colon that is neither a port's nor an IPv6 address's. It is not repeated: it may be a password.
+    Colon,
     /// No host in a URL or connection string, or one that is not valid.
     NoName,
     Port,
@@ -110,6 +118,7 @@ enum Fault {
     Database,
     UrlOptions,
     SecondHost,
+    Ssl,
     Option,
 }
 
@@ -121,7 +130,10 @@ fn parse(text: &str) -> Result<Location<'_>, Fault> {
         return parse_connection_string(text);
     }
     let (host, port) = split_port(text)?;
-    let host = host::parse(host).map_err(Fault::Host)?;
+    let host = host::parse(host).map_err(|fault| match fault {
+        HostFault::NoName if host.contains(':') => Fault::Colon,
+        fault => Fault::Host(fault),
+    })?;
     Ok(Location { host, port, tls: None, username: None })
 }
 
@@ -156,12 +168,19 @@ fn parse_url<'a>(scheme: &str, rest: &'a str) -> Result<Location<'a>, Fault> {
 fn parse_connection_string(text: &str) -> Result<Location<'_>, Fault> {
     let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let options = || parts().filter_map(|part| part.split_once('='));
-    let mut hosts = parts().filter(|part| !part.contains('='));
-    let host = hosts.next().ok_or(Fault::NoName)?;
-    if options().any(|(name, _)| name.trim().eq_ignore_ascii_case("password")) {
-        let is_tls = options().any(|(name, value)| name.trim().eq_ignore_ascii_case("ssl") && is_true(value));
+    let is_password = |part: &&str| {
+        part.split_once('=').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("password"))
+    };
+    if parts().any(|part| is_password(&part)) {
+        // A part after the password may be the rest of one with a comma.
+        let mut before = parts().take_while(|part| !is_password(part));
+        let host = before.find(|part| !part.contains('=')).unwrap_or_default();
+        let is_tls = options()
+            .any(|(name, value)| name.trim().eq_ignore_ascii_case("ssl") && boolean(value) == Some(true));
         return Err(Fault::AccessKey(format!("{}{}", shown(host), if is_tls { ",ssl=True" } else { "" })));
     }
+    let mut hosts = parts().filter(|part| !part.contains('='));
+    let host = hosts.next().ok_or(Fault::NoName)?;
     if hosts.next().is_some() {
         return Err(Fault::SecondHost);
     }
@@ -169,7 +188,7 @@ fn parse_connection_string(text: &str) -> Result<Location<'_>, Fault> {
     let mut location = Location { host, port, tls: None, username: None };
     for (name, value) in options().map(|(name, value)| (name.trim(), value.trim())) {
         if name.eq_ignore_ascii_case("ssl") {
-            location.tls = Some(is_true(value));
+            location.tls = Some(boolean(value).ok_or(Fault::Ssl)?);
         } else if name.eq_ignore_ascii_case("user") {
             location.username = Some(value).filter(|user| !user.is_empty());
         } else if name.eq_ignore_ascii_case("defaultDatabase") {
@@ -218,8 +237,16 @@ fn is_plain(user: &str) -> bool {
     !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-fn is_true(value: &str) -> bool {
-    ["true", "yes", "on", "1"].iter().any(|it| value.trim().eq_ignore_ascii_case(it))
+/// What an option says, in the words that `StackExchange.Redis` accepts.
+fn boolean(value: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 4]| words.iter().any(|word| value.trim().eq_ignore_ascii_case(word));
+    if is_one_of(["true", "yes", "on", "1"]) {
+        Some(true)
+    } else if is_one_of(["false", "no", "off", "0"]) {
+        Some(false)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -246,6 +273,8 @@ mod tests {
             ),
             ("connectTimeout=5000, orders,defaultDatabase=0", PLAIN),
             ("orders,ssl=false", Location { tls: Some(false), ..PLAIN }),
+            ("orders,ssl=on", Location { tls: Some(true), ..PLAIN }),
+            ("orders,ssl=0", Location { tls: Some(false), ..PLAIN }),
         ] {
             assert_eq!(parse(text), Ok(location), "{text}");
         }
@@ -270,6 +299,11 @@ mod tests {
             ("orders,proxy=Twemproxy", Fault::Option),
             ("orders,sslHost=other", Fault::Option),
             ("orders,defaultDatabase=1", Fault::Database),
+            ("orders,ssl=maybe", Fault::Ssl),
+            ("orders,ssl=", Fault::Ssl),
+            ("orders,ssl", Fault::SecondHost),
+            ("orders:hunter2", Fault::Colon),
+            ("a:b:c", Fault::Colon),
             ("orders/0", Fault::Host(HostFault::Character('/'))),
             ("10.0.0.256:1", Fault::Host(HostFault::NoName)),
         ] {

@@ -127,7 +127,15 @@ impl Findings {
     ) -> Result<(T, Vec<Finding>), Problems> {
         match (read, self.problems.into_inner()) {
             (Ok(value), problems) if problems.is_empty() => Ok((value, locate(self.warnings.into_inner()))),
-            (_, problems) => Err(Problems(locate(problems))),
+            (_, problems) => {
+                let is_cut = problems.len() == MOST;
+                let mut found = locate(problems);
+                if is_cut {
+                    let message = format!("{MOST} problems are listed; there may be more");
+                    found.push(Finding { position: None, path: String::new(), message, ..found[0].clone() });
+                }
+                Err(Problems(found))
+            }
         }
     }
 }

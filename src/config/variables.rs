@@ -47,6 +47,14 @@ pub fn warnings(
     unknown.into_iter().map(warning).collect()
 }
 
+/// The variable of a flag whose value is not text, if there is one.
+pub fn not_text(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Option<String> {
+    let known: Vec<String> =
+        keys::all().filter_map(|key| key.about().flag).map(|flag| flag.variable()).collect();
+    let mut variables = variables.into_iter().filter(|(_, value)| value.to_str().is_none());
+    variables.find_map(|(name, _)| name.into_string().ok().filter(|name| known.contains(name)))
+}
+
 /// The variable in which the target's secret is kept.
 fn secret_variable(target: &Target) -> Option<&str> {
     let source = match &*target.identity {
