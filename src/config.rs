@@ -1,4 +1,4 @@
-//! The configuration: what the operator decided, checked once and given real types.
+//! The configuration, validated once and converted to the types of the agent.
 //!
 //! YAML and flags become the same document (`document.rs`, `command_line.rs`), and one set of readers turns it into a
 //! [`Config`] or into [`Problems`]: all of them at once, each with its path. What is done with a configuration is
@@ -39,8 +39,8 @@ use self::flags::Flags;
 use self::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_GRACE_PERIOD};
 pub use self::load::{LoadError, LoadFault, read_file};
 pub use self::overrides::Overrides;
+use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
-use self::problem::{Findings, Language};
 use crate::target::Target;
 pub use crate::telemetry::{Format, Level};
 
@@ -51,41 +51,41 @@ pub struct Config {
     pub http: Http,
     /// Logging.
     pub log: Log,
-    /// How long a shutdown may wait for what is under way.
+    /// The longest time that a shutdown waits for running requests.
     pub shutdown_grace_period: Duration,
-    /// What is probed: 1 to 10,000 targets, their names unique.
+    /// The targets: 1 to 10,000, with unique names.
     pub targets: Vec<Target>,
-    /// What is valid, but probably not meant.
+    /// Settings that are valid, but probably mistakes.
     pub warnings: Vec<Finding>,
 }
 
 /// The HTTP endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// Where it listens.
+    /// The address and port.
     pub listen: SocketAddr,
 }
 
 /// Logging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// What is worth a line.
+    /// The lowest level to log.
     pub level: Level,
-    /// How a line looks.
+    /// The format of the lines.
     pub format: Format,
 }
 
 impl Config {
-    /// Reads a configuration written in YAML, which messages call `name`. Root certificates and secrets that it names
-    /// must be there and readable.
+    /// Parses a configuration in YAML, which messages call `name`. The root certificates and secrets that it names must
+    /// be readable.
     ///
     /// # Errors
-    /// Every problem. Where the text is not YAML at all, that is the only one.
+    /// Every problem; only one if the text is not YAML.
     pub fn from_yaml(name: &str, yaml: &str) -> Result<Self, Problems> {
         let document = document::parse(yaml).map_err(|(message, position)| {
             Problems(vec![Finding { file: Some(name.into()), position, path: String::new(), message }])
         })?;
-        let findings = Findings::new(Language::Yaml);
+        let findings = Collector::new(Language::Yaml);
         let config = read(&Field::root(&document, &findings));
         let (config, warnings) =
             findings.conclude(config, |noted| place::locate(name, yaml, &document, noted))?;
@@ -97,21 +97,21 @@ impl Config {
         Self::from_file(path, &read_file(path)?)
     }
 
-    /// Reads the configuration that `reader` brings. Messages call it `name`.
+    /// Reads the configuration from `reader`. Messages call it `name`.
     pub fn load_from(reader: impl io::Read, name: &Path) -> Result<Self, LoadError> {
         Self::from_file(name, &load::text(name, file::read_from(reader))?)
     }
 
-    /// Makes a configuration of what the file at `path` holds.
+    /// Parses the content of the file at `path`.
     fn from_file(path: &Path, yaml: &str) -> Result<Self, LoadError> {
         Self::from_yaml(&path.to_string_lossy(), yaml)
             .map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
     }
 
-    /// Makes a configuration with the one target that `flags` describe. An empty value counts as absent.
+    /// Creates a configuration with the one target of `flags`. An empty value counts as absent.
     ///
     /// # Errors
-    /// Every problem, with the flag or variable for its path.
+    /// Every problem, with the flag or variable as its path.
     pub fn from_flags(flags: &Flags) -> Result<Self, Problems> {
         let (config, warnings) = command_line::read(flags, read)?;
         Ok(Self { warnings, ..config })
@@ -120,7 +120,7 @@ impl Config {
 
 fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let fields = root.fields_of(&keys::ROOT, "a mapping with the key targets")?;
-    // Everything is read before the first `?`, so that no problem hides another.
+    // Everything is read before the first `?`, so that all problems are reported together.
     let listen = fields.get(&HTTP).map(|field| read_listen(&field)).transpose();
     let log = match fields.get(&LOG) {
         Some(field) => read_log(&field),

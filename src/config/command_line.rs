@@ -1,4 +1,4 @@
-//! Flags as a document, and the way back from a path in it to the flag.
+//! Converts flags to a document, and paths in that document back to flags.
 
 use super::document::{Node, Value};
 use super::field::{Field, Invalid};
@@ -6,27 +6,27 @@ use super::flags::{Flags, Given};
 use super::keys;
 use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
 use super::location;
-use super::problem::{Finding, Findings, Language, Noted, Problems};
+use super::problem::{Collector, Finding, Language, Noted, Problems};
 
-/// The list that the one target is in.
+/// The path prefix of the keys of the target.
 const TARGET: &str = "targets[].";
 
-/// What `reader` makes of the document that says what `flags` say.
+/// Converts `flags` to a document and reads it with `reader`.
 ///
 /// # Errors
-/// Every problem, with the flag or variable for its path.
+/// Every problem, with the flag or variable as its path.
 pub(super) fn read<T>(
     flags: &Flags,
     reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
 ) -> Result<(T, Vec<Finding>), Problems> {
-    let findings = Findings::new(Language::Flags);
+    let findings = Collector::new(Language::Flags);
     let document = document(flags, &findings);
     let read = reader(&Field::root(&document, &findings));
     findings.conclude(read, |noted| locate(flags, noted))
 }
 
-/// The document that says what `flags` say. What cannot be said in a document is noted in `findings`.
-fn document(flags: &Flags, findings: &Findings) -> Node {
+/// Converts `flags` to a document. Contradictions that a document cannot contain are noted in `findings`.
+fn document(flags: &Flags, findings: &Collector) -> Node {
     let mut target = Vec::new();
     let mut agent = Vec::new();
     let has_tls_details = flags.given().iter().any(is_tls_detail);
@@ -48,7 +48,7 @@ fn document(flags: &Flags, findings: &Findings) -> Node {
         }
     }
     if flags.value(&NAME).is_none() {
-        // Without a good host there is no configuration, and the name does not matter.
+        // Without a valid host there is no configuration, so the name does not matter.
         let name = flags.value(&HOST).and_then(location::short_name).unwrap_or("unnamed");
         insert(&mut target, NAME.about.name(), Node { order: 0, value: Value::Text(name.to_owned()) });
     }
@@ -57,7 +57,7 @@ fn document(flags: &Flags, findings: &Findings) -> Node {
     Node { order: 0, value: Value::Map(agent) }
 }
 
-/// The findings that were `noted`, with flags and variables for paths.
+/// Returns the findings that were `noted`, with flags and variables as paths.
 fn locate(flags: &Flags, mut noted: Vec<Noted>) -> Vec<Finding> {
     noted.sort_by_key(|noted| noted.order);
     noted.dedup();
@@ -70,8 +70,8 @@ fn locate(flags: &Flags, mut noted: Vec<Noted>) -> Vec<Finding> {
     noted.into_iter().map(finding).collect()
 }
 
-/// The flag that `path` comes from: the one of this very key, or else the first below it. As the operator wrote it, if
-/// it was given.
+/// Returns the flag or variable of `path` as it was given. If none was, returns the flag of the key or the first flag
+/// below it.
 fn flag_of(path: String, flags: &Flags) -> String {
     let key_path = path.replacen("[0]", "[]", 1);
     let is_or_is_below = |candidate: &str| {
@@ -89,7 +89,7 @@ fn is_tls_detail(given: &Given) -> bool {
     [&CA_FILE, &SERVER_NAME].iter().any(|key| key.about.path == given.key.about().path)
 }
 
-/// Puts `leaf` at `path`, below the mappings that the path asks for.
+/// Inserts `leaf` at `path`, and the mappings above it.
 fn insert(entries: &mut Vec<(String, Node)>, path: &str, leaf: Node) {
     let Some((key, rest)) = path.split_once('.') else {
         entries.push((path.to_owned(), leaf));
@@ -99,7 +99,7 @@ fn insert(entries: &mut Vec<(String, Node)>, path: &str, leaf: Node) {
         entries.push((key.to_owned(), Node { order: leaf.order, value: Value::Map(Vec::new()) }));
         entries.len() - 1
     });
-    // If it is no mapping, it is wrong, and will be found to be.
+    // Anything else than a mapping is reported as a problem later.
     if let Value::Map(entries) = &mut entries[position].1.value {
         insert(entries, rest, leaf);
     }

@@ -1,5 +1,5 @@
-//! A document as a tree of plain values, and how YAML becomes one. The only file that knows `serde_yaml`; what the
-//! values mean is left to those who read them.
+//! A document as a tree of plain values, and its parser for YAML. The only file that uses `serde_yaml`. Does not
+//! interpret the values.
 //!
 //! `serde_yaml` reports positions in errors only. So the positions of values are found by parsing a second time, once
 //! there is something to say about them: the value raises an error, the collection around it reads the position from
@@ -16,21 +16,21 @@ use serde::de::{
 
 use super::merge;
 
-/// The size to which aliases may blow a document up: one for each value, one for each byte of text. More than a
-/// file of [`super::file::MAX_SIZE`] can hold without aliases.
+/// The largest size of a document with expanded aliases: one per value and one per byte of text. Only a file with aliases
+/// can exceed it, because of [`super::file::MAX_SIZE`].
 const MAX_SIZE: usize = 4 * 1024 * 1024;
 
 /// A value and its place in the document.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Numbers keys and values from the document's first to its last, whatever their depth: a key comes right before
-    /// its value. What an alias stands for is numbered anew.
+    /// The number of the key or value in the order of the document: a key directly precedes its value. Each expansion
+    /// of an alias has new numbers.
     pub(super) order: usize,
     pub(super) value: Value,
 }
 
 impl Node {
-    /// The value of `key` in a mapping.
+    /// Returns the value of `key` in a mapping.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
@@ -41,7 +41,8 @@ impl Node {
         !matches!(self.value, Value::List(_) | Value::Map(_))
     }
 
-    /// The order of the first key or value in it that is neither a list nor a mapping, for only those have positions.
+    /// Returns the order of the first key or value in it that is neither a list nor a mapping, because only those have
+    /// positions.
     pub(super) fn first_leaf(&self) -> Option<usize> {
         match &self.value {
             Value::List(items) => items.first()?.first_leaf(),
@@ -60,12 +61,12 @@ pub struct Position {
     pub column: usize,
 }
 
-/// What YAML can say.
+/// A value of YAML.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
     Bool(bool),
-    /// As text: each reader has its own idea of which numbers are right.
+    /// As text: each reader parses it.
     Number(String),
     Text(String),
     List(Vec<Node>),
@@ -76,7 +77,7 @@ pub(super) enum Value {
 }
 
 const TOO_LARGE: &str = "too large with its aliases expanded";
-/// What `serde_yaml` says of a second document, and of control characters.
+/// The errors of `serde_yaml` for a second document and for control characters.
 const MANY: &str = "more than one document";
 const CONTROL: &str = "control characters are not allowed";
 const NO_KEY: &str = "a key must be plain text";
@@ -87,7 +88,7 @@ const HERE: &str = "here";
 pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
     let reading = Reading::default();
     NodeSeed(&reading).deserialize(deserializer(yaml)).map_err(|error| {
-        // What comes after a syntax error counts as a second document.
+        // `serde_yaml` treats the text after a syntax error as a second document.
         let error = if error.to_string().contains(MANY) { later_error(yaml).unwrap_or(error) } else { error };
         let position = error.location().map(|place| Position { line: place.line(), column: place.column() });
         let position = byte_in(&error.to_string()).map_or(position, |at| Some(position_of(yaml, at)));
@@ -95,31 +96,31 @@ pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
     })
 }
 
-/// The syntax error in what follows the first document of `yaml`, if there is one.
+/// Returns the syntax error after the first document of `yaml`, if there is one.
 fn later_error(yaml: &str) -> Option<serde_yaml::Error> {
     deserializer(yaml).skip(1).find_map(|document| IgnoredAny::deserialize(document).err())
 }
 
-/// The byte of the document that an error names instead of a line.
+/// Parses the byte position that an error contains instead of a line.
 fn byte_in(error: &str) -> Option<usize> {
     let (_, at) = error.split_once(" at position ")?;
     at.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The line and column of the byte `at`.
+/// Returns the line and column of the byte `at`.
 fn position_of(yaml: &str, at: usize) -> Position {
     let before = String::from_utf8_lossy(&yaml.as_bytes()[..at.min(yaml.len())]);
     let line = before.rsplit('\n').next().unwrap_or_default();
     Position { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 }
 }
 
-/// A byte-order mark is not a part of the document, though `serde_yaml` takes the text after one for a second document.
+/// Returns a deserializer without the byte-order mark, after which `serde_yaml` would expect a second document.
 fn deserializer(yaml: &str) -> serde_yaml::Deserializer<'_> {
     serde_yaml::Deserializer::from_str(yaml.strip_prefix('\u{feff}').unwrap_or(yaml))
 }
 
-/// The positions of the keys and values at `orders`, in the document that [`parse`] makes of `yaml`. Lists and mappings
-/// have none.
+/// Returns the positions of the keys and values at `orders` in the document that [`parse`] returns for `yaml`. Lists and
+/// mappings have none.
 pub(super) fn positions(yaml: &str, orders: HashSet<usize>) -> HashMap<usize, Position> {
     let reading = Reading { wanted: orders, ..Reading::default() };
     if let Err(error) = NodeSeed(&reading).deserialize(deserializer(yaml)) {
@@ -129,7 +130,7 @@ pub(super) fn positions(yaml: &str, orders: HashSet<usize>) -> HashMap<usize, Po
     reading.found.into_inner()
 }
 
-/// The JSON value that `yaml` says, for the examples of keys: they are valid, and a test says so.
+/// Converts `yaml` to JSON, for the examples of keys, which a test validates.
 pub(super) fn json(yaml: &str) -> serde_json::Value {
     serde_yaml::from_str(yaml).unwrap_or_default()
 }
@@ -160,7 +161,7 @@ fn explain(error: &serde_yaml::Error, position: Option<Position>) -> String {
 struct Reading {
     /// The order of the next key or value.
     next: Cell<usize>,
-    /// How much larger the document may become.
+    /// The remaining size of the document.
     left: Cell<usize>,
     /// The orders of the keys and values whose positions are wanted, and the positions that were found.
     wanted: HashSet<usize>,
@@ -196,7 +197,7 @@ impl Reading {
     }
 }
 
-/// The position at the end of an error's text. The very first one is left out there.
+/// Parses the position at the end of an error's text, which omits line 1, column 1.
 fn position_in(error: &str) -> Position {
     let position = error.rsplit_once(" at line ").and_then(|(_, place)| {
         let (line, column) = place.split_once(" column ")?;

@@ -1,4 +1,4 @@
-//! Durations as the operator writes them: numbers with units, such as `10s`, `500ms` or `1m30s`.
+//! Durations in the configuration: numbers with units, such as `10s`, `500ms` or `1m30s`.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ impl Parse for Duration {
     }
 }
 
-/// Numbers with units, the larger unit first. `None` if it is no duration. One that is too long for the type is as long
-/// as the type allows.
+/// Parses numbers with units, the larger unit first. Saturates at the longest duration.
 fn parse(text: &str) -> Option<Duration> {
     let mut units = UNITS.iter();
     let mut sum = Duration::ZERO;
@@ -26,7 +25,7 @@ fn parse(text: &str) -> Option<Duration> {
         let (number, after) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
         let (unit, after) =
             after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
-        // The units before this one are used up, so that each comes once and in order.
+        // Each unit is allowed once and in order, so earlier units are skipped.
         let (_, seconds) = units.find(|(name, _)| *name == unit)?;
         let number: f64 = is_number(number).then(|| number.parse().ok())??;
         sum = sum.saturating_add(Duration::try_from_secs_f64(number * seconds).unwrap_or(Duration::MAX));
@@ -37,7 +36,7 @@ fn parse(text: &str) -> Option<Duration> {
     }
 }
 
-/// Digits, or digits, a point and digits. `f64` alone would also take `1e3`, `inf` and `-1`.
+/// Whether `text` is digits with an optional fraction. `f64` alone would also accept `1e3`, `inf` and `-1`.
 fn is_number(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match text.split_once('.') {
@@ -46,7 +45,7 @@ fn is_number(text: &str) -> bool {
     }
 }
 
-/// `duration` in the largest unit in which it is whole.
+/// Returns `duration` in the largest unit in which it is a whole number.
 pub(super) fn written(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn text_that_is_not_a_duration_is_rejected() {
         for text in [
             "", "s", "10", "10 s", "10S", "10sec", "1h30", "30m1h", "1s1s", "1h 30m", "-1s", "+1s", "1e3s",
             ".5s", "5.s", "1.2.3s", "infs", "NaNs", "١s", "1_000ms", "10s ", "10µs",
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_beyond_all_measure_is_still_a_duration() {
+    fn a_duration_that_is_too_long_saturates() {
         assert_eq!(parse(&format!("{}h", "9".repeat(400))), Some(Duration::MAX));
     }
 

@@ -1,7 +1,6 @@
-//! A value of the document together with its path: what it says if it is right, a problem noted if it is not.
+//! A value of the document with its path. Its readers return the value if it is valid, and note a problem otherwise.
 //!
-//! Reads the kinds of values that descriptors of keys speak of (text, numbers, choices, lists, mappings), but knows no
-//! single key.
+//! Reads values of the types in the descriptors (text, numbers, choices, lists, mappings). Does not depend on any key.
 
 use std::fmt::Display;
 
@@ -9,39 +8,39 @@ use super::document::{Node, Value};
 use super::keys::{About, Choice, Descriptor, Key, Values};
 use super::merge::MERGE;
 use super::parse::Parse;
-use super::problem::{Findings, Language, Noted};
+use super::problem::{Collector, Language, Noted};
 use crate::secret::may_hold_password;
 
-/// How much of a bad value a message repeats, in characters.
+/// The number of characters of an invalid value that a message repeats.
 const SHOWN: usize = 60;
 
-/// How top-level keys begin that are ignored, so that there is a place for anchors.
+/// The prefix of ignored top-level keys, for anchors.
 const EXTENSION: &str = "x-";
 
-/// The value is wrong, and a problem was noted.
+/// The value is invalid, and a problem was noted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Invalid(());
 
 impl Invalid {
-    /// Only for [`Findings::add_problem`], so that there is always a problem.
+    /// Only for [`Collector::add_problem`], so that there is always a problem.
     pub(super) fn after_a_problem() -> Self {
         Self(())
     }
 }
 
-/// A value and where it stands.
+/// A value and its path.
 #[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
     node: &'a Node,
     path: String,
-    /// The order of the key or value that the operator is shown.
+    /// The order of the key or value whose position is reported.
     place: usize,
-    findings: &'a Findings,
+    findings: &'a Collector,
 }
 
 impl<'a> Field<'a> {
-    /// The whole document.
-    pub(super) fn root(node: &'a Node, findings: &'a Findings) -> Self {
+    /// Returns the whole document.
+    pub(super) fn root(node: &'a Node, findings: &'a Collector) -> Self {
         Self { node, path: String::new(), place: node.first_leaf().unwrap_or(node.order), findings }
     }
 
@@ -53,12 +52,12 @@ impl<'a> Field<'a> {
         &self.node.value
     }
 
-    /// Whether the operator wrote flags instead of YAML.
+    /// Whether the document comes from flags instead of YAML.
     pub(super) fn is_of_flags(&self) -> bool {
         self.findings.language == Language::Flags
     }
 
-    /// How the operator writes `key`.
+    /// Returns the name of `key` in messages: its flag or its key in YAML.
     pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
         match key.about.flag {
             Some(flag) if self.is_of_flags() => flag.to_string(),
@@ -80,7 +79,7 @@ impl<'a> Field<'a> {
         Noted { order: self.place, path: self.path.clone(), message }
     }
 
-    /// Notes that this value is not `what`.
+    /// Notes a problem with this value, which should be `what`.
     pub(super) fn expected(&self, what: impl Display) -> Invalid {
         let found = match self.value() {
             Value::Null => "nothing".to_owned(),
@@ -94,8 +93,7 @@ impl<'a> Field<'a> {
         self.problem(format!("expected {what}, found {found}"))
     }
 
-    /// The value of `key`, parsed and within its range. Text will do for numbers, too, so that a template may quote as
-    /// it likes.
+    /// Parses the value of `key` and checks its range. Also accepts numbers in quotes, as templates write them.
     pub(super) fn read<T: Parse>(&self, key: &Key<T>) -> Result<T, Invalid> {
         let (range, such_as) = match &key.values {
             Values::Range(least, most) => {
@@ -113,7 +111,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// One of the values of `key`, which takes a closed set of them.
+    /// Returns the value of `key`, which accepts a closed set.
     pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Result<T, Invalid> {
         let choices: &[Choice<T>] = if let Values::Choices(choices) = &key.values { choices } else { &[] };
         let names = || choices.iter().map(|choice| choice.name);
@@ -124,12 +122,12 @@ impl<'a> Field<'a> {
                 Err(self.problem(format!("unknown value {}; did you mean \"{meant}\"?", quoted(text))))
             }
             (None, None) if is_word(text) => Err(self.expected(one_of(names()))),
-            // A secret in the wrong place, perhaps.
+            // It may be a secret in the wrong place.
             (None, None) => Err(self.problem(format!("expected {}, found other text", one_of(names())))),
         }
     }
 
-    /// The other form of a key that also takes a mapping. There is no mapping among flags.
+    /// Returns the mention of the other form of a key that also accepts a mapping. Flags have no mappings.
     fn or_mapping(&self, about: &About) -> String {
         if about.keys.is_empty() || self.is_of_flags() {
             return String::new();
@@ -137,7 +135,7 @@ impl<'a> Field<'a> {
         format!(", or a mapping such as {}", about.example)
     }
 
-    /// The text of `key`. A number is refused: YAML has already forgotten how it was written.
+    /// Returns the text of `key`. Rejects a number, because YAML does not keep its spelling.
     pub(super) fn text(&self, key: &Key<&str>) -> Result<&'a str, Invalid> {
         let what = key.words();
         match self.value() {
@@ -154,13 +152,13 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The text of `key`, without a space in it.
+    /// Returns the text of `key`, which must not contain spaces.
     pub(super) fn word(&self, key: &Key<&str>) -> Result<&'a str, Invalid> {
         let text = self.text(key)?;
         if text.contains(char::is_whitespace) { Err(self.expected(key.words())) } else { Ok(text) }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub(super) fn items(&self, what: &str) -> Result<Vec<Field<'a>>, Invalid> {
         let Value::List(items) = self.value() else { return Err(self.expected(what)) };
         let item = |(index, node): (usize, &'a Node)| Field {
@@ -172,12 +170,12 @@ impl<'a> Field<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
-    /// The keys of the mapping that `about` describes.
+    /// Returns the keys of the mapping that `about` describes.
     pub(super) fn fields(&self, about: &About) -> Result<Fields<'a>, Invalid> {
         self.fields_of(about.keys, &format!("a mapping such as {}", about.example))
     }
 
-    /// The keys of a mapping. Those that are not in `known` are noted as unknown, and those that come twice.
+    /// Returns the keys of a mapping. Notes unknown and duplicate keys.
     pub(super) fn fields_of(&self, known: &[&dyn Descriptor], what: &str) -> Result<Fields<'a>, Invalid> {
         let fields = self.any_fields(what)?;
         let known = || known.iter().map(|key| key.about().name());
@@ -199,20 +197,20 @@ impl<'a> Field<'a> {
                 seen.push(key);
                 continue;
             };
-            // The problem is with the key, which comes right before its value.
+            // The problem concerns the key, which directly precedes its value.
             let order = node.order.saturating_sub(1);
             self.findings.add_problem(Noted { order, path: self.path.clone(), message: problem });
         }
         Ok(fields)
     }
 
-    /// The keys of a mapping, whatever they are.
+    /// Returns the keys of a mapping without validation.
     pub(super) fn any_fields(&self, what: &str) -> Result<Fields<'a>, Invalid> {
         let Value::Map(entries) = self.value() else { return Err(self.expected(what)) };
         Ok(Fields { whole: self.clone(), entries })
     }
 
-    /// A mapping without keys in this value's place.
+    /// Returns a mapping without keys at this value's position.
     pub(super) fn no_fields(&self) -> Fields<'a> {
         Fields { whole: self.clone(), entries: &[] }
     }
@@ -238,17 +236,17 @@ impl<'a> Fields<'a> {
         self.whole.name_of(key)
     }
 
-    /// The value of `key`, if it is given.
+    /// Returns the value of `key`, if it is given.
     pub(super) fn get<T>(&self, key: &Key<T>) -> Option<Field<'a>> {
         self.named(key.about.name())
     }
 
-    /// The value of the key called `name`, if it is given.
+    /// Returns the value of the key called `name`, if it is given.
     pub(super) fn named(&self, name: &str) -> Option<Field<'a>> {
         self.entries.iter().find(|(given, _)| given == name).map(|(name, node)| self.at(name, node))
     }
 
-    /// The value of `key`; a problem, with advice, if it is not given.
+    /// Returns the value of `key`. Notes a problem with advice if it is not given.
     pub(super) fn required<T>(&self, key: &Key<T>, advice: &str) -> Result<Field<'a>, Invalid> {
         self.get(key).ok_or_else(|| {
             let missing = Field { place: self.whole.place, ..self.at(key.about.name(), self.whole.node) };
@@ -256,23 +254,23 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The value of `key`, parsed, if it is given.
+    /// Parses the value of `key`, if it is given.
     pub(super) fn read<T: Parse>(&self, key: &Key<T>) -> Option<Result<T, Invalid>> {
         self.get(key).map(|field| field.read(key))
     }
 
-    /// The value of `key`, which takes a closed set, if it is given.
+    /// Returns the value of `key`, which accepts a closed set, if it is given.
     pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Option<Result<T, Invalid>> {
         self.get(key).map(|field| field.choice(key))
     }
 }
 
-/// Whether `text` looks like the name of something.
+/// Whether `text` looks like a name.
 fn is_word(text: &str) -> bool {
     text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte))
 }
 
-/// `text` in quotes, fit for a line of a message.
+/// Returns `text` in quotes, shortened and without control characters.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text))
 }
@@ -292,7 +290,7 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// `a, b or c`.
+/// Joins names as in `a, b or c`.
 pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.collect();
     match names.split_last() {
@@ -301,7 +299,7 @@ pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
     }
 }
 
-/// The known key that `key` was probably meant to be: one typing error away, or two in a long one.
+/// Returns the known key that is closest to `key`: at most one typing error away, or two for a long key.
 pub(super) fn closest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let near = (key.len() / 3).clamp(1, 2);
     known

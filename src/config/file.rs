@@ -1,4 +1,4 @@
-//! Reading the operator's files, up to a size.
+//! Reads files up to a maximum size.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,12 +7,12 @@ use std::path::Path;
 /// The largest file that is read, in bytes: 1 MiB, some 10,000 targets.
 pub(super) const MAX_SIZE: u64 = 1024 * 1024;
 
-/// The content of the file at `path`; see [`read_from`].
+/// Returns the content of the file at `path`; see [`read_from`].
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_from(File::open(path)?)
 }
 
-/// What `reader` brings. More than [`MAX_SIZE`] is an error, and never in memory.
+/// Reads `reader` to its end. More than [`MAX_SIZE`] is an error, and is not kept in memory.
 pub(super) fn read_from(reader: impl io::Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     reader.take(MAX_SIZE + 1).read_to_end(&mut content)?;

@@ -1,7 +1,7 @@
 //! The flags that describe one target and the agent around it, for use without a configuration file.
 //!
 //! Built from the descriptors in [`super::keys`]. The values are kept as text: the readers of the configuration parse
-//! them, so that a flag and its key in YAML take the same values.
+//! them, so that a flag and its key in YAML accept the same values.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
@@ -32,7 +32,7 @@ pub enum Origin {
 }
 
 impl Given {
-    /// What the operator wrote: `--interval` or `CACHEPULSE_INTERVAL`.
+    /// Returns the flag or variable that was given: `--interval` or `CACHEPULSE_INTERVAL`.
     pub(super) fn name(&self) -> String {
         match self.origin {
             Origin::CommandLine => self.flag.to_string(),
@@ -42,7 +42,7 @@ impl Given {
 }
 
 impl Flags {
-    /// Gives the flag of `key` a value. Without effect for a key without a flag, and for an empty value.
+    /// Sets the flag of `key`. Has no effect for a key without a flag, and for an empty value.
     #[must_use]
     pub fn with(mut self, key: &'static dyn Descriptor, origin: Origin, value: &str) -> Self {
         if let Some(flag) = key.about().flag
@@ -55,13 +55,13 @@ impl Flags {
         self
     }
 
-    /// Those that may not be given beside a configuration file, as the operator wrote them.
+    /// Returns the given flags and variables that are not allowed with a configuration file.
     #[must_use]
     pub fn refused_beside_file(&self) -> Vec<String> {
         self.0.iter().filter(|given| !given.flag.is_allowed_beside_file).map(Given::name).collect()
     }
 
-    /// The value for `key`, if one was given.
+    /// Returns the value for `key`, if one was given.
     #[must_use]
     pub fn value(&self, key: &dyn Descriptor) -> Option<&str> {
         let given = self.0.iter().find(|given| given.key.about().path == key.about().path)?;
@@ -102,7 +102,7 @@ impl FromArgMatches for Flags {
     }
 }
 
-/// The argument for the flag of `key`. `-h` shows its help and default; `--help` everything that is known.
+/// Returns the argument for the flag of `key`. `-h` shows its help and default, `--help` its whole documentation.
 fn argument(key: &'static dyn Descriptor) -> Option<Arg> {
     let about = key.about();
     let flag = about.flag?;
@@ -144,7 +144,7 @@ fn long_help(key: &dyn Descriptor, flag: Flag) -> String {
     paragraphs.join("\n\n")
 }
 
-/// `text` in lines that fit a terminal of 100 columns below clap's indentation.
+/// Wraps `text` for a terminal of 100 columns with clap's indentation.
 fn wrapped(text: &str) -> String {
     const WIDTH: usize = 88;
     let mut lines = String::new();
@@ -164,7 +164,7 @@ fn wrapped(text: &str) -> String {
     lines
 }
 
-/// What a shell may complete a value with.
+/// Returns the hint for the completion of a value.
 const fn hint(kind: Kind) -> ValueHint {
     match kind {
         Kind::Path => ValueHint::FilePath,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn long_help_holds_all_that_the_descriptor_says() {
+    fn long_help_has_the_whole_documentation_of_the_descriptor() {
         let help_of = |key: &dyn Descriptor| long_help(key, key.about().flag.unwrap());
         let help = help_of(&keys::probe::CLIENT_LIST_MODE);
         assert!(help.starts_with("Whether CLIENT LIST is a step of the probe\n\n- required: "), "{help}");
@@ -210,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_puts_into_the_variable_of_the_port_counts_as_absent() {
+    fn the_variable_for_the_port_that_kubernetes_sets_counts_as_absent() {
         let port = &keys::connection::PORT;
         assert!(Flags::default().with(port, Origin::Variable, "tcp://10.0.0.1:9860").0.is_empty());
     }
 
     #[test]
-    fn a_value_is_named_after_the_flag_or_the_variable_that_gave_it() {
+    fn a_value_has_the_name_of_the_flag_or_variable_that_set_it() {
         let host = &keys::connection::HOST;
         let flags = Flags::default().with(host, Origin::Variable, "a");
         assert_eq!(flags.refused_beside_file(), ["CACHEPULSE_HOST"]);

@@ -1,4 +1,4 @@
-//! Host names and addresses, and what follows from Azure's host names.
+//! Host names and addresses, and the defaults for Azure's host names.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr as _;
@@ -16,12 +16,12 @@ const MANAGED_REDIS: [&str; 6] = [
     ".redis.sovcloud-api.fr",
 ];
 
-/// Why text is no host.
+/// Why a text is not a host.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fault {
-    /// It has a character that no host has.
+    /// It contains a character that is not allowed in a host.
     Character(char),
-    /// It is a name that only a private DNS zone uses; with the public name.
+    /// It is a name of a private DNS zone; contains the public name.
     PrivateLink(String),
     /// Anything else.
     NoName,
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<&str, Fault> {
     if let Some(c) = text.chars().find(|c| !(c.is_alphanumeric() || "-_.:[]%".contains(*c))) {
         return Err(Fault::Character(c));
     }
-    // The name must do for the certificate check, and rustls knows best what does.
+    // The name must be valid for the certificate check of rustls.
     let valid = match ServerName::try_from(text) {
         Ok(ServerName::DnsName(_)) => !is_broken_ipv4(text),
         other => other.is_ok(),
@@ -50,13 +50,13 @@ pub(super) fn parse(text: &str) -> Result<&str, Fault> {
     }
 }
 
-/// Such as `10.0.0.256`: no top-level domain consists of digits.
+/// Whether `name` is an invalid address such as `10.0.0.256`: no top-level domain consists of digits.
 fn is_broken_ipv4(name: &str) -> bool {
     let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or(name);
     last.bytes().all(|byte| byte.is_ascii_digit()) && Ipv4Addr::from_str(name).is_err()
 }
 
-/// The name that a cache behind a private endpoint is meant to be called by, if `name` is not it.
+/// Returns the public name of a cache behind a private endpoint, if `name` is its private name.
 fn public_name(name: &str) -> Option<String> {
     let labels: Vec<&str> = name.split('.').collect();
     let position = labels.windows(2).position(|pair| {
@@ -66,14 +66,14 @@ fn public_name(name: &str) -> Option<String> {
     Some([&cache, &labels[position + 1..]].concat().join("."))
 }
 
-/// The first label of the name `host`, or the whole of an address: a short name for what is there.
+/// Returns the first label of a host name, or a whole address.
 pub(super) fn short_name(host: &str) -> &str {
     let is_address = Ipv4Addr::from_str(host).is_ok() || host.contains(':');
     if is_address { host } else { host.split('.').next().unwrap_or(host) }
 }
 
-/// The port where the operator named none. Azure Managed Redis has one port, with TLS and without; all others are
-/// taken to keep Azure Cache for Redis' two.
+/// Returns the default port. Azure Managed Redis has one port, with and without TLS. All other hosts have the two ports of
+/// Azure Cache for Redis.
 pub(super) fn default_port(host: &str, tls: bool) -> u16 {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     match tls {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused_with_its_reason() {
+    fn text_that_is_not_a_host_is_rejected_with_its_reason() {
         for (text, fault) in [
             ("user@orders", Fault::Character('@')),
             ("orders/0", Fault::Character('/')),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_link_name_is_refused_with_the_public_name() {
+    fn a_private_link_name_is_rejected_with_the_public_name() {
         for (private, public) in [
             ("orders.privatelink.redis.cache.windows.net", "orders.redis.cache.windows.net"),
             ("orders.eastus.privatelink.redis.azure.net", "orders.eastus.redis.azure.net"),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_follows_from_the_product_and_from_tls() {
+    fn the_default_port_depends_on_the_product_and_on_tls() {
         for (host, with_tls, without) in [
             ("orders.redis.cache.windows.net", 6380, 6379),
             ("orders.redis.cache.usgovcloudapi.net", 6380, 6379),

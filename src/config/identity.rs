@@ -1,4 +1,4 @@
-//! The key `identity`: how a target signs in, and where its secrets are kept.
+//! The key `identity`: how a target signs in, and the sources of its secrets.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use super::problem::with_causes;
 use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
-/// How the operator says where a secret is kept.
+/// Returns the two ways to configure the source of a secret.
 fn places(field: &Field<'_>, keys: &SecretKeys) -> String {
     if field.is_of_flags() {
         format!("{} or {}", field.name_of(&keys.file), field.name_of(&keys.env))
@@ -24,7 +24,7 @@ fn places(field: &Field<'_>, keys: &SecretKeys) -> String {
     }
 }
 
-/// The type of `identity`.
+/// Returns the type of `identity`.
 pub(super) fn type_of(identity: &Identity) -> IdentityType {
     match identity {
         Identity::Entra(entra) => match entra.source {
@@ -41,18 +41,18 @@ pub(super) fn type_of(identity: &Identity) -> IdentityType {
     }
 }
 
-/// The name of `identity`'s type.
+/// Returns the name of `identity`'s type.
 pub(super) fn type_name(identity: &Identity) -> &'static str {
     TYPE.name_of(&type_of(identity))
 }
 
-/// The identity of a target that names none.
+/// Returns the identity of a target without the key.
 pub(super) fn default_identity() -> Identity {
     let source = EntraSource::Auto { client_id: None };
     Identity::Entra(EntraIdentity { source, scope: SCOPE.default().to_owned(), authority: None })
 }
 
-/// The name of a type, or a mapping with the key `type`.
+/// Reads the name of a type, or a mapping with the key `type`.
 pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let (kind, fields) = if let Value::Map(_) = field.value() {
         let fields = field.fields(&IDENTITY.about)?;
@@ -62,7 +62,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     };
     refuse_keys_of_other_types(&fields, kind);
 
-    // A key of another type is refused already: what it says must not be read, nor found wrong once more.
+    // A key of another type is already reported, so its value is not read.
     let own = |key: &Key<&str>| fields.get(key).filter(|_| key.about.is_used_by(kind));
     let id = |key| own(key).map(|field| field.word(key).map(str::to_owned)).transpose();
     let client_id = id(&CLIENT_ID);
@@ -124,12 +124,12 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
     })
 }
 
-/// `https://` and a host, with or without port and a slash at the end. Brings it without the slash.
-/// Entra's own libraries refuse anything but `https`.
+/// Reads `https://` and a host, with an optional port and trailing slash. Returns it without the slash. Entra's
+/// libraries reject other schemes.
 fn read_authority(field: &Field<'_>) -> Result<String, Invalid> {
     let what = AUTHORITY.words();
     if field.text(&AUTHORITY)?.contains('@') {
-        // What stands before it may be a password: it is not repeated, nor found to be anything else.
+        // The text before it may be a password, so it is not repeated.
         return Err(field.problem(format!("expected {what}, without user information")));
     }
     let text = field.word(&AUTHORITY)?;
@@ -142,8 +142,8 @@ fn read_authority(field: &Field<'_>) -> Result<String, Invalid> {
     }
 }
 
-/// Where a secret is kept, which must be readable now. Messages repeat nothing of what stands here but the name of a
-/// file or variable: it may be the secret itself.
+/// Reads the source of a secret, which must be readable now. Messages repeat only the name of a file or variable, because
+/// any other value may be the secret itself.
 fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Invalid> {
     let places = places(field, keys);
     let Value::Map(entries) = field.value() else {
@@ -168,12 +168,12 @@ fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Inv
     }
 }
 
-/// Anything else is more likely the secret, or would break the line of a message.
+/// Whether `text` may be a path. Anything else is probably the secret, or would break a message into lines.
 fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control)
 }
 
-/// A name as POSIX has it; anything else is more likely the secret, expanded by a template.
+/// Whether `name` is a valid name in POSIX. Anything else is probably the secret, expanded by a template.
 fn is_variable_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -1,7 +1,7 @@
 //! The configuration's keys: one descriptor for each.
 //!
-//! A [`Key`] says everything there is to know about a configuration key: its path, its flag and variable, the values
-//! that it takes, its default, its help. What depends on a key derives from its descriptor: the parser and its
+//! A [`Key`] describes a configuration key completely: its path, its flag and variable, the values that it accepts, its
+//! default, its help. Everything that depends on a key derives from its descriptor: the parser and its
 //! messages (the rest of [`crate::config`]), the command line ([`super::flags`]), the JSON Schema, the reference page
 //! and the completions. To add a key, add its descriptor here and the code that uses the value.
 //!
@@ -69,7 +69,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn Descriptor> {
     })
 }
 
-/// What is known about a key, whatever the type of its value.
+/// The description of a key that does not depend on the type of its value.
 #[derive(Debug)]
 pub struct About {
     /// The path in a configuration file, such as `http.listen` or `targets[].interval`.
@@ -78,16 +78,16 @@ pub struct About {
     pub flag: Option<Flag>,
     /// The heading under which the key is documented.
     pub group: Group,
-    /// What the key means, on one line: a phrase that starts with a capital and has no full stop.
+    /// The meaning of the key in one line: a phrase that starts with a capital and has no full stop.
     pub help: &'static str,
-    /// What goes beyond [`Self::help`], in sentences. May be empty.
+    /// Further documentation, in sentences. May be empty.
     pub doc: &'static str,
-    /// A value as it is written in YAML. Empty where the default says enough.
+    /// A value in YAML. Empty if the default is a sufficient example.
     pub example: &'static str,
     /// The identity types that use the key; empty for a key that does not depend on the identity.
     pub identities: &'static [IdentityType],
-    /// The regular expression that text matches, for the JSON Schema. Empty for any text that is not blank. It may take
-    /// more than the parser does, never less.
+    /// The regular expression that text matches, for the JSON Schema. Empty for any text that is not blank. It may accept
+    /// more than the parser, never less.
     pub pattern: &'static str,
     /// The keys below this one.
     pub keys: &'static [&'static dyn Descriptor],
@@ -96,7 +96,7 @@ pub struct About {
 }
 
 impl About {
-    /// What most keys have: no flag, no example, no keys below.
+    /// A base for descriptors: no flag, no example, no keys below.
     const EMPTY: Self = Self {
         path: "",
         flag: None,
@@ -110,7 +110,7 @@ impl About {
         is_one_of: false,
     };
 
-    /// The last segment of the path: the key as it is written in its mapping.
+    /// Returns the last segment of the path, which is the key in its mapping.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
@@ -146,7 +146,7 @@ impl Group {
     /// Every heading, in order.
     pub const ALL: [Self; 4] = [Self::Connection, Self::Identity, Self::Probe, Self::Agent];
 
-    /// The heading's text.
+    /// Returns the heading's text.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -161,57 +161,57 @@ impl Group {
 /// A key whose value is a `T`. Free text is a `&'static str` here: the type of its default.
 #[derive(Debug)]
 pub struct Key<T: 'static> {
-    /// What does not depend on the type.
+    /// The description that does not depend on the type.
     pub about: About,
-    /// The values that the key takes.
+    /// The values that the key accepts.
     pub values: Values<T>,
-    /// What applies where the key is not given.
+    /// The behaviour if the key is not given.
     pub absent: Absent<T>,
 }
 
-/// The values that a key takes.
+/// The values that a key accepts.
 #[derive(Debug)]
 pub enum Values<T: 'static> {
     /// Every value of the type.
     Any,
-    /// Those between two values, both included.
+    /// A range of values, both ends included.
     Range(T, T),
     /// One of these.
     Choices(&'static [Choice<T>]),
-    /// Text of some kind. The words complete the message "expected …".
+    /// Text of a kind. The words complete the message "expected …".
     Text(Kind, &'static str),
     /// A mapping of the keys below.
     Mapping,
-    /// A list of mappings of the keys below; between so many.
+    /// A list of mappings of the keys below, with a minimum and a maximum length.
     List(usize, usize),
 }
 
-/// One of the values of a key that takes a closed set of them.
+/// One of the values of a key that accepts a closed set.
 #[derive(Debug)]
 pub struct Choice<T> {
-    /// The value as it is written.
+    /// The value as written in the configuration.
     pub name: &'static str,
-    /// What the name stands for.
+    /// The value of the name.
     pub value: T,
-    /// What the value means, on one line.
+    /// The meaning of the value, in one line.
     pub help: &'static str,
 }
 
-/// What applies where a key is not given.
+/// The behaviour if a key is not given.
 #[derive(Debug)]
 pub enum Absent<T> {
     /// The key must be given.
     Required,
     /// This value.
     Default(T),
-    /// What these words describe, such as "the host's first label".
+    /// A default that depends on other settings, described in words such as "the host's first label".
     Described(&'static str),
-    /// Nothing.
+    /// There is no default, and the key is optional.
     Nothing,
 }
 
 impl<T: Copy> Key<T> {
-    /// The value that applies where the key is not given.
+    /// Returns the value that applies if the key is not given.
     ///
     /// # Panics
     /// If the key has no fixed default; meant for constants, where that is a compile error.
@@ -225,19 +225,19 @@ impl<T: Copy> Key<T> {
 }
 
 impl<T> Key<T> {
-    /// What its text is, in words that complete the message "expected …".
+    /// Returns the description of its text that completes the message "expected …".
     pub(super) fn words(&self) -> &'static str {
         if let Values::Text(_, words) = self.values { words } else { "" }
     }
 }
 
 impl<T: PartialEq> Key<T> {
-    /// The values of a closed set.
+    /// Returns the values of a closed set.
     pub(super) fn choices(&self) -> &'static [Choice<T>] {
         if let Values::Choices(choices) = self.values { choices } else { &[] }
     }
 
-    /// How `value` is written, for a key that takes a closed set.
+    /// Returns the name of `value`, for a key that accepts a closed set.
     pub(super) fn name_of(&self, value: &T) -> &'static str {
         let Values::Choices(choices) = &self.values else { return "" };
         choices.iter().find(|choice| choice.value == *value).map_or("", |choice| choice.name)
@@ -246,20 +246,20 @@ impl<T: PartialEq> Key<T> {
 
 /// A key, whatever the type of its value.
 pub trait Descriptor: fmt::Debug + Sync {
-    /// What does not depend on the type.
+    /// Returns the description that does not depend on the type.
     fn about(&self) -> &About;
 
-    /// The type of the value, as documentation names it. For a key that takes a mapping or something shorter, such as
-    /// `tls`, the type of the shorter form.
+    /// Returns the type of the value in the documentation. For a key that accepts a mapping or a shorter form, such as
+    /// `tls`, this is the type of the shorter form.
     fn kind(&self) -> Kind;
 
-    /// The smallest and the largest value.
+    /// Returns the smallest and the largest value.
     fn range(&self) -> Option<(String, String)>;
 
-    /// The values of a closed set: each as it is written, and what it means.
+    /// Returns the values of a closed set, each with its meaning.
     fn choices(&self) -> Vec<(&'static str, &'static str)>;
 
-    /// What applies where the key is not given.
+    /// Returns the behaviour if the key is not given.
     fn default_text(&self) -> Absent<String>;
 }
 
@@ -303,7 +303,7 @@ impl<T: Value> Descriptor for Key<T> {
     }
 }
 
-/// For constants.
+/// Converts a constant; zero is a compile error.
 const fn non_zero(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).expect("the number is not zero")
 }
@@ -319,7 +319,7 @@ mod tests {
         let mut paths = HashSet::new();
         for key in all() {
             let about = key.about();
-            assert!(paths.insert(about.path), "{} comes twice", about.path);
+            assert!(paths.insert(about.path), "duplicate path {}", about.path);
             assert!(about.help.starts_with(char::is_uppercase), "{}: {}", about.path, about.help);
             assert!(!about.help.ends_with('.') && about.help.len() <= 80, "{}: {}", about.path, about.help);
             if !matches!(about.path, "defaults") {

@@ -1,11 +1,11 @@
-//! Addresses to listen at, as the operator writes them.
+//! Addresses to listen on.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::keys::agent::LISTEN;
 use super::parse::Parse;
 
-/// What an address to listen at is, in words that complete the message "expected …".
+/// The description of an address to listen on that completes the message "expected …".
 pub const EXPECTED: &str = "an address and a port such as 0.0.0.0:9860, localhost:9860 or :9860";
 
 /// Parses an IP address and a port. `localhost` is 127.0.0.1; without an address, it is that of `default`.
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_port_or_another_name_is_refused() {
+    fn an_address_without_a_port_or_with_another_name_is_rejected() {
         for text in
             ["", "9860", ":", ":65536", "localhost", "localhost:", "cache:9860", "::1:9860x", "10.0.0.1"]
         {

@@ -1,4 +1,4 @@
-//! Configuration files, from their path to their text.
+//! Reads the text of configuration files.
 
 use std::fmt;
 use std::io;
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use super::{Problems, file};
 use crate::secret::may_hold_password;
 
-/// The text of the configuration file at `path`, at most 1 MiB. For [`Config::from_yaml`](super::Config::from_yaml),
-/// and for noticing that the file has changed.
+/// Returns the text of the configuration file at `path`, at most 1 MiB, for
+/// [`Config::from_yaml`](super::Config::from_yaml) and for the detection of changes.
 ///
 /// # Errors
-/// When it cannot be read, is too large or is not UTF-8.
+/// If it cannot be read, is too large or is not UTF-8.
 pub fn read_file(path: &Path) -> Result<String, LoadError> {
     text(path, file::read(path))
 }
 
-/// The text of the configuration file at `path`, for a second time: only if it is a regular file. A pipe was read to its
-/// end the first time, and a second reader would wait forever.
+/// Rereads the configuration file at `path`, only if it is a regular file. A pipe was read to its end the first time, and a
+/// second read would wait forever.
 pub(super) fn read_again(path: &Path) -> Result<String, LoadError> {
     match path.metadata() {
         Ok(metadata) if !metadata.is_file() => Err(LoadError::new(path, LoadFault::NotRegular)),
@@ -25,13 +25,13 @@ pub(super) fn read_again(path: &Path) -> Result<String, LoadError> {
     }
 }
 
-/// The text that is the `content` of the file at `path`.
+/// Converts the `content` of the file at `path` to text.
 pub(super) fn text(path: &Path, content: io::Result<Vec<u8>>) -> Result<String, LoadError> {
     let content = content.map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
     String::from_utf8(content).map_err(|_| LoadError::new(path, LoadFault::NotText))
 }
 
-/// No configuration came out of a file.
+/// Why a file did not result in a configuration.
 #[derive(Debug)]
 pub struct LoadError {
     /// The file.
@@ -45,7 +45,7 @@ pub struct LoadError {
 pub enum LoadFault {
     /// It cannot be read, or is too large.
     Unreadable(io::Error),
-    /// It is not a regular file, and can be read only once, at the start.
+    /// It is not a regular file, so it can be read only once, at the start.
     NotRegular,
     /// It is not UTF-8.
     NotText,
@@ -76,7 +76,7 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// `path` for a message.
+/// Returns `path` for a message, without anything that may be a password.
 fn shown(path: &Path) -> std::borrow::Cow<'_, str> {
     let path = path.to_string_lossy();
     let is_path = !path.contains("://") && !path.contains('=');

@@ -1,14 +1,14 @@
-//! What the key `host` says: a host, alone or with a port, a Redis URL, or a connection string as `StackExchange.Redis`
-//! and the Azure portal write it.
+//! Values of the key `host`: a host with an optional port, a Redis URL, or a connection string of `StackExchange.Redis` or
+//! the Azure portal.
 //!
-//! Messages repeat nothing of what could be a secret.
+//! Messages do not repeat anything that could be a secret.
 
 use super::field::{Field, Invalid};
 use super::host::{self, Fault as HostFault};
 use super::keys::connection::HOST;
 use super::keys::identity::{ACCESS_KEY, PASSWORD, SecretKeys, USERNAME};
 
-/// Where a cache is, with what its URL or connection string says beside the host.
+/// The location of a cache, with the other settings of its URL or connection string.
 #[derive(Debug, PartialEq)]
 pub(super) struct Location<'a> {
     pub(super) host: &'a str,
@@ -17,7 +17,7 @@ pub(super) struct Location<'a> {
     pub(super) username: Option<&'a str>,
 }
 
-/// The options of a connection string that only steer a client's own behaviour.
+/// The options of a connection string that affect only the behaviour of a client.
 /// Source: `StackExchange.Redis`, "Configuration".
 const IGNORED_OPTIONS: [&str; 24] = [
     "abortConnect",
@@ -90,29 +90,29 @@ pub(super) fn read<'a>(field: &Field<'a>) -> Result<Location<'a>, Invalid> {
     })
 }
 
-/// How the operator gives a secret.
+/// Returns the flag or key that configures the source of a secret.
 fn place_of(field: &Field<'_>, keys: &SecretKeys, yaml: &'static str) -> String {
     if field.is_of_flags() { field.name_of(&keys.file) } else { yaml.to_owned() }
 }
 
-/// A short name for what is at `text`: the host's first label, or the whole of an address.
+/// Returns a short name for the host in `text`: its first label, or a whole address.
 pub(super) fn short_name(text: &str) -> Option<&str> {
     parse(text).ok().map(|location| host::short_name(location.host))
 }
 
 #[derive(Debug, PartialEq)]
 enum Fault {
-    /// Nothing else was given.
+    /// A host alone that is not valid.
     Host(HostFault),
-    /// Text with a colon that is neither a port's nor an IPv6 address's. It is not repeated: it may be a password.
+    /// Text with a colon that belongs neither to a port nor to an IPv6 address. It may be a password, so it is not repeated.
     Colon,
     /// No host in a URL or connection string, or one that is not valid.
     NoName,
     Port,
     Scheme,
-    /// With the URL that has none.
+    /// Contains the URL without the password.
     UrlPassword(String),
-    /// With the connection string that has none.
+    /// Contains the connection string without the access key.
     AccessKey(String),
     User,
     Database,
@@ -137,14 +137,14 @@ fn parse(text: &str) -> Result<Location<'_>, Fault> {
     Ok(Location { host, port, tls: None, username: None })
 }
 
-/// What follows the scheme: `[USER@]HOST[:PORT][/0]`.
+/// Parses the URL after the scheme: `[USER@]HOST[:PORT][/0]`.
 fn parse_url<'a>(scheme: &str, rest: &'a str) -> Result<Location<'a>, Fault> {
     let is_tls = match scheme.to_ascii_lowercase().as_str() {
         "redis" => false,
         "rediss" => true,
         _ => return Err(Fault::Scheme),
     };
-    // Up to the last `@`: a password may hold any character.
+    // Up to the last `@`, because a password may contain any character.
     let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
@@ -164,7 +164,7 @@ fn parse_url<'a>(scheme: &str, rest: &'a str) -> Result<Location<'a>, Fault> {
     Ok(Location { host, port, tls: Some(is_tls), username: Some(user).filter(|user| !user.is_empty()) })
 }
 
-/// `HOST[:PORT],OPTION=VALUE,…`, in any order.
+/// Parses `HOST[:PORT],OPTION=VALUE,…`, in any order.
 fn parse_connection_string(text: &str) -> Result<Location<'_>, Fault> {
     let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let options = || parts().filter_map(|part| part.split_once('='));
@@ -172,7 +172,7 @@ fn parse_connection_string(text: &str) -> Result<Location<'_>, Fault> {
         part.split_once('=').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("password"))
     };
     if parts().any(|part| is_password(&part)) {
-        // A part after the password may be the rest of one with a comma.
+        // A part after the password may be the rest of a password with a comma.
         let mut before = parts().take_while(|part| !is_password(part));
         let host = before.find(|part| !part.contains('=')).unwrap_or_default();
         let is_tls = options()
@@ -205,7 +205,7 @@ fn parse_connection_string(text: &str) -> Result<Location<'_>, Fault> {
     Ok(location)
 }
 
-/// The host and port of a URL or connection string.
+/// Parses the host and port of a URL or connection string.
 fn parse_authority(text: &str) -> Result<(&str, Option<u16>), Fault> {
     let (host, port) = split_port(text)?;
     match host::parse(host) {
@@ -215,12 +215,12 @@ fn parse_authority(text: &str) -> Result<(&str, Option<u16>), Fault> {
     }
 }
 
-/// A host and port for a message. What is neither may be a piece of a password.
+/// Returns a host and port for a message, or a placeholder, because an invalid one may be a part of a password.
 fn shown(authority: &str) -> &str {
     if parse_authority(authority).is_ok() { authority } else { "HOST" }
 }
 
-/// A host and the port after it. An IPv6 address with a port has brackets.
+/// Splits a host and the port after it. An IPv6 address with a port has brackets.
 fn split_port(text: &str) -> Result<(&str, Option<u16>), Fault> {
     let Some((host, port)) = text.rsplit_once(':') else { return Ok((text, None)) };
     let is_bare_ipv6 = host.contains(':') && !host.ends_with(']');
@@ -237,7 +237,7 @@ fn is_plain(user: &str) -> bool {
     !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// What an option says, in the words that `StackExchange.Redis` accepts.
+/// Parses an option with the words that `StackExchange.Redis` accepts.
 fn boolean(value: &str) -> Option<bool> {
     let is_one_of = |words: [&str; 4]| words.iter().any(|word| value.trim().eq_ignore_ascii_case(word));
     if is_one_of(["true", "yes", "on", "1"]) {
@@ -256,7 +256,7 @@ mod tests {
     const PLAIN: Location<'_> = Location { host: "orders", port: None, tls: None, username: None };
 
     #[test]
-    fn a_host_may_have_a_port_and_a_url_says_more() {
+    fn a_host_with_a_port_a_url_and_a_connection_string_are_parsed() {
         for (text, location) in [
             ("orders", PLAIN),
             ("orders:6380", Location { port: Some(6380), ..PLAIN }),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_apart_is_refused_with_its_reason() {
+    fn an_invalid_location_is_rejected_with_its_reason() {
         for (text, fault) in [
             ("orders:0", Fault::Port),
             ("orders:", Fault::Port),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_refused_and_left_out_of_the_advice() {
+    fn a_password_is_rejected_and_left_out_of_the_advice() {
         for (text, without) in [
             ("rediss://:hunter2@orders:6380", "rediss://orders:6380"),
             ("redis://u:hunter2@orders/0", "redis://u@orders"),

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use super::document::{Node, Value};
 
-/// The key whose mapping, or mappings, are merged into the one around it.
+/// The key of a mapping or mappings that are merged into the mapping around it.
 pub(super) const MERGE: &str = "<<";
 
-/// `entries` with those of the mappings under its merge keys. A key of its own takes precedence over a merged one, and
-/// an earlier mapping over a later one. What cannot be merged stays under the merge key.
+/// Merges the mappings under the merge keys into `entries`. Existing keys take precedence over merged ones, and earlier
+/// mappings over later ones. A value that cannot be merged stays under the merge key.
 pub(super) fn with_merged(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
     if !entries.iter().any(|(key, _)| key == MERGE) {
         return entries;

@@ -1,4 +1,4 @@
-//! What flags and variables set even beside a configuration file.
+//! The flags and variables that are allowed with a configuration file.
 
 use std::net::SocketAddr;
 
@@ -19,10 +19,10 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Reads those of `flags`.
+    /// Reads the overrides in `flags`.
     ///
     /// # Errors
-    /// Every problem, with the flag or variable for its path.
+    /// Every problem, with the flag or variable as its path.
     pub fn new(flags: &Flags) -> Result<Self, Problems> {
         let (overrides, _) = command_line::read(flags, |root| {
             let fields = root.fields_of(&ROOT, "a mapping")?;

@@ -1,14 +1,14 @@
-//! Values that are parsed from what is written, be it text, a number or a boolean.
+//! Parses values from text, numbers or booleans in the configuration.
 
 use std::num::NonZeroU32;
 
 use super::keys::Value;
 
-/// A type that is parsed from what is written, be it text, a number or a boolean.
+/// A type that is parsed from text, a number or a boolean.
 pub(super) trait Parse: Value + PartialOrd {
-    /// What a value is, for messages: "a duration".
+    /// The noun for messages, such as "a duration".
     const NOUN: &'static str;
-    /// What follows the range: ", such as 10s".
+    /// The example after the range, such as ", such as 10s".
     const SUCH_AS: &'static str = "";
 
     fn parse(text: &str) -> Option<Self>;

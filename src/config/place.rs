@@ -1,4 +1,4 @@
-//! Where in a file findings are: from places in the document to lines, columns and names of targets.
+//! Adds lines, columns and names of targets to findings.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use super::document::{self, Node, Value};
 use super::problem::{Finding, Noted};
 use crate::target::TargetName;
 
-/// The findings that were `noted` about `document`, which `yaml` in the file called `name` became. In the order of the
-/// file; one about an anchor only once, however many aliases repeat it.
+/// Returns the findings that were `noted` about `document`, which was parsed from `yaml` in the file called `name`. They are
+/// in the order of the file. One about an anchor is reported once, even if aliases repeat it.
 pub(super) fn locate(name: &str, yaml: &str, document: &Node, noted: Vec<Noted>) -> Vec<Finding> {
     if noted.is_empty() {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn locate(name: &str, yaml: &str, document: &Node, noted: Vec<Noted>)
     found.into_iter().map(|(_, finding)| finding).collect()
 }
 
-/// `path` with the name of its target, if that has one: `targets[2] (orders).interval`.
+/// Adds the name of the target to `path`, if it has one: `targets[2] (orders).interval`.
 fn with_name(path: String, document: &Node) -> String {
     let name = || {
         let (index, _) = path.strip_prefix("targets[")?.split_once(']')?;

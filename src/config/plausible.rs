@@ -1,4 +1,4 @@
-//! Warnings about targets that are valid, but probably not what was meant.
+//! Warnings about settings of targets that are valid, but probably mistakes.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::keys::Key;
 use super::keys::probe::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL};
 use crate::target::Target;
 
-/// A timeout over so many intervals is probably a mistake in one of both.
+/// A timeout of more intervals than this is probably a mistake.
 const INTERVALS: u32 = 5;
-/// Few TLS handshakes and sign-ins over a network take less.
+/// A shorter timeout is too short for most TLS handshakes and sign-ins over a network.
 const SHORTEST_CONNECT: Duration = Duration::from_millis(50);
 
-/// Warns about `target`, which was read from its `own` keys and from `defaults`.
+/// Notes warnings about `target`, which was read from its `own` keys and from `defaults`.
 pub(super) fn warn(target: &Target, own: &Fields<'_>, defaults: Option<&Fields<'_>>) {
     let warn = |keys: &[&Key<Duration>], message: String| {
         let sources = || std::iter::once(own).chain(defaults);

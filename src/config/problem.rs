@@ -1,4 +1,4 @@
-//! What is to say about a configuration: problems, which make it invalid, and warnings. Each finding has its place.
+//! Findings about a configuration: problems, which make it invalid, and warnings.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -8,20 +8,20 @@ use std::sync::Arc;
 pub use super::document::Position;
 use super::field::Invalid;
 
-/// The most findings of one document that are kept. A document with aliases could have millions.
+/// The maximum number of findings per document. A document with aliases could have millions.
 const MOST: usize = 10_000;
 
-/// One thing to say about a configuration.
+/// A problem or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The configuration file; `None` for flags and variables.
     pub file: Option<Arc<str>>,
-    /// Where in the file.
+    /// The position in the file.
     pub position: Option<Position>,
-    /// Which key, such as `targets[2] (orders).interval`, or which flag or variable, such as `--interval`; empty for
-    /// the document as a whole.
+    /// The key, such as `targets[2] (orders).interval`, or the flag or variable, such as `--interval`. Empty for the
+    /// whole document.
     pub path: String,
-    /// What is wrong and what to do about it, in one line. Never holds a secret.
+    /// What is wrong and what to do about it, in one line, without secrets.
     pub message: String,
 }
 
@@ -40,12 +40,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that makes a configuration invalid, in the order of the document; at least one finding.
+/// All problems of a configuration, in the order of the document; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub(super) Vec<Finding>);
 
 impl Problems {
-    /// The problems.
+    /// Returns the problems.
     pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
         self.0.iter()
     }
@@ -73,32 +73,32 @@ impl fmt::Display for Problems {
 
 impl Error for Problems {}
 
-/// What the operator wrote, and therefore how messages name keys.
+/// The form of the configuration, which determines the names of keys in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Language {
     Yaml,
     Flags,
 }
 
-/// A finding before its place is known to the operator.
+/// A finding without its position.
 #[derive(Debug, PartialEq)]
 pub(super) struct Noted {
-    /// The order of the key or value that it is about (see [`super::document::Node`]).
+    /// The order of the key or value (see [`super::document::Node`]).
     pub(super) order: usize,
     /// The path in the document.
     pub(super) path: String,
     pub(super) message: String,
 }
 
-/// Collects findings while a document is read, in whatever order its readers make them.
+/// Collects findings while a document is read, in any order.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(super) struct Collector {
     pub(super) language: Language,
     problems: RefCell<Vec<Noted>>,
     warnings: RefCell<Vec<Noted>>,
 }
 
-impl Findings {
+impl Collector {
     pub(super) fn new(language: Language) -> Self {
         Self { language, problems: RefCell::default(), warnings: RefCell::default() }
     }
@@ -118,8 +118,8 @@ impl Findings {
         }
     }
 
-    /// The value that was `read`, with the warnings, if no problem was found. `locate` brings findings into order and
-    /// tells their places in the operator's words.
+    /// Returns the value that was `read` with the warnings, if there is no problem. `locate` sorts the findings and adds
+    /// their positions.
     pub(super) fn conclude<T>(
         self,
         read: Result<T, Invalid>,

@@ -1,8 +1,8 @@
 //! The JSON Schema of the configuration, from the descriptors of its keys.
 //!
 //! Its dialect is draft 2020-12, with no keyword that draft-07 lacks or understands differently, so that the schema can
-//! be a part of a draft-07 schema. It refuses nothing that is valid; what depends on other values, on files or on the
-//! environment, it leaves to `cachepulse validate`.
+//! be a part of a draft-07 schema. It accepts everything that is valid. Only `cachepulse validate` checks what depends on
+//! other values, files or the environment.
 
 use serde_json::{Map, Value, json};
 
@@ -10,29 +10,29 @@ use super::document;
 use super::keys::identity::{IDENTITY, TYPE};
 use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Kind};
 
-/// A number and a unit, any number of times.
+/// Numbers with units.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$";
 /// Bytes, or a number and a unit.
 const SIZE: &str = "^[0-9]+(KiB|MiB)?$";
 /// Text that is not blank and has no control characters.
 const LINE: &str = "^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$";
 
-/// The schema of a configuration file.
+/// Returns the schema of a configuration file.
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = mapping(&keys::ROOT);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), "Configuration of cachepulse".into());
-    // Where a file keeps its anchors.
+    // For anchors.
     schema.insert("patternProperties".into(), json!({"^x-": {}}));
     Value::Object(schema)
 }
 
-/// The schema of a mapping of `keys`.
+/// Returns the schema of a mapping of `keys`.
 fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
     let mut properties: Map<String, Value> =
         keys.iter().map(|key| (key.about().name().to_owned(), value(*key))).collect();
-    // For readers of YAML that leave merge keys to others.
+    // For YAML parsers that do not resolve merge keys.
     properties.insert("<<".into(), json!({"type": ["object", "array"]}));
     let mut schema = object(json!({
         "type": "object",
@@ -49,14 +49,14 @@ fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
     schema
 }
 
-/// The schema of the value of `key`.
+/// Returns the schema of the value of `key`.
 fn value(key: &dyn Descriptor) -> Value {
     let about = key.about();
     let mut schema = match key.kind() {
         Kind::Mapping => below(about),
         Kind::List => list(key),
         _ if about.keys.is_empty() => scalar(key),
-        // A mapping, or something shorter.
+        // A mapping, or a shorter form.
         _ => object(json!({"if": {"type": "object"}, "then": below(about), "else": scalar(key)})),
     };
     schema.insert("title".into(), about.help.into());
@@ -77,7 +77,7 @@ fn value(key: &dyn Descriptor) -> Value {
     Value::Object(schema)
 }
 
-/// The schema of the mapping that is the value of the key that `about` describes.
+/// Returns the schema of the mapping of the key that `about` describes.
 fn below(about: &About) -> Map<String, Value> {
     let mut schema = mapping(about.keys);
     if about.path == IDENTITY.about.path {
@@ -89,7 +89,7 @@ fn below(about: &About) -> Map<String, Value> {
     schema
 }
 
-/// The keys that an identity of one type has.
+/// Returns the condition that an identity of one type has only its own keys.
 fn only_keys_of(choice: &Choice<IdentityType>) -> Value {
     let Choice { name, value: identity, .. } = *choice;
     let used = || IDENTITY.about.keys.iter().filter(move |key| key.about().is_used_by(identity));
@@ -140,7 +140,7 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
     object(schema)
 }
 
-/// `written` as a value of `kind`.
+/// Converts `written` to a JSON value of `kind`.
 fn typed(kind: Kind, written: &str) -> Value {
     match kind {
         Kind::Boolean => (written == "true").into(),

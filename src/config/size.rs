@@ -1,4 +1,4 @@
-//! Sizes as the operator writes them: bytes, or a number with `KiB` or `MiB`.
+//! Sizes in the configuration: bytes, or a number with `KiB` or `MiB`.
 
 use super::parse::Parse;
 
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn text_that_is_not_a_size_is_rejected() {
         for text in ["", "MiB", "8 MiB", "8MB", "8mib", "8M", "1.5MiB", "-1", "+1", "18446744073709551615MiB"]
         {
             assert_eq!(parse(text), None, "{text:?}");

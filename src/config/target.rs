@@ -1,4 +1,4 @@
-//! The items of `targets`, and `defaults`, which may say the same but for `name` and `host`.
+//! The items of `targets`, and `defaults`, which accepts the same keys except `name` and `host`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,7 +20,7 @@ use super::{host, identity, plausible, tls};
 use crate::identity::Identity;
 use crate::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
 
-/// Every target of the document.
+/// Reads every target of the document.
 pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
     let defaults = Defaults::read(document);
     let list = document.required(&TARGETS, "give at least one target")?;
@@ -31,12 +31,12 @@ pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
         return Err(list.problem(format!("expected {least} to {most} targets, found {}", items.len())));
     }
     let mut earlier = Earlier::default();
-    // Every item is read before the first problem counts.
+    // Every item is read, so that all problems are reported together.
     let targets: Vec<_> = items.iter().map(|item| read(item, &defaults, &mut earlier)).collect();
     targets.into_iter().collect()
 }
 
-/// What the targets so far have taken for themselves, each with the path where it was said.
+/// The names and identities of earlier targets, each with its path.
 #[derive(Default)]
 struct Earlier {
     names: HashMap<TargetName, String>,
@@ -173,8 +173,8 @@ impl Settings {
 }
 
 impl Settings {
-    /// Adds what `location`, which was read from `host`, says. What these settings say, too, must be the same. TLS may
-    /// have details in the defaults.
+    /// Adds the settings of `location`, which was read from `host`. Settings that are given twice must be equal. The
+    /// details of TLS may come from the defaults.
     fn add(&mut self, location: &Location<'_>, default_tls: Option<&Result<Tls, Invalid>>, host: &Field<'_>) {
         let contradicts = |key: String| {
             host.problem(format!("contradicts {key}; give it once"));
@@ -252,8 +252,7 @@ impl Earlier {
     }
 }
 
-/// Notes a problem if `identity`, to be used without TLS, has tokens. It is put to whatever led to this: the target's
-/// own key, or else the defaults.
+/// Notes a problem if `identity` would send tokens without TLS, at the target's own key or else at the defaults.
 fn refuse_plaintext_tokens(
     identity: &Identity,
     own: &Fields<'_>,

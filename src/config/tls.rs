@@ -12,7 +12,7 @@ use super::file;
 use super::keys::connection::{CA_FILE, SERVER_NAME, TLS};
 use crate::target::Tls;
 
-/// `true`, `false`, or a mapping that turns TLS on and sets its details.
+/// Reads `true`, `false`, or a mapping that enables TLS and sets its details.
 pub(super) fn read(field: &Field<'_>) -> Result<Tls, Invalid> {
     let Value::Map(_) = field.value() else {
         let is_on = field.read(&TLS)?;
@@ -24,7 +24,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Tls, Invalid> {
     Ok(Tls::On { ca_file: ca_file?, server_name: server_name? })
 }
 
-/// A file of certificates that will do as roots. Where it is relative, it is so to the working directory.
+/// Reads the path of a file with root certificates. A relative path starts at the working directory.
 fn read_ca_file(field: &Field<'_>) -> Result<PathBuf, Invalid> {
     let path = PathBuf::from(field.text(&CA_FILE)?);
     let pem = file::read(&path)

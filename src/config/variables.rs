@@ -1,4 +1,4 @@
-//! Environment variables that look like ours, but are not: most likely a typing error.
+//! Warnings about unknown environment variables with the prefix of cachepulse, which are probably typing errors.
 
 use std::ffi::OsString;
 
@@ -12,8 +12,8 @@ use crate::target::Target;
 /// The variable that names the configuration file.
 pub const CONFIG_VARIABLE: &str = "CACHEPULSE_CONFIG";
 
-/// Warns about every one of `variables` that has our prefix but no meaning, neither to the agent nor to `targets`.
-/// Those that Kubernetes sets for a Service whose name starts as ours are left out.
+/// Returns a warning for each of `variables` with the prefix that neither the agent nor `targets` use. Ignores those that
+/// Kubernetes sets for a Service with the same prefix.
 pub fn warnings(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     targets: &[Target],
@@ -47,7 +47,7 @@ pub fn warnings(
     unknown.into_iter().map(warning).collect()
 }
 
-/// The variable of a flag whose value is not text, if there is one.
+/// Returns the variable of a flag whose value is not text, if there is one.
 pub fn not_text(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Option<String> {
     let known: Vec<String> =
         keys::all().filter_map(|key| key.about().flag).map(|flag| flag.variable()).collect();
@@ -55,7 +55,7 @@ pub fn not_text(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Op
     variables.find_map(|(name, _)| name.into_string().ok().filter(|name| known.contains(name)))
 }
 
-/// The variable in which the target's secret is kept.
+/// Returns the variable with the target's secret.
 fn secret_variable(target: &Target) -> Option<&str> {
     let source = match &*target.identity {
         Identity::AccessKey(source) | Identity::Password(source) => source,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_with_our_prefix_is_a_warning() {
+    fn an_unknown_variable_with_the_prefix_is_a_warning() {
         assert_eq!(
             warned(
                 &[
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_sets_for_a_service_is_no_warning() {
+    fn a_variable_that_kubernetes_sets_for_a_service_is_no_warning() {
         let variables = [
             ("CACHEPULSE_SERVICE_HOST", "10.0.0.1"),
             ("CACHEPULSE_SERVICE_PORT", "9860"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_keeps_a_secret_is_no_warning() {
+    fn a_variable_with_a_secret_is_no_warning() {
         let mut target = Target::plain("a");
         target.identity = Identity::Password(SecretSource::Env("CACHEPULSE_PASSWORD".into())).into();
         assert_eq!(warned(&[("CACHEPULSE_PASSWORD", "x")], &[target]), Vec::<String>::new());

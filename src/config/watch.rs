@@ -1,4 +1,4 @@
-//! Notices that the configuration file has other content than before.
+//! Detects changes of the content of the configuration file.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use tokio::time::sleep;
 
 use super::{Config, LoadError, load};
 
-/// How often the file is looked at. Reading a few kilobytes is cheaper than what it would take to follow the symbolic
-/// links of a Kubernetes `ConfigMap` by inotify, and misses nothing.
+/// How often the file is read. Reading a few kilobytes is simpler than following the symbolic links of a Kubernetes
+/// `ConfigMap` with inotify, and misses no change.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A configuration file and the content that was seen last.
+/// A configuration file and a fingerprint of its last content.
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
@@ -20,7 +20,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `path`; what it holds now counts as seen.
+    /// Watches `path` for changes of its current content.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         let seen = fingerprint(&load::read_again(&path));
@@ -30,17 +30,17 @@ impl Watch {
     /// Reads the file now.
     ///
     /// # Errors
-    /// It cannot be read, or what it says is not a configuration.
+    /// If it cannot be read or is not a valid configuration.
     pub fn load(&mut self) -> Result<Config, LoadError> {
         let content = load::read_again(&self.path);
         self.seen = fingerprint(&content);
         self.parse(content)
     }
 
-    /// Waits until the file has other content, and reads it. May be dropped at any time.
+    /// Waits until the content of the file changes, and reads it. Cancel safe.
     ///
     /// # Errors
-    /// As [`Self::load`]; each content, and each fault in reading, is reported once.
+    /// As [`Self::load`]. Each content and each read error is reported once.
     pub async fn changed(&mut self) -> Result<Config, LoadError> {
         loop {
             sleep(LOOK).await;
@@ -53,7 +53,7 @@ impl Watch {
         }
     }
 
-    /// What is parsed is what was seen: the file may have changed again since.
+    /// Parses the content that was read, because the file may have changed again.
     fn parse(&self, content: Result<String, LoadError>) -> Result<Config, LoadError> {
         Config::from_file(&self.path, &content?)
     }
@@ -75,7 +75,7 @@ mod tests {
     const VALID: &str = "targets: [{name: a, host: cache.example.com, identity: none}]\n";
 
     #[tokio::test(start_paused = true)]
-    async fn other_content_is_read_and_the_same_content_is_not() {
+    async fn only_changed_content_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, VALID).unwrap();

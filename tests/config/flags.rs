@@ -1,4 +1,4 @@
-//! A target configured by flags and variables.
+//! Configuration by flags and variables.
 
 use cachepulse::config::Config;
 use cachepulse::config::flags::{Flags, Origin};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{config, entra, target, valid};
 
-/// The flags with these names and values.
+/// Returns the flags with these names and values.
 fn flags(values: &[(&str, &str)]) -> Flags {
     values.iter().fold(Flags::default(), |flags, value| with(flags, Origin::CommandLine, value))
 }
@@ -19,7 +19,7 @@ fn with(flags: Flags, origin: Origin, (name, value): &(&str, &str)) -> Flags {
     flags.with(key.unwrap_or_else(|| panic!("no flag --{name}")), origin, value)
 }
 
-/// What is reported of `flags`.
+/// Returns the problems of `flags`.
 fn problems(flags: &Flags) -> Vec<String> {
     match Config::from_flags(flags) {
         Ok(_) => Vec::new(),
@@ -28,14 +28,14 @@ fn problems(flags: &Flags) -> Vec<String> {
 }
 
 #[test]
-fn a_host_is_all_that_is_required() {
+fn only_the_host_is_required() {
     let flags = flags(&[("host", "orders.eastus.redis.azure.net"), ("port", "")]);
     let expected = config(vec![target("orders", "orders.eastus.redis.azure.net", 10000)]);
     assert_eq!(Config::from_flags(&flags), Ok(expected));
 }
 
 #[test]
-fn flags_mean_what_the_keys_in_yaml_mean() {
+fn flags_have_the_effect_of_their_keys_in_yaml() {
     let flags = flags(&[
         ("host", "10.0.0.7"),
         ("port", "7000"),
@@ -82,7 +82,7 @@ targets:
 }
 
 #[test]
-fn flags_name_an_identity() {
+fn flags_configure_an_identity() {
     let identity = |values: &[(&str, &str)]| {
         let flags = flags(&[&[("host", "a")], values].concat());
         let config = Config::from_flags(&flags).unwrap_or_else(|problems| panic!("{problems}"));
@@ -149,7 +149,7 @@ fn problems_with_variables_name_the_variable() {
 }
 
 #[test]
-fn flags_that_contradict_each_other_are_refused() {
+fn contradicting_flags_are_rejected() {
     let with_host = |values: &[(&str, &str)]| problems(&flags(&[&[("host", "a")], values].concat()));
     assert_eq!(
         with_host(&[("identity", "none"), ("tls", "false"), ("server-name", "b")]),
@@ -173,7 +173,7 @@ fn flags_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_url_as_host_names_the_target_and_contradicts_flags() {
+fn a_url_as_host_names_the_target_and_may_contradict_flags() {
     let named = flags(&[("host", "rediss://orders.example.com:7000")]);
     let config = Config::from_flags(&named).unwrap();
     assert_eq!(config.targets[0], target("orders", "orders.example.com", 7000));

@@ -1,4 +1,4 @@
-//! The configuration from outside: what the keys mean, and the examples.
+//! Tests of the configuration: the effect of each key, and the examples.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,7 +19,7 @@ use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, 
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
 
-/// The documents in `folder`, sorted.
+/// Returns the documents in `folder`, sorted.
 fn documents(folder: &str) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
@@ -35,7 +35,7 @@ fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The fullest example with a variable that is set wherever tests run.
+/// Returns the fullest example with a variable that is always set.
 fn fullest() -> String {
     text("examples/fullest.yaml").replace("{env: CACHE_PASSWORD}", "{env: PATH}")
 }
@@ -227,7 +227,7 @@ fn a_targets_own_key_replaces_the_default_as_a_whole() {
 }
 
 #[test]
-fn a_default_user_name_is_left_out_where_there_is_no_user() {
+fn a_default_user_name_is_ignored_for_an_identity_without_a_user() {
     let config = valid(
         "defaults: {username: probe}\n\
          targets: [{name: a, host: a}, {name: b, host: b, identity: none}]",
@@ -237,14 +237,14 @@ fn a_default_user_name_is_left_out_where_there_is_no_user() {
 }
 
 #[test]
-fn a_template_may_quote_as_it_likes() {
+fn values_in_quotes_are_accepted() {
     let quoted =
         "targets: [{name: a, host: a, port: '7000', tls: 'false', identity: 'none', attempts: \"2\"}]";
     assert_eq!(valid(quoted), valid(&quoted.replace(['\'', '"'], "")));
 }
 
 #[test]
-fn anchors_and_aliases_may_say_what_targets_have_in_common() {
+fn targets_can_share_settings_by_anchors_and_aliases() {
     let config = valid(
         "targets: [{name: a, host: a, identity: &id {type: managed_identity, client_id: c}}, \
          {name: b, host: b, identity: *id}]",
@@ -253,7 +253,7 @@ fn anchors_and_aliases_may_say_what_targets_have_in_common() {
 }
 
 #[test]
-fn json_a_byte_order_mark_and_windows_line_breaks_are_all_yaml() {
+fn json_a_byte_order_mark_and_windows_line_breaks_are_accepted() {
     let smallest = text("examples/smallest.yaml");
     let config = valid(&smallest);
     assert_eq!(valid(&format!("\u{feff}{}", smallest.replace('\n', "\r\n"))), config);
@@ -264,7 +264,7 @@ fn json_a_byte_order_mark_and_windows_line_breaks_are_all_yaml() {
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_named() {
+fn the_error_names_a_file_that_is_not_a_configuration() {
     let told = |path: &Path| {
         let error = Config::load(path).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -324,7 +324,7 @@ fn a_url_takes_precedence_over_defaults_and_keeps_the_details_of_their_tls() {
 }
 
 #[test]
-fn the_endpoint_may_listen_at_a_port_alone_or_at_localhost() {
+fn the_endpoint_can_listen_on_a_port_alone_or_on_localhost() {
     let listen = |text: &str| {
         valid(&format!("http: {{listen: '{text}'}}\ntargets: [{{name: a, host: a}}]")).http.listen
     };

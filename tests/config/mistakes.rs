@@ -1,4 +1,4 @@
-//! Every mistake with its whole message.
+//! Every mistake and its complete message.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use cachepulse::config::Config;
 
 use crate::{documents, text};
 
-/// Set to write the messages instead of comparing them: `UPDATE=1 cargo test --test config`, and read the difference.
+/// Set it to write the messages before they are compared: `UPDATE=1 cargo test --test config`. Review the difference.
 const UPDATE: &str = "UPDATE";
 
 #[test]
@@ -15,10 +15,10 @@ fn every_mistake_is_reported_in_full() {
     assert!(mistakes.len() >= 40, "only {} documents", mistakes.len());
     for path in mistakes {
         let reported = match Config::from_yaml(path.file_name().unwrap().to_str().unwrap(), &text(&path)) {
-            Ok(_) => panic!("{} is taken for valid", path.display()),
+            Ok(_) => panic!("{} is accepted", path.display()),
             Err(problems) => format!("{problems}\n"),
         };
-        assert!(!reported.contains("hunter2"), "{} betrays a secret", path.display());
+        assert!(!reported.contains("hunter2"), "the message of {} contains a secret", path.display());
         if std::env::var_os(UPDATE).is_some() {
             fs::write(path.with_extension("txt"), &reported).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What is valid, but probably not meant.
+//! Settings that are valid, but probably mistakes.
 
 use cachepulse::config::Config;
 use cachepulse::config::flags::{Flags, Origin};

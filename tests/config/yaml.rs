@@ -1,4 +1,4 @@
-//! What people write in YAML beside keys and values: anchors, merge keys, places for them.
+//! Features of YAML: anchors, merge keys and keys for anchors.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use crate::valid;
 
-/// What is reported of `yaml`.
+/// Returns the problems of `yaml`.
 fn problems(yaml: &str) -> Problems {
     Config::from_yaml("config.yaml", yaml).expect_err("it has problems")
 }
 
 #[test]
-fn a_merge_key_brings_what_the_mapping_does_not_say_itself() {
+fn a_merge_key_adds_the_keys_that_the_mapping_lacks() {
     let config = valid(
         "x-common: &common {interval: 1m, attempts: 5, client_list: {mode: required, every: 2}}\n\
          x-quick: &quick {interval: 1s, command_timeout: 100ms}\n\
@@ -28,7 +28,7 @@ fn a_merge_key_brings_what_the_mapping_does_not_say_itself() {
 }
 
 #[test]
-fn a_mapping_that_is_merged_may_merge_another() {
+fn a_merged_mapping_can_merge_another_one() {
     let config = valid(
         "x-a: &a {interval: 1m, attempts: 5}\n\
          x-b: &b {<<: *a, attempts: 4}\n\
@@ -39,7 +39,7 @@ fn a_mapping_that_is_merged_may_merge_another() {
 }
 
 #[test]
-fn a_fault_in_an_anchor_is_reported_once_and_at_its_own_line() {
+fn a_problem_in_an_anchor_is_reported_once_at_its_own_line() {
     let targets: Vec<_> = (0..100).map(|n| format!("- {{<<: *common, name: t{n}, host: a}}\n")).collect();
     let targets = targets.concat();
     let yaml = format!("x-common: &common\n  intervall: 1s\n  attempts: 0\ntargets:\n{targets}");
@@ -53,7 +53,7 @@ fn a_fault_in_an_anchor_is_reported_once_and_at_its_own_line() {
 }
 
 #[test]
-fn the_positions_of_many_problems_in_a_large_file_take_little_time() {
+fn the_positions_of_many_problems_in_a_large_file_are_found_quickly() {
     let target = |n: usize| {
         let interval = if n % 180 == 7 { "0s" } else { "10s" };
         format!(
@@ -66,6 +66,6 @@ fn the_positions_of_many_problems_in_a_large_file_take_little_time() {
     let took = started.elapsed();
     let lines: Vec<_> = problems.iter().map(|problem| problem.position.unwrap().line).collect();
     assert_eq!(lines, (0..50).map(|n| n * 180 + 7 + 2).collect::<Vec<_>>());
-    // In a debug build on a busy machine; every problem parsed for on its own would take minutes.
+    // Generous for a debug build on a busy machine. Parsing once per problem would take minutes.
     assert!(took < Duration::from_secs(10), "{took:?} for {} bytes", yaml.len());
 }

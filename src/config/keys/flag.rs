@@ -12,9 +12,9 @@ pub struct Flag {
     pub name: &'static str,
     /// The placeholder for the value in help texts, such as `DURATION`.
     pub value: &'static str,
-    /// Whether the flag is among the commonest, which `-h` lists.
+    /// Whether the flag is common, so that `-h` lists it.
     pub is_common: bool,
-    /// Whether the flag may be given beside a configuration file, over which it takes precedence.
+    /// Whether the flag is allowed with a configuration file, over which it takes precedence.
     pub is_allowed_beside_file: bool,
 }
 
@@ -31,7 +31,7 @@ impl Flag {
         Self { is_allowed_beside_file: true, ..self }
     }
 
-    /// The environment variable that stands in for the flag, such as `CACHEPULSE_COMMAND_TIMEOUT`.
+    /// Returns the environment variable that sets the flag, such as `CACHEPULSE_COMMAND_TIMEOUT`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("{VARIABLE_PREFIX}{}", self.name.replace('-', "_").to_ascii_uppercase())
@@ -39,7 +39,7 @@ impl Flag {
 }
 
 impl fmt::Display for Flag {
-    /// The flag as it is typed, such as `--command-timeout`.
+    /// Writes the flag with dashes, such as `--command-timeout`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--{}", self.name)
     }

@@ -4,7 +4,7 @@ use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
 
 const GROUP: Group = Group::Identity;
 
-/// Where a target's credentials come from.
+/// The source of a target's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityType {
     /// The first Entra identity that the environment offers.
@@ -354,7 +354,7 @@ pub static USERNAME: Key<&str> = Key {
     absent: Absent::Described("the token's object id; with a password, the default user"),
 };
 
-/// The keys of a secret: the mapping that says where it is kept, and the two places below it.
+/// The keys of a secret: the mapping that names its source, and the two sources below it.
 #[derive(Debug)]
 pub struct SecretKeys {
     /// The mapping.

@@ -1,4 +1,4 @@
-//! What is probed, how often, and within which limits.
+//! The probe: its schedule, limits and steps.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The types that values of keys have: how documentation names them, and how their values are written.
+//! The types of the values of keys: their names in the documentation, and how values are written.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::config::{duration, size};
 use crate::target::ClientListMode;
 use crate::telemetry::{Format, Level};
 
-/// The type of a value, as documentation names it.
+/// The type of a value in the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`.
@@ -39,12 +39,13 @@ pub enum Kind {
     List,
 }
 
-/// A type that values of keys have.
+/// A type of the values of keys.
 pub trait Value: Copy + PartialEq + fmt::Debug + Sync + 'static {
-    /// How documentation names the type.
+    /// The name of the type in the documentation.
     const KIND: Kind;
 
-    /// How a value is written. Values of a closed set are written as their [`Choice`] says.
+    /// Returns a value as written in the configuration. Values of a closed set have the name of their
+    /// [`Choice`](super::Choice) instead.
     fn written(&self) -> String {
         String::new()
     }
