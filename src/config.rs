@@ -119,7 +119,7 @@ impl Config {
 }
 
 fn read(root: &Field<'_>) -> Result<Config, Invalid> {
-    let fields = root.fields_of(&keys::ROOT, "a mapping with the key targets")?;
+    let fields = root.fields_of(keys::ROOT, "a mapping with the key targets")?;
     // Everything is read before the first `?`, so that all problems are reported together.
     let listen = fields.get(&HTTP).map(|field| read_listen(&field)).transpose();
     let log = match fields.get(&LOG) {

@@ -9,7 +9,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cachepulse::config::Config;
-use cachepulse::config::keys;
 use cachepulse::metrics::{DEFINITIONS, MetricType};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use serde_yaml::Value;
@@ -223,15 +222,6 @@ fn make_targets() -> BTreeSet<String> {
     files.push("Makefile".into());
     let rules: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     rules.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
-}
-
-#[test]
-fn the_fullest_example_has_every_key() {
-    let example = fs::read_to_string("examples/fullest.yaml").unwrap();
-    for key in keys::all() {
-        let name = key.about().name();
-        assert!(example.contains(&format!("{name}:")), "{}", key.about().path);
-    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! A [`Key`] describes a configuration key completely: its path, its flag and variable, the values that it accepts, its
 //! default, its help. Everything that depends on a key derives from its descriptor: the parser and its
 //! messages (the rest of [`crate::config`]), the command line ([`super::flags`]), the JSON Schema, the reference page
-//! and the completions. To add a key, add its descriptor here and the code that uses the value.
+//! and the completions. To add a key, add its descriptor, name it in its parent's list of keys ([`TARGET`] for those of
+//! a target), and add the code that uses the value.
 //!
 //! The descriptors form a tree, as the keys do: [`ROOT`] lists the top-level keys, and [`About::keys`] those below a
 //! key. [`all`] walks the tree in the order of the documentation. Code that handles keys of any type works with
@@ -37,11 +38,11 @@ pub use self::value::{Kind, Value};
 const WORD: &str = "^\\S+$";
 
 /// The top-level keys.
-pub static ROOT: [&dyn Descriptor; 5] =
-    [&agent::TARGETS, &agent::DEFAULTS, &agent::HTTP, &agent::LOG, &agent::SHUTDOWN_GRACE_PERIOD];
+pub static ROOT: &[&dyn Descriptor] =
+    &[&agent::TARGETS, &agent::DEFAULTS, &agent::HTTP, &agent::LOG, &agent::SHUTDOWN_GRACE_PERIOD];
 
 /// The keys of a target. Those after the first two are also the keys of `defaults`.
-static TARGET: [&dyn Descriptor; 13] = [
+static TARGET: &[&dyn Descriptor] = &[
     &connection::NAME,
     &connection::HOST,
     &connection::PORT,

@@ -25,7 +25,7 @@ impl Overrides {
     /// Every problem, with the flag or variable as its path.
     pub fn new(flags: &Flags) -> Result<Self, Problems> {
         let (overrides, _) = command_line::read(flags, |root| {
-            let fields = root.fields_of(&ROOT, "a mapping")?;
+            let fields = root.fields_of(ROOT, "a mapping")?;
             let http = fields.get(&HTTP).map(|field| field.fields(&HTTP.about)).transpose()?;
             let log = fields.get(&LOG).map(|field| field.fields(&LOG.about)).transpose()?;
             let listen = http.and_then(|http| http.read(&LISTEN)).transpose();

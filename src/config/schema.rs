@@ -20,7 +20,7 @@ const LINE: &str = "^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7
 /// Returns the schema of a configuration file.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = mapping(&keys::ROOT);
+    let mut schema = mapping(keys::ROOT);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), "Configuration of cachepulse".into());
     // For anchors.

@@ -2,19 +2,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
 use super::keys::connection::{HOST, NAME, PORT, TLS};
 use super::keys::identity::{IDENTITY, USERNAME};
-use super::keys::probe::{
-    ATTEMPTS, CLIENT_LIST, CLIENT_LIST_EVERY, CLIENT_LIST_MODE, COMMAND_TIMEOUT, CONNECT_TIMEOUT, INTERVAL,
-    KEY, REPLY_LIMIT,
-};
+use super::keys::probe;
 use super::location::{self, Location};
 use super::{host, identity, plausible, tls};
 use crate::identity::Identity;
@@ -61,14 +56,16 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     });
     let host_field = fields.required(&HOST, "name the cache's host");
     let location = host_field.as_ref().map_err(|invalid| *invalid).and_then(location::read);
-    let mut own = Settings::read(&fields);
-    let Defaults { settings: defaults, fields: default_fields } = defaults.clone();
+    let mut target = defaults.prototype.clone();
+    read_into(&mut target, &fields);
+    let mut own = Linked::read(&fields);
+    let Defaults { linked: defaults, fields: default_fields, .. } = defaults.clone();
     if let (Ok(location), Ok(field)) = (&location, &host_field) {
         own.add(location, defaults.tls.as_ref(), field);
     }
 
-    let tls = pick(own.tls, defaults.tls, || Tls::On { ca_file: None, server_name: None });
-    let identity = pick(own.identity, defaults.identity, || Arc::new(identity::default_identity()));
+    let tls = pick(own.tls, defaults.tls, || target.tls.clone());
+    let identity = pick(own.identity, defaults.identity, || Arc::clone(&target.identity));
     if let (Ok(Tls::Off), Ok(identity)) = (&tls, &identity) {
         let is_said_by_host = location.as_ref().is_ok_and(|location| location.tls.is_some());
         let host = host_field.as_ref().ok().filter(|_| is_said_by_host);
@@ -91,20 +88,8 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
 
     let (host, tls) = (location?.host, tls?);
     let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
-    let otherwise = Target::with_defaults(name?, Endpoint { host: host.into(), port });
-    let target = Target {
-        tls,
-        identity: identity?,
-        username: username?,
-        interval: pick(own.interval, defaults.interval, || otherwise.interval)?,
-        connect_timeout: pick(own.connect_timeout, defaults.connect_timeout, || otherwise.connect_timeout)?,
-        command_timeout: pick(own.command_timeout, defaults.command_timeout, || otherwise.command_timeout)?,
-        attempts: pick(own.attempts, defaults.attempts, || otherwise.attempts)?,
-        key: pick(own.key, defaults.key, || otherwise.key)?,
-        client_list: pick(own.client_list, defaults.client_list, || otherwise.client_list)?,
-        reply_limit: pick(own.reply_limit, defaults.reply_limit, || otherwise.reply_limit)?,
-        ..otherwise
-    };
+    let endpoint = Endpoint { host: host.into(), port };
+    let target = Target { name: name?, endpoint, tls, identity: identity?, username: username?, ..target };
     plausible::warn(&target, &fields, default_fields.as_ref());
     Ok(target)
 }
@@ -120,59 +105,61 @@ impl Target {
             tls: Tls::On { ca_file: None, server_name: None },
             identity: Arc::new(identity::default_identity()),
             username: None,
-            interval: INTERVAL.default(),
-            connect_timeout: CONNECT_TIMEOUT.default(),
-            command_timeout: COMMAND_TIMEOUT.default(),
-            attempts: ATTEMPTS.default(),
-            key: KeyTemplate::new(KEY.default()).expect("the default is short enough"),
+            interval: probe::INTERVAL.default(),
+            connect_timeout: probe::CONNECT_TIMEOUT.default(),
+            command_timeout: probe::COMMAND_TIMEOUT.default(),
+            attempts: probe::ATTEMPTS.default(),
+            key: KeyTemplate::new(probe::KEY.default()).expect("the default is short enough"),
             client_list: default_client_list(),
-            reply_limit: REPLY_LIMIT.default(),
+            reply_limit: probe::REPLY_LIMIT.default(),
         }
     }
 }
 
-/// What the operator said under one key: nothing, something wrong, or a value.
+/// Reads into `target` the keys that are given in `fields`, but for those of [`Linked`]. Where one is wrong, a problem is
+/// noted and `target` keeps its value.
+fn read_into(target: &mut Target, fields: &Fields<'_>) {
+    set(&mut target.interval, fields.read(&probe::INTERVAL));
+    set(&mut target.connect_timeout, fields.read(&probe::CONNECT_TIMEOUT));
+    set(&mut target.command_timeout, fields.read(&probe::COMMAND_TIMEOUT));
+    set(&mut target.attempts, fields.read(&probe::ATTEMPTS));
+    set(&mut target.key, fields.get(&probe::KEY).map(|field| read_key(&field)));
+    set(&mut target.client_list, fields.get(&probe::CLIENT_LIST).map(|field| read_client_list(&field)));
+    set(&mut target.reply_limit, fields.read(&probe::REPLY_LIMIT));
+}
+
+fn set<T>(value: &mut T, setting: Setting<T>) {
+    if let Some(Ok(given)) = setting {
+        *value = given;
+    }
+}
+
+/// What the operator wrote under one key: nothing, something wrong, or a value.
 type Setting<T> = Option<Result<T, Invalid>>;
 
 fn pick<T>(own: Setting<T>, default: Setting<T>, otherwise: impl FnOnce() -> T) -> Result<T, Invalid> {
     own.or(default).unwrap_or_else(|| Ok(otherwise()))
 }
 
-/// What may stand in a target as well as in `defaults`.
+/// The keys that depend on the host or on each other.
 #[derive(Clone, Default)]
-struct Settings {
+struct Linked {
     port: Setting<u16>,
     tls: Setting<Tls>,
     identity: Setting<Arc<Identity>>,
     username: Setting<Option<String>>,
-    interval: Setting<Duration>,
-    connect_timeout: Setting<Duration>,
-    command_timeout: Setting<Duration>,
-    attempts: Setting<NonZeroU32>,
-    key: Setting<KeyTemplate>,
-    client_list: Setting<ClientList>,
-    reply_limit: Setting<usize>,
 }
 
-impl Settings {
+impl Linked {
     fn read(fields: &Fields<'_>) -> Self {
         Self {
             port: fields.read(&PORT),
             tls: fields.get(&TLS).map(|field| tls::read(&field)),
             identity: fields.get(&IDENTITY).map(|field| identity::read(&field).map(Arc::new)),
             username: fields.get(&USERNAME).map(|field| Ok(Some(field.word(&USERNAME)?.to_owned()))),
-            interval: fields.read(&INTERVAL),
-            connect_timeout: fields.read(&CONNECT_TIMEOUT),
-            command_timeout: fields.read(&COMMAND_TIMEOUT),
-            attempts: fields.read(&ATTEMPTS),
-            key: fields.get(&KEY).map(|field| read_key(&field)),
-            client_list: fields.get(&CLIENT_LIST).map(|field| read_client_list(&field)),
-            reply_limit: fields.read(&REPLY_LIMIT),
         }
     }
-}
 
-impl Settings {
     /// Adds the settings of `location`, which was read from `host`. Settings that are given twice must be equal. The
     /// details of TLS may come from the defaults.
     fn add(&mut self, location: &Location<'_>, default_tls: Option<&Result<Tls, Invalid>>, host: &Field<'_>) {
@@ -201,25 +188,28 @@ impl Settings {
 }
 
 /// The key `defaults`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Defaults<'a> {
-    settings: Settings,
     fields: Option<Fields<'a>>,
+    linked: Linked,
+    /// A target with the defaults of all other keys. Each target replaces the name and the endpoint.
+    prototype: Target,
 }
 
 impl<'a> Defaults<'a> {
     fn read(document: &Fields<'a>) -> Self {
-        let Some(field) = document.get(&DEFAULTS) else { return Self::default() };
-        let Ok(fields) = field.fields(&DEFAULTS.about) else {
-            return Self::default();
-        };
-        let settings = Settings::read(&fields);
-        if let (Some(Ok(identity)), Some(field)) = (&settings.identity, fields.get(&USERNAME))
+        let name = TargetName::new("defaults").expect("the name is short enough");
+        let mut prototype = Target::with_defaults(name, Endpoint { host: "".into(), port: 0 });
+        let fields = document.get(&DEFAULTS).and_then(|field| field.fields(&DEFAULTS.about).ok());
+        let Some(fields) = fields else { return Self { fields: None, linked: Linked::default(), prototype } };
+        read_into(&mut prototype, &fields);
+        let linked = Linked::read(&fields);
+        if let (Some(Ok(identity)), Some(field)) = (&linked.identity, fields.get(&USERNAME))
             && !takes_username(identity)
         {
             refuse_username(&field, identity);
         }
-        Self { settings, fields: Some(fields) }
+        Self { fields: Some(fields), linked, prototype }
     }
 }
 
@@ -280,14 +270,14 @@ fn refuse_username(field: &Field<'_>, identity: &Identity) -> Invalid {
 }
 
 fn read_key(field: &Field<'_>) -> Result<KeyTemplate, Invalid> {
-    KeyTemplate::new(field.text(&KEY)?).ok_or_else(|| field.expected(KEY.words()))
+    KeyTemplate::new(field.text(&probe::KEY)?).ok_or_else(|| field.expected(probe::KEY.words()))
 }
 
 fn read_client_list(field: &Field<'_>) -> Result<ClientList, Invalid> {
-    let fields = field.fields(&CLIENT_LIST.about)?;
-    let mode = fields.choice(&CLIENT_LIST_MODE).transpose();
-    let every = fields.read(&CLIENT_LIST_EVERY).transpose();
-    if let (Ok(Some(ClientListMode::Off)), Some(every)) = (&mode, fields.get(&CLIENT_LIST_EVERY)) {
+    let fields = field.fields(&probe::CLIENT_LIST.about)?;
+    let mode = fields.choice(&probe::CLIENT_LIST_MODE).transpose();
+    let every = fields.read(&probe::CLIENT_LIST_EVERY).transpose();
+    if let (Ok(Some(ClientListMode::Off)), Some(every)) = (&mode, fields.get(&probe::CLIENT_LIST_EVERY)) {
         every.warning("not used, since the mode is off");
     }
     let default = default_client_list();
@@ -295,5 +285,5 @@ fn read_client_list(field: &Field<'_>) -> Result<ClientList, Invalid> {
 }
 
 fn default_client_list() -> ClientList {
-    ClientList { mode: CLIENT_LIST_MODE.default(), every: CLIENT_LIST_EVERY.default() }
+    ClientList { mode: probe::CLIENT_LIST_MODE.default(), every: probe::CLIENT_LIST_EVERY.default() }
 }

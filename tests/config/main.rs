@@ -48,21 +48,9 @@ fn entra(source: EntraSource) -> Arc<Identity> {
     Arc::new(Identity::Entra(EntraIdentity { source, scope: DEFAULT_SCOPE.to_owned(), authority: None }))
 }
 
+/// A target with every default.
 fn target(name: &str, host: &str, port: u16) -> Target {
-    Target {
-        name: TargetName::new(name).unwrap(),
-        endpoint: Endpoint { host: host.into(), port },
-        tls: Tls::On { ca_file: None, server_name: None },
-        identity: entra(EntraSource::Auto { client_id: None }),
-        username: None,
-        interval: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(5),
-        command_timeout: Duration::from_secs(2),
-        attempts: NonZeroU32::new(3).unwrap(),
-        key: KeyTemplate::new("cachepulse:{instance}").unwrap(),
-        client_list: ClientList { mode: ClientListMode::Optional, every: NonZeroU32::MIN },
-        reply_limit: 8_388_608,
-    }
+    Target::with_defaults(TargetName::new(name).unwrap(), Endpoint { host: host.into(), port })
 }
 
 fn config(targets: Vec<Target>) -> Config {

@@ -15,7 +15,7 @@ pub static TARGETS: Key<&str> = Key {
         group: GROUP,
         help: "The caches to probe",
         example: "[{name: orders, host: orders.redis.cache.windows.net}]",
-        keys: &TARGET,
+        keys: TARGET,
         ..About::EMPTY
     },
     values: Values::List(1, 10_000),
