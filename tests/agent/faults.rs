@@ -28,14 +28,17 @@ async fn a_killed_redis_server_is_connect_refused_and_recovers_after_a_restart()
     let mut redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
     let agent = straight(&redis).args(["--interval", "500ms"]).serve().await;
     let before = agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    let killed = Instant::now();
     redis.kill().await;
     let down = agent.until("it is down", |scrape| scrape.failures("connect_refused", "orders") > 1).await;
+    let seen = Instant::now();
     let ended = |it: &Scrape| it.disconnects("closed", "orders") + it.disconnects("reset", "orders");
     assert_eq!(ended(&down), ended(&before) + 1, "{}", down.text);
     assert!(down.is_down("orders"));
     let unavailable = |it: &Scrape| it.value("unavailable_seconds_total{target=\"orders\"}");
-    agent.until("the time counts", |scrape| unavailable(scrape) > unavailable(&down)).await;
+    agent.until("the time counts", |scrape| unavailable(scrape) > unavailable(&down) + 1.0).await;
 
+    let shortest = seen.elapsed();
     redis.restart().await;
     let back = Instant::now();
     let up = agent.until("it is up again", |scrape| scrape.is_up("orders")).await;
@@ -49,9 +52,13 @@ async fn a_killed_redis_server_is_connect_refused_and_recovers_after_a_restart()
         changes.collect::<Vec<_>>().ends_with(&messages.each_ref())
     })
     .await;
+    let longest = killed.elapsed();
     let log = agent.log();
     let last = log.lines().rfind(|line| line.contains("cache available")).unwrap();
-    assert!(last.contains(" outage_seconds=") && last.contains(" reason="), "{last}");
+    let field = |name: &str| last.split(' ').find_map(|field| field.strip_prefix(name)).unwrap();
+    let outage = Duration::from_secs_f64(field("outage_seconds=").parse().unwrap());
+    assert!(shortest < outage && outage < longest, "{shortest:?}, {longest:?}: {last}");
+    assert!(["closed", "reset", "connect_refused"].contains(&field("reason=")), "{last}");
 }
 
 #[tokio::test]
