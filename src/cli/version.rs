@@ -12,7 +12,7 @@ use super::output::{OutputFormat, finish};
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Build {
     version: &'static str,
-    /// The commit that was compiled.
+    /// The commit that was compiled, or `unknown` outside of a repository.
     revision: &'static str,
     /// The target triple.
     target: &'static str,
@@ -22,11 +22,7 @@ struct Build {
 
 const THIS: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
-    revision: match option_env!("CACHEPULSE_REVISION") {
-        Some(revision) if !revision.is_empty() => revision,
-        // A build outside of a repository has no revision.
-        _ => "unknown",
-    },
+    revision: env!("CACHEPULSE_REVISION"),
     target: env!("CACHEPULSE_TARGET"),
     features: if cfg!(feature = "demo") { &["demo"] } else { &[] },
 };
