@@ -83,7 +83,7 @@ impl Daemon {
         let end = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Signal::Shutdown => break Ok(()),
+                    Signal::Terminate | Signal::Interrupt => break Ok(signal.as_str()),
                     Signal::Reload => {
                         if let Some(watch) = &mut watch {
                             reload.apply(&mut agent, &mut config, watch.load()).await;
@@ -99,12 +99,13 @@ impl Daemon {
             }
         };
         let begun = Instant::now();
-        info!(grace_period_seconds = seconds(config.shutdown_grace_period), "shutdown started");
+        let grace_period_seconds = seconds(config.shutdown_grace_period);
+        info!(signal = end.as_ref().ok(), grace_period_seconds, "shutdown started");
         status.drain();
         agent.stop().await;
         server.shutdown(config.shutdown_grace_period).await;
         info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
-        end
+        end.map(drop)
     }
 }
 

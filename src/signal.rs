@@ -12,13 +12,27 @@ use signal_hook::{flag, low_level::pipe};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
-/// The request of a signal.
+/// A signal that is a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Shut down within the grace period.
-    Shutdown,
-    /// Reload the configuration.
+    /// SIGTERM: shut down within the grace period.
+    Terminate,
+    /// SIGINT: the same, from a terminal.
+    Interrupt,
+    /// SIGHUP: reload the configuration.
     Reload,
+}
+
+impl Signal {
+    /// The signal's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Reload => "SIGHUP",
+        }
+    }
 }
 
 /// The exit code after a second SIGTERM or SIGINT.
@@ -27,7 +41,8 @@ const SECOND_SIGNAL_EXIT: i32 = 1;
 /// The received signals. The handlers remain installed until the process ends.
 #[derive(Debug)]
 pub struct Signals {
-    shutdown: UnixStream,
+    terminate: UnixStream,
+    interrupt: UnixStream,
     reload: UnixStream,
 }
 
@@ -46,7 +61,11 @@ impl Signals {
             flag::register_conditional_shutdown(signal, SECOND_SIGNAL_EXIT, once.clone())?;
             flag::register(signal, once.clone())?;
         }
-        Ok(Self { shutdown: socket_for(&[SIGTERM, SIGINT])?, reload: socket_for(&[SIGHUP])? })
+        Ok(Self {
+            terminate: socket_for(SIGTERM)?,
+            interrupt: socket_for(SIGINT)?,
+            reload: socket_for(SIGHUP)?,
+        })
     }
 
     /// Waits for the next signal. A shutdown takes precedence over a reload, and repeated signals count once. Cancel
@@ -54,19 +73,18 @@ impl Signals {
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
-            () = drain(&mut self.shutdown) => Signal::Shutdown,
+            () = drain(&mut self.terminate) => Signal::Terminate,
+            () = drain(&mut self.interrupt) => Signal::Interrupt,
             () = drain(&mut self.reload) => Signal::Reload,
         }
     }
 }
 
-/// Returns a socket that becomes readable when one of `signals` is received.
-fn socket_for(signals: &[i32]) -> io::Result<UnixStream> {
+/// Returns a socket that becomes readable when `signal` is received.
+fn socket_for(signal: i32) -> io::Result<UnixStream> {
     let (reader, writer) = StdUnixStream::pair()?;
-    for signal in signals {
-        // Never blocks: if the buffer is full the byte is dropped, and the socket is readable anyway.
-        pipe::register(*signal, writer.try_clone()?)?;
-    }
+    // Never blocks: if the buffer is full the byte is dropped, and the socket is readable anyway.
+    pipe::register(signal, writer)?;
     reader.set_nonblocking(true)?;
     UnixStream::from_std(reader)
 }
@@ -118,7 +136,7 @@ mod tests {
         let mut signals = Signals::new().unwrap();
         raise(SIGHUP).unwrap();
         raise(SIGTERM).unwrap();
-        assert_eq!(signals.next().await, Signal::Shutdown);
+        assert_eq!(signals.next().await, Signal::Terminate);
         assert_eq!(signals.next().await, Signal::Reload);
     }
 

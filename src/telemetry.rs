@@ -15,6 +15,10 @@ use tracing_subscriber::{Layer as _, Registry, reload};
 use self::filter::Filter;
 use self::line::Line;
 use crate::clock::Clock;
+use crate::excerpt::excerpt;
+
+/// The longest `RUST_LOG` directive that is logged whole, in characters.
+const DIRECTIVE_LENGTH: usize = 200;
 
 /// The least urgent events that are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +29,7 @@ pub enum Level {
     Warn,
     /// Changes of state.
     Info,
-    /// Each failed attempt and request, and what is done on a connection.
+    /// Each failed attempt and each re-authentication.
     Debug,
     /// Everything.
     Trace,
@@ -103,7 +107,8 @@ pub fn init(
     let (subscriber, telemetry) = subscriber(filter, configured, format, Clock::system(), std::io::stderr);
     tracing::subscriber::set_global_default(subscriber)?;
     for directive in rejected {
-        tracing::warn!(directive, expected = filter::DIRECTIVE, "RUST_LOG directive ignored");
+        let directive = excerpt(directive, DIRECTIVE_LENGTH);
+        tracing::warn!(%directive, expected = filter::DIRECTIVE, "RUST_LOG directive ignored");
     }
     Ok(telemetry)
 }

@@ -71,7 +71,8 @@ impl fmt::Display for LoadError {
                 )
             }
             LoadFault::NotText => write!(f, "the configuration file {path} is not UTF-8 text"),
-            LoadFault::Invalid(_) => write!(f, "the configuration file {path} is not valid"),
+            // Each problem names the file.
+            LoadFault::Invalid(problems) => write!(f, "{problems}"),
         }
     }
 }
@@ -87,8 +88,7 @@ impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
             LoadFault::Unreadable(error) => Some(error),
-            LoadFault::NotRegular | LoadFault::NotText => None,
-            LoadFault::Invalid(problems) => Some(problems),
+            LoadFault::NotRegular | LoadFault::NotText | LoadFault::Invalid(_) => None,
         }
     }
 }
