@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use clap_complete::aot::generate;
 
 use super::output::finish;
-use crate::config::keys::{self, Descriptor};
+use crate::config::keys::{self, Descriptor, Kind};
 
 /// The supported shells.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -50,7 +50,10 @@ fn command() -> clap::Command {
 }
 
 fn with_choices(command: clap::Command, key: &'static dyn Descriptor) -> clap::Command {
-    let names: Vec<&str> = key.choices().iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = match key.kind() {
+        Kind::Boolean => vec!["true", "false"],
+        _ => key.choices().iter().map(|(name, _)| *name).collect(),
+    };
     match key.about().flag {
         Some(flag) if !names.is_empty() => {
             command.mut_arg(flag.name, |argument| argument.value_parser(PossibleValuesParser::new(names)))

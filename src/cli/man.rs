@@ -63,8 +63,7 @@ fn write_argument(f: &mut fmt::Formatter<'_>, argument: &Arg) -> fmt::Result {
         // Lists and defaults keep their line breaks; other text is filled.
         let is_list = paragraph.starts_with("- ") || paragraph.starts_with('[');
         let separator = if is_list { "\n.br\n" } else { "\n" };
-        let lines: Vec<String> = paragraph.lines().map(escaped).collect();
-        writeln!(f, "{}", lines.join(separator))?;
+        writeln!(f, "{}", escaped(paragraph).replace('\n', separator))?;
     }
     let values: Vec<String> =
         argument.get_possible_values().iter().map(|it| escaped(it.get_name())).collect();
@@ -83,9 +82,10 @@ fn placeholder(argument: &Arg) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// Escapes `text` for roff, so that no line is a request and hyphens are searchable.
+/// Escapes `text` for roff, so that no line is a request and hyphens are searchable. Code between backticks is bold.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
+    let mut is_code = false;
     for (index, line) in text.lines().enumerate() {
         if index > 0 {
             escaped.push('\n');
@@ -98,6 +98,10 @@ fn escaped(text: &str) -> String {
                 '\\' => escaped.push_str("\\e"),
                 '-' => escaped.push_str("\\-"),
                 '"' => escaped.push_str("\\(dq"),
+                '`' => {
+                    is_code = !is_code;
+                    escaped.push_str(if is_code { "\\fB" } else { "\\fR" });
+                }
                 other => escaped.push(other),
             }
         }
@@ -112,6 +116,15 @@ mod tests {
     #[test]
     fn text_cannot_become_a_request() {
         assert_eq!(escaped(".B a\n'c' --d \\e"), "\\&.B a\n\\&'c' \\-\\-d \\ee");
+    }
+
+    #[test]
+    fn code_is_bold_even_across_lines() {
+        assert_eq!(escaped("`tls: false`, `a\nb`"), "\\fBtls: false\\fR, \\fBa\nb\\fR");
+        let page = Manual(crate::cli::command()).to_string();
+        let count = |font: &str| page.matches(font).count();
+        assert!(!page.contains('`'), "{page}");
+        assert_eq!(count("\\fB") + count("\\fI"), count("\\fR"), "{page}");
     }
 
     #[test]
