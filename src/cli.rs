@@ -78,7 +78,7 @@ enum Command {
         )]
         listen: SocketAddr,
     },
-    /// Run the agent against a local Azure in the same process
+    /// Run the agent against a local stand-in for Azure in the same process
     Demo(demo::Demo),
     /// List every metric with its type, labels and help
     Metrics(metrics::ListMetrics),
@@ -114,16 +114,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
             if error.kind() == ErrorKind::InvalidUtf8
                 && let Some(variable) = variables::not_text(std::env::vars_os())
             {
                 return usage(&format_args!("{variable}: the value is not UTF-8 text"));
             }
+            source::suggest_flag(&mut error);
             let text = error.render().to_string();
             // Help and version are results, not errors.
             return if error.use_stderr() {
-                usage(&without_passwords(text.trim_end(), &args))
+                output::complain(&without_passwords(text.trim_end(), &args));
+                USAGE.into()
             } else {
                 output::finish(&text.trim_end(), ExitCode::SUCCESS)
             };
@@ -157,12 +159,12 @@ fn without_passwords(text: &str, args: &[OsString]) -> String {
     secret.fold(text.to_owned(), |text, value| text.replace(value, "<redacted>"))
 }
 
-fn usage(problem: &dyn fmt::Display) -> ExitCode {
-    output::complain(problem);
+fn usage(error: &dyn fmt::Display) -> ExitCode {
+    output::complain_of(error);
     USAGE.into()
 }
 
-fn failure(problem: &dyn fmt::Display) -> ExitCode {
-    output::complain(&format_args!("cachepulse: {problem}"));
+fn failure(error: &dyn fmt::Display) -> ExitCode {
+    output::complain_of(error);
     ExitCode::FAILURE
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::output::{OutputFormat, Style, WriteError, print};
+use super::output::{OutputFormat, Style, WriteError, enumerated, print};
 use super::run::{block_on, keep_out_of_core_dumps};
 use super::source::Source;
 use super::{failure, usage};
@@ -47,11 +47,11 @@ pub(super) fn without_unused_flags(command: clap::Command) -> clap::Command {
 pub(super) struct Check {
     #[command(flatten)]
     source: Source,
-    /// The one target of the configuration file to probe; without it, each
-    #[arg(long, value_name = "NAME", requires = "config")]
+    /// The target of the configuration file to probe; by default, all
+    #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// List every client, not only the first 20
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     all: bool,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
@@ -60,22 +60,28 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self) -> ExitCode {
+        if self.target.is_some() && self.source.file().is_none() {
+            return usage(
+                &"--target: selects a target of a configuration file; give the file with --config, or leave out --target",
+            );
+        }
         let config = match self.source.load() {
             Ok(config) => config,
-            Err(error) => return usage(&error),
+            Err(error) => return error.exit(),
         };
         let overrides = match self.source.overrides() {
             Ok(overrides) => overrides,
-            Err(error) => return usage(&error),
+            Err(error) => return error.exit(),
         };
-        let targets: Vec<Arc<Target>> = config
-            .targets
-            .into_iter()
-            .filter(|target| self.target.as_ref().is_none_or(|name| name == target.name.as_str()))
-            .map(Arc::new)
-            .collect();
-        if let (Some(name), []) = (&self.target, &targets[..]) {
-            return usage(&format_args!("--target: the configuration has no target named {name:?}"));
+        let mut targets: Vec<Arc<Target>> = config.targets.into_iter().map(Arc::new).collect();
+        if let Some(name) = &self.target {
+            let names = enumerated(targets.iter().map(|target| target.name.as_str()));
+            targets.retain(|target| name == target.name.as_str());
+            if targets.is_empty() {
+                return usage(&format_args!(
+                    "--target: the configuration has no target named {name:?}; it has {names}"
+                ));
+            }
         }
         keep_out_of_core_dumps();
         // The result already contains what the level info would log.

@@ -1,4 +1,4 @@
-//! `cachepulse demo`: the real agent against a local Azure in the same process.
+//! `cachepulse demo`: the real agent against a local stand-in for Azure in the same process.
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -202,7 +202,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("cachepulse-demo-{}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let created = DirBuilder::new().mode(0o700).create(&path);
+        created.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         Ok(Self(path))
     }
 

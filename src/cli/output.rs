@@ -21,9 +21,28 @@ pub(super) fn print(result: &dyn fmt::Display) -> Result<(), WriteError> {
     })
 }
 
-/// Writes `problem` and a line break to standard error. A failed write has no other place to be reported.
-pub(super) fn complain(problem: &dyn fmt::Display) {
-    let _ = writeln!(io::stderr(), "{problem}");
+/// Writes `message` and a line break to standard error. A failed write has no other place to be reported.
+pub(super) fn complain(message: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// Writes an error of the command line. Its prefix is that of clap's messages.
+pub(super) fn complain_of(error: &dyn fmt::Display) {
+    complain(&format_args!("error: {error}"));
+}
+
+/// Returns a number and what it counts, such as `1 client` or `2 clients`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// Returns the first names of a list, separated by commas, and the number of the others.
+pub(super) fn enumerated<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const MOST: usize = 10;
+    let more = names.len().saturating_sub(MOST);
+    let listed = names.take(MOST).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{listed} and {more} more") } else { listed }
 }
 
 /// Writes `result` and returns `code`, or the exit code of a failed write.

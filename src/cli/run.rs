@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
+use super::failure;
 use super::source::Source;
-use super::{failure, usage};
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
@@ -14,11 +14,11 @@ use crate::{http, telemetry};
 pub(super) fn run(source: &Source) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
-        Err(error) => return usage(&error),
+        Err(error) => return error.exit(),
     };
     let overrides = match source.overrides() {
         Ok(overrides) => overrides,
-        Err(error) => return usage(&error),
+        Err(error) => return error.exit(),
     };
     keep_out_of_core_dumps();
     allow_many_connections();

@@ -1,12 +1,15 @@
 //! The source of the configuration of `run` and `check`: a file, or flags for one target.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser as _};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::validate::Faults;
+use super::output::complain_of;
+use super::validate::complain_of_file;
+use super::{USAGE, usage};
 use crate::config::flags::Flags;
 use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, LoadError, Overrides, Problems};
@@ -53,6 +56,19 @@ impl Source {
     }
 }
 
+/// Adds the flag to the error about an argument that has none: `run orders.yaml`, `check orders.example`.
+pub(super) fn suggest_flag(error: &mut clap::Error) {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return };
+    if error.kind() != ErrorKind::UnknownArgument || argument.starts_with('-') {
+        return;
+    }
+    let is_file =
+        Path::new(argument).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let (what, flag) = if is_file { ("a configuration file", "--config") } else { ("a cache", "--host") };
+    let tip = StyledStr::from(format!("give {what} with '{flag} {argument}'"));
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+}
+
 /// Why there is no usable configuration.
 #[derive(Debug)]
 pub(super) enum ConfigError {
@@ -62,20 +78,26 @@ pub(super) enum ConfigError {
     Both(String),
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ConfigError {
+    /// Reports the error.
+    pub(super) fn exit(&self) -> ExitCode {
         match self {
-            Self::Nothing => f.write_str(
-                "no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
-                 cache with --host HOST (CACHEPULSE_HOST)",
+            Self::Nothing => usage(
+                &"no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one cache \
+                  with --host HOST (CACHEPULSE_HOST)",
             ),
-            Self::Flags(problems) => write!(f, "{problems}"),
-            Self::File(error) => write!(f, "{}", Faults(error)),
-            Self::Both(given) => write!(
-                f,
+            Self::Flags(problems) => {
+                problems.iter().for_each(|problem| complain_of(problem));
+                USAGE.into()
+            }
+            Self::File(error) => {
+                complain_of_file(error);
+                USAGE.into()
+            }
+            Self::Both(given) => usage(&format_args!(
                 "{given}: not allowed with --config (or CACHEPULSE_CONFIG); set it in the configuration file, or leave \
                  out the file"
-            ),
+            )),
         }
     }
 }

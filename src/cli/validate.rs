@@ -1,6 +1,5 @@
 //! `cachepulse validate`: reports every problem in configuration files.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{OutputFormat, WriteError, complain, print};
+use super::output::{OutputFormat, WriteError, complain, complain_of, counted, print};
 use super::{USAGE, usage};
 use crate::config::variables::CONFIG_VARIABLE;
 use crate::config::{Config, Finding, LoadError, LoadFault};
@@ -21,7 +20,8 @@ const STDIN: [&str; 2] = ["-", "<stdin>"];
 pub(super) struct Validate {
     #[arg(
         value_name = "FILE",
-        help = "Configuration files; - reads standard input [env: CACHEPULSE_CONFIG=]"
+        help = "Configuration files; - reads standard input",
+        long_help = format!("Configuration files; - reads standard input\n\n[env: {CONFIG_VARIABLE}]")
     )]
     files: Vec<PathBuf>,
     /// A configuration file, as for `run`
@@ -93,10 +93,11 @@ impl Validate {
                 for warning in &config.warnings {
                     complain(&format_args!("warning: {warning}"));
                 }
-                print(&format_args!("{}: valid, {} target(s)", name(file).display(), config.targets.len()))
+                let targets = counted(config.targets.len() as u64, "target");
+                print(&format_args!("{}: valid, {targets}", name(file).display()))
             }
             (OutputFormat::Text, Err(error)) => {
-                complain(&Faults(&error));
+                complain_of_file(&error);
                 Ok(())
             }
             (OutputFormat::Json, loaded) => {
@@ -147,14 +148,10 @@ impl FileDocument {
     }
 }
 
-/// Displays the problems of a file, one per line.
-pub(super) struct Faults<'a>(pub(super) &'a LoadError);
-
-impl fmt::Display for Faults<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            LoadError { fault: LoadFault::Invalid(problems), .. } => write!(f, "{problems}"),
-            error => write!(f, "{}", Chain(error)),
-        }
+/// Reports why `error`'s file is not valid. Its problems, one per line, begin with their place for editors.
+pub(super) fn complain_of_file(error: &LoadError) {
+    match &error.fault {
+        LoadFault::Invalid(problems) => complain(problems),
+        _ => complain_of(&Chain(error)),
     }
 }

@@ -83,6 +83,9 @@ pub struct ClientsDocument {
     /// The clients. `None` in `/status`, which shows no addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list: Option<Vec<ClientDocument>>,
+    /// Whether the list leaves clients out. `None` without a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<bool>,
 }
 
 /// One client.
@@ -123,6 +126,7 @@ impl OutcomeDocument {
                 count: clients,
                 own_seen,
                 list: None,
+                truncated: None,
             }),
         }
     }

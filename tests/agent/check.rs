@@ -65,6 +65,26 @@ async fn a_certificate_of_an_unknown_authority_or_another_host_or_an_expired_one
 }
 
 #[tokio::test]
+async fn at_most_10_names_of_a_certificate_are_listed() {
+    let lab = Lab::start().await;
+    let others: Vec<String> = (1..=11).map(|number| format!("n{number}.example")).collect();
+    let names: Vec<&str> = std::iter::once(HOST).chain(others.iter().map(String::as_str)).collect();
+    lab.azure.cache().set_certificate(lab.azure.certificate_authority().issue(&names).unwrap());
+    let ended = lab.check([]).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let row = format!("      names   : {} and 2 more\n", names[..10].join(", "));
+    assert!(ended.stdout.contains(&row), "{ended:?}");
+}
+
+#[tokio::test]
+async fn without_an_identity_no_user_is_named() {
+    let lab = Lab::start().await;
+    let ended = lab.check(["--identity", "none"]).run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(!ended.stdout.contains("   as "), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_failed_check_shows_the_details_of_the_phases_before() {
     let lab = Lab::start().await;
     let (object_id, port) = (lab.azure.object_id().to_owned(), lab.azure.cache_port());
@@ -126,7 +146,7 @@ async fn addresses_that_refuse_are_shown_with_the_systems_error() {
     };
     let ended = check().run().await;
     let failed =
-        format!("  connect           failed\n      127.0.0.1:{port} : Connection refused (os error 111)\n");
+        format!("  connect           failed\n      127.0.0.1:{port}: Connection refused (os error 111)\n");
     assert!(ended.stdout.contains(&failed), "{ended:?}");
     let as_json = check().args(["--output", "json"]).run().await;
     let result: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
@@ -147,7 +167,7 @@ async fn at_most_20_clients_are_listed_without_the_flag_all() {
     let (count, text) = listed(&[]).await;
     assert_eq!(count, 20);
     assert!(
-        text.contains("25 client(s)") && text.contains("… and 5 more; --all lists every client\n"),
+        text.contains("25 clients") && text.contains("… and 5 more; --all lists every client\n"),
         "{text}"
     );
     let (count, text) = listed(&["--all"]).await;
@@ -157,6 +177,10 @@ async fn at_most_20_clients_are_listed_without_the_flag_all() {
     let result: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(result["clients"]["count"], 25);
     assert_eq!(result["clients"]["list"].as_array().unwrap().len(), 20);
+    assert_eq!(result["clients"]["truncated"], true);
+    let (_, json) = listed(&["--output", "json", "--all"]).await;
+    let result: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(result["clients"]["truncated"], false);
     drop(others);
 }
 
@@ -202,7 +226,8 @@ async fn every_target_of_a_file_is_checked_and_one_failure_is_exit_code_1() {
     assert_eq!(check().args(["--target", "away"]).run().await.code, Some(1));
     let unknown = check().args(["--target", "ordres"]).run().await;
     assert_eq!(unknown.code, Some(64));
-    assert_eq!(unknown.stderr, "--target: the configuration has no target named \"ordres\"\n");
+    let message = "error: --target: the configuration has no target named \"ordres\"; it has orders, away\n";
+    assert_eq!(unknown.stderr, message);
 }
 
 #[tokio::test]

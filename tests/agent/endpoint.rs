@@ -122,7 +122,7 @@ async fn an_address_in_use_ends_the_agent_before_the_first_probe() {
     let ended = lab.run_file(&file).run().await;
     assert_eq!(ended.code, Some(1));
     let message =
-        format!("cachepulse: cannot listen on {addr}: another process listens there: choose another port: ");
+        format!("error: cannot listen on {addr}: another process listens there: choose another port: ");
     assert!(ended.stderr.starts_with(&message), "{ended:?}");
     assert_eq!(lab.azure.cache().counters().connections, 0);
     assert_eq!(lab.azure.endpoint().requests(), []);

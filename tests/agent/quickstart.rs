@@ -41,7 +41,7 @@ async fn check_shows_the_sign_in_with_entra_and_the_four_commands() {
     assert_eq!(printed[9], format!("auth as {}", lab.azure.object_id()));
     assert_eq!(
         printed[10..14],
-        ["PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 2 client(s)"]
+        ["PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 2 clients"]
     );
     let (first, second) = (&printed[14], &printed[15]);
     assert!(first.starts_with(&format!("id : {other_id}, addr : ")), "{printed:?}");
@@ -142,7 +142,7 @@ async fn check_shows_the_sign_in_with_an_access_key_and_the_four_commands() {
     let printed = lines(&ended);
     assert_eq!(
         printed[8..13],
-        ["auth as default", "PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 1 client(s)"]
+        ["auth as default", "PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 1 client"]
     );
     assert_eq!(lab.azure.endpoint().requests(), [], "no token was requested");
 }

@@ -45,7 +45,7 @@ async fn output_that_cannot_be_written_is_an_error() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ended = program.stdout(full).run().await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        let message = "cachepulse: cannot write to standard output: No space left on device (os error 28)\n";
+        let message = "error: cannot write to standard output: No space left on device (os error 28)\n";
         assert!(ended.stderr.ends_with(message), "{ended:?}");
     }
 }
@@ -109,6 +109,12 @@ async fn version_names_the_build_as_text_and_json() {
         let line = format!("{field}: {}", json[field].as_str().unwrap());
         assert!(lines.contains(&line.as_str()), "{line}: {text:?}");
     }
+    let repository = std::path::Path::new(".git").exists();
+    let git = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let commit = git.ok().filter(|git| repository && git.status.success());
+    let commit = commit.map(|git| String::from_utf8(git.stdout).unwrap().trim_end().to_owned());
+    let given = std::env::var("CACHEPULSE_REVISION").ok();
+    assert_eq!(json["revision"], given.or(commit).unwrap_or_else(|| "unknown".to_owned()));
     let short = cachepulse(["--version"]).run().await;
     assert_eq!(short.stdout.trim_end(), lines[0]);
 }
@@ -144,8 +150,8 @@ async fn short_help_fits_a_screen_and_long_help_lists_every_flag() {
         let all = flags(&long);
         assert!(flags(&short).iter().all(|flag| all.contains(flag)), "{command}: {long}");
     }
-    for command in ["run", "check"] {
-        assert_eq!(flags(&cachepulse([command, "-h"]).run().await.stdout).len(), 15, "{command}");
+    for (command, number) in [("run", 15), ("check", 16)] {
+        assert_eq!(flags(&cachepulse([command, "-h"]).run().await.stdout).len(), number, "{command}");
     }
     let long = cachepulse(["run", "--help"]).run().await.stdout;
     for key in keys::all() {
@@ -165,7 +171,7 @@ async fn without_a_target_run_and_check_name_both_ways_to_configure_one() {
         assert_eq!(ended.code, Some(64));
         assert_eq!(
             ended.stderr,
-            "no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
+            "error: no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one \
              cache with --host HOST (CACHEPULSE_HOST)\n"
         );
     }
@@ -179,7 +185,10 @@ async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
         (&["check", "--host", "orders", "--interval", "0s"], "--interval: expected a duration"),
         (&["check", "--host", "orders", "--colour", "blue"], "unexpected argument '--colour'"),
         (&["check", "--host", "orders", "--output", "xml"], "invalid value 'xml' for '--output"),
-        (&["check", "--host", "orders", "--target", "orders"], "--config <FILE>"),
+        (&["check", "--host", "orders", "--target", "orders"], "give the file with --config"),
+        (&["check", "--target", "orders"], "give the file with --config"),
+        (&["run", "orders.yaml"], "tip: give a configuration file with '--config orders.yaml'"),
+        (&["check", "orders.example"], "tip: give a cache with '--host orders.example'"),
         (&["check", "--config", "/nonexistent", "--host", "orders"], "--host: not allowed with --config"),
         (
             &["check", "--config", "/nonexistent"],
@@ -195,6 +204,7 @@ async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
         let ended = cachepulse(arguments).run().await;
         assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+        assert!(arguments.is_empty() || ended.stderr.starts_with("error: "), "{arguments:?}: {ended:?}");
         assert_eq!(ended.stdout, "", "{arguments:?}");
     }
 }
@@ -206,6 +216,11 @@ async fn completions_contain_flags_and_their_values() {
         ("bash", "auto managed_identity workload_identity"),
         ("zsh", ":TYPE:(auto managed_identity workload_identity"),
         ("fish", "-l identity"),
+        ("bash", "true false"),
+        (
+            "fish",
+            "-l tls -d 'Whether the connection is encrypted [default: true]' -r -f -a \"true\\t''\nfalse\\t''\"",
+        ),
     ] {
         let script = cachepulse(["completions", shell]).run().await;
         assert_eq!(script.code, Some(0), "{script:?}");

@@ -50,12 +50,45 @@ async fn an_invalid_directive_is_ignored_with_a_warning() {
 }
 
 #[tokio::test]
+async fn an_endless_directive_is_logged_in_part() {
+    let (_folder, program) = without_cache("info");
+    let agent = program.env("RUST_LOG", "x".repeat(100_000)).serve().await;
+    agent.logs("msg=\"RUST_LOG directive ignored\" directive=xxxx").await;
+    assert!(agent.log().lines().all(|line| line.len() < 1000), "{}", agent.log());
+}
+
+#[tokio::test]
+async fn an_unknown_variable_is_a_warning_of_run_and_check() {
+    let warning = "msg=\"configuration warning\" \
+                   warning=\"CACHEPULSE_INTERVALL: unknown variable; did you mean CACHEPULSE_INTERVAL?\"";
+    let (_folder, program) = without_cache("info");
+    program.env("CACHEPULSE_INTERVALL", "1s").serve().await.logs(warning).await;
+    let check = cachepulse(["check", "--host", "127.0.0.1", "--port", "1", "--tls", "false"]);
+    let check = check.args(["--identity", "none", "--attempts", "1"]).env("CACHEPULSE_INTERVALL", "1s");
+    let ended = check.run().await;
+    assert!(ended.stderr.contains(warning), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_start_of_a_shutdown_names_its_signal() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let (_folder, program) = without_cache("info");
+        let agent = program.serve().await;
+        agent.signal(signal);
+        let ended = agent.ended().await;
+        assert!(ended.stderr.contains(&format!("msg=\"shutdown started\" signal={name} ")), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_invalid_level_in_a_flag_is_an_error_even_with_a_file() {
     let (_folder, program) = without_cache("info");
     let ended = program.args(["--log-level", "loud"]).run().await;
     assert_eq!(ended.code, Some(64), "{ended:?}");
     assert!(
-        ended.stderr.starts_with("--log-level: expected error, warn, info, debug or trace, found \"loud\""),
+        ended
+            .stderr
+            .starts_with("error: --log-level: expected error, warn, info, debug or trace, found \"loud\""),
         "{ended:?}"
     );
 }

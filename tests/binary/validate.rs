@@ -6,7 +6,7 @@ use crate::program::cachepulse;
 async fn the_examples_are_valid() {
     let smallest = cachepulse(["validate", "examples/smallest.yaml"]).run().await;
     assert_eq!(smallest.code, Some(0), "{smallest:?}");
-    assert_eq!(smallest.stdout, "examples/smallest.yaml: valid, 1 target(s)\n");
+    assert_eq!(smallest.stdout, "examples/smallest.yaml: valid, 1 target\n");
     let fullest = cachepulse(["validate", "examples/fullest.yaml"]).env("CACHE_PASSWORD", "x").run().await;
     assert_eq!(fullest.code, Some(0), "{fullest:?}");
 }
@@ -27,12 +27,12 @@ async fn several_files_and_standard_input_are_validated_separately() {
     let smallest = || std::fs::File::open("examples/smallest.yaml").unwrap();
     let valid = cachepulse(["validate", "-", "examples/smallest.yaml"]).stdin(smallest()).run().await;
     assert_eq!(valid.code, Some(0), "{valid:?}");
-    assert_eq!(valid.stdout, "<stdin>: valid, 1 target(s)\nexamples/smallest.yaml: valid, 1 target(s)\n");
+    assert_eq!(valid.stdout, "<stdin>: valid, 1 target\nexamples/smallest.yaml: valid, 1 target\n");
 
     let invalid = "tests/config/invalid/attempts.yaml";
     let mixed = cachepulse(["validate", invalid, "/nonexistent", "-"]).stdin(smallest()).run().await;
     assert_eq!(mixed.code, Some(64), "one invalid file is enough");
-    assert_eq!(mixed.stdout, "<stdin>: valid, 1 target(s)\n");
+    assert_eq!(mixed.stdout, "<stdin>: valid, 1 target\n");
     assert!(mixed.stderr.contains(invalid), "{mixed:?}");
     assert!(mixed.stderr.contains("the configuration file /nonexistent cannot be read: "), "{mixed:?}");
 
@@ -51,7 +51,7 @@ async fn several_files_and_standard_input_are_validated_separately() {
 
 #[tokio::test]
 async fn without_files_the_configuration_of_run_is_validated() {
-    let message = "examples/smallest.yaml: valid, 1 target(s)\n";
+    let message = "examples/smallest.yaml: valid, 1 target\n";
     let by_flag = cachepulse(["validate", "--config", "examples/smallest.yaml"]);
     assert_eq!(by_flag.env("CACHEPULSE_CONFIG", "/nonexistent").run().await.stdout, message);
     let by_variable = cachepulse(["validate"]).env("CACHEPULSE_CONFIG", "examples/smallest.yaml");

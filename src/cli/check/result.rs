@@ -77,7 +77,9 @@ impl CheckResult {
     ) -> Self {
         let mut outcome = OutcomeDocument::new(&probed.outcome, status.time.0, None);
         if let (Some(document), Some(list)) = (&mut outcome.clients, &probed.clients) {
-            document.list = Some(list.clients().take(clients).map(ClientDocument::from).collect());
+            let listed: Vec<_> = list.clients().take(clients).map(ClientDocument::from).collect();
+            document.truncated = Some((listed.len() as u64) < document.count);
+            document.list = Some(listed);
         }
         Self {
             target: target.name.to_string(),

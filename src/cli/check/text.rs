@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::result::{CertificateDocument, CheckResult, ConnectionDocument};
-use crate::cli::output::Style;
+use crate::cli::output::{Style, counted, enumerated};
 use crate::clock::Rfc3339;
 use crate::excerpt::excerpt;
 use crate::probe::{Phase, Step, StepResult};
@@ -12,9 +12,6 @@ use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, StepDocu
 
 /// The longest address of a client, in characters. The server chose it, so it is bounded.
 const ADDRESS_LENGTH: usize = 200;
-
-/// The number of names of a certificate that are shown. Large services have hundreds.
-const NAMES: usize = 10;
 
 /// The text of one result.
 pub(super) struct Text<'a> {
@@ -80,12 +77,15 @@ fn write_phase(
             let validity = connection.certificate.as_ref().and_then(|it| validity(it, now));
             version.into_iter().chain(validity).collect::<Vec<_>>().join(", ")
         }
-        Phase::Auth => format!("as {}", connection.username.as_deref().unwrap_or("default")),
+        // Without an identity nobody signs in.
+        Phase::Auth => {
+            connection.username.as_deref().map_or_else(String::new, |username| format!("as {username}"))
+        }
     };
     row(f, phase.as_str(), duration, &known)?;
     match phase {
         Phase::Connect => connection.tried.iter().try_for_each(|tried| match &tried.error {
-            Some(error) => writeln!(f, "      {} : {error}", tried.address),
+            Some(error) => writeln!(f, "      {}: {error}", tried.address),
             None => Ok(()),
         }),
         Phase::Tls => connection.certificate.iter().try_for_each(|it| write_certificate(f, it)),
@@ -95,9 +95,8 @@ fn write_phase(
 
 fn write_certificate(f: &mut fmt::Formatter<'_>, certificate: &CertificateDocument) -> fmt::Result {
     let CertificateDocument { subject, names, issuer, expiry, .. } = certificate;
-    let listed = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = names.len().saturating_sub(NAMES);
-    let listed = if more > 0 { format!("{listed} and {more} more") } else { listed };
+    // Large services have hundreds of names.
+    let listed = enumerated(names.iter().map(String::as_str));
     let expiry = expiry.map(|expiry| expiry.to_string()).unwrap_or_default();
     for (name, value) in [("subject", subject), ("names", &listed), ("issuer", issuer), ("expires", &expiry)]
     {
@@ -115,7 +114,7 @@ fn reply(step: &StepDocument, clients: Option<&ClientsDocument>) -> String {
         (StepResult::Success, Step::Set) => "OK".into(),
         (StepResult::Success, Step::Get) => "the value that was set".into(),
         (StepResult::Success, Step::ClientList) => {
-            clients.map_or_else(String::new, |clients| format!("{} client(s)", clients.count))
+            clients.map_or_else(String::new, |clients| counted(clients.count, "client"))
         }
         (StepResult::Denied, Step::ClientList) => "denied: this user may not see it (NOPERM)".into(),
         (StepResult::Denied, _) => "denied".into(),

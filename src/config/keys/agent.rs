@@ -100,7 +100,7 @@ pub static LOG_LEVEL: Key<Level> = Key {
         Choice {
             name: Level::Debug.as_str(),
             value: Level::Debug,
-            help: "Each failed attempt, each connection",
+            help: "Each failed attempt, each re-authentication",
         },
         Choice { name: Level::Trace.as_str(), value: Level::Trace, help: "Everything" },
     ]),
