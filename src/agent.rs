@@ -25,8 +25,8 @@ use crate::prober::{Prober, Setup};
 use crate::status::Status;
 use crate::target::{Target, TargetName, Tls};
 
-/// The time between the first ticks of targets that start together, so that they do not all probe at once.
-const SPREAD: Duration = Duration::from_millis(1);
+/// The longest time over which the first ticks of targets that start together are spread.
+const SPREAD: Duration = Duration::from_secs(10);
 
 /// The services that all targets share.
 pub struct Services {
@@ -116,15 +116,11 @@ impl Agent {
         let new: Vec<&Target> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
         let now = Instant::now();
-        let mut first = now;
-        for target in &new {
+        for (place, target) in new.iter().enumerate() {
             let target = Arc::new((*target).clone());
-            let prober = self.build(&target, &clients, &trace);
-            let task = self.tasks.spawn(prober.run(first));
-            first += SPREAD;
-            if first >= now + target.interval {
-                first = now;
-            }
+            let offset = offset(target.interval, place, new.len());
+            let prober = self.build(&target, &clients, &trace, offset);
+            let task = self.tasks.spawn(prober.run(now + offset));
             self.probers.insert(target.name.clone(), Running { of: target, task });
         }
         if !new.is_empty() {
@@ -217,10 +213,16 @@ impl Agent {
     /// [`ReconcileError`] if its `ca_file` cannot be used.
     pub fn prober(&mut self, target: &Arc<Target>, trace: &Trace) -> Result<Prober<Dialer>, ReconcileError> {
         let clients = self.tls_clients(std::slice::from_ref(target), trace)?;
-        Ok(self.build(target, &clients, trace))
+        Ok(self.build(target, &clients, trace, Duration::ZERO))
     }
 
-    fn build(&mut self, target: &Arc<Target>, clients: &TlsClients, trace: &Trace) -> Prober<Dialer> {
+    fn build(
+        &mut self,
+        target: &Arc<Target>,
+        clients: &TlsClients,
+        trace: &Trace,
+        offset: Duration,
+    ) -> Prober<Dialer> {
         let tls = match &target.tls {
             Tls::Off => None,
             Tls::On { ca_file, server_name } => {
@@ -240,6 +242,7 @@ impl Agent {
             status: services.status.target(target),
             instance: Arc::clone(&services.instance),
             target: Arc::clone(target),
+            offset,
         })
     }
 
@@ -280,6 +283,11 @@ impl Agent {
         self.identities.insert(identity.clone(), Running { of: published.clone(), task });
         published
     }
+}
+
+/// Returns how long after the first of `count` targets the one at `place` begins: they are a steady flow, no burst.
+fn offset(interval: Duration, place: usize, count: usize) -> Duration {
+    interval.min(SPREAD).mul_f64(place as f64 / count as f64)
 }
 
 fn entra(identity: &Identity) -> Option<&EntraIdentity> {

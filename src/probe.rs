@@ -30,9 +30,9 @@ pub struct ClientCount {
 pub struct Outcome {
     /// Success, or the failure of the last attempt.
     pub result: Result<(), Failure>,
-    /// The number of attempts; at least 1.
+    /// The number of attempts; 0 if the failure was known when the tick came due.
     pub attempts: u32,
-    /// The duration of all attempts together.
+    /// The duration of all attempts together, from the start of the first.
     pub duration: Duration,
     /// The phases of the last attempt. Empty if the connection was already open.
     pub phases: PhaseTimes,

@@ -70,6 +70,19 @@ struct TargetState {
     failures: VecDeque<Arc<Record>>,
 }
 
+impl TargetState {
+    fn decide(&mut self, is_up: bool, at: SystemTime) {
+        let verdict = if is_up { Verdict::Up } else { Verdict::Down };
+        if self.verdict != verdict {
+            self.verdict = verdict;
+            self.since = at;
+        }
+        if is_up {
+            self.last_success = Some(at);
+        }
+    }
+}
+
 /// One outcome and its time.
 #[derive(Debug)]
 struct Record {
@@ -235,20 +248,20 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
-    /// Records the outcome at `at` of a tick that began `delay` late.
+    /// Records the outcome at `at` of a tick that was noticed `delay` late.
     pub fn record(&self, outcome: &Outcome, delay: Duration, at: SystemTime) {
         let record = Arc::new(Record { at, delay, outcome: outcome.clone() });
         let mut state = lock(&self.entry.state);
-        let verdict = if outcome.result.is_ok() { Verdict::Up } else { Verdict::Down };
-        if state.verdict != verdict {
-            state.verdict = verdict;
-            state.since = at;
-        }
-        match verdict {
-            Verdict::Up => state.last_success = Some(at),
-            Verdict::Down | Verdict::Unknown => push(&mut state.failures, record.clone(), FAILURES),
+        state.decide(outcome.result.is_ok(), at);
+        if outcome.result.is_err() {
+            push(&mut state.failures, record.clone(), FAILURES);
         }
         push(&mut state.recent, record, RECENT);
+    }
+
+    /// Records that the target is up or down since `at`, with or without a tick.
+    pub fn verdict(&self, is_up: bool, at: SystemTime) {
+        lock(&self.entry.state).decide(is_up, at);
     }
 
     /// Records the state of the connection.

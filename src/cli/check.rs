@@ -5,10 +5,8 @@ mod text;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::output::{OutputFormat, Style, WriteError, enumerated, print};
@@ -23,7 +21,6 @@ use crate::connection::tls::Roots;
 use crate::connection::trace::Trace;
 use crate::daemon;
 use crate::error::Chain;
-use crate::identity::refresh::FETCH_TIMEOUT;
 use crate::target::Target;
 use crate::telemetry::{self, Format, Level};
 use result::CheckResult;
@@ -109,7 +106,7 @@ impl Check {
                 Ok(prober) => prober,
                 Err(error) => return usage(&Chain(&error)),
             };
-            let found = prober.probe(Instant::now() + longest(target)).await;
+            let found = prober.probe().await;
             if found.outcome.result.is_err() {
                 code = ExitCode::FAILURE;
             }
@@ -129,11 +126,4 @@ impl Check {
             OutputFormat::Json => print(&result.to_json()),
         }
     }
-}
-
-/// Returns an upper bound of the duration of a probe: the first token, then the connection and steps of each attempt,
-/// and the pauses between attempts.
-fn longest(target: &Target) -> Duration {
-    let attempt = target.connect_timeout + target.command_timeout * 4 + Duration::from_secs(1);
-    FETCH_TIMEOUT + attempt * target.attempts.get()
 }

@@ -32,6 +32,8 @@ pub struct Session<S> {
     /// The command being sent and the reply being read; kept for their capacity.
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
+    /// Whether a byte has come since the last command was sent.
+    has_heard: bool,
     /// Whether requests and replies are still in step. Once they are not, nothing that comes can be trusted.
     in_step: bool,
     own: OwnClient,
@@ -54,6 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             reply_limit,
             outgoing: Vec::new(),
             incoming: Vec::new(),
+            has_heard: false,
             in_step: true,
             own: OwnClient::Address(local_address),
         }
@@ -63,6 +66,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     #[must_use]
     pub const fn is_usable(&self) -> bool {
         self.in_step
+    }
+
+    /// Whether `failure`, of the last command, is the race with a server that closes an idle connection: nothing came.
+    #[must_use]
+    pub const fn was_idle_close(&self, failure: &Failure) -> bool {
+        !self.has_heard && matches!(failure.reason, FailureReason::Closed | FailureReason::Reset)
     }
 
     /// Presents `credentials`, the first time or again. A refusal leaves an earlier sign-in standing.
@@ -219,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         debug_assert!(self.in_step, "a session that is out of step is dropped, not used");
         // Unless this future runs to a whole reply (it may also be dropped), the session is out of step.
         self.in_step = false;
+        self.has_heard = false;
         pack(&mut self.outgoing, args);
         let reply = match timeout_at(deadline, self.exchange(stage)).await {
             Ok(reply) => reply,
@@ -259,6 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.stream.read_buf(&mut self.incoming).await.map_err(io)? == 0 {
                 return Err(closed(stage));
             }
+            self.has_heard = true;
         }
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::error::Chain;
@@ -58,11 +57,21 @@ impl Tokens {
 }
 
 impl SignIn {
-    /// Returns the credentials to present now. Waits until `deadline` for the first response of an identity.
+    /// Whether [`Self::credentials`] returns at once: an identity has answered, or none is asked.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        match self {
+            Self::None | Self::Secret { .. } => true,
+            Self::Tokens(tokens) => has_answer(&tokens.states.borrow()),
+        }
+    }
+
+    /// Returns the credentials to present now. Waits for the first response of an identity, which its refresh
+    /// loop bounds.
     ///
     /// # Errors
     /// [`FailureReason::NoToken`] if there are no credentials.
-    pub async fn credentials(&mut self, deadline: Instant) -> Result<Credentials, Failure> {
+    pub async fn credentials(&mut self) -> Result<Credentials, Failure> {
         let nothing =
             |detail: String| Failure::new(FailureReason::NoToken, Stage::Phase(Phase::Auth), detail);
         match self {
@@ -72,7 +81,7 @@ impl SignIn {
                 Ok(secret) => Ok(Credentials::Password { username: username.clone(), secret }),
                 Err(error) => Err(nothing(Chain(&error).to_string())),
             },
-            Self::Tokens(tokens) => tokens.newest(deadline).await.map_err(nothing),
+            Self::Tokens(tokens) => tokens.newest().await.map_err(nothing),
         }
     }
 
@@ -94,13 +103,15 @@ impl SignIn {
     }
 }
 
+fn has_answer(state: &TokenState) -> bool {
+    state.token.is_some() || state.error.is_some()
+}
+
 impl Tokens {
-    async fn newest(&mut self, deadline: Instant) -> Result<Credentials, String> {
-        let answered = |state: &TokenState| state.token.is_some() || state.error.is_some();
-        let state = match timeout_at(deadline, self.states.wait_for(answered)).await {
-            Ok(Ok(state)) => state.clone(),
-            Ok(Err(_)) => return Err("the refresh loop has ended".into()),
-            Err(_) => return Err("the identity endpoint has not answered yet".into()),
+    async fn newest(&mut self) -> Result<Credentials, String> {
+        let state = match self.states.wait_for(has_answer).await {
+            Ok(state) => state.clone(),
+            Err(_) => return Err("the refresh loop has ended".into()),
         };
         let Some(token) = state.token else {
             return Err(state.error.map_or_else(String::new, |error| error.to_string()));

@@ -113,33 +113,41 @@ impl TargetMetrics {
         Self { registration, scheduler_delay }
     }
 
-    /// Records that a tick began `delay` after it was due, and that `late` ticks, skipped ones included, were late.
+    /// Records that a tick was noticed `delay` after it was due, and that `late` ticks, skipped ones included, were
+    /// late.
     pub fn tick(&self, delay: Duration, late: u64) {
         self.scheduler_delay.observe(delay);
         self.registration.series().late_ticks.add(late);
     }
 
-    /// Records the outcome of a tick. The phases are recorded by [`Self::connected`] and [`Self::connect_failed`].
-    pub fn outcome(&self, outcome: &Outcome, at: SystemTime) {
+    /// Records that `ticks` ticks had this outcome. The phases are recorded by [`Self::connected`] and
+    /// [`Self::connect_failed`].
+    pub fn outcome(&self, outcome: &Outcome, ticks: u64, at: SystemTime) {
         let series = self.registration.series();
-        match &outcome.result {
-            Ok(()) => {
-                series.probe_success.set(1.0);
-                series.last_success.set(unix_seconds(at));
-            }
-            Err(failure) => {
-                series.probe_success.set(0.0);
-                series.probe_failures[failure.reason as usize].increment();
-            }
+        if let Err(failure) = &outcome.result {
+            series.probe_failures[failure.reason as usize].add(ticks);
         }
-        series.probes.increment();
-        series.probe_duration.observe(outcome.duration);
+        self.verdict(outcome.result.is_ok(), at);
+        series.probes.add(ticks);
+        // A failure that was known before its tick took no time.
+        if outcome.attempts > 0 {
+            series.probe_duration.observe(outcome.duration);
+        }
         for (step, result, duration) in outcome.steps.iter() {
             series.step_results[step as usize][result as usize].increment();
             series.step_duration[step as usize].observe(duration);
         }
         if let Some(count) = outcome.clients {
             series.clients.set(count.clients as f64);
+        }
+    }
+
+    /// Records that the cache is up or down at `at`, with or without a tick.
+    pub fn verdict(&self, is_up: bool, at: SystemTime) {
+        let series = self.registration.series();
+        series.probe_success.set(if is_up { 1.0 } else { 0.0 });
+        if is_up {
+            series.last_success.set(unix_seconds(at));
         }
     }
 

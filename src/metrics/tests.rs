@@ -65,8 +65,8 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
         phases.set(phase, MILLISECOND);
     }
     target.connected(&phases, Some(at(2_000_000)));
-    target.outcome(&success(), at(1_010));
-    target.outcome(&failure(), at(1_020));
+    target.outcome(&success(), 1, at(1_010));
+    target.outcome(&failure(), 1, at(1_020));
     target.disconnected(FailureReason::Closed);
     target.reauthenticated();
     target.reauthentication_failed();
@@ -165,7 +165,7 @@ fn counters_start_at_0_and_gauges_are_absent_before_their_first_value() {
     for absent in ["probe_success", "last_success", "cache_clients", "certificate_expiry", "token_expiry"] {
         assert!(!before.contains(absent), "{absent}");
     }
-    target.outcome(&failure(), at(1));
+    target.outcome(&failure(), 1, at(1));
     let after = text(&metrics);
     assert!(after.contains("cachepulse_probe_success{target=\"orders\"} 0\n"));
     assert!(!after.contains("last_success"));
@@ -204,7 +204,7 @@ fn the_text_is_complete_and_in_order_when_it_is_read_in_pieces() {
     let metrics = Metrics::new();
     let names: Vec<_> = (0..20).map(|number| format!("orders-{number:02}")).collect();
     let targets: Vec<_> = names.iter().map(|it| metrics.target(&name(it))).collect();
-    targets[19].outcome(&success(), at(1));
+    targets[19].outcome(&success(), 1, at(1));
     let (mut exposition, mut text, mut pieces) = (metrics.exposition(), String::new(), 0);
     while let piece @ [_, ..] = exposition.fill_buf().unwrap() {
         assert!(piece.len() < 64 * 1024, "{}", piece.len());

@@ -160,6 +160,12 @@ closed_set! {
             may_pass: false,
             can_end_connection: true,
         },
+        /// The agent's own file descriptors, local ports or memory are used up. This is not counted as unavailability.
+        LocalResource = "local_resource" {
+            advice: "Raise the limits of the agent's process: open files, memory, local ports.",
+            may_pass: true,
+            can_end_connection: false,
+        },
     }
 }
 
@@ -180,6 +186,21 @@ impl FailureReason {
     #[must_use]
     pub const fn may_pass(self) -> bool {
         self.facts().may_pass
+    }
+
+    /// Whether frequent attempts do harm: they lock users out, flood audit logs, or keep a full server full.
+    #[must_use]
+    pub const fn is_gentle(self) -> bool {
+        matches!(
+            self,
+            Self::AuthRejected | Self::PermissionDenied | Self::TlsCertificate | Self::TooManyClients
+        )
+    }
+
+    /// Whether the agent's machine is at fault, and not the cache.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::LocalResource)
     }
 
     /// Whether an open connection can be lost for this reason. Error replies can, because a server may send one

@@ -1,17 +1,15 @@
-//! What becomes of outcomes: counted, shown, logged where the state changes, and the outage's time kept.
+//! The record of one target: what follows from its facts is counted, shown, and logged where the state changes.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::outage::Outage;
+use super::ledger::Effect;
 use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
-use crate::probe::{FailureReason, Outcome};
-use crate::status::TargetStatus;
+use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes};
+use crate::status::{ConnectionState, TargetStatus};
 use crate::target::TargetName;
 
 /// The record of one target.
@@ -19,92 +17,114 @@ use crate::target::TargetName;
 pub(super) struct Record {
     target: TargetName,
     clock: Clock,
-    metrics: Arc<TargetMetrics>,
-    status: Arc<TargetStatus>,
-    outage: Outage,
-    /// How late the tick began that has no outcome yet.
+    metrics: TargetMetrics,
+    status: TargetStatus,
+    /// How late the newest tick was noticed.
     delay: Duration,
-    /// Whether the last probe succeeded.
-    is_available: bool,
-    /// The reasons for which probes have failed since the last success. Each is logged once.
+    last_outcome: Option<Outcome>,
+    /// The reasons for which the cache was down since the last success. Each is logged once.
     logged: Vec<FailureReason>,
 }
 
 impl Record {
-    pub(super) fn new(
+    pub(super) const fn new(
         target: TargetName,
         clock: Clock,
-        metrics: Arc<TargetMetrics>,
-        status: Arc<TargetStatus>,
+        metrics: TargetMetrics,
+        status: TargetStatus,
     ) -> Self {
-        Self {
-            target,
-            clock,
-            metrics,
-            status,
-            outage: Outage::default(),
-            delay: Duration::ZERO,
-            is_available: false,
-            logged: Vec::new(),
-        }
+        Self { target, clock, metrics, status, delay: Duration::ZERO, last_outcome: None, logged: Vec::new() }
     }
 
-    /// A tick has begun.
+    /// A tick was noticed.
     pub(super) fn tick(&mut self, tick: Tick) {
         self.delay = tick.delay;
         self.metrics.tick(tick.delay, tick.late);
     }
 
-    /// A tick has its outcome.
-    pub(super) fn outcome(&mut self, outcome: &Outcome) {
-        let at = self.clock.now();
-        self.metrics.outcome(outcome, at);
-        self.status.record(outcome, self.delay, at);
-        match &outcome.result {
-            Ok(()) => {
-                let now = Instant::now();
-                let outage_seconds = self.outage.length(now).map(seconds);
-                self.metrics.unavailable(self.outage.end(now));
-                let reason = self.logged.first().map(|reason| reason.as_str());
-                if !std::mem::replace(&mut self.is_available, true) {
-                    info!(target = %self.target, outage_seconds, reason, "cache available");
-                }
-                self.logged.clear();
+    /// Something follows from a fact.
+    pub(super) fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Settled { ticks, outcome } => {
+                let at = self.clock.now();
+                self.metrics.outcome(&outcome, ticks, at);
+                self.status.record(&outcome, self.delay, at);
+                self.last_outcome = Some(outcome);
             }
-            Err(failure) => {
-                self.outage.probe_failed();
-                self.is_available = false;
-                if !self.logged.contains(&failure.reason) {
-                    self.logged.push(failure.reason);
-                    warn!(
-                        target = %self.target,
-                        reason = failure.reason.as_str(),
-                        stage = failure.stage.as_str(),
-                        detail = %failure.detail,
-                        "cache unavailable"
-                    );
-                }
-            }
+            Effect::Up { outage } => self.up(outage),
+            Effect::Down(failure) => self.down(&failure),
+            Effect::Unavailable(duration) => self.metrics.unavailable(duration),
+            Effect::Lost(failure) => info!(
+                target = %self.target,
+                reason = failure.reason.as_str(),
+                detail = %failure.detail,
+                "connection lost"
+            ),
+            Effect::Reopened => info!(target = %self.target, "connection reopened"),
         }
     }
 
-    /// The first sign of a failure, at `since`; later ones change nothing.
-    pub(super) const fn outage_begins(&mut self, since: Instant) {
-        self.outage.begin(since);
+    fn up(&mut self, outage: Option<Duration>) {
+        self.verdict(true);
+        let (outage_seconds, reason) =
+            (outage.map(seconds), self.logged.first().map(|reason| reason.as_str()));
+        info!(target = %self.target, outage_seconds, reason, "cache available");
+        self.logged.clear();
     }
 
-    /// Counts what has passed of an outage, if there is one.
-    pub(super) fn outage_lasts(&mut self) {
-        self.metrics.unavailable(self.outage.elapsed(Instant::now()));
+    fn down(&mut self, failure: &Failure) {
+        self.verdict(false);
+        if !self.logged.contains(&failure.reason) {
+            self.logged.push(failure.reason);
+            warn!(
+                target = %self.target,
+                reason = failure.reason.as_str(),
+                stage = failure.stage.as_str(),
+                detail = %failure.detail,
+                "cache unavailable"
+            );
+        }
     }
 
-    /// Whether there is an outage.
-    pub(super) const fn is_outage(&self) -> bool {
-        self.outage.is_running()
+    fn verdict(&self, is_up: bool) {
+        let at = self.clock.now();
+        self.metrics.verdict(is_up, at);
+        self.status.verdict(is_up, at);
     }
 
-    /// The connection was opened anew between ticks, and answers.
-    pub(super) fn reopened(&mut self) {
-        self.metrics.unavailable(self.outage.reopened(Instant::now()));
+    /// The connection is being opened.
+    pub(super) fn opening(&self) {
+        self.status.connection(ConnectionState::Connecting);
+    }
+
+    /// The connection is open and signed in.
+    pub(super) fn opened(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>) {
+        self.metrics.connected(phases, certificate_expiry);
+        self.status.connection(ConnectionState::Connected);
+    }
+
+    /// The connection could not be opened, or not signed in.
+    pub(super) fn not_opened(&self, phases: &PhaseTimes) {
+        self.metrics.connect_failed(phases);
+        self.status.connection(ConnectionState::Disconnected);
+    }
+
+    /// An open connection has ended.
+    pub(super) fn disconnected(&self, reason: FailureReason) {
+        self.metrics.disconnected(reason);
+        self.status.connection(ConnectionState::Disconnected);
+    }
+
+    /// The cache took renewed credentials on the live connection, or did not.
+    pub(super) fn reauthenticated(&self, result: Result<(), ()>) {
+        match result {
+            Ok(()) => self.metrics.reauthenticated(),
+            Err(()) => self.metrics.reauthentication_failed(),
+        }
+    }
+
+    /// Takes the last outcome.
+    pub(super) const fn take_outcome(&mut self) -> Option<Outcome> {
+        self.last_outcome.take()
     }
 }

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::probe::Phase;
 use crate::secret::Secret;
 use crate::status::Status;
-use crate::target::ClientList as ClientListOf;
+use crate::target::{ClientList as ClientListOf, ClientListMode};
 
 /// A cache in memory; clones are the same cache.
 #[derive(Clone, Default)]
@@ -209,6 +209,7 @@ fn start_with(cache: &Cache, target: Target, sign_in: SignIn, clock: Clock) -> R
         metrics: metrics.target(&target.name),
         status: status.target(&target),
         instance: "pod".into(),
+        offset: Duration::ZERO,
         target: Arc::new(target),
     });
     Running { metrics, status, task: tokio::spawn(prober.run(Instant::now())) }
@@ -243,57 +244,73 @@ async fn every_tick_has_one_outcome_while_the_cache_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_ends_with_its_tick_however_slow_the_cache_is() {
+async fn a_tick_cuts_no_opening_short_and_every_tick_has_its_outcome() {
     let cache = Cache::default();
     cache.with(|state| state.slow_dial = 60 * SECOND);
     let running = start(&cache, Target { interval: SECOND, ..target() });
-    sleep(Duration::from_millis(20_500)).await;
-    assert_eq!(running.probes(), 20.0);
-    assert_eq!(running.failures("connect_timeout"), 20.0);
+    sleep(Duration::from_millis(4_900)).await;
+    assert_eq!(running.probes(), 0.0, "nothing is known before the first opening has ended");
+    sleep(Duration::from_millis(15_600)).await;
+    let waiting = 20.5 - running.probes();
+    assert!((0.0..=1.5).contains(&waiting), "{waiting}");
+    assert_eq!(running.failures("connect_timeout"), running.probes());
     assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_takes_longer_to_connect_to_than_from_tick_to_tick_is_reached_all_the_same() {
+async fn a_cache_that_takes_longer_to_connect_to_than_from_tick_to_tick_is_healthy() {
     let cache = Cache::default();
     cache.with(|state| state.slow_dial = Duration::from_millis(2_500));
     let running = start(&cache, Target { interval: SECOND, ..target() });
-    sleep(Duration::from_millis(3_900)).await;
+    sleep(Duration::from_millis(13_900)).await;
     assert!(running.is_up());
-    assert_eq!((running.probes(), running.failures("connect_timeout")), (4.0, 3.0), "a tick, an outcome");
-    sleep(10 * SECOND).await;
-    assert_eq!(running.all_failures(), 3.0);
-    let unavailable = running.unavailable();
-    assert!((unavailable - 3.5).abs() < 0.1, "{unavailable}");
+    assert_eq!((running.probes(), running.all_failures()), (14.0, 0.0), "a tick, an outcome");
+    assert_eq!(running.unavailable(), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_lost_between_ticks_is_counted_and_reopened_at_once() {
+async fn a_connection_lost_between_ticks_is_counted_and_replaced_at_once_without_an_outage() {
     let cache = Cache::default();
     let running = start(&cache, target());
     sleep(12 * SECOND).await;
     cache.hang_up();
-    sleep(Duration::from_millis(150)).await;
+    sleep(Duration::from_millis(10)).await;
     assert_eq!(running.disconnects("closed"), 1.0);
     assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 2.0);
-    let unavailable = running.unavailable();
-    assert!(unavailable > 0.0 && unavailable < 0.2, "{unavailable}");
     sleep(30 * SECOND).await;
-    assert_eq!(running.all_failures(), 0.0);
-    assert_eq!(running.unavailable(), unavailable);
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reopening_that_a_tick_cuts_short_is_no_failed_connect() {
+async fn a_server_that_closes_idle_connections_is_healthy() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    let closing = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            loop {
+                sleep(Duration::from_millis(3_700)).await;
+                cache.hang_up();
+            }
+        }
+    });
+    sleep(195 * SECOND).await;
+    closing.abort();
+    assert_eq!((running.probes(), running.all_failures(), running.unavailable()), (20.0, 0.0, 0.0));
+    assert_eq!(running.disconnects("closed"), 52.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reopening_that_outlasts_its_grace_is_an_outage_without_a_failed_tick() {
     let cache = Cache::default();
     let running = start(&cache, Target { connect_timeout: 60 * SECOND, ..target() });
     sleep(12 * SECOND).await;
-    cache.with(|state| state.slow_dial = 8 * SECOND);
+    cache.with(|state| state.slow_dial = 7 * SECOND);
     cache.hang_up();
     sleep(17 * SECOND).await;
     assert_eq!(running.value(r#"connects_total{result="failure",target="t"}"#), 0.0);
     assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 2.0);
-    assert_eq!(running.all_failures(), 0.0);
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 7.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,9 +325,9 @@ async fn an_outage_counts_from_its_first_sign_to_the_next_success() {
     cache.with(|state| state.away = None);
     sleep(10 * SECOND).await;
     assert!(running.is_up());
-    // Lost at 12 s, away until 25 s, the probe at 30 s succeeds.
+    // Lost at 12 s, away until 25 s, and followed up within 5 s.
     let unavailable = running.unavailable();
-    assert!((unavailable - 18.0).abs() < 0.1, "{unavailable}");
+    assert!((13.0..18.1).contains(&unavailable), "{unavailable}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,16 +340,17 @@ async fn an_outage_grows_while_it_lasts_however_rare_the_ticks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_returns_is_noticed_within_five_seconds_between_ticks() {
+async fn a_cache_that_returns_is_up_within_five_seconds_between_ticks() {
     let cache = Cache::default();
     cache.with(|state| state.away = Some(FailureReason::ConnectTimeout));
     let running = start(&cache, Target { interval: 60 * SECOND, ..target() });
     sleep(30 * SECOND).await;
     cache.with(|state| state.away = None);
     sleep(5 * SECOND).await;
-    assert_eq!(running.value(r#"connects_total{result="success",target="t"}"#), 1.0);
-    sleep(30 * SECOND).await;
     assert!(running.is_up());
+    assert_eq!(running.probes(), 1.0, "a follow-up is no tick");
+    let unavailable = running.unavailable();
+    assert!((30.0..35.0).contains(&unavailable), "{unavailable}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -394,7 +412,7 @@ async fn client_list_runs_in_every_nth_probe() {
     let client_list = ClientListOf { mode: ClientListMode::Optional, every };
     let _running = start(&cache, Target { client_list, ..target() });
     sleep(65 * SECOND).await;
-    assert_eq!((cache.count("PING"), cache.count("CLIENT LIST")), (7, 3));
+    assert_eq!((cache.count("SET"), cache.count("CLIENT LIST")), (7, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,7 +422,8 @@ async fn a_value_that_does_not_come_back_fails_at_once_and_is_not_retried() {
     let running = start(&cache, target());
     sleep(SECOND).await;
     assert_eq!(running.failures("value_mismatch"), 1.0);
-    assert_eq!(cache.count("GET"), 1);
+    let report = running.status.report();
+    assert_eq!(report.targets[0].recent[0].attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cachepulse::clock::Clock;
 use cachepulse::connection::dialer::Dialer;
@@ -56,6 +57,7 @@ impl Probing {
             metrics: metrics.target(&target.name),
             status: Status::new(Clock::system()).target(&target),
             instance: "faults".into(),
+            offset: Duration::ZERO,
             target,
         });
         let log = Log::default();

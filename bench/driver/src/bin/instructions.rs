@@ -127,6 +127,7 @@ impl Lab {
             metrics: self.metrics.target(&target.name),
             status: self.status.target(&target),
             instance: "bench".into(),
+            offset: Duration::ZERO,
             target,
         })
     }

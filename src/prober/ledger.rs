@@ -1,0 +1,410 @@
+//! The ledger of one target: turns facts into outcomes, outages, the verdict and the time of the next attempt.
+//!
+//! Pure: no I/O and no clock, each fact carries its instant. An attempt is an opening where there is no connection,
+//! and then a round: the steps of a probe. What a fact means is decided here and nowhere else.
+
+mod outage;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::probe::{ClientCount, Failure, FailureReason, Outcome, PhaseTimes, StepResults};
+use outage::Outage;
+
+/// The first pause after a failed attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between the attempts of one tick.
+const ATTEMPT_CAP: Duration = Duration::from_secs(1);
+/// The longest pause while the cache is away.
+const PAUSE_CAP: Duration = Duration::from_secs(5);
+/// The longest pause where trying again does harm: it locks users out, floods audit logs, keeps a full server full.
+const GENTLE_CAP: Duration = Duration::from_secs(60);
+/// How long such a failure settles the ticks that come due in its pause.
+const FRESH: Duration = Duration::from_secs(5);
+/// A connection that lived shorter is not replaced without a pause.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// The shortest time within which a lost connection may be replaced without an outage.
+const MIN_GRACE: Duration = Duration::from_secs(1);
+
+/// What happened. Facts come in the order of their instants.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    /// A tick has come due.
+    Tick,
+    /// An opening has begun.
+    Opening,
+    /// The connection is open, signed in, and has answered PING.
+    Opened,
+    /// The opening has failed, or the server answered PING with an error.
+    NotOpened(Failure, Findings),
+    /// A round has begun.
+    Round,
+    /// Every step of the round has succeeded.
+    RoundSucceeded(Findings),
+    /// A step has failed.
+    RoundFailed {
+        failure: Failure,
+        findings: Findings,
+        /// When the command began that failed.
+        since: Instant,
+        /// How long the connection had lived, if it has ended with the failure.
+        lived: Option<Duration>,
+    },
+    /// The connection was lost while it was idle, or by the first command after an idle time.
+    Lost {
+        failure: Failure,
+        /// How long the connection had lived.
+        lived: Duration,
+    },
+    /// There are new credentials: a pause ends at this instant.
+    Renewed(Instant),
+    /// Nothing happened, but the time of [`Ledger::alarm`] has come.
+    Alarm,
+}
+
+/// What an attempt found, whether it failed or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings {
+    pub(super) phases: PhaseTimes,
+    pub(super) steps: StepResults,
+    pub(super) clients: Option<ClientCount>,
+}
+
+/// What follows from a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "an effect is taken at once and never kept")]
+pub(super) enum Effect {
+    /// So many ticks have this outcome.
+    Settled { ticks: u64, outcome: Outcome },
+    /// The cache is up. It was down before, or nothing was known.
+    Up {
+        /// How long it was unavailable.
+        outage: Option<Duration>,
+    },
+    /// The cache is down, or is down for another reason.
+    Down(Failure),
+    /// The cache was unavailable for another time.
+    Unavailable(Duration),
+    /// A lost connection could not be replaced in time: an outage has begun with the loss.
+    Lost(Failure),
+    /// An outage in which no tick has failed is over: the connection was replaced.
+    Reopened,
+}
+
+/// Takes the effects, in order.
+type Out<'a> = &'a mut dyn FnMut(Effect);
+
+/// What the operator decided about attempts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) attempts: u32,
+    pub(super) connect_timeout: Duration,
+}
+
+/// The ledger of one target.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    limits: Limits,
+    rng: fastrand::Rng,
+    work: Option<Work>,
+    next_attempt: Option<Instant>,
+    due: Due,
+    /// The last failure, if no success came after it.
+    away: Option<Away>,
+    loss: Option<Loss>,
+    outage: Outage,
+    failed_in_a_row: u32,
+    pauses: Backoff,
+    attempt_pauses: Backoff,
+    last_opening: Duration,
+    verdict: Option<Result<(), FailureReason>>,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, Debug)]
+struct Work {
+    began: Instant,
+    is_opening: bool,
+}
+
+/// The ticks that have come due and have no outcome yet.
+#[derive(Debug, Default)]
+struct Due {
+    ticks: u64,
+    /// How many attempts the newest has had.
+    attempts: u32,
+    /// When the first attempt for them began.
+    began: Option<Instant>,
+}
+
+/// What was learnt last: the cache is away.
+#[derive(Clone, Debug)]
+struct Away {
+    failure: Failure,
+    at: Instant,
+    findings: Findings,
+}
+
+/// A lost connection that may yet be replaced without an outage.
+#[derive(Debug)]
+struct Loss {
+    at: Instant,
+    failure: Failure,
+    grace_ends: Instant,
+}
+
+impl Ledger {
+    pub(super) fn new(limits: Limits, rng: fastrand::Rng) -> Self {
+        Self {
+            limits,
+            rng,
+            work: None,
+            next_attempt: None,
+            due: Due::default(),
+            away: None,
+            loss: None,
+            outage: Outage::default(),
+            failed_in_a_row: 0,
+            pauses: Backoff::new(FIRST_PAUSE),
+            attempt_pauses: Backoff::new(FIRST_PAUSE),
+            last_opening: Duration::ZERO,
+            verdict: None,
+        }
+    }
+
+    /// Notes a fact, and hands what follows from it to `out`.
+    pub(super) fn note(&mut self, at: Instant, fact: Fact, out: Out<'_>) {
+        if self.loss.as_ref().is_some_and(|loss| loss.grace_ends <= at) {
+            self.confirm_loss(at, out);
+        }
+        match fact {
+            Fact::Tick => self.tick(at, out),
+            Fact::Opening => self.begin(at, true),
+            Fact::Opened => self.opened(at, out),
+            Fact::NotOpened(failure, findings) => {
+                let since = self.work.map_or(at, |work| work.began);
+                self.attempt_failed(at, failure, findings, since, None, out);
+            }
+            Fact::Round => self.begin(at, false),
+            Fact::RoundSucceeded(findings) => self.round_succeeded(at, findings, out),
+            Fact::RoundFailed { failure, findings, since, lived } => {
+                self.attempt_failed(at, failure, findings, since, lived, out);
+            }
+            Fact::Lost { failure, lived } => self.lost(at, failure, lived),
+            Fact::Renewed(due) => self.next_attempt = self.next_attempt.map(|_| due),
+            Fact::Alarm => {}
+        }
+        unavailable(self.outage.count(at), out);
+    }
+
+    /// When the next attempt is to begin; `None` while one is under way, or none is needed.
+    pub(super) const fn next_attempt(&self) -> Option<Instant> {
+        self.next_attempt
+    }
+
+    /// When [`Fact::Alarm`] is to be noted unless another fact comes first.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        let grace_ends = self.loss.as_ref().map(|loss| loss.grace_ends);
+        grace_ends.into_iter().chain(self.outage.next_count()).min()
+    }
+
+    /// Whether a tick waits for its outcome.
+    const fn is_due(&self) -> bool {
+        self.due.ticks > 0
+    }
+
+    fn tick(&mut self, at: Instant, out: Out<'_>) {
+        self.due.ticks += 1;
+        let in_pause = self.work.is_none() && self.next_attempt.is_some_and(|next| next > at);
+        if let Some(away) = &self.away {
+            if self.work.is_some_and(|work| work.is_opening) {
+                // An outage shows at the next tick, however long an opening takes.
+                return self.settle_by_known(at, self.due.ticks, out);
+            }
+            if in_pause && self.due.attempts > 0 {
+                // The next tick ends the attempts of the one before.
+                self.settle_by_known(at, self.due.ticks - 1, out);
+            } else if in_pause && away.failure.reason.is_gentle() && at - away.at < FRESH {
+                // The pause is there to spare the server.
+                return self.settle_by_known(at, self.due.ticks, out);
+            }
+        }
+        self.due.attempts = 0;
+        self.attempt_pauses.reset();
+        match self.work {
+            Some(work) => self.due.began = self.due.began.or(Some(work.began)),
+            None => self.next_attempt = Some(at),
+        }
+    }
+
+    fn begin(&mut self, at: Instant, is_opening: bool) {
+        self.work = Some(Work { began: at, is_opening });
+        self.next_attempt = None;
+        if self.is_due() {
+            self.due.began = self.due.began.or(Some(at));
+        }
+    }
+
+    fn opened(&mut self, at: Instant, out: Out<'_>) {
+        if let Some(work) = self.work.take() {
+            self.last_opening = at - work.began;
+        }
+        // Replaced within its grace.
+        self.loss = None;
+        if !self.outage.is_confirmed() {
+            unavailable(self.outage.end(at), out);
+            self.failed_in_a_row = 0;
+            if self.away.take().is_some() {
+                out(Effect::Reopened);
+            }
+        }
+        self.next_attempt = (self.is_due() || self.outage.is_confirmed()).then_some(at);
+    }
+
+    fn round_succeeded(&mut self, at: Instant, findings: Findings, out: Out<'_>) {
+        self.work = None;
+        self.next_attempt = None;
+        self.away = None;
+        self.failed_in_a_row = 0;
+        self.pauses.reset();
+        let outage = self.outage.length(at);
+        unavailable(self.outage.end(at), out);
+        if self.is_due() {
+            self.due.attempts += 1;
+            self.settle(at, self.due.ticks, Ok(()), findings, out);
+        }
+        if self.verdict.replace(Ok(())) != Some(Ok(())) {
+            out(Effect::Up { outage });
+        }
+    }
+
+    fn attempt_failed(
+        &mut self,
+        at: Instant,
+        failure: Failure,
+        findings: Findings,
+        since: Instant,
+        lived: Option<Duration>,
+        out: Out<'_>,
+    ) {
+        let reason = failure.reason;
+        self.work = None;
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+        if reason.is_local() {
+            // It says nothing about the cache.
+            self.loss = None;
+            unavailable(self.outage.stop(at), out);
+        } else {
+            self.confirm_loss(at, out);
+            self.outage.sign(since, at);
+        }
+        self.away = Some(Away { failure: failure.clone(), at, findings });
+
+        let mut repeats = false;
+        if self.is_due() {
+            self.due.attempts += 1;
+            // Where repeating does harm, an outage that is known is tried once a tick.
+            let is_known = reason.is_gentle() && self.failed_in_a_row > self.limits.attempts;
+            repeats = self.due.attempts < self.limits.attempts && reason.may_pass() && !is_known;
+            // The newest goes on with its remaining attempts.
+            let ticks = self.due.ticks - u64::from(repeats);
+            if ticks > 0 {
+                self.settle(at, ticks, Err(failure.clone()), findings, out);
+            }
+        } else if !reason.is_local() {
+            self.outage.confirm();
+        }
+        if self.failed_in_a_row >= self.limits.attempts {
+            self.down(failure, out);
+        }
+
+        let pause = if lived.is_some_and(|lived| lived >= SHORT_LIFE) {
+            self.pauses.reset();
+            Duration::ZERO
+        } else if repeats {
+            self.attempt_pauses.next(ATTEMPT_CAP, &mut self.rng)
+        } else {
+            self.pauses.next(if reason.is_gentle() { GENTLE_CAP } else { PAUSE_CAP }, &mut self.rng)
+        };
+        self.next_attempt = Some(at + pause);
+    }
+
+    fn lost(&mut self, at: Instant, failure: Failure, lived: Duration) {
+        self.work = None;
+        if self.away.is_none() {
+            let grace = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
+            self.loss = Some(Loss { at, failure, grace_ends: at + grace });
+        }
+        let pause = if lived >= SHORT_LIFE {
+            self.pauses.reset();
+            Duration::ZERO
+        } else {
+            self.pauses.next(PAUSE_CAP, &mut self.rng)
+        };
+        self.next_attempt = Some(at + pause);
+    }
+
+    /// The connection was not replaced in time: the outage runs from the loss.
+    fn confirm_loss(&mut self, at: Instant, out: Out<'_>) {
+        if let Some(loss) = self.loss.take() {
+            self.outage.sign(loss.at, loss.at);
+            self.away = Some(Away { failure: loss.failure.clone(), at, findings: Findings::default() });
+            out(Effect::Lost(loss.failure));
+        }
+    }
+
+    /// Gives `ticks` of those that are due the last failure as their outcome.
+    fn settle_by_known(&mut self, at: Instant, ticks: u64, out: Out<'_>) {
+        let Some(Away { failure, findings, .. }) = self.away.clone() else { return };
+        // A tick that had no attempt has found nothing itself.
+        let findings = if self.due.attempts > 0 { findings } else { Findings::default() };
+        self.settle(at, ticks, Err(failure), findings, out);
+    }
+
+    /// Gives `ticks` of those that are due their outcome, the oldest first.
+    fn settle(
+        &mut self,
+        at: Instant,
+        ticks: u64,
+        result: Result<(), Failure>,
+        findings: Findings,
+        out: Out<'_>,
+    ) {
+        let Findings { phases, steps, clients } = findings;
+        let failure = result.as_ref().err().cloned();
+        let duration = self.due.began.map_or(Duration::ZERO, |began| at - began);
+        let attempts = self.due.attempts;
+        let outcome = Outcome { result, attempts, duration, phases, steps, clients };
+        out(Effect::Settled { ticks, outcome });
+        self.due.ticks -= ticks;
+        if self.due.ticks == 0 {
+            self.due = Due::default();
+        }
+        if let Some(failure) = failure {
+            if !failure.reason.is_local() {
+                self.outage.confirm();
+            }
+            self.down(failure, out);
+        }
+    }
+
+    fn down(&mut self, failure: Failure, out: Out<'_>) {
+        let verdict = Err(failure.reason);
+        if self.verdict.replace(verdict) != Some(verdict) {
+            out(Effect::Down(failure));
+        }
+    }
+}
+
+fn unavailable(duration: Duration, out: Out<'_>) {
+    if !duration.is_zero() {
+        out(Effect::Unavailable(duration));
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Opening a target's connection: credentials, the phases of the network, sign-in, and PING as the proof.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::connection::dial::DialFailure;
+use crate::connection::dialer::{Dial, Dialed, Peer};
+use crate::connection::session::Session;
+use crate::identity::Credentials;
+use crate::identity::sign_in::SignIn;
+use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
+use crate::target::Target;
+
+/// A server may end a session a little before the token's end by our clock.
+const CLOCK_SKEW: Duration = Duration::from_secs(2);
+/// The first pause before a refused re-authentication is tried again, and the longest.
+const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
+const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
+
+/// Opens the connections of one target.
+#[derive(Debug)]
+pub(super) struct Opener<D> {
+    pub(super) target: Arc<Target>,
+    pub(super) dialer: D,
+    pub(super) sign_in: SignIn,
+    pub(super) clock: Clock,
+    /// How long this target waits when the first token of its identity comes: others wait for it as well.
+    pub(super) offset: Duration,
+    /// Whether there were ever credentials to present.
+    pub(super) had_credentials: bool,
+}
+
+/// A connection that was opened just now.
+#[derive(Debug)]
+pub(super) struct Opened<S> {
+    pub(super) connection: Connection<S>,
+    pub(super) phases: PhaseTimes,
+    /// What the server answered PING with, if that was an error.
+    pub(super) refused: Option<Failure>,
+}
+
+/// An open connection, signed in.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    pub(super) session: Session<S>,
+    pub(super) credentials: Credentials,
+    pub(super) peer: Peer,
+    pub(super) opened: Instant,
+    /// Since when the server has said that it is loading.
+    pub(super) loading: Option<Instant>,
+    /// When refused credentials are presented again.
+    pub(super) reauthenticate: Option<Instant>,
+    pauses: Backoff,
+}
+
+impl<D: Dial> Opener<D> {
+    /// Opens a connection within the target's connect timeout, which runs once there are credentials.
+    pub(super) async fn open(&mut self) -> Result<Opened<D::Stream>, DialFailure> {
+        let at = |phases: PhaseTimes| move |failure: Failure| DialFailure { failure, phases };
+        let is_first = !self.had_credentials && !self.sign_in.has_answer();
+        // First, so that the phases hold the cache's time only, and no connection waits unauthenticated.
+        let credentials = self.sign_in.credentials().await.map_err(at(PhaseTimes::default()))?;
+        self.had_credentials = true;
+        if is_first {
+            sleep(self.offset).await;
+        }
+        let deadline = Instant::now() + self.target.connect_timeout;
+        let Dialed { stream, mut phases, peer } = self.dialer.dial(deadline).await?;
+        let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
+        if credentials != Credentials::None {
+            let started = Instant::now();
+            if let Err(failure) = session.authenticate(&credentials, deadline).await {
+                if failure.reason == FailureReason::AuthRejected {
+                    self.sign_in.refused();
+                }
+                return Err(at(phases)(blame_expiry(failure, &credentials, &self.clock)));
+            }
+            phases.set(Phase::Auth, started.elapsed());
+        }
+        session.introduce(deadline).await.map_err(at(phases))?;
+        let refused = match session.ping(deadline).await {
+            Ok(()) => None,
+            Err(failure) if session.is_usable() => Some(failure),
+            Err(failure) => return Err(at(phases)(blame_expiry(failure, &credentials, &self.clock))),
+        };
+        Ok(Opened { connection: Connection::new(session, credentials, peer), phases, refused })
+    }
+}
+
+impl<S> Connection<S> {
+    fn new(session: Session<S>, credentials: Credentials, peer: Peer) -> Self {
+        Self {
+            session,
+            credentials,
+            peer,
+            opened: Instant::now(),
+            loading: None,
+            reauthenticate: None,
+            pauses: Backoff::new(REAUTHENTICATE_FIRST),
+        }
+    }
+
+    /// Plans to present credentials again that were refused.
+    pub(super) fn reauthenticate_later(&mut self, rng: &mut fastrand::Rng) {
+        self.reauthenticate = Some(Instant::now() + self.pauses.next(REAUTHENTICATE_CAP, rng));
+    }
+
+    /// The server took these credentials.
+    pub(super) fn reauthenticated(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        self.pauses.reset();
+    }
+}
+
+/// Returns `failure`, with an expired token as its reason where that explains a refusal or a disconnect: a cache ends
+/// the session of an expired token without a word, and refuses it in the same words as an unknown user.
+pub(super) fn blame_expiry(failure: Failure, credentials: &Credentials, clock: &Clock) -> Failure {
+    let Credentials::Token { token, .. } = credentials else { return failure };
+    let explains =
+        matches!(failure.reason, FailureReason::AuthRejected | FailureReason::Closed | FailureReason::Reset);
+    if explains && token.expires_at <= clock.now() + CLOCK_SKEW {
+        Failure { reason: FailureReason::TokenExpired, ..failure }
+    } else {
+        failure
+    }
+}

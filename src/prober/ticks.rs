@@ -1,0 +1,106 @@
+//! The clock of one prober: notices every tick when it comes due, whatever is under way.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::ledger::{Fact, Ledger};
+use super::record::Record;
+use super::schedule::Schedule;
+
+/// Longer than any process runs.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The ticks of one prober, and the ledger that they are entered in.
+#[derive(Debug)]
+pub(super) struct Ticks {
+    schedule: Schedule,
+    ledger: Ledger,
+    record: Record,
+    /// One timer for everything, kept for its place in the timer wheel.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Ticks {
+    /// Creates a clock without ticks.
+    pub(super) fn new(ledger: Ledger, record: Record) -> Self {
+        let never = Instant::now() + NEVER;
+        Self { schedule: Schedule::new(NEVER, never), ledger, record, timer: Box::pin(sleep_until(never)) }
+    }
+
+    /// Lets ticks come due from `first` on.
+    pub(super) const fn start(&mut self, interval: Duration, first: Instant) {
+        self.schedule = Schedule::new(interval, first);
+    }
+
+    pub(super) const fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// Enters a fact of this moment.
+    pub(super) fn note(&mut self, fact: Fact) {
+        self.ledger.note(Instant::now(), fact, &mut |effect| self.record.effect(effect));
+    }
+
+    /// Whether another attempt is to begin now.
+    pub(super) fn is_attempt_due(&self) -> bool {
+        self.ledger.next_attempt().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Awaits `work`. Nothing but `work` itself ends it; ticks that come due meanwhile are noted.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            if let Some(done) = self.first_of(work.as_mut(), None).await {
+                return done;
+            }
+        }
+    }
+
+    /// Awaits `event`, but only until the next attempt is to begin. `event` may be dropped.
+    pub(super) async fn until_attempt<T>(&mut self, event: impl Future<Output = T>) -> Option<T> {
+        let mut event = pin!(event);
+        while !self.is_attempt_due() {
+            let next_attempt = self.ledger.next_attempt();
+            if let Some(event) = self.first_of(event.as_mut(), next_attempt).await {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Awaits `work` until the time of a tick, an alarm of the ledger or `until`, and notes what is due.
+    async fn first_of<T>(
+        &mut self,
+        work: Pin<&mut impl Future<Output = T>>,
+        until: Option<Instant>,
+    ) -> Option<T> {
+        let times = [Some(self.schedule.next()), self.ledger.alarm(), until];
+        if let Some(first) = times.into_iter().flatten().min()
+            && first != self.timer.deadline()
+        {
+            self.timer.as_mut().reset(first);
+        }
+        tokio::select! {
+            // In this order: a connection that is already gone is not used for a probe.
+            biased;
+            done = work => Some(done),
+            () = &mut self.timer => {
+                self.note_what_is_due();
+                None
+            }
+        }
+    }
+
+    fn note_what_is_due(&mut self) {
+        let now = Instant::now();
+        if self.ledger.alarm().is_some_and(|alarm| alarm <= now) {
+            self.note(Fact::Alarm);
+        }
+        if self.schedule.next() <= now {
+            self.record.tick(self.schedule.take(now));
+            self.note(Fact::Tick);
+        }
+    }
+}
