@@ -27,7 +27,7 @@ use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, Step};
 use crate::status::TargetStatus;
 use crate::target::Target;
 use key::Key;
-use ledger::{Fact, Findings, Ledger, Limits};
+use ledger::{Fact, Ledger, Limits, Measurements};
 use opening::{Connection, Opened, Opener, blame_expiry};
 use record::Record;
 use round::Rounds;
@@ -118,6 +118,7 @@ impl<D: Dial> Prober<D> {
 
     /// Probes once, attempts included. Opens the connection first if there is none.
     pub async fn probe(&mut self) -> Probed {
+        self.ticks.record().quiet();
         self.ticks.note(Fact::Tick);
         loop {
             let clients = self.turn().await;
@@ -175,7 +176,7 @@ impl<D: Dial> Prober<D> {
             }
         };
         debug!(target = %self.target.name, %failure, "connection attempt failed");
-        self.ticks.note(Fact::NotOpened(failure, Findings { phases, ..Findings::default() }));
+        self.ticks.note(Fact::NotOpened(failure, Measurements { phases, ..Measurements::default() }));
         None
     }
 
@@ -185,10 +186,10 @@ impl<D: Dial> Prober<D> {
         self.ticks.note(Fact::Round);
         let round = self.ticks.during(self.rounds.run(&mut connection.session)).await;
         let clients = round.clients.as_ref().map(|list| connection.session.count(list));
-        let findings = Findings { phases, steps: round.steps, clients };
+        let measurements = Measurements { phases, steps: round.steps, clients };
         let Some((failure, since)) = round.failed else {
             connection.loading = None;
-            self.ticks.note(Fact::RoundSucceeded(findings));
+            self.ticks.note(Fact::RoundSucceeded(measurements));
             return round.clients;
         };
         if is_warm && failure.stage == Stage::Step(Step::Ping) && connection.session.was_idle_close(&failure)
@@ -200,7 +201,7 @@ impl<D: Dial> Prober<D> {
         let failure = blame_expiry(failure, &connection.credentials, &self.clock);
         let ends = !connection.session.is_usable() || self.replaces(&failure);
         let lived = if ends { self.close(&failure) } else { None };
-        self.ticks.note(Fact::RoundFailed { failure, findings, since, lived });
+        self.ticks.note(Fact::RoundFailed { failure, measurements, since, lived });
         round.clients
     }
 
@@ -270,7 +271,12 @@ impl<D: Dial> Prober<D> {
                     return self.lost(failure);
                 }
                 let lived = self.close(&failure);
-                self.ticks.note(Fact::RoundFailed { failure, findings: Findings::default(), since, lived });
+                self.ticks.note(Fact::RoundFailed {
+                    failure,
+                    measurements: Measurements::default(),
+                    since,
+                    lived,
+                });
             }
         }
     }

@@ -38,15 +38,15 @@ pub(super) enum Fact {
     /// The connection is open, signed in, and has answered PING.
     Opened,
     /// The opening has failed, or the server answered PING with an error.
-    NotOpened(Failure, Findings),
+    NotOpened(Failure, Measurements),
     /// A round has begun.
     Round,
     /// Every step of the round has succeeded.
-    RoundSucceeded(Findings),
+    RoundSucceeded(Measurements),
     /// A step has failed.
     RoundFailed {
         failure: Failure,
-        findings: Findings,
+        measurements: Measurements,
         /// When the command began that failed.
         since: Instant,
         /// How long the connection had lived, if it has ended with the failure.
@@ -66,7 +66,7 @@ pub(super) enum Fact {
 
 /// What an attempt found, whether it failed or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
+pub(super) struct Measurements {
     pub(super) phases: PhaseTimes,
     pub(super) steps: StepResults,
     pub(super) clients: Option<ClientCount>,
@@ -144,7 +144,7 @@ struct Due {
 struct Away {
     failure: Failure,
     at: Instant,
-    findings: Findings,
+    measurements: Measurements,
 }
 
 /// A lost connection that may yet be replaced without an outage.
@@ -183,14 +183,14 @@ impl Ledger {
             Fact::Tick => self.tick(at, out),
             Fact::Opening => self.begin(at, true),
             Fact::Opened => self.opened(at, out),
-            Fact::NotOpened(failure, findings) => {
+            Fact::NotOpened(failure, measurements) => {
                 let since = self.work.map_or(at, |work| work.began);
-                self.attempt_failed(at, failure, findings, since, None, out);
+                self.attempt_failed(at, failure, measurements, since, None, out);
             }
             Fact::Round => self.begin(at, false),
-            Fact::RoundSucceeded(findings) => self.round_succeeded(at, findings, out),
-            Fact::RoundFailed { failure, findings, since, lived } => {
-                self.attempt_failed(at, failure, findings, since, lived, out);
+            Fact::RoundSucceeded(measurements) => self.round_succeeded(at, measurements, out),
+            Fact::RoundFailed { failure, measurements, since, lived } => {
+                self.attempt_failed(at, failure, measurements, since, lived, out);
             }
             Fact::Lost { failure, lived } => self.lost(at, failure, lived),
             Fact::Renewed(due) => self.next_attempt = self.next_attempt.map(|_| due),
@@ -263,7 +263,7 @@ impl Ledger {
         self.next_attempt = (self.is_due() || self.outage.is_confirmed()).then_some(at);
     }
 
-    fn round_succeeded(&mut self, at: Instant, findings: Findings, out: Out<'_>) {
+    fn round_succeeded(&mut self, at: Instant, measurements: Measurements, out: Out<'_>) {
         self.work = None;
         self.next_attempt = None;
         self.away = None;
@@ -273,7 +273,7 @@ impl Ledger {
         unavailable(self.outage.end(at), out);
         if self.is_due() {
             self.due.attempts += 1;
-            self.settle(at, self.due.ticks, Ok(()), findings, out);
+            self.settle(at, self.due.ticks, Ok(()), measurements, out);
         }
         if self.verdict.replace(Ok(())) != Some(Ok(())) {
             out(Effect::Up { outage });
@@ -284,7 +284,7 @@ impl Ledger {
         &mut self,
         at: Instant,
         failure: Failure,
-        findings: Findings,
+        measurements: Measurements,
         since: Instant,
         lived: Option<Duration>,
         out: Out<'_>,
@@ -300,7 +300,7 @@ impl Ledger {
             self.confirm_loss(at, out);
             self.outage.sign(since, at);
         }
-        self.away = Some(Away { failure: failure.clone(), at, findings });
+        self.away = Some(Away { failure: failure.clone(), at, measurements });
 
         let mut repeats = false;
         if self.is_due() {
@@ -311,7 +311,7 @@ impl Ledger {
             // The newest goes on with its remaining attempts.
             let ticks = self.due.ticks - u64::from(repeats);
             if ticks > 0 {
-                self.settle(at, ticks, Err(failure.clone()), findings, out);
+                self.settle(at, ticks, Err(failure.clone()), measurements, out);
             }
         } else if !reason.is_local() {
             self.outage.confirm();
@@ -350,17 +350,18 @@ impl Ledger {
     fn confirm_loss(&mut self, at: Instant, out: Out<'_>) {
         if let Some(loss) = self.loss.take() {
             self.outage.sign(loss.at, loss.at);
-            self.away = Some(Away { failure: loss.failure.clone(), at, findings: Findings::default() });
+            self.away =
+                Some(Away { failure: loss.failure.clone(), at, measurements: Measurements::default() });
             out(Effect::Lost(loss.failure));
         }
     }
 
     /// Gives `ticks` of those that are due the last failure as their outcome.
     fn settle_by_known(&mut self, at: Instant, ticks: u64, out: Out<'_>) {
-        let Some(Away { failure, findings, .. }) = self.away.clone() else { return };
+        let Some(Away { failure, measurements, .. }) = self.away.clone() else { return };
         // A tick that had no attempt has found nothing itself.
-        let findings = if self.due.attempts > 0 { findings } else { Findings::default() };
-        self.settle(at, ticks, Err(failure), findings, out);
+        let measurements = if self.due.attempts > 0 { measurements } else { Measurements::default() };
+        self.settle(at, ticks, Err(failure), measurements, out);
     }
 
     /// Gives `ticks` of those that are due their outcome, the oldest first.
@@ -369,10 +370,10 @@ impl Ledger {
         at: Instant,
         ticks: u64,
         result: Result<(), Failure>,
-        findings: Findings,
+        measurements: Measurements,
         out: Out<'_>,
     ) {
-        let Findings { phases, steps, clients } = findings;
+        let Measurements { phases, steps, clients } = measurements;
         let failure = result.as_ref().err().cloned();
         let duration = self.due.began.map_or(Duration::ZERO, |began| at - began);
         let attempts = self.due.attempts;

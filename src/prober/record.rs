@@ -24,6 +24,7 @@ pub(super) struct Record {
     last_outcome: Option<Outcome>,
     /// The reasons for which the cache was down since the last success. Each is logged once.
     logged: Vec<FailureReason>,
+    is_quiet: bool,
 }
 
 impl Record {
@@ -33,7 +34,21 @@ impl Record {
         metrics: TargetMetrics,
         status: TargetStatus,
     ) -> Self {
-        Self { target, clock, metrics, status, delay: Duration::ZERO, last_outcome: None, logged: Vec::new() }
+        Self {
+            target,
+            clock,
+            metrics,
+            status,
+            delay: Duration::ZERO,
+            last_outcome: None,
+            logged: Vec::new(),
+            is_quiet: false,
+        }
+    }
+
+    /// Logs no change of state from now on: somebody waits for the outcome.
+    pub(super) const fn quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     /// A tick was noticed.
@@ -54,6 +69,7 @@ impl Record {
             Effect::Up { outage } => self.up(outage),
             Effect::Down(failure) => self.down(&failure),
             Effect::Unavailable(duration) => self.metrics.unavailable(duration),
+            Effect::Lost(_) | Effect::Reopened if self.is_quiet => {}
             Effect::Lost(failure) => info!(
                 target = %self.target,
                 reason = failure.reason.as_str(),
@@ -68,13 +84,15 @@ impl Record {
         self.verdict(true);
         let (outage_seconds, reason) =
             (outage.map(seconds), self.logged.first().map(|reason| reason.as_str()));
-        info!(target = %self.target, outage_seconds, reason, "cache available");
+        if !self.is_quiet {
+            info!(target = %self.target, outage_seconds, reason, "cache available");
+        }
         self.logged.clear();
     }
 
     fn down(&mut self, failure: &Failure) {
         self.verdict(false);
-        if !self.logged.contains(&failure.reason) {
+        if !self.is_quiet && !self.logged.contains(&failure.reason) {
             self.logged.push(failure.reason);
             warn!(
                 target = %self.target,

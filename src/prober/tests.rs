@@ -2,6 +2,7 @@
 
 #![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
 
+mod simulation;
 mod token_life;
 
 use std::collections::HashMap;
@@ -174,7 +175,9 @@ impl Running {
     }
 
     fn all_failures(&self) -> f64 {
-        FailureReason::ALL.iter().map(|reason| self.failures(reason.as_str())).sum()
+        let text = std::io::read_to_string(self.metrics.exposition()).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("cachepulse_probe_failures_total{"));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     fn disconnects(&self, reason: &str) -> f64 {
@@ -199,10 +202,19 @@ fn start(cache: &Cache, target: Target) -> Running {
 }
 
 fn start_with(cache: &Cache, target: Target, sign_in: SignIn, clock: Clock) -> Running {
+    start_prober(cache.clone(), target, sign_in, clock)
+}
+
+fn start_prober<D: Dial<Stream: 'static> + 'static>(
+    dialer: D,
+    target: Target,
+    sign_in: SignIn,
+    clock: Clock,
+) -> Running {
     let metrics = Metrics::new();
     let status = Status::new(clock.clone());
     let prober = Prober::new(Setup {
-        dialer: cache.clone(),
+        dialer,
         sign_in,
         clock,
         rng: fastrand::Rng::with_seed(42),
@@ -422,7 +434,7 @@ async fn a_value_that_does_not_come_back_fails_at_once_and_is_not_retried() {
     let running = start(&cache, target());
     sleep(SECOND).await;
     assert_eq!(running.failures("value_mismatch"), 1.0);
-    let report = running.status.report();
+    let report = running.status.document();
     assert_eq!(report.targets[0].recent[0].attempts, 1);
 }
 

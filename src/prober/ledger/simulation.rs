@@ -174,7 +174,7 @@ impl World {
                     self.is_open();
                 }
                 let failure = self.failure();
-                self.note(Fact::NotOpened(failure, Findings::default()));
+                self.note(Fact::NotOpened(failure, Measurements::default()));
             }
             Work::Opening(_) => {
                 self.is_open();
@@ -189,9 +189,9 @@ impl World {
                 let ends = self.chance(50);
                 let lived = self.opened.take_if(|_| ends).map(|opened| self.now - opened);
                 let failure = self.failure();
-                self.note(Fact::RoundFailed { failure, findings: Findings::default(), since, lived });
+                self.note(Fact::RoundFailed { failure, measurements: Measurements::default(), since, lived });
             }
-            Work::Round(..) => self.note(Fact::RoundSucceeded(Findings::default())),
+            Work::Round(..) => self.note(Fact::RoundSucceeded(Measurements::default())),
             Work::Other(_) if fails => self.is_lost(),
             Work::Other(_) | Work::Nothing => {}
         }

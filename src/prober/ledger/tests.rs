@@ -51,11 +51,11 @@ impl Book {
     }
 
     fn does_not_open(&mut self, time: Duration, reason: FailureReason) -> &mut Self {
-        self.note(Fact::Opening).after(time, Fact::NotOpened(failure(reason), Findings::default()))
+        self.note(Fact::Opening).after(time, Fact::NotOpened(failure(reason), Measurements::default()))
     }
 
     fn succeeds(&mut self, time: Duration) -> &mut Self {
-        self.note(Fact::Round).after(time, Fact::RoundSucceeded(Findings::default()))
+        self.note(Fact::Round).after(time, Fact::RoundSucceeded(Measurements::default()))
     }
 
     /// A round whose first command fails after `time`.
@@ -119,7 +119,7 @@ impl Book {
 }
 
 fn failed(reason: FailureReason, since: Instant, lived: Option<Duration>) -> Fact {
-    Fact::RoundFailed { failure: failure(reason), findings: Findings::default(), since, lived }
+    Fact::RoundFailed { failure: failure(reason), measurements: Measurements::default(), since, lived }
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn ticks_that_come_due_while_a_round_is_under_way_share_its_outcome() {
     book.tick().note(Fact::Round);
     book.after(SECOND, Fact::Tick).after(SECOND, Fact::Tick);
     assert_eq!(book.settled(), (0, 1));
-    book.after(SECOND / 2, Fact::RoundSucceeded(Findings::default()));
+    book.after(SECOND / 2, Fact::RoundSucceeded(Measurements::default()));
     let Some(Effect::Settled { ticks, outcome }) = book.effects.last() else { panic!("not settled") };
     assert_eq!((*ticks, outcome.duration), (3, SECOND * 5 / 2));
     assert_eq!(book.ledger.next_attempt(), None, "no second round for them");
@@ -151,7 +151,7 @@ fn a_failed_attempt_settles_all_ticks_but_the_newest_which_goes_on() {
     let mut book = book();
     book.tick().note(Fact::Opening);
     book.after(SECOND, Fact::Tick).after(SECOND, Fact::Tick);
-    book.after(SECOND, Fact::NotOpened(failure(FailureReason::ConnectTimeout), Findings::default()));
+    book.after(SECOND, Fact::NotOpened(failure(FailureReason::ConnectTimeout), Measurements::default()));
     assert_eq!(book.settled(), (2, 0));
     book.pause().does_not_open(MS, FailureReason::ConnectRefused);
     assert_eq!(book.settled(), (2, 0));
@@ -334,16 +334,16 @@ fn the_agents_own_limits_are_failed_ticks_but_no_time_of_the_cache() {
 
 #[test]
 fn the_phases_and_steps_of_the_last_attempt_go_with_the_outcome() {
-    let mut findings = Findings::default();
-    findings.phases.set(Phase::Connect, MS);
+    let mut measurements = Measurements::default();
+    measurements.phases.set(Phase::Connect, MS);
     let mut book = book();
     book.tick().note(Fact::Opening);
-    book.after(MS, Fact::NotOpened(failure(FailureReason::ConnectRefused), findings));
+    book.after(MS, Fact::NotOpened(failure(FailureReason::ConnectRefused), measurements));
     book.after(MS, Fact::Tick);
     let Some(Effect::Settled { outcome, .. }) =
         book.effects.iter().find(|effect| matches!(effect, Effect::Settled { .. }))
     else {
         panic!("not settled")
     };
-    assert_eq!((outcome.phases, outcome.attempts), (findings.phases, 1));
+    assert_eq!((outcome.phases, outcome.attempts), (measurements.phases, 1));
 }
