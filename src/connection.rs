@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod client_list;
 pub mod dial;
 pub mod dialer;
+pub mod handshake;
 mod reply;
 pub mod resolver;
 pub mod session;

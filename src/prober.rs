@@ -98,6 +98,8 @@ impl<D: Dial> Prober<D> {
                 clock: clock.clone(),
                 offset,
                 had_credentials: false,
+                resp2_until: None,
+                hang_ups: 0,
             },
             connection: None,
             rounds: Rounds::new(Arc::clone(&target), key, rng.fork()),

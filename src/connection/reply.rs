@@ -1,8 +1,7 @@
-//! Replies: where one ends in the bytes that came, and what its error texts mean.
+//! Replies under RESP2 and RESP3: where one ends in the bytes that came, and what its error texts mean.
 //!
 //! Values and errors are the `redis` crate's. Framing is ours, because a reply must be bounded before it is parsed:
-//! only what the agent's own commands can answer under RESP2 is let through, which leaves no nested type whose
-//! announced length could make a parser allocate.
+//! once a reply is whole, no length in it announces more than there is.
 
 use redis::{ServerError, ServerErrorKind, Value};
 
@@ -17,37 +16,90 @@ pub(super) const MAX_DETAIL: usize = 200;
 /// Why the bytes at hand cannot become a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Malformed {
-    /// They are not a reply under RESP2.
+    /// They are not RESP.
     NotRedis,
     /// The reply is longer than the limit.
     TooLarge,
 }
 
-/// The length of the reply at the start of `bytes`; `None` while it is incomplete.
+/// Whether the frame at the start of `bytes` was sent out of band: it answers no command.
+pub(super) fn is_push(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'>')
+}
+
+/// Returns the length of the reply or push at the start of `bytes`; `None` while it is incomplete.
 pub(super) fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
-    let Some(kind) = bytes.first() else { return Ok(None) };
-    if !b"+-:$".contains(kind) {
+    let mut end = 0;
+    // Values that are still to come. An aggregate adds its children, so that nesting needs no stack.
+    let mut pending = 1_usize;
+    while pending > 0 {
+        let Some(header) = header(&bytes[end..])? else { return Ok(None) };
+        end += header.length;
+        pending -= 1;
+        match header.kind {
+            b'$' | b'=' | b'!' => {
+                let Some(text) = header.announced()? else { continue };
+                // Within an aggregate, all that came before counts as well.
+                let before = if end > header.length { end } else { 0 };
+                if text > limit.saturating_sub(before) {
+                    return Err(Malformed::TooLarge);
+                }
+                end += text + 2;
+                match bytes.get(end - 2..end) {
+                    None => return Ok(None),
+                    Some(b"\r\n") => {}
+                    Some(_) => return Err(Malformed::NotRedis),
+                }
+            }
+            b'*' | b'~' | b'>' => pending += header.children(1, limit)?,
+            b'%' => pending += header.children(2, limit)?,
+            // Attributes come before the value that they describe.
+            b'|' => pending += header.children(2, limit)? + 1,
+            _ => {}
+        }
+        if end > limit.saturating_add(MAX_LINE) {
+            return Err(Malformed::TooLarge);
+        }
+    }
+    Ok(Some(end))
+}
+
+/// The first line of a value.
+struct Header<'a> {
+    kind: u8,
+    /// What follows the kind, without the line break.
+    line: &'a [u8],
+    /// The line's length with its line break.
+    length: usize,
+}
+
+fn header(bytes: &[u8]) -> Result<Option<Header<'_>>, Malformed> {
+    let Some(&kind) = bytes.first() else { return Ok(None) };
+    if !b"+-:$_,#(=!*~%|>".contains(&kind) {
         return Err(Malformed::NotRedis);
     }
     let searched = &bytes[..bytes.len().min(MAX_LINE)];
-    let Some(line) = searched.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() >= MAX_LINE { Err(Malformed::NotRedis) } else { Ok(None) };
-    };
-    if *kind != b'$' || &bytes[..line] == b"$-1" {
-        return Ok(Some(line + 2));
-    }
-    let announced: usize = std::str::from_utf8(&bytes[1..line])
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(Malformed::NotRedis)?;
-    if announced > limit {
-        return Err(Malformed::TooLarge);
-    }
-    let end = line + 2 + announced + 2;
-    match bytes.get(end - 2..end) {
+    match searched.windows(2).position(|pair| pair == b"\r\n") {
+        Some(end) => Ok(Some(Header { kind, line: &bytes[1..end], length: end + 2 })),
+        None if bytes.len() >= MAX_LINE => Err(Malformed::NotRedis),
         None => Ok(None),
-        Some(b"\r\n") => Ok(Some(end)),
-        Some(_) => Err(Malformed::NotRedis),
+    }
+}
+
+impl Header<'_> {
+    /// The announced length; `None` for RESP2's null.
+    fn announced(&self) -> Result<Option<usize>, Malformed> {
+        if self.line == b"-1" {
+            return Ok(None);
+        }
+        let digits = std::str::from_utf8(self.line).ok().and_then(|digits| digits.parse().ok());
+        digits.map(Some).ok_or(Malformed::NotRedis)
+    }
+
+    /// How many values follow, `each` for every one announced. The shortest takes three bytes.
+    fn children(&self, each: usize, limit: usize) -> Result<usize, Malformed> {
+        let announced = self.announced()?.unwrap_or(0);
+        if announced > limit / (3 * each) { Err(Malformed::TooLarge) } else { Ok(announced * each) }
     }
 }
 
@@ -61,17 +113,25 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
         let line = line.strip_suffix(b"\r\n").ok_or(Malformed::NotRedis)?;
         String::from_utf8(line.to_vec()).map_err(|_| Malformed::NotRedis)
     };
+    // What follows the line with the length.
+    let long = || -> Result<&[u8], Malformed> {
+        let start = rest.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        rest[start..].strip_suffix(b"\r\n").ok_or(Malformed::NotRedis)
+    };
     match kind {
         b'+' if rest == b"OK\r\n" => Ok(Value::Okay),
         b'+' => text(rest).map(Value::SimpleString),
         b':' => text(rest)?.parse().map(Value::Int).map_err(|_| Malformed::NotRedis),
+        b'_' => Ok(Value::Nil),
         b'$' if rest == b"-1\r\n" => Ok(Value::Nil),
-        b'$' => {
-            let start = rest.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let value = rest[start..].strip_suffix(b"\r\n").ok_or(Malformed::NotRedis)?;
-            Ok(Value::BulkString(value.to_vec()))
-        }
-        _ => redis::parse_redis_value(bytes).map_err(|_| Malformed::NotRedis),
+        b'$' => Ok(Value::BulkString(long()?.to_vec())),
+        // Three letters say what the text is.
+        b'=' => Ok(Value::BulkString(long()?.get(4..).ok_or(Malformed::NotRedis)?.to_vec())),
+        _ => match redis::parse_redis_value(bytes) {
+            Ok(Value::Attribute { data, .. }) => Ok(*data),
+            Ok(value) => Ok(value),
+            Err(_) => Err(Malformed::NotRedis),
+        },
     }
 }
 
@@ -80,10 +140,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
 /// Sign-in and rights are told by words anywhere in the text: Azure prefixes them differently (`ERR WRONGPASS …`)
 /// and the texts of Azure Managed Redis are not documented. The other conditions have code words of their own.
 pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
-    let text = match error.details() {
-        Some(details) => format!("{} {details}", error.code()),
-        None => error.code().to_owned(),
-    };
+    let text = text(error);
     let says = |words: &str| text.contains(words);
     let reason = if says("WRONGPASS") || says("NOAUTH") || says("invalid password") || says("AUTH <password>")
     {
@@ -107,6 +164,35 @@ pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
     (reason, excerpt(&text, MAX_DETAIL))
 }
 
+/// What an error reply to AUTH or HELLO means, and its text without the arguments that some servers repeat.
+///
+/// Servers before version 6 and proxies refuse a sign-in in words of their own.
+pub(super) fn classify_sign_in(error: &ServerError) -> (FailureReason, String) {
+    let (reason, _) = classify(error);
+    let mut text = text(error);
+    if let Some(arguments) = text.find(", with args beginning with") {
+        text.truncate(arguments);
+    }
+    let says = |words: &str| text.to_ascii_lowercase().contains(words);
+    let refuses = says("no password is set")
+        || says("without any password configured")
+        || says("invalid username-password pair")
+        || says("for 'auth' command")
+        || says("unknown command 'auth'")
+        || says("unknown command `auth`");
+    let reason =
+        if reason == FailureReason::ServerError && refuses { FailureReason::AuthRejected } else { reason };
+    (reason, text)
+}
+
+/// The whole text of an error.
+pub(super) fn text(error: &ServerError) -> String {
+    match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +208,21 @@ mod tests {
 
     #[test]
     fn a_reply_is_measured_whole_and_never_early() {
-        for reply in ["+OK\r\n", "-ERR no\r\n", ":7\r\n", "$5\r\nhello\r\n", "$0\r\n\r\n", "$-1\r\n"] {
+        for reply in [
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":7\r\n",
+            "$5\r\nhello\r\n",
+            "$0\r\n\r\n",
+            "$-1\r\n",
+            "_\r\n",
+            "=8\r\ntxt:text\r\n",
+            "*2\r\n:1\r\n*1\r\n$1\r\na\r\n",
+            "%1\r\n+proto\r\n:3\r\n",
+            ">2\r\n+message\r\n%0\r\n",
+            "|1\r\n+ttl\r\n:1\r\n+OK\r\n",
+            "*-1\r\n",
+        ] {
             for cut in 0..reply.len() {
                 assert_eq!(length(&reply.as_bytes()[..cut], LIMIT), Ok(None), "{reply:?} cut at {cut}");
             }
@@ -132,10 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_resp2_or_nested_is_refused_at_its_first_byte() {
-        for bytes in
-            ["HTTP/1.1 400 Bad Request\r\n", "*2000000000\r\n", "%1\r\n", "\u{16}", "$x\r\n", "$-2\r\n"]
-        {
+    fn what_is_not_resp_is_refused_at_its_first_byte() {
+        for bytes in ["HTTP/1.1 400 Bad Request\r\n", "\u{16}", "$x\r\n", "$-2\r\n", "*1\r\nHTTP"] {
             assert_eq!(length(bytes.as_bytes(), LIMIT), Err(Malformed::NotRedis), "{bytes:?}");
         }
         assert_eq!(length(b"$2\r\nabcd", LIMIT), Err(Malformed::NotRedis));
@@ -156,6 +254,8 @@ mod tests {
             "$0\r\n\r\n",
             "$2\r\n\r\n\r\n",
             "$-1\r\n",
+            "_\r\n",
+            "%1\r\n+proto\r\n:3\r\n",
         ] {
             let bytes = reply.as_bytes();
             assert_eq!(length(bytes, LIMIT), Ok(Some(bytes.len())), "{reply:?}");
@@ -170,6 +270,13 @@ mod tests {
         assert_eq!(length(b"$1000\r\n", LIMIT), Ok(None));
         assert_eq!(length(b"$99999999999999999999\r\n", LIMIT), Err(Malformed::NotRedis));
         assert_eq!(length("+".repeat(MAX_LINE).as_bytes(), LIMIT), Err(Malformed::NotRedis));
+        for announced in ["*2000000000\r\n", "%2000000000\r\n", "*99999999999999999999\r\n"] {
+            assert!(length(announced.as_bytes(), LIMIT).is_err(), "{announced:?}");
+        }
+        let nested = "*300\r\n".repeat(20_000);
+        assert_eq!(length(nested.as_bytes(), LIMIT), Err(Malformed::TooLarge));
+        let long = format!("*2\r\n$600\r\n{0}\r\n$600\r\n{0}\r\n", "x".repeat(600));
+        assert_eq!(length(long.as_bytes(), LIMIT), Err(Malformed::TooLarge));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A session: commands and their replies on one open connection, one at a time.
+//! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
+//! `handshake.rs`.
 //!
 //! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
@@ -21,6 +22,9 @@ use crate::probe::{ClientCount, Failure, FailureReason, Phase, Stage, Step};
 /// The name under which the agent's connections stand in `CLIENT LIST`.
 pub const CLIENT_NAME: &str = "cachepulse";
 
+/// Where a sign-in fails.
+pub(super) const SIGN_IN: Stage = Stage::Phase(Phase::Auth);
+
 /// How much room is made for a read. All replies but a long `CLIENT LIST` fit.
 const READ_SIZE: usize = 2048;
 
@@ -36,14 +40,14 @@ pub struct Session<S> {
     has_heard: bool,
     /// Whether requests and replies are still in step. Once they are not, nothing that comes can be trusted.
     in_step: bool,
-    own: OwnClient,
+    pub(super) own: OwnClient,
 }
 
 /// By what our own connection is found in `CLIENT LIST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OwnClient {
+pub(super) enum OwnClient {
     Id(u64),
-    /// Where `CLIENT ID` is forbidden. A network address translation on the way hides it.
+    /// Where the server has not told it. A network address translation on the way hides it.
     Address(Option<SocketAddr>),
 }
 
@@ -83,40 +87,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let stage = Stage::Phase(Phase::Auth);
-        let (username, secret) = match credentials {
-            Credentials::None => return Ok(()),
-            Credentials::Password { username, secret } => (username.as_deref(), secret),
-            Credentials::Token { username, token } => (Some(&**username), &token.secret),
-        };
-        let result = match username {
-            Some(username) => self.command(stage, &["AUTH", username, secret.expose()], deadline).await,
-            None => self.command(stage, &["AUTH", secret.expose()], deadline).await,
-        };
-        match result {
-            Ok(Value::Okay) => Ok(()),
-            Ok(other) => Err(self.unasked(stage, &other)),
-            Err(failure) => {
-                let detail = excerpt(&secret.redact(&failure.detail), reply::MAX_DETAIL).into();
-                Err(Failure { detail, ..failure })
-            }
+        self.begin();
+        self.pack_auth(credentials);
+        let reply = timeout_at(deadline, self.round_trip(SIGN_IN)).await;
+        self.wipe();
+        let reply = reply.unwrap_or_else(|_| Err(no_reply(SIGN_IN)))?;
+        self.end(SIGN_IN)?;
+        match reply {
+            Value::Okay => Ok(()),
+            Value::ServerError(error) => Err(refusal(&error, credentials)),
+            other => Err(self.unasked(SIGN_IN, &other)),
         }
     }
 
-    /// Names the connection and asks for its number. Both are courtesies that a policy may forbid: only the loss of
-    /// the connection is an error, and what a server that is full says to the first command before it hangs up.
-    ///
-    /// # Errors
-    /// The loss of the connection, or [`FailureReason::TooManyClients`].
-    pub async fn introduce(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let stage = Stage::Phase(Phase::Auth);
-        let named = self.command(stage, &["CLIENT", "SETNAME", CLIENT_NAME], deadline).await;
-        self.unless_lost(named)?;
-        let id = self.command(stage, &["CLIENT", "ID"], deadline).await;
-        if let Some(Value::Int(id)) = self.unless_lost(id)? {
-            self.own = u64::try_from(id).map_or(self.own, OwnClient::Id);
+    /// Adds `AUTH` to what is sent, or nothing without credentials.
+    pub(super) fn pack_auth(&mut self, credentials: &Credentials) {
+        match credentials {
+            Credentials::None => {}
+            Credentials::Password { username: None, secret } => {
+                self.pack(&["AUTH", secret.expose()]);
+            }
+            Credentials::Password { username: Some(username), secret } => {
+                self.pack(&["AUTH", username, secret.expose()]);
+            }
+            Credentials::Token { username, token } => {
+                self.pack(&["AUTH", username, token.secret.expose()]);
+            }
         }
-        Ok(())
     }
 
     /// `PING`.
@@ -197,48 +194,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         count
     }
 
-    /// Waits, between commands, until the connection is lost or the peer says something that it was not asked.
-    /// May be dropped at any time without harm.
+    /// Waits, between commands, until the connection is lost or the peer says something that it was not asked. What
+    /// was sent out of band is skipped. May be dropped at any time without harm.
     pub async fn lost(&mut self) -> Failure {
-        // Between commands `incoming` is empty, and `read_buf` takes bytes only when it completes.
-        self.incoming.reserve(READ_SIZE);
-        let read = self.stream.read_buf(&mut self.incoming).await;
+        let failure = loop {
+            match self.frame() {
+                Ok(Some(length)) if reply::is_push(&self.incoming) => self.discard(length),
+                Ok(None) => {
+                    self.incoming.reserve(READ_SIZE);
+                    // `read_buf` takes bytes only when it completes.
+                    match self.stream.read_buf(&mut self.incoming).await {
+                        Ok(0) => break closed(Stage::Idle),
+                        Ok(_) => {}
+                        Err(error) => break io_failure(Stage::Idle, &error),
+                    }
+                }
+                Ok(Some(length)) => break self.unprompted(length),
+                Err(_) => break unexpected(),
+            }
+        };
         self.in_step = false;
-        match read {
-            Ok(0) => closed(Stage::Idle),
-            Ok(_) => self.unprompted(),
-            Err(error) => io_failure(Stage::Idle, &error),
-        }
+        failure
     }
 
     /// What a peer that spoke unasked wanted to say: an error reply tells why it is about to hang up.
-    fn unprompted(&self) -> Failure {
-        let whole = reply::length(&self.incoming, self.reply_limit).ok().flatten();
-        match whole.and_then(|end| reply::parse(&self.incoming[..end]).ok()) {
-            Some(Value::ServerError(error)) => {
+    fn unprompted(&self, length: usize) -> Failure {
+        match reply::parse(&self.incoming[..length]) {
+            Ok(Value::ServerError(error)) => {
                 let (reason, detail) = reply::classify(&error);
                 Failure::new(reason, Stage::Idle, detail)
             }
-            _ => Failure::new(FailureReason::ProtocolError, Stage::Idle, "the server spoke unasked"),
+            _ => unexpected(),
         }
     }
 
     /// Sends one command and reads its reply. An error reply becomes a failure that leaves the session usable.
     async fn command(&mut self, stage: Stage, args: &[&str], deadline: Instant) -> Result<Value, Failure> {
-        debug_assert!(self.in_step, "a session that is out of step is dropped, not used");
-        // Unless this future runs to a whole reply (it may also be dropped), the session is out of step.
-        self.in_step = false;
-        self.has_heard = false;
-        pack(&mut self.outgoing, args);
-        let reply = match timeout_at(deadline, self.exchange(stage)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Failure::new(FailureReason::CommandTimeout, stage, "no whole reply in time")),
-        };
-        if stage == Stage::Phase(Phase::Auth) {
-            self.outgoing.zeroize();
-        }
-        let reply = reply?;
-        self.in_step = true;
+        self.begin();
+        self.pack(args);
+        let reply = timeout_at(deadline, self.round_trip(stage)).await;
+        let reply = reply.unwrap_or_else(|_| Err(no_reply(stage)))?;
+        self.end(stage)?;
         match reply {
             Value::ServerError(error) => {
                 let (reason, detail) = reply::classify(&error);
@@ -248,28 +244,84 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    async fn exchange(&mut self, stage: Stage) -> Result<Value, Failure> {
-        let io = |error: std::io::Error| io_failure(stage, &error);
-        self.stream.write_all(&self.outgoing).await.map_err(io)?;
-        self.stream.flush().await.map_err(io)?;
+    /// Begins a round trip. Unless it comes to its end (its future may also be dropped), the session is out of step.
+    pub(super) fn begin(&mut self) {
+        debug_assert!(self.in_step, "a session that is out of step is dropped, not used");
+        self.in_step = false;
+        self.has_heard = false;
+        self.outgoing.clear();
+    }
+
+    /// Adds a command to what is sent, as RESP has it: an array of bulk strings.
+    pub(super) fn pack(&mut self, args: &[&str]) {
+        use std::io::Write as _;
+        let outgoing = &mut self.outgoing;
+        write!(outgoing, "*{}\r\n", args.len()).expect("a Vec takes all that is written to it");
+        for arg in args {
+            write!(outgoing, "${}\r\n{arg}\r\n", arg.len()).expect("a Vec takes all that is written to it");
+        }
+    }
+
+    /// Forgets what was sent: it may hold a secret.
+    pub(super) fn wipe(&mut self) {
+        self.outgoing.zeroize();
+    }
+
+    /// Sends what was packed and reads the first reply. What a server says before it hangs up is read even if nothing
+    /// could be sent to it.
+    pub(super) async fn round_trip(&mut self, stage: Stage) -> Result<Value, Failure> {
+        let sent = async {
+            self.stream.write_all(&self.outgoing).await?;
+            self.stream.flush().await
+        };
+        let sent = sent.await;
+        let reply = self.next_reply(stage).await;
+        match (sent, reply) {
+            (_, Ok(reply)) => Ok(reply),
+            (Err(error), Err(_)) => Err(io_failure(stage, &error)),
+            (Ok(()), Err(failure)) => Err(failure),
+        }
+    }
+
+    /// Reads the next reply. What was sent out of band is skipped.
+    pub(super) async fn next_reply(&mut self, stage: Stage) -> Result<Value, Failure> {
         loop {
-            let length = reply::length(&self.incoming, self.reply_limit);
-            if let Some(length) = length.map_err(|malformed| self.malformed(stage, malformed))? {
-                let value = reply::parse(&self.incoming[..length]);
-                let more = self.incoming.len() > length;
-                self.incoming.clear();
-                self.incoming.shrink_to(READ_SIZE);
-                return match value {
-                    Ok(value) if !more => Ok(value),
-                    Ok(_) => Err(Failure::new(FailureReason::ProtocolError, stage, "more than one reply")),
-                    Err(malformed) => Err(self.malformed(stage, malformed)),
-                };
+            let frame = self.frame().map_err(|malformed| self.malformed(stage, malformed))?;
+            if let Some(length) = frame {
+                let value = (!reply::is_push(&self.incoming)).then(|| reply::parse(&self.incoming[..length]));
+                self.discard(length);
+                match value {
+                    None => continue,
+                    Some(value) => return value.map_err(|malformed| self.malformed(stage, malformed)),
+                }
             }
             self.incoming.reserve(READ_SIZE);
-            if self.stream.read_buf(&mut self.incoming).await.map_err(io)? == 0 {
+            let read = self.stream.read_buf(&mut self.incoming).await;
+            if read.map_err(|error| io_failure(stage, &error))? == 0 {
                 return Err(closed(stage));
             }
             self.has_heard = true;
+        }
+    }
+
+    /// Ends a round trip whose replies have all come.
+    pub(super) fn end(&mut self, stage: Stage) -> Result<(), Failure> {
+        if !self.incoming.is_empty() && !reply::is_push(&self.incoming) {
+            return Err(Failure::new(FailureReason::ProtocolError, stage, "more than one reply"));
+        }
+        self.in_step = true;
+        Ok(())
+    }
+
+    /// The length of the frame at hand, if it is whole.
+    fn frame(&self) -> Result<Option<usize>, Malformed> {
+        reply::length(&self.incoming, self.reply_limit)
+    }
+
+    fn discard(&mut self, length: usize) {
+        self.incoming.drain(..length);
+        if self.incoming.is_empty() {
+            self.incoming.shrink_to(READ_SIZE);
         }
     }
 
@@ -286,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// A whole reply, but not to what was asked: requests and replies are out of step.
-    fn unasked(&mut self, stage: Stage, value: &Value) -> Failure {
+    pub(super) fn unasked(&mut self, stage: Stage, value: &Value) -> Failure {
         self.in_step = false;
         let kind = match value {
             Value::Okay | Value::SimpleString(_) => "a status",
@@ -296,25 +348,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         Failure::new(FailureReason::ProtocolError, stage, format!("the reply is {kind}, not what was asked"))
     }
-
-    /// The value, nothing if the server refused, or the loss of the connection.
-    fn unless_lost(&self, result: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(failure) if self.in_step && failure.reason != FailureReason::TooManyClients => Ok(None),
-            Err(failure) => Err(failure),
-        }
-    }
 }
 
-/// Writes a command as RESP has it: an array of bulk strings.
-fn pack(outgoing: &mut Vec<u8>, args: &[&str]) {
-    use std::io::Write as _;
-    outgoing.clear();
-    write!(outgoing, "*{}\r\n", args.len()).expect("a Vec takes all that is written to it");
-    for arg in args {
-        write!(outgoing, "${}\r\n{arg}\r\n", arg.len()).expect("a Vec takes all that is written to it");
-    }
+/// A refused sign-in, without what the server echoes of the secret.
+pub(super) fn refusal(error: &redis::ServerError, credentials: &Credentials) -> Failure {
+    let (reason, detail) = reply::classify_sign_in(error);
+    let secret = match credentials {
+        Credentials::None => None,
+        Credentials::Password { secret, .. } => Some(secret),
+        Credentials::Token { token, .. } => Some(&token.secret),
+    };
+    let detail = secret.map_or_else(|| detail.clone(), |secret| secret.redact(&detail));
+    Failure::new(reason, SIGN_IN, excerpt(&detail, reply::MAX_DETAIL))
+}
+
+pub(super) fn no_reply(stage: Stage) -> Failure {
+    Failure::new(FailureReason::CommandTimeout, stage, "no whole reply in time")
+}
+
+fn unexpected() -> Failure {
+    Failure::new(FailureReason::ProtocolError, Stage::Idle, "unexpected data on an idle connection")
 }
 
 fn closed(stage: Stage) -> Failure {
@@ -440,32 +493,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_secret_is_not_in_the_failure() {
         let secret = "a-very-secret-access-key-of-some-length";
-        let reply = format!("-ERR unknown command 'AUTH', with args beginning with: '{secret}'\r\n");
+        let reply = format!("-ERR no such user as '{secret}'\r\n");
         let (mut session, mut far) = session(reply.as_bytes()).await;
         let credentials = Credentials::Password { username: None, secret: Secret::new(secret.into()) };
         let failure = session.authenticate(&credentials, soon()).await.unwrap_err();
         assert!(!failure.to_string().contains("secret-access"), "{failure}");
         assert!(sent(&mut far).await.contains(secret));
         assert!(session.outgoing.iter().all(|&byte| byte == 0), "the command is zeroed after use");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn introducing_itself_is_a_courtesy_that_may_be_forbidden() {
-        let (mut session, mut far) = session(b"-NOPERM no\r\n").await;
-        let introduce = async { session.introduce(soon()).await };
-        let answer_second = async {
-            sent(&mut far).await;
-            far.write_all(b":7\r\n").await.unwrap();
-        };
-        let (introduced, ()) = tokio::join!(introduce, answer_second);
-        introduced.unwrap();
-        assert_eq!(session.own, OwnClient::Id(7));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_full_is_told_as_such_where_nobody_signs_in() {
-        let (mut session, _far) = session(b"-ERR max number of clients reached\r\n").await;
-        assert_eq!(session.introduce(soon()).await.unwrap_err().reason, FailureReason::TooManyClients);
     }
 
     #[tokio::test(start_paused = true)]
@@ -480,6 +514,15 @@ mod tests {
     async fn the_last_words_of_a_server_that_hangs_up_are_its_reason() {
         let (mut session, _far) = session(b"-ERR max number of clients reached\r\n").await;
         assert_eq!(session.lost().await.reason, FailureReason::TooManyClients);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_pushed_between_commands_is_neither_a_loss_nor_a_reply() {
+        let (mut session, mut far) = session(b">2\r\n+SMIGRATING\r\n:1\r\n>1\r\n+mov").await;
+        assert!(tokio::time::timeout(Duration::from_millis(1), session.lost()).await.is_err());
+        far.write_all(b"ing\r\n+PONG\r\n").await.unwrap();
+        session.ping(soon()).await.unwrap();
+        assert!(session.is_usable());
     }
 
     #[tokio::test(start_paused = true)]

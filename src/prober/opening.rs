@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::{Dial, Dialed, Peer};
+use crate::connection::handshake::{Greeting, NotGreeted, Protocol};
 use crate::connection::session::Session;
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
@@ -17,6 +18,8 @@ use crate::target::Target;
 
 /// A server may end a session a little before the token's end by our clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(2);
+/// How long HELLO is not tried again with a peer that does not know it.
+const RESP2_FOR: Duration = Duration::from_secs(60 * 60);
 /// The first pause before a refused re-authentication is tried again, and the longest.
 const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
 const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
@@ -32,6 +35,10 @@ pub(super) struct Opener<D> {
     pub(super) offset: Duration,
     /// Whether there were ever credentials to present.
     pub(super) had_credentials: bool,
+    /// Until when the peer is known not to know HELLO.
+    pub(super) resp2_until: Option<Instant>,
+    /// How often in a row the peer has hung up on HELLO.
+    pub(super) hang_ups: u32,
 }
 
 /// A connection that was opened just now.
@@ -69,27 +76,62 @@ impl<D: Dial> Opener<D> {
             sleep(self.offset).await;
         }
         let deadline = Instant::now() + self.target.connect_timeout;
-        let Dialed { stream, mut phases, peer } = self.dialer.dial(deadline).await?;
-        let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
-        if credentials != Credentials::None {
-            let started = Instant::now();
-            if let Err(failure) = session.authenticate(&credentials, deadline).await {
+        let protocol = match self.resp2_until {
+            Some(until) if Instant::now() < until => Protocol::Resp2,
+            _ => Protocol::Resp3,
+        };
+        let mut hung_up = false;
+        let (mut result, mut phases) = self.greet(&credentials, protocol, deadline).await?;
+        if let Err(NotGreeted::HungUp(_)) = &result {
+            hung_up = true;
+            (result, phases) = self.greet(&credentials, Protocol::Resp2, deadline).await?;
+        }
+        match result {
+            Ok((session, peer, greeting)) => {
+                self.remember(protocol, &greeting, hung_up);
+                let connection = Connection::new(session, credentials, peer);
+                Ok(Opened { connection, phases, refused: greeting.refused })
+            }
+            Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => {
                 if failure.reason == FailureReason::AuthRejected {
                     self.sign_in.refused();
                 }
-                return Err(at(phases)(blame_expiry(failure, &credentials, &self.clock)));
+                Err(at(phases)(blame_expiry(failure, &credentials, &self.clock)))
             }
+        }
+    }
+
+    /// Dials and begins a session.
+    async fn greet(
+        &mut self,
+        credentials: &Credentials,
+        protocol: Protocol,
+        deadline: Instant,
+    ) -> Result<(Result<Greeted<D::Stream>, NotGreeted>, PhaseTimes), DialFailure> {
+        let Dialed { stream, mut phases, peer } = self.dialer.dial(deadline).await?;
+        let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
+        let started = Instant::now();
+        let result = session.greet(credentials, protocol, deadline).await;
+        if result.is_ok() {
             phases.set(Phase::Auth, started.elapsed());
         }
-        session.introduce(deadline).await.map_err(at(phases))?;
-        let refused = match session.ping(deadline).await {
-            Ok(()) => None,
-            Err(failure) if session.is_usable() => Some(failure),
-            Err(failure) => return Err(at(phases)(blame_expiry(failure, &credentials, &self.clock))),
-        };
-        Ok(Opened { connection: Connection::new(session, credentials, peer), phases, refused })
+        Ok((result.map(|greeting| (session, peer, greeting)), phases))
+    }
+
+    /// Keeps in mind that the peer does not know HELLO, once RESP2 has proved itself: for a peer that hung up on HELLO
+    /// after it did so twice in a row.
+    fn remember(&mut self, asked: Protocol, greeting: &Greeting, hung_up: bool) {
+        if asked == Protocol::Resp2 || greeting.refused.is_some() {
+            return;
+        }
+        self.hang_ups = if hung_up { self.hang_ups + 1 } else { 0 };
+        let is_sure = greeting.protocol == Protocol::Resp2 && (!hung_up || self.hang_ups > 1);
+        self.resp2_until = is_sure.then(|| Instant::now() + RESP2_FOR);
     }
 }
+
+/// A session that has begun, whom it leads to, and what is known of the server.
+type Greeted<S> = (Session<S>, Peer, Greeting);
 
 impl<S> Connection<S> {
     fn new(session: Session<S>, credentials: Credentials, peer: Peer) -> Self {

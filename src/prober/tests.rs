@@ -66,6 +66,12 @@ impl Cache {
 
     fn reply(&self, words: &[String]) -> String {
         self.with(|state| {
+            if words[0] == "HELLO" {
+                let Some(at) = words.iter().position(|word| word == "AUTH") else { return HELLO.into() };
+                // A sign-in is a sign-in.
+                state.commands.push(words[at..at + 3].join(" "));
+                return state.canned.get("AUTH").map_or_else(|| HELLO.into(), Clone::clone);
+            }
             state.commands.push(words.join(" "));
             let name = if words[0] == "CLIENT" { words[..2].join(" ") } else { words[0].clone() };
             if let Some(canned) = state.canned.get(name.as_str()) {
@@ -85,7 +91,6 @@ impl Cache {
                     .get(&words[1])
                     .map_or("$-1\r\n".into(), |value| format!("${}\r\n{value}\r\n", value.len())),
                 "CLIENT LIST" => "$22\r\nid=7 addr=10.0.0.1:50\n\r\n".into(),
-                "CLIENT ID" => ":7\r\n".into(),
                 _ => "+OK\r\n".into(),
             }
         })
@@ -93,16 +98,29 @@ impl Cache {
 
     async fn serve(self, mut stream: DuplexStream) {
         let mut bytes = vec![0; 4096];
-        // A prober writes one command at once and waits for its reply: what has come is one command.
+        // A prober writes at once what it wants answered in one round trip.
         while let Ok(length @ 1..) = stream.read(&mut bytes).await {
-            let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
-            let words: Vec<String> = text.split("\r\n").skip(2).step_by(2).map(Into::into).collect();
-            let reply = self.reply(&words);
+            let reply: String = commands(&bytes[..length]).iter().map(|words| self.reply(words)).collect();
             if stream.write_all(reply.as_bytes()).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// What RESP3 is agreed with.
+const HELLO: &str = "%2\r\n+proto\r\n:3\r\n+id\r\n:7\r\n";
+
+/// The commands in `bytes`, which are whole.
+fn commands(bytes: &[u8]) -> Vec<Vec<String>> {
+    let text = std::str::from_utf8(bytes).unwrap();
+    let mut lines = text.split("\r\n");
+    let mut commands = Vec::new();
+    while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')) {
+        let words = (0..count.parse().unwrap()).map(|_| lines.nth(1).unwrap().to_owned());
+        commands.push(words.collect());
+    }
+    commands
 }
 
 impl Dial for Cache {

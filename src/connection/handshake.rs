@@ -1,0 +1,194 @@
+//! How a session begins: `HELLO 3` with sign-in and name, and PING, in one round trip; or `AUTH` and RESP2 where the
+//! peer does not know HELLO.
+
+use redis::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::reply;
+use super::session::{CLIENT_NAME, OwnClient, SIGN_IN, Session, no_reply, refusal};
+use crate::identity::Credentials;
+use crate::probe::{Failure, FailureReason, Stage, Step};
+
+/// What is known of a server once a session has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Which RESP is spoken from now on.
+    pub protocol: Protocol,
+    /// Whether the server says that it is a replica.
+    pub is_replica: bool,
+    /// What it answered PING with, if that was an error: it is signed in, but cannot serve.
+    pub refused: Option<Failure>,
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RESP2.
+    Resp2,
+    /// RESP3, by way of HELLO.
+    Resp3,
+}
+
+/// A session has not begun.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotGreeted {
+    /// The server refused, or the connection was lost.
+    Failed(Failure),
+    /// The peer hung up on HELLO without a word, as some proxies do: it may know AUTH.
+    HungUp(Failure),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Begins the session: signs in with `credentials` and sees that PING is answered. With [`Protocol::Resp3`], falls
+    /// back to RESP2 where the server does not know HELLO.
+    ///
+    /// # Errors
+    /// The server's refusal, or the loss of the connection.
+    pub async fn greet(
+        &mut self,
+        credentials: &Credentials,
+        protocol: Protocol,
+        deadline: Instant,
+    ) -> Result<Greeting, NotGreeted> {
+        let greeted = timeout_at(deadline, async {
+            match protocol {
+                Protocol::Resp3 => self.hello(credentials).await,
+                Protocol::Resp2 => self.auth(credentials).await.map_err(NotGreeted::Failed),
+            }
+        })
+        .await;
+        self.wipe();
+        greeted.unwrap_or_else(|_| Err(NotGreeted::Failed(no_reply(SIGN_IN))))
+    }
+
+    async fn hello(&mut self, credentials: &Credentials) -> Result<Greeting, NotGreeted> {
+        self.begin();
+        match credentials {
+            Credentials::None => self.pack(&["HELLO", "3", "SETNAME", CLIENT_NAME]),
+            Credentials::Password { username, secret } => {
+                let username = username.as_deref().unwrap_or("default");
+                self.pack(&["HELLO", "3", "AUTH", username, secret.expose(), "SETNAME", CLIENT_NAME]);
+            }
+            Credentials::Token { username, token } => {
+                let secret = token.secret.expose();
+                self.pack(&["HELLO", "3", "AUTH", username, secret, "SETNAME", CLIENT_NAME]);
+            }
+        }
+        self.pack(&["PING"]);
+        let reply = match self.round_trip(SIGN_IN).await {
+            Ok(reply) => reply,
+            Err(failure) if self.was_idle_close(&failure) => return Err(NotGreeted::HungUp(failure)),
+            Err(failure) => return Err(NotGreeted::Failed(failure)),
+        };
+        let server = match reply {
+            Value::Map(fields) => Some(Server::read(&fields)).filter(|server| server.protocol == 3),
+            Value::ServerError(error) if !is_unknown(&error, credentials) => {
+                return Err(NotGreeted::Failed(refusal(&error, credentials)));
+            }
+            _ => None,
+        };
+        let pong = match self.next_reply(SIGN_IN).await {
+            Ok(pong) => pong,
+            // It answered HELLO, but in words that we do not know, and then hung up.
+            Err(failure) if server.is_none() => return Err(NotGreeted::HungUp(failure)),
+            Err(failure) => return Err(NotGreeted::Failed(failure)),
+        };
+        self.end(SIGN_IN).map_err(NotGreeted::Failed)?;
+        match server {
+            Some(Server { id, is_replica, .. }) => {
+                self.own = id.map_or(self.own, OwnClient::Id);
+                let refused = self.pong(pong, credentials).map_err(NotGreeted::Failed)?;
+                Ok(Greeting { protocol: Protocol::Resp3, is_replica, refused })
+            }
+            None => self.auth(credentials).await.map_err(NotGreeted::Failed),
+        }
+    }
+
+    async fn auth(&mut self, credentials: &Credentials) -> Result<Greeting, Failure> {
+        self.begin();
+        self.pack_auth(credentials);
+        self.pack(&["PING"]);
+        let mut reply = self.round_trip(SIGN_IN).await?;
+        if *credentials != Credentials::None {
+            match reply {
+                Value::Okay => {}
+                Value::ServerError(error) => return Err(refusal(&error, credentials)),
+                other => return Err(self.unasked(SIGN_IN, &other)),
+            }
+            reply = self.next_reply(SIGN_IN).await?;
+        }
+        self.end(SIGN_IN)?;
+        let refused = self.pong(reply, credentials)?;
+        Ok(Greeting { protocol: Protocol::Resp2, is_replica: false, refused })
+    }
+
+    /// What PING was answered with: nothing to say of PONG, the failure of a server that cannot serve now.
+    fn pong(&mut self, reply: Value, credentials: &Credentials) -> Result<Option<Failure>, Failure> {
+        match reply {
+            Value::SimpleString(pong) if pong == "PONG" => Ok(None),
+            Value::ServerError(error) => {
+                let (reason, detail) = reply::classify(&error);
+                match reason {
+                    FailureReason::AuthRejected => Err(refusal(&error, credentials)),
+                    _ => Ok(Some(Failure::new(reason, Stage::Step(Step::Ping), detail))),
+                }
+            }
+            other => Err(self.unasked(Stage::Step(Step::Ping), &other)),
+        }
+    }
+}
+
+/// Whether an error reply to HELLO says that HELLO or RESP3 is not known here, rather than that sign-in was refused.
+/// The texts are those of Redis before version 6, of Redis with RESP3 off, and of Envoy, predixy and other proxies.
+fn is_unknown(error: &redis::ServerError, credentials: &Credentials) -> bool {
+    let text = reply::text(error);
+    let says = |words: &str| text.to_ascii_lowercase().contains(words);
+    if text.contains("WRONGPASS") {
+        return false;
+    }
+    says("noproto")
+        || says("unknown command")
+        || says("unsupported command")
+        || says("hello option")
+        || says("syntax error")
+        || says("wrong number of arguments")
+        // AUTH was inside: only a proxy that reads no further than HELLO says so.
+        || (*credentials != Credentials::None && says("noauth authentication required"))
+}
+
+/// What HELLO says of the server; fields that we do not know are ignored.
+#[derive(Default)]
+struct Server {
+    protocol: i64,
+    id: Option<u64>,
+    is_replica: bool,
+}
+
+impl Server {
+    fn read(fields: &[(Value, Value)]) -> Self {
+        let mut server = Self::default();
+        for (name, value) in fields {
+            match (text(name), value) {
+                (Some(b"proto"), Value::Int(protocol)) => server.protocol = *protocol,
+                (Some(b"id"), Value::Int(id)) => server.id = u64::try_from(*id).ok(),
+                (Some(b"role"), role) => {
+                    server.is_replica = matches!(text(role), Some(b"replica" | b"slave"));
+                }
+                _ => {}
+            }
+        }
+        server
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(text) => Some(text),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
