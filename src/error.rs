@@ -1,7 +1,8 @@
-//! An error with all its causes in one line.
+//! An error with all its causes in one line, and whether the agent's own limits are the cause.
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 /// Displays an error and then each of its causes. Leaves out levels that are empty or repeat their cause, as the errors
 /// of some libraries do.
@@ -24,6 +25,15 @@ impl fmt::Display for Chain<'_> {
         }
         f.write_str(&levels.join(": "))
     }
+}
+
+/// Whether `error` says that this process or machine has used up its file descriptors or memory.
+#[must_use]
+pub fn is_local(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
+        || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 #[cfg(test)]

@@ -2,24 +2,24 @@
 //! [`crate::secret::Secret::redact`].
 
 /// Returns `text` in one line of at most `limit` characters. Control characters become spaces, runs of spaces become
-/// one, and a text that was cut ends with `…`.
+/// one. A text that is too long is cut in the middle, marked with `…`, because causes are at its end.
 #[must_use]
 pub fn excerpt(text: &str, limit: usize) -> String {
-    let mut line = String::new();
-    let mut length = 0;
     let separators = |c: char| c.is_whitespace() || c.is_control();
+    let mut line = String::new();
     for word in text.split(separators).filter(|word| !word.is_empty()) {
-        let space = if line.is_empty() { "" } else { " " };
-        for c in space.chars().chain(word.chars()) {
-            if length + 1 == limit {
-                line.push('…');
-                return line;
-            }
-            line.push(c);
-            length += 1;
+        if !line.is_empty() {
+            line.push(' ');
         }
+        line.push_str(word);
     }
-    line
+    let length = line.chars().count();
+    if length <= limit {
+        return line;
+    }
+    let kept = limit.saturating_sub(1);
+    let at = |index: usize| line.char_indices().nth(index).map_or(line.len(), |(at, _)| at);
+    format!("{}…{}", &line[..at(kept.div_ceil(2))], &line[at(length - kept / 2)..])
 }
 
 #[cfg(test)]
@@ -34,8 +34,8 @@ mod tests {
 
     #[test]
     fn an_excerpt_never_exceeds_its_limit_and_shows_that_it_was_cut() {
-        assert_eq!(excerpt("abcdefgh", 5), "abcd…");
-        assert_eq!(excerpt("äöüäöüäöü", 4), "äöü…");
+        assert_eq!(excerpt("abcdefgh", 5), "ab…gh");
+        assert_eq!(excerpt("äöüäöüäöü", 4), "äö…ü");
         assert_eq!(excerpt(&"x ".repeat(1000), 300).chars().count(), 300);
     }
 }

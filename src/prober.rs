@@ -186,7 +186,7 @@ impl<D: Dial> Prober<D> {
     async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
         let connection = self.connection.as_mut()?;
         self.ticks.note(Fact::Round);
-        let round = self.ticks.during(self.rounds.run(&mut connection.session)).await;
+        let round = self.ticks.during(self.rounds.run(&mut connection.session, connection.is_replica)).await;
         let clients = round.clients.as_ref().map(|list| connection.session.count(list));
         let measurements = Measurements { phases, steps: round.steps, clients };
         let Some((failure, since)) = round.failed else {
@@ -218,6 +218,8 @@ impl<D: Dial> Prober<D> {
         match failure.reason {
             // A replica answered, or the server forgot who we are: a new connection may reach the primary, and signs in.
             FailureReason::ReadOnly | FailureReason::AuthRejected => true,
+            // Another node serves the key: the name may lead there. `ASK` says that a slot is on its way.
+            FailureReason::WrongNode => failure.detail.starts_with("MOVED"),
             // A replica that has lost its primary.
             FailureReason::ClusterDown => failure.detail.starts_with("MASTERDOWN"),
             _ => false,

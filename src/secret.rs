@@ -167,6 +167,17 @@ enum Fault {
     TooLong,
 }
 
+impl ReadError {
+    /// Returns the system's error, if there was one.
+    #[must_use]
+    pub const fn io(&self) -> Option<&std::io::Error> {
+        match &self.fault {
+            Fault::Unreadable(error) => Some(error),
+            Fault::Unset | Fault::Empty | Fault::TooLong => None,
+        }
+    }
+}
+
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = &self.source;

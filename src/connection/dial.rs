@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::resolver::Resolver;
 use super::tls::{TlsClient, TlsInfo};
 use super::trace::{Findings, Trace};
+use crate::error::is_local;
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Stage};
 use crate::target::Endpoint;
@@ -106,27 +107,41 @@ async fn connect(
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
         };
         trace.note(|findings| findings.refused.push((address, error.to_string())));
-        reasons.push(connect_reason(&error));
+        reasons.push(connect_reason(address, &error));
         let separator = if details.is_empty() { "" } else { "; " };
         // Writing to a string cannot fail.
         let _ = write!(details, "{separator}{address}: {error}");
     }
     // The most telling one: a refusal shows that a machine is there, silence that packets vanish on the way. An
-    // address family without a route is common and says nothing where another family got further.
-    let reason = [FailureReason::ConnectRefused, FailureReason::ConnectTimeout]
-        .into_iter()
-        .find(|reason| reasons.contains(reason))
-        .unwrap_or(FailureReason::ConnectUnreachable);
+    // address family without a route is common and says nothing where another family got further. The agent's own
+    // limits are the cause only if nothing came of the network.
+    let reason =
+        [FailureReason::ConnectRefused, FailureReason::ConnectTimeout, FailureReason::ConnectUnreachable]
+            .into_iter()
+            .find(|reason| reasons.contains(reason))
+            .unwrap_or(FailureReason::LocalResource);
     Err(Failure::new(reason, Stage::Phase(Phase::Connect), excerpt(&details, 300)))
 }
 
-fn connect_reason(error: &io::Error) -> FailureReason {
+fn connect_reason(address: SocketAddr, error: &io::Error) -> FailureReason {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => FailureReason::ConnectRefused,
         io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
+        // No local port is left; or the machine has no address from which this one could be reached.
+        io::ErrorKind::AddrNotAvailable if has_route(address) => FailureReason::LocalResource,
+        _ if is_local(error) => FailureReason::LocalResource,
         // No route, no address of that family, a local firewall: the packets never left.
         _ => FailureReason::ConnectUnreachable,
     }
+}
+
+/// Whether this machine has an address from which `address` can be reached. Sends nothing.
+fn has_route(address: SocketAddr) -> bool {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    std::net::UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
 }
 
 /// Makes a connection that went dead without a word end soon. The kernel alone resends into the void for some 15
@@ -349,11 +364,22 @@ mod tests {
 
     #[test]
     fn every_way_a_connect_can_fail_has_its_reason() {
-        let reason = |kind| connect_reason(&io::Error::from(kind));
+        let address = "127.0.0.1:6380".parse().unwrap();
+        let reason = |kind| connect_reason(address, &io::Error::from(kind));
         assert_eq!(reason(io::ErrorKind::ConnectionRefused), FailureReason::ConnectRefused);
         assert_eq!(reason(io::ErrorKind::TimedOut), FailureReason::ConnectTimeout);
         for kind in [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable] {
             assert_eq!(reason(kind), FailureReason::ConnectUnreachable);
+        }
+        // 24 is EMFILE, as in `ulimit -n`.
+        let no_descriptor = io::Error::from_raw_os_error(24);
+        assert_eq!(connect_reason(address, &no_descriptor), FailureReason::LocalResource);
+        assert_eq!(reason(io::ErrorKind::AddrNotAvailable), FailureReason::LocalResource, "no port is left");
+        // Documentation addresses (RFC 3849) have no route where there is no IPv6 but the loopback.
+        let far: SocketAddr = "[2001:db8::1]:6380".parse().unwrap();
+        if !has_route(far) {
+            let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            assert_eq!(connect_reason(far, &error), FailureReason::ConnectUnreachable);
         }
     }
 

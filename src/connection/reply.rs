@@ -11,7 +11,7 @@ use crate::probe::FailureReason;
 /// The longest line: a status, an error, a number or a length.
 const MAX_LINE: usize = 64 * 1024;
 /// How much is kept of a server's words, in characters.
-pub(super) const MAX_DETAIL: usize = 200;
+pub(super) const MAX_DETAIL: usize = 400;
 
 /// Why the bytes at hand cannot become a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +109,7 @@ impl Header<'_> {
 /// sets up 8 KiB of buffers for each reply, which was a third of the instructions of a probe.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
     let (kind, rest) = bytes.split_first().ok_or(Malformed::NotRedis)?;
-    let text = |line: &[u8]| -> Result<String, Malformed> {
-        let line = line.strip_suffix(b"\r\n").ok_or(Malformed::NotRedis)?;
-        String::from_utf8(line.to_vec()).map_err(|_| Malformed::NotRedis)
-    };
+    let text = |line: &[u8]| line.strip_suffix(b"\r\n").map(escaped).ok_or(Malformed::NotRedis);
     // What follows the line with the length.
     let long = || -> Result<&[u8], Malformed> {
         let start = rest.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -122,6 +119,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
         b'+' if rest == b"OK\r\n" => Ok(Value::Okay),
         b'+' => text(rest).map(Value::SimpleString),
         b':' => text(rest)?.parse().map(Value::Int).map_err(|_| Malformed::NotRedis),
+        b'-' if !bytes.is_ascii() => redis::parse_redis_value(format!("-{}\r\n", text(rest)?).as_bytes())
+            .map_err(|_| Malformed::NotRedis),
         b'_' => Ok(Value::Nil),
         b'$' if rest == b"-1\r\n" => Ok(Value::Nil),
         b'$' => Ok(Value::BulkString(long()?.to_vec())),
@@ -133,6 +132,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
             Err(_) => Err(Malformed::NotRedis),
         },
     }
+}
+
+/// `bytes` as text, what is not UTF-8 as `\xNN`.
+fn escaped(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").expect("a String takes everything");
+        }
+    }
+    text
 }
 
 /// What an error reply means, and its text: one bounded line.
@@ -157,7 +169,11 @@ pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
                 Some(ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain),
                 _,
             ) => FailureReason::ClusterDown,
+            (Some(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => FailureReason::WrongNode,
             (None, "OOM") => FailureReason::OutOfMemory,
+            (None, "MISCONF" | "NOREPLICAS") => FailureReason::WriteRefused,
+            (None, "BUSY") => FailureReason::Busy,
+            (None, "DENIED") => FailureReason::ConnectionDenied,
             _ => FailureReason::ServerError,
         }
     };
@@ -261,7 +277,13 @@ mod tests {
             assert_eq!(length(bytes, LIMIT), Ok(Some(bytes.len())), "{reply:?}");
             assert_eq!(parse(bytes).ok(), redis::parse_redis_value(bytes).ok(), "{reply:?}");
         }
-        assert_eq!(parse(b"+\xff\r\n"), Err(Malformed::NotRedis));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_escaped() {
+        assert_eq!(parse(b"+\xff\r\n"), Ok(Value::SimpleString("\\xff".into())));
+        let Value::ServerError(error) = parse(b"-ERR caf\xe9\r\n").unwrap() else { panic!("no error") };
+        assert_eq!(classify(&error).1, "ERR caf\\xe9");
     }
 
     #[test]
@@ -305,7 +327,18 @@ mod tests {
             ("OOM command not allowed when used memory > 'maxmemory'.", FailureReason::OutOfMemory),
             ("CLUSTERDOWN The cluster is down", FailureReason::ClusterDown),
             ("MASTERDOWN Link with MASTER is down", FailureReason::ClusterDown),
-            ("MOVED 1234 10.0.0.1:8500", FailureReason::ServerError),
+            ("MOVED 1234 10.0.0.1:8500", FailureReason::WrongNode),
+            ("ASK 1234 10.0.0.1:8500", FailureReason::WrongNode),
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+                FailureReason::WriteRefused,
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", FailureReason::WriteRefused),
+            (
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+                FailureReason::Busy,
+            ),
+            ("DENIED Redis is running in protected mode because …", FailureReason::ConnectionDenied),
             ("ERR unknown command 'PING'", FailureReason::ServerError),
         ] {
             assert_eq!(error(text), (reason, text.to_owned()));

@@ -12,13 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::error::is_local;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::target::Endpoint;
 
 /// What a lookup function returns. The ports do not matter.
 pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-type Answer = Result<Vec<SocketAddr>, Arc<str>>;
+type Answer = Result<Vec<SocketAddr>, Unresolved>;
+
+/// A lookup that failed: the reason, and the system's words.
+type Unresolved = (FailureReason, Arc<str>);
 
 /// An answer that is or will be there. The channel is closed as soon as it is.
 type Pending = watch::Receiver<Option<Answer>>;
@@ -56,10 +60,11 @@ impl Resolver {
         if let Ok(address) = endpoint.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, endpoint.port)]);
         }
-        let failure = |detail: &str| {
+        let failed = |reason, detail: &str| {
             let detail = format!("{}: {detail}", endpoint.host);
-            Failure::new(FailureReason::Resolve, Stage::Phase(Phase::Resolve), detail)
+            Failure::new(reason, Stage::Phase(Phase::Resolve), detail)
         };
+        let failure = |detail: &str| failed(FailureReason::Resolve, detail);
         let mut lookup = self.join_or_start(&endpoint.host);
         let answer = tokio::time::timeout_at(deadline, lookup.wait_for(Option::is_some))
             .await
@@ -68,7 +73,7 @@ impl Resolver {
             .and_then(|answer| answer.clone())
             .ok_or_else(|| failure("the lookup was abandoned"))?;
         let mut addresses = Vec::new();
-        for mut address in answer.map_err(|error| failure(&error))? {
+        for mut address in answer.map_err(|(reason, error)| failed(reason, &error))? {
             address.set_port(endpoint.port);
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -86,12 +91,16 @@ impl Resolver {
         let lookup = (self.lookup)(host.clone());
         // Detached on purpose: it must outlive the attempt that started it, and ends when the system answers.
         tokio::spawn(async move {
-            let answer = lookup.await.map_err(|error| error.to_string().into());
+            let answer = lookup.await.map_err(|error| (reason(&error), error.to_string().into()));
             sender.send_replace(Some(answer));
         });
         lookups.insert(host.clone(), receiver.clone());
         receiver
     }
+}
+
+fn reason(error: &io::Error) -> FailureReason {
+    if is_local(error) { FailureReason::LocalResource } else { FailureReason::Resolve }
 }
 
 impl fmt::Debug for Resolver {
@@ -174,5 +183,8 @@ mod tests {
         let failing = Resolver::new(|_| Box::pin(async { Err(io::Error::other("no such host")) }));
         let failure = failing.resolve(&endpoint("cache"), soon()).await.unwrap_err();
         assert_eq!(failure.to_string(), "resolve at resolve: cache: no such host");
+        let starved = Resolver::new(|_| Box::pin(async { Err(io::Error::from_raw_os_error(24)) }));
+        let failure = starved.resolve(&endpoint("cache"), soon()).await.unwrap_err();
+        assert_eq!(failure.reason, FailureReason::LocalResource, "EMFILE");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
-use crate::error::Chain;
+use crate::error::{Chain, is_local};
 use crate::identity::Credentials;
 use crate::identity::refresh::TokenState;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
@@ -79,7 +79,15 @@ impl SignIn {
             // A small local file: reading it here is cheaper than on another thread.
             Self::Secret { username, source } => match source.read() {
                 Ok(secret) => Ok(Credentials::Password { username: username.clone(), secret }),
-                Err(error) => Err(nothing(Chain(&error).to_string())),
+                Err(error) => {
+                    let failure = nothing(Chain(&error).to_string());
+                    let is_local = error.io().is_some_and(is_local);
+                    Err(if is_local {
+                        Failure { reason: FailureReason::LocalResource, ..failure }
+                    } else {
+                        failure
+                    })
+                }
             },
             Self::Tokens(tokens) => tokens.newest().await.map_err(nothing),
         }

@@ -9,6 +9,7 @@ use crate::closed_set::closed_set;
 struct Facts {
     advice: &'static str,
     may_pass: bool,
+    is_gentle: bool,
     can_end_connection: bool,
 }
 
@@ -20,6 +21,7 @@ closed_set! {
             advice: "Check `host` and this machine's DNS resolver. With a private endpoint, check that its DNS zone \
                      is linked to this network. Configure the cache's public name, not the privatelink name.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: false,
         },
         /// Every address refused the connection.
@@ -27,12 +29,14 @@ closed_set! {
             advice: "Nothing listens there: check `port` (6380 on Azure Cache for Redis, 10000 on Azure Managed \
                      Redis) and that the cache is running.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: false,
         },
         /// There is no route to the cache.
         ConnectUnreachable = "connect_unreachable" {
             advice: "Check the virtual network, its peerings and this machine's routes.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// No address answered in time.
@@ -40,6 +44,7 @@ closed_set! {
             advice: "Packets are dropped: check firewalls, network security groups, network policies and the \
                      cache's own network rules for this address and port.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: false,
         },
         /// The TLS handshake failed or timed out.
@@ -47,6 +52,7 @@ closed_set! {
             advice: "Check that this port speaks TLS 1.2 or 1.3. Set `tls: false` only if the cache serves plaintext \
                      there.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: false,
         },
         /// The server's certificate is not trusted, has expired or is for another host.
@@ -54,6 +60,7 @@ closed_set! {
             advice: "Check that `host` (or `tls.server_name`) is a name of the certificate and that the certificate \
                      has not expired. For a private certificate authority, set `tls.ca_file` to its root certificate.",
             may_pass: false,
+            is_gentle: true,
             can_end_connection: false,
         },
         /// There is no token, key or password to sign in with.
@@ -61,6 +68,7 @@ closed_set! {
             advice: "Check the identity: its type and ids, that it is assigned to this workload, and that the \
                      identity endpoint or the secret's file can be reached from here.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: false,
         },
         /// The cache refused an expired token, or closed the connection when its token expired.
@@ -68,6 +76,7 @@ closed_set! {
             advice: "The token was not refreshed in time. See `cachepulse_token_refreshes_total` and the log for the \
                      identity endpoint's responses, and check this machine's clock.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The cache refused the user or the secret (`WRONGPASS`, `NOAUTH`).
@@ -76,12 +85,14 @@ closed_set! {
                      authentication is enabled on the cache, and that `username` is that object id. With an access \
                      key or password, check that it has not been rotated.",
             may_pass: false,
+            is_gentle: true,
             can_end_connection: true,
         },
         /// The user may not run a command that the probe needs (`NOPERM`).
         PermissionDenied = "permission_denied" {
             advice: "Give the user a policy with at least: `+ping +set +get +client|list ~cachepulse:*`",
             may_pass: false,
+            is_gentle: true,
             can_end_connection: true,
         },
         /// A command was not answered in time.
@@ -89,6 +100,7 @@ closed_set! {
             advice: "The connection is open but the server does not answer: check the server's load, its slow log, \
                      and the network in between.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The server closed the connection.
@@ -96,6 +108,7 @@ closed_set! {
             advice: "Expected for a few seconds during a failover, a restart or maintenance. If it persists, check \
                      the cache's connection limit and the firewalls in between.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The connection was reset.
@@ -103,48 +116,56 @@ closed_set! {
             advice: "Expected for a few seconds during a failover or restart. If it persists, check the firewalls \
                      and load balancers in between.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The server is a read-only replica (`READONLY`).
         ReadOnly = "read_only" {
             advice: "A failover is in progress, or `host` names a replica.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The server is loading its data set (`LOADING`).
         Loading = "loading" {
             advice: "The server has restarted: wait until it has loaded its data, and find out why it restarted.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The server has reached its memory limit (`OOM`).
         OutOfMemory = "out_of_memory" {
             advice: "The cache is full: scale it up, set an eviction policy, or let keys expire.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The server has reached its connection limit.
         TooManyClients = "too_many_clients" {
             advice: "Look for clients that leak connections, or scale the cache up.",
             may_pass: true,
+            is_gentle: true,
             can_end_connection: true,
         },
         /// The cluster is down, or a replica has lost its primary (`CLUSTERDOWN`, `MASTERDOWN`, `TRYAGAIN`).
         ClusterDown = "cluster_down" {
             advice: "A shard has no primary: a failover is in progress or has failed.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// `GET` did not return the value that `SET` had written.
         ValueMismatch = "value_mismatch" {
             advice: "Another client writes this key, the value was evicted at once, or reads go to a stale replica.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: false,
         },
         /// A reply exceeded `reply_limit`.
         ReplyTooLarge = "reply_too_large" {
             advice: "The list of clients is very long: set `client_list.mode: off`, or raise `reply_limit`.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// The reply is not valid RESP, or does not answer the command.
@@ -152,18 +173,61 @@ closed_set! {
             advice: "The peer is not a Redis server, or it expects TLS while `tls: false` is set: check `host`, \
                      `port` and `tls`.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: true,
         },
         /// Any other error reply.
         ServerError = "server_error" {
             advice: "Look up the server's error text in its documentation.",
             may_pass: false,
+            is_gentle: false,
             can_end_connection: true,
+        },
+        /// The name leads to a node that does not serve the key (`MOVED`, or `ASK` for one key after another).
+        WrongNode = "wrong_node" {
+            advice: "Set `host` to the name of the whole cache, not of one node. Expected for a few seconds during a \
+                     failover or while the cache is scaled.",
+            may_pass: true,
+            is_gentle: false,
+            can_end_connection: true,
+        },
+        /// The server refuses writes by its own rules (`MISCONF`, `NOREPLICAS`).
+        WriteRefused = "write_refused" {
+            advice: "The error text names the rule: the server cannot save to disk, or has too few replicas. See its \
+                     log and `INFO persistence` or `INFO replication`.",
+            may_pass: false,
+            is_gentle: false,
+            can_end_connection: true,
+        },
+        /// A script or function holds the server (`BUSY`).
+        Busy = "busy" {
+            advice: "Find the script that runs for long: the slow log shows it once it has ended. `SCRIPT KILL` or \
+                     `FUNCTION KILL` ends one that has not written yet.",
+            may_pass: true,
+            is_gentle: false,
+            can_end_connection: true,
+        },
+        /// The server turns the connection away with an error text: protected mode, or a list of addresses.
+        ConnectionDenied = "connection_denied" {
+            advice: "The error text names the rule. In protected mode, give the server a password or bind it to an \
+                     address; otherwise allow this machine's address.",
+            may_pass: false,
+            is_gentle: true,
+            can_end_connection: true,
+        },
+        /// The server asks for a client certificate and there is none, or it refuses the one it got.
+        TlsClientCertificate = "tls_client_certificate" {
+            advice: "The server accepts only clients with a certificate: allow clients without one \
+                     (`tls-auth-clients no`).",
+            may_pass: false,
+            is_gentle: true,
+            can_end_connection: false,
         },
         /// The agent's own file descriptors, local ports or memory are used up. This is not counted as unavailability.
         LocalResource = "local_resource" {
             advice: "Raise the limits of the agent's process: open files, memory, local ports.",
             may_pass: true,
+            is_gentle: false,
             can_end_connection: false,
         },
     }
@@ -188,13 +252,11 @@ impl FailureReason {
         self.facts().may_pass
     }
 
-    /// Whether frequent attempts do harm: they lock users out, flood audit logs, or keep a full server full.
+    /// Whether frequent attempts do harm: they lock users out, flood audit logs, or keep a full server full. Pauses
+    /// between attempts then grow to a minute.
     #[must_use]
     pub const fn is_gentle(self) -> bool {
-        matches!(
-            self,
-            Self::AuthRejected | Self::PermissionDenied | Self::TlsCertificate | Self::TooManyClients
-        )
+        self.facts().is_gentle
     }
 
     /// Whether the agent's machine is at fault, and not the cache.

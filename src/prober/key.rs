@@ -29,8 +29,14 @@ impl Key {
         !self.template.is_shared()
     }
 
-    /// Takes another key.
-    pub(super) fn renew(&mut self, rng: &mut fastrand::Rng) {
-        self.name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
+    /// Takes another key, and returns the one before.
+    pub(super) fn renew(&mut self, rng: &mut fastrand::Rng) -> String {
+        let name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
+        std::mem::replace(&mut self.name, name)
+    }
+
+    /// Takes a key of before again.
+    pub(super) fn restore(&mut self, name: String) {
+        self.name = name;
     }
 }

@@ -56,6 +56,7 @@ pub(super) struct Connection<S> {
     pub(super) session: Session<S>,
     pub(super) credentials: Credentials,
     pub(super) peer: Peer,
+    pub(super) is_replica: bool,
     pub(super) opened: Instant,
     /// Since when the server has said that it is loading.
     pub(super) loading: Option<Instant>,
@@ -89,7 +90,7 @@ impl<D: Dial> Opener<D> {
         match result {
             Ok((session, peer, greeting)) => {
                 self.remember(protocol, &greeting, hung_up);
-                let connection = Connection::new(session, credentials, peer);
+                let connection = Connection::new(session, credentials, peer, greeting.is_replica);
                 Ok(Opened { connection, phases, refused: greeting.refused })
             }
             Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => {
@@ -134,11 +135,12 @@ impl<D: Dial> Opener<D> {
 type Greeted<S> = (Session<S>, Peer, Greeting);
 
 impl<S> Connection<S> {
-    fn new(session: Session<S>, credentials: Credentials, peer: Peer) -> Self {
+    fn new(session: Session<S>, credentials: Credentials, peer: Peer, is_replica: bool) -> Self {
         Self {
             session,
             credentials,
             peer,
+            is_replica,
             opened: Instant::now(),
             loading: None,
             reauthenticate: None,

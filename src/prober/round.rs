@@ -9,14 +9,15 @@ use tokio::time::Instant;
 use super::key::Key;
 use crate::connection::client_list::ClientList;
 use crate::connection::session::Session;
-use crate::probe::{Failure, FailureReason, Stage, Step, StepResult, StepResults};
+use crate::probe::{Failure, FailureReason, Step, StepResult, StepResults};
 use crate::target::{ClientListMode, Target};
 
 /// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
 const EXPIRY_INTERVALS: u32 = 3;
 const MIN_EXPIRY: Duration = Duration::from_secs(5);
-/// How many other keys are tried when a node of a cluster says that a key is not its own.
-const MAX_MOVES: u32 = 64;
+/// How many other keys are tried where none has been accepted yet, and how often at most.
+const SEARCH_KEYS: u32 = 64;
+const SEARCH_PAUSE: Duration = Duration::from_secs(60);
 
 /// Runs the rounds of one target.
 #[derive(Debug)]
@@ -25,6 +26,11 @@ pub(super) struct Rounds {
     key: Key,
     rng: fastrand::Rng,
     count: u32,
+    /// Whether the key was ever accepted.
+    is_accepted: bool,
+    /// When a key was last searched, and when another one was last tried.
+    searched: Option<Instant>,
+    tried: Option<Instant>,
 }
 
 /// What one round has found so far.
@@ -38,47 +44,38 @@ pub(super) struct Round {
 
 impl Rounds {
     pub(super) const fn new(target: Arc<Target>, key: Key, rng: fastrand::Rng) -> Self {
-        Self { target, key, rng, count: 0 }
+        Self { target, key, rng, count: 0, is_accepted: false, searched: None, tried: None }
     }
 
     /// Runs the steps until one fails that must not. Each has the target's command timeout.
-    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, session: &mut Session<S>) -> Round {
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        session: &mut Session<S>,
+        is_replica: bool,
+    ) -> Round {
         let mut round = Round::default();
         // The failure is noted in the round.
-        let _ = self.steps(session, &mut round).await;
+        let _ = self.steps(session, is_replica, &mut round).await;
         round
     }
 
     async fn steps<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         session: &mut Session<S>,
+        is_replica: bool,
         round: &mut Round,
     ) -> Result<(), ()> {
-        let Self { target, key, rng, count } = self;
-        let timeout = target.command_timeout;
+        let timeout = self.target.command_timeout;
         let started = Instant::now();
         round.note(Step::Ping, started, session.ping(started + timeout).await)?;
 
-        let value = format!("{:032x}", rng.u128(..));
-        let expiry = (target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
-        let mut moves = 0;
-        loop {
-            let started = Instant::now();
-            let set = session.set(key.name(), &value, expiry, started + timeout).await;
-            if moves < MAX_MOVES && key.is_renewable() && set.as_ref().is_err_and(is_moved) {
-                // A node of a cluster, asked for a slot of another: Azure Managed Redis with the OSS policy. Any
-                // key of our own will do, so another is taken until one lies here, and is then kept.
-                moves += 1;
-                key.renew(rng);
-                continue;
-            }
-            round.note(Step::Set, started, set)?;
-            break;
-        }
+        let value = format!("{:032x}", self.rng.u128(..));
+        self.set(session, &value, is_replica, round).await?;
 
         let started = Instant::now();
-        round.note(Step::Get, started, session.get(key.name(), &value, started + timeout).await)?;
+        round.note(Step::Get, started, session.get(self.key.name(), &value, started + timeout).await)?;
 
+        let Self { target, count, .. } = self;
         let lists = target.client_list.mode != ClientListMode::Off
             && count.is_multiple_of(target.client_list.every.get());
         *count = count.wrapping_add(1);
@@ -97,6 +94,63 @@ impl Rounds {
     }
 }
 
+impl Rounds {
+    /// Writes `value`. Of a cluster's node any key of our own will do that lies there.
+    async fn set<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        session: &mut Session<S>,
+        value: &str,
+        is_replica: bool,
+        round: &mut Round,
+    ) -> Result<(), ()> {
+        let expiry = (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
+        let mut others = None;
+        let mut first_key = None;
+        loop {
+            let started = Instant::now();
+            let set =
+                session.set(self.key.name(), value, expiry, started + self.target.command_timeout).await;
+            if let Err(failure) = &set
+                && failure.reason == FailureReason::WrongNode
+                && self.key.is_renewable()
+            {
+                let left = others.get_or_insert_with(|| self.other_keys(failure, is_replica));
+                if *left > 0 {
+                    *left -= 1;
+                    let before = self.key.renew(&mut self.rng);
+                    first_key.get_or_insert(before);
+                    continue;
+                }
+            }
+            let is_set = round.note(Step::Set, started, set);
+            match (&is_set, first_key) {
+                // What was accepted once is right again after a failover or on a new connection.
+                (Err(()), Some(key)) if self.is_accepted => self.key.restore(key),
+                (Err(()), _) => {}
+                (Ok(()), _) => self.is_accepted = true,
+            }
+            return is_set;
+        }
+    }
+
+    /// How many other keys may be tried in this round after the node has said that a key is not its own.
+    fn other_keys(&mut self, failure: &Failure, is_replica: bool) -> u32 {
+        let now = Instant::now();
+        let is_over = |last: Option<Instant>, pause| last.is_none_or(|last| now - last >= pause);
+        // A slot that is being moved away is lost to us; others of this node are not.
+        let is_wanted = !self.is_accepted || failure.detail.starts_with("ASK ");
+        if is_wanted && !is_replica && is_over(self.searched, SEARCH_PAUSE) {
+            self.searched = Some(now);
+            SEARCH_KEYS
+        } else if is_over(self.tried, self.target.interval) {
+            self.tried = Some(now);
+            1
+        } else {
+            0
+        }
+    }
+}
+
 impl Round {
     /// Notes how a step that started at `started` ended.
     fn note<T>(&mut self, step: Step, started: Instant, result: Result<T, Failure>) -> Result<T, ()> {
@@ -108,8 +162,4 @@ impl Round {
         self.steps.set(step, how, started.elapsed());
         result.map_err(|failure| self.failed = Some((failure, started)))
     }
-}
-
-fn is_moved(failure: &Failure) -> bool {
-    failure.stage == Stage::Step(Step::Set) && failure.detail.starts_with("MOVED ")
 }

@@ -41,6 +41,8 @@ struct State {
     keys: HashMap<String, String>,
     /// The only key that lies on this node of a cluster ends with this.
     own_slot: Option<char>,
+    /// Connections before this one lead to a node that was demoted.
+    demoted: usize,
     commands: Vec<String>,
     dials: Vec<Instant>,
     open: Vec<tokio::task::AbortHandle>,
@@ -64,8 +66,9 @@ impl Cache {
         self.with(|state| state.commands.iter().filter(|sent| sent.starts_with(command)).count())
     }
 
-    fn reply(&self, words: &[String]) -> String {
+    fn reply(&self, words: &[String], connection: usize) -> String {
         self.with(|state| {
+            let is_demoted = connection < state.demoted;
             if words[0] == "HELLO" {
                 let Some(at) = words.iter().position(|word| word == "AUTH") else { return HELLO.into() };
                 // A sign-in is a sign-in.
@@ -79,6 +82,7 @@ impl Cache {
             }
             match name.as_str() {
                 "PING" => "+PONG\r\n".into(),
+                "SET" | "GET" if is_demoted => "-MOVED 42 10.0.0.9:8500\r\n".into(),
                 "SET" if state.own_slot.is_some_and(|slot| !words[1].ends_with(slot)) => {
                     "-MOVED 42 10.0.0.9:8500\r\n".into()
                 }
@@ -96,11 +100,12 @@ impl Cache {
         })
     }
 
-    async fn serve(self, mut stream: DuplexStream) {
+    async fn serve(self, mut stream: DuplexStream, connection: usize) {
         let mut bytes = vec![0; 4096];
         // A prober writes at once what it wants answered in one round trip.
         while let Ok(length @ 1..) = stream.read(&mut bytes).await {
-            let reply: String = commands(&bytes[..length]).iter().map(|words| self.reply(words)).collect();
+            let reply: String =
+                commands(&bytes[..length]).iter().map(|words| self.reply(words, connection)).collect();
             if stream.write_all(reply.as_bytes()).await.is_err() {
                 return;
             }
@@ -142,7 +147,8 @@ impl Dial for Cache {
             return failed(reason);
         }
         let (near, far) = duplex(64 * 1024);
-        let task = tokio::spawn(self.clone().serve(far)).abort_handle();
+        let connection = self.with(|state| state.dials.len());
+        let task = tokio::spawn(self.clone().serve(far, connection)).abort_handle();
         self.with(|state| state.open.push(task));
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Connect, Duration::from_millis(1));
@@ -494,6 +500,31 @@ async fn a_node_of_a_cluster_is_probed_with_a_key_of_its_own() {
     let searched = cache.count("SET") - 2;
     sleep(10 * SECOND).await;
     assert_eq!(cache.count("SET"), searched + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demoted_node_is_left_for_the_one_that_its_name_leads_to_now() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(5 * SECOND).await;
+    cache.with(|state| state.demoted = 2);
+    sleep(30 * SECOND).await;
+    assert_eq!(running.all_failures(), 0.0);
+    assert_eq!(running.disconnects("wrong_node"), 1.0);
+    // The key of before, one other, and the key of before again.
+    assert_eq!(cache.count("SET"), 6);
+    assert_eq!(cache.with(|state| state.keys.len()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_never_has_our_keys_is_not_asked_for_them_again_and_again() {
+    let cache = Cache::default();
+    cache.with(|state| state.own_slot = Some('x'));
+    let running = start(&cache, target());
+    sleep(59 * SECOND).await;
+    assert_eq!(running.failures("wrong_node"), 6.0);
+    let (sets, dials) = (cache.count("SET"), cache.with(|state| state.dials.len()));
+    assert!(sets <= 64 + dials + 6, "{sets} on {dials} connections");
 }
 
 /// A token that lives so long from now on.

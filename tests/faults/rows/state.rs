@@ -152,7 +152,7 @@ fn in_a_cluster(rows: &mut Group) {
     rows.case(
         "MOVED for every slot",
         Case::new(
-            ["server_error"],
+            ["wrong_node"],
             at_once(|bench| cluster::move_away(bench, cluster::SLOTS)),
             at_once(|bench| cluster::move_back(bench)),
         )
