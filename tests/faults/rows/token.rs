@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachepulse::identity::refresh::FETCH_TIMEOUT;
 use cachepulse_standin::{Clock, ErrorBody, Options, TokenFault};
 
 use super::Group;
@@ -116,7 +117,7 @@ pub(super) fn rows() -> Vec<Row> {
         "endpoint down beyond the token's expiry, then restored",
         down(["token_expired"], SHORT).shows_late(SHORT),
     );
-    rows.case("endpoint that hangs", without_a_token(TokenFault::Hang));
+    rows.case("endpoint that hangs", without_a_token(TokenFault::Hang).shows_late(FETCH_TIMEOUT));
     rows.case("endpoint that resets connections", without_a_token(TokenFault::Reset));
     rows.case("429 with `Retry-After: 0`", without_a_token(TokenFault::throttled(0)));
     rows.case(
