@@ -23,7 +23,7 @@ use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
 use crate::identity::sign_in::SignIn;
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, Step};
+use crate::probe::{ClientCount, Failure, FailureReason, Outcome, PhaseTimes, Stage, Step};
 use crate::status::TargetStatus;
 use crate::target::Target;
 use key::Key;
@@ -121,6 +121,7 @@ impl<D: Dial> Prober<D> {
     /// Probes once, attempts included. Opens the connection first if there is none.
     pub async fn probe(&mut self) -> Probed {
         self.ticks.record().quiet();
+        self.rounds.keeps_clients = true;
         self.ticks.note(Fact::Tick);
         loop {
             let clients = self.turn().await;
@@ -187,11 +188,15 @@ impl<D: Dial> Prober<D> {
         let connection = self.connection.as_mut()?;
         self.ticks.note(Fact::Round);
         let round = self.ticks.during(self.rounds.run(&mut connection.session, connection.is_replica)).await;
-        let clients = round.clients.as_ref().map(|list| connection.session.count(list));
+        let clients =
+            round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });
         let measurements = Measurements { phases, steps: round.steps, clients };
         let Some((failure, since)) = round.failed else {
             connection.loading = None;
             self.ticks.note(Fact::RoundSucceeded(measurements));
+            if let Some(failure) = round.lost {
+                self.lost(failure);
+            }
             return round.clients;
         };
         if is_warm && failure.stage == Stage::Step(Step::Ping) && connection.session.was_idle_close(&failure)

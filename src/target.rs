@@ -101,9 +101,9 @@ impl KeyTemplate {
 /// Whether `CLIENT LIST` is a step of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientListMode {
-    /// The probe fails if the user may not run it.
+    /// The probe fails if it fails or the user may not run it.
     Required,
-    /// The probe succeeds if the user may not run it (`NOPERM`). Other errors fail the probe.
+    /// The probe succeeds whatever it returns.
     Optional,
     /// It does not run.
     Off,

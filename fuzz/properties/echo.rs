@@ -1,7 +1,7 @@
 //! Echoed secrets: `{secret}` in an input is replaced by the secret.
 
 /// The number of consecutive characters of a secret that must not be shown.
-const REVEALING: usize = 8;
+const REVEALING: usize = 16;
 
 /// Returns `text` with the secret in place of `{secret}`.
 pub(crate) fn with_secret(text: &str, secret: &str) -> String {

@@ -1,55 +1,110 @@
 //! The reply to `CLIENT LIST`: a line for each client, fields as `name=value`.
 //!
-//! The text is kept as it came and read where it lies: a busy cache has tens of thousands of clients, and most
-//! probes only count them.
+//! A busy cache has tens of thousands of clients, and probes only count them: the text is counted while it is read, and
+//! of each line no more is kept than the beginning. It need be no valid UTF-8, and a line may lack any field.
 
-/// A reply to `CLIENT LIST` whose every line names a client.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ClientList(String);
+use std::net::SocketAddr;
+
+/// How much of a line is looked at: the number and the address stand at its beginning.
+const LINE: usize = 256;
+
+/// What a list says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientList {
+    /// How many clients there are.
+    pub count: u64,
+    /// Whether our own connection is among them.
+    pub own_seen: bool,
+    /// Those that have a number, if they are wanted.
+    pub clients: Vec<Client>,
+}
 
 /// One line of the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
     /// The server's number for the connection; never used twice in a server's life.
     pub id: u64,
     /// Address and port, as the server sees them.
-    pub addr: &'a str,
+    pub addr: Box<str>,
 }
 
-impl ClientList {
-    /// Takes the text of a reply; `None` if it is not UTF-8 or has a line without a client's id.
-    #[must_use]
-    pub fn parse(reply: Vec<u8>) -> Option<Self> {
-        let list = Self(String::from_utf8(reply).ok()?);
-        let complete = list.lines().all(|line| client(line).is_some());
-        complete.then_some(list)
+/// By what our own connection is found in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnClient {
+    Id(u64),
+    /// Where the server has not told the number. A network address translation on the way hides the address.
+    Address(Option<SocketAddr>),
+}
+
+/// Counts a list while its text comes in pieces.
+#[derive(Debug)]
+pub(super) struct Counter<'a> {
+    list: &'a mut ClientList,
+    keeps: bool,
+    own: OwnClient,
+    own_address: String,
+    /// The beginning of a line that has not ended yet.
+    line: Vec<u8>,
+}
+
+impl<'a> Counter<'a> {
+    /// A counter that writes to `list`, and with `keeps` also keeps the clients.
+    pub(super) fn new(list: &'a mut ClientList, keeps: bool, own: OwnClient) -> Self {
+        let own_address = match own {
+            OwnClient::Address(Some(address)) => address.to_string(),
+            OwnClient::Address(None) | OwnClient::Id(_) => String::new(),
+        };
+        Self { list, keeps, own, own_address, line: Vec::new() }
     }
 
-    /// The clients, in the server's order.
-    pub fn clients(&self) -> impl Iterator<Item = Client<'_>> {
-        self.lines().filter_map(client)
+    /// Takes the next piece of the text.
+    pub(super) fn take(&mut self, mut piece: &[u8]) {
+        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+            if self.line.is_empty() {
+                self.count(&piece[..end]);
+            } else {
+                self.keep(&piece[..end]);
+                let line = std::mem::take(&mut self.line);
+                self.count(&line);
+            }
+            piece = &piece[end + 1..];
+        }
+        self.keep(piece);
     }
 
-    fn lines(&self) -> impl Iterator<Item = &str> {
-        self.0.lines().filter(|line| !line.is_empty())
+    /// The text has ended.
+    pub(super) fn end(mut self) {
+        let line = std::mem::take(&mut self.line);
+        self.count(&line);
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        let room = LINE.saturating_sub(self.line.len());
+        self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
+    fn count(&mut self, line: &[u8]) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        self.list.count += 1;
+        let (id, addr) = fields(&line[..line.len().min(LINE)]);
+        self.list.own_seen |= match self.own {
+            OwnClient::Id(own) => id == Some(own),
+            OwnClient::Address(_) => !self.own_address.is_empty() && addr == self.own_address.as_bytes(),
+        };
+        if let (true, Some(id)) = (self.keeps, id) {
+            self.list.clients.push(Client { id, addr: String::from_utf8_lossy(addr).into() });
+        }
     }
 }
 
-fn client(line: &str) -> Option<Client<'_>> {
-    let mut id = None;
-    let mut addr = None;
-    for field in line.split(' ') {
-        // The first of each counts: a client can put what it likes into the fields that follow.
-        match field.split_once('=') {
-            Some(("id", value)) if id.is_none() => id = value.parse().ok(),
-            Some(("addr", value)) if addr.is_none() => addr = Some(value),
-            _ => {}
-        }
-        if let (Some(id), Some(addr)) = (id, addr) {
-            return Some(Client { id, addr });
-        }
-    }
-    Some(Client { id: id?, addr: "" })
+/// The number and the address of a client.
+fn fields(line: &[u8]) -> (Option<u64>, &[u8]) {
+    // The first of each counts: a client can put what it likes into the fields that follow.
+    let value = |name: &[u8]| line.split(|byte| *byte == b' ').find_map(|field| field.strip_prefix(name));
+    let id = value(b"id=").and_then(|id| std::str::from_utf8(id).ok()).and_then(|id| id.parse().ok());
+    (id, value(b"addr=").unwrap_or_default().trim_ascii_end())
 }
 
 #[cfg(test)]
@@ -59,33 +114,64 @@ mod tests {
     const TWO: &str = "id=3 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name= db=0 cmd=get user=default\n\
                        id=12 addr=[::1]:50001 laddr=[::1]:6379 fd=9 name=app=id=7 db=0 cmd=client|list\n";
 
-    #[test]
-    fn each_line_is_a_client_with_id_and_address() {
-        let list = ClientList::parse(TWO.into()).unwrap();
-        let clients: Vec<_> = list.clients().collect();
-        assert_eq!(
-            clients,
-            [Client { id: 3, addr: "127.0.0.1:50000" }, Client { id: 12, addr: "[::1]:50001" }]
-        );
+    fn count(text: &[u8], piece: usize, own: OwnClient) -> ClientList {
+        let mut list = ClientList::default();
+        let mut counter = Counter::new(&mut list, true, own);
+        text.chunks(piece).for_each(|piece| counter.take(piece));
+        counter.end();
+        list
+    }
+
+    fn client(id: u64, addr: &str) -> Client {
+        Client { id, addr: addr.into() }
     }
 
     #[test]
-    fn an_empty_list_has_no_clients() {
-        assert_eq!(ClientList::parse(Vec::new()).unwrap().clients().count(), 0);
-    }
-
-    #[test]
-    fn a_client_without_an_address_still_counts() {
-        let list = ClientList::parse(b"id=1 name=x\n".to_vec()).unwrap();
-        assert_eq!(list.clients().collect::<Vec<_>>(), [Client { id: 1, addr: "" }]);
-    }
-
-    #[test]
-    fn what_is_no_list_of_clients_is_refused() {
-        for reply in
-            [&b"OK"[..], b"id=x addr=y\n", b"addr=1.2.3.4:5\n", b"id=1 addr=a\n\xff\n", b"id=-1 addr=a"]
-        {
-            assert_eq!(ClientList::parse(reply.to_vec()), None, "{}", String::from_utf8_lossy(reply));
+    fn each_line_is_a_client_with_id_and_address_in_whatever_pieces_it_comes() {
+        for piece in [1, 7, 1000] {
+            let list = count(TWO.as_bytes(), piece, OwnClient::Id(12));
+            let clients = vec![client(3, "127.0.0.1:50000"), client(12, "[::1]:50001")];
+            assert_eq!(list, ClientList { count: 2, own_seen: true, clients });
         }
+    }
+
+    #[test]
+    fn our_own_connection_is_found_by_number_or_else_by_address() {
+        for (own, seen) in [
+            (OwnClient::Id(7), false),
+            (OwnClient::Address(Some("[::1]:50001".parse().unwrap())), true),
+            (OwnClient::Address(Some("[::1]:50002".parse().unwrap())), false),
+            (OwnClient::Address(None), false),
+        ] {
+            assert_eq!(count(TWO.as_bytes(), 5, own).own_seen, seen, "{own:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_counts_whatever_it_holds() {
+        for (text, count_of_lines) in [
+            (&b""[..], 0),
+            (b"\n\r\n", 0),
+            (b"addr=1.2.3.4:5\n", 1),
+            (b"id=x addr=y\nid=-1 addr=a", 2),
+            (b"id=1 addr=a\n\xff\n", 2),
+        ] {
+            assert_eq!(count(text, 3, OwnClient::Id(9)).count, count_of_lines, "{}", text.escape_ascii());
+        }
+        let named = b"id=1 name=\xff addr=a\n";
+        assert_eq!(count(named, 4, OwnClient::Id(1)).clients, [client(1, "a")]);
+    }
+
+    #[test]
+    fn of_a_long_line_only_the_beginning_is_kept() {
+        let long = format!("id=1 addr=a name={}\nid=2 addr=b\n", "x".repeat(100_000));
+        let mut list = ClientList::default();
+        let mut counter = Counter::new(&mut list, false, OwnClient::Id(2));
+        for piece in long.as_bytes().chunks(1000) {
+            counter.take(piece);
+            assert!(counter.line.capacity() <= 2 * LINE);
+        }
+        counter.end();
+        assert_eq!(list, ClientList { count: 2, own_seen: true, clients: Vec::new() });
     }
 }

@@ -5,8 +5,9 @@ use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::client_list::OwnClient;
 use super::reply;
-use super::session::{CLIENT_NAME, OwnClient, SIGN_IN, Session, no_reply, refusal};
+use super::session::{CLIENT_NAME, SIGN_IN, Session, no_reply, refusal};
 use crate::identity::Credentials;
 use crate::probe::{Failure, FailureReason, Stage, Step};
 
@@ -142,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 /// Whether an error reply to HELLO says that HELLO or RESP3 is not known here, rather than that sign-in was refused.
 /// The texts are those of Redis before version 6, of Redis with RESP3 off, and of Envoy, predixy and other proxies.
 fn is_unknown(error: &redis::ServerError, credentials: &Credentials) -> bool {
-    let text = reply::text(error);
+    let text = reply::words(error);
     let says = |words: &str| text.to_ascii_lowercase().contains(words);
     if text.contains("WRONGPASS") {
         return false;

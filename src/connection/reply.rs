@@ -64,6 +64,39 @@ pub(super) fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malfor
     Ok(Some(end))
 }
 
+/// What the start of a reply says of the rest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Its first line is incomplete.
+    Incomplete,
+    /// It is a long string.
+    Text {
+        /// The length of what comes before the text.
+        header: usize,
+        /// The length of the text, with its prefix.
+        length: usize,
+        /// How much of it is no text: RESP3 writes `txt:` before it.
+        prefix: usize,
+    },
+    /// It is anything else.
+    Other,
+}
+
+/// Reads the start of the reply in `bytes`, which need not be whole.
+pub(super) fn start(bytes: &[u8]) -> Result<Start, Malformed> {
+    let Some(header) = header(bytes)? else { return Ok(Start::Incomplete) };
+    let prefix = match header.kind {
+        b'$' => 0,
+        b'=' => 4,
+        _ => return Ok(Start::Other),
+    };
+    Ok(header.announced()?.map_or(Start::Other, |length| Start::Text {
+        header: header.length,
+        length,
+        prefix,
+    }))
+}
+
 /// The first line of a value.
 struct Header<'a> {
     kind: u8,
@@ -152,7 +185,7 @@ fn escaped(bytes: &[u8]) -> String {
 /// Sign-in and rights are told by words anywhere in the text: Azure prefixes them differently (`ERR WRONGPASS …`)
 /// and the texts of Azure Managed Redis are not documented. The other conditions have code words of their own.
 pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
-    let text = text(error);
+    let text = words(error);
     let says = |words: &str| text.contains(words);
     let reason = if says("WRONGPASS") || says("NOAUTH") || says("invalid password") || says("AUTH <password>")
     {
@@ -185,7 +218,7 @@ pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
 /// Servers before version 6 and proxies refuse a sign-in in words of their own.
 pub(super) fn classify_sign_in(error: &ServerError) -> (FailureReason, String) {
     let (reason, _) = classify(error);
-    let mut text = text(error);
+    let mut text = words(error);
     if let Some(arguments) = text.find(", with args beginning with") {
         text.truncate(arguments);
     }
@@ -202,7 +235,7 @@ pub(super) fn classify_sign_in(error: &ServerError) -> (FailureReason, String) {
 }
 
 /// The whole text of an error.
-pub(super) fn text(error: &ServerError) -> String {
+pub(super) fn words(error: &ServerError) -> String {
     match error.details() {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),

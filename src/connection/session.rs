@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroize as _;
 
-use crate::connection::client_list::ClientList;
-use crate::connection::reply::{self, Malformed};
+use crate::connection::client_list::{ClientList, Counter, OwnClient};
+use crate::connection::reply::{self, Malformed, Start};
 use crate::excerpt::excerpt;
 use crate::identity::Credentials;
-use crate::probe::{ClientCount, Failure, FailureReason, Phase, Stage, Step};
+use crate::probe::{Failure, FailureReason, Phase, Stage, Step};
 
 /// The name under which the agent's connections stand in `CLIENT LIST`.
 pub const CLIENT_NAME: &str = "cachepulse";
@@ -25,7 +25,7 @@ pub const CLIENT_NAME: &str = "cachepulse";
 /// Where a sign-in fails.
 pub(super) const SIGN_IN: Stage = Stage::Phase(Phase::Auth);
 
-/// How much room is made for a read. All replies but a long `CLIENT LIST` fit.
+/// How much room is made for a read. Nearly all replies fit; a long list of clients is read piece by piece.
 const READ_SIZE: usize = 2048;
 
 /// An open connection, whether signed in or not.
@@ -41,14 +41,6 @@ pub struct Session<S> {
     /// Whether requests and replies are still in step. Once they are not, nothing that comes can be trusted.
     in_step: bool,
     pub(super) own: OwnClient,
-}
-
-/// By what our own connection is found in `CLIENT LIST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnClient {
-    Id(u64),
-    /// Where the server has not told it. A network address translation on the way hides it.
-    Address(Option<SocketAddr>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -162,36 +154,88 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// `CLIENT LIST`.
+    /// `CLIENT LIST`, counted into `list` while it is read, however long it is; with `keeps` also kept. What was
+    /// counted before an error stays.
     ///
     /// # Errors
-    /// [`FailureReason::ReplyTooLarge`] over the limit, and whatever else fails.
-    pub async fn client_list(&mut self, deadline: Instant) -> Result<ClientList, Failure> {
+    /// Anything but a list. A whole reply leaves the session usable, also one that is no list.
+    pub async fn client_list(
+        &mut self,
+        list: &mut ClientList,
+        keeps: bool,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         let stage = Stage::Step(Step::ClientList);
-        match self.command(stage, &["CLIENT", "LIST"], deadline).await? {
-            Value::BulkString(list) => ClientList::parse(list).ok_or_else(|| {
-                Failure::new(FailureReason::ProtocolError, stage, "the reply is not a list of clients")
-            }),
-            other => Err(self.unasked(stage, &other)),
+        self.begin();
+        self.pack(&["CLIENT", "LIST"]);
+        match timeout_at(deadline, self.count_clients(stage, list, keeps)).await {
+            Ok(counted) => counted,
+            Err(_) => Err(no_reply(stage)),
         }
     }
 
-    /// Counts the clients of `list` and looks for this connection among them.
-    #[must_use]
-    pub fn count(&self, list: &ClientList) -> ClientCount {
-        let own_address = match self.own {
-            OwnClient::Address(Some(address)) => address.to_string(),
-            OwnClient::Address(None) | OwnClient::Id(_) => String::new(),
+    async fn count_clients(
+        &mut self,
+        stage: Stage,
+        list: &mut ClientList,
+        keeps: bool,
+    ) -> Result<(), Failure> {
+        let sent = self.send().await;
+        let malformed = |session: &Self, malformed| session.malformed(stage, malformed);
+        let (header, length, mut prefix) = loop {
+            if reply::is_push(&self.incoming) {
+                if let Some(length) = self.frame().map_err(|error| malformed(self, error))? {
+                    self.discard(length);
+                    continue;
+                }
+            } else {
+                match reply::start(&self.incoming).map_err(|error| malformed(self, error))? {
+                    Start::Text { header, length, prefix } => break (header, length, prefix.min(length)),
+                    Start::Other => return self.no_clients(stage).await,
+                    Start::Incomplete => {}
+                }
+            }
+            self.read_more(stage).await.map_err(|failure| match &sent {
+                Ok(()) => failure,
+                Err(error) => io_failure(stage, error),
+            })?;
         };
-        let mut count = ClientCount { clients: 0, own_seen: false };
-        for client in list.clients() {
-            count.clients += 1;
-            count.own_seen |= match self.own {
-                OwnClient::Id(id) => client.id == id,
-                OwnClient::Address(_) => !own_address.is_empty() && client.addr == own_address,
-            };
+        self.discard(header);
+        let mut counter = Counter::new(list, keeps, self.own);
+        let mut left = length;
+        while left > 0 {
+            if self.incoming.is_empty() {
+                self.read_more(stage).await?;
+            }
+            let piece = left.min(self.incoming.len());
+            let skipped = prefix.min(piece);
+            counter.take(&self.incoming[skipped..piece]);
+            prefix -= skipped;
+            left -= piece;
+            self.discard(piece);
         }
-        count
+        counter.end();
+        while self.incoming.len() < 2 {
+            self.read_more(stage).await?;
+        }
+        if !self.incoming.starts_with(b"\r\n") {
+            return Err(self.malformed(stage, Malformed::NotRedis));
+        }
+        self.discard(2);
+        self.end(stage)
+    }
+
+    /// Reads a reply to `CLIENT LIST` that is no list.
+    async fn no_clients(&mut self, stage: Stage) -> Result<(), Failure> {
+        let reply = self.next_reply(stage).await?;
+        self.end(stage)?;
+        Err(match reply {
+            Value::ServerError(error) => {
+                let (reason, detail) = reply::classify(&error);
+                Failure::new(reason, stage, detail)
+            }
+            _ => Failure::new(FailureReason::ProtocolError, stage, "the reply is not a list of clients"),
+        })
     }
 
     /// Waits, between commands, until the connection is lost or the peer says something that it was not asked. What
@@ -270,16 +314,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sends what was packed and reads the first reply. What a server says before it hangs up is read even if nothing
     /// could be sent to it.
     pub(super) async fn round_trip(&mut self, stage: Stage) -> Result<Value, Failure> {
-        let sent = async {
-            self.stream.write_all(&self.outgoing).await?;
-            self.stream.flush().await
-        };
-        let sent = sent.await;
+        let sent = self.send().await;
         let reply = self.next_reply(stage).await;
         match (sent, reply) {
             (_, Ok(reply)) => Ok(reply),
             (Err(error), Err(_)) => Err(io_failure(stage, &error)),
             (Ok(()), Err(failure)) => Err(failure),
+        }
+    }
+
+    async fn send(&mut self) -> std::io::Result<()> {
+        self.stream.write_all(&self.outgoing).await?;
+        self.stream.flush().await
+    }
+
+    async fn read_more(&mut self, stage: Stage) -> Result<(), Failure> {
+        self.incoming.reserve(READ_SIZE);
+        match self.stream.read_buf(&mut self.incoming).await {
+            Ok(0) => Err(closed(stage)),
+            Ok(_) => {
+                self.has_heard = true;
+                Ok(())
+            }
+            Err(error) => Err(io_failure(stage, &error)),
         }
     }
 
@@ -295,12 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Some(value) => return value.map_err(|malformed| self.malformed(stage, malformed)),
                 }
             }
-            self.incoming.reserve(READ_SIZE);
-            let read = self.stream.read_buf(&mut self.incoming).await;
-            if read.map_err(|error| io_failure(stage, &error))? == 0 {
-                return Err(closed(stage));
-            }
-            self.has_heard = true;
+            self.read_more(stage).await?;
         }
     }
 
@@ -430,7 +482,9 @@ mod tests {
         far.write_all(b"$1\r\nv\r\n").await.unwrap();
         session.get("k", "v", soon()).await.unwrap();
         far.write_all(b"$15\r\nid=4 addr=a:1 \n\r\n").await.unwrap();
-        assert_eq!(session.client_list(soon()).await.unwrap().clients().count(), 1);
+        let mut list = ClientList::default();
+        session.client_list(&mut list, false, soon()).await.unwrap();
+        assert_eq!((list.count, list.clients.len()), (1, 0));
         assert!(session.is_usable());
     }
 
@@ -476,9 +530,55 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reply_over_the_limit_ends_in_an_error_not_in_memory() {
         let (mut session, _far) = session(b"$1001\r\n").await;
-        let failure = session.client_list(soon()).await.unwrap_err();
+        let failure = session.get("k", "v", soon()).await.unwrap_err();
         assert_eq!(failure.reason, FailureReason::ReplyTooLarge);
         assert!(!session.is_usable());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_of_clients_is_counted_in_constant_memory_however_long_it_is() {
+        let (near, mut far) = duplex(64 * 1024);
+        let mut session = Session::new(near, 1000, None);
+        session.own = OwnClient::Id(7);
+        let lines = "id=7 addr=10.0.0.1:5 name=app\n".repeat(20_000);
+        let server = async {
+            let push = ">1\r\n+moving\r\n";
+            let head = format!("{push}={}\r\ntxt:", lines.len() + 4);
+            for piece in [head.as_bytes(), lines.as_bytes(), b"\r\n"] {
+                far.write_all(piece).await.unwrap();
+            }
+        };
+        let mut list = ClientList::default();
+        let (counted, ()) = tokio::join!(session.client_list(&mut list, false, soon()), server);
+        counted.unwrap();
+        assert_eq!((list.count, list.own_seen), (20_000, true));
+        assert!(session.is_usable());
+        assert!(session.incoming.capacity() <= 2 * READ_SIZE, "{}", session.incoming.capacity());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_counted_of_a_list_that_comes_too_late_stays() {
+        let (mut session, _far) = session(b"$1000\r\nid=1 addr=a\nid=2 addr=b\nid=3").await;
+        let mut list = ClientList::default();
+        let failure = session.client_list(&mut list, false, soon()).await.unwrap_err();
+        assert_eq!((failure.reason, list.count), (FailureReason::CommandTimeout, 2));
+        assert!(!session.is_usable());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_reply_that_is_no_list_leaves_the_session_usable() {
+        for (reply, reason) in [
+            ("+OK\r\n", FailureReason::ProtocolError),
+            ("*1\r\n+OK\r\n", FailureReason::ProtocolError),
+            ("$-1\r\n", FailureReason::ProtocolError),
+            ("_\r\n", FailureReason::ProtocolError),
+            ("-NOPERM no\r\n", FailureReason::PermissionDenied),
+            ("-ERR unknown command 'CLIENT'\r\n", FailureReason::ServerError),
+        ] {
+            let (mut session, _far) = session(reply.as_bytes()).await;
+            let failure = session.client_list(&mut ClientList::default(), false, soon()).await.unwrap_err();
+            assert_eq!((failure.reason, session.is_usable()), (reason, true), "{reply}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -531,15 +631,5 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(1), session.lost()).await.is_err());
         far.write_all(b"+PONG\r\n").await.unwrap();
         session.ping(soon()).await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn our_own_connection_is_found_by_number_or_else_by_address() {
-        let list = ClientList::parse(b"id=1 addr=10.0.0.1:5\nid=2 addr=10.0.0.2:6\n".to_vec()).unwrap();
-        let (near, _far) = duplex(16);
-        let mut session = Session::new(near, 1000, Some("10.0.0.2:6".parse().unwrap()));
-        assert_eq!(session.count(&list), ClientCount { clients: 2, own_seen: true });
-        session.own = OwnClient::Id(3);
-        assert_eq!(session.count(&list), ClientCount { clients: 2, own_seen: false });
     }
 }

@@ -13,7 +13,8 @@ closed_set! {
         Connect = "connect",
         /// The TLS handshake runs, and the certificate is checked against the host name.
         Tls = "tls",
-        /// `AUTH` is sent and answered.
+        /// `HELLO` signs in and names the connection, and `PING` is answered, in one round trip. If the server does not
+        /// know `HELLO`, it gets `AUTH`.
         Auth = "auth",
     }
 }

@@ -163,7 +163,8 @@ closed_set! {
         },
         /// A reply exceeded `reply_limit`.
         ReplyTooLarge = "reply_too_large" {
-            advice: "The list of clients is very long: set `client_list.mode: off`, or raise `reply_limit`.",
+            advice: "The peer announces more than any command of a probe returns: check `host` and `port`, or raise \
+                     `reply_limit`.",
             may_pass: false,
             is_gentle: false,
             can_end_connection: true,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{Failure, FailureReason};
 use crate::closed_set::closed_set;
 
 /// What is known of a step beside its label and meaning.
@@ -18,8 +19,8 @@ closed_set! {
         Set = "set" { command: "SET" },
         /// The server returns exactly the value that was set.
         Get = "get" { command: "GET" },
-        /// The server lists its clients, and the agent counts them. If the user may not run the command (`NOPERM`), the step
-        /// is `denied` and the probe succeeds, unless `client_list.mode` is `required`.
+        /// The server lists its clients, and the agent counts them. A failure of this step does not fail the probe, unless
+        /// `client_list.mode` is `required`.
         ClientList = "client_list" { command: "CLIENT LIST" },
     }
 }
@@ -39,8 +40,30 @@ closed_set! {
         Success = "success",
         /// The user may not run the command (`NOPERM`).
         Denied = "denied",
+        /// The server does not know the command.
+        Unsupported = "unsupported",
         /// Any other failure.
         Failure = "failure",
+    }
+}
+
+impl StepResult {
+    /// Returns the result of a step that ended with `result`.
+    #[must_use]
+    pub fn of<T>(result: &Result<T, Failure>) -> Self {
+        let says = |failure: &Failure, words: &str| failure.detail.to_ascii_lowercase().contains(words);
+        match result {
+            Ok(_) => Self::Success,
+            Err(failure) => match failure.reason {
+                FailureReason::PermissionDenied => Self::Denied,
+                FailureReason::ServerError
+                    if says(failure, "unknown command") || says(failure, "unknown subcommand") =>
+                {
+                    Self::Unsupported
+                }
+                _ => Self::Failure,
+            },
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Rounds {
     key: Key,
     rng: fastrand::Rng,
     count: u32,
+    /// Whether each of the clients is wanted, and not only their number.
+    pub(super) keeps_clients: bool,
     /// Whether the key was ever accepted.
     is_accepted: bool,
     /// When a key was last searched, and when another one was last tried.
@@ -40,11 +42,22 @@ pub(super) struct Round {
     pub(super) clients: Option<ClientList>,
     /// What a step failed with that must not, and when that began.
     pub(super) failed: Option<(Failure, Instant)>,
+    /// What the connection was lost with, although the round has succeeded.
+    pub(super) lost: Option<Failure>,
 }
 
 impl Rounds {
     pub(super) const fn new(target: Arc<Target>, key: Key, rng: fastrand::Rng) -> Self {
-        Self { target, key, rng, count: 0, is_accepted: false, searched: None, tried: None }
+        Self {
+            target,
+            key,
+            rng,
+            count: 0,
+            keeps_clients: false,
+            is_accepted: false,
+            searched: None,
+            tried: None,
+        }
     }
 
     /// Runs the steps until one fails that must not. Each has the target's command timeout.
@@ -79,18 +92,31 @@ impl Rounds {
         let lists = target.client_list.mode != ClientListMode::Off
             && count.is_multiple_of(target.client_list.every.get());
         *count = count.wrapping_add(1);
-        if lists {
-            let started = Instant::now();
-            let listed = session.client_list(started + timeout).await;
-            if target.client_list.mode == ClientListMode::Optional
-                && listed.as_ref().is_err_and(|failure| failure.reason == FailureReason::PermissionDenied)
-            {
-                round.steps.set(Step::ClientList, StepResult::Denied, started.elapsed());
-            } else {
-                round.clients = Some(round.note(Step::ClientList, started, listed)?);
-            }
+        if lists { self.list_clients(session, round).await } else { Ok(()) }
+    }
+
+    /// Counts the clients. Where the list is optional, nothing about it fails the round, not even a connection that is
+    /// lost over it.
+    async fn list_clients<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        session: &mut Session<S>,
+        round: &mut Round,
+    ) -> Result<(), ()> {
+        let started = Instant::now();
+        let mut list = ClientList::default();
+        let deadline = started + self.target.command_timeout;
+        let listed = session.client_list(&mut list, self.keeps_clients, deadline).await;
+        if listed.is_ok() {
+            round.clients = Some(list);
         }
-        Ok(())
+        match (self.target.client_list.mode, &listed) {
+            (ClientListMode::Optional, Err(failure)) => {
+                round.steps.set(Step::ClientList, StepResult::of(&listed), started.elapsed());
+                round.lost = (!session.is_usable()).then(|| failure.clone());
+                Ok(())
+            }
+            _ => round.note(Step::ClientList, started, listed),
+        }
     }
 }
 
@@ -154,12 +180,7 @@ impl Rounds {
 impl Round {
     /// Notes how a step that started at `started` ended.
     fn note<T>(&mut self, step: Step, started: Instant, result: Result<T, Failure>) -> Result<T, ()> {
-        let how = match &result {
-            Ok(_) => StepResult::Success,
-            Err(failure) if failure.reason == FailureReason::PermissionDenied => StepResult::Denied,
-            Err(_) => StepResult::Failure,
-        };
-        self.steps.set(step, how, started.elapsed());
+        self.steps.set(step, StepResult::of(&result), started.elapsed());
         result.map_err(|failure| self.failed = Some((failure, started)))
     }
 }

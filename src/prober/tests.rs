@@ -471,8 +471,7 @@ async fn each_condition_of_the_server_has_its_reason() {
         ("GET", "-CLUSTERDOWN The cluster is down\r\n", "cluster_down"),
         ("PING", "-ERR unknown command 'PING'\r\n", "server_error"),
         ("GET", "$-1\r\n", "value_mismatch"),
-        ("CLIENT LIST", "$99999\r\n", "reply_too_large"),
-        ("CLIENT LIST", "+OK\r\n", "protocol_error"),
+        ("GET", "$99999\r\n", "reply_too_large"),
         ("PING", "HTTP/1.1 400 Bad Request\r\n", "protocol_error"),
         ("PING", "-NOAUTH Authentication required.\r\n", "auth_rejected"),
         ("SET", "", "command_timeout"),
@@ -525,6 +524,30 @@ async fn a_node_that_never_has_our_keys_is_not_asked_for_them_again_and_again() 
     assert_eq!(running.failures("wrong_node"), 6.0);
     let (sets, dials) = (cache.count("SET"), cache.with(|state| state.dials.len()));
     assert!(sets <= 64 + dials + 6, "{sets} on {dials} connections");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_about_an_optional_client_list_fails_a_probe() {
+    for (reply, result, lost) in [
+        ("-ERR unknown command 'CLIENT', with args beginning with: 'LIST' \r\n", "unsupported", 0.0),
+        ("-NOPERM this user has no permissions to run the 'client' command\r\n", "denied", 0.0),
+        ("+OK\r\n", "failure", 0.0),
+        ("*1\r\n+OK\r\n", "failure", 0.0),
+        ("", "failure", 3.0),
+        ("$999999999\r\nid=1", "failure", 3.0),
+        ("$2\r\nxxxx", "failure", 3.0),
+    ] {
+        let cache = Cache::default();
+        cache.can("CLIENT LIST", reply);
+        let running = start(&cache, target());
+        sleep(25 * SECOND).await;
+        let results = running
+            .value(&format!(r#"step_results_total{{result="{result}",step="client_list",target="t"}}"#));
+        assert_eq!((running.probes(), results), (3.0, 3.0), "{reply:?}");
+        assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0), "{reply:?}");
+        let disconnects = ["command_timeout", "protocol_error"].map(|reason| running.disconnects(reason));
+        assert_eq!(disconnects.iter().sum::<f64>(), lost, "{reply:?}");
+    }
 }
 
 /// A token that lives so long from now on.

@@ -77,7 +77,7 @@ impl CheckResult {
     ) -> Self {
         let mut outcome = OutcomeDocument::new(&probed.outcome, status.time.0, None);
         if let (Some(document), Some(list)) = (&mut outcome.clients, &probed.clients) {
-            let listed: Vec<_> = list.clients().take(clients).map(ClientDocument::from).collect();
+            let listed: Vec<_> = list.clients.iter().take(clients).map(ClientDocument::from).collect();
             document.truncated = Some((listed.len() as u64) < document.count);
             document.list = Some(listed);
         }
@@ -140,8 +140,8 @@ impl From<Certificate> for CertificateDocument {
     }
 }
 
-impl From<Client<'_>> for ClientDocument {
-    fn from(Client { id, addr }: Client<'_>) -> Self {
-        Self { id, addr: addr.to_owned() }
+impl From<&Client> for ClientDocument {
+    fn from(Client { id, addr }: &Client) -> Self {
+        Self { id: *id, addr: addr.to_string() }
     }
 }

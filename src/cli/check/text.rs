@@ -118,6 +118,7 @@ fn reply(step: &StepDocument, clients: Option<&ClientsDocument>) -> String {
         }
         (StepResult::Denied, Step::ClientList) => "denied: this user may not see it (NOPERM)".into(),
         (StepResult::Denied, _) => "denied".into(),
+        (StepResult::Unsupported, _) => "unsupported: the server does not know it".into(),
         (StepResult::Failure, _) => "failed".into(),
     }
 }

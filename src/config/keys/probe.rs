@@ -111,12 +111,12 @@ pub static CLIENT_LIST_MODE: Key<ClientListMode> = Key {
         Choice {
             name: "required",
             value: ClientListMode::Required,
-            help: "The probe fails if the command is forbidden",
+            help: "The probe fails if the command fails or is forbidden",
         },
         Choice {
             name: "optional",
             value: ClientListMode::Optional,
-            help: "The probe succeeds if the command is forbidden; other errors fail it",
+            help: "The probe succeeds whatever the command returns",
         },
         Choice { name: "off", value: ClientListMode::Off, help: "The command is not run" },
     ]),
@@ -143,7 +143,7 @@ pub static REPLY_LIMIT: Key<usize> = Key {
         flag: Some(Flag::new("reply-limit", "SIZE")),
         group: GROUP,
         help: "Maximum size of a reply",
-        doc: "The default is enough for about 30,000 clients in the reply to CLIENT LIST.",
+        doc: "It does not apply to CLIENT LIST, which is counted while it is read.",
         ..About::EMPTY
     },
     values: Values::Range(64 * KIB, 64 * MIB),
