@@ -405,13 +405,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 /// A refused sign-in, without what the server echoes of the secret.
 pub(super) fn refusal(error: &redis::ServerError, credentials: &Credentials) -> Failure {
     let (reason, detail) = reply::classify_sign_in(error);
+    let advice = if reason == FailureReason::AuthRejected { advice(&detail, credentials) } else { None };
     let secret = match credentials {
         Credentials::None => None,
         Credentials::Password { secret, .. } => Some(secret),
         Credentials::Token { token, .. } => Some(&token.secret),
     };
     let detail = secret.map_or_else(|| detail.clone(), |secret| secret.redact(&detail));
-    Failure::new(reason, SIGN_IN, excerpt(&detail, reply::MAX_DETAIL))
+    Failure { advice, ..Failure::new(reason, SIGN_IN, excerpt(&detail, reply::MAX_DETAIL)) }
+}
+
+/// What to do about a refused sign-in: what the server expects instead, if it says so.
+fn advice(text: &str, credentials: &Credentials) -> Option<&'static str> {
+    let says = |words: &str| text.to_ascii_lowercase().contains(words);
+    if says("no password is set") || says("without any password configured") {
+        return Some("The server has no password: set `identity: none`, or give the server a password.");
+    }
+    if says("unknown command") {
+        return Some("The peer does not know AUTH: check that `host` is the cache, or set `identity: none`.");
+    }
+    if says("for 'auth' command") {
+        return Some(
+            "The server expects a password without a user name, as Redis before version 6: remove `username`.",
+        );
+    }
+    match credentials {
+        Credentials::None => Some("The server expects a password, an access key or a token: set `identity`."),
+        Credentials::Password { username: None, .. } => {
+            Some("Check that the access key or password is the server's, and that it has not been rotated.")
+        }
+        Credentials::Password { username: Some(_), .. } => Some(
+            "Check that the user `username` exists and is enabled, and that its password has not been changed.",
+        ),
+        Credentials::Token { .. } => None,
+    }
 }
 
 pub(super) fn no_reply(stage: Stage) -> Failure {

@@ -81,10 +81,12 @@ impl Refresher {
     pub async fn run(mut self) -> std::convert::Infallible {
         let mut backoff = Backoff::new(MIN_PAUSE);
         let mut refusals = Backoff::new(MIN_PAUSE);
+        let mut is_rejected = false;
         loop {
             let mut request = RequestTimes::now(&self.clock);
-            let renewed = self.request(&mut request).await;
+            let renewed = self.request(&mut request, is_rejected).await;
             let wait = if renewed {
+                is_rejected = false;
                 backoff.reset();
                 renewal_delay(self.lifetime_left(), &mut self.rng)
             } else {
@@ -94,6 +96,7 @@ impl Refresher {
             tokio::select! {
                 () = self.sleep(&request, wait) => refusals.reset(),
                 () = self.refused.notified() => {
+                    is_rejected = true;
                     // The identity may have been recreated, so a new token may be accepted. Other caches may accept the
                     // current token and need its replacement before it expires.
                     let most = self.lifetime_left().saturating_sub(ENOUGH).max(wait);
@@ -106,7 +109,7 @@ impl Refresher {
     }
 
     /// Requests a token once. Returns whether the result is a newer token that has not expired.
-    async fn request(&mut self, request: &mut RequestTimes) -> bool {
+    async fn request(&mut self, request: &mut RequestTimes, is_rejected: bool) -> bool {
         let result = self.fetch(request).await;
         let took = request.first.elapsed();
         let token = match result {
@@ -116,7 +119,7 @@ impl Refresher {
                 return false;
             }
         };
-        if !self.is_newer(&token) {
+        if !self.is_newer(&token, is_rejected) {
             self.metrics.unchanged(took);
             self.publish.send_if_modified(|state| {
                 // The endpoint responds again. Sessions are not notified, because the token is the same.
@@ -169,12 +172,15 @@ impl Refresher {
     }
 
     /// Whether `token` replaces the current one. Endpoints cache tokens, so it may be the same. A token that expires
-    /// earlier than the current one replaces it only after that has expired.
-    fn is_newer(&self, token: &Token) -> bool {
+    /// earlier than the current one replaces it only after that has expired, or if a cache has rejected that.
+    fn is_newer(&self, token: &Token, is_rejected: bool) -> bool {
         let state = self.publish.borrow();
         state.token.as_deref().is_none_or(|held| {
-            let expired = held.expires_at <= self.clock.now();
-            token.secret != held.secret && (expired || token.expires_at > held.expires_at)
+            let now = self.clock.now();
+            let is_better = held.expires_at <= now
+                || token.expires_at > held.expires_at
+                || (is_rejected && token.expires_at > now);
+            token.secret != held.secret && is_better
         })
     }
 

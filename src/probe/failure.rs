@@ -42,13 +42,21 @@ pub struct Failure {
     pub stage: Stage,
     /// The text of the server or the system: one line, bounded, without secrets. May be empty.
     pub detail: Box<str>,
+    /// What to do about this failure, where more is known than its reason.
+    pub advice: Option<&'static str>,
 }
 
 impl Failure {
     /// Creates a failure at `stage`. `detail` must already be free of secrets (see [`crate::secret::Secret::redact`]).
     #[must_use]
     pub fn new(reason: FailureReason, stage: Stage, detail: impl Into<Box<str>>) -> Self {
-        Self { reason, stage, detail: detail.into() }
+        Self { reason, stage, detail: detail.into(), advice: None }
+    }
+
+    /// Returns what the operator can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        self.advice.unwrap_or(self.reason.advice())
     }
 }
 

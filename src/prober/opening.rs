@@ -167,7 +167,7 @@ pub(super) fn blame_expiry(failure: Failure, credentials: &Credentials, clock: &
     let explains =
         matches!(failure.reason, FailureReason::AuthRejected | FailureReason::Closed | FailureReason::Reset);
     if explains && token.expires_at <= clock.now() + CLOCK_SKEW {
-        Failure { reason: FailureReason::TokenExpired, ..failure }
+        Failure { reason: FailureReason::TokenExpired, advice: None, ..failure }
     } else {
         failure
     }

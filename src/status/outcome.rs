@@ -133,8 +133,9 @@ impl OutcomeDocument {
 }
 
 impl FailureDocument {
-    fn new(Failure { reason, stage, detail }: &Failure) -> Self {
-        Self { reason: *reason, stage: *stage, detail: detail.clone(), advice: reason.advice() }
+    fn new(failure: &Failure) -> Self {
+        let Failure { reason, stage, detail, .. } = failure;
+        Self { reason: *reason, stage: *stage, detail: detail.clone(), advice: failure.advice() }
     }
 }
 

@@ -177,3 +177,24 @@ async fn silence_ends_with_the_deadline() {
     let (greeting, _) = greet(&password(), &[""], true).await;
     assert_eq!(failure(greeting).reason, FailureReason::CommandTimeout);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_advice_about_a_refused_sign_in_says_what_the_server_expects() {
+    let user =
+        Credentials::Password { username: Some("app".into()), secret: Secret::new("s3cretpassword".into()) };
+    for (credentials, says, advice) in [
+        (password(), "-ERR Client sent AUTH, but no password is set", "The server has no password"),
+        (user.clone(), "-ERR wrong number of arguments for 'auth' command", "without a user name"),
+        (user.clone(), "-ERR invalid username-password pair", "that the user `username` exists"),
+        (password(), "-ERR invalid password", "that the access key or password"),
+        (password(), "-ERR unknown command 'AUTH'", "does not know AUTH"),
+        (Credentials::None, "-NOAUTH Authentication required.", "set `identity`"),
+    ] {
+        let pong = if credentials == Credentials::None { "" } else { "+PONG\r\n" };
+        let says = format!("{says}\r\n{pong}");
+        let (greeting, _) = greet_as(&credentials, Protocol::Resp2, &[&says], true).await;
+        let failure = failure(greeting);
+        assert_eq!(failure.reason, FailureReason::AuthRejected, "{says}");
+        assert!(failure.advice().contains(advice), "{says}: {}", failure.advice());
+    }
+}

@@ -235,6 +235,15 @@ async fn a_token_that_a_cache_rejects_is_renewed_early() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_replaced_also_by_one_that_expires_sooner() {
+    let running = start([Answer::Token("refused", HOUR), Answer::Token("good", HOUR - MINUTE)], 15);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.refused.notify_one();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(running.token().as_deref(), Some("good"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn renewals_back_off_while_a_cache_rejects_every_token() {
     let running = start([Answer::Token("refused", 24 * HOUR)], 13);
     for _ in 0..6_000 {
