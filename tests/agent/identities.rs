@@ -153,7 +153,7 @@ async fn a_plaintext_redis_needs_no_identity() {
         .run()
         .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(!ended.stdout.contains(" tls ") && !ended.stdout.contains(" auth "), "{ended:?}");
+    assert!(!ended.stdout.contains(" tls ") && !ended.stdout.contains(" as "), "{ended:?}");
     assert!(ended.stdout.contains("CLIENT LIST") && ended.stdout.contains("1 client"), "{ended:?}");
 }
 

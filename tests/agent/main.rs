@@ -22,3 +22,4 @@ mod quickstart;
 mod reload;
 mod secrecy;
 mod shutdown;
+mod verdict;

@@ -114,13 +114,17 @@ async fn a_secret_that_the_server_echoes_is_redacted() {
     let key_file = lab.access_key_file();
     let by_key = format!("identity: {{type: access_key, key: {{file: '{}'}}}}", key_file.display());
     for (secret, identity) in [(&token.secret, "identity: azure_cli"), (key, &by_key)] {
-        let words = format!("ERR unknown command 'AUTH', with args beginning with: '{}'", secret.expose());
-        let echo = CommandFault::replied("AUTH", FaultReply::error(&words));
-        lab.azure.cache().faults(|faults| faults.commands = vec![echo]);
+        let echo = |command: &str| {
+            let echoed = format!("with args beginning with: '{}'", secret.expose());
+            let words = format!("ERR unknown command '{command}', {echoed}");
+            CommandFault::replied(command, FaultReply::error(&words))
+        };
+        let echoes = vec![echo("HELLO"), echo("AUTH")];
+        lab.azure.cache().faults(|faults| faults.commands = echoes);
         let target = lab.target("orders", &format!("interval: 500ms, {identity}"));
         let file = lab.file("config.yaml", &format!("log: {{level: trace}}\n{}", Lab::config([target])));
         let agent = lab.run_file(&file).env("PATH", &az).serve().await;
-        agent.until("sign-in fails", |it| it.failures("server_error", "orders") > 0).await;
+        agent.until("sign-in fails", |it| it.failures("auth_rejected", "orders") > 0).await;
         let text = format!("{}{}", agent.log(), shown(&agent).await);
         assert!(text.contains("ERR unknown command 'AUTH'"), "{text}");
         assert_clean(&text, &[secret.expose()]);

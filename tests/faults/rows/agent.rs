@@ -247,8 +247,8 @@ pub(super) fn rows() -> Vec<Row> {
         Box::pin(ended(|lab| silent(lab, "GET"), |lab, _| lab.redis.ask::<u64>(&["DBSIZE"]) == 1))
     });
     rows.scenario("SIGTERM while signing in", peace, || {
-        // AUTH follows the connection. If the signal is early, it interrupts the handshake.
-        Box::pin(ended(|lab| silent(lab, "AUTH"), |lab, _| is_connected(lab)))
+        // HELLO follows the connection. If the signal is early, it interrupts the handshake.
+        Box::pin(ended(|lab| silent(lab, "HELLO"), |lab, _| is_connected(lab)))
     });
     let second = "a_second_signal_ends_it_at_once";
     rows.test("second SIGTERM", "exit code 1 immediately", SHUTDOWN, second);

@@ -175,7 +175,7 @@ struct Inner {
 impl Cache {
     fn until(command: &'static str, count: u64) -> Self {
         let list: String = (0..CLIENTS).map(client).collect();
-        let clients = format!("${}\r\n{list}\r\n", list.len());
+        let clients = format!("={}\r\ntxt:{list}\r\n", list.len() + 4);
         Self(Arc::new(Inner { command, left: AtomicU64::new(count), done: Notify::new(), clients }))
     }
 
@@ -185,17 +185,15 @@ impl Cache {
         }
         let mut words = request.split("\r\n").skip(2).step_by(2);
         match words.next() {
+            // PING comes with it.
+            Some("HELLO") => "%2\r\n+proto\r\n:3\r\n+id\r\n:7\r\n+PONG\r\n".into(),
             Some("PING") => "+PONG\r\n".into(),
             Some("SET") => {
                 words.nth(1).unwrap_or_default().clone_into(value);
                 "+OK\r\n".into()
             }
             Some("GET") => format!("${}\r\n{value}\r\n", value.len()),
-            Some("CLIENT") => match words.next() {
-                Some("LIST") => self.0.clients.clone(),
-                Some("ID") => ":7\r\n".into(),
-                _ => "+OK\r\n".into(),
-            },
+            Some("CLIENT") => self.0.clients.clone(),
             _ => "+OK\r\n".into(),
         }
     }

@@ -1,0 +1,115 @@
+//! What a healthy but unusual redis-server must look like, and one that is not quite healthy.
+
+use std::time::Duration;
+
+use crate::program::{Program, cachepulse};
+use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
+use crate::scrape::Scrape;
+
+/// The rights that the documentation says a probe needs.
+const LEAST: &str = "~cachepulse:* +ping +set +get +client|list";
+
+fn agent(redis: &RedisServer, interval: &str) -> Program {
+    cachepulse([
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--name",
+        "orders",
+        "--host",
+        "127.0.0.1",
+        "--tls",
+        "false",
+    ])
+    .args(["--port", &redis.port().to_string(), "--interval", interval])
+    .args(["--identity", "password", "--username", "probe", "--password-env", "PROBE_PASSWORD"])
+    .env("PROBE_PASSWORD", PASSWORD)
+}
+
+fn unavailable(scrape: &Scrape) -> f64 {
+    scrape.value("unavailable_seconds_total{target=\"orders\"}")
+}
+
+fn assert_healthy(scrape: &Scrape) {
+    assert!(scrape.is_up("orders"), "{}", scrape.text);
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+    assert!(unavailable(scrape) == 0.0, "{}", scrape.text);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_idle_connections_is_healthy() {
+    let redis = RedisServer::start_with(Listen::Plaintext, &[("probe", ALL)], "timeout 1\n").await;
+    let agent = agent(&redis, "5s").serve().await;
+    let closed =
+        |it: &Scrape| it.disconnects("closed", "orders") >= 4 && it.count("probes_total", "orders") > 1;
+    assert_healthy(&agent.until("idle connections are closed", closed).await);
+}
+
+#[tokio::test]
+async fn the_least_rights_raise_no_noperm() {
+    let redis = RedisServer::start(Listen::Plaintext, &[("probe", LEAST)]).await;
+    let agent = agent(&redis, "300ms").serve().await;
+    for connects in 1..=10 {
+        let connected = |it: &Scrape| it.connects("success", "orders") >= connects && it.is_up("orders");
+        agent.until("it is connected", connected).await;
+        redis.ask::<()>(&["CLIENT", "KILL", "ID", &redis.agent("probe").id.to_string()]);
+    }
+    let log: Vec<redis::Value> = redis.ask(&["ACL", "LOG"]);
+    assert_eq!(log, []);
+    let errors: String = redis.ask(&["INFO", "errorstats"]);
+    // The tests' own connections ask for what this server does not know.
+    assert!(!errors.contains("NOPERM") && !errors.contains("NOAUTH"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_server_without_the_command_client_is_healthy() {
+    let lines = "rename-command CLIENT \"\"\n";
+    let redis = RedisServer::start_with(Listen::Plaintext, &[("probe", ALL)], lines).await;
+    let agent = agent(&redis, "300ms").serve().await;
+    let unsupported = r#"step_results_total{result="unsupported",step="client_list",target="orders"}"#;
+    let scrape = agent.until("it is probed", |scrape| scrape.value(unsupported) > 2.0).await;
+    assert_healthy(&scrape);
+    assert_eq!(scrape.connects("success", "orders"), 1);
+}
+
+#[tokio::test]
+async fn a_server_without_hello_is_signed_in_with_auth() {
+    let lines = "rename-command HELLO \"\"\n";
+    let redis = RedisServer::start_with(Listen::Plaintext, &[("probe", ALL)], lines).await;
+    let agent = agent(&redis, "300ms").serve().await;
+    let probed = |it: &Scrape| it.count("probes_total", "orders") > 2;
+    let scrape = agent.until("it is probed", probed).await;
+    assert_healthy(&scrape);
+    assert_eq!((scrape.connects("success", "orders"), scrape.connects("failure", "orders")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_script_that_holds_the_server_is_an_outage_of_its_own_length() {
+    let lines = "busy-reply-threshold 100\n";
+    let redis = RedisServer::start_with(Listen::Plaintext, &[("probe", ALL)], lines).await;
+    let agent = agent(&redis, "2s").serve().await;
+    agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    let mut admin = redis.admin().unwrap();
+    let script = "local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end \
+                  local stop = now() + 3000 while now() < stop do end";
+    let held = tokio::task::spawn_blocking(move || redis::cmd("EVAL").arg(script).arg(0).exec(&mut admin));
+    agent.until("it is busy", |scrape| scrape.failures("busy", "orders") > 0).await;
+    held.await.unwrap().unwrap();
+    let scrape = agent.until("it is up again", |scrape| scrape.is_up("orders")).await;
+    // It may begin up to an interval after the script, and end within a pause after it.
+    assert!((0.5..3.0 + 4.0).contains(&unavailable(&scrape)), "{}", unavailable(&scrape));
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), scrape.failures("busy", "orders"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_for_less_than_the_command_timeout_fails_no_probe() {
+    let redis = RedisServer::start(Listen::Plaintext, &[("probe", ALL)]).await;
+    let agent = agent(&redis, "500ms").args(["--command-timeout", "10s"]).serve().await;
+    let before = agent.until("it is up", |scrape| scrape.is_up("orders")).await;
+    redis.signal(rustix::process::Signal::STOP);
+    tokio::time::sleep(Duration::from_millis(1_800)).await;
+    redis.signal(rustix::process::Signal::CONT);
+    let probes = before.count("probes_total", "orders");
+    let after = agent.until("it goes on", |it| it.count("probes_total", "orders") > probes + 5).await;
+    assert_healthy(&after);
+}
