@@ -279,6 +279,7 @@ impl<D: Dial> Prober<D> {
                 if connection.session.was_idle_close(&failure) {
                     return self.lost(failure);
                 }
+                let failure = blame_expiry(failure, &connection.credentials, &self.clock);
                 let lived = self.close(&failure);
                 self.ticks.note(Fact::RoundFailed {
                     failure,

@@ -12,6 +12,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 pub use self::document::{ErrorDocument, IdentityDocument, StatusDocument, TargetDocument};
 pub use self::outcome::{
     ClientDocument, ClientsDocument, FailureDocument, OutcomeDocument, PhaseDocument, StepDocument,
@@ -25,6 +27,9 @@ const RECENT: usize = 10;
 
 /// The number of failures kept per target, independent of later successes.
 const FAILURES: usize = 5;
+
+/// How long readiness waits for first outcomes: a target that never answers must not keep the others out of service.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The status of the agent. Clones share it.
 #[derive(Clone, Debug)]
@@ -46,7 +51,7 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lifecycle {
     Starting,
-    Running,
+    Running { since: Instant },
     Draining,
 }
 
@@ -131,7 +136,7 @@ pub enum ConnectionState {
 /// Whether the agent is ready, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Every target that the agent was started with has an outcome.
+    /// Every target that the agent was started with has an outcome, or has had its time for one.
     Ready,
     /// The initial configuration is not applied yet.
     Starting,
@@ -198,7 +203,7 @@ impl Status {
     pub fn started(&self) {
         let mut state = self.lock();
         if state.lifecycle == Lifecycle::Starting {
-            state.lifecycle = Lifecycle::Running;
+            state.lifecycle = Lifecycle::Running { since: Instant::now() };
         }
     }
 
@@ -214,7 +219,8 @@ impl Status {
         match state.lifecycle {
             Lifecycle::Starting => Readiness::Starting,
             Lifecycle::Draining => Readiness::Draining,
-            Lifecycle::Running => {
+            Lifecycle::Running { since } if since.elapsed() >= PATIENCE => Readiness::Ready,
+            Lifecycle::Running { .. } => {
                 match state.targets.values().filter(|entry| entry.awaited && entry.is_unknown()).count() {
                     0 => Readiness::Ready,
                     waiting => Readiness::Waiting(waiting),

@@ -32,7 +32,7 @@ closed_set! {
         Ready = "/readyz" {
             content_type: "text/plain; charset=utf-8",
             statuses: &[
-                (200, "once each target that the agent was started with has an outcome"),
+                (200, "once each target that the agent was started with has an outcome, after 10 s at the latest"),
                 (503, "before that, and during shutdown"),
             ],
         },

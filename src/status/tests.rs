@@ -62,6 +62,17 @@ async fn the_agent_is_ready_when_every_initial_target_has_an_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readiness_waits_ten_seconds_for_a_target_that_never_answers() {
+    let status = status();
+    let _silent = status.target(&Target::plain("a"));
+    status.started();
+    tokio::time::sleep(Duration::from_millis(9_900)).await;
+    assert_eq!(status.readiness(), Readiness::Waiting(1));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(status.readiness(), Readiness::Ready);
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_does_not_wait_for_a_target_that_was_removed() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
