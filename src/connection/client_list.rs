@@ -3,6 +3,7 @@
 //! A busy cache has tens of thousands of clients, and probes only count them: the text is counted while it is read, and
 //! of each line no more is kept than the beginning. It need be no valid UTF-8, and a line may lack any field.
 
+use std::io::BufRead as _;
 use std::net::SocketAddr;
 
 /// How much of a line is looked at: the number and the address stand at its beginning.
@@ -59,7 +60,7 @@ impl<'a> Counter<'a> {
 
     /// Takes the next piece of the text.
     pub(super) fn take(&mut self, mut piece: &[u8]) {
-        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = line_end(piece) {
             if self.line.is_empty() {
                 self.count(&piece[..end]);
             } else {
@@ -97,6 +98,13 @@ impl<'a> Counter<'a> {
             self.list.clients.push(Client { id, addr: String::from_utf8_lossy(addr).into() });
         }
     }
+}
+
+/// Where the first line ends. `skip_until` searches faster than a loop over bytes.
+fn line_end(mut piece: &[u8]) -> Option<usize> {
+    let bytes = piece;
+    let skipped = piece.skip_until(b'\n').unwrap_or_default();
+    skipped.checked_sub(1).filter(|&last| bytes[last] == b'\n')
 }
 
 /// The number and the address of a client.
