@@ -20,7 +20,9 @@ pub fn read_file(path: &Path) -> Result<String, LoadError> {
 /// second read would wait forever.
 pub(super) fn read_again(path: &Path) -> Result<String, LoadError> {
     match path.metadata() {
-        Ok(metadata) if !metadata.is_file() => Err(LoadError::new(path, LoadFault::NotRegular)),
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            Err(LoadError::new(path, LoadFault::NotRegular))
+        }
         _ => read_file(path),
     }
 }
