@@ -31,6 +31,7 @@ pub mod schema;
 mod size;
 mod target;
 mod tls;
+mod unknown;
 pub mod variables;
 pub mod watch;
 

@@ -2,9 +2,9 @@
 
 use super::document::{Node, Value};
 use super::field::{Field, Invalid};
-use super::flags::{Flags, Given};
-use super::keys;
+use super::flags::{Flags, Given, is_at_or_below};
 use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
+use super::keys::{self, Descriptor};
 use super::location;
 use super::problem::{Collector, Finding, Language, Noted, Problems};
 
@@ -19,7 +19,7 @@ pub(super) fn read<T>(
     flags: &Flags,
     reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
 ) -> Result<(T, Vec<Finding>), Problems> {
-    let findings = Collector::new(Language::Flags);
+    let findings = Collector::new(Language::Flags(flags.clone()));
     let document = document(flags, &findings);
     let read = reader(&Field::root(&document, &findings));
     findings.conclude(read, |noted| locate(flags, noted))
@@ -70,19 +70,17 @@ fn locate(flags: &Flags, mut noted: Vec<Noted>) -> Vec<Finding> {
     noted.into_iter().map(finding).collect()
 }
 
-/// Returns the flag or variable of `path` as it was given. If none was, returns the flag of the key or the first flag
-/// below it.
+/// Returns the flag or variable of `path` as it was given. If none was, returns the flag or variable of the key, or the
+/// first one below it.
 fn flag_of(path: String, flags: &Flags) -> String {
-    let key_path = path.replacen("[0]", "[]", 1);
-    let is_or_is_below = |candidate: &str| {
-        candidate.strip_prefix(key_path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    if let Some(given) = flags.given().iter().find(|given| is_or_is_below(given.key.about().path)) {
+    if let Some(given) = flags.at_or_below(&path) {
         return given.name();
     }
-    let mut flags =
-        keys::all().filter(|key| is_or_is_below(key.about().path)).filter_map(|key| key.about().flag);
-    flags.next().map_or(path, |flag| flag.to_string())
+    let mut keys = keys::all().map(Descriptor::about).filter(|about| is_at_or_below(about.path, &path));
+    match keys.find_map(|about| Some((about, about.flag?))) {
+        Some((about, flag)) => flags.origin(about, &path).name(flag),
+        None => path,
+    }
 }
 
 fn is_tls_detail(given: &Given) -> bool {

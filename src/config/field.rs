@@ -9,6 +9,7 @@ use super::keys::{About, Choice, Descriptor, Key, Values};
 use super::merge::MERGE;
 use super::parse::Parse;
 use super::problem::{Collector, Language, Noted};
+use super::unknown;
 use crate::secret::may_hold_password;
 
 /// The number of characters of an invalid value that a message repeats.
@@ -54,15 +55,24 @@ impl<'a> Field<'a> {
 
     /// Whether the document comes from flags instead of YAML.
     pub(super) fn is_of_flags(&self) -> bool {
-        self.findings.language == Language::Flags
+        matches!(self.findings.language, Language::Flags(_))
     }
 
     /// Returns the name of `key` in messages: its flag or its key in YAML.
     pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
-        match key.about.flag {
-            Some(flag) if self.is_of_flags() => flag.to_string(),
+        match (&self.findings.language, key.about.flag) {
+            (Language::Flags(flags), Some(flag)) => flags.origin(&key.about, &self.path).name(flag),
             _ => key.about.name().to_owned(),
         }
+    }
+
+    /// Returns how the operator gives `key` this value: `--identity none`, `CACHEPULSE_IDENTITY=none` or `type: none`.
+    pub(super) fn setting<T>(&self, key: &Key<T>, value: &str) -> String {
+        let between = match (&self.findings.language, key.about.flag) {
+            (Language::Flags(flags), Some(_)) => flags.origin(&key.about, &self.path).before_value(),
+            _ => ": ",
+        };
+        format!("{}{between}{value}", self.name_of(key))
     }
 
     /// Notes a problem with this value.
@@ -172,25 +182,40 @@ impl<'a> Field<'a> {
 
     /// Returns the keys of the mapping that `about` describes.
     pub(super) fn fields(&self, about: &About) -> Result<Fields<'a>, Invalid> {
-        self.fields_of(about.keys, &format!("a mapping such as {}", about.example))
+        self.fields_listing(about, |_| true)
+    }
+
+    /// Returns the keys of the mapping that `about` describes. The message about an unknown key lists those that
+    /// `is_listed` selects.
+    pub(super) fn fields_listing(
+        &self,
+        about: &About,
+        is_listed: impl Fn(&About) -> bool,
+    ) -> Result<Fields<'a>, Invalid> {
+        self.known_fields(about.keys, &format!("a mapping such as {}", about.example), is_listed)
     }
 
     /// Returns the keys of a mapping. Notes unknown and duplicate keys.
     pub(super) fn fields_of(&self, known: &[&dyn Descriptor], what: &str) -> Result<Fields<'a>, Invalid> {
+        self.known_fields(known, what, |_| true)
+    }
+
+    fn known_fields(
+        &self,
+        known: &[&dyn Descriptor],
+        what: &str,
+        is_listed: impl Fn(&About) -> bool,
+    ) -> Result<Fields<'a>, Invalid> {
         let fields = self.any_fields(what)?;
-        let known = || known.iter().map(|key| key.about().name());
-        let mut seen = Vec::with_capacity(known().len());
+        let mut seen = Vec::with_capacity(known.len());
         for (key, node) in fields.entries {
             if self.path.is_empty() && key.starts_with(EXTENSION) {
                 continue;
             }
             let problem = if key == MERGE {
                 format!("expected a mapping or a list of mappings under \"{MERGE}\"")
-            } else if !known().any(|name| name == key) {
-                match closest(key, known()) {
-                    Some(meant) => format!("unknown key {}; did you mean \"{meant}\"?", quoted(key)),
-                    None => format!("unknown key {}; expected {}", quoted(key), one_of(known())),
-                }
+            } else if !known.iter().any(|known| known.about().name() == key) {
+                unknown::message(key, &self.path, known, &is_listed)
             } else if seen.contains(&key) {
                 format!("duplicate key {}", quoted(key))
             } else {
@@ -271,7 +296,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Returns `text` in quotes, shortened and without control characters.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text))
 }
 

@@ -34,9 +34,24 @@ pub enum Origin {
 impl Given {
     /// Returns the flag or variable that was given: `--interval` or `CACHEPULSE_INTERVAL`.
     pub(super) fn name(&self) -> String {
-        match self.origin {
-            Origin::CommandLine => self.flag.to_string(),
-            Origin::Variable => self.flag.variable(),
+        self.origin.name(self.flag)
+    }
+}
+
+impl Origin {
+    /// Returns `flag` as the operator writes it.
+    pub(super) fn name(self, flag: Flag) -> String {
+        match self {
+            Self::CommandLine => flag.to_string(),
+            Self::Variable => flag.variable(),
+        }
+    }
+
+    /// Returns what separates the name from the value.
+    pub(super) const fn before_value(self) -> &'static str {
+        match self {
+            Self::CommandLine => " ",
+            Self::Variable => "=",
         }
     }
 }
@@ -71,6 +86,25 @@ impl Flags {
     pub(super) fn given(&self) -> &[Given] {
         &self.0
     }
+
+    /// Returns the first flag that was given for the key at `path` or for a key below it.
+    pub(super) fn at_or_below(&self, path: &str) -> Option<&Given> {
+        self.0.iter().find(|given| is_at_or_below(given.key.about().path, path))
+    }
+
+    /// Returns the origin for the key that `about` describes: that of its own value, or else that of the nearest value
+    /// around `path`.
+    pub(super) fn origin(&self, about: &About, path: &str) -> Origin {
+        let around = std::iter::successors(Some(path), |path| Some(path.rsplit_once('.')?.0));
+        let given = [about.path].into_iter().chain(around).find_map(|path| self.at_or_below(path));
+        given.map_or(Origin::CommandLine, |given| given.origin)
+    }
+}
+
+/// Whether the key at `key_path` is at `path`, or below it.
+pub(super) fn is_at_or_below(key_path: &str, path: &str) -> bool {
+    let path = path.replacen("[0]", "[]", 1);
+    key_path.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl Args for Flags {

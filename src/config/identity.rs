@@ -10,7 +10,7 @@ use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, OBJECT_ID, PASSWORD, RESOURCE_ID, SCOPE,
     SecretKeys, TENANT_ID, TOKEN_FILE, TYPE,
 };
-use super::keys::{IdentityType, Key};
+use super::keys::{About, IdentityType, Key};
 use super::problem::with_causes;
 use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
@@ -55,8 +55,10 @@ pub(super) fn default_identity() -> Identity {
 /// Reads the name of a type, or a mapping with the key `type`.
 pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let (kind, fields) = if let Value::Map(_) = field.value() {
-        let fields = field.fields(&IDENTITY.about)?;
-        (fields.choice(&TYPE).unwrap_or(Ok(TYPE.default()))?, fields)
+        let kind = field.any_fields("a mapping")?.choice(&TYPE).unwrap_or(Ok(TYPE.default()));
+        let is_used = |key: &About| kind.ok().is_none_or(|kind| key.is_used_by(kind));
+        let fields = field.fields_listing(&IDENTITY.about, is_used)?;
+        (kind?, fields)
     } else {
         (field.choice(&IDENTITY)?, field.no_fields())
     };
@@ -70,7 +72,13 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let scope = own(&SCOPE).map(|field| field.word(&SCOPE)).transpose();
     let authority = own(&AUTHORITY).map(|field| read_authority(&field)).transpose();
     let required_secret = |keys: &SecretKeys| {
-        read_secret(&fields.required(&keys.whole, &format!("give {}", places(field, keys)))?, keys)
+        let advice = if field.is_of_flags() || matches!(field.value(), Value::Map(_)) {
+            format!("give {}", places(field, keys))
+        } else {
+            let (name, key) = (TYPE.name_of(&kind), keys.whole.about.name());
+            format!("write identity: {{type: {name}, {key}: {{file: …}}}}")
+        };
+        read_secret(&fields.required(&keys.whole, &advice)?, keys)
     };
 
     let source = match kind {
@@ -102,9 +110,15 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
 fn refuse_keys_of_other_types(fields: &Fields<'_>, kind: IdentityType) {
     for key in IDENTITY.about.keys.iter().map(|key| key.about()).filter(|key| !key.is_used_by(kind)) {
         if let Some(field) = fields.named(key.name()) {
-            let owners = key.identities.iter().map(|owner| TYPE.name_of(owner));
-            let (name, owners) = (TYPE.name_of(&kind), one_of(owners));
-            field.problem(format!("not used by the identity type {name}, only by {owners}"));
+            let owners = one_of(key.identities.iter().map(|owner| TYPE.name_of(owner)));
+            let advice = match key.identities {
+                [owner] if fields.get(&TYPE).is_none() => {
+                    format!("; add {}", field.setting(&TYPE, TYPE.name_of(owner)))
+                }
+                _ => String::new(),
+            };
+            let name = TYPE.name_of(&kind);
+            field.problem(format!("not used by the identity type {name}, only by {owners}{advice}"));
         }
     }
 }

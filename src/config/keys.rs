@@ -3,7 +3,7 @@
 //! A [`Key`] describes a configuration key completely: its path, its flag and variable, the values that it accepts, its
 //! default, its help. Everything that depends on a key derives from its descriptor: the parser and its
 //! messages (the rest of [`crate::config`]), the command line ([`super::flags`]), the JSON Schema, the reference page
-//! and the completions. To add a key, add its descriptor, name it in its parent's list of keys ([`TARGET`] for those of
+//! and the completions. To add a key, add its descriptor, name it in its parent's list of keys (`TARGET` for those of
 //! a target), and add the code that uses the value.
 //!
 //! The descriptors form a tree, as the keys do: [`ROOT`] lists the top-level keys, and [`About::keys`] those below a

@@ -5,8 +5,9 @@
 
 use super::field::{Field, Invalid};
 use super::host::{self, Fault as HostFault};
+use super::keys::IdentityType;
 use super::keys::connection::HOST;
-use super::keys::identity::{ACCESS_KEY, PASSWORD, SecretKeys, USERNAME};
+use super::keys::identity::{ACCESS_KEY, PASSWORD, SecretKeys, TYPE, USERNAME};
 
 /// The location of a cache, with the other settings of its URL or connection string.
 #[derive(Debug, PartialEq)]
@@ -67,12 +68,12 @@ pub(super) fn read<'a>(field: &Field<'a>) -> Result<Location<'a>, Invalid> {
             field.problem("expected a URL that starts with redis:// or rediss://, or the host name alone")
         }
         Fault::UrlPassword(without) => field.problem(format!(
-            "the URL contains a password; write {without} and give the password as {}",
-            place_of(field, &PASSWORD, "identity.password: {file: …}")
+            "the URL contains a password; write {without} and give the password {}",
+            way_of(field, IdentityType::Password, &PASSWORD)
         )),
         Fault::AccessKey(without) => field.problem(format!(
-            "the connection string contains a password; write {without} and give the access key as {}",
-            place_of(field, &ACCESS_KEY, "identity: {type: access_key, key: {file: …}}")
+            "the connection string contains a password; write {without} and give the access key {}",
+            way_of(field, IdentityType::AccessKey, &ACCESS_KEY)
         )),
         Fault::User => field.problem(format!(
             "the user has characters other than letters, digits and -._; give it as {}",
@@ -90,9 +91,14 @@ pub(super) fn read<'a>(field: &Field<'a>) -> Result<Location<'a>, Invalid> {
     })
 }
 
-/// Returns the flag or key that configures the source of a secret.
-fn place_of(field: &Field<'_>, keys: &SecretKeys, yaml: &'static str) -> String {
-    if field.is_of_flags() { field.name_of(&keys.file) } else { yaml.to_owned() }
+/// Returns how the operator configures a secret of the identity type `identity`.
+fn way_of(field: &Field<'_>, identity: IdentityType, keys: &SecretKeys) -> String {
+    let name = TYPE.name_of(&identity);
+    if field.is_of_flags() {
+        format!("with {} {}", field.setting(&TYPE, name), field.setting(&keys.file, "FILE"))
+    } else {
+        format!("as identity.{}: {{file: …}}, with identity.type: {name}", keys.whole.about.name())
+    }
 }
 
 /// Returns a short name for the host in `text`: its first label, or a whole address.

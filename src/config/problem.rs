@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub use super::document::Position;
 use super::field::Invalid;
+use super::flags::Flags;
 
 /// The maximum number of findings per document. A document with aliases could have millions.
 const MOST: usize = 10_000;
@@ -74,10 +75,11 @@ impl fmt::Display for Problems {
 impl Error for Problems {}
 
 /// The form of the configuration, which determines the names of keys in messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Language {
     Yaml,
-    Flags,
+    /// Flags and variables: these.
+    Flags(Flags),
 }
 
 /// A finding without its position.

@@ -59,7 +59,7 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     let mut target = defaults.prototype.clone();
     read_into(&mut target, &fields);
     let mut own = Linked::read(&fields);
-    let Defaults { linked: defaults, fields: default_fields, .. } = defaults.clone();
+    let (default_fields, defaults) = (defaults.fields.as_ref(), defaults.linked.clone());
     if let (Ok(location), Ok(field)) = (&location, &host_field) {
         own.add(location, defaults.tls.as_ref(), field);
     }
@@ -69,9 +69,9 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     if let (Ok(Tls::Off), Ok(identity)) = (&tls, &identity) {
         let is_said_by_host = location.as_ref().is_ok_and(|location| location.tls.is_some());
         let host = host_field.as_ref().ok().filter(|_| is_said_by_host);
-        refuse_plaintext_tokens(identity, &fields, host, default_fields.as_ref());
+        refuse_plaintext_tokens(identity, &fields, host, default_fields);
     }
-    let identity_field = fields.get(&IDENTITY).or_else(|| default_fields.as_ref()?.get(&IDENTITY));
+    let identity_field = fields.get(&IDENTITY).or_else(|| default_fields?.get(&IDENTITY));
     if let (Ok(identity), Some(field)) = (&identity, identity_field) {
         earlier.refuse_shared_label(identity, &field);
     }
@@ -90,7 +90,7 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
     let endpoint = Endpoint { host: host.into(), port };
     let target = Target { name: name?, endpoint, tls, identity: identity?, username: username?, ..target };
-    plausible::warn(&target, &fields, default_fields.as_ref());
+    plausible::warn(&target, &fields, default_fields);
     Ok(target)
 }
 
@@ -188,7 +188,6 @@ impl Linked {
 }
 
 /// The key `defaults`.
-#[derive(Clone)]
 struct Defaults<'a> {
     fields: Option<Fields<'a>>,
     linked: Linked,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::field::closest;
+use super::field::{closest, one_of};
 use super::keys::{self, VARIABLE_PREFIX};
 use super::problem::Finding;
 use crate::identity::{EntraSource, Identity};
@@ -38,13 +38,38 @@ pub fn warnings(
     let warning = |name: String| Finding {
         file: None,
         position: None,
-        message: match closest(&name, known.iter().map(String::as_str)) {
-            Some(meant) => format!("unknown variable; did you mean {meant}?"),
-            None => "unknown variable; no flag has that name".to_owned(),
+        message: match meant(&name, &known) {
+            names if names.is_empty() => "unknown variable; no flag has that name".to_owned(),
+            names => format!("unknown variable; did you mean {}?", one_of(names.into_iter())),
         },
         path: name.escape_debug().to_string(),
     };
     unknown.into_iter().map(warning).collect()
+}
+
+/// The maximum number of variables in a suggestion.
+const MOST_MEANT: usize = 4;
+
+/// Returns the `known` variables that `name` probably means. A typing error comes first, then variables that begin or end
+/// with `name`, then variables that begin or end with its last words.
+fn meant<'k>(name: &str, known: &'k [String]) -> Vec<&'k str> {
+    if let Some(meant) = closest(name, known.iter().map(String::as_str)) {
+        return vec![meant];
+    }
+    let words = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(name);
+    let ends = std::iter::successors(Some(words), |words| Some(words.split_once('_')?.1));
+    let known = || known.iter().map(String::as_str);
+    ends.filter(|end| end.len() > 1)
+        .find_map(|end| {
+            let exact = format!("{VARIABLE_PREFIX}{end}");
+            let rules: [&dyn Fn(&str) -> bool; 3] =
+                [&|known| known == exact, &|known| known.starts_with(&exact), &|known| {
+                    known.ends_with(&format!("_{end}"))
+                }];
+            let mut found = rules.iter().map(|rule| known().filter(|known| rule(known)).collect::<Vec<_>>());
+            found.find(|names| (1..=MOST_MEANT).contains(&names.len()))
+        })
+        .unwrap_or_default()
 }
 
 /// Returns the variable of a flag whose value is not text, if there is one.
@@ -100,7 +125,7 @@ mod tests {
         assert_eq!(
             warned(
                 &[
-                    ("CACHEPULSE_TIMEOUT", "1s"),
+                    ("CACHEPULSE_COLOUR", "red"),
                     ("CACHEPULSE_INTERVALL", "1s"),
                     ("CACHEPULSE_INTERVAL", "1s"),
                     ("CACHEPULSE_CONFIG", "a"),
@@ -109,10 +134,27 @@ mod tests {
                 &[]
             ),
             [
+                "CACHEPULSE_COLOUR: unknown variable; no flag has that name",
                 "CACHEPULSE_INTERVALL: unknown variable; did you mean CACHEPULSE_INTERVAL?",
-                "CACHEPULSE_TIMEOUT: unknown variable; no flag has that name",
             ]
         );
+    }
+
+    #[test]
+    fn a_variable_that_begins_or_ends_as_a_known_one_suggests_it() {
+        for (name, meant) in [
+            ("PASSWORD", "CACHEPULSE_PASSWORD_FILE or CACHEPULSE_PASSWORD_ENV"),
+            ("REDIS_PASSWORD", "CACHEPULSE_PASSWORD_FILE or CACHEPULSE_PASSWORD_ENV"),
+            ("ACCESS_KEY", "CACHEPULSE_ACCESS_KEY_FILE or CACHEPULSE_ACCESS_KEY_ENV"),
+            ("CLIENT_SECRET", "CACHEPULSE_CLIENT_SECRET_FILE or CACHEPULSE_CLIENT_SECRET_ENV"),
+            ("USER", "CACHEPULSE_USERNAME"),
+            ("REDIS_HOST", "CACHEPULSE_HOST"),
+            ("TIMEOUT", "CACHEPULSE_CONNECT_TIMEOUT or CACHEPULSE_COMMAND_TIMEOUT"),
+        ] {
+            let name = format!("{VARIABLE_PREFIX}{name}");
+            let expected = format!("{name}: unknown variable; did you mean {meant}?");
+            assert_eq!(warned(&[(&name, "x")], &[]), [expected]);
+        }
     }
 
     #[test]

@@ -128,7 +128,8 @@ fn problems_with_flags_name_the_flag() {
     assert_eq!(
         problems(&many),
         [
-            "--host: the URL contains a password; write redis://orders and give the password as --password-file",
+            "--host: the URL contains a password; write redis://orders and give the password with --identity password \
+             --password-file FILE",
             "--port: expected a whole number from 1 to 65535, found \"0\"",
             "--tls: expected true or false, found \"maybe\"",
             "--access-key-file: missing; give --access-key-file or --access-key-env",
@@ -146,6 +147,40 @@ fn problems_with_flags_name_the_flag() {
 fn problems_with_variables_name_the_variable() {
     let flags = with(flags(&[("host", "a")]), Origin::Variable, &("interval", "0s"));
     assert!(problems(&flags)[0].starts_with("CACHEPULSE_INTERVAL: expected a duration from"));
+}
+
+#[test]
+fn advice_about_variables_names_variables() {
+    let problems_with = |values: &[(&str, &str)]| {
+        problems(&values.iter().fold(Flags::default(), |flags, value| with(flags, Origin::Variable, value)))
+    };
+    assert_eq!(
+        problems_with(&[("host", "rediss://u:hunter2@orders")]),
+        ["CACHEPULSE_HOST: the URL contains a password; write rediss://u@orders and give the password with \
+             CACHEPULSE_IDENTITY=password CACHEPULSE_PASSWORD_FILE=FILE"]
+    );
+    assert_eq!(
+        problems_with(&[("host", "a"), ("identity", "access_key")]),
+        ["CACHEPULSE_ACCESS_KEY_FILE: missing; give CACHEPULSE_ACCESS_KEY_FILE or CACHEPULSE_ACCESS_KEY_ENV"]
+    );
+    assert_eq!(
+        problems_with(&[("host", "a"), ("password-env", "PATH")]),
+        ["CACHEPULSE_PASSWORD_ENV: not used by the identity type auto, only by password; add \
+             CACHEPULSE_IDENTITY=password"]
+    );
+    let mixed = with(flags(&[("host", "a:1")]), Origin::Variable, &("port", "2"));
+    assert_eq!(problems(&mixed), ["--host: contradicts CACHEPULSE_PORT; give it once"]);
+}
+
+#[test]
+fn the_advice_for_a_refused_password_leads_to_a_valid_configuration() {
+    let file = "examples/secrets/access-key";
+    for values in [
+        [("host", "rediss://u@orders"), ("identity", "password"), ("password-file", file)],
+        [("host", "orders:6380,ssl=True"), ("identity", "access_key"), ("access-key-file", file)],
+    ] {
+        assert_eq!(problems(&flags(&values)), Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -59,6 +59,6 @@ fn a_warning_about_a_flag_names_the_flag() {
     let config = Config::from_flags(&flags).unwrap();
     assert_eq!(
         config.warnings[0].to_string(),
-        "CACHEPULSE_CONNECT_TIMEOUT: --connect-timeout of 10ms is too short for most networks; use 50ms or more"
+        "CACHEPULSE_CONNECT_TIMEOUT: CACHEPULSE_CONNECT_TIMEOUT of 10ms is too short for most networks; use 50ms or more"
     );
 }
