@@ -48,6 +48,8 @@ pub(super) struct Check {
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// List every client, not only the first 20
+    ///
+    /// In JSON, `clients.truncated` says whether the list leaves clients out.
     #[arg(long)]
     all: bool,
     /// Format of the output

@@ -203,7 +203,9 @@ impl Folder {
     fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("cachepulse-demo-{}", std::process::id()));
         let created = DirBuilder::new().mode(0o700).create(&path);
-        created.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        created.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot create {}: {error}", path.display()))
+        })?;
         Ok(Self(path))
     }
 

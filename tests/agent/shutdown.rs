@@ -24,8 +24,12 @@ async fn assert_graceful(agent: Running, signal: Signal) {
     let signalled = Instant::now();
     agent.signal(signal);
     let ended = agent.ended().await;
-    assert!(signalled.elapsed() < GRACE, "{:?}", signalled.elapsed());
+    let elapsed = signalled.elapsed();
+    assert!(elapsed < GRACE, "{elapsed:?}");
     assert!(ended.is_graceful(), "{ended:?}");
+    let (_, logged) = ended.stderr.trim_end().rsplit_once(" duration_seconds=").unwrap();
+    let logged = Duration::from_secs_f64(logged.parse().unwrap());
+    assert!(logged <= elapsed, "{logged:?}, {elapsed:?}");
 }
 
 #[tokio::test]

@@ -210,6 +210,14 @@ async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
 }
 
 #[tokio::test]
+async fn a_demo_without_a_folder_for_its_files_names_the_folder() {
+    let demo = cachepulse(["demo", "--listen", "127.0.0.1:0", "--redis-port", "0", "--identity-port", "0"]);
+    let ended = demo.env("TMPDIR", "/nonexistent").run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("error: cannot create /nonexistent/cachepulse-demo-"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn completions_contain_flags_and_their_values() {
     for (shell, words) in [
         ("bash", "--identity"),
