@@ -7,8 +7,8 @@ use hyper::http::uri::Authority;
 use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
 use super::keys::identity::{
-    ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, OBJECT_ID, PASSWORD, RESOURCE_ID, SCOPE,
-    SecretKeys, TENANT_ID, TOKEN_FILE, TYPE,
+    ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS, OBJECT_ID, PASSWORD,
+    SCOPE, SecretKeys, TENANT_ID, TOKEN_FILE, TYPE,
 };
 use super::keys::{About, IdentityType, Key};
 use super::problem::with_causes;
@@ -124,8 +124,7 @@ fn refuse_keys_of_other_types(fields: &Fields<'_>, kind: IdentityType) {
 }
 
 fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Invalid> {
-    let mut given =
-        [&CLIENT_ID, &OBJECT_ID, &RESOURCE_ID].into_iter().filter_map(|key| Some((key, fields.get(key)?)));
+    let mut given = MANAGED_IDENTITY_IDS.into_iter().filter_map(|key| Some((key, fields.get(key)?)));
     let Some((key, field)) = given.next() else { return Ok(ManagedIdentityId::System) };
     let id = field.word(key).map(str::to_owned);
     for (_, other) in given {

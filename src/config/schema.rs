@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::document;
-use super::keys::identity::{IDENTITY, TYPE};
+use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, TYPE, USERNAME};
 use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Kind};
 
 /// Numbers with units.
@@ -46,7 +46,25 @@ fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
     if !required.is_empty() {
         schema.insert("required".into(), json!(required));
     }
+    if keys.iter().any(|key| key.about().path == USERNAME.about.path) {
+        schema.insert("not".into(), username_of_no_user());
+    }
     schema
+}
+
+/// Returns the schema of a target with a user name and an identity that uses none.
+fn username_of_no_user() -> Value {
+    let choices = TYPE.choices().iter().filter(|choice| !USERNAME.about.is_used_by(choice.value));
+    let types: Vec<&str> = choices.map(|choice| choice.name).collect();
+    let (username, identity, kind) = (USERNAME.about.name(), IDENTITY.about.name(), TYPE.about.name());
+    json!({
+        "required": [username, identity],
+        "properties": {identity: {
+            "if": {"type": "object"},
+            "then": {"required": [kind], "properties": {kind: {"enum": types}}},
+            "else": {"enum": types},
+        }},
+    })
 }
 
 /// Returns the schema of the value of `key`.
@@ -82,6 +100,7 @@ fn below(about: &About) -> Map<String, Value> {
     let mut schema = mapping(about.keys);
     if about.path == IDENTITY.about.path {
         schema.insert("allOf".into(), Value::Array(TYPE.choices().iter().map(only_keys_of).collect()));
+        schema.insert("not".into(), two_ids());
     } else if about.is_one_of {
         schema.insert("minProperties".into(), 1.into());
         schema.insert("maxProperties".into(), 1.into());
@@ -89,13 +108,41 @@ fn below(about: &About) -> Map<String, Value> {
     schema
 }
 
+/// Returns the schema of an identity with two of the ids that exclude each other.
+fn two_ids() -> Value {
+    let names: Vec<&str> = MANAGED_IDENTITY_IDS.iter().map(|key| key.about.name()).collect();
+    let later = |first: usize| names[first + 1..].iter();
+    let pairs =
+        names.iter().enumerate().flat_map(|(index, first)| later(index).map(move |second| [first, second]));
+    json!({"anyOf": pairs.map(|pair| json!({"required": pair})).collect::<Vec<_>>()})
+}
+
+/// Returns the keys of `identity` that an identity of this type uses.
+fn keys_of(identity: IdentityType) -> impl Iterator<Item = &'static dyn Descriptor> {
+    IDENTITY.about.keys.iter().copied().filter(move |key| key.about().is_used_by(identity))
+}
+
+/// Returns the names of the keys that an identity of this type must have.
+fn required_keys(identity: IdentityType) -> Vec<&'static str> {
+    let is_required = |key: &&dyn Descriptor| matches!(key.default_text(), Absent::Required);
+    keys_of(identity).filter(is_required).map(|key| key.about().name()).collect()
+}
+
+/// Returns the values of `key`, which takes a closed set. An identity that must have details needs a mapping.
+fn names(key: &dyn Descriptor) -> Vec<&'static str> {
+    if key.about().path == IDENTITY.about.path {
+        let plain = TYPE.choices().iter().filter(|choice| required_keys(choice.value).is_empty());
+        plain.map(|choice| choice.name).collect()
+    } else {
+        key.choices().iter().map(|(name, _)| *name).collect()
+    }
+}
+
 /// Returns the condition that an identity of one type has only its own keys.
 fn only_keys_of(choice: &Choice<IdentityType>) -> Value {
     let Choice { name, value: identity, .. } = *choice;
-    let used = || IDENTITY.about.keys.iter().filter(move |key| key.about().is_used_by(identity));
-    let names: Vec<&str> = used().map(|key| key.about().name()).chain(["<<"]).collect();
-    let is_required = |key: &&&dyn Descriptor| matches!(key.default_text(), Absent::Required);
-    let required: Vec<&str> = used().filter(is_required).map(|key| key.about().name()).collect();
+    let names: Vec<&str> = keys_of(identity).map(|key| key.about().name()).chain(["<<"]).collect();
+    let required = required_keys(identity);
     let type_name = TYPE.about.name();
     let mut condition = json!({"properties": {type_name: {"const": name}}});
     if identity != TYPE.default() {
@@ -123,7 +170,7 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
     let pattern = if about.pattern.is_empty() { LINE } else { about.pattern };
     let schema = match key.kind() {
         Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
-        Kind::Choice => json!({"enum": key.choices().iter().map(|(name, _)| *name).collect::<Vec<_>>()}),
+        Kind::Choice => json!({"enum": names(key)}),
         Kind::Duration => json!({"type": "string", "pattern": DURATION}),
         // A number may be quoted, as templates often write it.
         kind @ (Kind::Integer | Kind::Size) => {
@@ -191,6 +238,19 @@ mod tests {
             (rule["then"]["propertyNames"]["enum"].clone(), rule["then"]["required"].clone())
         };
         assert_eq!(of("access_key"), (json!(["type", "key", "<<"]), json!(["key"])));
+        let plain = &schema["properties"]["targets"]["items"]["properties"]["identity"]["else"]["enum"];
+        assert_eq!(
+            plain,
+            &json!([
+                "auto",
+                "managed_identity",
+                "workload_identity",
+                "client_secret",
+                "azure_cli",
+                "azure_developer_cli",
+                "none"
+            ])
+        );
         assert_eq!(of("azure_cli"), (json!(["type", "scope", "<<"]), Value::Null));
     }
 }

@@ -29,19 +29,14 @@ UNKNOWABLE = {
     "host-url",
     "http-listen",
     "identity-same-label",
-    "identity-two-ids",
     "interval-absurd",
     "interval-zero",
     "plaintext-token",
     "plaintext-token-by-defaults",
     "plaintext-token-of-a-named-identity",
-    "secret-missing",
     "secret-unreadable",
     "shutdown-grace-period",
     "timeouts",
-    "username-in-defaults",
-    "username-with-access-key",
-    "username-without-sign-in",
 }
 
 

@@ -171,6 +171,9 @@ pub static RESOURCE_ID: Key<&str> = Key {
     absent: Absent::Nothing,
 };
 
+/// The ids of a managed identity, of which it takes one.
+pub static MANAGED_IDENTITY_IDS: [&Key<&str>; 3] = [&CLIENT_ID, &OBJECT_ID, &RESOURCE_ID];
+
 /// `targets[].identity.tenant_id`
 pub static TENANT_ID: Key<&str> = Key {
     about: About {
