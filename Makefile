@@ -10,7 +10,7 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test server-test log-test lint locks deny redis-server valgrind
+.PHONY: help demo docs static test test-parts quick-test server-test log-test lint words-lint locks deny redis-server valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
 TEST_PARTS = quick-test server-test log-test
@@ -49,13 +49,18 @@ log-test: ## read the log with parsers of logfmt and JSON
 	$(CARGO) build --locked
 	PYTHONDONTWRITEBYTECODE=1 $(LOG_TOOLS)/bin/python tests/log/test_log.py
 
-lint: ## check formatting, clippy, links in the docs and hosted CI; warnings are errors
+lint: words-lint ## check formatting, clippy, links in the docs, wording and hosted CI; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package cachepulse --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
 	@tests/venv $(LINT_TOOLS) .github/requirements.txt
 	$(LINT_TOOLS)/bin/zizmor --offline --quiet .github
+
+# Phrases that once stood for a usual term. docs/ includes the help texts and the advice.
+words-lint:
+	@grep -rInEi "spoke unasked|gets company|goes before|stands in|is told|is good for" *.md docs charts deploy; \
+		test $$? -eq 1 || { echo "use the field's usual terms instead" >&2; exit 1; }
 
 # Starts from the agent's Cargo.lock; cargo adds the packages that only fuzz/ or bench/driver/ need.
 locks: ## update the Cargo.lock of fuzz/ and bench/driver/ from the agent's
