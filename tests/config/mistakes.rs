@@ -3,6 +3,7 @@
 use std::fs;
 
 use cachepulse::config::Config;
+use cachepulse::config::keys::{self, Descriptor};
 
 use crate::{documents, text};
 
@@ -16,7 +17,7 @@ fn every_mistake_is_reported_in_full() {
     for path in mistakes {
         let reported = match Config::from_yaml(path.file_name().unwrap().to_str().unwrap(), &text(&path)) {
             Ok(_) => panic!("{} is accepted", path.display()),
-            Err(problems) => format!("{problems}\n"),
+            Err(problems) => without_lists(&format!("{problems}\n")),
         };
         assert!(!reported.contains("hunter2"), "the message of {} contains a secret", path.display());
         if std::env::var_os(UPDATE).is_some() {
@@ -24,6 +25,18 @@ fn every_mistake_is_reported_in_full() {
         }
         assert_eq!(reported, text(path.with_extension("txt")), "{}", path.display());
     }
+}
+
+/// Replaces the lists of all keys of a target and of the top level, so that a new key changes no expected message.
+fn without_lists(messages: &str) -> String {
+    let list = |keys: &[&dyn Descriptor]| {
+        let names: Vec<&str> = keys.iter().map(|key| key.about().name()).collect();
+        let (last, others) = names.split_last().unwrap();
+        format!("expected {} or {last}", others.join(", "))
+    };
+    messages
+        .replace(&list(keys::agent::TARGETS.about.keys), "expected <the keys of a target>")
+        .replace(&list(keys::ROOT), "expected <the top-level keys>")
 }
 
 #[test]
