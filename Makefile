@@ -10,10 +10,10 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test server-test log-test lint words-lint locks deny redis-server valgrind
+.PHONY: help demo docs static test test-parts quick-test simulation-test server-test log-test lint words-lint locks deny redis-server valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
-TEST_PARTS = quick-test server-test log-test
+TEST_PARTS = quick-test simulation-test server-test log-test
 
 include make/*.mk
 
@@ -40,6 +40,9 @@ test-parts:
 
 quick-test: ## run the tests that need no program: cargo test
 	$(CARGO) test --locked
+
+simulation-test: ## run thousands of random histories of a prober against a reference
+	SIMULATION_FACTOR=5 $(CARGO) test --locked --package cachepulse --lib simulation
 
 server-test: redis-server ## test the agent with redis-server, under every fault
 	$(CARGO) test --locked --no-fail-fast --test agent --test faults

@@ -9,6 +9,8 @@ mod opening;
 mod record;
 mod round;
 mod schedule;
+#[cfg(test)]
+mod seeds;
 mod ticks;
 
 use std::convert::Infallible;

@@ -1,11 +1,12 @@
 //! The whole loop on paused time, against a cache with a random round-trip time that is taken away at random.
 //!
 //! The truth is known: what the prober records must be what was done to it. A run that fails is named by its seed;
-//! `SIMULATION_SEED=n cargo test simulation` plays it again.
+//! `SIMULATION_SEED=n cargo test simulation` plays it again, and `make simulation-test` plays five times as many.
 
 use super::*;
+use crate::prober::seeds::seeds;
 
-const SEEDS: std::ops::Range<u64> = 0..200;
+const RUNS: u64 = 40;
 /// Timers are that coarse.
 const TIMER: Duration = Duration::from_millis(1);
 const MS: Duration = Duration::from_millis(1);
@@ -260,8 +261,5 @@ fn what_is_recorded_is_what_was_done_to_the_cache() {
             .unwrap()
             .block_on(async { Run::start(seed).play().await });
     };
-    if let Ok(seed) = std::env::var("SIMULATION_SEED") {
-        return play(seed.parse().expect("a number"));
-    }
-    SEEDS.for_each(play);
+    seeds(RUNS).for_each(play);
 }
