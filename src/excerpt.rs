@@ -1,11 +1,22 @@
 //! Excerpts of texts from servers, resolvers and identity endpoints. Does not redact secrets; see
 //! [`crate::secret::Secret::redact`].
 
-/// Returns `text` in one line of at most `limit` characters. Control characters become spaces, runs of spaces become
+/// Returns whether a terminal obeys `c` or a reader cannot see it: control characters, marks that reverse the direction
+/// of text, and characters without width.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// Returns `text` in one line of at most `limit` characters. Invisible characters become spaces, runs of spaces become
 /// one. A text that is too long is cut in the middle, marked with `…`, because causes are at its end.
 #[must_use]
 pub fn excerpt(text: &str, limit: usize) -> String {
-    let separators = |c: char| c.is_whitespace() || c.is_control();
+    let separators = |c: char| c.is_whitespace() || is_invisible(c);
     let mut line = String::new();
     for word in text.split(separators).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
@@ -25,6 +36,11 @@ pub fn excerpt(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_has_no_character_that_a_reader_cannot_see() {
+        assert_eq!(excerpt("ERR \u{202e}abc\u{200b}\u{feff}d", 80), "ERR abc d");
+    }
 
     #[test]
     fn an_excerpt_is_one_line() {

@@ -269,12 +269,15 @@ impl<D: Dial> Prober<D> {
             Err(failure) if connection.session.is_usable() => {
                 ticks.record().reauthenticated(Err(()));
                 opener.sign_in.refused();
-                connection.reauthenticate_later(rng);
-                warn!(
-                    target = %target.name,
-                    detail = %failure.detail,
-                    "re-authentication failed; keeping the connection"
-                );
+                if connection.reauthenticate_later(rng) {
+                    warn!(
+                        target = %target.name,
+                        detail = %failure.detail,
+                        "re-authentication failed; keeping the connection"
+                    );
+                } else {
+                    debug!(target = %target.name, detail = %failure.detail, "re-authentication failed again");
+                }
             }
             Err(failure) => {
                 ticks.record().reauthenticated(Err(()));

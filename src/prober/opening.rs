@@ -63,6 +63,8 @@ pub(super) struct Connection<S> {
     /// When refused credentials are presented again.
     pub(super) reauthenticate: Option<Instant>,
     pauses: Backoff,
+    /// Whether the newest credentials were refused.
+    is_refused: bool,
 }
 
 impl<D: Dial> Opener<D> {
@@ -145,17 +147,21 @@ impl<S> Connection<S> {
             loading: None,
             reauthenticate: None,
             pauses: Backoff::new(REAUTHENTICATE_FIRST),
+            is_refused: false,
         }
     }
 
     /// Plans to present credentials again that were refused.
-    pub(super) fn reauthenticate_later(&mut self, rng: &mut fastrand::Rng) {
+    /// Returns whether this is the first refusal since credentials were last accepted.
+    pub(super) fn reauthenticate_later(&mut self, rng: &mut fastrand::Rng) -> bool {
         self.reauthenticate = Some(Instant::now() + self.pauses.next(REAUTHENTICATE_CAP, rng));
+        !std::mem::replace(&mut self.is_refused, true)
     }
 
     /// The server took these credentials.
     pub(super) fn reauthenticated(&mut self, credentials: Credentials) {
         self.credentials = credentials;
+        self.is_refused = false;
         self.pauses.reset();
     }
 }

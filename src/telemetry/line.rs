@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{Format, Level};
 use crate::clock::{Clock, Rfc3339};
+use crate::excerpt::is_invisible;
 
 const TIME: &str = "time";
 const LEVEL: &str = "level";
@@ -164,7 +165,7 @@ fn is_special(c: char) -> bool {
 
 /// Whether a reader might break a line at `c`, or a terminal obey it.
 fn is_escaped(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Writes `text` as a JSON string.
