@@ -1,7 +1,7 @@
 //! One target's loop: a probe at every tick on a connection that is kept, and reopened when it is lost.
 //!
-//! The loop brings about what the [`ledger`] asks for and enters what happens. Whatever is under way is awaited by
-//! [`Ticks`], so that no tick goes unnoticed; only limits and the peer end anything.
+//! The loop carries out what the ledger (`ledger.rs`) asks for and reports to it what happens. Everything is awaited
+//! through `ticks.rs`, so that no tick goes unnoticed. Only timeouts and the peer end what is under way.
 
 mod key;
 mod ledger;

@@ -1,4 +1,4 @@
-//! The log: which events are written ([`filter`]) and how ([`line`]). Lines go to standard error.
+//! The log: which events are written (`filter.rs`) and how (`line.rs`). Lines go to standard error.
 
 mod filter;
 mod line;

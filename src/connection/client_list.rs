@@ -33,7 +33,7 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnClient {
     Id(u64),
-    /// Where the server has not told the number. A network address translation on the way hides the address.
+    /// The address, if the server has not sent the id. Network address translation on the way hides it.
     Address(Option<SocketAddr>),
 }
 

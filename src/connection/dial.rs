@@ -31,7 +31,7 @@ pub struct Dialed {
     pub phases: PhaseTimes,
     /// The address that answered.
     pub peer: SocketAddr,
-    /// What the handshake told; `None` in plaintext.
+    /// The result of the TLS handshake; `None` in plaintext.
     pub tls: Option<TlsInfo>,
 }
 

@@ -47,7 +47,7 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Our own end.
     pub local_address: Option<SocketAddr>,
-    /// What the TLS handshake told.
+    /// The result of the TLS handshake.
     pub tls: Option<TlsInfo>,
 }
 

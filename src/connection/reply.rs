@@ -182,7 +182,7 @@ fn escaped(bytes: &[u8]) -> String {
 
 /// What an error reply means, and its text: one bounded line.
 ///
-/// Sign-in and rights are told by words anywhere in the text: Azure prefixes them differently (`ERR WRONGPASS …`)
+/// Words anywhere in the text identify a refused sign-in or missing rights: Azure prefixes them differently (`ERR WRONGPASS …`)
 /// and the texts of Azure Managed Redis are not documented. The other conditions have code words of their own.
 pub(super) fn classify(error: &ServerError) -> (FailureReason, String) {
     let text = words(error);

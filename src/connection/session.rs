@@ -19,7 +19,7 @@ use crate::excerpt::excerpt;
 use crate::identity::Credentials;
 use crate::probe::{Failure, FailureReason, Phase, Stage, Step};
 
-/// The name under which the agent's connections stand in `CLIENT LIST`.
+/// The name of the agent's connections in `CLIENT LIST`.
 pub const CLIENT_NAME: &str = "cachepulse";
 
 /// Where a sign-in fails.
@@ -261,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         failure
     }
 
-    /// What a peer that spoke unasked wanted to say: an error reply tells why it is about to hang up.
+    /// Returns the failure for unexpected data on an idle connection. An error reply says why the peer will close it.
     fn unprompted(&self, length: usize) -> Failure {
         match reply::parse(&self.incoming[..length]) {
             Ok(Value::ServerError(error)) => {

@@ -127,7 +127,7 @@ impl std::error::Error for TlsSetupError {
     }
 }
 
-/// What a handshake told of the peer.
+/// What a handshake revealed about the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
     /// `1.2` or `1.3`.
@@ -172,7 +172,7 @@ impl TlsClient {
     }
 
     /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
-    /// which is also what SNI tells.
+    /// which SNI sends as well.
     ///
     /// # Errors
     /// [`FailureReason::TlsCertificate`] when the certificate is at fault, [`FailureReason::TlsHandshake`] for

@@ -31,7 +31,7 @@ impl Schedule {
     }
 
     /// Returns the tick that is due. Ticks that were missed altogether (the machine slept, the process was stopped)
-    /// are counted as late and skipped: a burst of probes would tell nothing about the time that passed.
+    /// are counted as late and skipped: a burst of probes says nothing about the time that passed.
     pub(super) fn take(&mut self, now: Instant) -> Tick {
         let behind = now.saturating_duration_since(self.next);
         let missed = behind.as_nanos() / self.interval.as_nanos();

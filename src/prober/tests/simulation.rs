@@ -92,7 +92,7 @@ impl Server {
             }
         }
         if self.with(|state| state.fault) == Some(Fault::Silent) {
-            // Nobody is told.
+            // The peer gets no end of file.
             std::future::pending::<()>().await;
         }
     }
