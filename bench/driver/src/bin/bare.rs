@@ -7,10 +7,7 @@
 //! Each prints a line per exchange: its nanoseconds, and the number of bytes that were read. `probe` prints the CPU time of
 //! the process in nanoseconds instead of the bytes, only in the first and the last line, because reading it costs CPU time.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the baseline is blocking and runs in real time"
-)]
+#![expect(clippy::disallowed_methods, reason = "the baseline is blocking and runs in real time")]
 
 use std::error::Error;
 use std::fmt::Write as _;
