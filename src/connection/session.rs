@@ -15,6 +15,7 @@ use zeroize::Zeroize as _;
 
 use crate::connection::client_list::{ClientList, Counter, OwnClient};
 use crate::connection::reply::{self, Malformed, Start};
+use crate::connection::tls;
 use crate::excerpt::excerpt;
 use crate::identity::Credentials;
 use crate::probe::{Failure, FailureReason, Phase, Stage, Step};
@@ -466,6 +467,7 @@ fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             FailureReason::ConnectUnreachable
         }
+        ErrorKind::InvalidData if tls::asks_for_certificate(error) => FailureReason::TlsClientCertificate,
         ErrorKind::InvalidData => FailureReason::ProtocolError,
         _ => FailureReason::Reset,
     };

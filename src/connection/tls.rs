@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, ProtocolVersion, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -210,6 +210,13 @@ impl fmt::Debug for TlsClient {
     }
 }
 
+/// Whether a server closed the connection because it got no client certificate. Under TLS 1.3 it says so after the
+/// handshake, to the first read (RFC 8446, 4.4.2.4). Under TLS 1.2 the same alert has no description of its own.
+pub(super) fn asks_for_certificate(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
+}
+
 fn failure(reason: FailureReason, detail: &str) -> Failure {
     Failure::new(reason, Stage::Phase(Phase::Tls), excerpt(detail, 300))
 }
@@ -245,6 +252,16 @@ fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
 mod tests {
     use super::*;
     use crate::connection::testing::Authority;
+
+    #[test]
+    fn a_server_that_asks_for_a_client_certificate_is_recognised() {
+        let alert = |description| {
+            io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(description))
+        };
+        assert!(asks_for_certificate(&alert(AlertDescription::CertificateRequired)));
+        assert!(!asks_for_certificate(&alert(AlertDescription::UnknownCA)));
+        assert!(!asks_for_certificate(&io::Error::from(io::ErrorKind::InvalidData)));
+    }
 
     #[test]
     fn roots_of_a_pem_file_come_beside_the_others() {
