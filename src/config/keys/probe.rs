@@ -16,7 +16,7 @@ pub static INTERVAL: Key<Duration> = Key {
         flag: Some(Flag::new("interval", "DURATION").common()),
         group: GROUP,
         help: "Time from one probe to the next",
-        doc: "A probe that takes longer than the interval fails, and missed ticks are skipped.",
+        doc: "A probe that takes longer than the interval settles every tick that comes due meanwhile.",
         example: "30s",
         ..About::EMPTY
     },
