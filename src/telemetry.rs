@@ -15,9 +15,8 @@ use tracing_subscriber::{Layer as _, Registry, reload};
 use self::filter::Filter;
 use self::line::Line;
 use crate::clock::Clock;
-use crate::excerpt::excerpt;
 
-/// The longest `RUST_LOG` directive that is logged whole, in characters.
+/// The number of characters of an ignored `RUST_LOG` directive that are logged.
 const DIRECTIVE_LENGTH: usize = 200;
 
 /// The least urgent events that are logged.
@@ -107,8 +106,8 @@ pub fn init(
     let (subscriber, telemetry) = subscriber(filter, configured, format, Clock::system(), std::io::stderr);
     tracing::subscriber::set_global_default(subscriber)?;
     for directive in rejected {
-        let directive = excerpt(directive, DIRECTIVE_LENGTH);
-        tracing::warn!(%directive, expected = filter::DIRECTIVE, "RUST_LOG directive ignored");
+        let directive: String = directive.chars().take(DIRECTIVE_LENGTH).collect();
+        tracing::warn!(directive, expected = filter::DIRECTIVE, "RUST_LOG directive ignored");
     }
     Ok(telemetry)
 }
