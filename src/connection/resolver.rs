@@ -19,13 +19,13 @@ use crate::target::Endpoint;
 /// What a lookup function returns. The ports do not matter.
 pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-type Answer = Result<Vec<SocketAddr>, Unresolved>;
+type Resolution = Result<Vec<SocketAddr>, Unresolved>;
 
 /// A lookup that failed: the reason, and the system's words.
 type Unresolved = (FailureReason, Arc<str>);
 
 /// An answer that is or will be there. The channel is closed as soon as it is.
-type Pending = watch::Receiver<Option<Answer>>;
+type Pending = watch::Receiver<Option<Resolution>>;
 
 /// Resolves host names; clones share their lookups.
 ///

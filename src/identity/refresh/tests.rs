@@ -14,13 +14,13 @@ use crate::status::Status;
 /// An endpoint with scripted answers, which records the times of the requests.
 #[derive(Clone, Default)]
 struct Endpoint {
-    script: Arc<Mutex<VecDeque<Answer>>>,
+    script: Arc<Mutex<VecDeque<Fetched>>>,
     requests: Arc<Mutex<Vec<Instant>>>,
     clock: Option<Clock>,
 }
 
 #[derive(Clone)]
-enum Answer {
+enum Fetched {
     /// A token with this text and lifetime.
     Token(&'static str, Duration),
     /// After this delay, a token with this text and a lifetime of an hour.
@@ -38,13 +38,13 @@ impl TokenSource for Endpoint {
         let now = self.clock.as_ref().unwrap().now();
         Box::pin(async move {
             match answer.unwrap() {
-                Answer::Token(text, lifetime) => Ok(Token::new(Secret::new(text.into()), now + lifetime)),
-                Answer::Slow(delay, text) => {
+                Fetched::Token(text, lifetime) => Ok(Token::new(Secret::new(text.into()), now + lifetime)),
+                Fetched::Slow(delay, text) => {
                     tokio::time::sleep(delay).await;
                     Ok(Token::new(Secret::new(text.into()), now + HOUR))
                 }
-                Answer::Error => Err(FetchError("HTTP 500".into())),
-                Answer::Hang => std::future::pending().await,
+                Fetched::Error => Err(FetchError("HTTP 500".into())),
+                Fetched::Hang => std::future::pending().await,
             }
         })
     }
@@ -65,7 +65,7 @@ impl Drop for Running {
     }
 }
 
-fn start(script: impl IntoIterator<Item = Answer>, seed: u64) -> Running {
+fn start(script: impl IntoIterator<Item = Fetched>, seed: u64) -> Running {
     let clock = Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let endpoint = Endpoint {
         script: Arc::new(Mutex::new(script.into_iter().collect())),
@@ -97,7 +97,7 @@ impl Running {
         self.states.borrow().token.as_ref().map(|token| token.secret.expose().to_owned())
     }
 
-    fn answer(&self, script: impl IntoIterator<Item = Answer>) {
+    fn answer(&self, script: impl IntoIterator<Item = Fetched>) {
         *self.endpoint.script.lock().unwrap() = script.into_iter().collect();
     }
 }
@@ -107,7 +107,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_after_three_quarters_of_its_lifetime() {
-    let running = start([Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)], 1);
+    let running = start([Fetched::Token("first", 24 * HOUR), Fetched::Token("second", 24 * HOUR)], 1);
     tokio::time::sleep(16 * HOUR).await;
     assert_eq!(running.token().as_deref(), Some("first"));
     tokio::time::sleep(2 * HOUR + MINUTE).await;
@@ -137,7 +137,7 @@ fn a_renewal_is_due_by_the_fraction_or_the_margin_whichever_is_earlier() {
 #[tokio::test(start_paused = true)]
 async fn a_new_token_is_published_three_minutes_before_the_old_one_expires() {
     for lifetime in [10 * MINUTE, 15 * MINUTE, 75 * MINUTE, 24 * HOUR] {
-        let running = start([Answer::Token("first", lifetime), Answer::Token("second", lifetime)], 3);
+        let running = start([Fetched::Token("first", lifetime), Fetched::Token("second", lifetime)], 3);
         tokio::time::sleep(lifetime - 3 * MINUTE).await;
         assert_eq!(running.token().as_deref(), Some("second"), "{lifetime:?}");
     }
@@ -145,19 +145,19 @@ async fn a_new_token_is_published_three_minutes_before_the_old_one_expires() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_keeps_the_old_token_and_is_retried_forever() {
-    let running = start([Answer::Token("first", HOUR), Answer::Error], 4);
+    let running = start([Fetched::Token("first", HOUR), Fetched::Error], 4);
     tokio::time::sleep(50 * HOUR).await;
     assert_eq!(running.token().as_deref(), Some("first"));
     let requests = running.requests();
     assert!(requests.last().unwrap() > &(50 * HOUR - 5 * Duration::from_secs(1)), "it still retries");
-    running.answer([Answer::Token("second", HOUR)]);
+    running.answer([Fetched::Token("second", HOUR)]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(running.token().as_deref(), Some("second"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_same_token_again_is_a_failed_renewal_without_urgency() {
-    let running = start([Answer::Token("same", 24 * HOUR)], 5);
+    let running = start([Fetched::Token("same", 24 * HOUR)], 5);
     // Tokens are compared by their text; the expiry differs.
     tokio::time::sleep(24 * HOUR - 2 * MINUTE).await;
     let requests = running.requests();
@@ -167,7 +167,7 @@ async fn the_same_token_again_is_a_failed_renewal_without_urgency() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_hangs_times_out() {
-    let running = start([Answer::Hang], 6);
+    let running = start([Fetched::Hang], 6);
     tokio::time::sleep(FETCH_TIMEOUT + Duration::from_secs(1)).await;
     let error = running.states.borrow().error.clone();
     assert_eq!(error.unwrap().to_string(), "no answer within 12 s");
@@ -176,9 +176,9 @@ async fn a_request_that_hangs_times_out() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hung_is_used_within_five_seconds_of_its_recovery() {
     for after in [1, 6, 11, 14, 60, 3_601] {
-        let running = start([Answer::Hang], 6);
+        let running = start([Fetched::Hang], 6);
         tokio::time::sleep(Duration::from_secs(after)).await;
-        running.answer([Answer::Token("late", HOUR)]);
+        running.answer([Fetched::Token("late", HOUR)]);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(running.token().as_deref(), Some("late"), "after {after} s");
     }
@@ -186,7 +186,7 @@ async fn an_endpoint_that_hung_is_used_within_five_seconds_of_its_recovery() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_response_is_accepted_although_the_request_was_hedged() {
-    let running = start([Answer::Slow(Duration::from_secs(11), "slow")], 6);
+    let running = start([Fetched::Slow(Duration::from_secs(11), "slow")], 6);
     tokio::time::sleep(Duration::from_secs(11) + Duration::from_millis(10)).await;
     assert_eq!(running.token().as_deref(), Some("slow"));
     assert_eq!(running.requests().len(), 3);
@@ -194,9 +194,9 @@ async fn a_slow_response_is_accepted_although_the_request_was_hedged() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_token_an_endpoint_is_used_within_five_seconds_of_its_recovery() {
-    let running = start([Answer::Error], 7);
+    let running = start([Fetched::Error], 7);
     tokio::time::sleep(HOUR).await;
-    running.answer([Answer::Token("first", HOUR)]);
+    running.answer([Fetched::Token("first", HOUR)]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(running.token().as_deref(), Some("first"));
 }
@@ -206,14 +206,14 @@ async fn requests_are_at_least_a_second_apart_whatever_the_answers() {
     let texts = ["a", "b", "c", "d"];
     for seed in 0..200 {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let script: Vec<Answer> = (0..200)
+        let script: Vec<Fetched> = (0..200)
             .map(|_| match rng.u8(..6) {
-                0 => Answer::Error,
-                1 => Answer::Hang,
-                2 => Answer::Token(texts[rng.usize(..4)], Duration::ZERO),
-                3 => Answer::Token(texts[rng.usize(..4)], Duration::from_millis(rng.u64(..3000))),
-                4 => Answer::Token(texts[rng.usize(..4)], Duration::from_secs(rng.u64(..300))),
-                _ => Answer::Token(texts[rng.usize(..4)], Duration::from_secs(rng.u64(..100_000))),
+                0 => Fetched::Error,
+                1 => Fetched::Hang,
+                2 => Fetched::Token(texts[rng.usize(..4)], Duration::ZERO),
+                3 => Fetched::Token(texts[rng.usize(..4)], Duration::from_millis(rng.u64(..3000))),
+                4 => Fetched::Token(texts[rng.usize(..4)], Duration::from_secs(rng.u64(..300))),
+                _ => Fetched::Token(texts[rng.usize(..4)], Duration::from_secs(rng.u64(..100_000))),
             })
             .collect();
         let running = start(script, seed);
@@ -225,7 +225,7 @@ async fn requests_are_at_least_a_second_apart_whatever_the_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_a_cache_rejects_is_renewed_early() {
-    let running = start([Answer::Token("refused", 24 * HOUR), Answer::Token("good", 24 * HOUR)], 12);
+    let running = start([Fetched::Token("refused", 24 * HOUR), Fetched::Token("good", 24 * HOUR)], 12);
     tokio::time::sleep(HOUR).await;
     running.refused.notify_one();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -236,7 +236,7 @@ async fn a_token_that_a_cache_rejects_is_renewed_early() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_is_replaced_also_by_one_that_expires_sooner() {
-    let running = start([Answer::Token("refused", HOUR), Answer::Token("good", HOUR - MINUTE)], 15);
+    let running = start([Fetched::Token("refused", HOUR), Fetched::Token("good", HOUR - MINUTE)], 15);
     tokio::time::sleep(Duration::from_secs(1)).await;
     running.refused.notify_one();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -245,7 +245,7 @@ async fn a_rejected_token_is_replaced_also_by_one_that_expires_sooner() {
 
 #[tokio::test(start_paused = true)]
 async fn renewals_back_off_while_a_cache_rejects_every_token() {
-    let running = start([Answer::Token("refused", 24 * HOUR)], 13);
+    let running = start([Fetched::Token("refused", 24 * HOUR)], 13);
     for _ in 0..6_000 {
         running.refused.notify_one();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -257,7 +257,7 @@ async fn renewals_back_off_while_a_cache_rejects_every_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_one_cache_rejects_is_renewed_in_time_for_the_others() {
-    let script = ["even", "odd"].into_iter().cycle().take(100).map(|text| Answer::Token(text, 5 * MINUTE));
+    let script = ["even", "odd"].into_iter().cycle().take(100).map(|text| Fetched::Token(text, 5 * MINUTE));
     let running = start(script, 14);
     for second in 0..3_600 {
         running.refused.notify_one();
@@ -269,7 +269,7 @@ async fn a_token_that_one_cache_rejects_is_renewed_in_time_for_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn agents_that_start_together_do_not_renew_together() {
-    let script = [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)];
+    let script = [Fetched::Token("first", 24 * HOUR), Fetched::Token("second", 24 * HOUR)];
     let agents: Vec<Running> = (0..1000).map(|seed| start(script.clone(), seed)).collect();
     tokio::time::sleep(18 * HOUR + MINUTE).await;
     let mut renewals: Vec<Duration> = agents.iter().map(|agent| agent.requests()[1]).collect();
@@ -288,7 +288,7 @@ async fn agents_that_start_together_do_not_renew_together() {
 #[tokio::test(start_paused = true)]
 async fn setting_the_clock_forward_does_not_delay_a_renewal() {
     let offset = Arc::new(Mutex::new(Duration::ZERO));
-    let running = start([Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)], 8);
+    let running = start([Fetched::Token("first", 24 * HOUR), Fetched::Token("second", 24 * HOUR)], 8);
     // A second loop with a clock that jumps.
     let jumping = {
         let offset = Arc::clone(&offset);
@@ -297,7 +297,7 @@ async fn setting_the_clock_forward_does_not_delay_a_renewal() {
     };
     let endpoint = Endpoint {
         script: Arc::new(Mutex::new(
-            [Answer::Token("first", 24 * HOUR), Answer::Token("second", 24 * HOUR)].into(),
+            [Fetched::Token("first", 24 * HOUR), Fetched::Token("second", 24 * HOUR)].into(),
         )),
         clock: Some(jumping.clone()),
         ..Endpoint::default()
@@ -324,12 +324,12 @@ async fn setting_the_clock_forward_does_not_delay_a_renewal() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_is_published_but_never_replaces_a_valid_one() {
-    let running = start([Answer::Token("expired", Duration::ZERO), Answer::Token("good", HOUR)], 10);
+    let running = start([Fetched::Token("expired", Duration::ZERO), Fetched::Token("good", HOUR)], 10);
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(running.token().as_deref(), Some("expired"), "the cache's clock decides");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(running.token().as_deref(), Some("good"));
-    running.answer([Answer::Token("expired too", Duration::ZERO)]);
+    running.answer([Fetched::Token("expired too", Duration::ZERO)]);
     tokio::time::sleep(50 * MINUTE).await;
     assert_eq!(running.token().as_deref(), Some("good"));
 }
