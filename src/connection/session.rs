@@ -231,10 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let reply = self.next_reply(stage).await?;
         self.end(stage)?;
         Err(match reply {
-            Value::ServerError(error) => {
-                let (reason, detail) = reply::classify(&error);
-                Failure::new(reason, stage, detail)
-            }
+            Value::ServerError(error) => error_reply(stage, &error),
             _ => Failure::new(FailureReason::ProtocolError, stage, "the reply is not a list of clients"),
         })
     }
@@ -265,10 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Returns the failure for unexpected data on an idle connection. An error reply says why the peer will close it.
     fn unprompted(&self, length: usize) -> Failure {
         match reply::parse(&self.incoming[..length]) {
-            Ok(Value::ServerError(error)) => {
-                let (reason, detail) = reply::classify(&error);
-                Failure::new(reason, Stage::Idle, detail)
-            }
+            Ok(Value::ServerError(error)) => error_reply(Stage::Idle, &error),
             _ => unexpected(),
         }
     }
@@ -281,10 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let reply = reply.unwrap_or_else(|_| Err(no_reply(stage)))?;
         self.end(stage)?;
         match reply {
-            Value::ServerError(error) => {
-                let (reason, detail) = reply::classify(&error);
-                Err(Failure::new(reason, stage, detail))
-            }
+            Value::ServerError(error) => Err(error_reply(stage, &error)),
             value => Ok(value),
         }
     }
@@ -452,6 +443,12 @@ fn unexpected() -> Failure {
 
 fn closed(stage: Stage) -> Failure {
     Failure::new(FailureReason::Closed, stage, "the server closed the connection")
+}
+
+/// Returns the failure that an error reply means.
+fn error_reply(stage: Stage, error: &redis::ServerError) -> Failure {
+    let (reason, detail) = reply::classify(error);
+    Failure::new(reason, stage, detail)
 }
 
 fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {

@@ -29,7 +29,7 @@ impl Key {
         !self.template.is_shared()
     }
 
-    /// Takes another key, and returns the one before.
+    /// Takes another key, and returns the previous one.
     pub(super) fn renew(&mut self, rng: &mut fastrand::Rng) -> String {
         let name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
         std::mem::replace(&mut self.name, name)

@@ -224,7 +224,7 @@ impl Ledger {
                 return self.settle_by_known(at, self.due.ticks, out);
             }
             if in_pause && self.due.attempts > 0 {
-                // The next tick ends the attempts of the one before.
+                // The next tick ends the attempts of the previous one.
                 self.settle_by_known(at, self.due.ticks - 1, out);
             } else if in_pause && away.failure.reason.is_gentle() && at - away.at < FRESH {
                 // The pause is there to spare the server.

@@ -1,6 +1,6 @@
 //! How a target signs in.
 
-use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
+use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, Kind, Values, WORD};
 
 const GROUP: Group = Group::Identity;
 
@@ -208,21 +208,14 @@ pub static TOKEN_FILE: Key<&str> = Key {
 
 /// `targets[].identity.client_secret`
 pub static CLIENT_SECRET: SecretKeys = SecretKeys {
-    whole: Key {
-        about: About {
-            path: "targets[].identity.client_secret",
-            group: GROUP,
-            help: "Source of the application's secret",
-            doc: SECRET,
-            example: "{file: /etc/cachepulse/client-secret}",
-            identities: &[IdentityType::ClientSecret],
-            keys: &[&CLIENT_SECRET.file, &CLIENT_SECRET.env],
-            is_one_of: true,
-            ..About::EMPTY
-        },
-        values: Values::Mapping,
-        absent: Absent::Described("$AZURE_CLIENT_SECRET"),
-    },
+    whole: secret_mapping(
+        "targets[].identity.client_secret",
+        "Source of the application's secret",
+        "{file: /etc/cachepulse/client-secret}",
+        &[IdentityType::ClientSecret],
+        &[&CLIENT_SECRET.file, &CLIENT_SECRET.env],
+        Absent::Described("$AZURE_CLIENT_SECRET"),
+    ),
     file: secret_file(
         "targets[].identity.client_secret.file",
         Flag::new("client-secret-file", "FILE"),
@@ -239,21 +232,14 @@ pub static CLIENT_SECRET: SecretKeys = SecretKeys {
 
 /// `targets[].identity.key`
 pub static ACCESS_KEY: SecretKeys = SecretKeys {
-    whole: Key {
-        about: About {
-            path: "targets[].identity.key",
-            group: GROUP,
-            help: "Source of the cache's access key",
-            doc: SECRET,
-            example: "{file: /etc/cachepulse/access-key}",
-            identities: &[IdentityType::AccessKey],
-            keys: &[&ACCESS_KEY.file, &ACCESS_KEY.env],
-            is_one_of: true,
-            ..About::EMPTY
-        },
-        values: Values::Mapping,
-        absent: Absent::Required,
-    },
+    whole: secret_mapping(
+        "targets[].identity.key",
+        "Source of the cache's access key",
+        "{file: /etc/cachepulse/access-key}",
+        &[IdentityType::AccessKey],
+        &[&ACCESS_KEY.file, &ACCESS_KEY.env],
+        Absent::Required,
+    ),
     file: secret_file(
         "targets[].identity.key.file",
         Flag::new("access-key-file", "FILE").common(),
@@ -270,21 +256,14 @@ pub static ACCESS_KEY: SecretKeys = SecretKeys {
 
 /// `targets[].identity.password`
 pub static PASSWORD: SecretKeys = SecretKeys {
-    whole: Key {
-        about: About {
-            path: "targets[].identity.password",
-            group: GROUP,
-            help: "Source of the ACL user's password",
-            doc: SECRET,
-            example: "{env: CACHE_PASSWORD}",
-            identities: &[IdentityType::Password],
-            keys: &[&PASSWORD.file, &PASSWORD.env],
-            is_one_of: true,
-            ..About::EMPTY
-        },
-        values: Values::Mapping,
-        absent: Absent::Required,
-    },
+    whole: secret_mapping(
+        "targets[].identity.password",
+        "Source of the ACL user's password",
+        "{env: CACHE_PASSWORD}",
+        &[IdentityType::Password],
+        &[&PASSWORD.file, &PASSWORD.env],
+        Absent::Required,
+    ),
     file: secret_file(
         "targets[].identity.password.file",
         Flag::new("password-file", "FILE").common(),
@@ -371,6 +350,31 @@ pub struct SecretKeys {
 const SECRET: &str = "The configuration never contains the secret itself: `file` names a file, `env` an environment \
                       variable. The secret is read at each sign-in, so a rotated secret needs no restart. One trailing \
                       line break is ignored.";
+
+const fn secret_mapping(
+    path: &'static str,
+    help: &'static str,
+    example: &'static str,
+    identities: &'static [IdentityType],
+    keys: &'static [&'static dyn Descriptor],
+    absent: Absent<&'static str>,
+) -> Key<&'static str> {
+    Key {
+        about: About {
+            path,
+            group: GROUP,
+            help,
+            doc: SECRET,
+            example,
+            identities,
+            keys,
+            is_one_of: true,
+            ..About::EMPTY
+        },
+        values: Values::Mapping,
+        absent,
+    }
+}
 
 const fn secret_file(
     path: &'static str,
