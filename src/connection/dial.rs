@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::resolver::Resolver;
-use super::tls::{TlsClient, TlsInfo};
+use super::tls::TlsClient;
+use super::tls::handshake::TlsInfo;
 use super::trace::{Findings, Trace};
 use crate::error::is_local;
 use crate::excerpt::excerpt;
@@ -276,11 +277,6 @@ mod tests {
         tokio::join!(dialing, server).0
     }
 
-    fn reason_and_detail(result: Result<Dialed, DialFailure>) -> (FailureReason, String) {
-        let failure = result.unwrap_err().failure;
-        (failure.reason, failure.detail.into())
-    }
-
     #[tokio::test]
     async fn a_good_handshake_tells_its_phases_version_and_the_certificates_end() {
         let authority = Authority::new();
@@ -381,91 +377,5 @@ mod tests {
             let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
             assert_eq!(connect_reason(far, &error), FailureReason::ConnectUnreachable);
         }
-    }
-
-    #[tokio::test]
-    async fn a_certificate_for_another_name_is_told_with_both_names() {
-        let authority = Authority::new();
-        let result = dial_tls(authority.server("other.test"), &authority.roots()).await;
-        let (reason, detail) = reason_and_detail(result);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("cache.test") && detail.contains("other.test"), "{detail}");
-    }
-
-    #[tokio::test]
-    async fn an_expired_certificate_is_told() {
-        let authority = Authority::new();
-        let result = dial_tls(authority.server_until("cache.test", 2001), &authority.roots()).await;
-        let (reason, detail) = reason_and_detail(result);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("expired"), "{detail}");
-    }
-
-    #[tokio::test]
-    async fn a_certificate_of_an_unknown_authority_is_told() {
-        let result = dial_tls(Authority::new().server("cache.test"), &Authority::new().roots()).await;
-        let (reason, detail) = reason_and_detail(result);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("UnknownIssuer") || detail.contains("BadSignature"), "{detail}");
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_speaks_no_tls_hangs_up_or_stays_silent_is_a_failed_handshake() {
-        let client = TlsClient::new(&Authority::new().roots());
-        let cases: [(Option<&[u8]>, &str); 2] = [
-            (Some(b"-ERR unknown command\r\n"), "the peer does not speak TLS"),
-            (None, "the peer closed the connection during the handshake"),
-        ];
-        for (answer, detail) in cases {
-            let (listener, endpoint) = listen().await;
-            let server = async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                stream.read_u8().await.unwrap();
-                if let Some(answer) = answer {
-                    stream.write_all(answer).await.unwrap();
-                    let _ = stream.read_to_end(&mut Vec::new()).await;
-                } else {
-                    // Everything is read, so that the end is a FIN and not a reset.
-                    let _ = stream.read(&mut [0; 4096]).await;
-                }
-            };
-            let (resolver, trace) = (Resolver::system(), Trace::default());
-            let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver, &trace);
-            // The client must be dropped before the server's last read ends.
-            let (result, ()) = tokio::join!(dialing, server);
-            let (reason, text) = reason_and_detail(result);
-            assert_eq!(reason, FailureReason::TlsHandshake);
-            assert!(text.starts_with(detail), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_handshake_that_stalls_ends_at_the_deadline() {
-        let (listener, endpoint) = listen().await;
-        let client = TlsClient::new(&Authority::new().roots());
-        let failure = dial(
-            &endpoint,
-            Some((&client, "cache.test")),
-            later(300),
-            &Resolver::system(),
-            &Trace::default(),
-        )
-        .await
-        .unwrap_err();
-        assert_eq!(failure.failure.reason, FailureReason::TlsHandshake);
-        assert!(failure.phases.get(Phase::Connect).is_some(), "{failure:?}");
-        drop(listener);
-    }
-
-    #[tokio::test]
-    async fn a_name_that_no_certificate_can_have_is_told_without_a_handshake() {
-        let (_listener, endpoint) = listen().await;
-        let client = TlsClient::new(&Authority::new().roots());
-        let result =
-            dial(&endpoint, Some((&client, "not a name")), patient(), &Resolver::system(), &Trace::default())
-                .await;
-        let (reason, detail) = reason_and_detail(result);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("\"not a name\""), "{detail}");
     }
 }

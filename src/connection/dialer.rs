@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::connection::dial::{self, DialFailure, Stream};
 use crate::connection::resolver::Resolver;
-use crate::connection::tls::{TlsClient, TlsInfo};
+use crate::connection::tls::TlsClient;
+use crate::connection::tls::handshake::TlsInfo;
 use crate::connection::trace::Trace;
 use crate::probe::PhaseTimes;
 use crate::target::Endpoint;

@@ -464,7 +464,9 @@ fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             FailureReason::ConnectUnreachable
         }
-        ErrorKind::InvalidData if tls::asks_for_certificate(error) => FailureReason::TlsClientCertificate,
+        ErrorKind::InvalidData if tls::handshake::asks_for_certificate(error) => {
+            FailureReason::TlsClientCertificate
+        }
         ErrorKind::InvalidData => FailureReason::ProtocolError,
         _ => FailureReason::Reset,
     };

@@ -1,26 +1,20 @@
-//! TLS: which roots are trusted, and the handshake with its certificate check. Whose name is checked is the caller's
-//! decision.
+//! TLS: which roots are trusted, and the [`handshake`] with its certificate check. Whose name is checked is the
+//! caller's decision.
+
+pub mod handshake;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, ClientConfig, ProtocolVersion, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use rustls::{ClientConfig, RootCertStore};
 
-use super::certificate::expiry;
 use super::trace::Trace;
 use super::verifier::TracingVerifier;
-use crate::excerpt::excerpt;
-use crate::probe::{Failure, FailureReason, Phase, Stage};
 
 /// The certificate authorities that are trusted.
 #[derive(Clone, Debug)]
@@ -127,16 +121,6 @@ impl std::error::Error for TlsSetupError {
     }
 }
 
-/// What a handshake revealed about the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// `1.2` or `1.3`.
-    pub version: &'static str,
-    /// When the server's own certificate ends. Those above it in the chain are left out: servers may send ones that
-    /// are expired and not needed, and an authority's certificate rarely ends before those it signed.
-    pub certificate_expiry: Option<SystemTime>,
-}
-
 /// The client's side of TLS 1.2 and 1.3. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsClient(Arc<ClientConfig>);
@@ -170,38 +154,6 @@ impl TlsClient {
         }
         Self(Arc::new(config))
     }
-
-    /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
-    /// which SNI sends as well.
-    ///
-    /// # Errors
-    /// [`FailureReason::TlsCertificate`] when the certificate is at fault, [`FailureReason::TlsHandshake`] for
-    /// everything else, `deadline` included.
-    pub async fn handshake<S>(
-        &self,
-        server_name: &str,
-        stream: S,
-        deadline: Instant,
-    ) -> Result<(TlsStream<S>, TlsInfo), Failure>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let name = ServerName::try_from(server_name.to_owned()).map_err(|_| {
-            let detail = format!("no certificate can be valid for the name {server_name:?}");
-            failure(FailureReason::TlsCertificate, &detail)
-        })?;
-        let connecting = TlsConnector::from(Arc::clone(&self.0)).connect(name, stream);
-        match tokio::time::timeout_at(deadline, connecting).await {
-            Ok(Ok(stream)) => {
-                let info = info(&stream);
-                Ok((stream, info))
-            }
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => {
-                Err(failure(FailureReason::TlsHandshake, "the peer did not finish the handshake in time"))
-            }
-        }
-    }
 }
 
 impl fmt::Debug for TlsClient {
@@ -210,58 +162,10 @@ impl fmt::Debug for TlsClient {
     }
 }
 
-/// Whether a server closed the connection because it got no client certificate. Under TLS 1.3 it says so after the
-/// handshake, to the first read (RFC 8446, 4.4.2.4). Under TLS 1.2 the same alert has no description of its own.
-pub(super) fn asks_for_certificate(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
-}
-
-fn failure(reason: FailureReason, detail: &str) -> Failure {
-    Failure::new(reason, Stage::Phase(Phase::Tls), excerpt(detail, 300))
-}
-
-fn classify(error: &io::Error) -> Failure {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(tls @ rustls::Error::InvalidCertificate(_)) => {
-            failure(FailureReason::TlsCertificate, &tls.to_string())
-        }
-        Some(tls @ rustls::Error::InvalidMessage(_)) => {
-            failure(FailureReason::TlsHandshake, &format!("the peer does not speak TLS: {tls}"))
-        }
-        Some(tls) => failure(FailureReason::TlsHandshake, &tls.to_string()),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            failure(FailureReason::TlsHandshake, "the peer closed the connection during the handshake")
-        }
-        None => failure(FailureReason::TlsHandshake, &error.to_string()),
-    }
-}
-
-fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
-    let connection = stream.get_ref().1;
-    let version = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "1.3",
-    };
-    let own_certificate = connection.peer_certificates().and_then(<[_]>::first);
-    TlsInfo { version, certificate_expiry: own_certificate.and_then(expiry) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::testing::Authority;
-
-    #[test]
-    fn a_server_that_asks_for_a_client_certificate_is_recognised() {
-        let alert = |description| {
-            io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(description))
-        };
-        assert!(asks_for_certificate(&alert(AlertDescription::CertificateRequired)));
-        assert!(!asks_for_certificate(&alert(AlertDescription::UnknownCA)));
-        assert!(!asks_for_certificate(&io::Error::from(io::ErrorKind::InvalidData)));
-    }
 
     #[test]
     fn roots_of_a_pem_file_come_beside_the_others() {
