@@ -1,6 +1,6 @@
 //! Every metric that Prometheus scrapes. Only this module knows the `prometheus` crate.
 //!
-//! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's. Metrics of a
+//! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's, see `process.rs`. Metrics of a
 //! target or an identity are stored compactly in `value.rs`, by owner in `owners.rs`, and written by `text.rs`:
 //! recording takes no lock and allocates nothing. `exposition.rs` puts all of them together.
 
@@ -9,6 +9,8 @@ mod exposition;
 mod identity;
 mod label;
 mod owners;
+#[cfg(target_os = "linux")]
+mod process;
 mod target;
 mod text;
 mod value;
@@ -18,8 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
-#[cfg(target_os = "linux")]
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
@@ -70,7 +70,7 @@ impl Metrics {
             gauge
         };
         #[cfg(target_os = "linux")]
-        register(Box::new(ProcessCollector::for_self()));
+        register(Box::new(process::Process::new()));
         let tasks = GaugeVec::new(options(definition::TASKS), &[label::PART.name])
             .expect("the names and labels of the definitions are valid");
         register(Box::new(tasks.clone()));
