@@ -114,6 +114,7 @@ impl<D: Dial> Prober<D> {
 
     /// Runs until it is dropped; the first tick is at `first`.
     pub async fn run(mut self, first: Instant) -> Infallible {
+        self.ticks.record().started(self.target.interval);
         self.ticks.start(self.target.interval, first);
         loop {
             self.turn().await;

@@ -79,7 +79,7 @@ macro_rules! definitions {
         )+
 
         /// Every metric, in the order of the documentation. Those named `process_*` are written by the `prometheus`
-        /// crate; a test compares their descriptions with that crate's.
+        /// crate (see `process.rs`); a test compares their descriptions with that crate's.
         pub const DEFINITIONS: &[Definition] = &[$($constant),+];
     };
 }
@@ -118,6 +118,10 @@ definitions! {
     REAUTHENTICATIONS = Counter "cachepulse_reauthentications_total" [TARGET, ATTEMPT_RESULT] {
         help: "Refreshed tokens presented with AUTH on an open connection.",
         doc: "After a `failure` the connection stays open until the previous token expires.",
+    }
+    PROBE_INTERVAL = Gauge "cachepulse_probe_interval_seconds" [TARGET] {
+        help: "Configured time from one probe to the next.",
+        doc: "Lets a rule distinguish a long interval from an agent that no longer probes.",
     }
     LAST_SUCCESS = Gauge "cachepulse_last_success_timestamp_seconds" [TARGET] {
         help: "Time of the last successful probe, in seconds since 1970.",

@@ -33,6 +33,7 @@ pub(super) struct TargetSeries {
     connects: Attempts,
     disconnects: Reasons,
     reauthentications: Attempts,
+    probe_interval: Gauge,
     last_success: Gauge,
     unavailable: Seconds,
     late_ticks: Counter,
@@ -72,6 +73,7 @@ impl Series for TargetSeries {
             by_reason(family, target, FailureReason::of_disconnects(), &it.disconnects);
         }),
         (define::REAUTHENTICATIONS, |it, target, family| by_result(family, target, &it.reauthentications)),
+        (define::PROBE_INTERVAL, |it, target, family| family.gauge(&[target], &it.probe_interval)),
         (define::LAST_SUCCESS, |it, target, family| family.gauge(&[target], &it.last_success)),
         (define::UNAVAILABLE, |it, target, family| family.seconds(&[target], &it.unavailable)),
         (define::LATE_TICKS, |it, target, family| family.counter(&[target], &it.late_ticks)),
@@ -111,6 +113,11 @@ impl TargetMetrics {
         scheduler_delay: Arc<Histogram>,
     ) -> Self {
         Self { registration, scheduler_delay }
+    }
+
+    /// Records that probing begins, with a tick every `interval`.
+    pub fn started(&self, interval: Duration) {
+        self.registration.series().probe_interval.set(interval.as_secs_f64());
     }
 
     /// Records that a tick was noticed `delay` after it was due, and that `late` ticks, skipped ones included, were

@@ -71,6 +71,7 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     target.reauthenticated();
     target.reauthentication_failed();
     target.unavailable(1500 * MILLISECOND);
+    target.started(1500 * MILLISECOND);
     target.tick(30 * MILLISECOND, 2);
     (target, identity)
 }

@@ -51,6 +51,11 @@ impl Record {
         self.is_quiet = true;
     }
 
+    /// Probing begins, with a tick every `interval`.
+    pub(super) fn started(&self, interval: Duration) {
+        self.metrics.started(interval);
+    }
+
     /// A tick was noticed.
     pub(super) fn tick(&mut self, tick: Tick) {
         self.delay = tick.delay;
