@@ -163,12 +163,12 @@ impl<D: Dial> Prober<D> {
         self.ticks.record().opening();
         let result = self.ticks.during(self.opener.open()).await;
         let (phases, failure) = match result {
-            Ok(Opened { connection, phases, refused }) => {
+            Ok(Opened { connection, phases, took, refused }) => {
                 let expiry = connection.peer.tls.as_ref().and_then(|tls| tls.certificate_expiry);
                 self.ticks.record().opened(&phases, expiry);
                 self.connection = Some(connection);
                 let Some(failure) = refused else {
-                    self.ticks.note(Fact::Opened);
+                    self.ticks.note(Fact::Opened { took });
                     return Some(phases);
                 };
                 if self.replaces(&failure) {

@@ -141,4 +141,6 @@ impl From<Level> for LevelFilter {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -57,6 +57,12 @@ impl Tokens {
 }
 
 impl SignIn {
+    /// Whether there is anything to sign in with: false without an identity.
+    #[must_use]
+    pub const fn is_needed(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
     /// Whether [`Self::credentials`] returns at once: an identity has answered, or none is asked.
     #[must_use]
     pub fn has_answer(&self) -> bool {
@@ -73,7 +79,7 @@ impl SignIn {
     /// [`FailureReason::NoToken`] if there are no credentials.
     pub async fn credentials(&mut self) -> Result<Credentials, Failure> {
         let nothing =
-            |detail: String| Failure::new(FailureReason::NoToken, Stage::Phase(Phase::Auth), detail);
+            |detail: String| Failure::new(FailureReason::NoToken, Stage::Phase(Phase::Token), detail);
         match self {
             Self::None => Ok(Credentials::None),
             // A small local file: reading it here is cheaper than on another thread.

@@ -7,6 +7,9 @@ use crate::closed_set::closed_set;
 closed_set! {
     /// A phase of opening a connection, in order: the label `phase`.
     pub enum Phase {
+        /// The credentials are obtained: the identity's newest token, or the secret in its file. Skipped without an
+        /// identity.
+        Token = "token",
         /// The host name is resolved to addresses, again for each connection.
         Resolve = "resolve",
         /// TCP connects to the addresses in turn until one answers.
@@ -35,6 +38,13 @@ impl PhaseTimes {
         self.0[phase as usize] = Some(duration);
     }
 
+    /// Adds the durations of `later` phases of the same opening.
+    pub fn add(&mut self, later: &Self) {
+        for (phase, duration) in later.iter() {
+            self.set(phase, self.get(phase).unwrap_or_default() + duration);
+        }
+    }
+
     /// Iterates over the completed phases, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
         Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
@@ -50,5 +60,8 @@ mod tests {
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Connect, Duration::from_millis(2));
         assert_eq!(phases.iter().collect::<Vec<_>>(), [(Phase::Connect, Duration::from_millis(2))]);
+        let mut twice = phases;
+        twice.add(&phases);
+        assert_eq!(twice.get(Phase::Connect), Some(Duration::from_millis(4)));
     }
 }

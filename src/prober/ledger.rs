@@ -36,7 +36,10 @@ pub(super) enum Fact {
     /// An opening has begun.
     Opening,
     /// The connection is open, signed in, and has answered PING.
-    Opened,
+    Opened {
+        /// How long that took once there were credentials.
+        took: Duration,
+    },
     /// The opening has failed, or the server answered PING with an error.
     NotOpened(Failure, Measurements),
     /// A round has begun.
@@ -182,7 +185,7 @@ impl Ledger {
         match fact {
             Fact::Tick => self.tick(at, out),
             Fact::Opening => self.begin(at, true),
-            Fact::Opened => self.opened(at, out),
+            Fact::Opened { took } => self.opened(at, took, out),
             Fact::NotOpened(failure, measurements) => {
                 let since = self.work.map_or(at, |work| work.began);
                 self.attempt_failed(at, failure, measurements, since, None, out);
@@ -247,10 +250,9 @@ impl Ledger {
         }
     }
 
-    fn opened(&mut self, at: Instant, out: Out<'_>) {
-        if let Some(work) = self.work.take() {
-            self.last_opening = at - work.began;
-        }
+    fn opened(&mut self, at: Instant, took: Duration, out: Out<'_>) {
+        self.work = None;
+        self.last_opening = took;
         // Replaced within its grace.
         self.loss = None;
         if !self.outage.is_confirmed() {

@@ -46,6 +46,8 @@ pub(super) struct Opener<D> {
 pub(super) struct Opened<S> {
     pub(super) connection: Connection<S>,
     pub(super) phases: PhaseTimes,
+    /// How long it took once there were credentials.
+    pub(super) took: Duration,
     /// What the server answered PING with, if that was an error.
     pub(super) refused: Option<Failure>,
 }
@@ -70,55 +72,79 @@ pub(super) struct Connection<S> {
 impl<D: Dial> Opener<D> {
     /// Opens a connection within the target's connect timeout, which runs once there are credentials.
     pub(super) async fn open(&mut self) -> Result<Opened<D::Stream>, DialFailure> {
-        let at = |phases: PhaseTimes| move |failure: Failure| DialFailure { failure, phases };
-        let is_first = !self.had_credentials && !self.sign_in.has_answer();
-        // First, so that the phases hold the cache's time only, and no connection waits unauthenticated.
-        let credentials = self.sign_in.credentials().await.map_err(at(PhaseTimes::default()))?;
-        self.had_credentials = true;
-        if is_first {
-            sleep(self.offset).await;
-        }
-        let deadline = Instant::now() + self.target.connect_timeout;
+        let mut phases = PhaseTimes::default();
+        // First, so that no connection waits unauthenticated.
+        let credentials = match self.credentials(&mut phases).await {
+            Ok(credentials) => credentials,
+            Err(failure) => return Err(DialFailure { failure, phases }),
+        };
+        let started = Instant::now();
+        let deadline = started + self.target.connect_timeout;
         let protocol = match self.resp2_until {
             Some(until) if Instant::now() < until => Protocol::Resp2,
             _ => Protocol::Resp3,
         };
         let mut hung_up = false;
-        let (mut result, mut phases) = self.greet(&credentials, protocol, deadline).await?;
+        let mut result = self.greet(&credentials, protocol, deadline, &mut phases).await?;
         if let Err(NotGreeted::HungUp(_)) = &result {
             hung_up = true;
-            (result, phases) = self.greet(&credentials, Protocol::Resp2, deadline).await?;
+            result = self.greet(&credentials, Protocol::Resp2, deadline, &mut phases).await?;
         }
         match result {
             Ok((session, peer, greeting)) => {
                 self.remember(protocol, &greeting, hung_up);
                 let connection = Connection::new(session, credentials, peer, greeting.is_replica);
-                Ok(Opened { connection, phases, refused: greeting.refused })
+                Ok(Opened { connection, phases, took: started.elapsed(), refused: greeting.refused })
             }
             Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => {
                 if failure.reason == FailureReason::AuthRejected {
                     self.sign_in.refused();
                 }
-                Err(at(phases)(blame_expiry(failure, &credentials, &self.clock)))
+                Err(DialFailure { failure: blame_expiry(failure, &credentials, &self.clock), phases })
             }
         }
     }
 
-    /// Dials and begins a session.
+    /// Obtains the credentials: the phase `token`. No timeout of the target applies: the refresh loop answers within
+    /// [`FETCH_TIMEOUT`](crate::identity::refresh::FETCH_TIMEOUT), with an error if there is no token.
+    async fn credentials(&mut self, phases: &mut PhaseTimes) -> Result<Credentials, Failure> {
+        let started = Instant::now();
+        let is_first = !self.had_credentials && !self.sign_in.has_answer();
+        let credentials = self.sign_in.credentials().await?;
+        self.had_credentials = true;
+        if is_first {
+            sleep(self.offset).await;
+        }
+        if self.sign_in.is_needed() {
+            phases.set(Phase::Token, started.elapsed());
+        }
+        Ok(credentials)
+    }
+
+    /// Dials and begins a session. Adds to `phases` those that were completed.
     async fn greet(
         &mut self,
         credentials: &Credentials,
         protocol: Protocol,
         deadline: Instant,
-    ) -> Result<(Result<Greeted<D::Stream>, NotGreeted>, PhaseTimes), DialFailure> {
-        let Dialed { stream, mut phases, peer } = self.dialer.dial(deadline).await?;
+        phases: &mut PhaseTimes,
+    ) -> Result<Result<Greeted<D::Stream>, NotGreeted>, DialFailure> {
+        let Dialed { stream, phases: mut completed, peer } = match self.dialer.dial(deadline).await {
+            Ok(dialed) => dialed,
+            Err(mut failed) => {
+                phases.add(&failed.phases);
+                failed.phases = *phases;
+                return Err(failed);
+            }
+        };
         let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
         let started = Instant::now();
         let result = session.greet(credentials, protocol, deadline).await;
-        if result.is_ok() {
-            phases.set(Phase::Auth, started.elapsed());
+        if !matches!(result, Err(NotGreeted::Failed(_))) {
+            completed.set(Phase::Auth, started.elapsed());
         }
-        Ok((result.map(|greeting| (session, peer, greeting)), phases))
+        phases.add(&completed);
+        Ok(result.map(|greeting| (session, peer, greeting)))
     }
 
     /// Keeps in mind that the peer does not know HELLO, once RESP2 has proved itself: for a peer that hung up on HELLO

@@ -25,6 +25,7 @@ use crate::probe::Phase;
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::target::{ClientList as ClientListOf, ClientListMode};
+use crate::telemetry::testing::Lines;
 
 /// A cache in memory; clones are the same cache.
 #[derive(Clone, Default)]
@@ -132,6 +133,7 @@ impl Dial for Cache {
     type Stream = DuplexStream;
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
+        let started = Instant::now();
         let (away, slow) = self.with(|state| {
             state.dials.push(Instant::now());
             (state.away, state.slow_dial)
@@ -151,7 +153,7 @@ impl Dial for Cache {
         let task = tokio::spawn(self.clone().serve(far, connection)).abort_handle();
         self.with(|state| state.open.push(task));
         let mut phases = PhaseTimes::default();
-        phases.set(Phase::Connect, Duration::from_millis(1));
+        phases.set(Phase::Connect, started.elapsed());
         Ok(Dialed { stream: near, phases, peer: Peer::default() })
     }
 }
@@ -235,6 +237,17 @@ fn start_prober<D: Dial<Stream: 'static> + 'static>(
     sign_in: SignIn,
     clock: Clock,
 ) -> Running {
+    start_after(Duration::ZERO, dialer, target, sign_in, clock)
+}
+
+/// Starts a prober whose first tick is `offset` from now, because other targets start as well.
+fn start_after<D: Dial<Stream: 'static> + 'static>(
+    offset: Duration,
+    dialer: D,
+    target: Target,
+    sign_in: SignIn,
+    clock: Clock,
+) -> Running {
     let metrics = Metrics::new();
     let status = Status::new(clock.clone());
     let prober = Prober::new(Setup {
@@ -245,10 +258,18 @@ fn start_prober<D: Dial<Stream: 'static> + 'static>(
         metrics: metrics.target(&target.name),
         status: status.target(&target),
         instance: "pod".into(),
-        offset: Duration::ZERO,
+        offset,
         target: Arc::new(target),
     });
-    Running { metrics, status, task: tokio::spawn(prober.run(Instant::now())) }
+    Running { metrics, status, task: tokio::spawn(prober.run(Instant::now() + offset)) }
+}
+
+/// What this thread logs while the guard lives.
+fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    (lines, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test(start_paused = true)]
@@ -628,6 +649,7 @@ async fn without_a_token_a_probe_fails_as_soon_as_the_identity_has_answered() {
     let (running, publish) = start_with_tokens(&cache, TokenState::default(), clock.clone());
     sleep(6 * SECOND).await;
     assert_eq!(running.probes(), 0.0, "a slow first token is no outage of the cache");
+    assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 0.0);
     let error = Some(crate::identity::FetchError("HTTP 400".into()));
     publish.send_replace(TokenState { token: None, error });
     sleep(Duration::from_millis(10)).await;
@@ -635,6 +657,39 @@ async fn without_a_token_a_probe_fails_as_soon_as_the_identity_has_answered() {
     publish.send_replace(token("t", &clock, 600 * SECOND));
     sleep(5 * SECOND).await;
     assert!(running.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_the_first_token_is_a_phase_and_no_part_of_the_connect_timeout() {
+    let (cache, clock) = (Cache::default(), clock());
+    cache.with(|state| state.slow_dial = 4 * SECOND);
+    let (running, publish) = start_with_tokens(&cache, TokenState::default(), clock.clone());
+    sleep(8 * SECOND).await;
+    publish.send_replace(token("t", &clock, 600 * SECOND));
+    sleep(10 * SECOND).await;
+    let document = running.status.document();
+    let outcome = &document.targets[0].recent[0];
+    assert_eq!((outcome.result, outcome.duration_seconds.round()), ("success", 12.0));
+    let seconds =
+        |phase: Phase| running.value(&format!(r#"phase_duration_seconds_sum{{phase="{phase}",target="t"}}"#));
+    assert_eq!((seconds(Phase::Token), seconds(Phase::Connect).round()), (8.0, 4.0));
+    let phases = outcome.phases.iter().map(|it| it.duration_seconds);
+    let steps = outcome.steps.iter().map(|it| it.duration_seconds);
+    assert!(
+        (phases.chain(steps).sum::<f64>() - outcome.duration_seconds).abs() < 1e-6,
+        "they add up: {outcome:?}"
+    );
+    // The wait says nothing of how long an opening takes: the grace of a loss is still three times 4 s at most.
+    assert_eq!(running.unavailable(), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_identity_there_is_no_phase_for_it() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    assert_eq!(running.value(r#"phase_duration_seconds_count{phase="token",target="t"}"#), 0.0);
+    assert_eq!(running.value(r#"phase_duration_seconds_count{phase="auth",target="t"}"#), 1.0);
 }
 
 #[tokio::test(start_paused = true)]

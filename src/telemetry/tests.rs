@@ -1,30 +1,10 @@
 //! Lines as they are written, in both formats.
 
 use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use super::testing::Lines;
 use super::*;
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn logged(filter: Filter, format: Format, events: impl FnOnce(&Telemetry)) -> String {
     let lines = Lines::default();

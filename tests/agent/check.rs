@@ -123,7 +123,7 @@ async fn a_failed_check_shows_the_details_of_the_phases_before() {
     lab.azure.endpoint().set(|settings| settings.fault = Some(TokenFault::status(400)));
     let no_token = lab.check([]).run().await;
     assert!(no_token.stdout.contains("   auto, no token\n"), "{no_token:?}");
-    assert!(!no_token.stdout.contains("auth  "), "no connection was opened: {no_token:?}");
+    assert!(!no_token.stdout.contains("resolve  "), "no connection was opened: {no_token:?}");
 }
 
 #[tokio::test]

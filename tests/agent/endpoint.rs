@@ -102,7 +102,7 @@ async fn the_status_has_targets_outcomes_and_identities() {
     assert_eq!((&target["state"], &target["connection_state"]), (&"up".into(), &"connected".into()));
     let outcome = &target["recent"][0];
     assert_eq!((&outcome["result"], &outcome["clients"]["count"]), (&"success".into(), &1.into()));
-    assert_eq!(outcome["phases"].as_array().unwrap().len(), 4);
+    assert_eq!(outcome["phases"].as_array().unwrap().len(), 5);
     assert_eq!(outcome["steps"].as_array().unwrap().len(), 4);
     let identity = &status["identities"][0];
     assert_eq!(identity["identity"], "managed_identity");

@@ -38,7 +38,7 @@ async fn an_unknown_identity_is_shown_with_the_endpoints_error() {
     let lab = Lab::start().await;
     let ended = lab.check(["--identity", "managed_identity", "--client-id", "nobody"]).run().await;
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stdout.contains(": no_token at auth\n"), "{ended:?}");
+    assert!(ended.stdout.contains(": no_token at token\n"), "{ended:?}");
     assert!(ended.stdout.contains("No managed identity was found for the specified id."), "{ended:?}");
     assert!(ended.stdout.contains("Check the identity: its type and ids"), "{ended:?}");
 }

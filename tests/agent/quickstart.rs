@@ -86,7 +86,7 @@ async fn check_returns_the_same_as_json() {
         assert!(entries.iter().all(|entry| entry["duration_seconds"].as_f64().unwrap() > 0.0), "{result}");
         entries.iter().map(|entry| entry[name].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(all("phases", "phase"), ["resolve", "connect", "tls", "auth"]);
+    assert_eq!(all("phases", "phase"), ["token", "resolve", "connect", "tls", "auth"]);
     assert_eq!(all("steps", "step"), ["ping", "set", "get", "client_list"]);
     assert_eq!(all("steps", "result"), ["success"; 4]);
     assert_eq!(result["clients"]["count"], 1);
@@ -141,7 +141,7 @@ async fn check_shows_the_sign_in_with_an_access_key_and_the_four_commands() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let printed = lines(&ended);
     assert_eq!(
-        printed[8..13],
+        printed[9..14],
         ["auth as default", "PING PONG", "SET OK", "GET the value that was set", "CLIENT LIST 1 client"]
     );
     assert_eq!(lab.azure.endpoint().requests(), [], "no token was requested");

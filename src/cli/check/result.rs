@@ -7,7 +7,7 @@ use crate::connection::certificate::Certificate;
 use crate::connection::client_list::Client;
 use crate::connection::trace::Findings;
 use crate::identity::Identity;
-use crate::probe::{FailureReason, Phase, Stage};
+use crate::probe::{Phase, Stage};
 use crate::prober::Probed;
 use crate::status::{ClientDocument, IdentityDocument, OutcomeDocument, StatusDocument};
 use crate::target::Target;
@@ -87,8 +87,7 @@ impl CheckResult {
             outcome,
             connection: ConnectionDocument::new(target, findings, status),
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
-                // Without a token no phase began.
-                Stage::Phase(phase) if failure.reason != FailureReason::NoToken => Some(phase),
+                Stage::Phase(phase) => Some(phase),
                 _ => None,
             }),
         }

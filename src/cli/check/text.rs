@@ -24,9 +24,6 @@ impl fmt::Display for Text<'_> {
         let CheckResult { target, endpoint, outcome, connection, failed } = self.result;
         let now = outcome.time.0;
         writeln!(f, "{target}  {endpoint}")?;
-        if let Some(token) = &connection.token {
-            write_token(f, token, now)?;
-        }
         let phases = outcome.phases.iter().map(|it| (it.phase, Some(it.duration_seconds)));
         for (phase, duration) in phases.chain(failed.map(|phase| (phase, None))) {
             write_phase(f, connection, phase, duration, now)?;
@@ -53,14 +50,6 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-fn write_token(f: &mut fmt::Formatter<'_>, token: &IdentityDocument, now: SystemTime) -> fmt::Result {
-    let validity = match token.token_expiry {
-        Some(expiry) => valid(expiry, now),
-        None => "no token".to_owned(),
-    };
-    row(f, "token", token.duration_seconds, &format!("{}, {validity}", token.identity))
-}
-
 /// Writes one row for `phase` and lines of details below it. A phase without a duration failed.
 fn write_phase(
     f: &mut fmt::Formatter<'_>,
@@ -70,6 +59,7 @@ fn write_phase(
     now: SystemTime,
 ) -> fmt::Result {
     let known = match phase {
+        Phase::Token => connection.token.as_ref().map_or_else(String::new, |token| token_text(token, now)),
         Phase::Resolve => connection.addresses.join(", "),
         Phase::Connect => connection.address.clone().unwrap_or_default(),
         Phase::Tls => {
@@ -89,8 +79,13 @@ fn write_phase(
             None => Ok(()),
         }),
         Phase::Tls => connection.certificate.iter().try_for_each(|it| write_certificate(f, it)),
-        Phase::Resolve | Phase::Auth => Ok(()),
+        Phase::Token | Phase::Resolve | Phase::Auth => Ok(()),
     }
+}
+
+fn token_text(token: &IdentityDocument, now: SystemTime) -> String {
+    let validity = token.token_expiry.map_or_else(|| "no token".to_owned(), |expiry| valid(expiry, now));
+    format!("{}, {validity}", token.identity)
 }
 
 fn write_certificate(f: &mut fmt::Formatter<'_>, certificate: &CertificateDocument) -> fmt::Result {

@@ -23,7 +23,8 @@ struct Entry {
 /// What a random prober does.
 enum Work {
     Nothing,
-    Opening(Instant),
+    /// When it ends, and how long it takes once there are credentials.
+    Opening(Instant, Duration),
     /// When it ends, when it began, and whether the connection was idle before.
     Round(Instant, Instant, bool),
     /// A re-authentication.
@@ -111,7 +112,7 @@ impl World {
         let alarm = self.ledger.alarm();
         let (ends, attempt, loss) = match self.work {
             Work::Nothing => (None, self.ledger.next_attempt(), self.opened.map(|_| self.loss)),
-            Work::Opening(ends) | Work::Round(ends, ..) | Work::Other(ends) => (Some(ends), None, None),
+            Work::Opening(ends, _) | Work::Round(ends, ..) | Work::Other(ends) => (Some(ends), None, None),
         };
         let next = [ends, attempt, loss, alarm, Some(self.next_tick)].into_iter().flatten().min();
         self.now = self.now.max(next.expect("there is always a next tick"));
@@ -141,7 +142,9 @@ impl World {
 
     fn attempt(&mut self, was_idle: bool) {
         if self.opened.is_none() {
-            self.work = Work::Opening(self.later(3.0));
+            let ends = self.later(3.0);
+            let took = (ends - self.now).mul_f64(if self.chance(20) { self.rng.f64() } else { 1.0 });
+            self.work = Work::Opening(ends, took);
             self.note(Fact::Opening);
         } else if was_idle && self.chance(3) {
             self.work = Work::Other(self.later(1.0));
@@ -169,7 +172,7 @@ impl World {
     fn work_ends(&mut self) {
         let fails = self.chance(self.trouble);
         match std::mem::replace(&mut self.work, Work::Nothing) {
-            Work::Opening(_) if fails => {
+            Work::Opening(..) if fails => {
                 // Signed in, but PING was refused.
                 if self.chance(20) {
                     self.is_open();
@@ -177,9 +180,9 @@ impl World {
                 let failure = self.failure();
                 self.note(Fact::NotOpened(failure, Measurements::default()));
             }
-            Work::Opening(_) => {
+            Work::Opening(_, took) => {
                 self.is_open();
-                self.note(Fact::Opened);
+                self.note(Fact::Opened { took });
                 if self.ledger.next_attempt().is_some() {
                     self.attempt(false);
                 }
@@ -335,8 +338,9 @@ impl Reference {
             Fact::Tick => self.tick(at, next_attempt[0]),
             Fact::Opening => self.opening = Some(at),
             Fact::Round => self.round = Some(at),
-            Fact::Opened => {
-                self.last_opening = at - self.opening.take().unwrap();
+            Fact::Opened { took } => {
+                self.opening = None;
+                self.last_opening = *took;
                 self.loss = None;
                 if !self.is_confirmed {
                     self.end_outage(at);

@@ -47,7 +47,7 @@ impl Book {
 
     /// An opening that takes `time`.
     fn opens(&mut self, time: Duration) -> &mut Self {
-        self.note(Fact::Opening).after(time, Fact::Opened)
+        self.note(Fact::Opening).after(time, Fact::Opened { took: time })
     }
 
     fn does_not_open(&mut self, time: Duration, reason: FailureReason) -> &mut Self {
@@ -204,7 +204,7 @@ fn an_idle_close_that_is_repaired_within_its_grace_is_no_outage() {
     book.now += 4 * SECOND;
     book.is_lost(4 * SECOND);
     assert_eq!(book.next_pause(), Duration::ZERO);
-    book.note(Fact::Opening).after(MS, Fact::Tick).after(900 * MS, Fact::Opened);
+    book.note(Fact::Opening).after(MS, Fact::Tick).after(900 * MS, Fact::Opened { took: 900 * MS });
     book.succeeds(MS);
     assert_eq!((book.settled(), book.unavailable()), ((0, 2), Duration::ZERO));
     assert_eq!(book.verdicts(), [Ok(())]);
@@ -223,7 +223,7 @@ fn the_grace_is_three_times_the_last_opening_and_the_connect_timeout_at_most() {
 fn an_idle_close_that_is_not_repaired_in_time_is_an_outage_from_the_loss_to_the_new_connection() {
     let mut book = Book::healthy();
     book.is_lost(4 * SECOND).note(Fact::Opening);
-    book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened);
+    book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
     assert_eq!((book.settled(), book.unavailable()), ((0, 1), 2 * SECOND));
     let shown = book.effects.iter().any(|effect| matches!(effect, Effect::Lost(_)));
     assert!(shown && book.effects.last() == Some(&Effect::Reopened));

@@ -43,8 +43,20 @@ impl Drop for Life {
 
 fn live(life: Duration, away: std::ops::Range<Duration>, interval: Duration) -> Life {
     let (cache, clock) = (Cache::default(), clock());
+    let (tokens, refreshing) = refresh(life, away, &clock);
+    let ending = tokio::spawn(end_sessions(cache.clone(), clock.clone())).abort_handle();
+    let running = start_with(&cache, Target { interval, ..target() }, SignIn::Tokens(tokens()), clock);
+    Life { running, cache, tasks: [refreshing, ending] }
+}
+
+/// Starts a refresh loop. Returns what gives targets their share of its tokens.
+fn refresh(
+    life: Duration,
+    away: std::ops::Range<Duration>,
+    clock: &Clock,
+) -> (impl Fn() -> Tokens + use<>, tokio::task::AbortHandle) {
     let (publish, states) = watch::channel(TokenState::default());
-    let refused = Arc::default();
+    let refused: Arc<tokio::sync::Notify> = Arc::default();
     let refresher = Refresher {
         label: "test".into(),
         source: Box::new(Service { clock: clock.clone(), started: Instant::now(), life, away }),
@@ -56,10 +68,7 @@ fn live(life: Duration, away: std::ops::Range<Duration>, interval: Duration) -> 
         status: Status::new(clock.clone()).identity("test"),
     };
     let refreshing = tokio::spawn(refresher.run()).abort_handle();
-    let ending = tokio::spawn(end_sessions(cache.clone(), clock.clone())).abort_handle();
-    let sign_in = SignIn::Tokens(Tokens::new(None, states, refused));
-    let running = start_with(&cache, Target { interval, ..target() }, sign_in, clock);
-    Life { running, cache, tasks: [refreshing, ending] }
+    (move || Tokens::new(None, states.clone(), Arc::clone(&refused)), refreshing)
 }
 
 /// Closes the connection when the token that was presented last has ended, within half a minute.
@@ -107,4 +116,36 @@ async fn a_thousand_renewals_go_by_on_one_connection() {
     life.assert_unbroken();
     let renewals = life.running.value(r#"reauthentications_total{result="success",target="t"}"#);
     assert!(renewals >= 1000.0, "{renewals}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_token_ends_an_outage_of_as_long_as_there_was_none_and_reopens_nothing() {
+    let (lines, _guard) = logged();
+    let clock = clock();
+    let (tokens, refreshing) = refresh(HOUR, Duration::ZERO..3 * SECOND, &clock);
+    let caches: [Cache; 4] = std::array::from_fn(|_| Cache::default());
+    let targets: Vec<_> = caches
+        .iter()
+        .enumerate()
+        .map(|(place, cache)| {
+            let target = Target { interval: 30 * SECOND, ..target() };
+            let offset = 10 * SECOND * u32::try_from(place).unwrap() / 4;
+            start_after(offset, cache.clone(), target, SignIn::Tokens(tokens()), clock.clone())
+        })
+        .collect();
+    sleep(25 * SECOND).await;
+    refreshing.abort();
+    let begun = Instant::now() - 25 * SECOND;
+    let without_token = (caches[0].with(|state| state.dials[0]) - begun).as_secs_f64();
+    assert!((3.0..7.0).contains(&without_token), "{without_token}");
+    for (place, target) in targets.iter().enumerate() {
+        let (failures, unavailable) = (target.all_failures(), target.unavailable());
+        let is_later = 2.5 * place as f64 > without_token;
+        let (expected, time) = if is_later { (0.0, 0.0) } else { (1.0, without_token) };
+        assert_eq!((failures, target.probes()), (expected, 1.0), "target {place}");
+        assert!((unavailable - time).abs() < 0.1, "target {place}: {unavailable} of {time}");
+        assert!(target.is_up());
+    }
+    let lines = lines.text();
+    assert!(lines.contains("cache available") && !lines.contains("connection reopened"), "{lines}");
 }
