@@ -17,6 +17,7 @@ use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::{Roots, TlsClient, TlsSetupError};
 use crate::connection::trace::Trace;
+use crate::files::Files;
 use crate::identity::refresh::{Refresher, TokenState};
 use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{EntraIdentity, Identity, TokenSource};
@@ -36,6 +37,8 @@ pub struct Services {
     pub status: Status,
     /// The wall clock.
     pub clock: Clock,
+    /// The files that the targets name.
+    pub files: Files,
     /// The root certificates for targets without `ca_file`; they also apply to those with one.
     pub roots: Roots,
     /// Creates the source of an identity's tokens.
@@ -91,13 +94,15 @@ impl std::error::Error for TaskEnded {
 }
 
 impl Agent {
-    /// Creates an agent without targets.
+    /// Creates an agent without targets, which watches files from now on.
     #[must_use]
     pub fn new(services: Services) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(services.files.clone().run());
         Self {
             services,
             resolver: Resolver::system(),
-            tasks: JoinSet::new(),
+            tasks,
             probers: HashMap::new(),
             identities: HashMap::new(),
             ended: None,

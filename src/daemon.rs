@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::watch::Watch;
 use crate::connection::tls::Roots;
 use crate::error::Chain;
+use crate::files::Files;
 use crate::http::{self, Listener, Liveness, Pages};
 use crate::identity::azure::AzureTokens;
 use crate::identity::transport::{Carry, Transport};
@@ -36,9 +37,9 @@ pub struct Daemon {
 }
 
 /// Returns the services of a real agent: the system clock, tokens from `azure_identity`, and the host name as the
-/// instance. TLS trusts `roots`.
+/// instance. TLS trusts `roots`, and `files` were read for the configuration.
 #[must_use]
-pub fn services(roots: Roots) -> Services {
+pub fn services(roots: Roots, files: Files) -> Services {
     let clock = Clock::system();
     let transport: Arc<dyn Carry> = Arc::new(Transport::new(&roots));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -46,6 +47,7 @@ pub fn services(roots: Roots) -> Services {
         metrics: Metrics::new(),
         status: Status::new(clock.clone()),
         clock,
+        files,
         roots,
         token_source: Box::new(move |identity| {
             Box::new(AzureTokens::new(identity.clone(), Arc::clone(&transport)))

@@ -14,8 +14,8 @@
 //! [`metrics`] and [`status`]. The [`http`] endpoint serves both on its own thread.
 //!
 //! Durations are measured with tokio's clock, which tests can pause; the wall clock is a [`clock`] that is passed in.
-//! Every retry uses [`backoff`]. A secret is a [`secret::Secret`], and a text from outside passes through [`excerpt`]
-//! before it is logged or shown.
+//! Every retry uses [`backoff`]. The files that a user names are read through [`files`], which never blocks the loop. A
+//! secret is a [`secret::Secret`], and a text from outside passes through [`excerpt`] before it is logged or shown.
 
 pub mod agent;
 pub mod backoff;
@@ -27,6 +27,7 @@ pub mod connection;
 pub mod daemon;
 pub mod error;
 pub mod excerpt;
+pub mod files;
 pub mod healthcheck;
 pub mod http;
 pub mod identity;

@@ -21,6 +21,7 @@ use crate::connection::tls::Roots;
 use crate::connection::trace::Trace;
 use crate::daemon;
 use crate::error::Chain;
+use crate::files::Files;
 use crate::target::Target;
 use crate::telemetry::{self, Format, Level};
 use result::CheckResult;
@@ -96,7 +97,7 @@ impl Check {
     }
 
     async fn probe(&self, targets: &[Arc<Target>]) -> ExitCode {
-        let services = daemon::services(Roots::platform());
+        let services = daemon::services(Roots::platform(), Files::system());
         let status = services.status.clone();
         let clients = if self.all { usize::MAX } else { CLIENTS };
         let mut agent = Agent::new(services);

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
+use crate::files::Files;
 use crate::http;
 use crate::telemetry::{self, Format, Level, Telemetry};
 
@@ -116,7 +117,13 @@ impl Demo {
         let config = Config::from_yaml("demo", &configuration(&standin, &ca_file, &token_file))?;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
         print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
-        let daemon = Daemon { config, file: None, listener, services: daemon::services(roots), telemetry };
+        let daemon = Daemon {
+            config,
+            file: None,
+            listener,
+            services: daemon::services(roots, Files::system()),
+            telemetry,
+        };
         let script = async {
             if !self.steady {
                 outages::play(standin.cache().clone(), fastrand::Rng::new()).await;

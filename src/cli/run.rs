@@ -9,6 +9,7 @@ use super::source::Source;
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
+use crate::files::Files;
 use crate::{http, telemetry};
 
 pub(super) fn run(source: &Source) -> ExitCode {
@@ -35,7 +36,7 @@ pub(super) fn run(source: &Source) -> ExitCode {
         config,
         file: source.file().map(ToOwned::to_owned),
         listener,
-        services: daemon::services(Roots::platform()),
+        services: daemon::services(Roots::platform(), Files::system()),
         telemetry,
     };
     block_on(async {

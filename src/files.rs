@@ -1,0 +1,143 @@
+//! The files that a user names: reads them and notices their changes, without ever blocking the caller.
+//!
+//! Every access may hang: a network file system whose server is gone, a pipe without a writer. So each access happens on
+//! a thread of its own, a read that takes longer than [`LIMIT`] fails, and a thread that hangs is left behind. Until it
+//! returns, its file is neither read nor looked at again. What the content means is left to the callers.
+
+mod disk;
+mod fingerprint;
+mod reads;
+mod watch;
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use self::disk::Disk;
+pub use self::fingerprint::Fingerprint;
+use self::reads::Reads;
+use self::watch::Watched;
+pub use self::watch::WatchedFile;
+use crate::error::is_local;
+
+/// The longest time that a read may take.
+pub const LIMIT: Duration = Duration::from_secs(2);
+
+/// The largest file that is read, in bytes: 1 MiB, a configuration of some 10,000 targets.
+pub const MAX_SIZE: usize = 1024 * 1024;
+
+/// How often watched files are looked at. Asking for a file's metadata is simpler than following the symbolic links of a
+/// Kubernetes volume with inotify, and works on every file system.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Reads files and watches them. Clones share their work: a file is read by one thread at a time, and looked at once for
+/// all who watch it.
+#[derive(Clone)]
+pub struct Files(Arc<Shared>);
+
+struct Shared {
+    disk: Box<dyn Disk>,
+    reads: Mutex<Reads>,
+    watched: Mutex<Watched>,
+}
+
+impl Files {
+    /// Returns the files of this machine.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::on(disk::System)
+    }
+
+    fn on(disk: impl Disk + 'static) -> Self {
+        Self(Arc::new(Shared { disk: Box::new(disk), reads: Mutex::default(), watched: Mutex::default() }))
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Files")
+    }
+}
+
+/// Locks state that is valid after every statement, so that a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The content, or why there is none.
+    pub content: Result<Content, ReadError>,
+    /// Which state of the file was read.
+    pub fingerprint: Fingerprint,
+}
+
+/// The content of a file. Zeroed when dropped and not shown, because it may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content(Arc<Zeroizing<Vec<u8>>>);
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", self.len())
+    }
+}
+
+/// A file could not be read.
+#[derive(Clone, Debug)]
+pub enum ReadError {
+    /// The system's error.
+    System(Arc<io::Error>),
+    /// It is larger than [`MAX_SIZE`].
+    TooLarge,
+    /// It was not read within [`LIMIT`].
+    NoAnswer,
+    /// The thread that was to read it could not be started.
+    NoThread(Arc<io::Error>),
+}
+
+impl ReadError {
+    /// Whether the agent's own limits are the cause: no thread, descriptor or memory was left.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::System(error) => is_local(error),
+            Self::NoThread(_) => true,
+            Self::TooLarge | Self::NoAnswer => false,
+        }
+    }
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::System(Arc::new(error))
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => error.fmt(f),
+            Self::TooLarge => write!(f, "it is larger than {} MiB", MAX_SIZE >> 20),
+            Self::NoAnswer => write!(f, "no answer within {} s", LIMIT.as_secs()),
+            Self::NoThread(error) => write!(f, "no thread can be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! What tells one state of a file from another, without its content.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// The coarsest resolution of a file's times: two seconds, on FAT. A file that changed more recently may change again
+/// without a trace in its times.
+const RESOLUTION: Duration = Duration::from_secs(2);
+
+/// A state of a file. Another state has another fingerprint.
+///
+/// A file that has just changed has another fingerprint again once its times are certain, so each change may be noticed
+/// twice, but none is missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// Nothing is known: the file was not looked at, or there was no answer.
+    #[default]
+    Unknown,
+    /// The metadata cannot be read, mostly because there is no such file.
+    Failed(io::ErrorKind),
+    /// A regular file.
+    Regular {
+        /// The device and the number on it.
+        inode: (u64, u64),
+        /// The size in bytes.
+        size: u64,
+        /// When the content changed, in seconds and nanoseconds.
+        modified: (i64, i64),
+        /// When the content or the metadata changed, in seconds and nanoseconds.
+        changed: (i64, i64),
+        /// Whether that is so recent that the times do not tell whether it changes again.
+        is_recent: bool,
+    },
+    /// A pipe, device or directory. Its times change when it is used.
+    Special {
+        /// The device and the number on it.
+        inode: (u64, u64),
+    },
+}
+
+impl Fingerprint {
+    /// Returns the fingerprint of the file with this `metadata`.
+    #[must_use]
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let inode = (metadata.dev(), metadata.ino());
+        if !metadata.is_file() {
+            return Self::Special { inode };
+        }
+        let (modified, changed) =
+            ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+        let now = Clock::system().now();
+        let is_recent = metadata
+            .modified()
+            .is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age < RESOLUTION));
+        Self::Regular { inode, size: metadata.len(), modified, changed, is_recent }
+    }
+}

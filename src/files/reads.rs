@@ -1,0 +1,115 @@
+//! Reading: one thread for each file that is being read, for all who ask for it meanwhile.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Files, Fingerprint, LIMIT, ReadError, Shared, Snapshot, lock};
+
+/// The reads that are under way, and what cannot be read again.
+#[derive(Default)]
+pub(super) struct Reads {
+    running: HashMap<PathBuf, Running>,
+    /// The content of pipes, which is gone once it was read.
+    kept: HashMap<PathBuf, Snapshot>,
+}
+
+/// A read that is under way.
+struct Running {
+    until: Instant,
+    waiting: Vec<Waiting>,
+}
+
+/// Hands a snapshot to one who waits for it.
+type Waiting = Box<dyn FnOnce(Snapshot) + Send>;
+
+impl Files {
+    /// Reads the file at `path`. The content of a pipe is kept, for it can be read only once.
+    pub async fn read(&self, path: &Path) -> Snapshot {
+        let (send, receive) = oneshot::channel();
+        // Who does not wait any more needs no snapshot.
+        let until = self.start(path, Box::new(move |snapshot| drop(send.send(snapshot))));
+        match timeout_at(until, receive).await {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(_)) | Err(_) => self.no_answer(path),
+        }
+    }
+
+    /// Does the same as [`Self::read`] and blocks the caller's thread meanwhile.
+    #[must_use]
+    pub fn read_blocking(&self, path: &Path) -> Snapshot {
+        let (send, receive) = mpsc::channel();
+        // As above.
+        let until = self.start(path, Box::new(move |snapshot| drop(send.send(snapshot))));
+        let left = until.saturating_duration_since(Instant::now());
+        receive.recv_timeout(left).unwrap_or_else(|_| self.no_answer(path))
+    }
+
+    /// Whether a reader of the file hangs.
+    pub(super) fn is_left_behind(&self, path: &Path) -> bool {
+        lock(&self.0.reads).running.get(path).is_some_and(|running| running.until <= Instant::now())
+    }
+
+    /// Starts to read, or joins a read that is under way. Returns until when to wait.
+    fn start(&self, path: &Path, waiting: Waiting) -> Instant {
+        let mut reads = lock(&self.0.reads);
+        let now = Instant::now();
+        let running = match reads.running.entry(path.to_owned()) {
+            Entry::Occupied(running) => running.into_mut(),
+            Entry::Vacant(free) => {
+                if let Err(error) = spawn(&self.0, path) {
+                    let content = Err(ReadError::NoThread(Arc::new(error)));
+                    waiting(Snapshot { content, fingerprint: Fingerprint::Unknown });
+                    return now + LIMIT;
+                }
+                free.insert(Running { until: now + LIMIT, waiting: Vec::new() })
+            }
+        };
+        if running.until > now {
+            running.waiting.push(waiting);
+        }
+        running.until
+    }
+
+    fn no_answer(&self, path: &Path) -> Snapshot {
+        self.forget(path);
+        Snapshot { content: Err(ReadError::NoAnswer), fingerprint: Fingerprint::Unknown }
+    }
+}
+
+/// Starts the thread that reads the file at `path`, which waits for the lock of [`Reads`] at its end.
+fn spawn(shared: &Arc<Shared>, path: &Path) -> io::Result<()> {
+    let (shared, path) = (Arc::clone(shared), path.to_owned());
+    let read = move || {
+        let snapshot = read(&shared, &path);
+        let ended = lock(&shared.reads).running.remove(&path);
+        for waiting in ended.into_iter().flat_map(|running| running.waiting) {
+            waiting(snapshot.clone());
+        }
+    };
+    thread::Builder::new().name("file".into()).spawn(read).map(drop)
+}
+
+fn read(shared: &Shared, path: &Path) -> Snapshot {
+    let found = shared.disk.look(path);
+    let is_gone = found == Fingerprint::Failed(io::ErrorKind::NotFound);
+    let kept = lock(&shared.reads).kept.get(path).cloned();
+    if let Some(kept) = kept.filter(|kept| is_gone || kept.fingerprint == found) {
+        return kept;
+    }
+    let snapshot = shared.disk.read(path, found);
+    let is_pipe = matches!(snapshot.fingerprint, Fingerprint::Special { .. });
+    let mut reads = lock(&shared.reads);
+    if is_pipe && snapshot.content.as_ref().is_ok_and(|content| !content.is_empty()) {
+        reads.kept.insert(path.to_owned(), snapshot.clone());
+    } else {
+        reads.kept.remove(path);
+    }
+    snapshot
+}

@@ -1,0 +1,147 @@
+//! Watching: all watched files are looked at every few seconds, each once for all who watch it.
+//!
+//! One thread looks at them in turn and ends. If it hangs at one, the next round starts another thread for the others.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Content, Files, Fingerprint, LOOK, ReadError, Shared, lock};
+
+/// The files that are watched.
+#[derive(Default)]
+pub(super) struct Watched {
+    files: HashMap<PathBuf, State>,
+    /// What is left to look at in this round.
+    due: Vec<PathBuf>,
+    round: u64,
+}
+
+struct State {
+    /// What was found last.
+    found: watch::Sender<Fingerprint>,
+    /// The round in which a thread began to look at it, until it returns.
+    looking: Option<u64>,
+}
+
+/// A file that is read again and again, and watched in between.
+#[derive(Debug)]
+pub struct WatchedFile {
+    files: Files,
+    path: PathBuf,
+    found: watch::Receiver<Fingerprint>,
+    /// What was read last, or reported as a change.
+    seen: Fingerprint,
+}
+
+impl WatchedFile {
+    /// Reads the file; see [`Files::read`]. From now on, a change is one against what was read.
+    ///
+    /// # Errors
+    /// [`ReadError`] if it cannot be read.
+    pub async fn read(&mut self) -> Result<Content, ReadError> {
+        let snapshot = self.files.read(&self.path).await;
+        self.seen = snapshot.fingerprint;
+        snapshot.content
+    }
+
+    /// Waits until the file differs from what was read or reported last: it changed, appeared, disappeared, or was never
+    /// read. The content may still be the same. Cancel safe.
+    pub async fn changed(&mut self) {
+        let differs = |found: &Fingerprint| *found != Fingerprint::Unknown && *found != self.seen;
+        match self.found.wait_for(differs).await.map(|found| *found) {
+            Ok(found) => self.seen = found,
+            // Unreachable: the sender lives as long as it has receivers, or `self.files`.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Files {
+    /// Watches the file at `path`, which was not read yet. Does not touch it: [`Self::run`] does.
+    #[must_use]
+    pub fn watch(&self, path: &Path) -> WatchedFile {
+        self.watch_since(path, Fingerprint::Unknown)
+    }
+
+    /// Watches the file at `path` since it was read with this fingerprint.
+    #[must_use]
+    pub fn watch_since(&self, path: &Path, seen: Fingerprint) -> WatchedFile {
+        let mut watched = lock(&self.0.watched);
+        let state = watched
+            .files
+            .entry(path.to_owned())
+            .or_insert_with(|| State { found: watch::Sender::new(Fingerprint::Unknown), looking: None });
+        let found = state.found.subscribe();
+        WatchedFile { files: self.clone(), path: path.to_owned(), found, seen }
+    }
+
+    /// Looks at the watched files for as long as it runs.
+    pub async fn run(self) -> Infallible {
+        self.run_every(LOOK).await
+    }
+
+    pub(super) async fn run_every(self, period: Duration) -> Infallible {
+        let mut rounds = interval(period);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            for _ in 0..self.next_round() {
+                let shared = Arc::clone(&self.0);
+                let looker = thread::Builder::new().name("files".into());
+                // Without a thread, the next round tries again.
+                let _ = looker.spawn(move || look_at_due(&shared));
+            }
+        }
+    }
+
+    /// Plans the next round. Returns how many threads it needs: none if nothing is watched, and more than one where files
+    /// hung in the last round, so that a whole mount that hangs does not delay the others for long.
+    fn next_round(&self) -> usize {
+        let mut watched = lock(&self.0.watched);
+        watched.files.retain(|_, state| state.found.receiver_count() > 0 || state.looking.is_some());
+        let is_due =
+            |(path, state): &(&PathBuf, &State)| state.looking.is_none() && !self.is_left_behind(path);
+        let due: Vec<PathBuf> = watched.files.iter().filter(is_due).map(|(path, _)| path.clone()).collect();
+        let last = Some(watched.round);
+        let hanging = watched.files.values().filter(|state| state.looking == last).count();
+        let threads = due.len().min(hanging + 1);
+        watched.due = due;
+        watched.round += 1;
+        threads
+    }
+
+    /// Forgets what was found at `path`, so that whatever is found next is a change.
+    pub(super) fn forget(&self, path: &Path) {
+        if let Some(state) = lock(&self.0.watched).files.get(path) {
+            state.found.send_replace(Fingerprint::Unknown);
+        }
+    }
+}
+
+/// Looks at files until none is due.
+fn look_at_due(shared: &Shared) {
+    while let Some(path) = next(shared) {
+        let found = shared.disk.look(&path);
+        if let Some(state) = lock(&shared.watched).files.get_mut(&path) {
+            state.looking = None;
+            state.found.send_if_modified(|last| std::mem::replace(last, found) != found);
+        }
+    }
+}
+
+fn next(shared: &Shared) -> Option<PathBuf> {
+    let mut watched = lock(&shared.watched);
+    let path = watched.due.pop()?;
+    let round = watched.round;
+    if let Some(state) = watched.files.get_mut(&path) {
+        state.looking = Some(round);
+    }
+    Some(path)
+}
