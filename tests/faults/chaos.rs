@@ -1,4 +1,4 @@
-//! Compares the metrics with the true length of random outages.
+//! Compares the metrics with the true length of random outages, on fast and slow paths.
 //!
 //! The true length is measured where the outage is caused: from just before its start until just after its end.
 
@@ -6,38 +6,90 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use cachepulse_standin::{Admission, Ending};
+use cachepulse_standin::{Admission, Ending, HOST};
 use rustix::process::Signal;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::bench::TARGET;
+use crate::gate::Gate;
 use crate::lab::Lab;
-use crate::program::Running;
+use crate::program::{Running, cachepulse};
+use crate::redis_server::RedisServer;
 use crate::row::LOAD;
 use crate::run::Run;
 use crate::scrape::Scrape;
 
-const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest outage.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest timeout of the agent.
-const TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest time until a recovered cache is up: 5 s, plus the duration of the probe.
-const RECOVERY: Duration = Duration::from_secs(6);
+/// The lengths of a script that holds the server.
+const SCRIPT: (f64, f64) = (0.5, 3.0);
+/// The longest pause until a recovered cache is tried again.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The round trips of a TLS connection and of a whole round on it.
+const ROUND_TRIPS: u32 = 6;
 
 /// The tolerance for a busy machine: less than in other tests, because this one checks durations.
 const BUSY: Duration = LOAD.checked_div(3).unwrap();
 
-const LIMITS: [&str; 8] = [
-    "--interval",
-    "1s",
-    "--connect-timeout",
-    "1s",
-    "--command-timeout",
-    "1s",
-    "--identity",
-    "managed_identity",
+/// The path from the agent to its cache, and how often the agent probes.
+#[derive(Clone, Copy, Debug)]
+struct Path {
+    round_trip: Duration,
+    interval: Duration,
+    /// The server closes connections that are idle for so many seconds.
+    idle_timeout: Option<u64>,
+}
+
+const fn path(round_trip: u64, interval: u64) -> Path {
+    Path {
+        round_trip: Duration::from_millis(round_trip),
+        interval: Duration::from_millis(interval),
+        idle_timeout: None,
+    }
+}
+
+const PATHS: [Path; 8] = [
+    path(0, 1_000),
+    path(30, 100),
+    path(30, 1_000),
+    path(120, 100),
+    path(120, 1_000),
+    path(400, 100),
+    path(400, 1_000),
+    Path { idle_timeout: Some(1), ..path(0, 3_000) },
 ];
+
+impl Path {
+    /// The timeout of a connection, and of a command.
+    fn timeout(self) -> Duration {
+        Duration::from_secs(1) + 3 * self.round_trip
+    }
+
+    /// How long a connection and a whole round take.
+    fn round(self) -> Duration {
+        ROUND_TRIPS * self.round_trip
+    }
+
+    /// Configures the server. It keeps the configuration when it is restarted.
+    fn configure(self, redis: &RedisServer) {
+        let idle_timeout = self.idle_timeout.unwrap_or_default().to_string();
+        redis.ask::<()>(&["CONFIG", "SET", "busy-reply-threshold", "10", "timeout", &idle_timeout]);
+        redis.ask::<()>(&["CONFIG", "REWRITE"]);
+    }
+
+    /// Starts an agent on this path. The gate must outlive it.
+    async fn agent(self, lab: &Lab) -> (Running, Gate) {
+        let gate = Gate::slow(lab.azure.cache_port(), self.round_trip);
+        let (port, ca_file) = (gate.port.to_string(), lab.ca_file());
+        let [interval, timeout] = [self.interval, self.timeout()].map(|it| format!("{}ms", it.as_millis()));
+        let program = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", TARGET])
+            .args(["--host", HOST, "--port", &port, "--identity", "managed_identity"])
+            .args(["--ca-file".as_ref(), ca_file.as_os_str()])
+            .args(["--interval", &interval, "--connect-timeout", &timeout, "--command-timeout", &timeout]);
+        (lab.app_service(program).serve().await, gate)
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Outage {
@@ -46,33 +98,56 @@ enum Outage {
     Close,
     BlackHole,
     SignInRefused,
+    Script,
 }
 
-const ALL_OUTAGES: [Outage; 5] =
-    [Outage::Kill, Outage::Stop, Outage::Close, Outage::BlackHole, Outage::SignInRefused];
+const ALL_OUTAGES: [Outage; 6] =
+    [Outage::Kill, Outage::Stop, Outage::Close, Outage::BlackHole, Outage::SignInRefused, Outage::Script];
 
 impl Outage {
-    async fn begin(self, lab: &mut Lab) {
-        let cache = lab.azure.cache();
+    /// Returns a length of up to `longest`. Its logarithm is uniform, so that short outages are as frequent as long ones.
+    fn length(self, longest: Duration, random: &mut fastrand::Rng) -> Duration {
+        let (least, most) = if let Self::Script = self { SCRIPT } else { (0.1, longest.as_secs_f64()) };
+        Duration::from_secs_f64(least * (most / least).powf(random.f64()))
+    }
+
+    /// Runs the outage, and returns how long it lasted.
+    async fn run(self, lab: &mut Lab, length: Duration) -> Duration {
+        let mut admin = lab.redis.admin().unwrap();
+        let from = Instant::now();
         match self {
             Self::Kill => lab.redis.kill().await,
             Self::Stop => lab.redis.signal(Signal::STOP),
             Self::Close => {
+                let cache = lab.azure.cache();
                 cache.faults(|faults| faults.admission = Admission::HangUp(Ending::Close));
                 cache.close_all(Ending::Close);
             }
-            Self::BlackHole => cache.faults(|faults| faults.black_hole = true),
-            Self::SignInRefused => cache.revoke(lab.azure.object_id()),
+            Self::BlackHole => lab.azure.cache().faults(|faults| faults.black_hole = true),
+            Self::SignInRefused => lab.azure.cache().revoke(lab.azure.object_id()),
+            Self::Script => {
+                let mut holder = lab.redis.admin().unwrap();
+                // It ends with an error when it is killed.
+                tokio::task::spawn_blocking(move || {
+                    redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut holder)
+                });
+            }
         }
-    }
-
-    async fn end(self, lab: &mut Lab) {
+        sleep(length).await;
         match self {
             Self::Kill => lab.redis.restart().await,
             Self::Stop => lab.redis.signal(Signal::CONT),
             Self::Close | Self::BlackHole => lab.azure.cache().heal(),
             Self::SignInRefused => lab.azure.cache().grant(lab.azure.object_id()),
+            Self::Script => redis::cmd("SCRIPT").arg("KILL").exec(&mut admin).unwrap(),
         }
+        from.elapsed()
+    }
+
+    /// By how much the recorded length may differ from the true one. A cache that rejects a user is asked less often.
+    fn tolerance(self, path: Path) -> Duration {
+        let pause = if let Self::SignInRefused = self { PAUSE.max(path.interval) } else { path.interval };
+        pause + path.round() + BUSY
     }
 }
 
@@ -97,13 +172,17 @@ impl Figures {
 }
 
 /// The report of a run, and its contradictions to the true outages.
-#[derive(Default)]
 struct Comparison {
+    path: Path,
     text: String,
     contradictions: Vec<String>,
 }
 
 impl Comparison {
+    fn contradicts(&mut self, what: &str) {
+        self.contradictions.push(format!("{:?}: {what}", self.path));
+    }
+
     fn outage(&mut self, outage: Outage, truth: Duration, before: Figures, after: Figures, back: Duration) {
         let failures = after.failures - before.failures;
         let lost = after.disconnects - before.disconnects;
@@ -117,24 +196,28 @@ impl Comparison {
             back.as_secs_f64(),
         )
         .unwrap();
-        if truth > INTERVAL + TIMEOUT + BUSY && failures == 0 {
-            self.contradictions.push(format!("{outage:?} of {truth:?} was missed"));
+        let path = self.path;
+        if truth > path.interval + path.timeout() + path.round() + BUSY && failures == 0 {
+            self.contradicts(&format!("{outage:?} of {truth:?} was missed"));
         }
         let off = (recorded - truth.as_secs_f64()).abs();
-        if off > (INTERVAL + BUSY).as_secs_f64() {
-            self.contradictions.push(format!("{outage:?} of {truth:?} is recorded as {recorded:.1} s"));
+        if off > outage.tolerance(path).as_secs_f64() {
+            self.contradicts(&format!("{outage:?} of {truth:?} is recorded as {recorded:.1} s"));
         }
-        if back > RECOVERY + LOAD {
-            self.contradictions.push(format!("{outage:?}: healthy after {back:?} only"));
+        if back > PAUSE.max(path.interval) + path.round() + LOAD {
+            self.contradicts(&format!("{outage:?}: healthy after {back:?} only"));
         }
     }
 
     fn calm(&mut self, before: Figures, after: Figures) {
-        if after.failures > before.failures || after.disconnects > before.disconnects {
-            self.contradictions.push("a failure is recorded outside of any outage".to_owned());
+        if after.failures > before.failures {
+            self.contradicts("a failure is recorded outside of any outage");
+        }
+        if self.path.idle_timeout.is_none() && after.disconnects > before.disconnects {
+            self.contradicts("a lost connection is recorded outside of any outage");
         }
         if after.unavailable > before.unavailable {
-            self.contradictions.push("unavailability is recorded outside of any outage".to_owned());
+            self.contradicts("unavailability is recorded outside of any outage");
         }
     }
 }
@@ -145,29 +228,24 @@ async fn healthy(agent: &Running, probes: u64) -> Figures {
 }
 
 /// Causes outages of up to `longest` for `length`.
-async fn compare(seed: u64, length: Duration, longest: Duration) -> Comparison {
+async fn compare(path: Path, seed: u64, length: Duration, longest: Duration) -> Comparison {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut lab = Lab::start().await;
-    let agent = lab.run(LIMITS).serve().await;
+    path.configure(&lab.redis);
+    let (agent, _proxy) = path.agent(&lab).await;
     let began = Instant::now();
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison { path, text: String::new(), contradictions: Vec::new() };
     let mut last = healthy(&agent, 0).await;
     while began.elapsed() < length {
         let mut kinds = ALL_OUTAGES;
         random.shuffle(&mut kinds);
         for outage in kinds {
-            // The logarithm of the length is uniform, so that short outages are as frequent as long ones.
-            let magnitudes = (longest.as_secs_f64() / 0.1).log10();
-            let planned = Duration::from_secs_f64(0.1 * 10_f64.powf(magnitudes * random.f64()));
+            let planned = outage.length(longest, &mut random);
             sleep(Duration::from_millis(random.u64(1_500..3_500))).await;
             let before = Figures::of(&agent.scrape().await);
             comparison.calm(last, before);
 
-            let from = Instant::now();
-            outage.begin(&mut lab).await;
-            sleep(planned).await;
-            outage.end(&mut lab).await;
-            let truth = from.elapsed();
+            let truth = outage.run(&mut lab, planned).await;
             let ended = Instant::now();
             let probes = Figures::of(&agent.scrape().await).probes;
             last = healthy(&agent, probes).await;
@@ -177,19 +255,28 @@ async fn compare(seed: u64, length: Duration, longest: Duration) -> Comparison {
             }
         }
     }
+    if path.idle_timeout.is_some() && last.disconnects == 0 {
+        comparison.contradicts("the server closed no idle connection");
+    }
     comparison
-}
-
-async fn assert_true(seed: u64, length: Duration, longest: Duration) {
-    let comparison = compare(seed, length, longest).await;
-    let text = format!("\nseed {seed}\n{}", comparison.text);
-    std::io::stderr().write_all(text.as_bytes()).unwrap();
-    assert!(comparison.contradictions.is_empty(), "{text}{}", comparison.contradictions.join("\n"));
 }
 
 /// The short form; `make chaos` runs longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_metrics_match_the_true_outages() {
+async fn the_metrics_match_the_true_outages_on_every_path() {
     let Run { seed, length } = Run::of("CHAOS");
-    assert_true(seed, length, LONGEST.min(length / 3)).await;
+    let longest = LONGEST.min(length / 3);
+    let mut comparisons = JoinSet::new();
+    for (path, seed) in PATHS.into_iter().zip(seed..) {
+        comparisons.spawn(compare(path, seed, length, longest));
+    }
+    let mut contradictions = Vec::new();
+    while let Some(comparison) = comparisons.join_next().await {
+        let Comparison { path, text, contradictions: more } = comparison.unwrap();
+        let Path { round_trip, interval, .. } = path;
+        let report = format!("\nseed {seed}, round trip {round_trip:?}, interval {interval:?}\n{text}");
+        std::io::stderr().write_all(report.as_bytes()).unwrap();
+        contradictions.extend(more);
+    }
+    assert!(contradictions.is_empty(), "{}", contradictions.join("\n"));
 }
