@@ -112,7 +112,7 @@ async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
         }
         let _ = sent.send((Instant::now() + delay, Vec::new())).await;
     };
-    let send = async move {
+    let deliver = async move {
         while let Some((due, bytes)) = pending.recv().await {
             sleep_until(due).await;
             if to.write_all(&bytes).await.is_err() {
@@ -121,5 +121,5 @@ async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
         }
         let _ = to.shutdown().await;
     };
-    tokio::join!(receive, send);
+    tokio::join!(receive, deliver);
 }
