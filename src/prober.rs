@@ -3,6 +3,7 @@
 //! The loop carries out what the ledger (`ledger.rs`) asks for and reports to it what happens. Everything is awaited
 //! through `ticks.rs`, so that no tick goes unnoticed. Only timeouts and the peer end what is under way.
 
+mod fallback;
 mod key;
 mod ledger;
 mod opening;
@@ -28,6 +29,7 @@ use crate::metrics::TargetMetrics;
 use crate::probe::{ClientCount, Failure, FailureReason, Outcome, PhaseTimes, Stage, Step};
 use crate::status::TargetStatus;
 use crate::target::Target;
+use fallback::Fallback;
 use key::Key;
 use ledger::{Fact, Ledger, Limits, Measurements};
 use opening::{Connection, Opened, Opener, blame_expiry};
@@ -100,8 +102,7 @@ impl<D: Dial> Prober<D> {
                 clock: clock.clone(),
                 offset,
                 had_credentials: false,
-                resp2_until: None,
-                hang_ups: 0,
+                fallback: Fallback::default(),
             },
             connection: None,
             rounds: Rounds::new(Arc::clone(&target), key, rng.fork()),
@@ -165,7 +166,7 @@ impl<D: Dial> Prober<D> {
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
                 let expiry = connection.peer.tls.as_ref().and_then(|tls| tls.certificate_expiry);
-                self.ticks.record().opened(&phases, expiry);
+                self.ticks.record().opened(&phases, expiry, connection.protocol);
                 self.connection = Some(connection);
                 let Some(failure) = refused else {
                     self.ticks.note(Fact::Opened { took });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::closed_set::closed_set;
 use crate::identity::Identity;
 
 /// The name of a target: the value of the label `target`, unique in a configuration.
@@ -98,6 +99,16 @@ impl KeyTemplate {
     }
 }
 
+closed_set! {
+    /// A version of RESP, the protocol of Redis: the label `version` of `cachepulse_protocol`.
+    pub enum Protocol {
+        /// RESP2: the server, or a proxy in front of it, does not know `HELLO 3`.
+        Resp2 = "2",
+        /// RESP3.
+        Resp3 = "3",
+    }
+}
+
 /// Whether `CLIENT LIST` is a step of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientListMode {
@@ -131,6 +142,8 @@ pub struct Target {
     pub identity: Arc<Identity>,
     /// The Redis user. The default is the token's `oid` for an Entra identity, otherwise the user `default`.
     pub username: Option<String>,
+    /// The version of RESP. `None` is RESP3, and RESP2 if the server does not know that.
+    pub protocol: Option<Protocol>,
     /// The time between ticks.
     pub interval: Duration,
     /// The timeout of resolve, connect, TLS and AUTH together.

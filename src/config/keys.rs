@@ -47,6 +47,7 @@ static TARGET: &[&dyn Descriptor] = &[
     &connection::HOST,
     &connection::PORT,
     &connection::TLS,
+    &connection::PROTOCOL,
     &identity::IDENTITY,
     &identity::USERNAME,
     &probe::INTERVAL,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
-use super::keys::connection::{HOST, NAME, PORT, TLS};
+use super::keys::connection::{HOST, NAME, PORT, PROTOCOL, TLS};
 use super::keys::identity::{IDENTITY, USERNAME};
 use super::keys::probe;
 use super::location::{self, Location};
@@ -105,6 +105,7 @@ impl Target {
             tls: Tls::On { ca_file: None, server_name: None },
             identity: Arc::new(identity::default_identity()),
             username: None,
+            protocol: PROTOCOL.default(),
             interval: probe::INTERVAL.default(),
             connect_timeout: probe::CONNECT_TIMEOUT.default(),
             command_timeout: probe::COMMAND_TIMEOUT.default(),
@@ -119,6 +120,7 @@ impl Target {
 /// Reads into `target` the keys that are given in `fields`, but for those of [`Linked`]. Where one is wrong, a problem is
 /// noted and `target` keeps its value.
 fn read_into(target: &mut Target, fields: &Fields<'_>) {
+    set(&mut target.protocol, fields.choice(&PROTOCOL));
     set(&mut target.interval, fields.read(&probe::INTERVAL));
     set(&mut target.connect_timeout, fields.read(&probe::CONNECT_TIMEOUT));
     set(&mut target.command_timeout, fields.read(&probe::COMMAND_TIMEOUT));

@@ -10,6 +10,10 @@ use super::reply;
 use super::session::{CLIENT_NAME, SIGN_IN, Session, no_reply, refusal};
 use crate::identity::Credentials;
 use crate::probe::{Failure, FailureReason, Stage, Step};
+use crate::target::Protocol;
+
+/// What to do if RESP3 is configured and the peer does not know it.
+const NOT_RESP3: &str = "The peer does not know `HELLO 3`: set `protocol` to `auto` or `resp2`.";
 
 /// What is known of a server once a session has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +26,6 @@ pub struct Greeting {
     pub refused: Option<Failure>,
 }
 
-/// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// RESP2.
-    Resp2,
-    /// RESP3, by way of HELLO.
-    Resp3,
-}
-
 /// A session has not begun.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotGreeted {
@@ -41,29 +36,36 @@ pub enum NotGreeted {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Begins the session: signs in with `credentials` and sees that PING is answered. With [`Protocol::Resp3`], falls
-    /// back to RESP2 where the server does not know HELLO.
+    /// Begins the session: signs in with `credentials` and sees that PING is answered. Without a `protocol`, tries RESP3
+    /// and falls back to RESP2 where the server does not know HELLO.
     ///
     /// # Errors
     /// The server's refusal, or the loss of the connection.
     pub async fn greet(
         &mut self,
         credentials: &Credentials,
-        protocol: Protocol,
+        protocol: Option<Protocol>,
         deadline: Instant,
     ) -> Result<Greeting, NotGreeted> {
         let greeted = timeout_at(deadline, async {
             match protocol {
-                Protocol::Resp3 => self.hello(credentials).await,
-                Protocol::Resp2 => self.auth(credentials).await.map_err(NotGreeted::Failed),
+                Some(Protocol::Resp2) => self.auth(credentials).await.map_err(NotGreeted::Failed),
+                None | Some(Protocol::Resp3) => self.hello(credentials, protocol.is_none()).await,
             }
         })
         .await;
         self.wipe();
-        greeted.unwrap_or_else(|_| Err(NotGreeted::Failed(no_reply(SIGN_IN))))
+        match greeted {
+            // Another protocol is not wanted.
+            Ok(Err(NotGreeted::HungUp(failure))) if protocol.is_some() => {
+                Err(NotGreeted::Failed(Failure { advice: Some(NOT_RESP3), ..failure }))
+            }
+            Ok(greeted) => greeted,
+            Err(_) => Err(NotGreeted::Failed(no_reply(SIGN_IN))),
+        }
     }
 
-    async fn hello(&mut self, credentials: &Credentials) -> Result<Greeting, NotGreeted> {
+    async fn hello(&mut self, credentials: &Credentials, falls_back: bool) -> Result<Greeting, NotGreeted> {
         self.begin();
         match credentials {
             Credentials::None => self.pack(&["HELLO", "3", "SETNAME", CLIENT_NAME]),
@@ -83,11 +85,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(failure) => return Err(NotGreeted::Failed(failure)),
         };
         let server = match reply {
-            Value::Map(fields) => Some(Server::read(&fields)).filter(|server| server.protocol == 3),
+            Value::Map(fields) if Server::read(&fields).protocol == 3 => Ok(Server::read(&fields)),
             Value::ServerError(error) if !is_unknown(&error, credentials) => {
                 return Err(NotGreeted::Failed(refusal(&error, credentials)));
             }
-            _ => None,
+            Value::ServerError(error) => Err(refusal(&error, credentials).detail),
+            _ => Err("HELLO 3 was not answered with RESP3".into()),
+        };
+        let server = match server {
+            Err(detail) if !falls_back => {
+                let failure = Failure::new(FailureReason::ProtocolError, SIGN_IN, detail);
+                return Err(NotGreeted::Failed(Failure { advice: Some(NOT_RESP3), ..failure }));
+            }
+            server => server.ok(),
         };
         let pong = match self.next_reply(SIGN_IN).await {
             Ok(pong) => pong,

@@ -5,8 +5,8 @@
 use serde::Serialize;
 
 use super::label::{
-    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, PART, PHASE, REASON, REFRESH_RESULT, STEP,
-    STEP_RESULT, TARGET, VERSION,
+    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, PART, PHASE, PROTOCOL_VERSION, REASON,
+    REFRESH_RESULT, STEP, STEP_RESULT, TARGET, VERSION,
 };
 
 /// The type of a metric in Prometheus.
@@ -114,6 +114,10 @@ definitions! {
     DISCONNECTS = Counter "cachepulse_disconnects_total" [TARGET, DISCONNECT_REASON] {
         help: "Open connections lost, by reason.",
         doc: "Has only the reasons that can end a connection.",
+    }
+    PROTOCOL = Gauge "cachepulse_protocol" [TARGET, PROTOCOL_VERSION] {
+        help: "Always 1; the label is the version of RESP on the open connection.",
+        doc: "Absent while no connection is open.",
     }
     REAUTHENTICATIONS = Counter "cachepulse_reauthentications_total" [TARGET, ATTEMPT_RESULT] {
         help: "Refreshed tokens presented with AUTH on an open connection.",

@@ -2,6 +2,7 @@
 
 use crate::closed_set::closed_set;
 use crate::probe::{FailureReason, Phase, Step, StepResult};
+use crate::target::Protocol;
 
 /// A label of a metric.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,12 @@ pub(super) const IDENTITY: Label = Label {
 };
 
 pub(super) const VERSION: Label = Label { name: "version", meaning: "The agent's version.", values: None };
+
+pub(super) const PROTOCOL_VERSION: Label = Label {
+    meaning: "The version of RESP.",
+    values: Some(|| Protocol::ALL.map(Protocol::entry).to_vec()),
+    ..VERSION
+};
 
 pub(super) const REASON: Label = Label {
     name: "reason",

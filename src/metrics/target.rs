@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
-use super::label::{ATTEMPT_RESULT, AttemptResult, PHASE, REASON, STEP, STEP_RESULT};
+use super::label::{ATTEMPT_RESULT, AttemptResult, PHASE, PROTOCOL_VERSION, REASON, STEP, STEP_RESULT};
 use super::text::{Family, LabelPair};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 use super::{Registration, Series, Write};
 use crate::clock::unix_seconds;
 use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, Step, StepResult};
+use crate::target::Protocol;
 
 /// Counts by [`AttemptResult`].
 type Attempts = [Counter; AttemptResult::ALL.len()];
@@ -32,6 +33,8 @@ pub(super) struct TargetSeries {
     phase_duration: [Histogram; Phase::ALL.len()],
     connects: Attempts,
     disconnects: Reasons,
+    /// By [`Protocol`]; at most one is set.
+    protocol: [Gauge; Protocol::ALL.len()],
     reauthentications: Attempts,
     probe_interval: Gauge,
     last_success: Gauge,
@@ -71,6 +74,14 @@ impl Series for TargetSeries {
         (define::CONNECTS, |it, target, family| by_result(family, target, &it.connects)),
         (define::DISCONNECTS, |it, target, family| {
             by_reason(family, target, FailureReason::of_disconnects(), &it.disconnects);
+        }),
+        (define::PROTOCOL, |it, target, family| {
+            for version in Protocol::ALL {
+                family.gauge(
+                    &[target, (PROTOCOL_VERSION.name, version.as_str())],
+                    &it.protocol[version as usize],
+                );
+            }
         }),
         (define::REAUTHENTICATIONS, |it, target, family| by_result(family, target, &it.reauthentications)),
         (define::PROBE_INTERVAL, |it, target, family| family.gauge(&[target], &it.probe_interval)),
@@ -159,8 +170,10 @@ impl TargetMetrics {
     }
 
     /// Records that a connection was opened and signed in. `certificate_expiry` is `None` without TLS.
-    pub fn connected(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>) {
+    pub fn connected(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>, protocol: Protocol) {
         let series = self.registration.series();
+        series.protocol.iter().for_each(Gauge::clear);
+        series.protocol[protocol as usize].set(1.0);
         series.connects[AttemptResult::Success as usize].increment();
         self.observe_phases(phases);
         if let Some(expiry) = certificate_expiry {
@@ -177,7 +190,9 @@ impl TargetMetrics {
     /// Records that an open connection was lost.
     pub fn disconnected(&self, reason: FailureReason) {
         debug_assert!(reason.can_end_connection(), "{reason} would not be exported");
-        self.registration.series().disconnects[reason as usize].increment();
+        let series = self.registration.series();
+        series.disconnects[reason as usize].increment();
+        series.protocol.iter().for_each(Gauge::clear);
     }
 
     /// Records that the cache accepted a refreshed token on the open connection.

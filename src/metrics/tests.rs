@@ -2,6 +2,7 @@ use super::*;
 use crate::probe::{
     ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
+use crate::target::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead as _;
 
@@ -64,10 +65,10 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     for phase in Phase::ALL {
         phases.set(phase, MILLISECOND);
     }
-    target.connected(&phases, Some(at(2_000_000)));
+    target.disconnected(FailureReason::Closed);
+    target.connected(&phases, Some(at(2_000_000)), Protocol::Resp3);
     target.outcome(&success(), 1, at(1_010));
     target.outcome(&failure(), 1, at(1_020));
-    target.disconnected(FailureReason::Closed);
     target.reauthenticated();
     target.reauthentication_failed();
     target.unavailable(1500 * MILLISECOND);
@@ -119,7 +120,8 @@ fn every_series_has_the_defined_labels_and_each_of_their_values() {
     metrics.count_tasks(Part::Http, tokio::runtime::Builder::new_current_thread().build().unwrap().handle());
     let _owners = script(&metrics);
     let text = text(&metrics);
-    for definition in DEFINITIONS {
+    // A connection has one protocol.
+    for definition in DEFINITIONS.iter().filter(|definition| definition.name != definition::PROTOCOL.name) {
         let suffix = if definition.kind == MetricType::Histogram { "_count" } else { "" };
         let name = format!("{}{suffix}", definition.name);
         let series: Vec<_> =
@@ -136,6 +138,26 @@ fn every_series_has_the_defined_labels_and_each_of_their_values() {
         assert_eq!(series.len(), expected, "{name}");
         assert!(series.iter().all(|it| it.len() == definition.labels.len()), "{name}");
     }
+}
+
+#[test]
+fn the_protocol_is_that_of_the_open_connection() {
+    let metrics = metrics();
+    let target = metrics.target(&name("orders"));
+    let exported = |metrics: &Metrics| {
+        let lines = text(metrics);
+        let series = lines.lines().filter(|line| line.starts_with("cachepulse_protocol{"));
+        series.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (protocol, version) in [(Protocol::Resp3, "3"), (Protocol::Resp2, "2")] {
+        target.connected(&PhaseTimes::default(), None, protocol);
+        assert_eq!(
+            exported(&metrics),
+            [format!(r#"cachepulse_protocol{{target="orders",version="{version}"}} 1"#)]
+        );
+    }
+    target.disconnected(FailureReason::Closed);
+    assert!(exported(&metrics).is_empty());
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ impl Seconds {
     }
 }
 
-/// A gauge; absent before its first value.
+/// A gauge; absent before its first value and when it is cleared.
 #[derive(Debug)]
 pub(super) struct Gauge(AtomicU64);
 
@@ -48,6 +48,11 @@ impl Gauge {
 
     pub(super) fn set(&self, value: f64) {
         self.0.store(value.to_bits(), Relaxed);
+    }
+
+    /// Makes the gauge absent again.
+    pub(super) fn clear(&self) {
+        self.0.store(Self::ABSENT, Relaxed);
     }
 
     pub(super) fn get(&self) -> Option<f64> {

@@ -169,7 +169,7 @@ closed_set! {
             is_gentle: false,
             can_end_connection: true,
         },
-        /// The reply is not valid RESP, or does not answer the command.
+        /// The reply is not valid RESP, does not answer the command, or is not of the configured `protocol`.
         ProtocolError = "protocol_error" {
             advice: "The peer is not a Redis server, or it expects TLS while `tls: false` is set: check `host`, \
                      `port` and `tls`.",

@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::fallback::Fallback;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::{Dial, Dialed, Peer};
-use crate::connection::handshake::{Greeting, NotGreeted, Protocol};
+use crate::connection::handshake::{Greeting, NotGreeted};
 use crate::connection::session::Session;
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 
 /// A server may end a session a little before the token's end by our clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(2);
-/// How long HELLO is not tried again with a peer that does not know it.
-const RESP2_FOR: Duration = Duration::from_secs(60 * 60);
 /// The first pause before a refused re-authentication is tried again, and the longest.
 const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
 const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
@@ -35,10 +34,7 @@ pub(super) struct Opener<D> {
     pub(super) offset: Duration,
     /// Whether there were ever credentials to present.
     pub(super) had_credentials: bool,
-    /// Until when the peer is known not to know HELLO.
-    pub(super) resp2_until: Option<Instant>,
-    /// How often in a row the peer has hung up on HELLO.
-    pub(super) hang_ups: u32,
+    pub(super) fallback: Fallback,
 }
 
 /// A connection that was opened just now.
@@ -58,6 +54,7 @@ pub(super) struct Connection<S> {
     pub(super) session: Session<S>,
     pub(super) credentials: Credentials,
     pub(super) peer: Peer,
+    pub(super) protocol: Protocol,
     pub(super) is_replica: bool,
     pub(super) opened: Instant,
     /// Since when the server has said that it is loading.
@@ -80,20 +77,19 @@ impl<D: Dial> Opener<D> {
         };
         let started = Instant::now();
         let deadline = started + self.target.connect_timeout;
-        let protocol = match self.resp2_until {
-            Some(until) if Instant::now() < until => Protocol::Resp2,
-            _ => Protocol::Resp3,
-        };
+        let protocol = self.target.protocol.or(self.fallback.protocol());
         let mut hung_up = false;
         let mut result = self.greet(&credentials, protocol, deadline, &mut phases).await?;
         if let Err(NotGreeted::HungUp(_)) = &result {
             hung_up = true;
-            result = self.greet(&credentials, Protocol::Resp2, deadline, &mut phases).await?;
+            result = self.greet(&credentials, Some(Protocol::Resp2), deadline, &mut phases).await?;
         }
         match result {
             Ok((session, peer, greeting)) => {
-                self.remember(protocol, &greeting, hung_up);
-                let connection = Connection::new(session, credentials, peer, greeting.is_replica);
+                if protocol.is_none() && greeting.refused.is_none() {
+                    self.fallback.negotiated(greeting.protocol, hung_up);
+                }
+                let connection = Connection::new(session, credentials, peer, &greeting);
                 Ok(Opened { connection, phases, took: started.elapsed(), refused: greeting.refused })
             }
             Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => {
@@ -125,7 +121,7 @@ impl<D: Dial> Opener<D> {
     async fn greet(
         &mut self,
         credentials: &Credentials,
-        protocol: Protocol,
+        protocol: Option<Protocol>,
         deadline: Instant,
         phases: &mut PhaseTimes,
     ) -> Result<Result<Greeted<D::Stream>, NotGreeted>, DialFailure> {
@@ -146,29 +142,19 @@ impl<D: Dial> Opener<D> {
         phases.add(&completed);
         Ok(result.map(|greeting| (session, peer, greeting)))
     }
-
-    /// Keeps in mind that the peer does not know HELLO, once RESP2 has proved itself: for a peer that hung up on HELLO
-    /// after it did so twice in a row.
-    fn remember(&mut self, asked: Protocol, greeting: &Greeting, hung_up: bool) {
-        if asked == Protocol::Resp2 || greeting.refused.is_some() {
-            return;
-        }
-        self.hang_ups = if hung_up { self.hang_ups + 1 } else { 0 };
-        let is_sure = greeting.protocol == Protocol::Resp2 && (!hung_up || self.hang_ups > 1);
-        self.resp2_until = is_sure.then(|| Instant::now() + RESP2_FOR);
-    }
 }
 
 /// A session that has begun, whom it leads to, and what is known of the server.
 type Greeted<S> = (Session<S>, Peer, Greeting);
 
 impl<S> Connection<S> {
-    fn new(session: Session<S>, credentials: Credentials, peer: Peer, is_replica: bool) -> Self {
+    fn new(session: Session<S>, credentials: Credentials, peer: Peer, greeting: &Greeting) -> Self {
         Self {
             session,
             credentials,
             peer,
-            is_replica,
+            protocol: greeting.protocol,
+            is_replica: greeting.is_replica,
             opened: Instant::now(),
             loading: None,
             reauthenticate: None,

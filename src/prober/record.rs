@@ -10,7 +10,7 @@ use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes};
 use crate::status::{ConnectionState, TargetStatus};
-use crate::target::TargetName;
+use crate::target::{Protocol, TargetName};
 
 /// The record of one target.
 #[derive(Debug)]
@@ -121,8 +121,13 @@ impl Record {
     }
 
     /// The connection is open and signed in.
-    pub(super) fn opened(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>) {
-        self.metrics.connected(phases, certificate_expiry);
+    pub(super) fn opened(
+        &self,
+        phases: &PhaseTimes,
+        certificate_expiry: Option<SystemTime>,
+        protocol: Protocol,
+    ) {
+        self.metrics.connected(phases, certificate_expiry, protocol);
         self.status.connection(ConnectionState::Connected);
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
 
+mod protocol;
 mod simulation;
 mod token_life;
 
@@ -37,7 +38,7 @@ struct State {
     away: Option<FailureReason>,
     /// How long dialing takes.
     slow_dial: Duration,
-    /// Replies by command, instead of the real ones. An empty reply is silence.
+    /// Replies by command, instead of the real ones. An empty reply is silence, [`HANG_UP`] the end.
     canned: HashMap<&'static str, String>,
     keys: HashMap<String, String>,
     /// The only key that lies on this node of a cluster ends with this.
@@ -70,6 +71,10 @@ impl Cache {
     fn reply(&self, words: &[String], connection: usize) -> String {
         self.with(|state| {
             let is_demoted = connection < state.demoted;
+            if let ("HELLO", Some(canned)) = (words[0].as_str(), state.canned.get("HELLO")) {
+                state.commands.push("HELLO".into());
+                return canned.clone();
+            }
             if words[0] == "HELLO" {
                 let Some(at) = words.iter().position(|word| word == "AUTH") else { return HELLO.into() };
                 // A sign-in is a sign-in.
@@ -107,13 +112,17 @@ impl Cache {
         while let Ok(length @ 1..) = stream.read(&mut bytes).await {
             let reply: String =
                 commands(&bytes[..length]).iter().map(|words| self.reply(words, connection)).collect();
-            if stream.write_all(reply.as_bytes()).await.is_err() {
+            let (reply, hangs_up) =
+                reply.split_once(HANG_UP).map_or((&*reply, false), |(reply, _)| (reply, true));
+            if stream.write_all(reply.as_bytes()).await.is_err() || hangs_up {
                 return;
             }
         }
     }
 }
 
+/// The reply of a peer that closes the connection.
+const HANG_UP: &str = "hang up";
 /// What RESP3 is agreed with.
 const HELLO: &str = "%2\r\n+proto\r\n:3\r\n+id\r\n:7\r\n";
 

@@ -46,6 +46,7 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("identity", "password"),
         ("password-env", "PATH"),
         ("username", "12345"),
+        ("protocol", "resp2"),
         ("interval", "30s"),
         ("connect-timeout", "1s"),
         ("command-timeout", "500ms"),
@@ -70,6 +71,7 @@ targets:
     tls: {ca_file: examples/ca.pem, server_name: inventory.example.com}
     identity: {type: password, password: {env: PATH}}
     username: "12345"
+    protocol: resp2
     interval: 30s
     connect_timeout: 1s
     command_timeout: 500ms

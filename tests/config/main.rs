@@ -17,7 +17,9 @@ use cachepulse::config::keys;
 use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log};
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
-use cachepulse::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use cachepulse::target::{
+    ClientList, ClientListMode, Endpoint, KeyTemplate, Protocol, Target, TargetName, Tls,
+};
 
 /// Returns the documents in `folder`, sorted.
 fn documents(folder: &str) -> Vec<PathBuf> {
@@ -100,6 +102,7 @@ targets:
     tls: {ca_file: examples/ca.pem, server_name: inventory.example.com}
     identity: {type: password, password: {file: examples/secrets/access-key}}
     username: probe
+    protocol: resp3
     interval: 100ms
     connect_timeout: 5m
     command_timeout: 10ms
@@ -119,6 +122,7 @@ targets:
             },
             identity: Arc::new(Identity::Password(SecretSource::File("examples/secrets/access-key".into()))),
             username: Some("probe".into()),
+            protocol: Some(Protocol::Resp3),
             interval: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(300),
             command_timeout: Duration::from_millis(10),

@@ -1,7 +1,7 @@
 //! Where a cache is, and how the connection to it is encrypted.
 
-use super::{About, Absent, Flag, Group, Key, Kind, Values, WORD};
-use crate::target::TargetName;
+use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
+use crate::target::{Protocol, TargetName};
 
 const GROUP: Group = Group::Connection;
 
@@ -102,4 +102,27 @@ pub static SERVER_NAME: Key<&str> = Key {
     },
     values: Values::Text(Kind::Host, "a host name or an IP address"),
     absent: Absent::Described("the host"),
+};
+
+/// `targets[].protocol`
+pub static PROTOCOL: Key<Option<Protocol>> = Key {
+    about: About {
+        path: "targets[].protocol",
+        flag: Some(Flag::new("protocol", "VERSION")),
+        group: GROUP,
+        help: "Version of RESP, the protocol of Redis",
+        doc: "RESP3 begins with `HELLO 3`, RESP2 with `AUTH`. With `auto`, a server that turned out not to know `HELLO 3` \
+              gets RESP2 for an hour.",
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice { name: "auto", value: None, help: "RESP3, or RESP2 if the server does not know it" },
+        Choice {
+            name: "resp3",
+            value: Some(Protocol::Resp3),
+            help: "RESP3; the connection fails if the server does not know it",
+        },
+        Choice { name: "resp2", value: Some(Protocol::Resp2), help: "RESP2" },
+    ]),
+    absent: Absent::Default(None),
 };

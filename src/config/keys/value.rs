@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::IdentityType;
 use crate::config::{duration, size};
-use crate::target::ClientListMode;
+use crate::target::{ClientListMode, Protocol};
 use crate::telemetry::{Format, Level};
 
 /// The type of a value in the documentation.
@@ -113,6 +113,10 @@ impl Value for Level {
 }
 
 impl Value for Format {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for Option<Protocol> {
     const KIND: Kind = Kind::Choice;
 }
 

@@ -17,12 +17,12 @@ async fn greet(
     says: &[&str],
     holds: bool,
 ) -> (Result<Greeting, NotGreeted>, Vec<String>) {
-    greet_as(credentials, Protocol::Resp3, says, holds).await
+    greet_as(credentials, None, says, holds).await
 }
 
 async fn greet_as(
     credentials: &Credentials,
-    protocol: Protocol,
+    protocol: Option<Protocol>,
     says: &[&str],
     holds: bool,
 ) -> (Result<Greeting, NotGreeted>, Vec<String>) {
@@ -149,7 +149,7 @@ async fn without_credentials_a_server_that_wants_some_refuses() {
     let (greeting, _) = greet(&Credentials::None, &[says], true).await;
     assert_eq!(failure(greeting).reason, FailureReason::AuthRejected);
     let greeted =
-        greet_as(&Credentials::None, Protocol::Resp2, &["-NOAUTH Authentication required.\r\n"], true);
+        greet_as(&Credentials::None, Some(Protocol::Resp2), &["-NOAUTH Authentication required.\r\n"], true);
     assert_eq!(failure(greeted.await.0).reason, FailureReason::AuthRejected);
 }
 
@@ -165,9 +165,36 @@ async fn a_peer_that_hangs_up_on_hello_may_know_auth() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_know_resp3_is_a_failure_where_nothing_else_is_wanted() {
+    for (says, reason) in [
+        (
+            "-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 's3cretpassword'",
+            "ERR unknown command 'HELLO'",
+        ),
+        ("-NOPROTO unsupported protocol version", "NOPROTO unsupported protocol version"),
+        ("-NOAUTH Authentication required.", "NOAUTH Authentication required."),
+        ("+OK", "HELLO 3 was not answered with RESP3"),
+        ("%1\r\n+proto\r\n:2", "HELLO 3 was not answered with RESP3"),
+    ] {
+        let says = format!("{says}\r\n-NOAUTH Authentication required.\r\n");
+        let (greeting, heard) = greet_as(&password(), Some(Protocol::Resp3), &[&says], true).await;
+        let Err(NotGreeted::Failed(failure)) = greeting else { panic!("{says}: {greeting:?}") };
+        assert_eq!(
+            (failure.reason, &*failure.detail, heard.len()),
+            (FailureReason::ProtocolError, reason, 1)
+        );
+        assert!(failure.advice().contains("`protocol`"), "{failure}");
+    }
+    let (greeting, _) = greet_as(&password(), Some(Protocol::Resp3), &[""], false).await;
+    let Err(NotGreeted::Failed(failure)) = greeting else { panic!("{greeting:?}") };
+    assert_eq!(failure.reason, FailureReason::Closed);
+    assert!(failure.advice().contains("`protocol`"), "{failure}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_server_echoes_of_the_secret_is_not_in_the_failure() {
     let echo = "-ERR unknown command 'AUTH', with args beginning with: 's3cretpassword' \r\n+PONG\r\n";
-    let (greeting, _) = greet_as(&password(), Protocol::Resp2, &[echo], true).await;
+    let (greeting, _) = greet_as(&password(), Some(Protocol::Resp2), &[echo], true).await;
     let failure = failure(greeting);
     assert_eq!(&*failure.detail, "ERR unknown command 'AUTH'");
 }
@@ -192,7 +219,7 @@ async fn the_advice_about_a_refused_sign_in_says_what_the_server_expects() {
     ] {
         let pong = if credentials == Credentials::None { "" } else { "+PONG\r\n" };
         let says = format!("{says}\r\n{pong}");
-        let (greeting, _) = greet_as(&credentials, Protocol::Resp2, &[&says], true).await;
+        let (greeting, _) = greet_as(&credentials, Some(Protocol::Resp2), &[&says], true).await;
         let failure = failure(greeting);
         assert_eq!(failure.reason, FailureReason::AuthRejected, "{says}");
         assert!(failure.advice().contains(advice), "{says}: {}", failure.advice());
