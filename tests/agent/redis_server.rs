@@ -88,6 +88,12 @@ impl RedisServer {
         self.port.number
     }
 
+    /// Returns the folder in which it saves its data.
+    #[allow(dead_code, reason = "for the tests of faults")]
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Returns the file with the root of its certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")

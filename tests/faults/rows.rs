@@ -4,6 +4,7 @@ mod agent;
 mod cache;
 mod default;
 mod names;
+mod path;
 mod sign_in;
 mod state;
 mod tls;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Row> {
     [
         cache::rows(),
         default::rows(),
+        path::rows(),
         tls::rows(),
         names::rows(),
         sign_in::rows(),

@@ -8,6 +8,7 @@ use super::Group;
 use crate::bench::Bench;
 use crate::cluster;
 use crate::lab::Lab;
+use crate::program::eventually;
 use crate::redis_server::ALL;
 use crate::row::{Case, at_once};
 
@@ -57,6 +58,7 @@ fn meddled(prepare: impl Fn(&mut Bench) + Send + 'static, deed: fn(&mut redis::C
 
 pub(super) fn add(rows: &mut Group) {
     data(rows);
+    refused_writes(rows);
     roles(rows);
     in_a_cluster(rows);
     commands(rows);
@@ -118,6 +120,38 @@ fn data(rows: &mut Group) {
             at_once(|bench| bench.lab.redis.ask::<()>(&["CONFIG", "SET", "key-load-delay", "0"])),
         )
         .wake(["closed"]),
+    );
+}
+
+/// Makes the server refuse writes, and PING where it cannot save.
+fn refused_writes(rows: &mut Group) {
+    rows.case(
+        "NOREPLICAS",
+        told(
+            ["write_refused"],
+            &["CONFIG SET min-replicas-to-write 1"],
+            &["CONFIG SET min-replicas-to-write 0"],
+        ),
+    );
+    rows.case(
+        "MISCONF",
+        Case::new(
+            ["write_refused"],
+            Box::new(|bench| {
+                Box::pin(async {
+                    // The file of a snapshot cannot replace a folder that is not empty.
+                    std::fs::create_dir_all(bench.lab.redis.folder().join("dump.rdb/taken")).unwrap();
+                    bench.lab.redis.ask::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+                    bench.lab.redis.ask::<()>(&["BGSAVE"]);
+                    eventually("saving fails", || {
+                        let info: String = bench.lab.redis.ask(&["INFO", "persistence"]);
+                        info.contains("rdb_last_bgsave_status:err")
+                    })
+                    .await;
+                })
+            }),
+            at_once(|bench| bench.lab.redis.ask::<()>(&["CONFIG", "SET", "save", ""])),
+        ),
     );
 }
 
