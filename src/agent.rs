@@ -39,6 +39,8 @@ pub struct Services {
     pub clock: Clock,
     /// The files that the targets name.
     pub files: Files,
+    /// Finds the addresses of every host.
+    pub resolver: Resolver,
     /// The root certificates for targets without `ca_file`; they also apply to those with one.
     pub roots: Roots,
     /// Creates the source of an identity's tokens.
@@ -53,7 +55,6 @@ pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + 
 /// The running probers and refresh loops. Dropping it stops them.
 pub struct Agent {
     services: Services,
-    resolver: Resolver,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     identities: HashMap<EntraIdentity, Running<Published>>,
@@ -99,14 +100,7 @@ impl Agent {
     pub fn new(services: Services) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(services.files.clone().run());
-        Self {
-            services,
-            resolver: Resolver::system(),
-            tasks,
-            probers: HashMap::new(),
-            identities: HashMap::new(),
-            ended: None,
-        }
+        Self { services, tasks, probers: HashMap::new(), identities: HashMap::new(), ended: None }
     }
 
     /// Starts, stops and restarts probers to match `targets`, at start-up and at each reload. Unchanged targets keep
@@ -238,7 +232,7 @@ impl Agent {
         let sign_in = self.sign_in(target);
         let services = &self.services;
         Prober::new(Setup {
-            dialer: Dialer::new(target.endpoint.clone(), tls, self.resolver.clone())
+            dialer: Dialer::new(target.endpoint.clone(), tls, services.resolver.clone())
                 .with_trace(trace.clone()),
             sign_in,
             clock: services.clock.clone(),

@@ -5,6 +5,7 @@
 
 pub mod certificate;
 pub mod client_list;
+mod connect;
 pub mod dial;
 pub mod dialer;
 pub mod handshake;

@@ -11,6 +11,7 @@ use crate::agent::{Agent, ReconcileError, Services, TaskEnded};
 use crate::clock::{Clock, seconds};
 use crate::config::Config;
 use crate::config::watch::Watch;
+use crate::connection::resolver::Resolver;
 use crate::connection::tls::Roots;
 use crate::error::Chain;
 use crate::files::Files;
@@ -41,13 +42,15 @@ pub struct Daemon {
 #[must_use]
 pub fn services(roots: Roots, files: Files) -> Services {
     let clock = Clock::system();
-    let transport: Arc<dyn Carry> = Arc::new(Transport::new(&roots));
+    let resolver = Resolver::system(files.clone());
+    let transport: Arc<dyn Carry> = Arc::new(Transport::new(&roots, resolver.clone()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Services {
         metrics: Metrics::new(),
         status: Status::new(clock.clone()),
         clock,
         files,
+        resolver,
         roots,
         token_source: Box::new(move |identity| {
             Box::new(AzureTokens::new(identity.clone(), Arc::clone(&transport)))

@@ -39,6 +39,9 @@ pub struct Dialed<S> {
     pub phases: PhaseTimes,
     /// Whom it leads to.
     pub peer: Peer,
+    /// The deadline of opening it, which may be later than the one that was asked for: waiting for the agent itself does
+    /// not count.
+    pub deadline: Instant,
 }
 
 /// The two ends of a connection, as far as they have shown themselves.
@@ -86,6 +89,6 @@ impl Dial for Dialer {
             local_address: dialed.stream.local_address(),
             tls: dialed.tls,
         };
-        Ok(Dialed { stream: dialed.stream, phases: dialed.phases, peer })
+        Ok(Dialed { stream: dialed.stream, phases: dialed.phases, peer, deadline: dialed.deadline })
     }
 }

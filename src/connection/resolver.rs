@@ -1,106 +1,208 @@
-//! Name resolution as every other program on this machine does it: `getaddrinfo`, with its hosts file, search
-//! domains and resolver settings.
+//! Name resolution: the hosts file, then the system's resolver, which is asked for IPv6 and IPv4 addresses apart, so
+//! that a family that fails or is slow does not affect the other. The C libraries ask for both in one call, and musl's
+//! fails as a whole if one family does.
 
-use std::collections::HashMap;
+mod hosts;
+mod lanes;
+mod lookups;
+mod system;
+
 use std::fmt;
-use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::error::is_local;
+use self::hosts::Hosts;
+pub use self::lookups::Lookup;
+use self::lookups::{Lookups, Pending, Resolution, Unresolved};
+use crate::files::Files;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::target::Endpoint;
 
-/// What a lookup function returns. The ports do not matter.
-pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// How long addresses of IPv4 wait for those of IPv6 (RFC 8305, section 3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-type Resolution = Result<Vec<SocketAddr>, Unresolved>;
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv6.
+    V6,
+    /// IPv4.
+    V4,
+}
 
-/// A lookup that failed: the reason, and the system's words.
-type Unresolved = (FailureReason, Arc<str>);
+/// The addresses of a host.
+#[derive(Debug)]
+pub struct Addresses {
+    /// Those that are known, in the order in which to try them: at least one.
+    pub known: Vec<SocketAddr>,
+    /// Those of a family whose lookup has not ended.
+    pub late: Option<Late>,
+    /// The deadline, moved by the time for which the lookup waited for its turn.
+    pub deadline: Instant,
+}
 
-/// An answer that is or will be there. The channel is closed as soon as it is.
-type Pending = watch::Receiver<Option<Resolution>>;
+/// Addresses that may still come.
+#[derive(Debug)]
+pub struct Late {
+    pending: Pending,
+    port: u16,
+}
 
 /// Resolves host names; clones share their lookups.
-///
-/// `getaddrinfo` blocks a thread and cannot be cancelled, and with a dead name server it takes its time. So there is
-/// at most one lookup per name: an attempt that comes while an older one is still under way joins it, and a retry
-/// loop cannot fill the thread pool.
 #[derive(Clone)]
 pub struct Resolver {
-    lookup: Arc<dyn Fn(Arc<str>) -> Lookup + Send + Sync>,
-    /// The last lookup of each name.
-    lookups: Arc<Mutex<HashMap<Arc<str>, Pending>>>,
+    hosts: Option<Arc<Hosts>>,
+    lookups: Lookups,
 }
 
 impl Resolver {
-    /// The machine's resolver.
+    /// The machine's resolver. Reads its hosts file with `files`.
     #[must_use]
-    pub fn system() -> Self {
-        Self::new(|host| Box::pin(async move { Ok(tokio::net::lookup_host((&*host, 0)).await?.collect()) }))
+    pub fn system(files: Files) -> Self {
+        Self {
+            hosts: Some(Arc::new(Hosts::new(files, "/etc/hosts"))),
+            ..Self::new(|host, family| Box::pin(async move { system::look_up(&host, family).await }))
+        }
     }
 
     /// A resolver that asks `lookup`.
     #[must_use]
-    pub fn new(lookup: impl Fn(Arc<str>) -> Lookup + Send + Sync + 'static) -> Self {
-        Self { lookup: Arc::new(lookup), lookups: Arc::default() }
+    pub fn new(lookup: impl Fn(Arc<str>, Family) -> Lookup + Send + Sync + 'static) -> Self {
+        Self { hosts: None, lookups: Lookups::new(lookup) }
     }
 
-    /// The addresses of `endpoint`, each once, in the resolver's order: at least one.
+    /// Returns the addresses of `endpoint`, each once.
     ///
     /// # Errors
-    /// [`FailureReason::Resolve`], also when `deadline` passes first.
-    pub async fn resolve(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
-        if let Ok(address) = endpoint.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, endpoint.port)]);
+    /// [`FailureReason::Resolve`], also when `deadline` passes first; [`FailureReason::LocalResource`] if the agent's
+    /// own limits prevented the lookup.
+    pub async fn resolve(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Addresses, Failure> {
+        let Endpoint { host, port } = endpoint;
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(Addresses { known: vec![(address, *port).into()], late: None, deadline });
         }
-        let failed = |reason, detail: &str| {
-            let detail = format!("{}: {detail}", endpoint.host);
-            Failure::new(reason, Stage::Phase(Phase::Resolve), detail)
-        };
-        let failure = |detail: &str| failed(FailureReason::Resolve, detail);
-        let mut lookup = self.join_or_start(&endpoint.host);
-        let answer = tokio::time::timeout_at(deadline, lookup.wait_for(Option::is_some))
-            .await
-            .map_err(|_| failure("the resolver did not answer in time"))?
-            .ok()
-            .and_then(|answer| answer.clone())
-            .ok_or_else(|| failure("the lookup was abandoned"))?;
-        let mut addresses = Vec::new();
-        for mut address in answer.map_err(|(reason, error)| failed(reason, &error))? {
-            address.set_port(endpoint.port);
-            if !addresses.contains(&address) {
-                addresses.push(address);
+        if let Some(hosts) = &self.hosts {
+            let found = hosts.addresses(host).await.into_iter().map(|address| (address, 0).into());
+            let (sixes, fours): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
+            let known = interleaved(with_port(&sixes, *port), with_port(&fours, *port));
+            if !known.is_empty() {
+                return Ok(Addresses { known, late: None, deadline });
             }
         }
-        if addresses.is_empty() { Err(failure("the name has no address")) } else { Ok(addresses) }
-    }
-
-    fn join_or_start(&self, host: &Arc<str>) -> Pending {
-        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pending) = lookups.get(host).filter(|lookup| lookup.has_changed().is_ok()) {
-            return pending.clone();
+        let failed = |(reason, detail): (FailureReason, Arc<str>)| {
+            Failure::new(reason, Stage::Phase(Phase::Resolve), format!("{host}: {detail}"))
+        };
+        let sixes = self.lookups.join_or_start(host, Family::V6);
+        let fours = self.lookups.join_or_start(host, Family::V4);
+        let Answers { six, four, late, deadline } = answers(sixes, fours, deadline).await.map_err(failed)?;
+        let of = |answer: &Option<Resolution>| match answer {
+            Some(Ok(found)) => with_port(found, *port),
+            Some(Err(_)) | None => Vec::new(),
+        };
+        let known = interleaved(of(&six), of(&four));
+        if known.is_empty() {
+            let errors: Vec<_> = [six, four].into_iter().flatten().filter_map(Result::err).collect();
+            return Err(failed(cause(&errors)));
         }
-        let (sender, receiver) = watch::channel(None);
-        let lookup = (self.lookup)(host.clone());
-        // Detached on purpose: it must outlive the attempt that started it, and ends when the system answers.
-        tokio::spawn(async move {
-            let answer = lookup.await.map_err(|error| (reason(&error), error.to_string().into()));
-            sender.send_replace(Some(answer));
-        });
-        lookups.insert(host.clone(), receiver.clone());
-        receiver
+        Ok(Addresses { known, late: late.map(|pending| Late { pending, port: *port }), deadline })
     }
 }
 
-fn reason(error: &io::Error) -> FailureReason {
-    if is_local(error) { FailureReason::LocalResource } else { FailureReason::Resolve }
+/// What both families answered: `None` is a family that has not.
+struct Answers {
+    six: Option<Resolution>,
+    four: Option<Resolution>,
+    late: Option<Pending>,
+    deadline: Instant,
+}
+
+/// Waits for the addresses of both families as RFC 8305 has it: those of IPv6 are used at once, those of IPv4 after a
+/// short wait for IPv6. Without addresses in one family, the other is waited for.
+async fn answers(
+    mut sixes: Pending,
+    mut fours: Pending,
+    deadline: Instant,
+) -> Result<Answers, (FailureReason, Arc<str>)> {
+    let no_place = |_| {
+        let detail = "all lookup threads are taken by names whose servers do not answer";
+        (FailureReason::LocalResource, detail.into())
+    };
+    let no_answer = |_| (FailureReason::Resolve, "the resolver did not answer in time".into());
+    let asked = Instant::now();
+    let begun = tokio::select! { begun = sixes.begun() => begun, begun = fours.begun() => begun };
+    begun.map_err(no_place)?;
+    let deadline = deadline + asked.elapsed();
+    let first = async {
+        tokio::select! {
+            biased;
+            six = sixes.answer() => (Family::V6, six),
+            four = fours.answer() => (Family::V4, four),
+        }
+    };
+    let (family, first) = timeout_at(deadline, first).await.map_err(no_answer)?;
+    let mut other = if family == Family::V6 { fours } else { sixes };
+    let (second, deadline) = if first.as_ref().is_ok_and(|found| !found.is_empty()) {
+        let delay = if family == Family::V6 { Duration::ZERO } else { RESOLUTION_DELAY };
+        (timeout(delay, other.answer()).await.ok(), deadline)
+    } else {
+        let asked = Instant::now();
+        other.begun().await.map_err(no_place)?;
+        let deadline = deadline + asked.elapsed();
+        (Some(timeout_at(deadline, other.answer()).await.map_err(no_answer)?), deadline)
+    };
+    let late = if second.is_none() { Some(other) } else { None };
+    let (six, four) = if family == Family::V6 { (Some(first), second) } else { (second, Some(first)) };
+    Ok(Answers { six, four, late, deadline })
+}
+
+/// Returns why there are no addresses.
+fn cause(errors: &[Unresolved]) -> (FailureReason, Arc<str>) {
+    // A family that could not be looked up may have had the addresses.
+    if let Some(local) = errors.iter().find(|error| error.is_local) {
+        return (FailureReason::LocalResource, Arc::clone(&local.detail));
+    }
+    let detail = match errors {
+        [] => "the name has no address".into(),
+        [six, four, ..] if six.detail != four.detail => {
+            format!("IPv6: {}; IPv4: {}", six.detail, four.detail).into()
+        }
+        [one, ..] => Arc::clone(&one.detail),
+    };
+    (FailureReason::Resolve, detail)
+}
+
+impl Late {
+    /// Waits for the addresses; none if the lookup failed.
+    pub async fn addresses(&mut self) -> Vec<SocketAddr> {
+        self.pending.answer().await.map(|found| with_port(&found, self.port)).unwrap_or_default()
+    }
+}
+
+fn with_port(found: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = Vec::with_capacity(found.len());
+    for mut address in found.iter().copied() {
+        address.set_port(port);
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+/// Returns the addresses of two families in turn, the first family first.
+pub(super) fn interleaved(first: Vec<SocketAddr>, second: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (mut first, mut second) = (first.into_iter().fuse(), second.into_iter().fuse());
+    let mut all = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return all;
+        }
+        all.extend(pair.into_iter().flatten());
+    }
 }
 
 impl fmt::Debug for Resolver {
@@ -111,80 +213,234 @@ impl fmt::Debug for Resolver {
 
 #[cfg(test)]
 mod tests {
+    use super::lanes::SLOW;
+    use super::lookups::PATIENCE;
     use super::*;
+    use std::io;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+    use tokio::task::JoinSet;
+    use tokio::time::sleep;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SIX: &str = "[2001:db8::1]:0";
+    const FOUR: &str = "10.0.0.1:0";
 
     fn endpoint(host: &str) -> Endpoint {
         Endpoint { host: host.into(), port: 6380 }
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(1)
+    fn in_time(time: Duration) -> Instant {
+        Instant::now() + time
     }
 
-    /// Answers `addresses` after `delay`, and counts how often it was asked.
-    fn counting(delay: Duration, addresses: &[&str]) -> (Resolver, Arc<AtomicUsize>) {
+    fn soon() -> Instant {
+        in_time(Duration::from_secs(1))
+    }
+
+    /// The answer of one family: after a time, addresses or an error.
+    type Answer = (Duration, Result<&'static [&'static str], &'static str>);
+
+    const SILENCE: Answer = (Duration::MAX, Ok(&[]));
+
+    /// A resolver with one answer for each family, and the number of its lookups.
+    fn answering(six: Answer, four: Answer) -> (Resolver, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
-        let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        let count = asked.clone();
-        let resolver = Resolver::new(move |_| {
+        let count = Arc::clone(&asked);
+        let resolver = Resolver::new(move |_, family| {
             count.fetch_add(1, Ordering::Relaxed);
-            let addresses = addresses.clone();
+            let (delay, answer) = if family == Family::V6 { six } else { four };
             Box::pin(async move {
-                tokio::time::sleep(delay).await;
-                Ok(addresses)
+                sleep(delay).await;
+                let addresses = answer.map_err(io::Error::other)?;
+                Ok(addresses.iter().map(|address| address.parse().unwrap()).collect())
             })
         });
         (resolver, asked)
     }
 
+    /// Returns the known addresses, whether others may come, and the time.
+    async fn resolved(six: Answer, four: Answer) -> (Vec<String>, bool, Duration) {
+        let (resolver, _) = answering(six, four);
+        let begun = Instant::now();
+        let found = resolver.resolve(&endpoint("cache"), soon()).await.unwrap();
+        let known = found.known.iter().map(|address| address.ip().to_string()).collect();
+        (known, found.late.is_some(), begun.elapsed())
+    }
+
     #[tokio::test]
-    async fn an_address_needs_no_resolver() {
-        let resolver = Resolver::new(|_| panic!("asked for an address"));
-        let found = resolver.resolve(&endpoint("::1"), soon()).await;
-        assert_eq!(found.unwrap(), ["[::1]:6380".parse().unwrap()]);
+    async fn an_address_needs_no_lookup() {
+        let resolver = Resolver::new(|_, _| panic!("asked for an address"));
+        let found = resolver.resolve(&endpoint("::1"), soon()).await.unwrap();
+        assert_eq!(found.known, ["[::1]:6380".parse().unwrap()]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_address_comes_once_in_order_and_with_the_port() {
-        let (resolver, _) = counting(Duration::ZERO, &["10.0.0.2:0", "10.0.0.1:0", "10.0.0.2:0"]);
+    async fn families_alternate_and_each_address_comes_once_with_the_port() {
+        let six: Answer = (Duration::ZERO, Ok(&["[2001:db8::2]:0", "[2001:db8::1]:0"]));
+        let four: Answer = (Duration::ZERO, Ok(&["10.0.0.2:0", "10.0.0.1:0", "10.0.0.2:0"]));
+        let (known, late, _) = resolved(six, four).await;
+        assert_eq!(known, ["2001:db8::2", "10.0.0.2", "2001:db8::1", "10.0.0.1"]);
+        assert!(!late);
+        let (resolver, _) = answering(six, (MS, four.1));
         let found = resolver.resolve(&endpoint("cache"), soon()).await.unwrap();
-        assert_eq!(found, ["10.0.0.2:6380".parse().unwrap(), "10.0.0.1:6380".parse().unwrap()]);
+        assert_eq!(found.known, ["[2001:db8::2]:6380", "[2001:db8::1]:6380"].map(|it| it.parse().unwrap()));
+        let late = found.late.unwrap().addresses().await;
+        assert_eq!(late, ["10.0.0.2:6380", "10.0.0.1:6380"].map(|it| it.parse().unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_family_that_fails_or_is_silent_does_not_affect_the_other() {
+        let good: Answer = (Duration::ZERO, Ok(&[FOUR]));
+        for failed in [Err("no such host"), Ok(&[] as &[&str])] {
+            let (known, late, took) = resolved((Duration::ZERO, failed), good).await;
+            assert_eq!((known, late, took), (vec!["10.0.0.1".into()], false, Duration::ZERO));
+        }
+        let (known, late, took) = resolved(SILENCE, good).await;
+        assert_eq!((known, late, took), (vec!["10.0.0.1".into()], true, RESOLUTION_DELAY));
+        let good: Answer = (Duration::ZERO, Ok(&[SIX]));
+        let (known, late, took) = resolved(good, SILENCE).await;
+        assert_eq!((known, late, took), (vec!["2001:db8::1".into()], true, Duration::ZERO));
+        let (known, late, took) = resolved((200 * MS, Ok(&[SIX])), (Duration::ZERO, Err("SERVFAIL"))).await;
+        assert_eq!((known, late, took), (vec!["2001:db8::1".into()], false, 200 * MS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ipv4_waits_a_little_for_ipv6() {
+        let four: Answer = (Duration::ZERO, Ok(&[FOUR]));
+        let (known, late, took) = resolved((30 * MS, Ok(&[SIX])), four).await;
+        assert_eq!((known, late, took), (vec!["2001:db8::1".into(), "10.0.0.1".into()], false, 30 * MS));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lookup_that_outlived_its_deadline_is_joined_not_repeated() {
-        let (resolver, asked) = counting(Duration::from_secs(10), &["10.0.0.1:0"]);
+        let answer: Answer = (Duration::from_secs(10), Ok(&[FOUR]));
+        let (resolver, asked) = answering((Duration::ZERO, Ok(&[])), answer);
         for _ in 0..5 {
             let failure = resolver.resolve(&endpoint("cache"), soon()).await.unwrap_err();
             assert_eq!(failure.reason, FailureReason::Resolve);
             assert_eq!(&*failure.detail, "cache: the resolver did not answer in time");
         }
-        let patient = Instant::now() + Duration::from_secs(10);
-        resolver.clone().resolve(&endpoint("cache"), patient).await.unwrap();
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        resolver.clone().resolve(&endpoint("cache"), in_time(10 * SLOW)).await.unwrap();
+        // IPv6 answers each time.
+        assert_eq!(asked.load(Ordering::Relaxed), 6 + 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_not_kept_for_the_next_lookup() {
-        let (resolver, asked) = counting(Duration::ZERO, &["10.0.0.1:0"]);
+        let answer: Answer = (Duration::ZERO, Ok(&[FOUR]));
+        let (resolver, asked) = answering((Duration::ZERO, Ok(&[])), answer);
         resolver.resolve(&endpoint("cache"), soon()).await.unwrap();
         resolver.resolve(&endpoint("cache"), soon()).await.unwrap();
         resolver.resolve(&endpoint("other"), soon()).await.unwrap();
-        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert_eq!(asked.load(Ordering::Relaxed), 2 * 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_name_without_addresses_and_a_failed_lookup_are_failures() {
-        let (nothing, _) = counting(Duration::ZERO, &[]);
-        let failure = nothing.resolve(&endpoint("cache"), soon()).await.unwrap_err();
-        assert_eq!(failure.to_string(), "resolve at resolve: cache: the name has no address");
-        let failing = Resolver::new(|_| Box::pin(async { Err(io::Error::other("no such host")) }));
-        let failure = failing.resolve(&endpoint("cache"), soon()).await.unwrap_err();
-        assert_eq!(failure.to_string(), "resolve at resolve: cache: no such host");
-        let starved = Resolver::new(|_| Box::pin(async { Err(io::Error::from_raw_os_error(24)) }));
-        let failure = starved.resolve(&endpoint("cache"), soon()).await.unwrap_err();
+        let none: Answer = (Duration::ZERO, Ok(&[]));
+        let fails = |words| -> Answer { (Duration::ZERO, Err(words)) };
+        for (six, four, expected) in [
+            (none, none, "the name has no address"),
+            (none, fails("no such host"), "no such host"),
+            (fails("no such host"), fails("no such host"), "no such host"),
+            (fails("no data"), fails("try again"), "IPv6: no data; IPv4: try again"),
+        ] {
+            let (resolver, _) = answering(six, four);
+            let failure = resolver.resolve(&endpoint("cache"), soon()).await.unwrap_err();
+            assert_eq!(failure.to_string(), format!("resolve at resolve: cache: {expected}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_family_that_the_agents_limits_hid_is_local_unless_the_other_has_addresses() {
+        let starved = |other: &'static [&'static str]| {
+            Resolver::new(move |_, family| {
+                Box::pin(async move {
+                    match family {
+                        Family::V6 => Ok(other.iter().map(|address| address.parse().unwrap()).collect()),
+                        Family::V4 => Err(io::Error::from_raw_os_error(24)),
+                    }
+                })
+            })
+        };
+        let failure = starved(&[]).resolve(&endpoint("cache"), soon()).await.unwrap_err();
         assert_eq!(failure.reason, FailureReason::LocalResource, "EMFILE");
+        starved(&[SIX]).resolve(&endpoint("cache"), soon()).await.unwrap();
+    }
+
+    /// A resolver whose dead names never answer and whose good ones answer at once, and the numbers of lookups that run
+    /// and have ever run at a time.
+    fn half_dead() -> (Resolver, Arc<(AtomicUsize, AtomicUsize)>) {
+        let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let shared = Arc::clone(&counts);
+        let resolver = Resolver::new(move |host, _| {
+            let counts = Arc::clone(&shared);
+            Box::pin(async move {
+                let running = counts.0.fetch_add(1, Ordering::Relaxed) + 1;
+                counts.1.fetch_max(running, Ordering::Relaxed);
+                // As long as glibc takes with two name servers.
+                sleep(if host.starts_with("dead") { 20 * SLOW } else { MS }).await;
+                counts.0.fetch_sub(1, Ordering::Relaxed);
+                Ok(vec![FOUR.parse().unwrap()])
+            })
+        });
+        (resolver, counts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hundreds_of_dead_names_take_32_lookups_and_do_not_delay_a_good_one() {
+        let (resolver, counts) = half_dead();
+        let good = endpoint("good");
+        resolver.resolve(&good, soon()).await.unwrap();
+        let mut dead = JoinSet::new();
+        for number in 0..600 {
+            let resolver = resolver.clone();
+            dead.spawn(async move {
+                loop {
+                    let _ = resolver.resolve(&endpoint(&format!("dead-{number}")), soon()).await;
+                    sleep(MS).await;
+                }
+            });
+        }
+        // Until every dead name has been looked up.
+        for _ in 0..1_000 {
+            sleep(SLOW).await;
+            let begun = Instant::now();
+            resolver.resolve(&good, soon()).await.unwrap();
+            assert!(begun.elapsed() < 10 * MS, "{:?}", begun.elapsed());
+        }
+        assert!(counts.1.load(Ordering::Relaxed) <= 32, "{counts:?}");
+        // A name that was never looked up waits for one place, not behind every dead name's retry.
+        let begun = Instant::now();
+        resolver.resolve(&endpoint("new"), soon()).await.unwrap();
+        assert!(begun.elapsed() < 3 * SLOW, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_a_place_moves_the_deadline() {
+        let (resolver, _) = half_dead();
+        let mut dead = JoinSet::new();
+        for number in 0..3 {
+            let resolver = resolver.clone();
+            dead.spawn(async move { resolver.resolve(&endpoint(&format!("dead-{number}")), soon()).await });
+        }
+        sleep(MS).await;
+        let begun = Instant::now();
+        let found = resolver.resolve(&endpoint("good"), begun + 100 * MS).await.unwrap();
+        assert_eq!(found.deadline + MS, begun + 100 * MS + SLOW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_gets_no_place_in_half_a_minute_fails_with_the_agents_limits() {
+        let resolver = Resolver::new(|_, _| Box::pin(std::future::pending()));
+        let mut dead = JoinSet::new();
+        for number in 0..60 {
+            let resolver = resolver.clone();
+            dead.spawn(async move { resolver.resolve(&endpoint(&format!("dead-{number}")), soon()).await });
+        }
+        sleep(MS).await;
+        let begun = Instant::now();
+        let failure = resolver.resolve(&endpoint("good"), soon()).await.unwrap_err();
+        assert_eq!((failure.reason, begun.elapsed()), (FailureReason::LocalResource, PATIENCE));
     }
 }

@@ -1,4 +1,4 @@
-//! What tests of connections need on the other side: a certificate authority and TLS servers of its making.
+//! What tests of connections need: the machine's resolver, a certificate authority and TLS servers of its making.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::TlsAcceptor;
 
+use super::resolver::Resolver;
 use super::tls::Roots;
+use crate::files::Files;
 
 /// The year in which the certificates of [`Authority::server`] end.
 pub(crate) const LAST_YEAR: i32 = 2101;
@@ -53,4 +55,9 @@ impl Authority {
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
     }
+}
+
+/// Returns the machine's resolver.
+pub(crate) fn resolver() -> Resolver {
+    Resolver::system(Files::system())
 }

@@ -246,7 +246,7 @@ fn without_tokens(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::testing::Authority;
+    use crate::connection::testing::{Authority, resolver};
     use crate::identity::DEFAULT_SCOPE;
     use crate::identity::testing::{Server, json, response};
     use crate::identity::transport::{Transport, TransportError};
@@ -278,7 +278,7 @@ mod tests {
             scope: DEFAULT_SCOPE.into(),
             authority: Some(format!("https://localhost:{}", server.port())),
         };
-        let transport = Transport::with_proxies(&authority.roots(), Matcher::builder().build());
+        let transport = Transport::with_proxies(&authority.roots(), Matcher::builder().build(), resolver());
         (server, AzureTokens::new(identity, Arc::new(transport)))
     }
 

@@ -53,14 +53,14 @@ impl Transport {
     /// Creates a transport that trusts `roots` and obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower
     /// case.
     #[must_use]
-    pub fn new(roots: &Roots) -> Self {
-        Self::with_proxies(roots, Matcher::from_env())
+    pub fn new(roots: &Roots, resolver: Resolver) -> Self {
+        Self::with_proxies(roots, Matcher::from_env(), resolver)
     }
 
     /// Creates a transport that trusts `roots` and obeys `proxies`.
     #[must_use]
-    pub fn with_proxies(roots: &Roots, proxies: Matcher) -> Self {
-        Self { tls: TlsClient::new(roots), proxies, resolver: Resolver::system() }
+    pub fn with_proxies(roots: &Roots, proxies: Matcher, resolver: Resolver) -> Self {
+        Self { tls: TlsClient::new(roots), proxies, resolver }
     }
 
     async fn dial(
@@ -235,7 +235,7 @@ fn unreachable(reason: String) -> TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::testing::Authority;
+    use crate::connection::testing::{Authority, resolver};
     use crate::identity::testing::{Server, response};
 
     const OK: &str = "hello";
@@ -251,7 +251,7 @@ mod tests {
     /// Creates a transport whose proxy does not work.
     fn plain() -> Transport {
         let proxies = Matcher::builder().all("http://127.0.0.1:1").build();
-        Transport::with_proxies(&Roots::none(), proxies)
+        Transport::with_proxies(&Roots::none(), proxies, resolver())
     }
 
     #[tokio::test]
@@ -272,7 +272,7 @@ mod tests {
         let proxy = Server::proxy().await;
         let proxies =
             Matcher::builder().https(format!("http://user:pass@127.0.0.1:{}", proxy.port())).build();
-        let transport = Transport::with_proxies(&authority.roots(), proxies);
+        let transport = Transport::with_proxies(&authority.roots(), proxies, resolver());
         let url = format!("https://localhost:{}/t/token", server.port());
         let answer = transport.send(get(&url)).await.unwrap();
         assert_eq!(&answer.body()[..], OK.as_bytes());
@@ -292,7 +292,7 @@ mod tests {
         let authority = Authority::new();
         let server = Server::start(Some(authority.server("localhost")), ok()).await;
         let proxies = Matcher::builder().https("http://127.0.0.1:1").no("localhost").build();
-        let transport = Transport::with_proxies(&authority.roots(), proxies);
+        let transport = Transport::with_proxies(&authority.roots(), proxies, resolver());
         transport.send(get(&format!("https://localhost:{}/", server.port()))).await.unwrap();
         assert_eq!(server.requests().len(), 1);
     }
@@ -303,7 +303,7 @@ mod tests {
         let address = format!("127.0.0.1:{}", proxy.port());
         let error = |scheme: &str| {
             let proxies = Matcher::builder().https(format!("{scheme}://user:hunter2@{address}")).build();
-            let transport = Transport::with_proxies(&Roots::none(), proxies);
+            let transport = Transport::with_proxies(&Roots::none(), proxies, resolver());
             async move { transport.send(get("https://login.test/")).await.unwrap_err().to_string() }
         };
         assert_eq!(
@@ -322,7 +322,7 @@ mod tests {
         let proxy = Server::proxy().await;
         let through = Matcher::builder().https(format!("http://127.0.0.1:{}", proxy.port())).build();
         for proxies in [Matcher::builder().build(), through] {
-            let transport = Transport::with_proxies(&Authority::new().roots(), proxies);
+            let transport = Transport::with_proxies(&Authority::new().roots(), proxies, resolver());
             let error =
                 transport.send(get(&format!("https://localhost:{}/", server.port()))).await.unwrap_err();
             assert!(error.to_string().contains("tls_certificate at tls"), "{error}");

@@ -76,13 +76,13 @@ impl<D: Dial> Opener<D> {
             Err(failure) => return Err(DialFailure { failure, phases }),
         };
         let started = Instant::now();
-        let deadline = started + self.target.connect_timeout;
+        let mut deadline = started + self.target.connect_timeout;
         let protocol = self.target.protocol.or(self.fallback.protocol());
         let mut hung_up = false;
-        let mut result = self.greet(&credentials, protocol, deadline, &mut phases).await?;
+        let mut result = self.greet(&credentials, protocol, &mut deadline, &mut phases).await?;
         if let Err(NotGreeted::HungUp(_)) = &result {
             hung_up = true;
-            result = self.greet(&credentials, Some(Protocol::Resp2), deadline, &mut phases).await?;
+            result = self.greet(&credentials, Some(Protocol::Resp2), &mut deadline, &mut phases).await?;
         }
         match result {
             Ok((session, peer, greeting)) => {
@@ -122,10 +122,10 @@ impl<D: Dial> Opener<D> {
         &mut self,
         credentials: &Credentials,
         protocol: Option<Protocol>,
-        deadline: Instant,
+        deadline: &mut Instant,
         phases: &mut PhaseTimes,
     ) -> Result<Result<Greeted<D::Stream>, NotGreeted>, DialFailure> {
-        let Dialed { stream, phases: mut completed, peer } = match self.dialer.dial(deadline).await {
+        let dialed = match self.dialer.dial(*deadline).await {
             Ok(dialed) => dialed,
             Err(mut failed) => {
                 phases.add(&failed.phases);
@@ -133,9 +133,11 @@ impl<D: Dial> Opener<D> {
                 return Err(failed);
             }
         };
+        let Dialed { stream, phases: mut completed, peer, deadline: moved } = dialed;
+        *deadline = moved;
         let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
         let started = Instant::now();
-        let result = session.greet(credentials, protocol, deadline).await;
+        let result = session.greet(credentials, protocol, *deadline).await;
         if !matches!(result, Err(NotGreeted::Failed(_))) {
             completed.set(Phase::Auth, started.elapsed());
         }

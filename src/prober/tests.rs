@@ -163,7 +163,7 @@ impl Dial for Cache {
         self.with(|state| state.open.push(task));
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Connect, started.elapsed());
-        Ok(Dialed { stream: near, phases, peer: Peer::default() })
+        Ok(Dialed { stream: near, phases, peer: Peer::default(), deadline })
     }
 }
 

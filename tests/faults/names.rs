@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use cachepulse::connection::resolver::Resolver;
+use cachepulse::connection::resolver::{Family, Resolver};
 use tokio::sync::watch;
 
 /// The result of a lookup.
@@ -35,13 +35,15 @@ impl Names {
 
     pub(crate) fn resolver(&self) -> Resolver {
         let results = self.0.subscribe();
-        Resolver::new(move |_| {
+        Resolver::new(move |_, family| {
             let mut results = results.clone();
             Box::pin(async move {
                 let result = results.wait_for(|result| *result != Lookup::Silence).await;
                 match result.map(|result| result.clone()) {
                     Ok(Lookup::Addresses(addresses)) => {
-                        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect())
+                        let of_family = |address: &IpAddr| address.is_ipv6() == (family == Family::V6);
+                        let addresses = addresses.into_iter().filter(of_family);
+                        Ok(addresses.map(|address| SocketAddr::new(address, 0)).collect())
                     }
                     _ => Err(io::Error::other("no such host is known")),
                 }

@@ -121,7 +121,7 @@ impl Dial for Server {
         let (near, far) = duplex(64 * 1024);
         let task = tokio::spawn(self.clone().serve(far)).abort_handle();
         self.with(|state| state.open.push(task));
-        Ok(Dialed { stream: near, phases: PhaseTimes::default(), peer: Peer::default() })
+        Ok(Dialed { stream: near, phases: PhaseTimes::default(), peer: Peer::default(), deadline })
     }
 }
 
