@@ -23,6 +23,7 @@ use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{EntraIdentity, Identity, TokenSource};
 use crate::metrics::Metrics;
 use crate::prober::{Prober, Setup};
+use crate::secret::WatchedSecret;
 use crate::status::Status;
 use crate::target::{Target, TargetName, Tls};
 
@@ -250,7 +251,8 @@ impl Agent {
         match &*target.identity {
             Identity::None => SignIn::None,
             Identity::AccessKey(source) | Identity::Password(source) => {
-                SignIn::Secret { username, source: source.clone() }
+                let secret = WatchedSecret::new(source.clone(), &self.services.files);
+                SignIn::Secret { username, secret }
             }
             Identity::Entra(identity) => {
                 let Published { states, refused } = self.tokens(identity);

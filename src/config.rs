@@ -13,7 +13,6 @@ mod command_line;
 mod document;
 mod duration;
 mod field;
-mod file;
 pub mod flags;
 mod host;
 mod identity;
@@ -29,6 +28,7 @@ mod plausible;
 mod problem;
 pub mod schema;
 mod size;
+mod sources;
 mod target;
 mod tls;
 mod unknown;
@@ -38,10 +38,12 @@ pub mod watch;
 use self::field::{Field, Invalid};
 use self::flags::Flags;
 use self::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_GRACE_PERIOD};
-pub use self::load::{LoadError, LoadFault, read_file};
+pub use self::load::{LoadError, LoadFault};
 pub use self::overrides::Overrides;
 use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
+pub use self::sources::Sources;
+use crate::files::Files;
 use crate::target::Target;
 pub use crate::telemetry::{Format, Level};
 
@@ -83,38 +85,42 @@ impl Config {
     /// # Errors
     /// Every problem; only one if the text is not YAML.
     pub fn from_yaml(name: &str, yaml: &str) -> Result<Self, Problems> {
+        Self::parse(name, yaml, &Sources::new(&Files::system()))
+    }
+
+    fn parse(name: &str, yaml: &str, sources: &Sources) -> Result<Self, Problems> {
         let document = document::parse(yaml).map_err(|(message, position)| {
             Problems(vec![Finding { file: Some(name.into()), position, path: String::new(), message }])
         })?;
-        let findings = Collector::new(Language::Yaml);
+        let findings = Collector::new(Language::Yaml, sources.clone());
         let config = read(&Field::root(&document, &findings));
         let (config, warnings) =
             findings.conclude(config, |noted| place::locate(name, yaml, &document, noted))?;
         Ok(Self { warnings, ..config })
     }
 
-    /// Reads the configuration in the file at `path`; see [`read_file`] and [`Self::from_yaml`].
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Self::from_file(path, &read_file(path)?)
+    /// Reads the configuration in the file at `path`, and all files that it names, from `sources`.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not a valid configuration; see [`Self::from_yaml`].
+    pub fn load(path: &Path, sources: &Sources) -> Result<Self, LoadError> {
+        load::from_file(path, sources.read(path), sources)
     }
 
     /// Reads the configuration from `reader`. Messages call it `name`.
-    pub fn load_from(reader: impl io::Read, name: &Path) -> Result<Self, LoadError> {
-        Self::from_file(name, &load::text(name, file::read_from(reader))?)
-    }
-
-    /// Parses the content of the file at `path`.
-    fn from_file(path: &Path, yaml: &str) -> Result<Self, LoadError> {
-        Self::from_yaml(&path.to_string_lossy(), yaml)
-            .map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_from(reader: impl io::Read, name: &Path, sources: &Sources) -> Result<Self, LoadError> {
+        load::from_file(name, load::read(reader), sources)
     }
 
     /// Creates a configuration with the one target of `flags`. An empty value counts as absent.
     ///
     /// # Errors
     /// Every problem, with the flag or variable as its path.
-    pub fn from_flags(flags: &Flags) -> Result<Self, Problems> {
-        let (config, warnings) = command_line::read(flags, read)?;
+    pub fn from_flags(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
+        let (config, warnings) = command_line::read(flags, sources, read)?;
         Ok(Self { warnings, ..config })
     }
 }

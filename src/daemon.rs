@@ -1,7 +1,6 @@
 //! The daemon: runs the agent and its HTTP endpoint, and handles signals and changes of the configuration file.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -27,8 +26,8 @@ use crate::telemetry::Telemetry;
 pub struct Daemon {
     /// The configuration.
     pub config: Config,
-    /// The configuration file. It is watched, and reloaded on SIGHUP.
-    pub file: Option<PathBuf>,
+    /// The configuration file. It is reloaded when it changes, and on SIGHUP.
+    pub watch: Option<Watch>,
     /// The endpoint's bound socket: a daemon that cannot serve does not start to probe.
     pub listener: Listener,
     /// The services of the agent.
@@ -49,11 +48,11 @@ pub fn services(roots: Roots, files: Files) -> Services {
         metrics: Metrics::new(),
         status: Status::new(clock.clone()),
         clock,
-        files,
+        files: files.clone(),
         resolver,
         roots,
         token_source: Box::new(move |identity| {
-            Box::new(AzureTokens::new(identity.clone(), Arc::clone(&transport)))
+            Box::new(AzureTokens::new(identity.clone(), Arc::clone(&transport), files.clone()))
         }),
         instance: host.into(),
     }
@@ -65,7 +64,7 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`] if the daemon could not start, or a part of it ended unexpectedly.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { mut config, file, listener, services, telemetry } = self;
+        let Self { mut config, mut watch, listener, services, telemetry } = self;
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
             (services.metrics.clone(), services.status.clone(), services.clock.clone());
@@ -76,7 +75,6 @@ impl Daemon {
         agent.reconcile(&config.targets).await.map_err(DaemonError::Start)?;
         metrics.config_loaded(clock.now());
         let reload = Reload { metrics, clock, telemetry };
-        let mut watch = file.map(Watch::new);
         let mut server = http::spawn(listener, pages).map_err(DaemonError::Thread)?;
         info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -91,13 +89,13 @@ impl Daemon {
                     Signal::Terminate | Signal::Interrupt => break Ok(signal.as_str()),
                     Signal::Reload => {
                         if let Some(watch) = &mut watch {
-                            reload.apply(&mut agent, &mut config, watch.load()).await;
+                            watch.reload();
                         } else {
                             warn!("SIGHUP ignored; there is no configuration file");
                         }
                     }
                 },
-                loaded = changed(&mut watch) => reload.apply(&mut agent, &mut config, loaded).await,
+                loaded = next(&mut watch) => reload.apply(&mut agent, &mut config, loaded).await,
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = server.failed() => break Err(DaemonError::Server),
@@ -120,9 +118,9 @@ fn log_warnings(config: &Config) {
     }
 }
 
-async fn changed(watch: &mut Option<Watch>) -> Loaded {
+async fn next(watch: &mut Option<Watch>) -> Loaded {
     match watch {
-        Some(watch) => watch.changed().await,
+        Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }

@@ -1,13 +1,18 @@
-//! Secrets: tokens, access keys and passwords, and their sources.
+//! Secrets: tokens, access keys and passwords.
 //!
-//! A [`Secret`] cannot be printed. Only [`Secret::expose`] returns the text, so every use can be searched for.
+//! A [`Secret`] cannot be printed. Only [`Secret::expose`] returns the text, so every use can be searched for. Where it is
+//! read from is told in `source.rs`.
+
+mod source;
+mod surplus;
 
 use std::fmt;
-use std::io::Read as _;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use zeroize::Zeroizing;
+
+pub use self::source::{ReadError, SecretSource, WatchedSecret};
+pub use self::surplus::Surplus;
 
 /// The largest secret that is read, in bytes. Redis rejects longer arguments before sign-in.
 pub const MAX_LENGTH: usize = 16 * 1024;
@@ -104,101 +109,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The source of a secret. It is read at each sign-in, so a rotated secret needs no restart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SecretSource {
-    /// A file. One trailing line break is removed.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-}
-
-impl SecretSource {
-    /// Reads the secret.
-    ///
-    /// # Errors
-    /// [`ReadError`] if it is missing, empty, not text or longer than [`MAX_LENGTH`].
-    pub fn read(&self) -> Result<Secret, ReadError> {
-        let text = match self {
-            Self::File(path) => {
-                let fault = |fault| ReadError { source: self.clone(), fault };
-                let file = std::fs::File::open(path).map_err(|error| fault(Fault::Unreadable(error)))?;
-                let mut text = Zeroizing::new(String::new());
-                file.take(MAX_LENGTH as u64 + 2)
-                    .read_to_string(&mut text)
-                    .map_err(|error| fault(Fault::Unreadable(error)))?;
-                text
-            }
-            Self::Env(name) => Zeroizing::new(
-                std::env::var(name).map_err(|_| ReadError { source: self.clone(), fault: Fault::Unset })?,
-            ),
-        };
-        let text =
-            text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-        match text.len() {
-            0 => Err(ReadError { source: self.clone(), fault: Fault::Empty }),
-            length if length > MAX_LENGTH => Err(ReadError { source: self.clone(), fault: Fault::TooLong }),
-            _ => Ok(Secret::new(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for SecretSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "environment variable {name}"),
-        }
-    }
-}
-
-/// A secret could not be read.
-#[derive(Debug)]
-pub struct ReadError {
-    source: SecretSource,
-    fault: Fault,
-}
-
-#[derive(Debug)]
-enum Fault {
-    Unreadable(std::io::Error),
-    Unset,
-    Empty,
-    TooLong,
-}
-
-impl ReadError {
-    /// Returns the system's error, if there was one.
-    #[must_use]
-    pub const fn io(&self) -> Option<&std::io::Error> {
-        match &self.fault {
-            Fault::Unreadable(error) => Some(error),
-            Fault::Unset | Fault::Empty | Fault::TooLong => None,
-        }
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = &self.source;
-        match &self.fault {
-            Fault::Unreadable(_) => write!(f, "the secret in {source} cannot be read"),
-            Fault::Unset => write!(f, "the secret's {source} is not set"),
-            Fault::Empty => write!(f, "the secret in {source} is empty"),
-            Fault::TooLong => write!(f, "the secret in {source} is longer than {MAX_LENGTH} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.fault {
-            Fault::Unreadable(error) => Some(error),
-            Fault::Unset | Fault::Empty | Fault::TooLong => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,28 +156,5 @@ mod tests {
     #[test]
     fn a_short_secret_is_redacted_where_it_stands_whole() {
         assert_eq!(Secret::new("abc".into()).redact("bad 'abc' here"), "bad '<redacted>' here");
-    }
-
-    #[test]
-    fn a_file_is_read_without_its_trailing_line_break() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "key=\r\n").unwrap();
-        assert_eq!(SecretSource::File(file.path().into()).read().unwrap().expose(), "key=");
-        std::fs::write(file.path(), "rotated").unwrap();
-        assert_eq!(SecretSource::File(file.path().into()).read().unwrap().expose(), "rotated");
-    }
-
-    #[test]
-    fn a_missing_empty_or_endless_secret_is_an_error_that_names_its_source() {
-        let missing = SecretSource::File("/nonexistent/key".into()).read().unwrap_err();
-        assert_eq!(missing.to_string(), "the secret in file /nonexistent/key cannot be read");
-        let unset = SecretSource::Env("CACHEPULSE_TEST_UNSET".into()).read().unwrap_err();
-        assert_eq!(unset.to_string(), "the secret's environment variable CACHEPULSE_TEST_UNSET is not set");
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "\n").unwrap();
-        let empty = SecretSource::File(file.path().into()).read().unwrap_err();
-        assert!(empty.to_string().ends_with("is empty"), "{empty}");
-        let endless = SecretSource::File("/dev/zero".into()).read().unwrap_err();
-        assert!(endless.to_string().ends_with("is longer than 16384 bytes"), "{endless}");
     }
 }

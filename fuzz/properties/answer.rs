@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cachepulse::clock::unix_seconds;
+use cachepulse::files::Files;
 use cachepulse::identity::azure::AzureTokens;
 use cachepulse::identity::transport::{Carry, TransportError};
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, ManagedIdentityId, TokenSource as _};
@@ -12,7 +13,7 @@ use cachepulse::secret::SecretSource;
 use hyper::{Request, Response};
 
 use crate::echo::{is_without, with_secret};
-use crate::runtime::run;
+use crate::runtime::run_in_real_time;
 
 /// A secret of the examples, which is reread at each request.
 const SECRET_FILE: &str = "examples/secrets/client-secret";
@@ -36,7 +37,8 @@ pub(crate) fn holds(input: &[u8]) {
     let (status, body) = input.split_once('\n').unwrap_or(("", &input));
     let status = status.parse().ok().filter(|status| (100..1000).contains(status)).unwrap_or(200);
     let secret = SecretSource::File(SECRET_FILE.into());
-    let known = secret.read().expect("the example exists");
+    let files = Files::system();
+    let known = secret.read_with(|path| files.read_blocking(path).content).expect("the example exists");
     let endpoint = Arc::new(Endpoint { status, body: with_secret(body, known.expose()).into() });
     let id = |id: &str| Some(id.to_owned());
     for source in [
@@ -51,7 +53,7 @@ fn is_a_token_or_an_error(source: EntraSource, endpoint: Arc<Endpoint>, secret: 
     let sends_it = matches!(source, EntraSource::ClientSecret { .. });
     let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.to_owned(), authority: None };
     let succeeds = (200..300).contains(&endpoint.status);
-    match run(AzureTokens::new(identity, endpoint).fetch()) {
+    match run_in_real_time(AzureTokens::new(identity, endpoint, Files::system()).fetch()) {
         Ok(token) => {
             assert!(succeeds, "a token from an error response");
             assert!(!token.secret.expose().is_empty());

@@ -14,6 +14,7 @@ use super::run::{block_on, keep_out_of_core_dumps};
 use super::source::Source;
 use super::{failure, usage};
 use crate::agent::Agent;
+use crate::config::Sources;
 use crate::config::keys::Descriptor;
 use crate::config::keys::agent::{LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
 use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL};
@@ -65,7 +66,8 @@ impl Check {
                 &"--target: selects a target of a configuration file; give the file with --config, or leave out --target",
             );
         }
-        let config = match self.source.load() {
+        let files = Files::system();
+        let config = match self.source.load(&Sources::new(&files)) {
             Ok(config) => config,
             Err(error) => return error.exit(),
         };
@@ -93,11 +95,11 @@ impl Check {
         for warning in &config.warnings {
             warn!(%warning, "configuration warning");
         }
-        block_on(self.probe(&targets))
+        block_on(self.probe(&targets, files))
     }
 
-    async fn probe(&self, targets: &[Arc<Target>]) -> ExitCode {
-        let services = daemon::services(Roots::platform(), Files::system());
+    async fn probe(&self, targets: &[Arc<Target>], files: Files) -> ExitCode {
+        let services = daemon::services(Roots::platform(), files);
         let status = services.status.clone();
         let clients = if self.all { usize::MAX } else { CLIENTS };
         let mut agent = Agent::new(services);

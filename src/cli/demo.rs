@@ -119,7 +119,7 @@ impl Demo {
         print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
         let daemon = Daemon {
             config,
-            file: None,
+            watch: None,
             listener,
             services: daemon::services(roots, Files::system()),
             telemetry,

@@ -6,6 +6,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
 use super::failure;
 use super::source::Source;
+use crate::config::Sources;
+use crate::config::watch::Watch;
 use crate::connection::tls::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
@@ -13,7 +15,9 @@ use crate::files::Files;
 use crate::{http, telemetry};
 
 pub(super) fn run(source: &Source) -> ExitCode {
-    let config = match source.load() {
+    let files = Files::system();
+    let sources = Sources::new(&files);
+    let config = match source.load(&sources) {
         Ok(config) => config,
         Err(error) => return error.exit(),
     };
@@ -34,11 +38,13 @@ pub(super) fn run(source: &Source) -> ExitCode {
     };
     let daemon = Daemon {
         config,
-        file: source.file().map(ToOwned::to_owned),
+        watch: source.file().map(|file| Watch::new(file.to_owned(), &sources)),
         listener,
-        services: daemon::services(Roots::platform(), Files::system()),
+        services: daemon::services(Roots::platform(), files),
         telemetry,
     };
+    // They hold the secrets that were read.
+    drop(sources);
     block_on(async {
         match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,

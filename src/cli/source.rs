@@ -12,7 +12,7 @@ use super::validate::complain_of_file;
 use super::{USAGE, usage};
 use crate::config::flags::Flags;
 use crate::config::variables::{self, CONFIG_VARIABLE};
-use crate::config::{Config, LoadError, Overrides, Problems};
+use crate::config::{Config, LoadError, Overrides, Problems, Sources};
 
 /// The source of the configuration.
 #[derive(Debug, Args)]
@@ -38,12 +38,13 @@ impl Source {
         self.config.as_deref().filter(|file| !file.as_os_str().is_empty())
     }
 
-    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+    /// Reads the configuration, and all files that it names, from `sources`.
+    pub(super) fn load(&self, sources: &Sources) -> Result<Config, ConfigError> {
         let beside_file = self.flags.refused_beside_file();
         let mut config = match self.file() {
             None if beside_file.is_empty() => Err(ConfigError::Nothing),
-            None => Config::from_flags(&self.flags).map_err(ConfigError::Flags),
-            Some(file) if beside_file.is_empty() => Config::load(file).map_err(ConfigError::File),
+            None => Config::from_flags(&self.flags, sources).map_err(ConfigError::Flags),
+            Some(file) if beside_file.is_empty() => Config::load(file, sources).map_err(ConfigError::File),
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));

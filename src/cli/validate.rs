@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::output::{OutputFormat, WriteError, complain, complain_of, counted, print};
 use super::{USAGE, usage};
 use crate::config::variables::CONFIG_VARIABLE;
-use crate::config::{Config, Finding, LoadError, LoadFault};
+use crate::config::{Config, Finding, LoadError, LoadFault, Sources};
 use crate::error::Chain;
+use crate::files::Files;
 
 /// The argument for standard input, and its name in messages.
 const STDIN: [&str; 2] = ["-", "<stdin>"];
@@ -111,10 +112,11 @@ impl Validate {
 }
 
 fn load(file: &Path) -> Result<Config, LoadError> {
+    let sources = Sources::new(&Files::system());
     if file == Path::new(STDIN[0]) {
-        Config::load_from(io::stdin().lock(), name(file))
+        Config::load_from(io::stdin().lock(), name(file), &sources)
     } else {
-        Config::load(file)
+        Config::load(file, &sources)
     }
 }
 

@@ -7,19 +7,21 @@ use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
 use super::keys::{self, Descriptor};
 use super::location;
 use super::problem::{Collector, Finding, Language, Noted, Problems};
+use super::sources::Sources;
 
 /// The path prefix of the keys of the target.
 const TARGET: &str = "targets[].";
 
-/// Converts `flags` to a document and reads it with `reader`.
+/// Converts `flags` to a document and reads it with `reader`, which reads files from `sources`.
 ///
 /// # Errors
 /// Every problem, with the flag or variable as its path.
 pub(super) fn read<T>(
     flags: &Flags,
+    sources: &Sources,
     reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
 ) -> Result<(T, Vec<Finding>), Problems> {
-    let findings = Collector::new(Language::Flags(flags.clone()));
+    let findings = Collector::new(Language::Flags(flags.clone()), sources.clone());
     let document = document(flags, &findings);
     let read = reader(&Field::root(&document, &findings));
     findings.conclude(read, |noted| locate(flags, noted))

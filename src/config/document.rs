@@ -17,7 +17,7 @@ use serde::de::{
 use super::merge;
 
 /// The largest size of a document with expanded aliases: one per value and one per byte of text. Only a file with aliases
-/// can exceed it, because of [`super::file::MAX_SIZE`].
+/// can exceed it, because of [`crate::files::MAX_SIZE`].
 const MAX_SIZE: usize = 4 * 1024 * 1024;
 
 /// A value and its place in the document.

@@ -3,6 +3,7 @@
 //! Reads values of the types in the descriptors (text, numbers, choices, lists, mappings). Does not depend on any key.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use super::document::{Node, Value};
 use super::keys::{About, Choice, Descriptor, Key, Values};
@@ -10,6 +11,7 @@ use super::merge::MERGE;
 use super::parse::Parse;
 use super::problem::{Collector, Language, Noted};
 use super::unknown;
+use crate::files::{Content, ReadError};
 use crate::secret::may_hold_password;
 
 /// The number of characters of an invalid value that a message repeats.
@@ -51,6 +53,11 @@ impl<'a> Field<'a> {
 
     pub(super) fn value(&self) -> &'a Value {
         &self.node.value
+    }
+
+    /// Returns the content of a file that the document names.
+    pub(super) fn read_file(&self, path: &Path) -> Result<Content, ReadError> {
+        self.findings.sources.read(path)
     }
 
     /// Whether the document comes from flags instead of YAML.

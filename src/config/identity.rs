@@ -175,8 +175,15 @@ fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Inv
         (_, Some(env), _) => return Err(env.problem(format!("expected {}", keys.env.words()))),
         (None, None, _) => return Err(field.problem(format!("give {places}, and nothing else"))),
     };
-    match source.read() {
-        Ok(_) => Ok(source),
+    match source.read_with(|path| place.read_file(path)) {
+        Ok(secret) => {
+            if let Some(surplus) = secret.surplus() {
+                place.warning(format!(
+                    "the secret in {source} {surplus}; it is used as it is, so remove that unless it belongs to the secret"
+                ));
+            }
+            Ok(source)
+        }
         Err(error) => Err(place.problem(with_causes(&error))),
     }
 }

@@ -1,36 +1,30 @@
 //! Reads the text of configuration files.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{Problems, file};
+use super::{Config, Problems, Sources};
+use crate::files::{MAX_SIZE, ReadError};
 use crate::secret::may_hold_password;
 
-/// Returns the text of the configuration file at `path`, at most 1 MiB, for
-/// [`Config::from_yaml`](super::Config::from_yaml) and for the detection of changes.
-///
-/// # Errors
-/// If it cannot be read, is too large or is not UTF-8.
-pub fn read_file(path: &Path) -> Result<String, LoadError> {
-    text(path, file::read(path))
+/// Reads `reader` to its end. More than [`MAX_SIZE`] is an error, and is not kept in memory.
+pub(super) fn read(reader: impl io::Read) -> Result<Vec<u8>, ReadError> {
+    let mut content = Vec::new();
+    reader.take(MAX_SIZE as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > MAX_SIZE { Err(ReadError::TooLarge) } else { Ok(content) }
 }
 
-/// Rereads the configuration file at `path`, only if it is a regular file. A pipe was read to its end the first time, and a
-/// second read would wait forever.
-pub(super) fn read_again(path: &Path) -> Result<String, LoadError> {
-    match path.metadata() {
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            Err(LoadError::new(path, LoadFault::NotRegular))
-        }
-        _ => read_file(path),
-    }
-}
-
-/// Converts the `content` of the file at `path` to text.
-pub(super) fn text(path: &Path, content: io::Result<Vec<u8>>) -> Result<String, LoadError> {
+/// Parses the `content` of the configuration file at `path`.
+pub(super) fn from_file(
+    path: &Path,
+    content: Result<impl AsRef<[u8]>, ReadError>,
+    sources: &Sources,
+) -> Result<Config, LoadError> {
     let content = content.map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
-    String::from_utf8(content).map_err(|_| LoadError::new(path, LoadFault::NotText))
+    let yaml = str::from_utf8(content.as_ref()).map_err(|_| LoadError::new(path, LoadFault::NotText))?;
+    Config::parse(&path.to_string_lossy(), yaml, sources)
+        .map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
 }
 
 /// Why a file did not result in a configuration.
@@ -46,9 +40,7 @@ pub struct LoadError {
 #[derive(Debug)]
 pub enum LoadFault {
     /// It cannot be read, or is too large.
-    Unreadable(io::Error),
-    /// It is not a regular file, so it can be read only once, at the start.
-    NotRegular,
+    Unreadable(ReadError),
     /// It is not UTF-8.
     NotText,
     /// It has problems.
@@ -66,12 +58,6 @@ impl fmt::Display for LoadError {
         let path = shown(&self.path);
         match &self.fault {
             LoadFault::Unreadable(_) => write!(f, "the configuration file {path} cannot be read"),
-            LoadFault::NotRegular => {
-                write!(
-                    f,
-                    "the configuration file {path} is not a regular file, and is read at the start only"
-                )
-            }
             LoadFault::NotText => write!(f, "the configuration file {path} is not UTF-8 text"),
             // Each problem names the file.
             LoadFault::Invalid(problems) => write!(f, "{problems}"),
@@ -90,7 +76,7 @@ impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
             LoadFault::Unreadable(error) => Some(error),
-            LoadFault::NotRegular | LoadFault::NotText | LoadFault::Invalid(_) => None,
+            LoadFault::NotText | LoadFault::Invalid(_) => None,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::flags::Flags;
 use super::keys::ROOT;
 use super::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL};
-use super::{Format, Level, Problems, command_line};
+use super::{Format, Level, Problems, Sources, command_line};
+use crate::files::Files;
 
 /// The values of the flags that take precedence over a configuration file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Overrides {
     /// # Errors
     /// Every problem, with the flag or variable as its path.
     pub fn new(flags: &Flags) -> Result<Self, Problems> {
-        let (overrides, _) = command_line::read(flags, |root| {
+        let (overrides, _) = command_line::read(flags, &Sources::new(&Files::system()), |root| {
             let fields = root.fields_of(ROOT, "a mapping")?;
             let http = fields.get(&HTTP).map(|field| field.fields(&HTTP.about)).transpose()?;
             let log = fields.get(&LOG).map(|field| field.fields(&LOG.about)).transpose()?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub use super::document::Position;
 use super::field::Invalid;
 use super::flags::Flags;
+use super::sources::Sources;
 
 /// The maximum number of findings per document. A document with aliases could have millions.
 const MOST: usize = 10_000;
@@ -96,13 +97,15 @@ pub(super) struct Noted {
 #[derive(Debug)]
 pub(super) struct Collector {
     pub(super) language: Language,
+    /// Where the files are read that the document names.
+    pub(super) sources: Sources,
     problems: RefCell<Vec<Noted>>,
     warnings: RefCell<Vec<Noted>>,
 }
 
 impl Collector {
-    pub(super) fn new(language: Language) -> Self {
-        Self { language, problems: RefCell::default(), warnings: RefCell::default() }
+    pub(super) fn new(language: Language, sources: Sources) -> Self {
+        Self { language, sources, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
     pub(super) fn add_problem(&self, problem: Noted) -> Invalid {

@@ -8,7 +8,6 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::document::Value;
 use super::field::{Field, Invalid};
-use super::file;
 use super::keys::connection::{CA_FILE, SERVER_NAME, TLS};
 use crate::target::Tls;
 
@@ -27,7 +26,8 @@ pub(super) fn read(field: &Field<'_>) -> Result<Tls, Invalid> {
 /// Reads the path of a file with root certificates. A relative path starts at the working directory.
 fn read_ca_file(field: &Field<'_>) -> Result<PathBuf, Invalid> {
     let path = PathBuf::from(field.text(&CA_FILE)?);
-    let pem = file::read(&path)
+    let pem = field
+        .read_file(&path)
         .map_err(|error| field.problem(format!("{} cannot be read: {error}", path.display())))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {

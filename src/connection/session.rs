@@ -342,6 +342,11 @@ fn advice(text: &str, credentials: &Credentials) -> Option<&'static str> {
             "The server expects a password without a user name, as Redis before version 6: remove `username`.",
         );
     }
+    if let Credentials::Password { secret, .. } = credentials
+        && let Some(surplus) = secret.surplus()
+    {
+        return Some(surplus.advice());
+    }
     match credentials {
         Credentials::None => Some("The server expects a password, an access key or a token: set `identity`."),
         Credentials::Password { username: None, .. } => {

@@ -87,7 +87,8 @@ impl Files {
         self.run_every(LOOK).await
     }
 
-    pub(super) async fn run_every(self, period: Duration) -> Infallible {
+    /// Looks at them once per `period`.
+    pub(crate) async fn run_every(self, period: Duration) -> Infallible {
         let mut rounds = interval(period);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

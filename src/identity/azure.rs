@@ -24,6 +24,7 @@ use super::transport::Carry;
 use super::{EntraIdentity, EntraSource, FetchError, FetchFuture, ManagedIdentityId, Token, TokenSource};
 use crate::error::Chain;
 use crate::excerpt::excerpt;
+use crate::files::Files;
 use crate::secret::{Secret, SecretSource};
 
 /// The longest text of a [`FetchError`], in characters.
@@ -38,20 +39,21 @@ const ERROR_LENGTH: usize = 300;
 pub struct AzureTokens {
     identity: EntraIdentity,
     transport: Arc<dyn Carry>,
+    files: Files,
     /// The last source that `auto` detected.
     detected: Mutex<Option<EntraSource>>,
 }
 
 impl AzureTokens {
-    /// Creates a source of tokens of `identity`, requested over `transport`.
+    /// Creates a source of tokens of `identity`, requested over `transport`. Its secrets are read from `files`.
     #[must_use]
-    pub fn new(identity: EntraIdentity, transport: Arc<dyn Carry>) -> Self {
-        Self { identity, transport, detected: Mutex::default() }
+    pub fn new(identity: EntraIdentity, transport: Arc<dyn Carry>, files: Files) -> Self {
+        Self { identity, transport, files, detected: Mutex::default() }
     }
 
     async fn fetch_once(&self) -> Result<Token, FetchError> {
         let exchange = Arc::new(Exchange::new(Arc::clone(&self.transport)));
-        let Credential { azure, secrets } = self.credential(&self.source(), &exchange)?;
+        let Credential { azure, secrets } = self.credential(&self.source().await, &exchange).await?;
         let scopes = [&*self.identity.scope];
         let token = tokio::select! {
             biased;
@@ -69,11 +71,11 @@ impl AzureTokens {
     }
 
     /// Returns the identity's source, with `auto` resolved.
-    fn source(&self) -> EntraSource {
+    async fn source(&self) -> EntraSource {
         let EntraSource::Auto { client_id } = &self.identity.source else {
             return self.identity.source.clone();
         };
-        let found = detect(client_id.as_deref(), &Environment::read());
+        let found = detect(client_id.as_deref(), &Environment::read(&self.files).await);
         let mut detected = self.detected.lock().unwrap_or_else(PoisonError::into_inner);
         if detected.as_ref() != Some(&found) {
             let chosen = EntraIdentity { source: found.clone(), ..self.identity.clone() };
@@ -83,11 +85,15 @@ impl AzureTokens {
         found
     }
 
-    fn credential(&self, source: &EntraSource, exchange: &Arc<Exchange>) -> Result<Credential, FetchError> {
+    async fn credential(
+        &self,
+        source: &EntraSource,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Credential, FetchError> {
         match source {
             // Unreachable: `detect` never returns `Auto`.
-            EntraSource::Auto { .. } => self.managed(&ManagedIdentityId::System, exchange),
-            EntraSource::ManagedIdentity(id) => self.managed(id, exchange),
+            EntraSource::Auto { .. } => self.managed(&ManagedIdentityId::System, exchange).await,
+            EntraSource::ManagedIdentity(id) => self.managed(id, exchange).await,
             EntraSource::WorkloadIdentity { client_id, tenant_id, token_file } => {
                 let tenant_id = given_or_set(tenant_id.as_ref(), "tenant_id", "AZURE_TENANT_ID")?;
                 let client_id = given_or_set(client_id.as_ref(), "client_id", "AZURE_CLIENT_ID")?;
@@ -97,7 +103,7 @@ impl AzureTokens {
                 };
                 // Not azure_identity's WorkloadIdentityCredential: it sends a trailing line break, and does not expose
                 // the token, which must be redacted from errors.
-                let assertion = read(&SecretSource::File(token_file))?;
+                let assertion = self.read(&SecretSource::File(token_file)).await?;
                 let options =
                     ClientAssertionCredentialOptions { client_options: self.client_options(exchange) };
                 let azure = ClientAssertionCredential::new(
@@ -112,7 +118,7 @@ impl AzureTokens {
                 let tenant_id = given_or_set(tenant_id.as_ref(), "tenant_id", "AZURE_TENANT_ID")?;
                 let client_id = given_or_set(client_id.as_ref(), "client_id", "AZURE_CLIENT_ID")?;
                 let from_environment = SecretSource::Env("AZURE_CLIENT_SECRET".into());
-                let secret = read(secret.as_ref().unwrap_or(&from_environment))?;
+                let secret = self.read(secret.as_ref().unwrap_or(&from_environment)).await?;
                 let options = ClientSecretCredentialOptions { client_options: self.client_options(exchange) };
                 let azure_secret = AzureSecret::new(secret.expose().to_owned());
                 let azure = ClientSecretCredential::new(&tenant_id, client_id, azure_secret, Some(options));
@@ -135,7 +141,11 @@ impl AzureTokens {
         }
     }
 
-    fn managed(&self, id: &ManagedIdentityId, exchange: &Arc<Exchange>) -> Result<Credential, FetchError> {
+    async fn managed(
+        &self,
+        id: &ManagedIdentityId,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Credential, FetchError> {
         let user_assigned_id = match id {
             ManagedIdentityId::System => None,
             ManagedIdentityId::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
@@ -145,8 +155,12 @@ impl AzureTokens {
         let client_options = self.client_options(exchange);
         let options = ManagedIdentityCredentialOptions { user_assigned_id, client_options };
         // The secret that App Service's endpoint requires.
-        let header = SecretSource::Env("IDENTITY_HEADER".into()).read().ok();
+        let header = self.read(&SecretSource::Env("IDENTITY_HEADER".into())).await.ok();
         Credential::new(ManagedIdentityCredential::new(Some(options)), header.into_iter().collect())
+    }
+
+    async fn read(&self, source: &SecretSource) -> Result<Secret, FetchError> {
+        source.read(&self.files).await.map_err(|error| fetch_error(&Chain(&error).to_string(), &[]))
     }
 
     fn client_options(&self, exchange: &Arc<Exchange>) -> ClientOptions {
@@ -205,10 +219,6 @@ fn given_or_set(given: Option<&String>, key: &str, variable: &str) -> Result<Str
         .or_else(|| std::env::var(variable).ok())
         .filter(|value| !value.is_empty())
         .ok_or_else(|| FetchError(format!("neither {key} nor {variable} is set").into()))
-}
-
-fn read(source: &SecretSource) -> Result<Secret, FetchError> {
-    source.read().map_err(|error| fetch_error(&Chain(&error).to_string(), &[]))
 }
 
 /// Returns why there is no token: the endpoint's explanation if it responded, otherwise the error of `azure_identity`.
@@ -279,7 +289,7 @@ mod tests {
             authority: Some(format!("https://localhost:{}", server.port())),
         };
         let transport = Transport::with_proxies(&authority.roots(), Matcher::builder().build(), resolver());
-        (server, AzureTokens::new(identity, Arc::new(transport)))
+        (server, AzureTokens::new(identity, Arc::new(transport), Files::system()))
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -405,7 +415,10 @@ mod tests {
             let imds = Arc::new(Imds { status, ..Imds::default() });
             let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
             let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
-            let error = AzureTokens::new(identity, Arc::clone(&imds) as _).fetch().await.unwrap_err();
+            let error = AzureTokens::new(identity, Arc::clone(&imds) as _, Files::system())
+                .fetch()
+                .await
+                .unwrap_err();
             assert_eq!(error.to_string(), expected);
             assert_eq!(imds.requests.load(Ordering::Relaxed), 1, "{expected}");
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{EntraSource, ManagedIdentityId};
+use crate::files::Files;
 
 /// The chassis asset tag of every Azure virtual machine.
 /// Source: Microsoft Learn, "Azure Instance Metadata Service", and cloud-init's Azure data source.
@@ -22,19 +23,18 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads this process's environment.
-    #[must_use]
-    pub fn read() -> Self {
+    /// Reads this process's environment, and the kernel's description of the machine from `files`.
+    pub async fn read(files: &Files) -> Self {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let on_path =
             |command: &str| std::env::split_paths(&path).any(|folder| folder.join(command).is_file());
-        let asset_tag = std::fs::read_to_string(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
+        let asset_tag = files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag")).await.content;
         Self {
             client_id: value(CLIENT_ID),
             variables: VARIABLES.into_iter().filter(|name| value(name).is_some()).collect(),
             commands: ["az", "azd"].into_iter().filter(|command| on_path(command)).collect(),
-            azure_machine: asset_tag.is_ok_and(|tag| tag.trim() == AZURE_ASSET_TAG),
+            azure_machine: asset_tag.is_ok_and(|tag| tag.trim_ascii() == AZURE_ASSET_TAG.as_bytes()),
         }
     }
 }

@@ -1,27 +1,28 @@
-//! The credentials of one target: a secret that is read at each sign-in, or the newest published token.
+//! The credentials of one target: a secret that is read at each sign-in and when it changes, or the newest published
+//! token.
 
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
-use crate::error::{Chain, is_local};
+use crate::error::Chain;
 use crate::identity::Credentials;
 use crate::identity::refresh::TokenState;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
-use crate::secret::SecretSource;
+use crate::secret::WatchedSecret;
 
 /// The source of one target's credentials.
 #[derive(Debug)]
 pub enum SignIn {
     /// No sign-in.
     None,
-    /// An access key or password, read at each sign-in.
+    /// An access key or password, read at each sign-in and when it changes.
     Secret {
         /// The user; `None` is the default user.
         username: Option<Arc<str>>,
-        /// The source of the secret.
-        source: SecretSource,
+        /// The secret.
+        secret: WatchedSecret,
     },
     /// Entra tokens.
     Tokens(Tokens),
@@ -82,13 +83,11 @@ impl SignIn {
             |detail: String| Failure::new(FailureReason::NoToken, Stage::Phase(Phase::Token), detail);
         match self {
             Self::None => Ok(Credentials::None),
-            // A small local file: reading it here is cheaper than on another thread.
-            Self::Secret { username, source } => match source.read() {
+            Self::Secret { username, secret } => match secret.read().await {
                 Ok(secret) => Ok(Credentials::Password { username: username.clone(), secret }),
                 Err(error) => {
                     let failure = nothing(Chain(&error).to_string());
-                    let is_local = error.io().is_some_and(is_local);
-                    Err(if is_local {
+                    Err(if error.is_local() {
                         Failure { reason: FailureReason::LocalResource, ..failure }
                     } else {
                         failure
@@ -106,14 +105,18 @@ impl SignIn {
         }
     }
 
-    /// Waits for a token that is newer than the last one that [`Self::credentials`] returned. Cancel safe.
+    /// Waits for credentials that may differ from those that [`Self::credentials`] returned last: a newer token, or a
+    /// changed file. Cancel safe.
     pub async fn renewed(&mut self) {
-        if let Self::Tokens(tokens) = self
-            && tokens.states.changed().await.is_ok()
-        {
-            return;
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Secret { secret, .. } => secret.changed().await,
+            Self::Tokens(tokens) => {
+                if tokens.states.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
         }
-        std::future::pending::<()>().await;
     }
 }
 

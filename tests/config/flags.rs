@@ -7,7 +7,7 @@ use cachepulse::identity::{EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
 use std::sync::Arc;
 
-use crate::{config, entra, target, valid};
+use crate::{config, entra, sources, target, valid};
 
 /// Returns the flags with these names and values.
 fn flags(values: &[(&str, &str)]) -> Flags {
@@ -21,7 +21,7 @@ fn with(flags: Flags, origin: Origin, (name, value): &(&str, &str)) -> Flags {
 
 /// Returns the problems of `flags`.
 fn problems(flags: &Flags) -> Vec<String> {
-    match Config::from_flags(flags) {
+    match Config::from_flags(flags, &sources()) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
@@ -31,7 +31,7 @@ fn problems(flags: &Flags) -> Vec<String> {
 fn only_the_host_is_required() {
     let flags = flags(&[("host", "orders.eastus.redis.azure.net"), ("port", "")]);
     let expected = config(vec![target("orders", "orders.eastus.redis.azure.net", 10000)]);
-    assert_eq!(Config::from_flags(&flags), Ok(expected));
+    assert_eq!(Config::from_flags(&flags, &sources()), Ok(expected));
 }
 
 #[test]
@@ -80,14 +80,14 @@ targets:
     client_list: {mode: required, every: 10}
     reply_limit: 1MiB
 "#;
-    assert_eq!(Config::from_flags(&flags), Ok(valid(yaml)));
+    assert_eq!(Config::from_flags(&flags, &sources()), Ok(valid(yaml)));
 }
 
 #[test]
 fn flags_configure_an_identity() {
     let identity = |values: &[(&str, &str)]| {
         let flags = flags(&[&[("host", "a")], values].concat());
-        let config = Config::from_flags(&flags).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = Config::from_flags(&flags, &sources()).unwrap_or_else(|problems| panic!("{problems}"));
         config.targets[0].identity.clone()
     };
     let managed = |flag, id: ManagedIdentityId| {
@@ -212,7 +212,7 @@ fn contradicting_flags_are_rejected() {
 #[test]
 fn a_url_as_host_names_the_target_and_may_contradict_flags() {
     let named = flags(&[("host", "rediss://orders.example.com:7000")]);
-    let config = Config::from_flags(&named).unwrap();
+    let config = Config::from_flags(&named, &sources()).unwrap();
     assert_eq!(config.targets[0], target("orders", "orders.example.com", 7000));
     assert_eq!(
         problems(&flags(&[

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachepulse::config::keys;
-use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log};
+use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log, Sources};
+use cachepulse::files::Files;
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
@@ -40,6 +41,10 @@ fn text(path: impl AsRef<Path>) -> String {
 /// Returns the fullest example with a variable that is always set.
 fn fullest() -> String {
     text("examples/fullest.yaml").replace("{env: CACHE_PASSWORD}", "{env: PATH}")
+}
+
+fn sources() -> Sources {
+    Sources::new(&Files::system())
 }
 
 fn valid(yaml: &str) -> Config {
@@ -258,7 +263,7 @@ fn json_a_byte_order_mark_and_windows_line_breaks_are_accepted() {
 #[test]
 fn the_error_names_a_file_that_is_not_a_configuration() {
     let told = |path: &Path| {
-        let error = Config::load(path).unwrap_err();
+        let error = Config::load(path, &sources()).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         (error.to_string().replace(path.to_str().unwrap(), "FILE"), cause.unwrap_or_default())
     };
@@ -277,12 +282,12 @@ fn the_error_names_a_file_that_is_not_a_configuration() {
     fs::write(file.path(), "targets: []").unwrap();
     let (invalid, cause) = told(file.path());
     assert!(invalid.starts_with("FILE:1:1: targets: ") && cause.is_empty(), "{invalid}: {cause}");
-    let LoadFault::Invalid(problems) = Config::load(file.path()).unwrap_err().fault else {
+    let LoadFault::Invalid(problems) = Config::load(file.path(), &sources()).unwrap_err().fault else {
         panic!("no problems")
     };
     assert_eq!(problems.iter().next().unwrap().path, "targets");
     fs::write(file.path(), "targets: [{name: a, host: a}]").unwrap();
-    assert_eq!(Config::load(file.path()).unwrap(), config(vec![target("a", "a", 6380)]));
+    assert_eq!(Config::load(file.path(), &sources()).unwrap(), config(vec![target("a", "a", 6380)]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use cachepulse::config::Config;
 use cachepulse::config::flags::{Flags, Origin};
 use cachepulse::config::keys::{connection, probe};
 
-use crate::valid;
+use crate::{sources, valid};
 
 fn warnings(yaml: &str) -> Vec<String> {
     valid(yaml).warnings.iter().map(ToString::to_string).collect()
@@ -56,7 +56,7 @@ fn a_warning_about_a_flag_names_the_flag() {
         Origin::Variable,
         "10ms",
     );
-    let config = Config::from_flags(&flags).unwrap();
+    let config = Config::from_flags(&flags, &sources()).unwrap();
     assert_eq!(
         config.warnings[0].to_string(),
         "CACHEPULSE_CONNECT_TIMEOUT: CACHEPULSE_CONNECT_TIMEOUT of 10ms is too short for most networks; use 50ms or more"

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use cachepulse::clock::Clock;
 use cachepulse::connection::dialer::Dialer;
+use cachepulse::files::Files;
 use cachepulse::identity::Identity;
 use cachepulse::identity::sign_in::SignIn;
 use cachepulse::metrics::Metrics;
 use cachepulse::prober::{Prober, Setup};
-use cachepulse::secret::SecretSource;
+use cachepulse::secret::{SecretSource, WatchedSecret};
 use cachepulse::status::Status;
 use cachepulse::target::{Endpoint, Target, TargetName, Tls};
 use tokio::task::JoinHandle;
@@ -51,7 +52,10 @@ impl Probing {
         let metrics = Metrics::new();
         let prober = Prober::new(Setup {
             dialer: Dialer::new(target.endpoint.clone(), None, names.resolver()),
-            sign_in: SignIn::Secret { username: Some(USER.into()), source: password },
+            sign_in: SignIn::Secret {
+                username: Some(USER.into()),
+                secret: WatchedSecret::new(password, &Files::system()),
+            },
             clock: Clock::system(),
             rng: fastrand::Rng::new(),
             metrics: metrics.target(&target.name),

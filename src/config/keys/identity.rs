@@ -348,8 +348,9 @@ pub struct SecretKeys {
 }
 
 const SECRET: &str = "The configuration never contains the secret itself: `file` names a file, `env` an environment \
-                      variable. The secret is read at each sign-in, so a rotated secret needs no restart. One trailing \
-                      line break is ignored.";
+                      variable. The secret is read at each sign-in, so a rotated secret needs no restart. A file is \
+                      watched: a changed password or key is presented on the open connection. One trailing line \
+                      break is ignored.";
 
 const fn secret_mapping(
     path: &'static str,
