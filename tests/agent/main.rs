@@ -16,6 +16,7 @@ mod scrape;
 mod check;
 mod endpoint;
 mod faults;
+mod files;
 mod hostile;
 mod identities;
 mod quickstart;
