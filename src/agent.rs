@@ -15,7 +15,8 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
-use crate::connection::tls::{Roots, TlsClient, TlsSetupError};
+use crate::connection::tls::TlsClient;
+use crate::connection::tls::roots::{Roots, RootsError};
 use crate::connection::trace::Trace;
 use crate::files::Files;
 use crate::identity::refresh::{Refresher, TokenState};
@@ -111,7 +112,7 @@ impl Agent {
     /// [`ReconcileError`] if a `ca_file` cannot be used; then nothing has changed.
     pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
         let trace = Trace::default();
-        let clients = self.tls_clients(targets, &trace)?;
+        let clients = self.tls_clients(targets)?;
         self.stop_removed_and_changed(targets).await;
         let new: Vec<&Target> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
@@ -151,26 +152,21 @@ impl Agent {
     }
 
     /// Returns one TLS client for each set of root certificates.
-    fn tls_clients<T: Borrow<Target>>(
-        &self,
-        targets: &[T],
-        trace: &Trace,
-    ) -> Result<TlsClients, ReconcileError> {
+    fn tls_clients<T: Borrow<Target>>(&self, targets: &[T]) -> Result<TlsClients, ReconcileError> {
         let mut clients = TlsClients::new();
         for target in targets.iter().map(Borrow::borrow) {
             let Tls::On { ca_file, .. } = &target.tls else { continue };
             if clients.contains_key(ca_file) {
                 continue;
             }
-            let roots = match ca_file {
-                None => self.services.roots.clone(),
-                Some(file) => self
-                    .services
-                    .roots
-                    .with_pem_file(file)
-                    .map_err(|cause| ReconcileError { target: target.name.clone(), cause })?,
-            };
-            clients.insert(ca_file.clone(), TlsClient::traced(&roots, trace));
+            let roots =
+                match ca_file {
+                    None => self.services.roots.clone(),
+                    Some(file) => self.services.roots.with_pem_file(file).map_err(|cause| {
+                        ReconcileError { target: target.name.clone(), file: file.clone(), cause }
+                    })?,
+                };
+            clients.insert(ca_file.clone(), TlsClient::new(&roots));
         }
         Ok(clients)
     }
@@ -212,7 +208,7 @@ impl Agent {
     /// # Errors
     /// [`ReconcileError`] if its `ca_file` cannot be used.
     pub fn prober(&mut self, target: &Arc<Target>, trace: &Trace) -> Result<Prober<Dialer>, ReconcileError> {
-        let clients = self.tls_clients(std::slice::from_ref(target), trace)?;
+        let clients = self.tls_clients(std::slice::from_ref(target))?;
         Ok(self.build(target, &clients, trace, Duration::ZERO))
     }
 
@@ -302,17 +298,18 @@ fn entra(identity: &Identity) -> Option<&EntraIdentity> {
 #[derive(Debug)]
 pub struct ReconcileError {
     target: TargetName,
-    cause: TlsSetupError,
+    file: PathBuf,
+    cause: RootsError,
 }
 
 impl fmt::Display for ReconcileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "target {}: tls.ca_file cannot be used", self.target)
+        write!(f, "target {}: tls.ca_file: {} {}", self.target, self.file.display(), self.cause)
     }
 }
 
 impl std::error::Error for ReconcileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        self.cause.source()
     }
 }

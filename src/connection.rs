@@ -3,7 +3,6 @@
 //!
 //! The transport of the identity requests opens its connections the same way.
 
-pub mod certificate;
 pub mod client_list;
 mod connect;
 pub mod dial;
@@ -16,4 +15,3 @@ pub mod session;
 pub(crate) mod testing;
 pub mod tls;
 pub mod trace;
-mod verifier;

@@ -11,7 +11,7 @@ use crate::clock::{Clock, seconds};
 use crate::config::Config;
 use crate::config::watch::Watch;
 use crate::connection::resolver::Resolver;
-use crate::connection::tls::Roots;
+use crate::connection::tls::roots::Roots;
 use crate::error::Chain;
 use crate::files::Files;
 use crate::http::{self, Listener, Liveness, Pages};

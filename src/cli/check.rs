@@ -18,7 +18,7 @@ use crate::config::Sources;
 use crate::config::keys::Descriptor;
 use crate::config::keys::agent::{LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
 use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL};
-use crate::connection::tls::Roots;
+use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
 use crate::daemon;
 use crate::error::Chain;

@@ -18,7 +18,7 @@ use super::output::{WriteError, print};
 use super::run::block_on;
 use super::{address_or, failure};
 use crate::config::Config;
-use crate::connection::tls::Roots;
+use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
 use crate::files::Files;

@@ -8,7 +8,7 @@ use super::failure;
 use super::source::Source;
 use crate::config::Sources;
 use crate::config::watch::Watch;
-use crate::connection::tls::Roots;
+use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
 use crate::files::Files;

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 
 use super::document::Value;
 use super::field::{Field, Invalid};
 use super::keys::connection::{CA_FILE, SERVER_NAME, TLS};
+use crate::connection::tls::roots::Roots;
 use crate::target::Tls;
 
 /// Reads `true`, `false`, or a mapping that enables TLS and sets its details.
@@ -29,20 +28,10 @@ fn read_ca_file(field: &Field<'_>) -> Result<PathBuf, Invalid> {
     let pem = field
         .read_file(&path)
         .map_err(|error| field.problem(format!("{} cannot be read: {error}", path.display())))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let added = certificate
-            .map_err(|error| error.to_string())
-            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-        added.map_err(|error| {
-            let number = roots.len() + 1;
-            field.problem(format!("certificate {number} in {} cannot be used: {error}", path.display()))
-        })?;
+    match Roots::none().with_pem(&pem) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(field.problem(format!("{} {error}", path.display()))),
     }
-    if roots.is_empty() {
-        return Err(field.problem(format!("{} holds no certificate in PEM", path.display())));
-    }
-    Ok(path)
 }
 
 fn read_server_name(field: &Field<'_>) -> Result<String, Invalid> {

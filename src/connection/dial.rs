@@ -9,12 +9,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::connect::connect;
 use super::resolver::Resolver;
-use super::tls::TlsClient;
 use super::tls::handshake::TlsInfo;
+use super::tls::{TlsClient, TlsStream};
 use super::trace::{Findings, Trace};
 use crate::probe::{Failure, Phase, PhaseTimes};
 use crate::target::Endpoint;
@@ -65,7 +64,7 @@ pub async fn dial(
     let Some((client, server_name)) = tls else {
         return Ok(Dialed { stream: Stream::Plain(stream), phases, peer, tls: None, deadline });
     };
-    let handshake = client.handshake(server_name, stream, deadline);
+    let handshake = client.handshake(server_name, stream, deadline, trace);
     let (stream, info) = timed(Phase::Tls, &mut phases, handshake).await?;
     trace.note(|findings| findings.tls_version = Some(info.version));
     Ok(Dialed { stream: Stream::Tls(Box::new(stream)), phases, peer, tls: Some(info), deadline })
@@ -101,7 +100,7 @@ impl Stream {
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Plain(stream) => stream.local_addr().ok(),
-            Self::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().local_addr().ok(),
         }
     }
 }
@@ -166,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::connection::testing::{Authority, LAST_YEAR, resolver};
-    use crate::connection::tls::Roots;
+    use crate::connection::tls::roots::Roots;
     use crate::probe::FailureReason;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;

@@ -17,7 +17,7 @@ use zeroize::Zeroize as _;
 
 use crate::connection::client_list::OwnClient;
 use crate::connection::reply::{self, Malformed};
-use crate::connection::tls;
+use crate::connection::tls::{self, ClientCertificateRefused};
 use crate::excerpt::excerpt;
 use crate::identity::Credentials;
 use crate::probe::{Failure, FailureReason, Phase, Stage, Step};
@@ -292,6 +292,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn malformed(&self, stage: Stage, malformed: Malformed) -> Failure {
         match malformed {
+            Malformed::NotRedis if tls::is_greeting(&self.incoming) => Failure {
+                advice: Some("This port serves TLS: remove `tls: false`."),
+                ..Failure::new(FailureReason::ProtocolError, stage, "the peer speaks TLS")
+            },
             Malformed::NotRedis => {
                 Failure::new(FailureReason::ProtocolError, stage, "what came is not a Redis reply")
             }
@@ -390,7 +394,7 @@ fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             FailureReason::ConnectUnreachable
         }
-        ErrorKind::InvalidData if tls::handshake::asks_for_certificate(error) => {
+        ErrorKind::InvalidData if ClientCertificateRefused::is_in(error) => {
             FailureReason::TlsClientCertificate
         }
         ErrorKind::InvalidData => FailureReason::ProtocolError,
@@ -480,6 +484,14 @@ mod tests {
             assert_eq!(failure.reason, FailureReason::ProtocolError, "{reply:?}");
             assert!(!session.is_usable(), "{reply:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_answers_with_an_alert_of_tls_is_told_as_such() {
+        let (mut session, _far) = session(b"\x15\x03\x01\x00\x02\x02\x46").await;
+        let failure = session.ping(soon()).await.unwrap_err();
+        assert_eq!(failure.to_string(), "protocol_error at ping: the peer speaks TLS");
+        assert!(failure.advice().contains("remove `tls: false`"), "{failure:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
 use super::resolver::Resolver;
-use super::tls::Roots;
+use super::tls::roots::Roots;
 use crate::files::Files;
 
 /// The year in which the certificates of [`Authority::server`] end.
@@ -44,20 +44,35 @@ impl Authority {
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        server(certificate.der(), &key, rustls::ALL_VERSIONS)
     }
 }
 
 /// Returns the machine's resolver.
 pub(crate) fn resolver() -> Resolver {
     Resolver::system(Files::system())
+}
+
+/// A server with a certificate that it signed itself, and the certificate in PEM.
+pub(crate) fn self_signed(
+    params: &CertificateParams,
+    versions: &[&'static SupportedProtocolVersion],
+) -> (TlsAcceptor, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (server(certificate.der(), &key, versions), certificate.pem())
+}
+
+fn server(
+    certificate: &CertificateDer<'static>,
+    key: &KeyPair,
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsAcceptor {
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }

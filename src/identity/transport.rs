@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 use crate::connection::dial::{Stream, dial};
 use crate::connection::resolver::Resolver;
-use crate::connection::tls::{Roots, TlsClient};
+use crate::connection::tls::TlsClient;
+use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
 use crate::target::Endpoint;
 
@@ -129,7 +130,8 @@ impl Carry for Transport {
         let tunnel = tokio::time::timeout_at(deadline, self.tunnel(&proxy, &endpoint, deadline))
             .await
             .map_err(|_| unreachable(format!("the proxy {} did not answer in time", proxy.uri())))??;
-        let (stream, _) = self.tls.handshake(&endpoint.host, tunnel, deadline).await.map_err(|failure| {
+        let shaken = self.tls.handshake(&endpoint.host, tunnel, deadline, &Trace::default()).await;
+        let (stream, _) = shaken.map_err(|failure| {
             unreachable(format!("cannot reach {endpoint} through the proxy {}: {failure}", proxy.uri()))
         })?;
         exchange(stream, request).await

@@ -49,8 +49,8 @@ closed_set! {
         },
         /// The TLS handshake failed or timed out.
         TlsHandshake = "tls_handshake" {
-            advice: "Check that this port speaks TLS 1.2 or 1.3. Set `tls: false` only if the cache serves plaintext \
-                     there.",
+            advice: "Check that this port speaks TLS 1.2 or 1.3, and a cipher suite and type of key that this agent \
+                     supports. Set `tls: false` only if the cache serves plaintext there.",
             may_pass: true,
             is_gentle: false,
             can_end_connection: false,

@@ -15,7 +15,7 @@ use crate::connection::session::Session;
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
-use crate::target::{Protocol, Target};
+use crate::target::{Protocol, Target, Tls};
 
 /// A server may end a session a little before the token's end by our clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(2);
@@ -96,6 +96,7 @@ impl<D: Dial> Opener<D> {
                 if failure.reason == FailureReason::AuthRejected {
                     self.sign_in.refused();
                 }
+                let failure = suspect_tls(failure, &self.target.tls);
                 Err(DialFailure { failure: blame_expiry(failure, &credentials, &self.clock), phases })
             }
         }
@@ -192,3 +193,12 @@ pub(super) fn blame_expiry(failure: Failure, credentials: &Credentials, clock: &
         failure
     }
 }
+
+/// Returns `failure` with advice that fits where a port of TLS is the likely cause: it hangs up on plain text.
+fn suspect_tls(failure: Failure, tls: &Tls) -> Failure {
+    let hung_up = matches!(failure.reason, FailureReason::Closed | FailureReason::Reset);
+    if *tls == Tls::Off && hung_up { Failure { advice: Some(MAY_BE_TLS), ..failure } } else { failure }
+}
+
+const MAY_BE_TLS: &str = "If this port serves TLS, remove `tls: false`: such a port hangs up on plain text. Otherwise \
+                          expected for a few seconds during a failover or a restart.";

@@ -23,4 +23,5 @@ mod quickstart;
 mod reload;
 mod secrecy;
 mod shutdown;
+mod tls;
 mod verdict;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::clock::Rfc3339;
-use crate::connection::certificate::Certificate;
 use crate::connection::client_list::Client;
+use crate::connection::tls::certificate::Certificate;
 use crate::connection::trace::Findings;
 use crate::identity::Identity;
 use crate::probe::{Phase, Stage};

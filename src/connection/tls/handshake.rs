@@ -1,21 +1,20 @@
-//! The TLS handshake: what it reveals about the peer, and why it failed. Which certificates are trusted is decided in
-//! [`super`].
+//! The TLS handshake and what it reveals about the peer. Why it failed is explained in `diagnosis.rs`.
 
-use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use super::TlsClient;
-use crate::connection::certificate::expiry;
-use crate::excerpt::excerpt;
-use crate::probe::{Failure, FailureReason, Phase, Stage};
+use super::certificate::expiry;
+use super::diagnosis::{diagnose, impossible_name};
+use super::witness::Witnessed;
+use super::{TlsClient, TlsStream};
+use crate::connection::trace::Trace;
+use crate::probe::Failure;
 
 /// What a handshake revealed about the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,68 +28,45 @@ pub struct TlsInfo {
 
 impl TlsClient {
     /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
-    /// which SNI sends as well.
+    /// which SNI sends as well. Notes in `trace` which certificate the peer showed, trusted or not.
     ///
     /// # Errors
-    /// [`FailureReason::TlsCertificate`] when the certificate is at fault, [`FailureReason::TlsHandshake`] for
-    /// everything else, `deadline` included.
+    /// [`FailureReason::TlsCertificate`] if the server's certificate is at fault,
+    /// [`FailureReason::TlsClientCertificate`] if it is the one of this agent or if that is missing,
+    /// [`FailureReason::TlsHandshake`] for everything else, `deadline` included.
     pub async fn handshake<S>(
         &self,
         server_name: &str,
         stream: S,
         deadline: Instant,
+        trace: &Trace,
     ) -> Result<(TlsStream<S>, TlsInfo), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = ServerName::try_from(server_name.to_owned()).map_err(|_| {
-            let detail = format!("no certificate can be valid for the name {server_name:?}");
-            failure(FailureReason::TlsCertificate, &detail)
-        })?;
-        let connecting = TlsConnector::from(Arc::clone(&self.0)).connect(name, stream);
-        match tokio::time::timeout_at(deadline, connecting).await {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(|_| impossible_name(server_name))?;
+        let (config, witness) = self.config();
+        let connecting =
+            TlsConnector::from(config).connect(name, Witnessed::new(stream, Arc::clone(&witness)));
+        let result = tokio::time::timeout_at(deadline, connecting).await;
+        let mut seen = witness.seen();
+        let shaken = match result {
             Ok(Ok(stream)) => {
+                let stream = TlsStream::new(stream, seen.answer);
                 let info = info(&stream);
                 Ok((stream, info))
             }
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => {
-                Err(failure(FailureReason::TlsHandshake, "the peer did not finish the handshake in time"))
-            }
-        }
-    }
-}
-
-/// Whether a server closed the connection because it got no client certificate. Under TLS 1.3 it says so after the
-/// handshake, to the first read (RFC 8446, 4.4.2.4). Under TLS 1.2 the same alert has no description of its own.
-pub(in crate::connection) fn asks_for_certificate(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
-}
-
-fn failure(reason: FailureReason, detail: &str) -> Failure {
-    Failure::new(reason, Stage::Phase(Phase::Tls), excerpt(detail, 300))
-}
-
-fn classify(error: &io::Error) -> Failure {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(tls @ rustls::Error::InvalidCertificate(_)) => {
-            failure(FailureReason::TlsCertificate, &tls.to_string())
-        }
-        Some(tls @ rustls::Error::InvalidMessage(_)) => {
-            failure(FailureReason::TlsHandshake, &format!("the peer does not speak TLS: {tls}"))
-        }
-        Some(tls) => failure(FailureReason::TlsHandshake, &tls.to_string()),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            failure(FailureReason::TlsHandshake, "the peer closed the connection during the handshake")
-        }
-        None => failure(FailureReason::TlsHandshake, &error.to_string()),
+            Ok(Err(error)) => Err(diagnose(Some(&error), &seen, server_name)),
+            Err(_) => Err(diagnose(None, &seen, server_name)),
+        };
+        let certificate = seen.certificate.take();
+        trace.note(|findings| findings.certificate = certificate);
+        shaken
     }
 }
 
 fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
-    let connection = stream.get_ref().1;
+    let connection = stream.connection();
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "1.2",
         _ => "1.3",
@@ -103,12 +79,15 @@ fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
 mod tests {
     use std::time::Duration;
 
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, SanType};
+    use rustls::version::{TLS12, TLS13};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::connection::testing::Authority;
-    use crate::connection::tls::Roots;
+    use crate::connection::testing::{Authority, self_signed};
+    use crate::connection::tls::roots::Roots;
+    use crate::probe::FailureReason::{self, TlsCertificate, TlsHandshake};
 
     type Shaken = Result<(TlsStream<DuplexStream>, TlsInfo), Failure>;
 
@@ -117,12 +96,16 @@ mod tests {
         Instant::now() + Duration::from_secs(20)
     }
 
-    /// Shakes hands with a server that uses `acceptor`, as `cache.test`.
-    async fn shake(acceptor: TlsAcceptor, roots: &Roots) -> Shaken {
+    /// Shakes hands over `stream` as `name`.
+    async fn shake_over(stream: DuplexStream, roots: &Roots, name: &str) -> Shaken {
+        TlsClient::new(roots).handshake(name, stream, patient(), &Trace::default()).await
+    }
+
+    /// Shakes hands as `cache.test` with a server that uses `acceptor`.
+    async fn shake(acceptor: &TlsAcceptor, roots: &Roots) -> Shaken {
         let (ours, theirs) = duplex(16 * 1024);
-        let client = TlsClient::new(roots);
         // The server's view of a refused certificate is not what is tested here.
-        tokio::join!(client.handshake("cache.test", ours, patient()), acceptor.accept(theirs)).0
+        tokio::join!(shake_over(ours, roots, "cache.test"), acceptor.accept(theirs)).0
     }
 
     fn reason_and_detail(shaken: Shaken) -> (FailureReason, String) {
@@ -130,77 +113,150 @@ mod tests {
         (failure.reason, failure.detail.into())
     }
 
-    #[test]
-    fn a_server_that_asks_for_a_client_certificate_is_recognised() {
-        let alert = |description| {
-            io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(description))
-        };
-        assert!(asks_for_certificate(&alert(AlertDescription::CertificateRequired)));
-        assert!(!asks_for_certificate(&alert(AlertDescription::UnknownCA)));
-        assert!(!asks_for_certificate(&io::Error::from(io::ErrorKind::InvalidData)));
-    }
-
     #[tokio::test]
     async fn a_certificate_for_another_name_is_told_with_both_names() {
         let authority = Authority::new();
-        let (reason, detail) =
-            reason_and_detail(shake(authority.server("other.test"), &authority.roots()).await);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("cache.test") && detail.contains("other.test"), "{detail}");
+        let shaken = shake(&authority.server("other.test"), &authority.roots()).await;
+        let detail = "the certificate is not valid for cache.test; it is valid for other.test";
+        assert_eq!(reason_and_detail(shaken), (TlsCertificate, detail.to_owned()));
     }
 
     #[tokio::test]
-    async fn an_expired_certificate_is_told() {
+    async fn an_expired_certificate_is_told_with_its_end() {
         let authority = Authority::new();
-        let server = authority.server_until("cache.test", 2001);
-        let (reason, detail) = reason_and_detail(shake(server, &authority.roots()).await);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("expired"), "{detail}");
+        let shaken = shake(&authority.server_until("cache.test", 2001), &authority.roots()).await;
+        let detail = "the certificate expired at 2001-01-01T00:00:00.000Z";
+        assert_eq!(reason_and_detail(shaken), (TlsCertificate, detail.to_owned()));
     }
 
     #[tokio::test]
     async fn a_certificate_of_an_unknown_authority_is_told() {
-        let server = Authority::new().server("cache.test");
-        let (reason, detail) = reason_and_detail(shake(server, &Authority::new().roots()).await);
-        assert_eq!(reason, FailureReason::TlsCertificate);
-        assert!(detail.contains("UnknownIssuer") || detail.contains("BadSignature"), "{detail}");
+        let acceptor = Authority::new().server("cache.test");
+        let detail =
+            "no trusted authority has issued the certificate; its issuer is CN=rcgen self signed cert";
+        let shaken = shake(&acceptor, &Roots::none()).await;
+        assert_eq!(reason_and_detail(shaken), (TlsCertificate, detail.to_owned()));
+        // An authority of the same name.
+        let detail = "the certificate is not signed by the trusted authority of its issuer's name";
+        let shaken = shake(&acceptor, &Authority::new().roots()).await;
+        assert_eq!(reason_and_detail(shaken), (TlsCertificate, detail.to_owned()));
+    }
+
+    /// What `openssl req -x509 -subj /CN=cache.test` makes.
+    fn ca_certificate() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "cache.test");
+        params
     }
 
     #[tokio::test]
-    async fn a_peer_that_speaks_no_tls_or_hangs_up_is_a_failed_handshake() {
-        let client = TlsClient::new(&Authority::new().roots());
+    async fn a_ca_certificate_as_the_servers_own_is_accepted_only_if_it_is_pinned() {
+        for versions in [&[&TLS12], &[&TLS13]] {
+            let mut named = ca_certificate();
+            named.subject_alt_names = vec![SanType::DnsName("cache.test".try_into().unwrap())];
+            for params in [ca_certificate(), named] {
+                let (acceptor, pem) = self_signed(&params, versions);
+                let pinned = Roots::none().with_pem(pem.as_bytes()).unwrap();
+                shake(&acceptor, &pinned).await.unwrap();
+                let detail = "the server shows a CA certificate as its own; to trust exactly this certificate, add it \
+                              to tls.ca_file";
+                let shaken = shake(&acceptor, &Authority::new().roots()).await;
+                assert_eq!(reason_and_detail(shaken), (TlsCertificate, detail.to_owned()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pinned_certificate_is_checked_for_its_dates_and_names() {
+        let mut expired = ca_certificate();
+        expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let mut future = ca_certificate();
+        future.not_before = rcgen::date_time_ymd(2100, 1, 1);
+        let mut other = ca_certificate();
+        other.distinguished_name.push(DnType::CommonName, "other.test");
+        // The common name counts only where there are no alternative names.
+        let mut also_other = CertificateParams::new(["other.test".to_owned()]).unwrap();
+        also_other.distinguished_name.push(DnType::CommonName, "cache.test");
+        let cases = [
+            (expired, "the certificate expired at 2001-01-01T00:00:00.000Z"),
+            (future, "the certificate is not valid before 2100-01-01T00:00:00.000Z"),
+            (
+                other,
+                "the certificate is not valid for cache.test; it names no host, only the subject CN=other.test",
+            ),
+            (also_other, "the certificate is not valid for cache.test; it is valid for other.test"),
+        ];
+        for (params, detail) in cases {
+            let (acceptor, pem) = self_signed(&params, rustls::ALL_VERSIONS);
+            let pinned = Roots::none().with_pem(pem.as_bytes()).unwrap();
+            let shaken = shake(&acceptor, &pinned).await;
+            assert_eq!(reason_and_detail(shaken), (TlsCertificate, detail.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_answers_in_plain_text_is_quoted_with_the_advice_to_turn_tls_off() {
+        for text in ["-ERR unknown command\r\n", "+", "HTTP/1.1 400 Bad Request\r\nServer: x\r\n"] {
+            let (roots, (ours, mut theirs)) = (Roots::none(), duplex(16 * 1024));
+            let server = async move {
+                theirs.read_u8().await.unwrap();
+                theirs.write_all(text.as_bytes()).await.unwrap();
+            };
+            let (shaken, ()) = tokio::join!(shake_over(ours, &roots, "cache.test"), server);
+            let failure = shaken.unwrap_err();
+            let line = text.lines().next().unwrap();
+            assert_eq!(*failure.detail, *format!("the peer answered in plain text: {line:?}"));
+            assert!(
+                failure.reason == TlsHandshake && failure.advice().contains("`tls: false`"),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_hangs_up_or_speaks_another_protocol_is_a_failed_handshake() {
         let cases: [(&[u8], &str); 2] = [
-            (b"-ERR unknown command\r\n", "the peer does not speak TLS"),
             (b"", "the peer closed the connection during the handshake"),
+            (b"\0\0\0\0\0\0", "the peer does not speak TLS (invalid content type)"),
         ];
         for (answer, detail) in cases {
-            let (ours, mut theirs) = duplex(16 * 1024);
+            let (roots, (ours, mut theirs)) = (Roots::none(), duplex(16 * 1024));
             let server = async move {
                 theirs.read_u8().await.unwrap();
                 theirs.write_all(answer).await.unwrap();
             };
-            let (shaken, ()) = tokio::join!(client.handshake("cache.test", ours, patient()), server);
-            let (reason, text) = reason_and_detail(shaken);
-            assert_eq!(reason, FailureReason::TlsHandshake);
-            assert!(text.starts_with(detail), "{text}");
+            let (shaken, ()) = tokio::join!(shake_over(ours, &roots, "cache.test"), server);
+            assert_eq!(reason_and_detail(shaken), (TlsHandshake, detail.to_owned()));
         }
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_peer_that_sends_no_byte_until_the_deadline_may_speak_plain_text() {
+        let (ours, theirs) = duplex(16 * 1024);
+        let failure = shake_over(ours, &Roots::none(), "cache.test").await.unwrap_err();
+        let detail = "the peer accepted the connection and sent no byte in answer to the TLS greeting, as a Redis that \
+                      speaks plain text does";
+        assert_eq!((failure.reason, &*failure.detail), (TlsHandshake, detail));
+        assert!(failure.advice().contains("`tls: false`"), "{failure:?}");
+        drop(theirs);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_handshake_that_stalls_ends_at_the_deadline() {
-        let client = TlsClient::new(&Authority::new().roots());
-        let (ours, _theirs) = duplex(16 * 1024);
-        let (reason, detail) = reason_and_detail(client.handshake("cache.test", ours, patient()).await);
-        assert_eq!(reason, FailureReason::TlsHandshake);
-        assert_eq!(detail, "the peer did not finish the handshake in time");
+        let (ours, mut theirs) = duplex(16 * 1024);
+        // The header of a record that never comes.
+        theirs.write_all(&[22, 3, 3, 0, 80]).await.unwrap();
+        let shaken = shake_over(ours, &Roots::none(), "cache.test").await;
+        let detail = "the peer did not finish the handshake in time";
+        assert_eq!(reason_and_detail(shaken), (TlsHandshake, detail.to_owned()));
     }
 
     #[tokio::test]
     async fn a_name_that_no_certificate_can_have_is_told_without_a_handshake() {
-        let client = TlsClient::new(&Authority::new().roots());
         let (ours, _theirs) = duplex(16 * 1024);
-        let (reason, detail) = reason_and_detail(client.handshake("not a name", ours, patient()).await);
-        assert_eq!(reason, FailureReason::TlsCertificate);
+        let (reason, detail) = reason_and_detail(shake_over(ours, &Roots::none(), "not a name").await);
+        assert_eq!(reason, TlsCertificate);
         assert!(detail.contains("\"not a name\""), "{detail}");
     }
 }

@@ -1,0 +1,135 @@
+//! The check of a server's certificate: the one of rustls, and one for certificates that the operator named themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::time::ASN1Time;
+
+use super::roots::Roots;
+use super::witness::Witness;
+
+/// Checks the certificates of one handshake.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    roots: Roots,
+    algorithms: WebPkiSupportedAlgorithms,
+    witness: Arc<Witness>,
+}
+
+impl Verifier {
+    /// Creates a verifier that trusts `roots` and notes the server's certificate in `witness`.
+    pub(super) fn new(roots: Roots, provider: &CryptoProvider, witness: Arc<Witness>) -> Self {
+        Self { roots, algorithms: provider.signature_verification_algorithms, witness }
+    }
+
+    /// Returns the key of a pinned certificate that rustls does not read, such as one of version 1. A signature can be
+    /// checked with the key alone; the check is the same in TLS 1.2 and 1.3.
+    fn bare_key(
+        &self,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Option<SubjectPublicKeyInfoDer<'static>>, Error> {
+        if ParsedCertificate::try_from(certificate).is_ok() || !self.roots.is_pinned(certificate) {
+            return Ok(None);
+        }
+        Ok(Some(SubjectPublicKeyInfoDer::from(parse(certificate)?.public_key().raw).into_owned()))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.witness.seen().certificate = Some(end_entity.clone().into_owned());
+        if self.roots.is_pinned(end_entity) {
+            return verify_pinned(end_entity, server_name, now);
+        }
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let (authorities, algorithms) = (&self.roots.authorities, self.algorithms.all);
+        verify_server_cert_signed_by_trust_anchor(&certificate, authorities, intermediates, now, algorithms)?;
+        verify_server_name(&certificate, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.bare_key(certificate)? {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms),
+            None => verify_tls12_signature(message, certificate, signature, &self.algorithms),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.bare_key(certificate)? {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms),
+            None => verify_tls13_signature(message, certificate, signature, &self.algorithms),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Checks the dates and the name of a certificate that is trusted for itself. Nobody needs to vouch for it, so that it
+/// may be any kind of certificate: of an authority, or one without extensions.
+fn verify_pinned(
+    certificate: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let parsed = parse(certificate)?;
+    let validity = parsed.validity();
+    let (not_before, not_after) = (time(validity.not_before), time(validity.not_after));
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+    }
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+    }
+    if matches!(parsed.subject_alternative_name(), Ok(None)) {
+        // `openssl req -x509` gives none. OpenSSL and others then take the common name.
+        let is_common_name = |name: &str| name.eq_ignore_ascii_case(&server_name.to_str());
+        let mut names = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        return if names.any(is_common_name) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::NotValidForName.into())
+        };
+    }
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
+    Ok(ServerCertVerified::assertion())
+}
+
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.map(|(_, certificate)| certificate).map_err(|_| CertificateError::BadEncoding.into())
+}
+
+fn time(time: ASN1Time) -> UnixTime {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
