@@ -6,6 +6,7 @@
 mod fallback;
 mod key;
 mod ledger;
+mod listing;
 mod opening;
 mod record;
 mod round;
@@ -191,7 +192,7 @@ impl<D: Dial> Prober<D> {
     async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
         let connection = self.connection.as_mut()?;
         self.ticks.note(Fact::Round);
-        let round = self.ticks.during(self.rounds.run(&mut connection.session, connection.is_replica)).await;
+        let round = self.ticks.during(self.rounds.run(connection)).await;
         let clients =
             round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });
         let measurements = Measurements { phases, steps: round.steps, clients };

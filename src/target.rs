@@ -125,8 +125,8 @@ pub enum ClientListMode {
 pub struct ClientList {
     /// Whether it is a step of the probe.
     pub mode: ClientListMode,
-    /// It runs in every n-th probe.
-    pub every: NonZeroU32,
+    /// It runs in every n-th probe. `None` thins it out by the number of clients.
+    pub every: Option<NonZeroU32>,
 }
 
 /// One cache and its settings.

@@ -123,7 +123,8 @@ impl<'a> Field<'a> {
             Value::Bool(value) => T::parse(if *value { "true" } else { "false" }),
             _ => None,
         };
-        value.filter(|value| range.is_none_or(|range| range.contains(&value))).ok_or_else(|| {
+        let fits = |value: &T| value.is_outside_ranges() || range.is_none_or(|range| range.contains(&value));
+        value.filter(fits).ok_or_else(|| {
             self.expected(format_args!("{}{such_as}{}{}", T::NOUN, T::SUCH_AS, self.or_mapping(&key.about)))
         })
     }

@@ -32,6 +32,7 @@ use std::num::NonZeroU32;
 
 pub use self::flag::{Flag, VARIABLE_PREFIX};
 pub use self::identity::IdentityType;
+pub(super) use self::value::AUTO;
 pub use self::value::{Kind, Value};
 
 /// The [`About::pattern`] of text without spaces.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::keys::Value;
+use super::keys::{AUTO, Value};
 
 /// A type that is parsed from text, a number or a boolean.
 pub(super) trait Parse: Value + PartialOrd {
@@ -12,6 +12,11 @@ pub(super) trait Parse: Value + PartialOrd {
     const SUCH_AS: &'static str = "";
 
     fn parse(text: &str) -> Option<Self>;
+
+    /// Whether the value is valid outside the range of its key.
+    fn is_outside_ranges(&self) -> bool {
+        false
+    }
 }
 
 impl Parse for bool {
@@ -35,5 +40,17 @@ impl Parse for NonZeroU32 {
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl Parse for Option<NonZeroU32> {
+    const NOUN: &'static str = "auto or a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == AUTO { Some(None) } else { NonZeroU32::parse(text).map(Some) }
+    }
+
+    fn is_outside_ranges(&self) -> bool {
+        self.is_none()
     }
 }

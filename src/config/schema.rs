@@ -173,8 +173,12 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
         Kind::Choice => json!({"enum": names(key)}),
         Kind::Duration => json!({"type": "string", "pattern": DURATION}),
         // A number may be quoted, as templates often write it.
-        kind @ (Kind::Integer | Kind::Size) => {
-            let pattern = if kind == Kind::Size { SIZE } else { "^[0-9]+$" };
+        kind @ (Kind::Integer | Kind::IntegerOrAuto | Kind::Size) => {
+            let pattern = match kind {
+                Kind::Size => SIZE,
+                Kind::IntegerOrAuto => "^(auto|[0-9]+)$",
+                _ => "^[0-9]+$",
+            };
             let mut schema = json!({"type": ["integer", "string"], "pattern": pattern});
             if let Some((least, most)) = key.range() {
                 schema["minimum"] = typed(kind, &least);
@@ -191,7 +195,9 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
 fn typed(kind: Kind, written: &str) -> Value {
     match kind {
         Kind::Boolean => (written == "true").into(),
-        Kind::Integer => written.parse::<u64>().map_or(Value::Null, Value::from),
+        Kind::Integer | Kind::IntegerOrAuto => {
+            written.parse::<u64>().map_or_else(|_| written.into(), Value::from)
+        }
         Kind::Size => super::size::parse(written).map_or(Value::Null, Value::from),
         _ => written.into(),
     }

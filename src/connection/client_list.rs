@@ -14,6 +14,8 @@ const LINE: usize = 256;
 pub struct ClientList {
     /// How many clients there are.
     pub count: u64,
+    /// How long the list is, as the server announced it, in bytes.
+    pub length: usize,
     /// Whether our own connection is among them.
     pub own_seen: bool,
     /// Those that have a number, if they are wanted.
@@ -139,7 +141,7 @@ mod tests {
         for piece in [1, 7, 1000] {
             let list = count(TWO.as_bytes(), piece, OwnClient::Id(12));
             let clients = vec![client(3, "127.0.0.1:50000"), client(12, "[::1]:50001")];
-            assert_eq!(list, ClientList { count: 2, own_seen: true, clients });
+            assert_eq!(list, ClientList { count: 2, own_seen: true, clients, ..ClientList::default() });
         }
     }
 
@@ -180,6 +182,6 @@ mod tests {
             assert!(counter.line.capacity() <= 2 * LINE);
         }
         counter.end();
-        assert_eq!(list, ClientList { count: 2, own_seen: true, clients: Vec::new() });
+        assert_eq!(list, ClientList { count: 2, own_seen: true, ..ClientList::default() });
     }
 }

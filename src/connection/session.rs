@@ -67,6 +67,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.in_step
     }
 
+    /// Whether the last command ended the session before a byte of its reply had come.
+    #[must_use]
+    pub const fn is_unanswered(&self) -> bool {
+        !self.in_step && !self.has_heard
+    }
+
     /// Whether `failure`, of the last command, is the race with a server that closes an idle connection: nothing came.
     #[must_use]
     pub const fn was_idle_close(&self, failure: &Failure) -> bool {

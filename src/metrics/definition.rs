@@ -146,7 +146,7 @@ definitions! {
     }
     CLIENTS = Gauge "cachepulse_cache_clients" [TARGET] {
         help: "Clients in the last CLIENT LIST; behind Azure Managed Redis, those of one node.",
-        doc: "Absent before the first `CLIENT LIST` that succeeds.",
+        doc: "Absent before the first `CLIENT LIST` that succeeds. Between lists (`client_list.every`) it keeps its value.",
     }
     CERTIFICATE_EXPIRY = Gauge "cachepulse_tls_certificate_expiry_timestamp_seconds" [TARGET] {
         help: "Expiry of the server's certificate at the last connection, in seconds since 1970.",

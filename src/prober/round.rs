@@ -7,10 +7,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::key::Key;
+use super::listing::{Listing, Reply};
+use super::opening::Connection;
 use crate::connection::client_list::ClientList;
 use crate::connection::session::Session;
 use crate::probe::{Failure, FailureReason, Step, StepResult, StepResults};
-use crate::target::{ClientListMode, Target};
+use crate::target::{ClientListMode, Protocol, Target};
 
 /// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
 const EXPIRY_INTERVALS: u32 = 3;
@@ -25,7 +27,7 @@ pub(super) struct Rounds {
     target: Arc<Target>,
     key: Key,
     rng: fastrand::Rng,
-    count: u32,
+    listing: Listing,
     /// Whether each of the clients is wanted, and not only their number.
     pub(super) keeps_clients: bool,
     /// Whether the key was ever accepted.
@@ -47,12 +49,12 @@ pub(super) struct Round {
 }
 
 impl Rounds {
-    pub(super) const fn new(target: Arc<Target>, key: Key, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(target: Arc<Target>, key: Key, rng: fastrand::Rng) -> Self {
         Self {
+            listing: Listing::new(target.client_list),
             target,
             key,
             rng,
-            count: 0,
             keeps_clients: false,
             is_accepted: false,
             searched: None,
@@ -63,49 +65,52 @@ impl Rounds {
     /// Runs the steps until one fails that must not. Each has the target's command timeout.
     pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        session: &mut Session<S>,
-        is_replica: bool,
+        connection: &mut Connection<S>,
     ) -> Round {
         let mut round = Round::default();
         // The failure is noted in the round.
-        let _ = self.steps(session, is_replica, &mut round).await;
+        let _ = self.steps(connection, &mut round).await;
         round
     }
 
     async fn steps<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        session: &mut Session<S>,
-        is_replica: bool,
+        connection: &mut Connection<S>,
         round: &mut Round,
     ) -> Result<(), ()> {
+        let Connection { session, is_replica, protocol, .. } = connection;
         let timeout = self.target.command_timeout;
         let started = Instant::now();
         round.note(Step::Ping, started, session.ping(started + timeout).await)?;
 
         let value = format!("{:032x}", self.rng.u128(..));
-        self.set(session, &value, is_replica, round).await?;
+        self.set(session, &value, *is_replica, round).await?;
 
         let started = Instant::now();
         round.note(Step::Get, started, session.get(self.key.name(), &value, started + timeout).await)?;
 
-        let Self { target, count, .. } = self;
-        let lists = target.client_list.mode != ClientListMode::Off
-            && count.is_multiple_of(target.client_list.every.get());
-        *count = count.wrapping_add(1);
-        if lists { self.list_clients(session, round).await } else { Ok(()) }
+        if self.listing.is_due() { self.list_clients(session, *protocol, round).await } else { Ok(()) }
     }
 
     /// Counts the clients. Where the list is optional, nothing about it fails the round, not even a connection that is
     /// lost over it.
     async fn list_clients<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         session: &mut Session<S>,
+        protocol: Protocol,
         round: &mut Round,
     ) -> Result<(), ()> {
         let started = Instant::now();
         let mut list = ClientList::default();
         let deadline = started + self.target.command_timeout;
         let listed = session.client_list(&mut list, self.keeps_clients, deadline).await;
+        let reply = match &listed {
+            Ok(()) => Reply::Whole,
+            Err(_) if session.is_unanswered() => Reply::Missing,
+            Err(_) if list.length > 0 => Reply::CutOff,
+            Err(_) => Reply::Refusal,
+        };
+        self.listing.note(reply, &list, protocol);
         if listed.is_ok() {
             round.clients = Some(list);
         }

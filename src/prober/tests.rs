@@ -457,7 +457,7 @@ async fn what_the_cache_forbids_is_denied_and_only_fails_the_probe_where_it_is_r
     {
         let cache = Cache::default();
         cache.can("CLIENT LIST", forbidden);
-        let client_list = ClientListOf { mode, every: NonZeroU32::MIN };
+        let client_list = ClientListOf { mode, every: None };
         let running = start(&cache, Target { client_list, ..target() });
         sleep(SECOND).await;
         assert_eq!(running.failures("permission_denied"), failures, "{mode:?}");
@@ -474,7 +474,7 @@ async fn what_the_cache_forbids_is_denied_and_only_fails_the_probe_where_it_is_r
 #[tokio::test(start_paused = true)]
 async fn client_list_runs_in_every_nth_probe() {
     let cache = Cache::default();
-    let every = NonZeroU32::new(3).unwrap();
+    let every = NonZeroU32::new(3);
     let client_list = ClientListOf { mode: ClientListMode::Optional, every };
     let _running = start(&cache, Target { client_list, ..target() });
     sleep(65 * SECOND).await;
@@ -563,8 +563,7 @@ async fn nothing_about_an_optional_client_list_fails_a_probe() {
         ("-NOPERM this user has no permissions to run the 'client' command\r\n", "denied", 0.0),
         ("+OK\r\n", "failure", 0.0),
         ("*1\r\n+OK\r\n", "failure", 0.0),
-        ("", "failure", 3.0),
-        ("$999999999\r\nid=1", "failure", 3.0),
+        ("$9999\r\nid=1", "failure", 3.0),
         ("$2\r\nxxxx", "failure", 3.0),
     ] {
         let cache = Cache::default();

@@ -133,10 +133,7 @@ targets:
             command_timeout: Duration::from_millis(10),
             attempts: NonZeroU32::new(10).unwrap(),
             key: KeyTemplate::new("health").unwrap(),
-            client_list: ClientList {
-                mode: ClientListMode::Required,
-                every: NonZeroU32::new(1_000_000).unwrap(),
-            },
+            client_list: ClientList { mode: ClientListMode::Required, every: NonZeroU32::new(1_000_000) },
             reply_limit: 65_536,
             ..target("inventory", "2001:db8::6", 7000)
         }],
@@ -217,9 +214,9 @@ fn a_targets_own_key_replaces_the_default_as_a_whole() {
     );
     let [a, b] = config.targets.as_slice() else { panic!("two targets") };
     assert_eq!((a.interval, a.endpoint.port, &a.tls), (Duration::from_secs(60), 7000, &Tls::Off));
-    assert_eq!(a.client_list, ClientList { mode: ClientListMode::Off, every: NonZeroU32::new(5).unwrap() });
+    assert_eq!(a.client_list, ClientList { mode: ClientListMode::Off, every: NonZeroU32::new(5) });
     assert_eq!(b.interval, Duration::from_secs(2));
-    assert_eq!(b.client_list, ClientList { mode: ClientListMode::Required, every: NonZeroU32::MIN });
+    assert_eq!(b.client_list, ClientList { mode: ClientListMode::Required, every: None });
     assert_eq!(b.identity, entra(EntraSource::AzureCli));
 }
 

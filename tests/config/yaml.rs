@@ -1,5 +1,6 @@
 //! Features of YAML: anchors, merge keys and keys for anchors.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cachepulse::config::{Config, Position, Problems};
@@ -22,9 +23,12 @@ fn a_merge_key_adds_the_keys_that_the_mapping_lacks() {
          - {name: b, host: b, <<: [*quick, *common], client_list: {mode: off}}\n",
     );
     let [a, b] = config.targets.as_slice() else { panic!("two targets") };
-    assert_eq!((a.interval, a.attempts.get(), a.client_list.every.get()), (Duration::from_secs(60), 1, 2));
+    assert_eq!(
+        (a.interval, a.attempts.get(), a.client_list.every),
+        (Duration::from_secs(60), 1, NonZeroU32::new(2))
+    );
     assert_eq!((b.interval, b.command_timeout), (Duration::from_secs(1), Duration::from_millis(100)));
-    assert_eq!((b.attempts.get(), b.client_list.every.get()), (5, 1), "merging is shallow");
+    assert_eq!((b.attempts.get(), b.client_list.every), (5, None), "merging is shallow");
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn value(key: &dyn Descriptor) -> String {
     let kind = match key.kind() {
         Kind::Boolean => "`true` or `false`",
         Kind::Integer => "whole number",
+        Kind::IntegerOrAuto => "`auto` or whole number",
         Kind::Duration => "duration",
         Kind::Size => "size",
         Kind::Choice => {

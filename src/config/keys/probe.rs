@@ -90,7 +90,7 @@ pub static CLIENT_LIST: Key<&str> = Key {
         path: "targets[].client_list",
         group: GROUP,
         help: "When the step CLIENT LIST runs",
-        example: "{mode: optional, every: 1}",
+        example: "{mode: optional, every: 10}",
         keys: &[&CLIENT_LIST_MODE, &CLIENT_LIST_EVERY],
         ..About::EMPTY
     },
@@ -124,16 +124,19 @@ pub static CLIENT_LIST_MODE: Key<ClientListMode> = Key {
 };
 
 /// `targets[].client_list.every`
-pub static CLIENT_LIST_EVERY: Key<NonZeroU32> = Key {
+pub static CLIENT_LIST_EVERY: Key<Option<NonZeroU32>> = Key {
     about: About {
         path: "targets[].client_list.every",
         flag: Some(Flag::new("client-list-every", "NUMBER")),
         group: GROUP,
         help: "Run CLIENT LIST in every n-th probe",
+        doc: "`auto` is every probe for up to 500 clients, every second one for up to 1,000, and so on. A list that does \
+              not come in time counts by the part that came or by its announced size, and runs at least in every 60th \
+              probe. In between, the last known number of clients stays.",
         ..About::EMPTY
     },
-    values: Values::Range(NonZeroU32::MIN, non_zero(1_000_000)),
-    absent: Absent::Default(NonZeroU32::MIN),
+    values: Values::Range(Some(NonZeroU32::MIN), Some(non_zero(1_000_000))),
+    absent: Absent::Default(None),
 };
 
 /// `targets[].reply_limit`

@@ -10,6 +10,9 @@ use crate::config::{duration, size};
 use crate::target::{ClientListMode, Protocol};
 use crate::telemetry::{Format, Level};
 
+/// The value of a key of the type [`Kind::IntegerOrAuto`] that is no number.
+pub(in crate::config) const AUTO: &str = "auto";
+
 /// The type of a value in the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -17,6 +20,8 @@ pub enum Kind {
     Boolean,
     /// A whole number.
     Integer,
+    /// A whole number, or `auto`.
+    IntegerOrAuto,
     /// A number and a unit, such as `10s`.
     Duration,
     /// A number of bytes, or with `KiB` or `MiB`.
@@ -80,6 +85,15 @@ impl Value for NonZeroU32 {
 
     fn written(&self) -> String {
         self.to_string()
+    }
+}
+
+/// A number that is chosen by itself if it is not given.
+impl Value for Option<NonZeroU32> {
+    const KIND: Kind = Kind::IntegerOrAuto;
+
+    fn written(&self) -> String {
+        self.as_ref().map_or_else(|| AUTO.to_owned(), Value::written)
     }
 }
 

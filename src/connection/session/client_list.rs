@@ -57,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             })?;
         };
         self.discard(header);
+        list.length = length;
         let mut counter = Counter::new(list, keeps, self.own);
         let mut left = length;
         while left > 0 {
@@ -127,7 +128,7 @@ mod tests {
         let (mut session, _far) = session(b"$1000\r\nid=1 addr=a\nid=2 addr=b\nid=3").await;
         let mut list = ClientList::default();
         let failure = session.client_list(&mut list, false, soon()).await.unwrap_err();
-        assert_eq!((failure.reason, list.count), (FailureReason::CommandTimeout, 2));
+        assert_eq!((failure.reason, list.count, list.length), (FailureReason::CommandTimeout, 2, 1000));
         assert!(!session.is_usable());
     }
 

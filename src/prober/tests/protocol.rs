@@ -99,3 +99,47 @@ async fn a_configured_protocol_is_the_only_one() {
         assert_eq!(cache.count("AUTH"), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_knows_neither_hello_nor_client_list_is_asked_once_in_an_hour() {
+    for silence in [HANG_UP, ""] {
+        let cache = Cache::default();
+        cache.can("HELLO", HANG_UP);
+        cache.can("CLIENT LIST", silence);
+        let running = start(&cache, target());
+        sleep(1800 * SECOND).await;
+        assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0), "{silence}");
+        assert_eq!((cache.count("HELLO"), cache.count("CLIENT LIST")), (2, 1), "{silence}");
+        assert_eq!(running.connects(), [2.0, 0.0], "{silence}");
+        sleep(HOUR).await;
+        assert_eq!(cache.count("CLIENT LIST"), 2, "{silence}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_busy_once_is_asked_for_its_clients_again() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    cache.can("CLIENT LIST", "");
+    sleep(5 * SECOND).await;
+    assert_eq!(cache.count("CLIENT LIST"), 1);
+    cache.with(|state| state.canned.clear());
+    sleep(30 * SECOND).await;
+    assert_eq!((cache.count("CLIENT LIST"), running.value(r#"cache_clients{target="t"}"#)), (4, 1.0));
+    cache.can("CLIENT LIST", "");
+    sleep(1800 * SECOND).await;
+    assert_eq!(cache.count("CLIENT LIST"), 6, "it does not answer at all");
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
+    assert_eq!(running.value(r#"cache_clients{target="t"}"#), 1.0, "the last known number");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_clients_are_listed_in_every_second_probe() {
+    let cache = Cache::default();
+    let lines = "id=7 addr=10.0.0.1:50\n".repeat(1_000);
+    cache.can("CLIENT LIST", &format!("${}\r\n{lines}\r\n", lines.len()));
+    let running = start(&cache, target());
+    sleep(95 * SECOND).await;
+    assert_eq!((cache.count("SET"), cache.count("CLIENT LIST")), (10, 5));
+    assert_eq!(running.value(r#"cache_clients{target="t"}"#), 1_000.0);
+}
