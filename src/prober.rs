@@ -3,12 +3,16 @@
 //! The loop carries out what the ledger (`ledger.rs`) asks for and reports to it what happens. Everything is awaited
 //! through `ticks.rs`, so that no tick goes unnoticed. Only timeouts and the peer end what is under way.
 
+mod companion;
 mod fallback;
+mod handover;
 mod key;
 mod ledger;
 mod listing;
+mod new_connections;
 mod opening;
 mod record;
+mod replacement;
 mod round;
 mod schedule;
 #[cfg(test)]
@@ -20,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::connection::client_list::ClientList;
@@ -30,7 +34,9 @@ use crate::metrics::TargetMetrics;
 use crate::probe::{ClientCount, Failure, FailureReason, Outcome, PhaseTimes, Stage, Step};
 use crate::status::TargetStatus;
 use crate::target::Target;
+use companion::Companion;
 use fallback::Fallback;
+use handover::Handover;
 use key::Key;
 use ledger::{Fact, Ledger, Limits, Measurements};
 use opening::{Connection, Opened, Opener, blame_expiry};
@@ -66,6 +72,8 @@ pub struct Prober<D: Dial> {
     clock: Clock,
     opener: Opener<D>,
     connection: Option<Connection<D::Stream>>,
+    /// Tells the companion of `connection`, and brings its replacement.
+    handover: Arc<Handover<D::Stream>>,
     rounds: Rounds,
     ticks: Ticks,
     rng: fastrand::Rng,
@@ -81,11 +89,13 @@ pub struct Probed {
 }
 
 /// What happens while nothing is under way.
-enum Event {
+enum Event<S> {
     /// The connection is gone, or cannot be trusted any more.
     Lost(Failure),
     /// There are credentials to present.
     Renewed,
+    /// A new connection takes over from the open one.
+    Replaced(Box<Opened<S>>),
 }
 
 impl<D: Dial> Prober<D> {
@@ -95,17 +105,19 @@ impl<D: Dial> Prober<D> {
         let limits = Limits { attempts: target.attempts.get(), connect_timeout: target.connect_timeout };
         let record = Record::new(target.name.clone(), clock.clone(), metrics, status);
         let key = Key::new(target.key.clone(), instance, &mut rng);
+        let opener = Opener {
+            target: Arc::clone(&target),
+            dialer,
+            sign_in,
+            clock: clock.clone(),
+            offset,
+            had_credentials: false,
+            fallback: Fallback::default(),
+        };
         Self {
-            opener: Opener {
-                target: Arc::clone(&target),
-                dialer,
-                sign_in,
-                clock: clock.clone(),
-                offset,
-                had_credentials: false,
-                fallback: Fallback::default(),
-            },
+            opener,
             connection: None,
+            handover: Arc::default(),
             rounds: Rounds::new(Arc::clone(&target), key, rng.fork()),
             ticks: Ticks::new(Ledger::new(limits, rng.fork()), record),
             target,
@@ -118,8 +130,21 @@ impl<D: Dial> Prober<D> {
     pub async fn run(mut self, first: Instant) -> Infallible {
         self.ticks.record().started(self.target.interval);
         self.ticks.start(self.target.interval, first);
-        loop {
-            self.turn().await;
+        let companion = Companion::new(
+            self.opener.clone(),
+            self.rng.fork(),
+            self.ticks.record(),
+            Arc::clone(&self.handover),
+        );
+        let probing = async {
+            loop {
+                self.turn().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            never = probing => never,
+            never = Box::new(companion).run() => never,
         }
     }
 
@@ -138,10 +163,11 @@ impl<D: Dial> Prober<D> {
 
     /// Waits for what happens next and does what it asks for. Returns the clients that a round has found.
     async fn turn(&mut self) -> Option<ClientList> {
-        let Self { ticks, connection, opener, .. } = self;
-        match ticks.until_attempt(next_event(connection.as_mut(), &mut opener.sign_in)).await {
+        let Self { ticks, connection, handover, opener, .. } = self;
+        match ticks.until_attempt(next_event(connection.as_mut(), handover, &mut opener.sign_in)).await {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
+            Some(Event::Replaced(opened)) => self.take_over(*opened),
             Some(Event::Renewed) if self.connection.is_some() => self.reauthenticate().await,
             Some(Event::Renewed) => {
                 // The first token of an identity is waited for by all its targets.
@@ -166,9 +192,8 @@ impl<D: Dial> Prober<D> {
         let result = self.ticks.during(self.opener.open()).await;
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
-                let expiry = connection.peer.tls.as_ref().and_then(|tls| tls.certificate_expiry);
-                self.ticks.record().opened(&phases, expiry, connection.protocol);
-                self.connection = Some(connection);
+                self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
+                self.keep(connection);
                 let Some(failure) = refused else {
                     self.ticks.note(Fact::Opened { took });
                     return Some(phases);
@@ -236,9 +261,33 @@ impl<D: Dial> Prober<D> {
         }
     }
 
+    fn keep(&mut self, connection: Connection<D::Stream>) {
+        self.handover.changed(Some(connection.shown()));
+        self.connection = Some(connection);
+    }
+
+    /// Goes on with a new connection instead of the open one.
+    fn take_over(&mut self, Opened { mut connection, phases, .. }: Opened<D::Stream>) {
+        let Some(old) = self.connection.take() else { return };
+        let shown = |connection: &Connection<_>| connection.peer.address.map(tracing::field::display);
+        info!(
+            target = %self.target.name,
+            address = shown(&connection),
+            previous = shown(&old),
+            "connection replaced"
+        );
+        if connection.credentials != old.credentials {
+            // They were renewed while it was being opened.
+            connection.reauthenticate = Some(Instant::now());
+        }
+        self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
+        self.keep(connection);
+    }
+
     /// Drops the open connection because of `failure`, and returns how long it lived.
     fn close(&mut self, failure: &Failure) -> Option<Duration> {
         let connection = self.connection.take()?;
+        self.handover.changed(None);
         self.ticks.record().disconnected(failure.reason);
         Some(connection.opened.elapsed())
     }
@@ -300,11 +349,12 @@ impl<D: Dial> Prober<D> {
     }
 }
 
-/// Waits until the open connection is lost or there are credentials to present. May be dropped at any time.
+/// Waits until the open connection is lost or replaced, or there are credentials to present. May be dropped at any time.
 async fn next_event<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     connection: Option<&mut Connection<S>>,
+    handover: &Handover<S>,
     sign_in: &mut SignIn,
-) -> Event {
+) -> Event<S> {
     let Some(connection) = connection else {
         sign_in.renewed().await;
         return Event::Renewed;
@@ -313,6 +363,7 @@ async fn next_event<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     tokio::select! {
         biased;
         failure = connection.session.lost() => Event::Lost(failure),
+        replacement = handover.replacement() => Event::Replaced(replacement),
         () = sign_in.renewed() => Event::Renewed,
         () = async { sleep_until(again.expect("guarded")).await }, if again.is_some() => Event::Renewed,
     }

@@ -16,10 +16,11 @@ use tokio::time::Instant;
 
 pub use self::document::{ErrorDocument, IdentityDocument, StatusDocument, TargetDocument};
 pub use self::outcome::{
-    ClientDocument, ClientsDocument, FailureDocument, OutcomeDocument, PhaseDocument, StepDocument,
+    ClientDocument, ClientsDocument, FailureDocument, NewConnectionDocument, OutcomeDocument, PhaseDocument,
+    StepDocument,
 };
 use crate::clock::Clock;
-use crate::probe::Outcome;
+use crate::probe::{Failure, Outcome, PhaseTimes};
 use crate::target::{Target, TargetName};
 
 /// The number of outcomes kept per target.
@@ -70,6 +71,7 @@ struct TargetState {
     since: SystemTime,
     connection: ConnectionState,
     last_success: Option<SystemTime>,
+    new_connection: Option<Arc<NewConnection>>,
     /// Newest last. A failure may be in both lists.
     recent: VecDeque<Arc<Record>>,
     failures: VecDeque<Arc<Record>>,
@@ -86,6 +88,15 @@ impl TargetState {
             self.last_success = Some(at);
         }
     }
+}
+
+/// The last probe of a new connection.
+#[derive(Debug)]
+struct NewConnection {
+    at: SystemTime,
+    result: Result<(), Failure>,
+    failed_in_a_row: u32,
+    phases: PhaseTimes,
 }
 
 /// One outcome and its time.
@@ -181,6 +192,7 @@ impl Status {
                 since,
                 connection: ConnectionState::Disconnected,
                 last_success: None,
+                new_connection: None,
                 recent: VecDeque::with_capacity(RECENT),
                 failures: VecDeque::new(),
             }),
@@ -268,6 +280,19 @@ impl TargetStatus {
     /// Records that the target is up or down since `at`, with or without a tick.
     pub fn verdict(&self, is_up: bool, at: SystemTime) {
         lock(&self.entry.state).decide(is_up, at);
+    }
+
+    /// Records the result at `at` of a probe of a new connection, how many of these probes have failed in a row, and the
+    /// phases that completed.
+    pub fn new_connection(
+        &self,
+        result: Result<(), Failure>,
+        failed_in_a_row: u32,
+        phases: PhaseTimes,
+        at: SystemTime,
+    ) {
+        let probed = NewConnection { at, result, failed_in_a_row, phases };
+        lock(&self.entry.state).new_connection = Some(Arc::new(probed));
     }
 
     /// Records the state of the connection.

@@ -156,6 +156,12 @@ pub struct Target {
     pub key: KeyTemplate,
     /// When `CLIENT LIST` runs.
     pub client_list: ClientList,
+    /// The time from one probe of a new connection to the next.
+    pub new_connection_every: Option<Duration>,
+    /// The time from one look-up of the host's name to the next while a connection is open.
+    pub dns_refresh: Option<Duration>,
+    /// The age at which the open connection is replaced.
+    pub max_connection_age: Option<Duration>,
     /// The largest reply that is read, in bytes.
     pub reply_limit: usize,
 }

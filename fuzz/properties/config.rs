@@ -48,6 +48,11 @@ fn is_within_limits(config: &Config) {
         is_in(target.interval, MS(100)..=MS(3_600_000));
         is_in(target.connect_timeout, MS(10)..=MS(300_000));
         is_in(target.command_timeout, MS(10)..=MS(300_000));
+        let may_be_off =
+            [(target.new_connection_every, 10), (target.dns_refresh, 1), (target.max_connection_age, 10)];
+        for (duration, least) in may_be_off {
+            assert!(duration.is_none_or(|duration| duration >= Duration::from_secs(least)), "{duration:?}");
+        }
         is_possible(target);
     }
 }

@@ -16,6 +16,20 @@ impl Parse for Duration {
     }
 }
 
+/// Zero is off.
+impl Parse for Option<Duration> {
+    const NOUN: &'static str = "0s or a duration";
+    const SUCH_AS: &'static str = Duration::SUCH_AS;
+
+    fn parse(text: &str) -> Option<Self> {
+        parse(text).map(|duration| (!duration.is_zero()).then_some(duration))
+    }
+
+    fn is_outside_ranges(&self) -> bool {
+        self.is_none()
+    }
+}
+
 /// Parses numbers with units, the larger unit first. Saturates at the longest duration.
 fn parse(text: &str) -> Option<Duration> {
     let mut units = UNITS.iter();

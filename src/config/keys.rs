@@ -49,6 +49,8 @@ static TARGET: &[&dyn Descriptor] = &[
     &connection::PORT,
     &connection::TLS,
     &connection::PROTOCOL,
+    &connection::DNS_REFRESH,
+    &connection::MAX_CONNECTION_AGE,
     &identity::IDENTITY,
     &identity::USERNAME,
     &probe::INTERVAL,
@@ -57,6 +59,7 @@ static TARGET: &[&dyn Descriptor] = &[
     &probe::ATTEMPTS,
     &probe::KEY,
     &probe::CLIENT_LIST,
+    &probe::NEW_CONNECTION,
     &probe::REPLY_LIMIT,
 ];
 

@@ -171,7 +171,7 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
     let schema = match key.kind() {
         Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
         Kind::Choice => json!({"enum": names(key)}),
-        Kind::Duration => json!({"type": "string", "pattern": DURATION}),
+        Kind::Duration | Kind::DurationOrOff => json!({"type": "string", "pattern": DURATION}),
         // A number may be quoted, as templates often write it.
         kind @ (Kind::Integer | Kind::IntegerOrAuto | Kind::Size) => {
             let pattern = match kind {

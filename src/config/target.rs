@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
-use super::keys::connection::{HOST, NAME, PORT, PROTOCOL, TLS};
+use super::keys::connection::{self, HOST, NAME, PORT, PROTOCOL, TLS};
 use super::keys::identity::{IDENTITY, USERNAME};
 use super::keys::probe;
 use super::location::{self, Location};
@@ -112,6 +113,9 @@ impl Target {
             attempts: probe::ATTEMPTS.default(),
             key: KeyTemplate::new(probe::KEY.default()).expect("the default is short enough"),
             client_list: default_client_list(),
+            new_connection_every: probe::NEW_CONNECTION_EVERY.default(),
+            dns_refresh: connection::DNS_REFRESH.default(),
+            max_connection_age: connection::MAX_CONNECTION_AGE.default(),
             reply_limit: probe::REPLY_LIMIT.default(),
         }
     }
@@ -127,6 +131,10 @@ fn read_into(target: &mut Target, fields: &Fields<'_>) {
     set(&mut target.attempts, fields.read(&probe::ATTEMPTS));
     set(&mut target.key, fields.get(&probe::KEY).map(|field| read_key(&field)));
     set(&mut target.client_list, fields.get(&probe::CLIENT_LIST).map(|field| read_client_list(&field)));
+    let new_connection = fields.get(&probe::NEW_CONNECTION).map(|field| read_new_connection(&field));
+    set(&mut target.new_connection_every, new_connection);
+    set(&mut target.dns_refresh, fields.read(&connection::DNS_REFRESH));
+    set(&mut target.max_connection_age, fields.read(&connection::MAX_CONNECTION_AGE));
     set(&mut target.reply_limit, fields.read(&probe::REPLY_LIMIT));
 }
 
@@ -287,4 +295,9 @@ fn read_client_list(field: &Field<'_>) -> Result<ClientList, Invalid> {
 
 fn default_client_list() -> ClientList {
     ClientList { mode: probe::CLIENT_LIST_MODE.default(), every: probe::CLIENT_LIST_EVERY.default() }
+}
+
+fn read_new_connection(field: &Field<'_>) -> Result<Option<Duration>, Invalid> {
+    let every = field.fields(&probe::NEW_CONNECTION.about)?.read(&probe::NEW_CONNECTION_EVERY);
+    every.unwrap_or_else(|| Ok(probe::NEW_CONNECTION_EVERY.default()))
 }

@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::connection::dial::{self, DialFailure, Stream};
-use crate::connection::resolver::Resolver;
+use crate::connection::resolver::{Addresses, Resolver};
 use crate::connection::tls::TlsClient;
 use crate::connection::tls::handshake::TlsInfo;
 use crate::connection::trace::Trace;
 use crate::probe::PhaseTimes;
 use crate::target::Endpoint;
 
-/// Opens streams to one target.
-pub trait Dial: Send {
+/// Opens streams to one target. Clones lead to the same target.
+pub trait Dial: Clone + Send {
     /// What is opened.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
@@ -28,6 +28,9 @@ pub trait Dial: Send {
         &mut self,
         deadline: Instant,
     ) -> impl Future<Output = Result<Dialed<Self::Stream>, DialFailure>> + Send;
+
+    /// Looks up the addresses that the target's host has now. `None` if they are not known by `deadline`.
+    fn look_up(&self, deadline: Instant) -> impl Future<Output = Option<Vec<SocketAddr>>> + Send;
 }
 
 /// A stream that was just opened.
@@ -56,7 +59,7 @@ pub struct Peer {
 }
 
 /// Opens real connections.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dialer {
     endpoint: Endpoint,
     tls: Option<(TlsClient, Arc<str>)>,
@@ -90,5 +93,14 @@ impl Dial for Dialer {
             tls: dialed.tls,
         };
         Ok(Dialed { stream: dialed.stream, phases: dialed.phases, peer, deadline: dialed.deadline })
+    }
+
+    async fn look_up(&self, deadline: Instant) -> Option<Vec<SocketAddr>> {
+        let Addresses { mut known, late, deadline } =
+            self.resolver.resolve(&self.endpoint, deadline).await.ok()?;
+        if let Some(mut late) = late {
+            known.extend(timeout_at(deadline, late.addresses()).await.ok()?);
+        }
+        Some(known)
     }
 }

@@ -31,7 +31,7 @@ struct State {
 }
 
 /// A file that is read again and again, and watched in between.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WatchedFile {
     files: Files,
     path: PathBuf,

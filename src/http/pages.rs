@@ -121,7 +121,8 @@ fn overview(document: &StatusDocument) -> String {
          <style>body{{font:16px sans-serif;margin:2em}}td,th{{text-align:left;padding:.2em 1em .2em 0}}\
          .up{{color:#17722b}}.down{{color:#b3261e;font-weight:bold}}</style></head><body>\n\
          <h1>cachepulse {}</h1>\n<p>{}</p>\n<p>{}</p>\n\
-         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>last failure</th></tr>\n",
+         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>new connections</th>\
+         <th>last failure</th></tr>\n",
         document.version,
         escape(&document.readiness),
         links(),
@@ -146,14 +147,26 @@ fn row(html: &mut String, target: &TargetDocument) {
     let failure = failure.map_or_else(String::new, |(time, failure)| {
         format!("{time}: {} at {}: {}", failure.reason, failure.stage, failure.detail)
     });
+    let new_connection =
+        target.new_connection.as_ref().map_or_else(String::new, |probed| match &probed.failure {
+            None => "up".to_owned(),
+            Some(failure) => {
+                format!(
+                    "down ({} in a row): {} at {}",
+                    probed.consecutive_failures, failure.reason, failure.stage
+                )
+            }
+        });
     let state = target.state.as_str();
     // Writing to a string cannot fail.
     let _ = writeln!(
         html,
-        "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td>\
+         <td>{}</td></tr>",
         escape(&target.target),
         escape(&target.endpoint),
         target.since,
+        escape(&new_connection),
         escape(&failure),
     );
 }

@@ -1,7 +1,7 @@
 //! The credentials of one target: a secret that is read at each sign-in and when it changes, or the newest published
 //! token.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tracing::warn;
@@ -12,8 +12,8 @@ use crate::identity::refresh::TokenState;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::secret::WatchedSecret;
 
-/// The source of one target's credentials.
-#[derive(Debug)]
+/// The source of one target's credentials. Clones have the same credentials.
+#[derive(Clone, Debug)]
 pub enum SignIn {
     /// No sign-in.
     None,
@@ -29,25 +29,25 @@ pub enum SignIn {
 }
 
 /// The published tokens of an identity, and the user to sign in as.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tokens {
     configured: Option<Arc<str>>,
     states: watch::Receiver<TokenState>,
     refused: Arc<Notify>,
-    /// The object id of the last warning that it differs from the configured user.
-    warned: Option<Arc<str>>,
+    /// The object id of the last warning that it differs from the configured user. Clones warn once together.
+    warned: Arc<Mutex<Option<Arc<str>>>>,
 }
 
 impl Tokens {
     /// Creates a source of tokens for the user `configured`; if `None`, the user is the object id in each token.
     /// `refused` wakes the refresh loop.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         configured: Option<Arc<str>>,
         states: watch::Receiver<TokenState>,
         refused: Arc<Notify>,
     ) -> Self {
-        Self { configured, states, refused, warned: None }
+        Self { configured, states, refused, warned: Arc::default() }
     }
 
     /// Reports that a cache rejected the newest token, so that the refresh loop requests another one early. The token is
@@ -135,9 +135,10 @@ impl Tokens {
         };
         let username = match (&self.configured, &token.object_id) {
             (Some(configured), Some(object_id)) => {
-                if configured != object_id && self.warned.as_ref() != Some(object_id) {
+                let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+                if configured != object_id && warned.as_ref() != Some(object_id) {
                     warn!(username = %configured, %object_id, "username differs from the token's object id");
-                    self.warned = Some(Arc::clone(object_id));
+                    *warned = Some(Arc::clone(object_id));
                 }
                 configured
             }

@@ -5,8 +5,8 @@
 use serde::Serialize;
 
 use super::label::{
-    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, PART, PHASE, PROTOCOL_VERSION, REASON,
-    REFRESH_RESULT, STEP, STEP_RESULT, TARGET, VERSION,
+    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, OPENING_REASON, PART, PHASE, PROTOCOL_VERSION,
+    REASON, REFRESH_RESULT, STEP, STEP_RESULT, TARGET, VERSION,
 };
 
 /// The type of a metric in Prometheus.
@@ -118,6 +118,24 @@ definitions! {
     PROTOCOL = Gauge "cachepulse_protocol" [TARGET, PROTOCOL_VERSION] {
         help: "Always 1; the label is the version of RESP on the open connection.",
         doc: "Absent while no connection is open.",
+    }
+    NEW_CONNECTION_SUCCESS = Gauge "cachepulse_new_connection_success" [TARGET] {
+        help: "Whether the last probe of a new connection succeeded (1) or failed (0).",
+        doc: "A new connection is opened beside the open one, signed in, asked PING and closed, as often as \
+              `new_connection.every` says. It changes neither `cachepulse_probe_success` nor \
+              `cachepulse_connects_total`. Absent before the first one.",
+    }
+    NEW_CONNECTIONS = Counter "cachepulse_new_connections_total" [TARGET, ATTEMPT_RESULT] {
+        help: "Probes of a new connection by result.",
+    }
+    NEW_CONNECTION_FAILURES = Counter "cachepulse_new_connection_failures_total" [TARGET, OPENING_REASON] {
+        help: "Failed probes of a new connection by reason.",
+        doc: "Has only the reasons for which a connection can fail to open.",
+    }
+    NEW_CONNECTION_CONSECUTIVE_FAILURES = Gauge "cachepulse_new_connection_consecutive_failures" [TARGET] {
+        help: "Probes of a new connection that failed in a row.",
+        doc: "Failures with the reason `local_resource` are not counted: the agent causes them. Absent before the \
+              first probe of a new connection.",
     }
     REAUTHENTICATIONS = Counter "cachepulse_reauthentications_total" [TARGET, ATTEMPT_RESULT] {
         help: "Refreshed tokens presented with AUTH on an open connection.",

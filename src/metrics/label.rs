@@ -44,6 +44,9 @@ pub(super) const REASON: Label = Label {
 pub(super) const DISCONNECT_REASON: Label =
     Label { values: Some(|| FailureReason::of_disconnects().map(FailureReason::entry).collect()), ..REASON };
 
+pub(super) const OPENING_REASON: Label =
+    Label { values: Some(|| FailureReason::of_openings().map(FailureReason::entry).collect()), ..REASON };
+
 pub(super) const PHASE: Label = Label {
     name: "phase",
     meaning: "The phase of opening the connection.",

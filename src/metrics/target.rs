@@ -35,6 +35,10 @@ pub(super) struct TargetSeries {
     disconnects: Reasons,
     /// By [`Protocol`]; at most one is set.
     protocol: [Gauge; Protocol::ALL.len()],
+    new_connection_success: Gauge,
+    new_connections: Attempts,
+    new_connection_failures: Reasons,
+    new_connection_consecutive_failures: Gauge,
     reauthentications: Attempts,
     probe_interval: Gauge,
     last_success: Gauge,
@@ -82,6 +86,16 @@ impl Series for TargetSeries {
                     &it.protocol[version as usize],
                 );
             }
+        }),
+        (define::NEW_CONNECTION_SUCCESS, |it, target, family| {
+            family.gauge(&[target], &it.new_connection_success);
+        }),
+        (define::NEW_CONNECTIONS, |it, target, family| by_result(family, target, &it.new_connections)),
+        (define::NEW_CONNECTION_FAILURES, |it, target, family| {
+            by_reason(family, target, FailureReason::of_openings(), &it.new_connection_failures);
+        }),
+        (define::NEW_CONNECTION_CONSECUTIVE_FAILURES, |it, target, family| {
+            family.gauge(&[target], &it.new_connection_consecutive_failures);
         }),
         (define::REAUTHENTICATIONS, |it, target, family| by_result(family, target, &it.reauthentications)),
         (define::PROBE_INTERVAL, |it, target, family| family.gauge(&[target], &it.probe_interval)),
@@ -176,14 +190,39 @@ impl TargetMetrics {
         series.protocol[protocol as usize].set(1.0);
         series.connects[AttemptResult::Success as usize].increment();
         self.observe_phases(phases);
-        if let Some(expiry) = certificate_expiry {
-            series.certificate_expiry.set(unix_seconds(expiry));
+        self.certificate_seen(certificate_expiry);
+    }
+
+    /// Records the expiry of the certificate that the server has shown; `None` without TLS.
+    pub fn certificate_seen(&self, expiry: Option<SystemTime>) {
+        if let Some(expiry) = expiry {
+            self.registration.series().certificate_expiry.set(unix_seconds(expiry));
         }
     }
 
     /// Records that a connection could not be opened or signed in. `phases` are those that completed.
     pub fn connect_failed(&self, phases: &PhaseTimes) {
         self.registration.series().connects[AttemptResult::Failure as usize].increment();
+        self.observe_phases(phases);
+    }
+
+    /// Records that a new connection was probed, and how many of these probes have failed in a row. `phases` are those
+    /// that completed.
+    pub fn new_connection(
+        &self,
+        result: Result<(), FailureReason>,
+        failed_in_a_row: u32,
+        phases: &PhaseTimes,
+    ) {
+        let series = self.registration.series();
+        let attempt = if result.is_ok() { AttemptResult::Success } else { AttemptResult::Failure };
+        series.new_connections[attempt as usize].increment();
+        series.new_connection_success.set(if result.is_ok() { 1.0 } else { 0.0 });
+        series.new_connection_consecutive_failures.set(f64::from(failed_in_a_row));
+        if let Err(reason) = result {
+            debug_assert!(reason.can_fail_opening(), "{reason} would not be exported");
+            series.new_connection_failures[reason as usize].increment();
+        }
         self.observe_phases(phases);
     }
 

@@ -69,6 +69,8 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     target.connected(&phases, Some(at(2_000_000)), Protocol::Resp3);
     target.outcome(&success(), 1, at(1_010));
     target.outcome(&failure(), 1, at(1_020));
+    target.new_connection(Err(FailureReason::TooManyClients), 1, &PhaseTimes::default());
+    target.new_connection(Ok(()), 0, &PhaseTimes::default());
     target.reauthenticated();
     target.reauthentication_failed();
     target.unavailable(1500 * MILLISECOND);

@@ -240,6 +240,11 @@ impl FailureReason {
         Self::ALL.into_iter().filter(|reason| reason.can_end_connection())
     }
 
+    /// The reasons for which a connection can fail to open, in the order of [`Self::ALL`].
+    pub fn of_openings() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|reason| reason.can_fail_opening())
+    }
+
     /// Returns what the operator can do: one to three sentences of Markdown, without the values of one failure.
     #[must_use]
     pub const fn advice(self) -> &'static str {
@@ -264,6 +269,13 @@ impl FailureReason {
     #[must_use]
     pub const fn is_local(self) -> bool {
         matches!(self, Self::LocalResource)
+    }
+
+    /// Whether a connection can fail to open for this reason. Error replies can, because a server may answer a sign-in or
+    /// PING with any of them.
+    #[must_use]
+    pub const fn can_fail_opening(self) -> bool {
+        !matches!(self, Self::ValueMismatch)
     }
 
     /// Whether an open connection can be lost for this reason. Error replies can, because a server may send one
@@ -294,6 +306,13 @@ mod tests {
                 assert!(text.ends_with(['.', '`']), "{reason}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn only_reasons_that_occur_before_the_steps_fail_an_opening() {
+        let missing: Vec<_> =
+            FailureReason::ALL.into_iter().filter(|reason| !reason.can_fail_opening()).collect();
+        assert_eq!(missing, [FailureReason::ValueMismatch]);
     }
 
     #[test]

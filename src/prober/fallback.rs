@@ -12,7 +12,7 @@ pub(super) const MEMORY: Duration = Duration::from_secs(60 * 60);
 const HANG_UPS: u32 = 2;
 
 /// The protocol to begin with where none is configured.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fallback {
     resp2_until: Option<Instant>,
     /// How often in a row the peer has hung up on HELLO.

@@ -1,11 +1,12 @@
 //! Opening a target's connection: credentials, the phases of the network, sign-in, and PING as the proof.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
 use super::fallback::Fallback;
+use super::handover::OpenConnection;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::connection::dial::DialFailure;
@@ -24,7 +25,7 @@ const REAUTHENTICATE_FIRST: Duration = Duration::from_secs(1);
 const REAUTHENTICATE_CAP: Duration = Duration::from_secs(30);
 
 /// Opens the connections of one target.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opener<D> {
     pub(super) target: Arc<Target>,
     pub(super) dialer: D,
@@ -164,6 +165,16 @@ impl<S> Connection<S> {
             pauses: Backoff::new(REAUTHENTICATE_FIRST),
             is_refused: false,
         }
+    }
+
+    /// Returns the expiry of the server's certificate. `None` without TLS.
+    pub(super) fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.peer.tls.as_ref()?.certificate_expiry
+    }
+
+    /// Returns what the companion knows of it.
+    pub(super) const fn shown(&self) -> OpenConnection {
+        OpenConnection { address: self.peer.address, since: self.opened }
     }
 
     /// Plans to present credentials again that were refused.

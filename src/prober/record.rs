@@ -1,10 +1,12 @@
 //! The record of one target: what follows from its facts is counted, shown, and logged where the state changes.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
 use super::ledger::Effect;
+use super::new_connections::NewConnections;
 use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
@@ -17,8 +19,8 @@ use crate::target::{Protocol, TargetName};
 pub(super) struct Record {
     target: TargetName,
     clock: Clock,
-    metrics: TargetMetrics,
-    status: TargetStatus,
+    metrics: Arc<TargetMetrics>,
+    status: Arc<TargetStatus>,
     /// How late the newest tick was noticed.
     delay: Duration,
     last_outcome: Option<Outcome>,
@@ -28,7 +30,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) const fn new(
+    pub(super) fn new(
         target: TargetName,
         clock: Clock,
         metrics: TargetMetrics,
@@ -37,13 +39,24 @@ impl Record {
         Self {
             target,
             clock,
-            metrics,
-            status,
+            metrics: Arc::new(metrics),
+            status: Arc::new(status),
             delay: Duration::ZERO,
             last_outcome: None,
             logged: Vec::new(),
             is_quiet: false,
         }
+    }
+
+    /// Returns the metrics, for connections beside the one of the probes.
+    pub(super) fn metrics(&self) -> Arc<TargetMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Returns the record of the target's new connections.
+    pub(super) fn new_connections(&self) -> NewConnections {
+        let (metrics, status) = (self.metrics(), Arc::clone(&self.status));
+        NewConnections::new(self.target.clone(), self.clock.clone(), metrics, status)
     }
 
     /// Logs no change of state from now on: somebody waits for the outcome.

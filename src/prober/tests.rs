@@ -2,11 +2,13 @@
 
 #![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
 
+mod companion;
 mod protocol;
 mod simulation;
 mod token_life;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -38,6 +40,8 @@ struct State {
     away: Option<FailureReason>,
     /// How long dialing takes.
     slow_dial: Duration,
+    /// The addresses of the name; `None` if look-ups fail. Connections lead to the first.
+    addresses: Option<Vec<SocketAddr>>,
     /// Replies by command, instead of the real ones. An empty reply is silence, [`HANG_UP`] the end.
     canned: HashMap<&'static str, String>,
     keys: HashMap<String, String>,
@@ -163,7 +167,12 @@ impl Dial for Cache {
         self.with(|state| state.open.push(task));
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Connect, started.elapsed());
-        Ok(Dialed { stream: near, phases, peer: Peer::default(), deadline })
+        let address = self.with(|state| state.addresses.iter().flatten().next().copied());
+        Ok(Dialed { stream: near, phases, peer: Peer { address, ..Peer::default() }, deadline })
+    }
+
+    async fn look_up(&self, _deadline: Instant) -> Option<Vec<SocketAddr>> {
+        self.with(|state| state.addresses.clone())
     }
 }
 
@@ -176,6 +185,9 @@ fn target() -> Target {
         connect_timeout: 5 * SECOND,
         command_timeout: 2 * SECOND,
         reply_limit: 64 * 1024,
+        // Tests of the companion turn these on.
+        new_connection_every: None,
+        dns_refresh: None,
         ..Target::plain("t")
     }
 }
@@ -257,13 +269,24 @@ fn start_after<D: Dial<Stream: 'static> + 'static>(
     sign_in: SignIn,
     clock: Clock,
 ) -> Running {
+    start_seeded(42, offset, dialer, target, sign_in, clock)
+}
+
+fn start_seeded<D: Dial<Stream: 'static> + 'static>(
+    seed: u64,
+    offset: Duration,
+    dialer: D,
+    target: Target,
+    sign_in: SignIn,
+    clock: Clock,
+) -> Running {
     let metrics = Metrics::new();
     let status = Status::new(clock.clone());
     let prober = Prober::new(Setup {
         dialer,
         sign_in,
         clock,
-        rng: fastrand::Rng::with_seed(42),
+        rng: fastrand::Rng::with_seed(seed),
         metrics: metrics.target(&target.name),
         status: status.target(&target),
         instance: "pod".into(),

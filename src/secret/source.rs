@@ -85,7 +85,7 @@ impl fmt::Display for SecretSource {
 }
 
 /// A secret that is read at each sign-in and watched in between.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WatchedSecret {
     source: SecretSource,
     files: Files,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::outcome::OutcomeDocument;
+use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::{ConnectionState, IdentityEntry, Readiness, Record, Status, TargetEntry, Verdict, lock};
 use crate::clock::Rfc3339;
 
@@ -43,6 +43,8 @@ pub struct TargetDocument {
     pub connection_state: ConnectionState,
     /// The time of the last success.
     pub last_success: Option<Rfc3339>,
+    /// The last probe of a new connection. `None` before the first.
+    pub new_connection: Option<NewConnectionDocument>,
     /// The last outcomes.
     pub recent: Vec<OutcomeDocument>,
     /// The last failures. Later successes do not remove them.
@@ -110,6 +112,7 @@ impl TargetDocument {
             since: Rfc3339(state.since),
             connection_state: state.connection,
             last_success: state.last_success.map(Rfc3339),
+            new_connection: state.new_connection.as_deref().map(NewConnectionDocument::new),
             recent: newest_first(&state.recent),
             failures: newest_first(&state.failures),
         }

@@ -1,12 +1,15 @@
-//! The JSON of one outcome, in `/status` and in the output of `cachepulse check`.
+//! The JSON of one outcome, in `/status` and in the output of `cachepulse check`, and of one new connection.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::NewConnection;
 use crate::clock::Rfc3339;
-use crate::probe::{ClientCount, Failure, FailureReason, Outcome, Phase, Stage, Step, StepResult};
+use crate::probe::{
+    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult,
+};
 
 /// One outcome. Durations are in seconds.
 #[derive(Debug, Serialize)]
@@ -33,6 +36,22 @@ pub struct OutcomeDocument {
     /// The clients that `CLIENT LIST` listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<ClientsDocument>,
+}
+
+/// One probe of a new connection.
+#[derive(Debug, Serialize)]
+pub struct NewConnectionDocument {
+    /// The time of the result.
+    pub time: Rfc3339,
+    /// `success` or `failure`.
+    pub result: &'static str,
+    /// The failure, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureDocument>,
+    /// The number of probes of a new connection that have failed in a row.
+    pub consecutive_failures: u32,
+    /// The completed phases, in order.
+    pub phases: Vec<PhaseDocument>,
 }
 
 /// The reason and the stage of a failure.
@@ -103,16 +122,12 @@ impl OutcomeDocument {
     pub fn new(outcome: &Outcome, at: SystemTime, delay: Option<Duration>) -> Self {
         Self {
             time: Rfc3339(at),
-            result: if outcome.result.is_ok() { "success" } else { "failure" },
+            result: result(&outcome.result),
             failure: outcome.result.as_ref().err().map(FailureDocument::new),
             attempts: outcome.attempts,
             scheduler_delay_seconds: delay.map(|delay| delay.as_secs_f64()),
             duration_seconds: outcome.duration.as_secs_f64(),
-            phases: outcome
-                .phases
-                .iter()
-                .map(|(phase, took)| PhaseDocument { phase, duration_seconds: took.as_secs_f64() })
-                .collect(),
+            phases: phases(&outcome.phases),
             steps: outcome
                 .steps
                 .iter()
@@ -130,6 +145,28 @@ impl OutcomeDocument {
             }),
         }
     }
+}
+
+impl NewConnectionDocument {
+    pub(super) fn new(probed: &NewConnection) -> Self {
+        Self {
+            time: Rfc3339(probed.at),
+            result: result(&probed.result),
+            failure: probed.result.as_ref().err().map(FailureDocument::new),
+            consecutive_failures: probed.failed_in_a_row,
+            phases: phases(&probed.phases),
+        }
+    }
+}
+
+const fn result(result: &Result<(), Failure>) -> &'static str {
+    if result.is_ok() { "success" } else { "failure" }
+}
+
+fn phases(times: &PhaseTimes) -> Vec<PhaseDocument> {
+    let document =
+        |(phase, took): (Phase, Duration)| PhaseDocument { phase, duration_seconds: took.as_secs_f64() };
+    times.iter().map(document).collect()
 }
 
 impl FailureDocument {

@@ -122,6 +122,7 @@ async fn the_document_is_exactly_this_json() {
     handle.connection(ConnectionState::Connected);
     handle.record(&success(), DELAY, at(1_010));
     handle.record(&failure(), DELAY, at(1_020));
+    handle.new_connection(failure().result, 2, failure().phases, at(1_025));
     let identity = status.identity("azure_cli");
     identity.token(Duration::from_millis(500), at(9_000), Some("oid-1".into()));
     tokio::time::advance(Duration::from_secs(60)).await;
@@ -149,6 +150,10 @@ async fn the_document_is_exactly_this_json() {
         "targets": [{
             "target": "orders", "endpoint": "localhost:6380", "state": "down", "since": "1970-01-01T00:17:00.000Z",
             "connection_state": "connected", "last_success": "1970-01-01T00:16:50.000Z",
+            "new_connection": {
+                "time": "1970-01-01T00:17:05.000Z", "result": "failure", "failure": failure["failure"],
+                "consecutive_failures": 2, "phases": failure["phases"],
+            },
             "recent": [failure, success], "failures": [failure],
         }],
         "identities": [{

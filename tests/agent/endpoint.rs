@@ -53,11 +53,13 @@ fn assert_golden(text: &str) {
 #[tokio::test]
 async fn the_metrics_of_a_scripted_run_equal_the_golden_file() {
     let lab = Lab::start().await;
-    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
+    let often = ["--new-connection-every", "10s"];
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).args(often).serve().await;
     agent.until("the one probe succeeds", |scrape| scrape.is_up("orders")).await;
     lab.azure.cache().close_all(Ending::Close);
     let reopened = "the connection is reopened between ticks";
     agent.until(reopened, |it| it.connects("success", "orders") == 2).await;
+    agent.until("a new connection is probed", |it| it.new_connections("success", "orders") == 1).await;
     // The last scrape may have been taken between two updates of the metrics.
     let scrape = agent.scrape().await;
     assert_golden(&normalised(&scrape));
@@ -92,7 +94,9 @@ async fn an_agent_is_ready_when_every_target_has_an_outcome_even_a_failure() {
 #[tokio::test]
 async fn the_status_has_targets_outcomes_and_identities() {
     let lab = Lab::start().await;
-    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).serve().await;
+    // A new connection would be probed at a random time.
+    let alone = ["--new-connection-every", "0s"];
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "1h"]).args(alone).serve().await;
     agent.until("the one probe succeeds", |scrape| scrape.is_up("orders")).await;
     let status = agent.status().await;
     assert_eq!((&status["ready"], &status["readiness"]), (&true.into(), &"ready".into()));

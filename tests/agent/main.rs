@@ -19,6 +19,7 @@ mod faults;
 mod files;
 mod hostile;
 mod identities;
+mod new_connections;
 mod quickstart;
 mod reload;
 mod secrecy;

@@ -64,6 +64,14 @@ impl Scrape {
         self.count_of("connects_total", "result", result, target)
     }
 
+    pub(crate) fn new_connections(&self, result: &str, target: &str) -> u64 {
+        self.count_of("new_connections_total", "result", result, target)
+    }
+
+    pub(crate) fn new_connection_failures(&self, reason: &str, target: &str) -> u64 {
+        self.count_of("new_connection_failures_total", "reason", reason, target)
+    }
+
     /// Whether the target's last probe succeeded; false before the first.
     pub(crate) fn is_up(&self, target: &str) -> bool {
         self.get(&format!("probe_success{{target=\"{target}\"}}")) == Some(1.0)

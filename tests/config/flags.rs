@@ -54,6 +54,9 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("key", "health"),
         ("client-list", "required"),
         ("client-list-every", "10"),
+        ("new-connection-every", "0s"),
+        ("dns-refresh", "5s"),
+        ("max-connection-age", "90m"),
         ("reply-limit", "1MiB"),
         ("listen", "127.0.0.1:0"),
         ("log-level", "debug"),
@@ -78,6 +81,9 @@ targets:
     attempts: 2
     key: health
     client_list: {mode: required, every: 10}
+    new_connection: {every: 0s}
+    dns_refresh: 5s
+    max_connection_age: 90m
     reply_limit: 1MiB
 "#;
     assert_eq!(Config::from_flags(&flags, &sources()), Ok(valid(yaml)));

@@ -114,6 +114,9 @@ targets:
     attempts: 10
     key: "health"
     client_list: {mode: required, every: 1000000}
+    new_connection: {every: 10s}
+    dns_refresh: 0s
+    max_connection_age: 12h
     reply_limit: 64KiB
 "#;
     let expected = Config {
@@ -134,6 +137,9 @@ targets:
             attempts: NonZeroU32::new(10).unwrap(),
             key: KeyTemplate::new("health").unwrap(),
             client_list: ClientList { mode: ClientListMode::Required, every: NonZeroU32::new(1_000_000) },
+            new_connection_every: Some(Duration::from_secs(10)),
+            dns_refresh: None,
+            max_connection_age: Some(Duration::from_secs(12 * 3600)),
             reply_limit: 65_536,
             ..target("inventory", "2001:db8::6", 7000)
         }],

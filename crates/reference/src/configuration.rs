@@ -41,6 +41,7 @@ fn value(key: &dyn Descriptor) -> String {
         Kind::Integer => "whole number",
         Kind::IntegerOrAuto => "`auto` or whole number",
         Kind::Duration => "duration",
+        Kind::DurationOrOff => "`0s` or duration",
         Kind::Size => "size",
         Kind::Choice => {
             let choices = key.choices().into_iter().map(|(name, _)| code(name));

@@ -1,5 +1,7 @@
 //! Where a cache is, and how the connection to it is encrypted.
 
+use std::time::Duration;
+
 use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
 use crate::target::{Protocol, TargetName};
 
@@ -124,5 +126,36 @@ pub static PROTOCOL: Key<Option<Protocol>> = Key {
         },
         Choice { name: "resp2", value: Some(Protocol::Resp2), help: "RESP2" },
     ]),
+    absent: Absent::Default(None),
+};
+
+/// `targets[].dns_refresh`
+pub static DNS_REFRESH: Key<Option<Duration>> = Key {
+    about: About {
+        path: "targets[].dns_refresh",
+        flag: Some(Flag::new("dns-refresh", "DURATION")),
+        group: GROUP,
+        help: "Time from one look-up of the host's name to the next while connected",
+        doc: "If two answers in a row lack the address of the open connection, the connection is replaced, at most \
+              every 10 minutes. A look-up that fails changes nothing. An IP address is never looked up. `0s` turns look-ups \
+              off.",
+        ..About::EMPTY
+    },
+    values: Values::Range(Some(Duration::from_secs(1)), Some(Duration::from_secs(3600))),
+    absent: Absent::Default(Some(Duration::from_secs(60))),
+};
+
+/// `targets[].max_connection_age`
+pub static MAX_CONNECTION_AGE: Key<Option<Duration>> = Key {
+    about: About {
+        path: "targets[].max_connection_age",
+        flag: Some(Flag::new("max-connection-age", "DURATION")),
+        group: GROUP,
+        help: "Age at which the open connection is replaced",
+        doc: "The new connection is opened first. If that fails, the old one stays. `0s` is no limit.",
+        example: "6h",
+        ..About::EMPTY
+    },
+    values: Values::Range(Some(Duration::from_secs(10)), Some(Duration::from_secs(7 * 24 * 3600))),
     absent: Absent::Default(None),
 };

@@ -139,6 +139,36 @@ pub static CLIENT_LIST_EVERY: Key<Option<NonZeroU32>> = Key {
     absent: Absent::Default(None),
 };
 
+/// `targets[].new_connection`
+pub static NEW_CONNECTION: Key<&str> = Key {
+    about: About {
+        path: "targets[].new_connection",
+        group: GROUP,
+        help: "When a new connection is probed beside the open one",
+        doc: "An open connection works on where new ones fail: the server is full, the password has changed, a \
+              firewall has closed. So a second connection is opened, signed in, asked PING and closed.",
+        example: "{every: 1m}",
+        keys: &[&NEW_CONNECTION_EVERY],
+        ..About::EMPTY
+    },
+    values: Values::Mapping,
+    absent: Absent::Nothing,
+};
+
+/// `targets[].new_connection.every`
+pub static NEW_CONNECTION_EVERY: Key<Option<Duration>> = Key {
+    about: About {
+        path: "targets[].new_connection.every",
+        flag: Some(Flag::new("new-connection-every", "DURATION")),
+        group: GROUP,
+        help: "Time from one probe of a new connection to the next",
+        doc: "After a failure, the next one follows within 30 s. `0s` turns these probes off.",
+        ..About::EMPTY
+    },
+    values: Values::Range(Some(Duration::from_secs(10)), Some(Duration::from_secs(3600))),
+    absent: Absent::Default(Some(Duration::from_secs(60))),
+};
+
 /// `targets[].reply_limit`
 pub static REPLY_LIMIT: Key<usize> = Key {
     about: About {

@@ -24,6 +24,8 @@ pub enum Kind {
     IntegerOrAuto,
     /// A number and a unit, such as `10s`.
     Duration,
+    /// A duration, or `0s` for off.
+    DurationOrOff,
     /// A number of bytes, or with `KiB` or `MiB`.
     Size,
     /// One of a closed set of words.
@@ -102,6 +104,15 @@ impl Value for Duration {
 
     fn written(&self) -> String {
         duration::written(*self)
+    }
+}
+
+/// A duration; zero is off.
+impl Value for Option<Duration> {
+    const KIND: Kind = Kind::DurationOrOff;
+
+    fn written(&self) -> String {
+        self.unwrap_or_default().written()
     }
 }
 

@@ -4,6 +4,7 @@
 //! uses paused time, seeded randomness, one thread and a cache in memory, without sockets and TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -215,6 +216,10 @@ impl Dial for Cache {
     async fn dial(&mut self, _deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let stream = Stream { cache: self.clone(), value: String::new(), reply: Vec::new() };
         Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default() })
+    }
+
+    async fn look_up(&self, _deadline: Instant) -> Option<Vec<SocketAddr>> {
+        None
     }
 }
 

@@ -1,0 +1,159 @@
+//! The companion of a prober: opens connections beside the one that is open.
+//!
+//! It probes whether new connections still succeed, and replaces the open connection when its host's name leads to
+//! another address (`replacement.rs`). The prober never waits for it: a replacement comes through `handover.rs` once it has
+//! answered PING.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::handover::{Handover, OpenConnection};
+use super::new_connections::NewConnections;
+use super::opening::{Opened, Opener};
+use super::record::Record;
+use super::replacement::Replacement;
+use crate::connection::dial::DialFailure;
+use crate::connection::dialer::Dial;
+use crate::metrics::TargetMetrics;
+use crate::probe::Failure;
+
+/// The longest time from a failed probe of a new connection to the next.
+const REPEAT: Duration = Duration::from_secs(30);
+
+/// Opens connections beside the open one of one target.
+#[derive(Debug)]
+pub(super) struct Companion<D: Dial> {
+    opener: Opener<D>,
+    rng: fastrand::Rng,
+    metrics: Arc<TargetMetrics>,
+    new_connections: NewConnections,
+    handover: Arc<Handover<D::Stream>>,
+    replacement: Replacement,
+    next_probe: Option<Instant>,
+    next_look_up: Option<Instant>,
+}
+
+impl<D: Dial> Companion<D> {
+    pub(super) fn new(
+        opener: Opener<D>,
+        rng: fastrand::Rng,
+        record: &Record,
+        handover: Arc<Handover<D::Stream>>,
+    ) -> Self {
+        let replacement = Replacement::new(opener.target.max_connection_age);
+        Self {
+            opener,
+            rng,
+            metrics: record.metrics(),
+            new_connections: record.new_connections(),
+            handover,
+            replacement,
+            next_probe: None,
+            next_look_up: None,
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub(super) async fn run(mut self: Box<Self>) -> Infallible {
+        let now = Instant::now();
+        let target = &self.opener.target;
+        let has_name = target.endpoint.host.parse::<IpAddr>().is_err();
+        // Targets that start together are spread over the whole time.
+        let mut first = |every: Duration| now + every.mul_f64(self.rng.f64());
+        self.next_probe = target.new_connection_every.map(&mut first);
+        self.next_look_up = target.dns_refresh.filter(|_| has_name).map(&mut first);
+        loop {
+            match self.next() {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+            let now = Instant::now();
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            if is_due(self.next_probe) {
+                self.probe().await;
+            }
+            if is_due(self.next_look_up) {
+                self.look_up().await;
+            }
+            if let Some(open) = self.handover.open()
+                && self.replacement.is_due(open, Instant::now())
+            {
+                self.replace(open).await;
+            }
+        }
+    }
+
+    /// Returns when something is due.
+    fn next(&self) -> Option<Instant> {
+        // A connection that is opened later is not older than one that is opened now.
+        let open = self.handover.open().unwrap_or(OpenConnection { address: None, since: Instant::now() });
+        let times = [self.next_probe, self.next_look_up, self.replacement.next(open)];
+        times.into_iter().flatten().min()
+    }
+
+    /// Opens a connection, signed in and asked PING, and closes it.
+    async fn probe(&mut self) {
+        // Boxed, as every opening here: what is needed only for moments is not kept for each target.
+        let (phases, result) = match Box::pin(self.opener.open()).await {
+            Ok(Opened { connection, phases, refused, .. }) => {
+                self.metrics.certificate_seen(connection.certificate_expiry());
+                (phases, refused.map_or(Ok(()), Err))
+            }
+            Err(DialFailure { failure, phases }) => (phases, Err(failure)),
+        };
+        let pause = self
+            .opener
+            .target
+            .new_connection_every
+            .map(|every| if result.is_ok() { every } else { every.min(REPEAT) });
+        self.new_connections.probed(phases, result);
+        self.next_probe = pause.map(|pause| self.after(pause));
+    }
+
+    /// Compares the addresses of the host's name with that of the open connection. A failure changes nothing.
+    async fn look_up(&mut self) {
+        if let Some(open) = self.handover.open() {
+            let deadline = Instant::now() + self.opener.target.connect_timeout;
+            if let Some(addresses) = Box::pin(self.opener.dialer.look_up(deadline)).await {
+                self.replacement.looked_up(open, &addresses);
+            }
+        }
+        self.next_look_up = self.opener.target.dns_refresh.map(|pause| self.after(pause));
+    }
+
+    /// Opens a connection that takes over from `open` when it has answered PING.
+    async fn replace(&mut self, open: OpenConnection) {
+        let failed = match Box::pin(self.opener.open()).await {
+            Ok(Opened { refused: Some(failure), phases, .. }) => DialFailure { failure, phases },
+            Ok(opened) => {
+                self.replacement.opened(open, Instant::now());
+                return self.handover.offer(open, Box::new(opened));
+            }
+            Err(failed) => failed,
+        };
+        self.metrics.connect_failed(&failed.phases);
+        self.not_replaced(&failed.failure);
+    }
+
+    fn not_replaced(&mut self, failure: &Failure) {
+        if self.replacement.failed(Instant::now()) {
+            warn!(
+                target = %self.opener.target.name,
+                reason = failure.reason.as_str(),
+                stage = failure.stage.as_str(),
+                detail = %failure.detail,
+                "replacement of the connection failed; keeping the connection"
+            );
+        }
+    }
+
+    /// Returns the time after `pause` less up to a tenth of it, so that targets do not fall into step.
+    fn after(&mut self, pause: Duration) -> Instant {
+        Instant::now() + pause.mul_f64(1.0 - self.rng.f64() / 10.0)
+    }
+}

@@ -1,0 +1,150 @@
+//! When the open connection is replaced by a new one: its host's name leads elsewhere, or it has reached its greatest age.
+//!
+//! Pure: no I/O and no clock.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::handover::OpenConnection;
+
+/// So many look-ups in a row must lack the address of the open connection.
+const LOOK_UPS: u32 = 2;
+/// How long a moved name replaces no other connection: the answers may rotate.
+const REST: Duration = Duration::from_secs(10 * 60);
+/// The pause after a replacement that could not be opened.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Decides when the open connection is replaced.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    max_age: Option<Duration>,
+    /// The connection that the name no longer leads to, and for how many look-ups in a row.
+    absent: Option<(OpenConnection, u32)>,
+    /// Until when a moved name replaces no connection.
+    rest_until: Option<Instant>,
+    /// When the next attempt may begin, after one that failed.
+    retry_at: Option<Instant>,
+}
+
+impl Replacement {
+    pub(super) const fn new(max_age: Option<Duration>) -> Self {
+        Self { max_age, absent: None, rest_until: None, retry_at: None }
+    }
+
+    /// A look-up, while `open` was open, has found `addresses`.
+    pub(super) fn looked_up(&mut self, open: OpenConnection, addresses: &[SocketAddr]) {
+        let leads_there = |address| addresses.contains(&address);
+        self.absent = match self.absent {
+            _ if open.address.is_none_or(leads_there) => None,
+            Some((absent, times)) if absent == open => Some((open, times + 1)),
+            _ => Some((open, 1)),
+        };
+    }
+
+    /// Whether `open` is to be replaced now.
+    pub(super) fn is_due(&self, open: OpenConnection, now: Instant) -> bool {
+        let is_over = |until: Option<Instant>| until.is_none_or(|until| until <= now);
+        let is_old = self.age_limit(open).is_some_and(|limit| limit <= now);
+        is_over(self.retry_at) && (is_old || self.has_moved(open) && is_over(self.rest_until))
+    }
+
+    /// When `open` is to be replaced unless a look-up says so before.
+    pub(super) fn next(&self, open: OpenConnection) -> Option<Instant> {
+        let moved = self.has_moved(open).then(|| self.rest_until.unwrap_or(open.since));
+        let first = self.age_limit(open).into_iter().chain(moved).min()?;
+        Some(self.retry_at.map_or(first, |retry| retry.max(first)))
+    }
+
+    /// The replacement of `open` was opened.
+    pub(super) fn opened(&mut self, open: OpenConnection, now: Instant) {
+        if self.has_moved(open) {
+            self.rest_until = Some(now + REST);
+        }
+        (self.absent, self.retry_at) = (None, None);
+    }
+
+    /// The replacement could not be opened. Returns whether this is the first time since one was.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        self.retry_at.replace(now + RETRY).is_none()
+    }
+
+    fn has_moved(&self, open: OpenConnection) -> bool {
+        self.absent.is_some_and(|(absent, times)| absent == open && times >= LOOK_UPS)
+    }
+
+    fn age_limit(&self, open: OpenConnection) -> Option<Instant> {
+        Some(open.since + self.max_age?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    fn open(since: Instant) -> OpenConnection {
+        OpenConnection { address: "10.0.0.1:6380".parse().ok(), since }
+    }
+
+    #[test]
+    fn only_two_look_ups_in_a_row_without_its_address_replace_a_connection() {
+        let now = Instant::now();
+        let (old, here, away) =
+            (open(now), addresses(&["10.0.0.2:6380", "10.0.0.1:6380"]), addresses(&["10.0.0.2:6380"]));
+        let mut replacement = Replacement::new(None);
+        for answer in [&away, &here, &away] {
+            replacement.looked_up(old, answer);
+            assert!(!replacement.is_due(old, now));
+            assert_eq!(replacement.next(old), None);
+        }
+        let reopened = open(now + RETRY);
+        replacement.looked_up(reopened, &away);
+        assert!(
+            !replacement.is_due(reopened, now + RETRY),
+            "the look-up before was about another connection"
+        );
+        replacement.looked_up(reopened, &away);
+        assert!(replacement.is_due(reopened, now + RETRY));
+    }
+
+    #[test]
+    fn answers_that_rotate_replace_a_connection_every_ten_minutes_at_most() {
+        let now = Instant::now();
+        let (old, away) = (open(now), addresses(&["10.0.0.2:6380"]));
+        let mut replacement = Replacement::new(None);
+        let moves = |replacement: &mut Replacement, open| {
+            replacement.looked_up(open, &away);
+            replacement.looked_up(open, &away);
+        };
+        moves(&mut replacement, old);
+        replacement.opened(old, now);
+        let new = open(now + Duration::from_secs(1));
+        moves(&mut replacement, new);
+        assert!(!replacement.is_due(new, now + REST - Duration::from_secs(1)));
+        assert_eq!(replacement.next(new), Some(now + REST));
+        assert!(replacement.is_due(new, now + REST));
+    }
+
+    #[test]
+    fn an_old_connection_is_replaced_at_its_age_and_after_a_failure_half_a_minute_later() {
+        let now = Instant::now();
+        let (old, age) = (open(now), Duration::from_secs(3600));
+        let mut replacement = Replacement::new(Some(age));
+        assert_eq!(replacement.next(old), Some(now + age));
+        assert!(
+            !replacement.is_due(old, now + age - Duration::from_millis(1))
+                && replacement.is_due(old, now + age)
+        );
+        assert!(replacement.failed(now + age));
+        assert!(!replacement.is_due(old, now + age));
+        assert_eq!(replacement.next(old), Some(now + age + RETRY));
+        assert!(!replacement.failed(now + age + RETRY), "it is told once");
+        replacement.opened(old, now + age + 2 * RETRY);
+        assert!(replacement.failed(now + 2 * age));
+    }
+}
