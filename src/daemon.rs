@@ -95,7 +95,12 @@ impl Daemon {
                         }
                     }
                 },
-                loaded = next(&mut watch) => reload.apply(&mut agent, &mut config, loaded).await,
+                loaded = next(&mut watch) => {
+                    let is_accepted = reload.apply(&mut agent, &mut config, loaded).await;
+                    if let (true, Some(watch)) = (is_accepted, &mut watch) {
+                        watch.accepted();
+                    }
+                }
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = server.failed() => break Err(DaemonError::Server),
@@ -135,8 +140,9 @@ struct Reload {
 }
 
 impl Reload {
-    /// Applies a reloaded configuration. An invalid one changes nothing and shows in the metrics.
-    async fn apply(&self, agent: &mut Agent, config: &mut Config, loaded: Loaded) {
+    /// Applies a reloaded configuration. An invalid one changes nothing and shows in the metrics. Returns whether it is in
+    /// use.
+    async fn apply(&self, agent: &mut Agent, config: &mut Config, loaded: Loaded) -> bool {
         let reloaded = match loaded {
             Ok(reloaded) => reloaded,
             Err(error) => return self.reject(&error),
@@ -152,11 +158,13 @@ impl Reload {
         info!(targets = reloaded.targets.len(), "configuration reloaded");
         log_warnings(&reloaded);
         *config = reloaded;
+        true
     }
 
-    fn reject(&self, error: &dyn std::error::Error) {
+    fn reject(&self, error: &dyn std::error::Error) -> bool {
         self.metrics.config_rejected();
         error!(error = %Chain(error), "configuration rejected; keeping the previous one");
+        false
     }
 }
 

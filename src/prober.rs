@@ -308,7 +308,11 @@ impl<D: Dial> Prober<D> {
         connection.reauthenticate = None;
         let credentials = match ticks.during(opener.sign_in.credentials()).await {
             Ok(credentials) if credentials != connection.credentials => credentials,
-            _ => return,
+            Ok(_) => return,
+            Err(failure) => {
+                debug!(target = %target.name, %failure, "changed credentials not usable; keeping the connection");
+                return;
+            }
         };
         let since = Instant::now();
         let deadline = since + target.command_timeout;

@@ -1,7 +1,8 @@
 //! The files that a configuration is read from: its own, and those that it names.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use crate::files::{Content, Files, Fingerprint, ReadError, Snapshot};
 #[derive(Clone, Debug)]
 pub struct Sources {
     files: Files,
-    read: Rc<RefCell<HashMap<PathBuf, Snapshot>>>,
+    read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
 }
 
 impl Sources {
@@ -37,8 +38,18 @@ impl Sources {
     }
 
     /// Returns the files that were read, and which state of each.
-    pub(super) fn fingerprints(&self) -> HashMap<PathBuf, Fingerprint> {
+    pub(super) fn fingerprints(&self) -> Vec<(PathBuf, Fingerprint)> {
         let read = self.read.borrow();
         read.iter().map(|(path, snapshot)| (path.clone(), snapshot.fingerprint)).collect()
+    }
+
+    /// Returns what tells the files that were read, and their contents and errors, from others.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (path, Snapshot { content, .. }) in &*self.read.borrow() {
+            path.hash(&mut hasher);
+            content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }

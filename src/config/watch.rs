@@ -2,19 +2,22 @@
 //!
 //! A configuration is loaded on a thread of its own, because its files may hang and its parsing takes a while.
 
-use std::collections::HashMap;
 use std::future::pending;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use futures_util::future::select_all;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tracing::debug;
 
-use super::{Config, LoadError, LoadFault, Sources};
-use crate::error::Chain;
-use crate::files::{Files, Fingerprint, ReadError, WatchedFile};
+use super::{Config, LoadError, Sources};
+use crate::files::{Files, Fingerprint, WatchedFile};
+
+/// The pause before a thread is tried again that could not be started.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// A configuration file, and the files that may change what it means.
 #[derive(Debug)]
@@ -22,46 +25,62 @@ pub struct Watch {
     path: PathBuf,
     files: Files,
     watched: Vec<WatchedFile>,
+    /// Whether the last configuration that was returned is in use.
+    is_accepted: bool,
+    /// Whether to load, and whether to return the result in any case.
+    is_due: bool,
     is_requested: bool,
-    loading: Option<Loading>,
-    /// What was loaded last, so that each content and each error is reported once.
+    loading: Option<oneshot::Receiver<Loaded>>,
+    /// The digest of what was loaded last, so that the same contents and errors are reported once.
     last: u64,
-}
-
-/// A load that is under way.
-#[derive(Debug)]
-struct Loading {
-    loaded: oneshot::Receiver<Loaded>,
-    is_requested: bool,
 }
 
 /// The result of a load.
 #[derive(Debug)]
 struct Loaded {
     config: Result<Config, LoadError>,
-    fingerprints: HashMap<PathBuf, Fingerprint>,
+    fingerprints: Vec<(PathBuf, Fingerprint)>,
     digest: u64,
 }
 
+impl Loaded {
+    fn load(path: &Path, files: &Files) -> Self {
+        let sources = Sources::new(files);
+        let config = Config::load(path, &sources);
+        Self { config, fingerprints: sources.fingerprints(), digest: sources.digest() }
+    }
+}
+
 impl Watch {
-    /// Watches the configuration file at `path` since it was loaded from `sources`.
+    /// Watches the configuration file at `path`, which was loaded from `sources` and is in use.
     #[must_use]
     pub fn new(path: PathBuf, sources: &Sources) -> Self {
         let mut watch = Self {
+            path,
             files: sources.files().clone(),
             watched: Vec::new(),
+            is_accepted: false,
+            is_due: false,
             is_requested: false,
             loading: None,
-            last: digest(&path, sources, None),
-            path,
+            last: sources.digest(),
         };
-        watch.watch(&sources.fingerprints(), false);
+        watch.watch(&sources.fingerprints());
+        watch.accepted();
         watch
     }
 
     /// Requests a reload, whether or not a file has changed. [`Self::next`] returns its result.
     pub fn reload(&mut self) {
+        self.is_due = true;
         self.is_requested = true;
+    }
+
+    /// Reports that the last configuration is in use. Then only the configuration file is watched: who uses the files that
+    /// it names watches those.
+    pub fn accepted(&mut self) {
+        self.is_accepted = true;
+        self.watched.retain(|file| file.path() == self.path);
     }
 
     /// Waits for the next configuration. Cancel safe.
@@ -72,44 +91,48 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Config, LoadError> {
         loop {
             let Some(loading) = &mut self.loading else {
-                if !self.is_requested {
+                if !self.is_due {
                     any_changed(&mut self.watched).await;
+                    self.is_due = true;
                 }
                 match self.start() {
-                    Ok(loading) => self.loading = Some(loading),
-                    Err(error) => return Err(error),
+                    Ok(loading) => {
+                        self.loading = Some(loading);
+                        self.is_due = false;
+                    }
+                    Err(error) => {
+                        debug!(%error, "no thread to load the configuration; retrying");
+                        sleep(RETRY).await;
+                    }
                 }
                 continue;
             };
-            let loaded = (&mut loading.loaded).await.expect("a loader that panics is a defect");
-            let is_requested = loading.is_requested;
+            let loaded = loading.await.expect("a loader that panics is a defect");
             self.loading = None;
-            self.watch(&loaded.fingerprints, loaded.config.is_err());
+            self.watch(&loaded.fingerprints);
             let is_new = std::mem::replace(&mut self.last, loaded.digest) != loaded.digest;
+            // A request that came meanwhile has its own load.
+            let is_requested = !self.is_due && std::mem::take(&mut self.is_requested);
             if is_requested || is_new {
+                self.is_accepted = false;
                 return loaded.config;
             }
-        }
-    }
-
-    /// Watches the configuration file, and all other files as well if it was rejected.
-    fn watch(&mut self, fingerprints: &HashMap<PathBuf, Fingerprint>, is_rejected: bool) {
-        let watched = fingerprints.iter().filter(|(path, _)| is_rejected || **path == self.path);
-        self.watched = watched.map(|(path, seen)| self.files.watch_since(path, *seen)).collect();
-    }
-
-    fn start(&mut self) -> Result<Loading, LoadError> {
-        let is_requested = std::mem::take(&mut self.is_requested);
-        let (send, loaded) = oneshot::channel();
-        let (path, files) = (self.path.clone(), self.files.clone());
-        let thread = thread::Builder::new().name("config".into());
-        match thread.spawn(move || drop(send.send(load(&path, &files)))) {
-            Ok(_) => Ok(Loading { loaded, is_requested }),
-            Err(error) => {
-                let fault = LoadFault::Unreadable(ReadError::NoThread(Arc::new(error)));
-                Err(LoadError::new(&self.path, fault))
+            if self.is_accepted {
+                self.accepted();
             }
         }
+    }
+
+    fn watch(&mut self, read: &[(PathBuf, Fingerprint)]) {
+        self.watched = read.iter().map(|(path, seen)| self.files.watch_since(path, *seen)).collect();
+    }
+
+    fn start(&self) -> io::Result<oneshot::Receiver<Loaded>> {
+        let (send, loaded) = oneshot::channel();
+        let (path, files) = (self.path.clone(), self.files.clone());
+        let load = move || drop(send.send(Loaded::load(&path, &files)));
+        thread::Builder::new().name("config".into()).spawn(load)?;
+        Ok(loaded)
     }
 }
 
@@ -120,29 +143,13 @@ async fn any_changed(watched: &mut [WatchedFile]) {
     select_all(watched.iter_mut().map(|file| Box::pin(file.changed()))).await;
 }
 
-fn load(path: &Path, files: &Files) -> Loaded {
-    let sources = Sources::new(files);
-    let config = Config::load(path, &sources);
-    let digest = digest(path, &sources, config.as_ref().err());
-    Loaded { config, fingerprints: sources.fingerprints(), digest }
-}
-
-/// Returns what tells one result of a load from another.
-fn digest(path: &Path, sources: &Sources, error: Option<&LoadError>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let content = sources.read(path).ok();
-    content.as_deref().hash(&mut hasher);
-    error.map(|error| Chain(error).to_string()).hash(&mut hasher);
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use std::time::Duration;
-
     use tokio::time::timeout;
+
+    use crate::error::Chain;
 
     const VALID: &str = "targets: [{name: a, host: cache.example.com, identity: none}]\n";
 
@@ -219,6 +226,7 @@ mod tests {
         assert_quiet(&mut watch).await;
         it.write("pw", "s3cret");
         assert!(next(&mut watch).await.is_ok());
+        watch.accepted();
         it.write("pw", "rotated");
         assert_quiet(&mut watch).await;
     }

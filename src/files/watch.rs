@@ -41,6 +41,12 @@ pub struct WatchedFile {
 }
 
 impl WatchedFile {
+    /// Returns its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads the file; see [`Files::read`]. From now on, a change is one against what was read.
     ///
     /// # Errors

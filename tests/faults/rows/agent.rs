@@ -210,6 +210,12 @@ pub(super) fn rows() -> Vec<Row> {
         };
         Box::pin(rejected(grow, "it is larger than 1 MiB"))
     });
+    rows.test(
+        "configuration file replaced by a pipe without a writer",
+        unchanged,
+        "tests/agent/files.rs",
+        "a_configuration_that_hangs_is_rejected_and_everything_goes_on",
+    );
     rows.scenario("configuration file unreadable: a directory", unchanged, || {
         let replace = |file: &PathBuf| {
             std::fs::remove_file(file).unwrap();

@@ -85,6 +85,12 @@ pub(super) fn rows() -> Vec<Row> {
         .wake(["closed"])
         .on(by_access_key),
     );
+    rows.test(
+        "password file replaced by a pipe without a writer",
+        "`no_token`, other targets continue",
+        "tests/agent/files.rs",
+        "a_password_file_that_hangs_fails_its_target_only",
+    );
     rows.case(
         "token of 24 h for another `oid`",
         wrong_token("auth_rejected", TokenFault::ObjectId(STRANGER.to_owned())),
