@@ -57,6 +57,7 @@ pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + 
 /// The running probers and refresh loops. Dropping it stops them.
 pub struct Agent {
     services: Services,
+    started: Instant,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     identities: HashMap<EntraIdentity, Running<Published>>,
@@ -97,12 +98,19 @@ impl std::error::Error for TaskEnded {
 }
 
 impl Agent {
-    /// Creates an agent without targets, which watches files from now on.
+    /// Creates an agent without targets, which watches files from now on. Its start is that of the process.
     #[must_use]
     pub fn new(services: Services) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(services.files.clone().run());
-        Self { services, tasks, probers: HashMap::new(), identities: HashMap::new(), ended: None }
+        Self {
+            services,
+            started: Instant::now(),
+            tasks,
+            probers: HashMap::new(),
+            identities: HashMap::new(),
+            ended: None,
+        }
     }
 
     /// Starts, stops and restarts probers to match `targets`, at start-up and at each reload. Unchanged targets keep
@@ -239,6 +247,7 @@ impl Agent {
             instance: Arc::clone(&services.instance),
             target: Arc::clone(target),
             offset,
+            started: self.started,
         })
     }
 

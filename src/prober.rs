@@ -64,6 +64,8 @@ pub struct Setup<D> {
     pub instance: Arc<str>,
     /// How long after others of its identity it opens its connection when the first token comes.
     pub offset: Duration,
+    /// When the process started.
+    pub started: Instant,
 }
 
 /// One target's loop.
@@ -101,8 +103,13 @@ enum Event<S> {
 impl<D: Dial> Prober<D> {
     /// Creates a prober that has done nothing yet.
     pub fn new(setup: Setup<D>) -> Self {
-        let Setup { target, dialer, sign_in, clock, mut rng, metrics, status, instance, offset } = setup;
-        let limits = Limits { attempts: target.attempts.get(), connect_timeout: target.connect_timeout };
+        let Setup { target, dialer, sign_in, clock, mut rng, metrics, status, instance, offset, started } =
+            setup;
+        let limits = Limits {
+            attempts: target.attempts.get(),
+            connect_timeout: target.connect_timeout,
+            startup_ends: started + target.startup_grace,
+        };
         let record = Record::new(target.name.clone(), clock.clone(), metrics, status);
         let key = Key::new(target.key.clone(), instance, &mut rng);
         let opener = Opener {

@@ -17,7 +17,7 @@ use crate::agent::Agent;
 use crate::config::Sources;
 use crate::config::keys::Descriptor;
 use crate::config::keys::agent::{LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
-use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL};
+use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL, STARTUP_GRACE};
 use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
 use crate::daemon;
@@ -33,8 +33,8 @@ const CLIENTS: usize = 20;
 
 /// The flags of the agent that do not affect a single probe. They are accepted but hidden, so that `run` and `check` can
 /// share the same variables.
-const UNUSED: [&dyn Descriptor; 5] =
-    [&INTERVAL, &CLIENT_LIST_EVERY, &LISTEN, &LOG_FORMAT, &SHUTDOWN_GRACE_PERIOD];
+const UNUSED: [&dyn Descriptor; 6] =
+    [&INTERVAL, &STARTUP_GRACE, &CLIENT_LIST_EVERY, &LISTEN, &LOG_FORMAT, &SHUTDOWN_GRACE_PERIOD];
 
 /// Hides the flags of the agent that do not affect `check`.
 pub(super) fn without_unused_flags(command: clap::Command) -> clap::Command {

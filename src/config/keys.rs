@@ -57,6 +57,7 @@ static TARGET: &[&dyn Descriptor] = &[
     &probe::CONNECT_TIMEOUT,
     &probe::COMMAND_TIMEOUT,
     &probe::ATTEMPTS,
+    &probe::STARTUP_GRACE,
     &probe::KEY,
     &probe::CLIENT_LIST,
     &probe::NEW_CONNECTION,

@@ -111,6 +111,7 @@ impl Target {
             connect_timeout: probe::CONNECT_TIMEOUT.default(),
             command_timeout: probe::COMMAND_TIMEOUT.default(),
             attempts: probe::ATTEMPTS.default(),
+            startup_grace: probe::STARTUP_GRACE.default(),
             key: KeyTemplate::new(probe::KEY.default()).expect("the default is short enough"),
             client_list: default_client_list(),
             new_connection_every: probe::NEW_CONNECTION_EVERY.default(),
@@ -129,6 +130,7 @@ fn read_into(target: &mut Target, fields: &Fields<'_>) {
     set(&mut target.connect_timeout, fields.read(&probe::CONNECT_TIMEOUT));
     set(&mut target.command_timeout, fields.read(&probe::COMMAND_TIMEOUT));
     set(&mut target.attempts, fields.read(&probe::ATTEMPTS));
+    set(&mut target.startup_grace, fields.read(&probe::STARTUP_GRACE));
     set(&mut target.key, fields.get(&probe::KEY).map(|field| read_key(&field)));
     set(&mut target.client_list, fields.get(&probe::CLIENT_LIST).map(|field| read_client_list(&field)));
     let new_connection = fields.get(&probe::NEW_CONNECTION).map(|field| read_new_connection(&field));

@@ -104,6 +104,8 @@ type Out<'a> = &'a mut dyn FnMut(Effect);
 pub(super) struct Limits {
     pub(super) attempts: u32,
     pub(super) connect_timeout: Duration,
+    /// Until the first success, time before this instant is not unavailable.
+    pub(super) startup_ends: Instant,
 }
 
 /// The ledger of one target.
@@ -118,6 +120,7 @@ pub(super) struct Ledger {
     away: Option<Away>,
     loss: Option<Loss>,
     outage: Outage,
+    has_succeeded: bool,
     failed_in_a_row: u32,
     pauses: Backoff,
     attempt_pauses: Backoff,
@@ -169,6 +172,7 @@ impl Ledger {
             away: None,
             loss: None,
             outage: Outage::default(),
+            has_succeeded: false,
             failed_in_a_row: 0,
             pauses: Backoff::new(FIRST_PAUSE),
             attempt_pauses: Backoff::new(FIRST_PAUSE),
@@ -269,6 +273,7 @@ impl Ledger {
         self.work = None;
         self.next_attempt = None;
         self.away = None;
+        self.has_succeeded = true;
         self.failed_in_a_row = 0;
         self.pauses.reset();
         let outage = self.outage.length(at);
@@ -300,7 +305,7 @@ impl Ledger {
             unavailable(self.outage.stop(at), out);
         } else {
             self.confirm_loss(at, out);
-            self.outage.sign(since, at);
+            self.sign(since, at);
         }
         self.away = Some(Away { failure: failure.clone(), at, measurements });
 
@@ -348,10 +353,16 @@ impl Ledger {
         self.next_attempt = Some(at + pause);
     }
 
+    /// There is a sign of an outage since `since`.
+    fn sign(&mut self, since: Instant, at: Instant) {
+        let counts = |at: Instant| if self.has_succeeded { at } else { at.max(self.limits.startup_ends) };
+        self.outage.sign(counts(since), counts(at));
+    }
+
     /// The connection was not replaced in time: the outage runs from the loss.
     fn confirm_loss(&mut self, at: Instant, out: Out<'_>) {
         if let Some(loss) = self.loss.take() {
-            self.outage.sign(loss.at, loss.at);
+            self.sign(loss.at, loss.at);
             self.away =
                 Some(Away { failure: loss.failure.clone(), at, measurements: Measurements::default() });
             out(Effect::Lost(loss.failure));

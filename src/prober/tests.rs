@@ -291,6 +291,7 @@ fn start_seeded<D: Dial<Stream: 'static> + 'static>(
         status: status.target(&target),
         instance: "pod".into(),
         offset,
+        started: Instant::now(),
         target: Arc::new(target),
     });
     Running { metrics, status, task: tokio::spawn(prober.run(Instant::now() + offset)) }
@@ -417,6 +418,21 @@ async fn an_outage_counts_from_its_first_sign_to_the_next_success() {
     // Lost at 12 s, away until 25 s, and followed up within 5 s.
     let unavailable = running.unavailable();
     assert!((13.0..18.1).contains(&unavailable), "{unavailable}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_opens_20_s_after_the_start_costs_no_unavailable_time_with_a_grace() {
+    for (grace, unavailable) in [(0, 20.0..25.1), (5, 15.0..20.1), (30, 0.0..0.1)] {
+        let cache = Cache::default();
+        cache.with(|state| state.away = Some(FailureReason::ConnectRefused));
+        let running = start(&cache, Target { startup_grace: grace * SECOND, ..target() });
+        sleep(20 * SECOND).await;
+        cache.with(|state| state.away = None);
+        sleep(20 * SECOND).await;
+        assert!(running.is_up());
+        assert!(running.failures("connect_refused") >= 2.0);
+        assert!(unavailable.contains(&running.unavailable()), "{grace}: {}", running.unavailable());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,7 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("connect-timeout", "1s"),
         ("command-timeout", "500ms"),
         ("attempts", "2"),
+        ("startup-grace", "20s"),
         ("key", "health"),
         ("client-list", "required"),
         ("client-list-every", "10"),
@@ -79,6 +80,7 @@ targets:
     connect_timeout: 1s
     command_timeout: 500ms
     attempts: 2
+    startup_grace: 20s
     key: health
     client_list: {mode: required, every: 10}
     new_connection: {every: 0s}

@@ -112,6 +112,7 @@ targets:
     connect_timeout: 5m
     command_timeout: 10ms
     attempts: 10
+    startup_grace: 5m
     key: "health"
     client_list: {mode: required, every: 1000000}
     new_connection: {every: 10s}
@@ -135,6 +136,7 @@ targets:
             connect_timeout: Duration::from_secs(300),
             command_timeout: Duration::from_millis(10),
             attempts: NonZeroU32::new(10).unwrap(),
+            startup_grace: Duration::from_secs(300),
             key: KeyTemplate::new("health").unwrap(),
             client_list: ClientList { mode: ClientListMode::Required, every: NonZeroU32::new(1_000_000) },
             new_connection_every: Some(Duration::from_secs(10)),

@@ -62,6 +62,7 @@ impl Probing {
             status: Status::new(Clock::system()).target(&target),
             instance: "faults".into(),
             offset: Duration::ZERO,
+            started: Instant::now(),
             target,
         });
         let log = Log::default();

@@ -68,6 +68,23 @@ pub static ATTEMPTS: Key<NonZeroU32> = Key {
     absent: Absent::Default(non_zero(3)),
 };
 
+/// `targets[].startup_grace`
+pub static STARTUP_GRACE: Key<Duration> = Key {
+    about: About {
+        path: "targets[].startup_grace",
+        flag: Some(Flag::new("startup-grace", "DURATION")),
+        group: GROUP,
+        help: "Time after the agent's start in which the cache may not be reachable yet",
+        doc: "Until the first success, a failure within this time is a failed probe, but no unavailable time. A failure \
+              that outlasts it counts from its end. Use it where the network of a pod starts after the agent, as in a \
+              service mesh.",
+        example: "30s",
+        ..About::EMPTY
+    },
+    values: Values::Range(Duration::ZERO, Duration::from_secs(300)),
+    absent: Absent::Default(Duration::ZERO),
+};
+
 /// `targets[].key`
 pub static KEY: Key<&str> = Key {
     about: About {

@@ -21,7 +21,7 @@ struct Running {
 }
 
 impl Outage {
-    /// Begins at `since` unless one is running; a stopped clock resumes at `at`.
+    /// Begins at `since` unless one is running; a stopped clock resumes at `at`. Both may be yet to come.
     pub(super) const fn sign(&mut self, since: Instant, at: Instant) {
         match &mut self.0 {
             None => self.0 = Some(Running { since, counted: Some(since), confirmed: false }),
@@ -42,9 +42,9 @@ impl Outage {
         self.0.as_ref().is_some_and(|running| running.confirmed)
     }
 
-    /// Returns how long it has lasted.
+    /// Returns how long it has lasted, if it has begun.
     pub(super) fn length(&self, now: Instant) -> Option<Duration> {
-        self.0.as_ref().map(|running| now.saturating_duration_since(running.since))
+        now.checked_duration_since(self.0.as_ref()?.since)
     }
 
     /// When it is to be counted next.
@@ -55,8 +55,11 @@ impl Outage {
     /// Returns what has passed of the outage since the last call.
     pub(super) fn count(&mut self, now: Instant) -> Duration {
         let counted = self.0.as_mut().and_then(|running| running.counted.as_mut());
-        counted
-            .map_or(Duration::ZERO, |counted| now.saturating_duration_since(std::mem::replace(counted, now)))
+        counted.map_or(Duration::ZERO, |counted| {
+            let passed = now.saturating_duration_since(*counted);
+            *counted += passed;
+            passed
+        })
     }
 
     /// Stops the clock, and returns what was not counted yet.
@@ -94,6 +97,17 @@ mod tests {
         assert_eq!(outage.length(start + 7 * SECOND), Some(6 * SECOND));
         assert_eq!(outage.end(start + 7 * SECOND), 4 * SECOND);
         assert_eq!(outage.count(start + 9 * SECOND), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_is_yet_to_begin_counts_from_its_beginning() {
+        let start = Instant::now();
+        let mut outage = Outage::default();
+        outage.sign(start + 5 * SECOND, start + 5 * SECOND);
+        assert_eq!((outage.count(start + SECOND), outage.length(start + SECOND)), (Duration::ZERO, None));
+        assert_eq!(outage.count(start + 6 * SECOND), SECOND);
+        assert_eq!(outage.length(start + 7 * SECOND), Some(2 * SECOND));
+        assert_eq!(outage.end(start + 7 * SECOND), SECOND);
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,9 +63,12 @@ const REASONS: [FailureReason; 9] = [
 impl World {
     fn history(seed: u64) -> (Limits, Vec<Entry>) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let limits =
-            Limits { attempts: rng.u32(1..=5), connect_timeout: Duration::from_secs(rng.u64(1..=10)) };
         let now = Instant::now();
+        let limits = Limits {
+            attempts: rng.u32(1..=5),
+            connect_timeout: Duration::from_secs(rng.u64(1..=10)),
+            startup_ends: now + Duration::from_secs([0, 10, 300][rng.usize(..3)]),
+        };
         let mut world = Self {
             ledger: Ledger::new(limits, rng.fork()),
             now,
@@ -209,6 +212,8 @@ type Verdict = Result<(), FailureReason>;
 struct Reference {
     attempts: u32,
     connect_timeout: Duration,
+    startup_ends: Option<Instant>,
+    first_success: Option<Instant>,
     ticks: Vec<Tick>,
     /// The attempts that failed since the last success.
     failures: Vec<FailureReason>,
@@ -351,6 +356,7 @@ impl Reference {
             Fact::RoundSucceeded(_) => {
                 self.round = None;
                 self.end_outage(at);
+                self.first_success = self.first_success.or(Some(at));
                 self.settle(Ok(()), false);
                 self.decide(Ok(()));
             }
@@ -366,14 +372,23 @@ impl Reference {
     }
 
     fn unavailable(&self, now: Instant) -> Duration {
-        self.outages.iter().map(|(from, to)| to.unwrap_or(now) - *from).sum()
+        let piece = |&(from, to): &(Instant, Option<Instant>)| {
+            let is_start = self.first_success.is_none_or(|success| from < success);
+            let from = if is_start { from.max(self.startup_ends.unwrap()) } else { from };
+            to.unwrap_or(now).saturating_duration_since(from)
+        };
+        self.outages.iter().map(piece).sum()
     }
 }
 
 fn compare(seed: u64) {
     let (limits, entries) = World::history(seed);
-    let mut reference =
-        Reference { attempts: limits.attempts, connect_timeout: limits.connect_timeout, ..<_>::default() };
+    let mut reference = Reference {
+        attempts: limits.attempts,
+        connect_timeout: limits.connect_timeout,
+        startup_ends: Some(limits.startup_ends),
+        ..<_>::default()
+    };
     let (mut settled, mut count) = (Vec::new(), 0);
     let mut verdicts = Vec::new();
     let mut unavailable = Duration::ZERO;

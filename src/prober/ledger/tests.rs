@@ -19,8 +19,12 @@ fn book() -> Book {
 }
 
 fn with_attempts(attempts: u32) -> Book {
-    let limits = Limits { attempts, connect_timeout: 5 * SECOND };
+    with_limits(|now| Limits { attempts, connect_timeout: 5 * SECOND, startup_ends: now })
+}
+
+fn with_limits(limits: impl Fn(Instant) -> Limits) -> Book {
     let now = Instant::now();
+    let limits = limits(now);
     let ledger = Ledger::new(limits, fastrand::Rng::with_seed(1));
     Book { ledger, start: now, now, effects: Vec::new() }
 }
@@ -330,6 +334,35 @@ fn the_agents_own_limits_are_failed_ticks_but_no_time_of_the_cache() {
     book.after(20 * SECOND, Fact::Alarm).pause().opens(MS).succeeds(MS);
     assert_eq!(book.unavailable(), SECOND + MS);
     assert_eq!(book.verdicts().last(), Some(&Ok(())));
+}
+
+#[test]
+fn what_fails_before_the_first_success_while_all_starts_is_a_failed_tick_but_no_unavailable_time() {
+    let starting = || {
+        let limits =
+            |now| Limits { attempts: 1, connect_timeout: 5 * SECOND, startup_ends: now + 30 * SECOND };
+        with_limits(limits)
+    };
+    let mut book = starting();
+    book.tick().does_not_open(MS, FailureReason::ConnectRefused);
+    book.after(20 * SECOND, Fact::Tick).opens(MS).succeeds(MS);
+    assert_eq!((book.settled(), book.unavailable()), ((1, 1), Duration::ZERO));
+    let up = book.effects.iter().find(|effect| matches!(effect, Effect::Up { .. }));
+    assert_eq!(up, Some(&Effect::Up { outage: None }));
+    // After a success everything counts.
+    book.is_lost(4 * SECOND).does_not_open(SECOND, FailureReason::ConnectRefused);
+    assert_eq!(book.unavailable(), SECOND);
+
+    let mut book = starting();
+    book.tick().does_not_open(MS, FailureReason::ConnectRefused);
+    book.after(29 * SECOND, Fact::Alarm);
+    assert_eq!(book.unavailable(), Duration::ZERO);
+    book.after(11 * SECOND, Fact::Tick).opens(MS).succeeds(MS);
+    assert_eq!(
+        book.unavailable() + 30 * SECOND,
+        book.now - book.start,
+        "what outlasts it counts from its end"
+    );
 }
 
 #[test]

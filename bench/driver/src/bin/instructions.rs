@@ -129,6 +129,7 @@ impl Lab {
             status: self.status.target(&target),
             instance: "bench".into(),
             offset: Duration::ZERO,
+            started: Instant::now(),
             target,
         })
     }
