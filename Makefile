@@ -10,10 +10,10 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test simulation-test server-test log-test lint words-lint locks deny redis-server valgrind
+.PHONY: help demo docs static test test-parts quick-test simulation-test server-test static-test log-test lint words-lint locks deny redis-server valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
-TEST_PARTS = quick-test simulation-test server-test log-test
+TEST_PARTS = quick-test simulation-test server-test static-test log-test
 
 include make/*.mk
 
@@ -46,6 +46,9 @@ simulation-test: ## run thousands of random histories of a prober against a refe
 
 server-test: redis-server ## test the agent with redis-server, under every fault
 	$(CARGO) test --locked --no-fail-fast --test agent --test faults
+
+static-test: redis-server static ## test how the static binary, whose C library is musl, resolves names
+	CACHEPULSE_BINARY=$(abspath $(STATIC)) $(CARGO) test --locked --test agent network::
 
 log-test: ## read the log with parsers of logfmt and JSON
 	@tests/venv $(LOG_TOOLS) tests/log/requirements.txt

@@ -15,8 +15,9 @@ const RESPONSE_LIMIT: usize = 1024;
 /// # Errors
 /// [`HealthcheckError`] unless the agent responds with 200.
 pub fn healthcheck(addr: SocketAddr, timeout: Duration) -> Result<(), HealthcheckError> {
-    let addr = reachable(addr);
-    let response = request(addr, timeout).map_err(|error| HealthcheckError::NoResponse(addr, error))?;
+    let (addr, stream) = connect(addr, timeout)?;
+    let response =
+        request(stream, addr, timeout).map_err(|error| HealthcheckError::NoResponse(addr, error))?;
     let first_line = response.lines().next().unwrap_or_default();
     match first_line.split(' ').nth(1) {
         Some("200") if first_line.starts_with("HTTP/1.") => Ok(()),
@@ -24,24 +25,34 @@ pub fn healthcheck(addr: SocketAddr, timeout: Duration) -> Result<(), Healthchec
     }
 }
 
-/// Returns the address to connect to: loopback if the agent listens on a wildcard address.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    addr
+/// Connects to the agent. Returns the address that it responds at.
+fn connect(addr: SocketAddr, timeout: Duration) -> Result<(SocketAddr, TcpStream), HealthcheckError> {
+    let (addr, other) = reachable(addr);
+    let connect = |addr| TcpStream::connect_timeout(&addr, timeout).map(|stream| (addr, stream));
+    let error = match connect(addr) {
+        Ok(connected) => return Ok(connected),
+        Err(error) => error,
+    };
+    other.and_then(|other| connect(other).ok()).ok_or(HealthcheckError::NoResponse(addr, error))
 }
 
-fn request(addr: SocketAddr, timeout: Duration) -> io::Result<String> {
+/// Returns the addresses to connect to: loopback if the agent listens on a wildcard address, which is both for `[::]`
+/// because that means IPv4 where there is no IPv6.
+fn reachable(addr: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
+    let four = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+    match addr.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => (four, None),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => ((Ipv6Addr::LOCALHOST, addr.port()).into(), Some(four)),
+        _ => (addr, None),
+    }
+}
+
+fn request(mut stream: TcpStream, addr: SocketAddr, timeout: Duration) -> io::Result<String> {
     let deadline = Instant::now() + timeout;
     let left = || match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
         left => Ok(Some(left)),
     };
-    let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
     stream.set_write_timeout(left()?)?;
     stream
         .write_all(format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").as_bytes())?;
@@ -123,8 +134,14 @@ mod tests {
         let (addr, request) = server("HTTP/1.1 200 OK\r\n\r\n");
         healthcheck((Ipv4Addr::UNSPECIFIED, addr.port()).into(), LONG).unwrap();
         assert!(request.join().unwrap().starts_with("GET /livez HTTP/1.1\r\nHost: 127.0.0.1:"));
-        assert_eq!(reachable("[::]:9860".parse().unwrap()), "[::1]:9860".parse().unwrap());
-        assert_eq!(reachable("10.0.0.1:9860".parse().unwrap()), "10.0.0.1:9860".parse().unwrap());
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let both = (address("[::1]:9860"), Some(address("127.0.0.1:9860")));
+        assert_eq!(reachable(address("[::]:9860")), both);
+        assert_eq!(reachable(address("10.0.0.1:9860")), (address("10.0.0.1:9860"), None));
+        // An agent that listens on IPv4 only.
+        let (addr, request) = server("HTTP/1.1 200 OK\r\n\r\n");
+        healthcheck((Ipv6Addr::UNSPECIFIED, addr.port()).into(), LONG).unwrap();
+        request.join().unwrap();
     }
 
     #[test]

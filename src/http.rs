@@ -15,9 +15,10 @@ mod stream;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -72,23 +73,41 @@ impl Listener {
     }
 }
 
-/// Binds `addr`.
+/// Binds `addr`. `[::]` means every address: of IPv4, too, and of IPv4 only where the machine has no IPv6.
 ///
 /// # Errors
 /// [`BindError`] if the address is in use, not local or not permitted.
 pub fn bind(addr: SocketAddr) -> Result<Listener, BindError> {
-    let listen = || {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        // A restart must not wait for the connections of the previous process.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        let socket = TcpListener::from(socket);
-        let addr = socket.local_addr()?;
-        Ok(Listener { socket, addr })
+    let is_any = addr.ip() == Ipv6Addr::UNSPECIFIED;
+    let listener = match listen(addr) {
+        Err(error) if is_any && is_without_ipv6(&error) => {
+            listen((Ipv4Addr::UNSPECIFIED, addr.port()).into())
+        }
+        listener => listener,
     };
-    listen().map_err(|source| BindError { addr, source })
+    listener.map_err(|source| BindError { addr, source })
+}
+
+fn listen(addr: SocketAddr) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the previous process.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if addr.ip() == Ipv6Addr::UNSPECIFIED {
+        // The default is a setting of the machine.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    let socket = TcpListener::from(socket);
+    let addr = socket.local_addr()?;
+    Ok(Listener { socket, addr })
+}
+
+/// Whether `error` says that IPv6 is not compiled in or disabled.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 /// The address could not be bound.

@@ -6,7 +6,7 @@ use super::keys::agent::LISTEN;
 use super::parse::Parse;
 
 /// The description of an address to listen on that completes the message "expected …".
-pub const EXPECTED: &str = "an address and a port such as 0.0.0.0:9860, localhost:9860 or :9860";
+pub const EXPECTED: &str = "an address and a port such as 10.0.0.4:9860, localhost:9860 or :9860";
 
 /// Parses an IP address and a port. `localhost` is 127.0.0.1; without an address, it is that of `default`.
 #[must_use]

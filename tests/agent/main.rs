@@ -19,6 +19,7 @@ mod faults;
 mod files;
 mod hostile;
 mod identities;
+mod network;
 mod new_connections;
 mod quickstart;
 mod reload;

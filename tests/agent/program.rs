@@ -260,15 +260,18 @@ impl Running {
         last
     }
 
+    /// Returns the number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it has not been waited for");
-        let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
+        let id = Pid::from_raw(self.id().try_into().unwrap()).unwrap();
         kill_process(id, signal).unwrap();
     }
 
     pub(crate) fn memory(&self) -> Memory {
-        let id = self.child.id().expect("it has not been waited for");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let number = |name: &str| {
             let field = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             field.unwrap().trim().trim_end_matches(" kB").parse().unwrap()

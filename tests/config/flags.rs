@@ -147,7 +147,7 @@ fn problems_with_flags_name_the_flag() {
              workload_identity or client_secret",
             "--interval: expected a duration from 100ms to 1h, such as 10s or 1m30s (units: h, m, s, ms), found \"10\"",
             "--client-list-every: expected auto or a whole number from 1 to 1000000, found \"0\"",
-            "--listen: expected an address and a port such as 0.0.0.0:9860, localhost:9860 or :9860, found \"9860\"",
+            "--listen: expected an address and a port such as 10.0.0.4:9860, localhost:9860 or :9860, found \"9860\"",
             "--log-level: expected error, warn, info, debug or trace, found \"loud\"",
         ]
     );

@@ -62,7 +62,7 @@ fn target(name: &str, host: &str, port: u16) -> Target {
 
 fn config(targets: Vec<Target>) -> Config {
     Config {
-        http: Http { listen: "0.0.0.0:9860".parse().unwrap() },
+        http: Http { listen: "[::]:9860".parse().unwrap() },
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
         targets,
@@ -331,6 +331,6 @@ fn the_endpoint_can_listen_on_a_port_alone_or_on_localhost() {
     let listen = |text: &str| {
         valid(&format!("http: {{listen: '{text}'}}\ntargets: [{{name: a, host: a}}]")).http.listen
     };
-    assert_eq!(listen(":7000").to_string(), "0.0.0.0:7000");
+    assert_eq!(listen(":7000").to_string(), "[::]:7000");
     assert_eq!(listen("localhost:7000").to_string(), "127.0.0.1:7000");
 }

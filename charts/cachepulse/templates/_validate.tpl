@@ -16,7 +16,7 @@
 {{- fail (printf "cachepulse: two targets have the same name: %s" (join ", " $names)) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|\\[::1\\])" .Values.config.http.listen -}}
-{{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to 0.0.0.0:9860, for example" -}}
+{{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to [::]:9860, for example" -}}
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) $account.create (not $wi.clientId) -}}
 {{- fail "cachepulse: azureWorkloadIdentity.enabled needs azureWorkloadIdentity.clientId for the annotation of the service account" -}}

@@ -1,6 +1,6 @@
 //! The agent around the targets.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, TARGET, Values};
@@ -46,7 +46,7 @@ pub static HTTP: Key<&str> = Key {
         path: "http",
         group: GROUP,
         help: "The HTTP endpoint",
-        example: "{listen: \"0.0.0.0:9860\"}",
+        example: "{listen: \"127.0.0.1:9860\"}",
         keys: &[&LISTEN],
         ..About::EMPTY
     },
@@ -61,13 +61,14 @@ pub static LISTEN: Key<SocketAddr> = Key {
         flag: Some(Flag::new("listen", "ADDRESS").common().allowed_beside_file()),
         group: GROUP,
         help: "Address and port of the HTTP endpoint",
-        doc: "`localhost:9860` listens on loopback, `:9860` on every address.",
+        doc: "`localhost:9860` listens on loopback, `:9860` and `[::]:9860` on every address: of IPv6, if the machine \
+              has it, and of IPv4.",
         example: "127.0.0.1:9860",
         pattern: "^([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|[0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$",
         ..About::EMPTY
     },
     values: Values::Any,
-    absent: Absent::Default(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9860)),
+    absent: Absent::Default(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9860)),
 };
 
 /// `log`
