@@ -44,8 +44,12 @@ quick-test: ## run the tests that need no program: cargo test
 simulation-test: ## run thousands of random histories of a prober against a reference
 	SIMULATION_FACTOR=5 $(CARGO) test --locked --package cachepulse --lib simulation
 
-server-test: redis-server ## test the agent with redis-server, under every fault
+server-test: redis-server ## test the agent with redis-server, under every fault, and with Redis 8 and Valkey 8
 	$(CARGO) test --locked --no-fail-fast --test agent --test faults
+	@tests/agent/servers
+	for server in redis-8 valkey-8; do \
+		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- verdict quickstart || exit 1; \
+	done
 
 static-test: redis-server static ## test how the static binary, whose C library is musl, resolves names
 	CACHEPULSE_BINARY=$(abspath $(STATIC)) $(CARGO) test --locked --test agent network::
