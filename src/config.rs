@@ -92,6 +92,7 @@ impl Config {
         let document = document::parse(yaml).map_err(|(message, position)| {
             Problems(vec![Finding { file: Some(name.into()), position, path: String::new(), message }])
         })?;
+        sources.read_all_in(&document);
         let findings = Collector::new(Language::Yaml, sources.clone());
         let config = read(&Field::root(&document, &findings));
         let (config, warnings) =

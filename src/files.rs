@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use self::disk::Disk;
 pub use self::fingerprint::Fingerprint;
 use self::reads::Reads;
+pub use self::reads::within;
 use self::watch::Watched;
 pub use self::watch::WatchedFile;
 use crate::error::is_local;

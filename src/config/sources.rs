@@ -1,12 +1,17 @@
 //! The files that a configuration is read from: its own, and those that it names.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::document::{Node, Value};
+use super::keys::{self, About, Descriptor};
 use crate::files::{Content, Files, Fingerprint, ReadError, Snapshot};
+
+/// How many files are read at the same time.
+const AT_ONCE: usize = 64;
 
 /// Reads the files of one configuration, each once, and keeps in mind what was read. Clones are the same.
 #[derive(Clone, Debug)]
@@ -32,6 +37,20 @@ impl Sources {
         read.entry(path.to_owned()).or_insert(snapshot).content.clone()
     }
 
+    /// Reads the files that `document` seems to name, many at a time: where a mount hangs, they do not wait for each other.
+    pub(super) fn read_all_in(&self, document: &Node) {
+        let keys = keys::all().map(Descriptor::about);
+        let names: Vec<&str> =
+            keys.filter(|key| key.flag.is_some_and(|flag| flag.takes_file())).map(About::name).collect();
+        let mut found = BTreeSet::new();
+        collect(document, &names, &mut found);
+        let mut read = self.read.borrow_mut();
+        let paths: Vec<PathBuf> = found.into_iter().filter(|path| !read.contains_key(path)).collect();
+        for paths in paths.chunks(AT_ONCE) {
+            read.extend(paths.iter().cloned().zip(self.files.read_all_blocking(paths)));
+        }
+    }
+
     /// Returns where the files are read.
     pub(super) fn files(&self) -> &Files {
         &self.files
@@ -51,5 +70,53 @@ impl Sources {
             content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
         }
         hasher.finish()
+    }
+}
+
+/// Collects the texts under keys with one of these `names`.
+fn collect(node: &Node, names: &[&str], found: &mut BTreeSet<PathBuf>) {
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| collect(item, names, found)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                match &node.value {
+                    Value::Text(path) if names.contains(&key.as_str()) => {
+                        found.insert(path.into());
+                    }
+                    _ => collect(node, names, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use crate::config::Config;
+
+    #[test]
+    fn many_files_that_hang_are_waited_for_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut yaml = "targets:\n".to_owned();
+        for number in 0..10 {
+            let pipe = folder.path().join(number.to_string());
+            rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+            let key = format!("{{type: access_key, key: {{file: '{}'}}}}", pipe.display());
+            writeln!(yaml, "- {{name: cache-{number}, host: cache.example.com, identity: {key}}}").unwrap();
+        }
+        let began = Instant::now();
+        let problems = Config::from_yaml("config.yaml", &yaml).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(
+            problems.to_string().matches("cannot be read: no answer within 2 s").count(),
+            10,
+            "{problems}"
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +27,12 @@ struct Running {
     waiting: Vec<Waiting>,
 }
 
+/// A read for which a thread can wait.
+struct Started {
+    until: Instant,
+    snapshot: mpsc::Receiver<Snapshot>,
+}
+
 /// Hands a snapshot to one who waits for it.
 type Waiting = Box<dyn FnOnce(Snapshot) + Send>;
 
@@ -41,14 +48,29 @@ impl Files {
         }
     }
 
-    /// Does the same as [`Self::read`] and blocks the caller's thread meanwhile.
+    /// Reads the file at `path` as [`Self::read`] does, and blocks the caller's thread meanwhile.
     #[must_use]
     pub fn read_blocking(&self, path: &Path) -> Snapshot {
-        let (send, receive) = mpsc::channel();
-        // As above.
+        self.wait(path, self.start_blocking(path))
+    }
+
+    /// Reads files at the same time, as [`Self::read_blocking`] reads one. Returns their snapshots in the same order.
+    #[must_use]
+    pub fn read_all_blocking(&self, paths: &[PathBuf]) -> Vec<Snapshot> {
+        let started: Vec<Started> = paths.iter().map(|path| self.start_blocking(path)).collect();
+        paths.iter().zip(started).map(|(path, started)| self.wait(path, started)).collect()
+    }
+
+    fn start_blocking(&self, path: &Path) -> Started {
+        let (send, snapshot) = mpsc::channel();
+        // Who does not wait any more needs no snapshot.
         let until = self.start(path, Box::new(move |snapshot| drop(send.send(snapshot))));
+        Started { until, snapshot }
+    }
+
+    fn wait(&self, path: &Path, Started { until, snapshot }: Started) -> Snapshot {
         let left = until.saturating_duration_since(Instant::now());
-        receive.recv_timeout(left).unwrap_or_else(|_| self.no_answer(path))
+        snapshot.recv_timeout(left).unwrap_or_else(|_| self.no_answer(path))
     }
 
     /// Whether a reader of the file hangs.
@@ -81,6 +103,16 @@ impl Files {
         self.forget(path);
         Snapshot { content: Err(ReadError::NoAnswer), fingerprint: Fingerprint::Unknown }
     }
+}
+
+/// Runs `work`, which accesses files in a way of its own, on another thread and blocks the caller meanwhile. Returns `None`
+/// if there is no result within `limit`; then the thread is left behind. For the start only.
+#[must_use]
+pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, result) = mpsc::channel();
+    // Who does not wait any more needs no result.
+    thread::Builder::new().name("files".into()).spawn(move || drop(send.send(work()))).ok()?;
+    result.recv_timeout(limit).ok()
 }
 
 /// Starts the thread that reads the file at `path`, which waits for the lock of [`Reads`] at its end.

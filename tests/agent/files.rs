@@ -173,6 +173,19 @@ async fn a_file_that_hangs_at_the_start_is_an_error_within_seconds() {
 }
 
 #[tokio::test]
+async fn root_certificates_that_hang_do_not_prevent_the_start() {
+    let lab = Lab::start().await;
+    let password = lab.write("password", PASSWORD);
+    lab.hang("roots.pem");
+    let began = Instant::now();
+    let ended = lab.check(&password).env("SSL_CERT_FILE", lab.path("roots.pem")).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("root certificates not read in time"), "{ended:?}");
+    assert!(ended.stderr.contains("trusting none"), "{ended:?}");
+    assert!(began.elapsed() < 2 * NOTICED);
+}
+
+#[tokio::test]
 async fn a_password_that_changed_in_its_file_is_presented_on_the_live_connection() {
     let lab = Lab::start().await;
     lab.write("password", PASSWORD);

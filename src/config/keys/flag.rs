@@ -31,6 +31,11 @@ impl Flag {
         Self { is_allowed_beside_file: true, ..self }
     }
 
+    /// Whether its value is the path of a file.
+    pub(in crate::config) fn takes_file(&self) -> bool {
+        self.value == "FILE"
+    }
+
     /// Returns the environment variable that sets the flag, such as `CACHEPULSE_COMMAND_TIMEOUT`.
     #[must_use]
     pub fn variable(&self) -> String {

@@ -4,10 +4,17 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls_native_certs::CertificateResult;
+
+use crate::files::within;
+
+/// How long reading the platform's roots may take: hundreds of files, perhaps on a slow disk.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The certificate authorities that are trusted, and the certificates that are trusted for themselves.
 #[derive(Clone, Debug)]
@@ -24,7 +31,10 @@ impl Roots {
     /// Certificates that cannot be read are logged and left out.
     #[must_use]
     pub fn platform() -> Self {
-        let found = rustls_native_certs::load_native_certs();
+        let found = within(LIMIT, rustls_native_certs::load_native_certs).unwrap_or_else(|| {
+            tracing::warn!(seconds = LIMIT.as_secs(), "root certificates not read in time");
+            CertificateResult::default()
+        });
         for error in &found.errors {
             tracing::warn!(%error, "root certificates not readable");
         }
