@@ -18,7 +18,7 @@ use crate::program::within;
 pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// The user that the tests sign in as.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 /// The ACL rules that allow everything.
 pub(crate) const ALL: &str = "~* +@all";

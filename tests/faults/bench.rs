@@ -235,7 +235,7 @@ fn straight<const N: usize>(cache: [&str; N]) -> Program {
 }
 
 /// The same, signed in as [`USER`].
-fn by_password<const N: usize>(cache: [&str; N]) -> Program {
+pub(crate) fn by_password<const N: usize>(cache: [&str; N]) -> Program {
     straight(cache)
         .args(["--identity", "password", "--username", USER, "--password-env", "PROBE_PASSWORD"])
         .env("PROBE_PASSWORD", PASSWORD)

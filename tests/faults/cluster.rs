@@ -10,7 +10,7 @@ use crate::bench::Bench;
 use crate::lab::Lab;
 use crate::port::Port;
 use crate::program::within;
-use crate::redis_server::{ALL, Listen, RedisServer};
+use crate::redis_server::{ADMIN, ALL, Listen, PASSWORD, RedisServer};
 
 /// All slots of a cluster.
 pub(crate) const SLOTS: Range<u16> = 0..16384;
@@ -19,24 +19,49 @@ pub(crate) const SLOTS: Range<u16> = 0..16384;
 const UP: (&[&str], &str) = (&["CLUSTER", "INFO"], "cluster_state:ok");
 
 /// Starts a node, and returns it with its port for other nodes.
-async fn node(rules: &str) -> (RedisServer, Port) {
+async fn node(users: &[(&str, &str)]) -> (RedisServer, Port) {
     let bus = Port::reserve();
     // A node without slots must stay a primary.
     let alone = "cluster-allow-replica-migration no";
     let lines = format!("cluster-enabled yes\ncluster-port {}\n{alone}\n", bus.number);
-    (RedisServer::start_with(Listen::Plaintext, &[("default", rules)], &lines).await, bus)
+    (RedisServer::start_with(Listen::Plaintext, users, &lines).await, bus)
 }
 
 /// Returns a bench whose cache has all slots of a cluster. The second redis-server is a node without slots.
 pub(crate) async fn bench() -> Bench {
-    let ((redis, _), (other, bus)) = (node(ALL).await, node(ALL).await);
+    let (redis, other) = pair(&[("default", ALL)]).await;
+    let lab = Lab::before(redis, Options::default(), ALL).await;
+    Bench { other: Some(other), ..Bench::of(lab) }
+}
+
+/// Returns a node with all slots, and one without, of a cluster that is up.
+async fn pair(users: &[(&str, &str)]) -> (RedisServer, RedisServer) {
+    let ((redis, _), (other, bus)) = (node(users).await, node(users).await);
     redis.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     redis.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string(), &bus.number.to_string()]);
     let other_id = id(&other);
     until(&redis, &["CLUSTER", "NODES"], &other_id).await;
     until(&redis, UP.0, UP.1).await;
-    let lab = Lab::before(redis, Options::default(), ALL).await;
-    Bench { other: Some(other), ..Bench::of(lab) }
+    (redis, other)
+}
+
+/// Returns a primary with all slots, and its replica.
+pub(crate) async fn with_replica(users: &[(&str, &str)]) -> (RedisServer, RedisServer) {
+    let (primary, replica) = pair(users).await;
+    until(&replica, &["CLUSTER", "NODES"], &id(&primary)).await;
+    // It signs in to the primary as the user of the tests.
+    replica.ask::<()>(&["CONFIG", "SET", "masteruser", ADMIN, "masterauth", PASSWORD]);
+    replica.ask::<()>(&["CLUSTER", "REPLICATE", &id(&primary)]);
+    until(&replica, &["INFO", "replication"], "master_link_status:up").await;
+    until(&primary, &["CLUSTER", "NODES"], "slave").await;
+    (primary, replica)
+}
+
+/// Makes `replica` the primary.
+pub(crate) async fn fail_over(primary: &RedisServer, replica: &RedisServer) {
+    replica.ask::<()>(&["CLUSTER", "FAILOVER"]);
+    until(replica, &["INFO", "replication"], "role:master").await;
+    until(primary, &["INFO", "replication"], "role:slave").await;
 }
 
 /// Removes all slots from the cache.

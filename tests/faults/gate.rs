@@ -56,6 +56,15 @@ impl Gate {
         self.destination.send_replace(destination);
     }
 
+    /// Changes the destination of new connections and leaves the others, as a proxy does whose backend was replaced.
+    pub(crate) fn lead_new(&self, destination: Destination) {
+        // Nobody is notified.
+        self.destination.send_if_modified(|current| {
+            *current = destination;
+            false
+        });
+    }
+
     /// Closes all connections and refuses new ones.
     pub(crate) async fn shut(&mut self) {
         self.tasks.shutdown().await;

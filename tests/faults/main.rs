@@ -27,6 +27,7 @@ mod bench;
 mod chaos;
 mod cluster;
 mod gate;
+mod moves;
 mod names;
 mod prober;
 mod row;

@@ -44,6 +44,7 @@ impl Probing {
             connect_timeout: CONNECT_TIMEOUT,
             command_timeout: COMMAND_TIMEOUT,
             attempts: 1.try_into().unwrap(),
+            dns_refresh: Some(Duration::from_secs(1)),
             ..Target::with_defaults(
                 TargetName::new(TARGET).unwrap(),
                 Endpoint { host: "cache.test".into(), port },
