@@ -1,4 +1,4 @@
-//! The files that a user names: reads them and notices their changes, without ever blocking the caller.
+//! The files that a user names: reads them and notices their changes, away from the main loop.
 //!
 //! Every access may hang: a network file system whose server is gone, a pipe without a writer. So each access happens on
 //! a thread of its own, a read that takes longer than [`LIMIT`] fails, and a thread that hangs is left behind. Until it

@@ -1,7 +1,7 @@
 //! Secrets: tokens, access keys and passwords.
 //!
-//! A [`Secret`] cannot be printed. Only [`Secret::expose`] returns the text, so every use can be searched for. Where it is
-//! read from is told in `source.rs`.
+//! A [`Secret`] cannot be printed. Only [`Secret::expose`] returns the text, so every use can be searched for. `source.rs`
+//! reads secrets from files and variables.
 
 mod source;
 mod surplus;

@@ -13,7 +13,7 @@ use crate::files::{Content, Files, Fingerprint, ReadError, Snapshot};
 /// How many files are read at the same time.
 const AT_ONCE: usize = 64;
 
-/// Reads the files of one configuration, each once, and keeps in mind what was read. Clones are the same.
+/// Reads the files of one configuration, each once, and remembers what was read. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Sources {
     files: Files,
