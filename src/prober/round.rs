@@ -32,8 +32,10 @@ pub(super) struct Rounds {
     pub(super) keeps_clients: bool,
     /// Whether the key was ever accepted.
     is_accepted: bool,
-    /// When a key was last searched, and when another one was last tried.
+    /// When a key was last searched, because none had been accepted yet and because a slot had left, and when another
+    /// key was last tried.
     searched: Option<Instant>,
+    searched_after_ask: Option<Instant>,
     tried: Option<Instant>,
 }
 
@@ -58,6 +60,7 @@ impl Rounds {
             keeps_clients: false,
             is_accepted: false,
             searched: None,
+            searched_after_ask: None,
             tried: None,
         }
     }
@@ -168,10 +171,14 @@ impl Rounds {
     fn other_keys(&mut self, failure: &Failure, is_replica: bool) -> u32 {
         let now = Instant::now();
         let is_over = |last: Option<Instant>, pause| last.is_none_or(|last| now - last >= pause);
-        // A slot that is being moved away is lost to us; others of this node are not.
-        let is_wanted = !self.is_accepted || failure.detail.starts_with("ASK ");
-        if is_wanted && !is_replica && is_over(self.searched, SEARCH_PAUSE) {
-            self.searched = Some(now);
+        let search = if failure.detail.starts_with("ASK ") {
+            // One slot is on its way to another node. The others of this node are still here.
+            Some(&mut self.searched_after_ask)
+        } else {
+            Some(&mut self.searched).filter(|_| !self.is_accepted)
+        };
+        if let Some(last) = search.filter(|last| !is_replica && is_over(**last, SEARCH_PAUSE)) {
+            *last = Some(now);
             SEARCH_KEYS
         } else if is_over(self.tried, self.target.interval) {
             self.tried = Some(now);

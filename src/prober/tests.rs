@@ -47,6 +47,8 @@ struct State {
     keys: HashMap<String, String>,
     /// The only key that lies on this node of a cluster ends with this.
     own_slot: Option<char>,
+    /// Keys whose slot is on its way to another node.
+    migrating: Vec<String>,
     /// Connections before this one lead to a node that was demoted.
     demoted: usize,
     commands: Vec<String>,
@@ -93,6 +95,7 @@ impl Cache {
             match name.as_str() {
                 "PING" => "+PONG\r\n".into(),
                 "SET" | "GET" if is_demoted => "-MOVED 42 10.0.0.9:8500\r\n".into(),
+                "SET" | "GET" if state.migrating.contains(&words[1]) => "-ASK 42 10.0.0.9:8500\r\n".into(),
                 "SET" if state.own_slot.is_some_and(|slot| !words[1].ends_with(slot)) => {
                     "-MOVED 42 10.0.0.9:8500\r\n".into()
                 }
@@ -568,6 +571,58 @@ async fn a_node_of_a_cluster_is_probed_with_a_key_of_its_own() {
     let searched = cache.count("SET") - 2;
     sleep(10 * SECOND).await;
     assert_eq!(cache.count("SET"), searched + 3);
+}
+
+/// Lets the slots of all keys that were written so far be on their way.
+fn migrate(cache: &Cache) {
+    cache.with(|state| state.migrating = state.keys.drain().map(|(key, _)| key).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_on_its_way_is_left_for_another_on_the_same_connection() {
+    // Where all keys are the node's own, and where they must be searched.
+    for own_slot in [None, Some('7')] {
+        let cache = Cache::default();
+        cache.with(|state| state.own_slot = own_slot);
+        let running = start(&cache, Target { attempts: NonZeroU32::MIN, ..target() });
+        sleep(5 * SECOND).await;
+        migrate(&cache);
+        let (sets, dials) = (cache.count("SET"), cache.with(|state| state.dials.len()));
+        sleep(30 * SECOND).await;
+        assert_eq!((running.probes(), running.all_failures(), running.unavailable()), (4.0, 0.0, 0.0));
+        assert_eq!(cache.with(|state| state.dials.len()), dials);
+        if own_slot.is_none() {
+            assert_eq!(cache.count("SET") - sets, 4, "the key of before once, and another in each probe");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_leaves_between_set_and_get_costs_one_attempt() {
+    let cache = Cache::default();
+    let running = start(&cache, target());
+    sleep(5 * SECOND).await;
+    cache.can("GET", "-ASK 42 10.0.0.9:8500\r\n");
+    sleep(5 * SECOND + Duration::from_millis(1)).await;
+    cache.with(|state| state.canned.clear());
+    migrate(&cache);
+    sleep(20 * SECOND).await;
+    assert_eq!((running.probes(), running.all_failures()), (4.0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_asks_for_every_key_and_a_key_that_cannot_be_another_are_the_wrong_node() {
+    let ask = "-ASK 42 10.0.0.9:8500\r\n";
+    for (key, sets) in [("cachepulse:{instance}", 2 + 64), ("health", 2)] {
+        let cache = Cache::default();
+        let key = crate::target::KeyTemplate::new(key).unwrap();
+        let running = start(&cache, Target { key, attempts: NonZeroU32::MIN, ..target() });
+        sleep(5 * SECOND).await;
+        cache.can("SET", ask);
+        sleep(5 * SECOND + Duration::from_millis(1)).await;
+        assert_eq!((running.failures("wrong_node"), cache.count("SET")), (1.0, sets));
+        assert_eq!(cache.with(|state| state.dials.len()), 1, "a new connection would not help");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/lab.rs"]
 mod lab;
+#[path = "../agent/nodes.rs"]
+mod nodes;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/port.rs"]
 mod port;
