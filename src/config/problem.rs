@@ -118,7 +118,8 @@ impl Collector {
 
     pub(super) fn add_warning(&self, warning: Noted) {
         let mut warnings = self.warnings.borrow_mut();
-        if warnings.len() < MOST {
+        // One about the defaults comes from every target.
+        if warnings.len() < MOST && !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }

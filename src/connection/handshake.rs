@@ -203,3 +203,5 @@ fn text(value: &Value) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trips;

@@ -39,6 +39,8 @@ fn a_warning_about_the_defaults_is_reported_once() {
           50ms or more"
         ]
     );
+    let two = warnings("defaults: {interval: 300ms}\ntargets: [{name: a, host: a}, {name: b, host: b}]");
+    assert_eq!(two.len(), 2, "one about each timeout: {two:?}");
 }
 
 #[test]
