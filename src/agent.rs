@@ -3,7 +3,6 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
-use crate::connection::tls::TlsClient;
-use crate::connection::tls::roots::{Roots, RootsError};
+use crate::connection::tls::reload::{ReloadedClient, Reloader, TlsFileError};
+use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
 use crate::files::Files;
 use crate::identity::refresh::{Refresher, TokenState};
@@ -26,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::prober::{Prober, Setup};
 use crate::secret::WatchedSecret;
 use crate::status::Status;
-use crate::target::{Target, TargetName, Tls};
+use crate::target::{Target, TargetName, Tls, TlsFiles};
 
 /// The longest time over which the first ticks of targets that start together are spread.
 const SPREAD: Duration = Duration::from_secs(10);
@@ -54,19 +53,20 @@ pub struct Services {
 /// Creates the source of an identity's tokens.
 pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + Send>;
 
-/// The running probers and refresh loops. Dropping it stops them.
+/// The running probers, and the loops that keep their tokens and certificates fresh. Dropping it stops them.
 pub struct Agent {
     services: Services,
     started: Instant,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     identities: HashMap<EntraIdentity, Running<Published>>,
+    clients: HashMap<TlsFiles, Running<ReloadedClient>>,
     /// A task that ended unexpectedly while others were being stopped.
     ended: Option<TaskEnded>,
 }
 
-/// The TLS clients by their `ca_file`.
-type TlsClients = HashMap<Option<PathBuf>, TlsClient>;
+/// The TLS clients whose files were read just now.
+type NewClients = HashMap<TlsFiles, (Reloader, ReloadedClient)>;
 
 /// The published state of a refresh loop, and the notification that a cache rejected its token.
 #[derive(Clone)]
@@ -109,6 +109,7 @@ impl Agent {
             tasks,
             probers: HashMap::new(),
             identities: HashMap::new(),
+            clients: HashMap::new(),
             ended: None,
         }
     }
@@ -117,18 +118,19 @@ impl Agent {
     /// their connections and counters.
     ///
     /// # Errors
-    /// [`ReconcileError`] if a `ca_file` cannot be used; then nothing has changed.
+    /// [`ReconcileError`] if a certificate cannot be used; then nothing has changed.
     pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
         let trace = Trace::default();
-        let clients = self.tls_clients(targets)?;
+        let clients = self.read_certificates(targets).await?;
         self.stop_removed_and_changed(targets).await;
+        self.keep_clients(clients);
         let new: Vec<&Target> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
         let now = Instant::now();
         for (place, target) in new.iter().enumerate() {
             let target = Arc::new((*target).clone());
             let offset = offset(target.interval, place, new.len());
-            let prober = self.build(&target, &clients, &trace, offset);
+            let prober = self.build(&target, &trace, offset);
             let task = self.tasks.spawn(prober.run(now + offset));
             self.probers.insert(target.name.clone(), Running { of: target, task });
         }
@@ -159,24 +161,31 @@ impl Agent {
         self.tasks.shutdown().await;
     }
 
-    /// Returns one TLS client for each set of root certificates.
-    fn tls_clients<T: Borrow<Target>>(&self, targets: &[T]) -> Result<TlsClients, ReconcileError> {
-        let mut clients = TlsClients::new();
+    /// Reads the certificates of `targets`, unless they are kept up to date already.
+    async fn read_certificates<T: Borrow<Target>>(
+        &self,
+        targets: &[T],
+    ) -> Result<NewClients, ReconcileError> {
+        let mut clients = NewClients::new();
         for target in targets.iter().map(Borrow::borrow) {
-            let Tls::On { ca_file, .. } = &target.tls else { continue };
-            if clients.contains_key(ca_file) {
+            let Some(files) = certificates(&target.tls) else { continue };
+            if self.clients.contains_key(files) || clients.contains_key(files) {
                 continue;
             }
-            let roots =
-                match ca_file {
-                    None => self.services.roots.clone(),
-                    Some(file) => self.services.roots.with_pem_file(file).map_err(|cause| {
-                        ReconcileError { target: target.name.clone(), file: file.clone(), cause }
-                    })?,
-                };
-            clients.insert(ca_file.clone(), TlsClient::new(&roots));
+            let Services { roots, files: disk, .. } = &self.services;
+            let started = Reloader::start(roots.clone(), files.clone(), disk).await;
+            let started = started.map_err(|cause| ReconcileError { target: target.name.clone(), cause })?;
+            clients.insert(files.clone(), started);
         }
         Ok(clients)
+    }
+
+    /// Keeps `clients` up to date from now on.
+    fn keep_clients(&mut self, clients: NewClients) {
+        for (files, (reloader, client)) in clients {
+            let task = self.tasks.spawn(reloader.run());
+            self.clients.insert(files, Running { of: client, task });
+        }
     }
 
     /// Stops what is no longer configured or has changed. Waits for the end of each task, so that its series are removed
@@ -186,6 +195,8 @@ impl Agent {
             targets.iter().map(|target| (&target.name, target)).collect();
         let identities: HashSet<&EntraIdentity> =
             targets.iter().filter_map(|target| entra(&target.identity)).collect();
+        let certificates: HashSet<&TlsFiles> =
+            targets.iter().filter_map(|target| certificates(&target.tls)).collect();
         let mut stopping: HashSet<Id> = HashSet::new();
         let mut keep = |keep: bool, task: &AbortHandle| {
             if !keep {
@@ -198,6 +209,7 @@ impl Agent {
             keep(wanted.get(name).is_some_and(|target| **target == *running.of), &running.task)
         });
         self.identities.retain(|identity, running| keep(identities.contains(identity), &running.task));
+        self.clients.retain(|files, running| keep(certificates.contains(files), &running.task));
         while !stopping.is_empty() {
             let Some(ended) = self.tasks.join_next_with_id().await else { break };
             let error = match ended {
@@ -214,24 +226,23 @@ impl Agent {
     /// the connection.
     ///
     /// # Errors
-    /// [`ReconcileError`] if its `ca_file` cannot be used.
-    pub fn prober(&mut self, target: &Arc<Target>, trace: &Trace) -> Result<Prober<Dialer>, ReconcileError> {
-        let clients = self.tls_clients(std::slice::from_ref(target))?;
-        Ok(self.build(target, &clients, trace, Duration::ZERO))
-    }
-
-    fn build(
+    /// [`ReconcileError`] if its certificates cannot be used.
+    pub async fn prober(
         &mut self,
         target: &Arc<Target>,
-        clients: &TlsClients,
         trace: &Trace,
-        offset: Duration,
-    ) -> Prober<Dialer> {
+    ) -> Result<Prober<Dialer>, ReconcileError> {
+        let clients = self.read_certificates(std::slice::from_ref(target)).await?;
+        self.keep_clients(clients);
+        Ok(self.build(target, trace, Duration::ZERO))
+    }
+
+    fn build(&mut self, target: &Arc<Target>, trace: &Trace, offset: Duration) -> Prober<Dialer> {
         let tls = match &target.tls {
             Tls::Off => None,
-            Tls::On { ca_file, server_name } => {
+            Tls::On { files, server_name } => {
                 let name = server_name.as_deref().unwrap_or(&target.endpoint.host);
-                Some((clients[ca_file].clone(), name.into()))
+                Some((self.clients[files].of.clone(), name.into()))
             }
         };
         let sign_in = self.sign_in(target);
@@ -303,22 +314,28 @@ fn entra(identity: &Identity) -> Option<&EntraIdentity> {
     }
 }
 
+fn certificates(tls: &Tls) -> Option<&TlsFiles> {
+    match tls {
+        Tls::On { files, .. } => Some(files),
+        Tls::Off => None,
+    }
+}
+
 /// The configured targets cannot be started.
 #[derive(Debug)]
 pub struct ReconcileError {
     target: TargetName,
-    file: PathBuf,
-    cause: RootsError,
+    cause: TlsFileError,
 }
 
 impl fmt::Display for ReconcileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "target {}: tls.ca_file: {} {}", self.target, self.file.display(), self.cause)
+        write!(f, "target {}: tls", self.target)
     }
 }
 
 impl std::error::Error for ReconcileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.source()
+        Some(&self.cause)
     }
 }

@@ -94,7 +94,7 @@ pub struct Probed {
 enum Event<S> {
     /// The connection is gone, or cannot be trusted any more.
     Lost(Failure),
-    /// There are credentials to present.
+    /// There are credentials to present, or, without a connection, other certificates to open one with.
     Renewed,
     /// A new connection takes over from the open one.
     Replaced(Box<Opened<S>>),
@@ -171,7 +171,7 @@ impl<D: Dial> Prober<D> {
     /// Waits for what happens next and does what it asks for. Returns the clients that a round has found.
     async fn turn(&mut self) -> Option<ClientList> {
         let Self { ticks, connection, handover, opener, .. } = self;
-        match ticks.until_attempt(next_event(connection.as_mut(), handover, &mut opener.sign_in)).await {
+        match ticks.until_attempt(next_event(connection.as_mut(), handover, opener)).await {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
             Some(Event::Replaced(opened)) => self.take_over(*opened),
@@ -361,13 +361,17 @@ impl<D: Dial> Prober<D> {
 }
 
 /// Waits until the open connection is lost or replaced, or there are credentials to present. May be dropped at any time.
-async fn next_event<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-    connection: Option<&mut Connection<S>>,
-    handover: &Handover<S>,
-    sign_in: &mut SignIn,
-) -> Event<S> {
+async fn next_event<D: Dial>(
+    connection: Option<&mut Connection<D::Stream>>,
+    handover: &Handover<D::Stream>,
+    opener: &mut Opener<D>,
+) -> Event<D::Stream> {
+    let Opener { sign_in, dialer, .. } = opener;
     let Some(connection) = connection else {
-        sign_in.renewed().await;
+        tokio::select! {
+            () = sign_in.renewed() => {}
+            () = dialer.renewed() => {}
+        }
         return Event::Renewed;
     };
     let again = connection.reauthenticate;

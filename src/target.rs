@@ -63,13 +63,47 @@ impl fmt::Display for Endpoint {
 pub enum Tls {
     /// Plaintext.
     Off,
-    /// TLS 1.2 or 1.3. The server's certificate must be trusted by the platform's root certificates or by `ca_file`.
+    /// TLS 1.2 or 1.3.
     On {
-        /// Additional root certificates, in PEM.
-        ca_file: Option<PathBuf>,
+        /// The files with certificates.
+        files: TlsFiles,
         /// The name for SNI and the certificate check. The default is the host.
         server_name: Option<String>,
     },
+}
+
+impl Tls {
+    /// TLS with the platform's root certificates, for the name of the host, without a client certificate.
+    pub const DEFAULT: Self = Self::On { files: TlsFiles { ca_file: None, client: None }, server_name: None };
+}
+
+/// The files of a TLS client, in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TlsFiles {
+    /// Root certificates, in addition to the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate for servers that ask for one.
+    pub client: Option<ClientFiles>,
+}
+
+/// The files of a client certificate, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientFiles {
+    /// The certificate, and those of the authorities between it and a root.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+impl fmt::Display for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client = self.client.iter().flat_map(|client| [&client.cert_file, &client.key_file]);
+        for (index, path) in self.ca_file.iter().chain(client).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", path.display())?;
+        }
+        Ok(())
+    }
 }
 
 /// A template of the key that is written and read. `{instance}` is replaced by a name unique to each prober.

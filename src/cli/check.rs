@@ -107,7 +107,7 @@ impl Check {
         let mut write_error = None;
         for target in targets {
             let trace = Trace::on();
-            let mut prober = match agent.prober(target, &trace) {
+            let mut prober = match agent.prober(target, &trace).await {
                 Ok(prober) => prober,
                 Err(error) => return usage(&Chain(&error)),
             };

@@ -103,7 +103,7 @@ impl Target {
         Self {
             name,
             endpoint,
-            tls: Tls::On { ca_file: None, server_name: None },
+            tls: Tls::DEFAULT,
             identity: Arc::new(identity::default_identity()),
             username: None,
             protocol: PROTOCOL.default(),
@@ -186,7 +186,7 @@ impl Linked {
         match (location.tls, &self.tls) {
             (Some(is_on), Some(Ok(own))) if is_on == (*own == Tls::Off) => contradicts(host.name_of(&TLS)),
             (Some(true), None) if matches!(default_tls, None | Some(Ok(Tls::Off))) => {
-                self.tls = Some(Ok(Tls::On { ca_file: None, server_name: None }));
+                self.tls = Some(Ok(Tls::DEFAULT));
             }
             (Some(false), None) => self.tls = Some(Ok(Tls::Off)),
             _ => {}

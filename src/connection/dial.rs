@@ -190,7 +190,7 @@ mod tests {
             // The server's view of a refused certificate is not what is tested here.
             acceptor.accept(stream).await.ok()
         };
-        let client = TlsClient::new(roots);
+        let client = TlsClient::new(roots, None);
         let (resolver, trace) = (resolver(), Trace::default());
         let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver, &trace);
         tokio::join!(dialing, server).0

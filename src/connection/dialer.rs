@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::dial::{self, DialFailure, Stream};
 use crate::connection::resolver::{Addresses, Resolver};
-use crate::connection::tls::TlsClient;
 use crate::connection::tls::handshake::TlsInfo;
+use crate::connection::tls::reload::ReloadedClient;
 use crate::connection::trace::Trace;
-use crate::probe::PhaseTimes;
+use crate::probe::{FailureReason, PhaseTimes};
 use crate::target::Endpoint;
 
 /// Opens streams to one target. Clones lead to the same target.
@@ -31,6 +31,11 @@ pub trait Dial: Clone + Send {
 
     /// Looks up the addresses that the target's host has now. `None` if they are not known by `deadline`.
     fn look_up(&self, deadline: Instant) -> impl Future<Output = Option<Vec<SocketAddr>>> + Send;
+
+    /// Waits until there are other certificates than those of the last [`Self::dial`]. Cancel safe.
+    fn renewed(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// A stream that was just opened.
@@ -62,7 +67,7 @@ pub struct Peer {
 #[derive(Clone, Debug)]
 pub struct Dialer {
     endpoint: Endpoint,
-    tls: Option<(TlsClient, Arc<str>)>,
+    tls: Option<(ReloadedClient, Arc<str>)>,
     resolver: Resolver,
     trace: Trace,
 }
@@ -70,7 +75,7 @@ pub struct Dialer {
 impl Dialer {
     /// A dialer of `endpoint`; with `tls` over TLS, for the server name given there.
     #[must_use]
-    pub fn new(endpoint: Endpoint, tls: Option<(TlsClient, Arc<str>)>, resolver: Resolver) -> Self {
+    pub fn new(endpoint: Endpoint, tls: Option<(ReloadedClient, Arc<str>)>, resolver: Resolver) -> Self {
         Self { endpoint, tls, resolver, trace: Trace::default() }
     }
 
@@ -79,14 +84,37 @@ impl Dialer {
     pub fn with_trace(self, trace: Trace) -> Self {
         Self { trace, ..self }
     }
+
+    async fn dial_once(&mut self, deadline: Instant) -> Result<dial::Dialed, DialFailure> {
+        let tls = self.tls.as_mut().map(|(client, name)| (client.newest(), &**name));
+        let tls = tls.as_ref().map(|(client, name)| (client, *name));
+        dial::dial(&self.endpoint, tls, deadline, &self.resolver, &self.trace).await
+    }
+
+    /// Whether the files of certificates have changed, though no one has noticed it yet.
+    async fn reload(&mut self) -> bool {
+        match &mut self.tls {
+            Some((client, _)) => client.reload().await,
+            None => false,
+        }
+    }
+}
+
+fn concerns_certificates(failed: &DialFailure) -> bool {
+    matches!(failed.failure.reason, FailureReason::TlsCertificate | FailureReason::TlsClientCertificate)
 }
 
 impl Dial for Dialer {
     type Stream = Stream;
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
-        let tls = self.tls.as_ref().map(|(client, name)| (client, &**name));
-        let dialed = dial::dial(&self.endpoint, tls, deadline, &self.resolver, &self.trace).await?;
+        let dialed = match self.dial_once(deadline).await {
+            // A server that has got other certificates may be faster than the look at our files.
+            Err(failed) if concerns_certificates(&failed) && self.reload().await => {
+                self.dial_once(deadline).await?
+            }
+            dialed => dialed?,
+        };
         let peer = Peer {
             address: Some(dialed.peer),
             local_address: dialed.stream.local_address(),
@@ -102,5 +130,12 @@ impl Dial for Dialer {
             known.extend(timeout_at(deadline, late.addresses()).await.ok()?);
         }
         Some(known)
+    }
+
+    async fn renewed(&mut self) {
+        match &mut self.tls {
+            Some((client, _)) => client.renewed().await,
+            None => std::future::pending().await,
+        }
     }
 }

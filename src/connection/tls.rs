@@ -3,8 +3,11 @@
 //! decision.
 
 pub mod certificate;
+pub mod client_certificate;
 mod diagnosis;
 pub mod handshake;
+pub mod pem;
+pub mod reload;
 pub mod roots;
 mod stream;
 mod verifier;
@@ -16,8 +19,8 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::sign::CertifiedKey;
 
+use client_certificate::ClientCertificate;
 use roots::Roots;
 use verifier::Verifier;
 use witness::Witness;
@@ -29,20 +32,20 @@ pub use stream::TlsStream;
 #[derive(Clone)]
 pub struct TlsClient {
     roots: Roots,
-    client_certificate: Option<Arc<CertifiedKey>>,
+    certificate: Option<ClientCertificate>,
     provider: Arc<CryptoProvider>,
 }
 
 impl TlsClient {
-    /// Creates a client that trusts `roots`.
+    /// Creates a client that trusts `roots`, and shows `certificate` to servers that ask for one.
     #[must_use]
-    pub fn new(roots: &Roots) -> Self {
-        Self { roots: roots.clone(), client_certificate: None, provider: Arc::new(ring::default_provider()) }
+    pub fn new(roots: &Roots, certificate: Option<ClientCertificate>) -> Self {
+        Self { roots: roots.clone(), certificate, provider: Arc::new(ring::default_provider()) }
     }
 
     /// Returns the configuration of one connection, and the witness that notes what the server shows.
     fn config(&self) -> (Arc<ClientConfig>, Arc<Witness>) {
-        let witness = Arc::new(Witness::new(self.client_certificate.clone()));
+        let witness = Arc::new(Witness::new(self.certificate.clone()));
         let verifier = Verifier::new(self.roots.clone(), &self.provider, Arc::clone(&witness));
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()

@@ -61,7 +61,7 @@ impl Transport {
     /// Creates a transport that trusts `roots` and obeys `proxies`.
     #[must_use]
     pub fn with_proxies(roots: &Roots, proxies: Matcher, resolver: Resolver) -> Self {
-        Self { tls: TlsClient::new(roots), proxies, resolver }
+        Self { tls: TlsClient::new(roots, None), proxies, resolver }
     }
 
     async fn dial(

@@ -218,8 +218,8 @@ closed_set! {
         },
         /// The server asks for a client certificate and there is none, or it refuses the one it got.
         TlsClientCertificate = "tls_client_certificate" {
-            advice: "The server accepts only clients with a certificate: allow clients without one \
-                     (`tls-auth-clients no`).",
+            advice: "Set `tls.cert_file` and `tls.key_file` to a certificate of an authority that the server trusts, or \
+                     allow clients without one (`tls-auth-clients no` in Redis).",
             may_pass: false,
             is_gentle: true,
             can_end_connection: false,

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use crate::program::{Ended, Program, cachepulse};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
+use crate::scrape::Scrape;
 
 /// The protocols of redis-server, one at a time.
 const PROTOCOLS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
@@ -128,4 +132,150 @@ async fn plain_text_to_a_port_of_tls_brings_the_advice_to_turn_tls_on() {
     let plain = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"]);
     let ended = plain.args(["--port", &redis.port().to_string(), "--attempts", "1"]).run().await;
     assert_failure(&ended, &["If this port serves TLS, remove `tls: false`"]);
+}
+
+/// An authority of clients, `clients.pem`, and clients with certificates: `client` of it, `stranger` of another.
+fn clients() -> Certificates {
+    let made = Certificates::new();
+    for name in ["clients", "strangers"] {
+        let key = format!("-newkey rsa:2048 -keyout {name}.key -out {name}.pem");
+        made.openssl(&format!("req -x509 -nodes -days 2 -subj /CN={name} {key}"));
+    }
+    made.openssl(&format!("{SELF_SIGNED} -newkey rsa:2048 -keyout key.pem -out cert.pem"));
+    for (name, authority) in [("client", "clients"), ("stranger", "strangers")] {
+        made.openssl(&format!("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out {name}.key"));
+        made.sign(name, authority);
+    }
+    made
+}
+
+impl Certificates {
+    /// Makes a certificate for the key of `name`.
+    fn sign(&self, name: &str, authority: &str) {
+        self.openssl(&format!("req -new -subj /CN={name} -key {name}.key -out request.pem"));
+        let issuer = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial");
+        self.openssl(&format!("x509 -req -in request.pem {issuer} -days 2 -out {name}.pem"));
+    }
+
+    /// Starts a redis-server that admits only clients of the authority.
+    async fn server_for_clients(&self, protocol: &str) -> RedisServer {
+        let authority = self.path("clients.pem");
+        let lines = format!(
+            "tls-auth-clients yes\ntls-ca-cert-file {}\ntls-protocols {protocol}",
+            authority.display()
+        );
+        self.server("cert.pem", "key.pem", &lines).await
+    }
+
+    /// Adds the flags of the server's and the client's certificate.
+    fn as_client(&self, program: Program, name: &str) -> Program {
+        let program = program.args(["--ca-file"]).args([self.path("cert.pem")]);
+        let program = program.args(["--cert-file"]).args([self.path(&format!("{name}.pem"))]);
+        program.args(["--key-file"]).args([self.path(&format!("{name}.key"))])
+    }
+
+    /// Replaces the file `name` by a copy of `with`.
+    fn replace(&self, name: &str, with: &str) {
+        std::fs::copy(self.path(with), self.path("new")).unwrap();
+        std::fs::rename(self.path("new"), self.path(name)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_client_certificate_gets_the_configured_one() {
+    let made = clients();
+    for protocol in PROTOCOLS {
+        let redis = made.server_for_clients(protocol).await;
+        let none = check(&redis).args(["--ca-file"]).args([made.path("cert.pem")]).run().await;
+        let says = "the server requires a client certificate, and none is configured";
+        assert_failure(&none, &["tls_client_certificate", says, "`tls.cert_file`"]);
+        assert_success(&made.as_client(check(&redis), "client").run().await);
+        let stranger = made.as_client(check(&redis), "stranger").run().await;
+        let says = "the server refused the client certificate (alert unknown_ca)";
+        assert_failure(&stranger, &["tls_client_certificate", says]);
+    }
+}
+
+#[tokio::test]
+async fn keys_of_every_supported_type_and_encoding_sign_in() {
+    let made = clients();
+    let redis = made.server_for_clients("\"TLSv1.2 TLSv1.3\"").await;
+    let keys = [
+        ("pkcs1", "rsa -in client.key -traditional -out pkcs1.key"),
+        ("sec1", "ecparam -name prime256v1 -genkey -noout -out sec1.key"),
+        ("p384", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out p384.key"),
+        ("ed25519", "genpkey -algorithm ED25519 -out ed25519.key"),
+    ];
+    for (name, command) in keys {
+        made.openssl(command);
+        made.sign(name, "clients");
+        assert_success(&made.as_client(check(&redis), name).run().await);
+    }
+}
+
+/// Returns `cachepulse run` of `redis` as localhost.
+fn agent(redis: &RedisServer, interval: &str) -> Program {
+    cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--interval", interval])
+        .args(["--host", "127.0.0.1", "--server-name", "localhost", "--port", &redis.port().to_string()])
+        .args(["--identity", "password", "--username", "probe", "--password-env", "PROBE_PASSWORD"])
+        .env("PROBE_PASSWORD", PASSWORD)
+}
+
+#[tokio::test]
+async fn a_new_authority_in_the_ca_file_is_trusted_at_the_next_connection() {
+    for is_signalled in [false, true] {
+        let made = Certificates::new();
+        made.openssl(&format!("{SELF_SIGNED} -newkey rsa:2048 -keyout key.pem -out cert.pem"));
+        made.replace("ca.pem", "cert.pem");
+        let mut redis = made.server("cert.pem", "key.pem", "").await;
+        let agent = agent(&redis, "300ms").args(["--ca-file"]).args([made.path("ca.pem")]).serve().await;
+        agent.until("it is probed", |scrape| scrape.is_up("orders")).await;
+
+        made.openssl(&format!("{SELF_SIGNED} -newkey rsa:2048 -keyout key.pem -out cert.pem"));
+        made.replace("ca.pem", "cert.pem");
+        redis.kill().await;
+        redis.restart().await;
+        if is_signalled {
+            agent.signal(Signal::HUP);
+        }
+        let again = |it: &Scrape| it.is_up("orders") && it.connects("success", "orders") == 2;
+        let scrape = agent.until("it is probed again", again).await;
+        let refused = r#"probe_failures_total{reason="tls_certificate",target="orders"}"#;
+        assert!(scrape.value(refused) == 0.0, "{}", scrape.text);
+        assert_eq!(agent.log().matches("TLS files reloaded").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_ca_file_keeps_the_previous_authorities_and_is_logged_once() {
+    let made = Certificates::new();
+    made.openssl(&format!("{SELF_SIGNED} -newkey rsa:2048 -keyout key.pem -out cert.pem"));
+    made.replace("ca.pem", "cert.pem");
+    let redis = made.server("cert.pem", "key.pem", "").await;
+    let agent = agent(&redis, "300ms").args(["--ca-file"]).args([made.path("ca.pem")]).serve().await;
+    agent.until("it is probed", |scrape| scrape.is_up("orders")).await;
+    made.replace("ca.pem", "key.pem");
+    agent.logs("holds no certificate in PEM").await;
+    redis.ask::<()>(&["CLIENT", "KILL", "ID", &redis.agent("probe").id.to_string()]);
+    let again = |it: &Scrape| it.is_up("orders") && it.connects("success", "orders") == 2;
+    agent.until("it is probed again", again).await;
+    assert_eq!(agent.log().matches("TLS files not usable").count(), 1);
+}
+
+#[tokio::test]
+async fn a_renewed_client_certificate_ends_the_pause_after_a_refusal() {
+    let made = clients();
+    made.replace("renewed.pem", "stranger.pem");
+    made.replace("renewed.key", "stranger.key");
+    let redis = made.server_for_clients("TLSv1.3").await;
+    let agent = made.as_client(agent(&redis, "1h"), "renewed").serve().await;
+    agent.logs("reason=tls_client_certificate").await;
+    // By now the pauses between attempts have grown to several seconds.
+    sleep(Duration::from_secs(8)).await;
+    made.replace("renewed.pem", "client.pem");
+    made.replace("renewed.key", "client.key");
+    agent.logs("TLS files reloaded").await;
+    let reloaded = Instant::now();
+    agent.until("it is probed", |scrape| scrape.is_up("orders")).await;
+    assert!(reloaded.elapsed() < Duration::from_secs(2), "{:?}", reloaded.elapsed());
 }

@@ -195,6 +195,10 @@ async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
             "the configuration file /nonexistent cannot be read: No such file",
         ),
         (&["check", "--host", "localhost", "--ca-file", "/nonexistent"], "--ca-file: "),
+        (
+            &["check", "--host", "localhost", "--cert-file", "examples/client.pem"],
+            "--cert-file: --key-file is missing; give both, or neither",
+        ),
         (&["run"], "--host"),
         (&["healthcheck", "--listen", "here"], "invalid value 'here' for '--listen"),
         (&["validate"], "nothing to validate; give configuration files"),

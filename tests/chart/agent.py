@@ -10,6 +10,13 @@ from helm import ROOT
 
 FOLDER = "/etc/cachepulse"
 
+# What files of these names contain. Any other file contains a secret.
+EXAMPLES = {
+    "ca.crt": ROOT / "examples/ca.pem",
+    "tls.crt": ROOT / "examples/client.pem",
+    "tls.key": ROOT / "examples/secrets/client.key",
+}
+
 
 def binary():
     """Returns the agent built by `cargo build`, or the one in CACHEPULSE."""
@@ -25,8 +32,8 @@ def validate(config, paths=(), environment=None):
         for path in paths:
             file = Path(folder) / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            if file.suffix == ".crt":
-                shutil.copy(ROOT / "examples/ca.pem", file)
+            if file.name in EXAMPLES:
+                shutil.copy(EXAMPLES[file.name], file)
             else:
                 file.write_text("a-secret")
         file = Path(folder) / "config.yaml"

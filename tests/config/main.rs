@@ -19,7 +19,8 @@ use cachepulse::files::Files;
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
-    ClientList, ClientListMode, Endpoint, KeyTemplate, Protocol, Target, TargetName, Tls,
+    ClientFiles, ClientList, ClientListMode, Endpoint, KeyTemplate, Protocol, Target, TargetName, Tls,
+    TlsFiles,
 };
 
 /// Returns the documents in `folder`, sorted.
@@ -104,7 +105,11 @@ targets:
   - name: inventory
     host: "[2001:db8::6]"
     port: 7000
-    tls: {ca_file: examples/ca.pem, server_name: inventory.example.com}
+    tls:
+      ca_file: examples/ca.pem
+      server_name: inventory.example.com
+      cert_file: examples/client.pem
+      key_file: examples/secrets/client.key
     identity: {type: password, password: {file: examples/secrets/access-key}}
     username: probe
     protocol: resp3
@@ -126,7 +131,13 @@ targets:
         shutdown_grace_period: Duration::ZERO,
         targets: vec![Target {
             tls: Tls::On {
-                ca_file: Some("examples/ca.pem".into()),
+                files: TlsFiles {
+                    ca_file: Some("examples/ca.pem".into()),
+                    client: Some(ClientFiles {
+                        cert_file: "examples/client.pem".into(),
+                        key_file: "examples/secrets/client.key".into(),
+                    }),
+                },
                 server_name: Some("inventory.example.com".into()),
             },
             identity: Arc::new(Identity::Password(SecretSource::File("examples/secrets/access-key".into()))),
@@ -305,13 +316,12 @@ fn a_host_may_be_a_url_or_a_connection_string() {
         username: username.map(str::to_owned),
         ..target("a", "orders", port)
     };
-    let on = || Tls::On { ca_file: None, server_name: None };
-    assert_eq!(read("rediss://u@orders:7000/0", ""), expected(7000, on(), Some("u")));
-    assert_eq!(read("rediss://orders", ", port: 7000, tls: true"), expected(7000, on(), None));
-    assert_eq!(read("orders:7000,ssl=True,abortConnect=False", ""), expected(7000, on(), None));
+    assert_eq!(read("rediss://u@orders:7000/0", ""), expected(7000, Tls::DEFAULT, Some("u")));
+    assert_eq!(read("rediss://orders", ", port: 7000, tls: true"), expected(7000, Tls::DEFAULT, None));
+    assert_eq!(read("orders:7000,ssl=True,abortConnect=False", ""), expected(7000, Tls::DEFAULT, None));
     let plain = Target { identity: Arc::new(Identity::None), ..expected(6379, Tls::Off, None) };
     assert_eq!(read("redis://orders", ", identity: none"), plain);
-    let details = Tls::On { ca_file: None, server_name: Some("b".into()) };
+    let details = Tls::On { files: TlsFiles::default(), server_name: Some("b".into()) };
     assert_eq!(read("rediss://orders", ", tls: {server_name: b}"), expected(6380, details, None));
 }
 
@@ -323,7 +333,10 @@ fn a_url_takes_precedence_over_defaults_and_keeps_the_details_of_their_tls() {
     );
     let [a, b] = config.targets.as_slice() else { panic!("two targets") };
     assert_eq!((&a.tls, a.endpoint.port), (&Tls::Off, 2));
-    assert_eq!((&b.tls, b.endpoint.port), (&Tls::On { ca_file: None, server_name: Some("b".into()) }, 1));
+    assert_eq!(
+        (&b.tls, b.endpoint.port),
+        (&Tls::On { files: TlsFiles::default(), server_name: Some("b".into()) }, 1)
+    );
 }
 
 #[test]

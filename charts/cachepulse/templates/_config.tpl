@@ -43,13 +43,14 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
     {{- $_ := set .client_list "mode" "off" -}}
   {{- end -}}
   {{- $tls := .tls -}}
-  {{- if and (kindIs "map" $tls) (kindIs "map" $tls.ca_file) -}}
-    {{- $file := $tls.ca_file -}}
-    {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
-      {{- with index $file (printf "%sRef" $kind) -}}
-        {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
-        {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
-        {{- $_ := set $tls "ca_file" (printf "%s/%s" $folder $path) -}}
+  {{- if kindIs "map" $tls -}}
+    {{- range $key, $file := pick $tls "ca_file" "cert_file" "key_file" -}}
+      {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
+        {{- with get (ternary $file dict (kindIs "map" $file)) (printf "%sRef" $kind) -}}
+          {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
+          {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
+          {{- $_ := set $tls $key (printf "%s/%s" $folder $path) -}}
+        {{- end -}}
       {{- end -}}
     {{- end -}}
   {{- end -}}

@@ -3,7 +3,7 @@
 //! It is the schema of the configuration file, except for what the chart adds or narrows.
 
 use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
-use cachepulse::config::keys::connection::{CA_FILE, HOST, TLS};
+use cachepulse::config::keys::connection::{CA_FILE, CERT_FILE, HOST, KEY_FILE, TLS};
 use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_SECRET, IDENTITY, PASSWORD};
 use cachepulse::config::keys::probe::{CLIENT_LIST, CLIENT_LIST_MODE};
 use cachepulse::config::schema::schema;
@@ -48,18 +48,23 @@ fn target(keys: &mut Value) {
     for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
         identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
     }
-    let ca_file = &mut keys[TLS.about.name()]["then"]["properties"][CA_FILE.about.name()];
-    *ca_file = json!({
-        "if": {"type": "object"},
-        "then": {
-            "type": "object",
-            "additionalProperties": false,
-            "properties": {"secretRef": secret, "configMapRef": secret},
-            "minProperties": 1,
-            "maxProperties": 1,
-        },
-        "else": ca_file,
-    });
+    let public = json!({"secretRef": secret, "configMapRef": secret});
+    let private = json!({"secretRef": secret});
+    let tls = &mut keys[TLS.about.name()]["then"]["properties"];
+    for (key, references) in [(&CA_FILE, &public), (&CERT_FILE, &public), (&KEY_FILE, &private)] {
+        let file = &mut tls[key.about.name()];
+        *file = json!({
+            "if": {"type": "object"},
+            "then": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": references,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+            "else": file,
+        });
+    }
     // Helm parses an unquoted `off` as false.
     let mode = &mut keys[CLIENT_LIST.about.name()]["properties"][CLIENT_LIST_MODE.about.name()]["enum"];
     mode.as_array_mut().expect("a choice is an enum").push(false.into());
@@ -99,9 +104,12 @@ mod tests {
         for secret in ["key", "client_secret", "password"] {
             assert!(identity[secret]["properties"]["secretRef"].is_object(), "{secret}");
         }
-        assert!(
-            target["tls"]["then"]["properties"]["ca_file"]["then"]["properties"]["configMapRef"].is_object()
-        );
+        let tls = &target["tls"]["then"]["properties"];
+        for file in ["ca_file", "cert_file"] {
+            assert!(tls[file]["then"]["properties"]["configMapRef"].is_object(), "{file}");
+        }
+        assert!(tls["key_file"]["then"]["properties"]["secretRef"].is_object());
+        assert!(tls["key_file"]["then"]["properties"]["configMapRef"].is_null(), "a key is a secret");
         assert_eq!(config["required"], json!(["http"]));
     }
 

@@ -69,7 +69,7 @@ pub static TLS: Key<bool> = Key {
         doc: "TLS 1.2 or 1.3. The certificate is verified with the platform's root certificates. A mapping enables \
               TLS and sets its details.",
         example: "{ca_file: ca.pem}",
-        keys: &[&CA_FILE, &SERVER_NAME],
+        keys: &[&CA_FILE, &SERVER_NAME, &CERT_FILE, &KEY_FILE],
         ..About::EMPTY
     },
     values: Values::Any,
@@ -83,7 +83,8 @@ pub static CA_FILE: Key<&str> = Key {
         flag: Some(Flag::new("ca-file", "FILE").common()),
         group: GROUP,
         help: "PEM file with root certificates to trust in addition to the platform's",
-        doc: "A relative path starts at the working directory.",
+        doc: "A server may show a certificate of this file as its own. A relative path starts at the working directory. \
+              A changed file is used from the next connection on.",
         example: "/etc/cachepulse/ca.pem",
         ..About::EMPTY
     },
@@ -158,4 +159,34 @@ pub static MAX_CONNECTION_AGE: Key<Option<Duration>> = Key {
     },
     values: Values::Range(Some(Duration::from_secs(10)), Some(Duration::from_secs(7 * 24 * 3600))),
     absent: Absent::Default(None),
+};
+
+/// `targets[].tls.cert_file`
+pub static CERT_FILE: Key<&str> = Key {
+    about: About {
+        path: "targets[].tls.cert_file",
+        flag: Some(Flag::new("cert-file", "FILE")),
+        group: GROUP,
+        help: "PEM file with the client certificate, for servers that ask for one",
+        doc: "Intermediate certificates may follow. Needs `tls.key_file`. Both files are read again when they change.",
+        example: "/etc/cachepulse/client.pem",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "the path of a PEM file"),
+    absent: Absent::Nothing,
+};
+
+/// `targets[].tls.key_file`
+pub static KEY_FILE: Key<&str> = Key {
+    about: About {
+        path: "targets[].tls.key_file",
+        flag: Some(Flag::new("key-file", "FILE")),
+        group: GROUP,
+        help: "PEM file with the private key of the client certificate",
+        doc: "RSA, P-256, P-384 or Ed25519, as PKCS#8, PKCS#1 or SEC1, not encrypted.",
+        example: "/etc/cachepulse/client.key",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "the path of a PEM file"),
+    absent: Absent::Nothing,
 };

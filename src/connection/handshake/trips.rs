@@ -71,7 +71,7 @@ async fn a_connection_is_ready_one_round_trip_after_tls_which_takes_another() {
     let client = async {
         let deadline = Instant::now() + Duration::from_secs(20);
         let stream = Counted { stream: near, has_written: false, trips: 0 };
-        let tls = TlsClient::new(&authority.roots());
+        let tls = TlsClient::new(&authority.roots(), None);
         let (mut stream, _) = tls.handshake("cache.test", stream, deadline, &Trace::default()).await.unwrap();
         assert_eq!(stream.get_ref().trips, 1, "TLS 1.3");
         let greeting =

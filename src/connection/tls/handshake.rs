@@ -98,7 +98,7 @@ mod tests {
 
     /// Shakes hands over `stream` as `name`.
     async fn shake_over(stream: DuplexStream, roots: &Roots, name: &str) -> Shaken {
-        TlsClient::new(roots).handshake(name, stream, patient(), &Trace::default()).await
+        TlsClient::new(roots, None).handshake(name, stream, patient(), &Trace::default()).await
     }
 
     /// Shakes hands as `cache.test` with a server that uses `acceptor`.

@@ -1,16 +1,13 @@
 //! Root certificates: which authorities are trusted.
 
-use std::fmt;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls_native_certs::CertificateResult;
 
+use super::pem::{self, PemError};
 use crate::files::within;
 
 /// How long reading the platform's roots may take: hundreds of files, perhaps on a slow disk.
@@ -57,29 +54,16 @@ impl Roots {
         Self { authorities: Arc::new(RootCertStore::empty()), pinned: Arc::default() }
     }
 
-    /// Returns these roots and the certificates of the PEM file at `path`.
-    ///
-    /// # Errors
-    /// [`RootsError`] if the file cannot be read or its content cannot be used.
-    pub fn with_pem_file(&self, path: &Path) -> Result<Self, RootsError> {
-        self.with_pem(&std::fs::read(path).map_err(RootsError::Unreadable)?)
-    }
-
     /// Returns these roots and the certificates of `pem`.
     ///
     /// # Errors
-    /// [`RootsError`] if `pem` holds no certificate, or one that cannot be used.
-    pub fn with_pem(&self, pem: &[u8]) -> Result<Self, RootsError> {
+    /// [`PemError`] if `pem` holds no certificate, or one that cannot be used.
+    pub fn with_pem(&self, pem: &[u8]) -> Result<Self, PemError> {
         let mut authorities = RootCertStore::clone(&self.authorities);
-        let mut pinned = Vec::new();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|_| RootsError::DamagedPem)?;
-            let number = pinned.len() + 1;
-            authorities.add(certificate.clone()).map_err(|_| RootsError::NotACertificate { number })?;
-            pinned.push(certificate);
-        }
-        if pinned.is_empty() {
-            return Err(RootsError::Empty);
+        let pinned = pem::certificates(pem)?;
+        for (index, certificate) in pinned.iter().enumerate() {
+            let added = authorities.add(certificate.clone());
+            added.map_err(|_| PemError::DamagedCertificate { number: index + 1 })?;
         }
         let pinned = self.pinned.iter().cloned().chain(pinned).collect();
         Ok(Self { authorities: Arc::new(authorities), pinned })
@@ -91,66 +75,16 @@ impl Roots {
     }
 }
 
-/// Root certificates cannot be used.
-#[derive(Debug)]
-pub enum RootsError {
-    /// The file cannot be read.
-    Unreadable(io::Error),
-    /// There is a section without an end, or one that is not base64.
-    DamagedPem,
-    /// A section does not contain a certificate.
-    NotACertificate {
-        /// Which one, from 1.
-        number: usize,
-    },
-    /// There is no section with a certificate.
-    Empty,
-}
-
-impl fmt::Display for RootsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(_) => f.write_str("cannot be read"),
-            Self::DamagedPem => f.write_str("is damaged PEM"),
-            Self::NotACertificate { number } => write!(f, "is damaged at certificate {number}"),
-            Self::Empty => f.write_str("holds no certificate in PEM (BEGIN CERTIFICATE)"),
-        }
-    }
-}
-
-impl std::error::Error for RootsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable(error) => Some(error),
-            Self::DamagedPem | Self::NotACertificate { .. } | Self::Empty => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::testing::Authority;
 
     #[test]
-    fn roots_of_a_pem_file_come_beside_the_others() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), Authority::new().pem() + &Authority::new().pem()).unwrap();
-        let roots = Authority::new().roots().with_pem_file(file.path()).unwrap();
+    fn roots_in_pem_come_beside_the_others() {
+        let pem = Authority::new().pem() + &Authority::new().pem();
+        let roots = Authority::new().roots().with_pem(pem.as_bytes()).unwrap();
         assert_eq!((roots.authorities.len(), roots.pinned.len()), (3, 3));
-    }
-
-    #[test]
-    fn pem_that_is_missing_empty_or_damaged_is_an_error() {
-        let error = |text: &[u8]| Roots::none().with_pem(text).unwrap_err().to_string();
-        assert_eq!(error(b""), "holds no certificate in PEM (BEGIN CERTIFICATE)");
-        assert_eq!(error(b"\x30\x82"), "holds no certificate in PEM (BEGIN CERTIFICATE)");
-        assert_eq!(error(b"-----BEGIN CERTIFICATE-----\nMIIB\n"), "is damaged PEM");
-        let other = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-        let second = Authority::new().pem() + other;
-        assert_eq!(error(second.as_bytes()), "is damaged at certificate 2");
-        let missing = Roots::none().with_pem_file(Path::new("/nonexistent/ca.pem")).unwrap_err();
-        assert_eq!(missing.to_string(), "cannot be read");
     }
 
     #[test]

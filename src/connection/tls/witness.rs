@@ -11,13 +11,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::client_certificate::ClientCertificate;
+
 /// How many of the first bytes are kept: a line of text.
 const FIRST_BYTES: usize = 160;
 
 /// Notes what the server shows in one handshake, and answers its request for a client certificate.
 #[derive(Debug)]
 pub(super) struct Witness {
-    client_certificate: Option<Arc<CertifiedKey>>,
+    certificate: Option<ClientCertificate>,
     seen: Mutex<Seen>,
 }
 
@@ -44,9 +46,9 @@ pub(super) enum Answer {
 }
 
 impl Witness {
-    /// Creates a witness that answers with `client_certificate`.
-    pub(super) fn new(client_certificate: Option<Arc<CertifiedKey>>) -> Self {
-        Self { client_certificate, seen: Mutex::default() }
+    /// Creates a witness that answers with `certificate`.
+    pub(super) fn new(certificate: Option<ClientCertificate>) -> Self {
+        Self { certificate, seen: Mutex::default() }
     }
 
     /// Returns what was seen so far.
@@ -58,18 +60,18 @@ impl Witness {
 
 impl ResolvesClientCert for Witness {
     fn resolve(&self, _authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let fitting = self.client_certificate.as_ref().filter(|it| it.key.choose_scheme(schemes).is_some());
-        let answer = match (&self.client_certificate, fitting) {
+        let fitting = self.certificate.as_ref().filter(|it| it.0.key.choose_scheme(schemes).is_some());
+        let answer = match (&self.certificate, fitting) {
             (None, _) => Answer::Nothing,
             (Some(_), None) => Answer::UnfitKey,
             (Some(_), Some(_)) => Answer::Certificate,
         };
         self.seen().answer = Some(answer);
-        fitting.cloned()
+        fitting.map(|it| Arc::clone(&it.0))
     }
 
     fn has_certs(&self) -> bool {
-        self.client_certificate.is_some()
+        self.certificate.is_some()
     }
 }
 
