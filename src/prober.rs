@@ -39,7 +39,7 @@ use fallback::Fallback;
 use handover::Handover;
 use key::Key;
 use ledger::{Fact, Ledger, Limits, Measurements};
-use opening::{Connection, Opened, Opener, blame_expiry};
+use opening::{Connection, Opened, Opener, blame_credentials};
 use record::Record;
 use round::Rounds;
 use ticks::Ticks;
@@ -242,7 +242,7 @@ impl<D: Dial> Prober<D> {
             return None;
         }
         debug!(target = %self.target.name, %failure, "attempt failed");
-        let failure = blame_expiry(failure, &connection.credentials, &self.clock);
+        let failure = blame_credentials(failure, &connection.credentials, &self.clock);
         let ends = !connection.session.is_usable() || self.replaces(&failure);
         let lived = if ends { self.close(&failure) } else { None };
         self.ticks.note(Fact::RoundFailed { failure, measurements, since, lived });
@@ -302,7 +302,7 @@ impl<D: Dial> Prober<D> {
     /// The connection was lost while nothing but the next command was to come.
     fn lost(&mut self, failure: Failure) {
         let Some(connection) = &self.connection else { return };
-        let failure = blame_expiry(failure, &connection.credentials, &self.clock);
+        let failure = blame_credentials(failure, &connection.credentials, &self.clock);
         debug!(target = %self.target.name, %failure, "idle connection lost");
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Lost { failure, lived });
@@ -347,7 +347,7 @@ impl<D: Dial> Prober<D> {
                 if connection.session.was_idle_close(&failure) {
                     return self.lost(failure);
                 }
-                let failure = blame_expiry(failure, &connection.credentials, &self.clock);
+                let failure = blame_credentials(failure, &connection.credentials, &self.clock);
                 let lived = self.close(&failure);
                 self.ticks.note(Fact::RoundFailed {
                     failure,

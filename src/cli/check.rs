@@ -115,7 +115,14 @@ impl Check {
             if found.outcome.result.is_err() {
                 code = ExitCode::FAILURE;
             }
-            let result = CheckResult::new(target, &found, trace.findings(), &status.document(), clients);
+            let result = CheckResult::new(
+                target,
+                &found,
+                trace.findings(),
+                &status.document(),
+                clients,
+                self.source.file().is_none(),
+            );
             write_error = self.print(&result).err();
             if let Some(WriteError::Failed(_)) = write_error {
                 break;

@@ -6,6 +6,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
+use super::keys::identity::{IDENTITY, TYPE};
 use super::keys::{self, About, Absent, Descriptor, Flag, Kind};
 
 /// The flags that were given a value, on the command line or by an environment variable. An empty value counts as
@@ -105,6 +106,34 @@ impl Flags {
 pub(super) fn is_at_or_below(key_path: &str, path: &str) -> bool {
     let path = path.replacen("[0]", "[]", 1);
     key_path.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Returns `advice` with the keys in backticks, such as `tls.ca_file` or `tls: false`, written as flags.
+#[must_use]
+pub fn with_flags(advice: &str) -> String {
+    let mut pieces = advice.split('`');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for (index, piece) in pieces.enumerate() {
+        text.push('`');
+        // Every second piece stands between two backticks.
+        let is_code = index % 2 == 0;
+        let (name, value) = piece.split_once(": ").map_or((piece, None), |(name, value)| (name, Some(value)));
+        match flag_of_key(name).filter(|_| is_code) {
+            Some(flag) => text += &value.map_or_else(|| flag.to_string(), |value| format!("{flag} {value}")),
+            None => text += piece,
+        }
+    }
+    text
+}
+
+/// Returns the flag of the key of a target at `path`. That of `identity` is its type.
+fn flag_of_key(path: &str) -> Option<Flag> {
+    let is_named = |about: &About| about.path.strip_prefix("targets[].") == Some(path);
+    if is_named(&IDENTITY.about) {
+        TYPE.about.flag
+    } else {
+        keys::all().find(|key| is_named(key.about()))?.about().flag
+    }
 }
 
 impl Args for Flags {
@@ -216,6 +245,19 @@ mod tests {
         let command = Flags::augment_args(Command::new("cachepulse"));
         let arguments = ["cachepulse"].iter().chain(arguments);
         Flags::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
+    }
+
+    #[test]
+    fn advice_names_flags_instead_of_keys() {
+        for (advice, expected) in [
+            ("Set `tls: false` only if", "Set `--tls false` only if"),
+            ("check `host`, `port` and `tls`.", "check `--host`, `--port` and `--tls`."),
+            ("set `identity: none`, or `tls.ca_file`", "set `--identity none`, or `--ca-file`"),
+            ("`+ping ~cachepulse:*` and `SCRIPT KILL` stay", "`+ping ~cachepulse:*` and `SCRIPT KILL` stay"),
+            ("the key host: none", "the key host: none"),
+        ] {
+            assert_eq!(with_flags(advice), expected);
+        }
     }
 
     #[test]

@@ -357,6 +357,13 @@ fn advice(text: &str, credentials: &Credentials) -> Option<&'static str> {
     {
         return Some(surplus.advice());
     }
+    refused_advice(credentials)
+}
+
+/// What to do if the server does not accept these credentials, or none. `None` is the advice of the reason, which is
+/// about tokens.
+#[must_use]
+pub fn refused_advice(credentials: &Credentials) -> Option<&'static str> {
     match credentials {
         Credentials::None => Some("The server expects a password, an access key or a token: set `identity`."),
         Credentials::Password { username: None, .. } => {

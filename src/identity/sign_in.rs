@@ -12,6 +12,10 @@ use crate::identity::refresh::TokenState;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::secret::WatchedSecret;
 
+/// What to do if there is no secret to present.
+const NO_SECRET: &str = "Check that the file or the environment variable of the secret exists, and that this process may \
+                         read it.";
+
 /// The source of one target's credentials. Clones have the same credentials.
 #[derive(Clone, Debug)]
 pub enum SignIn {
@@ -86,9 +90,9 @@ impl SignIn {
             Self::Secret { username, secret } => match secret.read().await {
                 Ok(secret) => Ok(Credentials::Password { username: username.clone(), secret }),
                 Err(error) => {
-                    let failure = nothing(Chain(&error).to_string());
+                    let failure = Failure { advice: Some(NO_SECRET), ..nothing(Chain(&error).to_string()) };
                     Err(if error.is_local() {
-                        Failure { reason: FailureReason::LocalResource, ..failure }
+                        Failure { reason: FailureReason::LocalResource, advice: None, ..failure }
                     } else {
                         failure
                     })

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::{Dial, Dialed, Peer};
 use crate::connection::handshake::{Greeting, NotGreeted};
-use crate::connection::session::Session;
+use crate::connection::session::{Session, refused_advice};
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
@@ -98,7 +98,7 @@ impl<D: Dial> Opener<D> {
                     self.sign_in.refused();
                 }
                 let failure = suspect_tls(failure, &self.target.tls);
-                Err(DialFailure { failure: blame_expiry(failure, &credentials, &self.clock), phases })
+                Err(DialFailure { failure: blame_credentials(failure, &credentials, &self.clock), phases })
             }
         }
     }
@@ -194,8 +194,12 @@ impl<S> Connection<S> {
 
 /// Returns `failure`, with an expired token as its reason where that explains a refusal or a disconnect: a cache ends
 /// the session of an expired token without a word, and refuses it in the same words as an unknown user.
-pub(super) fn blame_expiry(failure: Failure, credentials: &Credentials, clock: &Clock) -> Failure {
-    let Credentials::Token { token, .. } = credentials else { return failure };
+pub(super) fn blame_credentials(failure: Failure, credentials: &Credentials, clock: &Clock) -> Failure {
+    let Credentials::Token { token, .. } = credentials else {
+        let is_unexplained = failure.reason == FailureReason::AuthRejected && failure.advice.is_none();
+        let advice = if is_unexplained { refused_advice(credentials) } else { failure.advice };
+        return Failure { advice, ..failure };
+    };
     let explains =
         matches!(failure.reason, FailureReason::AuthRejected | FailureReason::Closed | FailureReason::Reset);
     if explains && token.expires_at <= clock.now() + CLOCK_SKEW {

@@ -561,6 +561,18 @@ async fn each_condition_of_the_server_has_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_without_tokens_is_never_told_of_policies() {
+    let cache = Cache::default();
+    cache.can("SET", "-NOAUTH Authentication required.\r\n");
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    let document = running.status.document();
+    let failure = document.targets[0].failures[0].failure.as_ref().unwrap();
+    assert_eq!(failure.reason, FailureReason::AuthRejected);
+    assert!(!failure.advice.contains("policy"), "{}", failure.advice);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_of_a_cluster_is_probed_with_a_key_of_its_own() {
     let cache = Cache::default();
     cache.with(|state| state.own_slot = Some('7'));

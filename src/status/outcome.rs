@@ -1,5 +1,6 @@
 //! The JSON of one outcome, in `/status` and in the output of `cachepulse check`, and of one new connection.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
@@ -66,7 +67,7 @@ pub struct FailureDocument {
     /// The error text of the server or the system.
     pub detail: Box<str>,
     /// What to check or change.
-    pub advice: &'static str,
+    pub advice: Cow<'static, str>,
 }
 
 /// One phase.
@@ -172,7 +173,7 @@ fn phases(times: &PhaseTimes) -> Vec<PhaseDocument> {
 impl FailureDocument {
     fn new(failure: &Failure) -> Self {
         let Failure { reason, stage, detail, .. } = failure;
-        Self { reason: *reason, stage: *stage, detail: detail.clone(), advice: failure.advice() }
+        Self { reason: *reason, stage: *stage, detail: detail.clone(), advice: failure.advice().into() }
     }
 }
 

@@ -5,6 +5,7 @@ use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile, To
 use crate::lab::{CONTRIBUTOR, Lab};
 use crate::port::Port;
 use crate::program::cachepulse;
+use crate::redis_server::{ALL, Listen, RedisServer};
 
 #[tokio::test]
 async fn a_refused_connection_is_shown_with_the_systems_error_and_advice() {
@@ -18,7 +19,7 @@ async fn a_refused_connection_is_shown_with_the_systems_error_and_advice() {
     assert!(ended.stdout.contains(", 3 attempts: connect_refused at connect\n"), "{ended:?}");
     assert!(ended.stdout.contains(&format!("127.0.0.1:{port}")), "{ended:?}");
     assert!(ended.stdout.contains("Connection refused"), "{ended:?}");
-    assert!(ended.stdout.contains("Nothing listens there: check `port`"), "{ended:?}");
+    assert!(ended.stdout.contains("Nothing listens there: check `--port`"), "{ended:?}");
 }
 
 #[tokio::test]
@@ -248,4 +249,29 @@ async fn every_flag_has_a_variable() {
     let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(result["target"], "by-variable");
     assert_eq!(result["steps"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_advice_about_a_refused_sign_in_fits_the_identity() {
+    let redis = RedisServer::start(Listen::Plaintext, &[("default", ALL)]).await;
+    let advice = async |identity: &[&str]| {
+        let ended = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false"])
+            .args(["--port", &redis.port().to_string()])
+            .args(identity)
+            .env("SECRET", "wrong")
+            .run()
+            .await;
+        assert!(ended.stdout.contains(": auth_rejected at auth\n"), "{ended:?}");
+        assert!(!ended.stdout.contains("policy"), "{ended:?}");
+        ended.stdout.lines().last().unwrap().trim().to_owned()
+    };
+    assert_eq!(
+        advice(&["--identity", "none"]).await,
+        "The server expects a password, an access key or a token: set `--identity`."
+    );
+    let key = advice(&["--identity", "access_key", "--access-key-env", "SECRET"]).await;
+    assert!(key.contains("that it has not been rotated"), "{key}");
+    let user = ["--identity", "password", "--password-env", "SECRET", "--username", "nobody"];
+    let user = advice(&user).await;
+    assert!(user.contains("that the user `--username` exists"), "{user}");
 }

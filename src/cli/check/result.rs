@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::Rfc3339;
+use crate::config::flags::with_flags;
 use crate::connection::client_list::Client;
 use crate::connection::tls::certificate::Certificate;
 use crate::connection::trace::Findings;
@@ -67,15 +68,20 @@ pub(super) struct CertificateDocument {
 }
 
 impl CheckResult {
-    /// Describes `probed` with at most `clients` clients. `status` is the agent's current status.
+    /// Describes `probed` with at most `clients` clients. `status` is the agent's current status. The
+    /// advice names flags if the target `is_of_flags`.
     pub(super) fn new(
         target: &Target,
         probed: &Probed,
         findings: Findings,
         status: &StatusDocument,
         clients: usize,
+        is_of_flags: bool,
     ) -> Self {
         let mut outcome = OutcomeDocument::new(&probed.outcome, status.time.0, None);
+        if let Some(failure) = outcome.failure.as_mut().filter(|_| is_of_flags) {
+            failure.advice = with_flags(&failure.advice).into();
+        }
         if let (Some(document), Some(list)) = (&mut outcome.clients, &probed.clients) {
             let listed: Vec<_> = list.clients.iter().take(clients).map(ClientDocument::from).collect();
             document.truncated = Some((listed.len() as u64) < document.count);
