@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::watch::Watch;
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::roots::Roots;
+use crate::descriptors;
 use crate::error::Chain;
 use crate::files::Files;
 use crate::http::{self, Listener, Liveness, Pages};
@@ -65,6 +66,7 @@ impl Daemon {
     /// [`DaemonError`] if the daemon could not start, or a part of it ended unexpectedly.
     pub async fn run(self) -> Result<(), DaemonError> {
         let Self { mut config, mut watch, listener, services, telemetry } = self;
+        descriptors::raise_limit();
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
             (services.metrics.clone(), services.status.clone(), services.clock.clone());
@@ -117,7 +119,9 @@ impl Daemon {
     }
 }
 
+/// Logs what may be wrong with a configuration, here or on this machine.
 fn log_warnings(config: &Config) {
+    descriptors::warn_if_too_few(config.targets.len());
     for warning in &config.warnings {
         warn!(%warning, "configuration warning");
     }
@@ -147,6 +151,8 @@ impl Reload {
             Ok(reloaded) => reloaded,
             Err(error) => return self.reject(&error),
         };
+        // Somebody may have raised the hard limit.
+        descriptors::raise_limit();
         if let Err(error) = agent.reconcile(&reloaded.targets).await {
             return self.reject(&error);
         }

@@ -23,6 +23,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::descriptors;
 use crate::metrics::Part;
 
 pub use self::connections::MAX_REQUEST_HEADER;
@@ -52,9 +53,9 @@ impl Limits {
     /// The limits of the agent.
     pub const DEFAULT: Self = Self {
         connections: 256,
-        responses: 8,
+        responses: 64,
         header: Duration::from_secs(20),
-        write: Duration::from_secs(20),
+        write: Duration::from_secs(30),
     };
 }
 
@@ -140,7 +141,8 @@ impl std::error::Error for BindError {
 /// # Errors
 /// If the system refuses a thread or file descriptors.
 pub fn spawn(listener: Listener, pages: Pages) -> io::Result<Server> {
-    spawn_with(listener, pages, Limits::DEFAULT)
+    let connections = Limits::DEFAULT.connections.min(descriptors::for_clients());
+    spawn_with(listener, pages, Limits { connections, ..Limits::DEFAULT })
 }
 
 fn spawn_with(listener: Listener, pages: Pages, limits: Limits) -> io::Result<Server> {

@@ -15,7 +15,8 @@
 //!
 //! Durations are measured with tokio's clock, which tests can pause; the wall clock is a [`clock`] that is passed in.
 //! Every retry uses [`backoff`]. The files that a user names are read through [`files`], which never blocks the loop. A
-//! secret is a [`secret::Secret`], and a text from outside passes through [`excerpt`] before it is logged or shown.
+//! secret is a [`secret::Secret`], and a text from outside passes through [`excerpt`] before it is logged or shown. Connections to
+//! caches leave a reserve of [`descriptors`].
 
 pub mod agent;
 pub mod backoff;
@@ -25,6 +26,7 @@ mod closed_set;
 pub mod config;
 pub mod connection;
 pub mod daemon;
+pub mod descriptors;
 pub mod error;
 pub mod excerpt;
 pub mod files;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::DumpableBehavior;
 
 use super::failure;
 use super::source::Source;
@@ -12,7 +12,7 @@ use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon};
 use crate::error::Chain;
 use crate::files::Files;
-use crate::{http, telemetry};
+use crate::{descriptors, http, telemetry};
 
 pub(super) fn run(source: &Source) -> ExitCode {
     let files = Files::system();
@@ -26,7 +26,6 @@ pub(super) fn run(source: &Source) -> ExitCode {
         Err(error) => return error.exit(),
     };
     keep_out_of_core_dumps();
-    allow_many_connections();
     let format = overrides.log_format.unwrap_or(config.log.format);
     let telemetry = match telemetry::init(overrides.log_level, config.log.level, format) {
         Ok(telemetry) => telemetry,
@@ -56,6 +55,11 @@ pub(super) fn run(source: &Source) -> ExitCode {
 /// Runs `command` to its end on a single-threaded runtime: probes use little CPU, and one thread needs no
 /// synchronization. The HTTP endpoint has its own thread.
 pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    if let Err(error) = descriptors::check_start() {
+        return failure(&format_args!(
+            "there are too few file descriptors; raise the limit (ulimit -n): {error}"
+        ));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure(&format_args!("the runtime cannot be started: {error}")),
@@ -64,13 +68,6 @@ pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     // A lookup that hangs in the resolver cannot be cancelled and must not delay the exit.
     runtime.shutdown_background();
     code
-}
-
-/// Raises the limit of file descriptors: each target has a connection.
-fn allow_many_connections() {
-    let limit = getrlimit(Resource::Nofile);
-    // Some sandboxes forbid it; the soft limit is enough for most.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Disables core dumps, which would write the tokens and keys in memory to a disk.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::resolver::{Addresses, interleaved};
 use super::trace::Trace;
+use crate::descriptors::{self, Purpose};
 use crate::error::is_local;
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
@@ -24,17 +25,22 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long addresses that may still come are waited for once all others have failed.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Connects to one of `addresses` before their deadline. Notes in `trace` which attempts failed.
-pub(super) async fn connect(addresses: Addresses, trace: &Trace) -> Result<(TcpStream, SocketAddr), Failure> {
-    let (connected, failed) = race(addresses, open).await;
+/// Connects to one of `addresses` before their deadline, with descriptors for `purpose`. Notes in `trace` which attempts failed.
+pub(super) async fn connect(
+    addresses: Addresses,
+    purpose: Purpose,
+    trace: &Trace,
+) -> Result<(TcpStream, SocketAddr), Failure> {
+    let (connected, failed) = race(addresses, |address| open(address, purpose)).await;
     trace.note(|findings| {
         findings.refused = failed.iter().map(|(address, error)| (*address, error.to_string())).collect();
     });
     connected.ok_or_else(|| failure(&failed))
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr, purpose: Purpose) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    descriptors::check(&socket, purpose)?;
     let stream = socket.connect(address).await?;
     tune(&stream);
     Ok(stream)
@@ -263,7 +269,7 @@ mod tests {
         let alive_address = alive.local_addr().unwrap();
         let trace = Trace::on();
         let found = addresses([&dead.to_string(), &alive_address.to_string()]);
-        let (stream, peer) = connect(found, &trace).await.unwrap();
+        let (stream, peer) = connect(found, Purpose::Target, &trace).await.unwrap();
         assert_eq!((stream.peer_addr().unwrap(), peer), (alive_address, alive_address));
         let refused = trace.findings().refused;
         assert_eq!(refused.len(), 1);

@@ -15,6 +15,7 @@ use super::resolver::Resolver;
 use super::tls::handshake::TlsInfo;
 use super::tls::{TlsClient, TlsStream};
 use super::trace::{Findings, Trace};
+use crate::descriptors::Purpose;
 use crate::probe::{Failure, Phase, PhaseTimes};
 use crate::target::Endpoint;
 
@@ -43,7 +44,7 @@ pub struct DialFailure {
 }
 
 /// Opens a connection to `endpoint` before `deadline`; with `tls` over TLS, for the server name given there. Waiting for
-/// one of the few lookups that may run moves the deadline. Notes in `trace` what it finds out on the way.
+/// one of the few lookups that may run moves the deadline. Uses descriptors for `purpose`. Notes in `trace` what it finds out on the way.
 ///
 /// # Errors
 /// [`DialFailure`], with the phase's own reason also where `deadline` passed.
@@ -52,6 +53,7 @@ pub async fn dial(
     tls: Option<(&TlsClient, &str)>,
     deadline: Instant,
     resolver: &Resolver,
+    purpose: Purpose,
     trace: &Trace,
 ) -> Result<Dialed, DialFailure> {
     let mut phases = PhaseTimes::default();
@@ -59,7 +61,7 @@ pub async fn dial(
     let addresses = timed(Phase::Resolve, &mut phases, resolver.resolve(endpoint, deadline)).await?;
     trace.note(|findings| findings.addresses.clone_from(&addresses.known));
     let deadline = addresses.deadline;
-    let (stream, peer) = timed(Phase::Connect, &mut phases, connect(addresses, trace)).await?;
+    let (stream, peer) = timed(Phase::Connect, &mut phases, connect(addresses, purpose, trace)).await?;
     trace.note(|findings| findings.connected = Some(peer));
     let Some((client, server_name)) = tls else {
         return Ok(Dialed { stream: Stream::Plain(stream), phases, peer, tls: None, deadline });
@@ -192,7 +194,8 @@ mod tests {
         };
         let client = TlsClient::new(roots, None);
         let (resolver, trace) = (resolver(), Trace::default());
-        let dialing = dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver, &trace);
+        let dialing =
+            dial(&endpoint, Some((&client, "cache.test")), patient(), &resolver, Purpose::Target, &trace);
         tokio::join!(dialing, server).0
     }
 
@@ -216,7 +219,10 @@ mod tests {
             stream.write_all(&bytes).await.unwrap();
         };
         let client = async {
-            let mut dialed = dial(&endpoint, None, patient(), &resolver(), &Trace::default()).await.unwrap();
+            let mut dialed =
+                dial(&endpoint, None, patient(), &resolver(), Purpose::Target, &Trace::default())
+                    .await
+                    .unwrap();
             dialed.stream.write_all(b"PING").await.unwrap();
             let mut bytes = [0; 4];
             dialed.stream.read_exact(&mut bytes).await.unwrap();
@@ -232,7 +238,9 @@ mod tests {
     async fn a_closed_port_is_connect_refused() {
         let (listener, endpoint) = listen().await;
         drop(listener);
-        let failure = dial(&endpoint, None, patient(), &resolver(), &Trace::default()).await.unwrap_err();
+        let failure = dial(&endpoint, None, patient(), &resolver(), Purpose::Target, &Trace::default())
+            .await
+            .unwrap_err();
         assert_eq!(failure.failure.reason, FailureReason::ConnectRefused);
         assert!(failure.failure.detail.starts_with(&format!("{endpoint}: ")), "{failure:?}");
         assert_eq!(failure.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Resolve]);

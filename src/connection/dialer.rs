@@ -12,6 +12,7 @@ use crate::connection::resolver::{Addresses, Resolver};
 use crate::connection::tls::handshake::TlsInfo;
 use crate::connection::tls::reload::ReloadedClient;
 use crate::connection::trace::Trace;
+use crate::descriptors::Purpose;
 use crate::probe::{FailureReason, PhaseTimes};
 use crate::target::Endpoint;
 
@@ -88,7 +89,7 @@ impl Dialer {
     async fn dial_once(&mut self, deadline: Instant) -> Result<dial::Dialed, DialFailure> {
         let tls = self.tls.as_mut().map(|(client, name)| (client.newest(), &**name));
         let tls = tls.as_ref().map(|(client, name)| (client, *name));
-        dial::dial(&self.endpoint, tls, deadline, &self.resolver, &self.trace).await
+        dial::dial(&self.endpoint, tls, deadline, &self.resolver, Purpose::Target, &self.trace).await
     }
 
     /// Whether the files of certificates have changed, though no one has noticed it yet.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::bufread::GzEncoder;
-use futures_util::stream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use http_body_util::{Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
+use tokio::task::yield_now;
 
 use super::slots::Slot;
 
@@ -18,11 +20,12 @@ pub(super) type Content = Box<dyn BufRead + Send>;
 pub(super) type Encoded = Box<dyn Read + Send>;
 
 /// A short body has a length; a long one is sent in chunks, because its length is not known at the start.
-pub(super) type Body = Either<Full<Bytes>, StreamBody<stream::Iter<Frames>>>;
-type Frames = Box<dyn Iterator<Item = io::Result<Frame<Bytes>>> + Send>;
+pub(super) type Body = Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>>;
 
-/// How many bytes are sent at a time. The metrics of one target fit.
-const FRAME: usize = 32 * 1024;
+/// The longest short body, in bytes. The metrics of one target fit.
+const SHORT: usize = 48 * 1024;
+/// How many bytes of a long one are sent at a time: a turn takes no longer than that.
+const FRAME: usize = 16 * 1024;
 
 /// Compresses `content` at the fastest level: repetitive text shrinks to a tenth at any level.
 pub(super) fn gzip(content: Content) -> Encoded {
@@ -32,18 +35,22 @@ pub(super) fn gzip(content: Content) -> Encoded {
 /// Makes a body of `content`, which holds `slot` until its end is sent.
 pub(super) fn body(mut content: Encoded, slot: Slot) -> io::Result<Body> {
     let slot = Arc::new(slot);
-    let mut frames = std::iter::from_fn(move || frame(&mut content, &slot).transpose());
-    let first = frames.next().transpose()?.unwrap_or_default();
-    let Some(second) = frames.next() else { return Ok(Either::Left(Full::new(first))) };
-    let frames = [Ok(first), second].into_iter().chain(frames);
-    let frames: Frames = Box::new(frames.map(|bytes| bytes.map(Frame::data)));
-    Ok(Either::Right(StreamBody::new(stream::iter(frames))))
+    let first = frame(&mut content, SHORT, &slot)?.unwrap_or_default();
+    let Some(second) = frame(&mut content, FRAME, &slot)? else { return Ok(Either::Left(Full::new(first))) };
+    let others = std::iter::from_fn(move || frame(&mut content, FRAME, &slot).transpose());
+    let frames = [Ok(first), Ok(second)].into_iter().chain(others);
+    // Other responses take their turn after each frame, so that short ones do not wait for long ones.
+    let frames = stream::iter(frames).then(async |bytes| {
+        yield_now().await;
+        bytes.map(Frame::data)
+    });
+    Ok(Either::Right(StreamBody::new(frames.boxed())))
 }
 
-/// Reads the next frame, full unless it is the last.
-fn frame(content: &mut Encoded, slot: &Arc<Slot>) -> io::Result<Option<Bytes>> {
-    let mut bytes = Vec::with_capacity(FRAME);
-    content.take(FRAME as u64).read_to_end(&mut bytes)?;
+/// Reads the next `size` bytes, fewer at the end.
+fn frame(content: &mut Encoded, size: usize, slot: &Arc<Slot>) -> io::Result<Option<Bytes>> {
+    let mut bytes = Vec::with_capacity(size);
+    content.take(size as u64).read_to_end(&mut bytes)?;
     Ok((!bytes.is_empty()).then(|| Bytes::from_owner(Kept { bytes, _slot: Arc::clone(slot) })))
 }
 
@@ -82,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_body_has_a_length_and_a_long_one_has_none() {
-        for (count, known) in [(0, true), (1, true), (1000, true), (FRAME / 10, false)] {
+        for (count, known) in [(0, true), (1, true), (1000, true), (SHORT / 10, false)] {
             let text = lines(count);
             let body = body(Box::new(text.clone()), slot().await).unwrap();
             let length = text.get_ref().len() as u64;
@@ -95,7 +102,7 @@ mod tests {
     async fn a_compressed_body_decompresses_to_the_same_text() {
         let text = lines(200_000);
         let packed = collected(body(gzip(Box::new(text.clone())), slot().await).unwrap()).await;
-        assert!(packed.len() > 2 * FRAME && packed.len() * 5 < text.get_ref().len(), "{}", packed.len());
+        assert!(packed.len() > 2 * SHORT && packed.len() * 5 < text.get_ref().len(), "{}", packed.len());
         let mut unpacked = Vec::new();
         flate2::read::GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
         assert_eq!(unpacked, text.into_inner());
@@ -103,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_is_held_until_the_end_of_the_body_is_sent() {
-        for count in [1, FRAME / 10] {
+        for count in [1, SHORT / 10] {
             let activity = Arc::new(Activity::new());
             let slot = Slots::new(1).slot(&activity).await;
             let held = Arc::strong_count(&activity);

@@ -11,18 +11,24 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::body::{Body, body};
-use super::slots::Slots;
+use super::encoding::accepts_gzip;
+use super::slots::{PATIENCE, Slots};
 use super::stream::{Activity, Stream};
-use super::{Limits, Pages};
+use super::{Limits, Pages, Route};
+use crate::error::is_local;
 
 /// The longest header of a request, in bytes.
 pub const MAX_REQUEST_HEADER: usize = 8 * 1024;
+
+/// The size of a connection's buffer in the system, which doubles it.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// The pause after a connection could not be accepted, usually because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,29 +50,26 @@ pub(super) async fn serve(
             biased;
             grace = stop.recv() => break grace.unwrap_or_default(),
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
-            stream = accept(&listener) => {
-                connections.open(stream);
-                // Lets it read its request before further connections can take its place.
-                yield_now().await;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.open(stream);
+                    // Lets it read its request before further connections can take its place.
+                    yield_now().await;
+                }
+                // The connection was already closed, or file descriptors ran out.
+                Err(error) => {
+                    tracing::debug!(%error, "HTTP connection not accepted");
+                    if is_local(&error) {
+                        connections.close_idlest();
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     };
     drop(listener);
     // Connections that are still open then are aborted with the set.
     let _ = timeout(grace, connections.drain()).await;
-}
-
-/// Accepts the next connection. Errors are retried: the connection was already closed, or file descriptors ran out.
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) => {
-                tracing::debug!(%error, "HTTP connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
 }
 
 struct Connections {
@@ -97,6 +100,8 @@ impl Connections {
         // A response is written as a whole: waiting to fill a packet only delays its end. An error costs only that
         // delay.
         let _ = stream.set_nodelay(true);
+        // The same for this one: a client that does not read costs less, and one that reads shows it sooner.
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let activity = Arc::new(Activity::new());
         let stream = Stream::new(stream, activity.clone(), self.limits.write);
         let handler =
@@ -112,10 +117,13 @@ impl Connections {
     }
 
     /// Closes the connection that has been idle longest, so that open connections cannot keep a scrape out.
-    /// Connections with a pending request come last.
+    /// Connections with a pending request come after those without, and those used just now, such as new ones, last.
     fn close_idlest(&mut self) {
-        let idlest =
-            self.open.iter().min_by_key(|(_, activity)| (activity.has_pending_request(), activity.last()));
+        let order = |activity: &Activity| {
+            let last = activity.last();
+            (last.elapsed() < PATIENCE, activity.has_pending_request(), last)
+        };
+        let idlest = self.open.iter().min_by_key(|(_, activity)| order(activity));
         let idlest = idlest.map(|(id, _)| *id);
         if let Some(activity) = idlest.and_then(|id| self.open.remove(&id)) {
             activity.close();
@@ -154,8 +162,12 @@ struct Handler {
 
 impl Handler {
     async fn handle<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
-        let slot = self.slots.slot(&self.activity).await;
-        let (head, content) = self.pages.respond(&request).await?.into_parts();
+        let mut slot = match Route::of(request.uri().path()) {
+            Some(Route::Live | Route::Ready) => self.slots.without_waiting(&self.activity).await,
+            _ => self.slots.slot(&self.activity).await,
+        };
+        let compress = accepts_gzip(request.headers()) && slot.may_compress();
+        let (head, content) = self.pages.respond(&request, compress).await?.into_parts();
         Ok(Response::from_parts(head, body(content, slot)?))
     }
 }

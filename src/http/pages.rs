@@ -10,7 +10,6 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::{Content, Encoded, gzip};
-use super::encoding::accepts_gzip;
 use super::{Liveness, Route};
 use crate::metrics::Metrics;
 use crate::status::{Readiness, Status, StatusDocument, TargetDocument};
@@ -59,8 +58,13 @@ impl Page {
 }
 
 impl Pages {
-    /// Responds to `request`, whose body is never read. hyper omits the body of a response to HEAD.
-    pub(super) async fn respond<B>(&self, request: &Request<B>) -> io::Result<Response<Encoded>> {
+    /// Responds to `request`, whose body is never read; compressed, if that is worth it and `compress` allows it. hyper
+    /// omits the body of a response to HEAD.
+    pub(super) async fn respond<B>(
+        &self,
+        request: &Request<B>,
+        compress: bool,
+    ) -> io::Result<Response<Encoded>> {
         let mut page = if matches!(*request.method(), Method::GET | Method::HEAD) {
             match Route::of(request.uri().path()) {
                 Some(route) => self.page(route).await,
@@ -69,7 +73,7 @@ impl Pages {
         } else {
             Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed")
         };
-        let zipped = page.content.fill_buf()?.len() >= GZIP_FROM && accepts_gzip(request.headers());
+        let zipped = compress && page.content.fill_buf()?.len() >= GZIP_FROM;
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
         *response.status_mut() = page.code;
         let headers = response.headers_mut();

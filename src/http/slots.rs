@@ -1,5 +1,5 @@
-//! Slots for responses. Only a few responses are sent at a time, so that clients that do not read use no memory; slots
-//! are given in turn, so that a client with many requests does not delay the others.
+//! Slots for responses. Only some responses are sent at a time, and only a few of them compressed, so that clients that do
+//! not read use little memory; slots are given in turn, so that a client with many requests does not delay the others.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,12 @@ use tokio::time::timeout;
 
 use super::stream::{Activity, PendingRequest};
 
-/// How long a client may read nothing while others wait for a slot.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a client may read nothing while others wait for a slot. The system's buffers hide what a slow client reads for
+/// some hundred milliseconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many responses are compressed at a time: each needs 300 KiB.
+const COMPRESSORS: usize = 8;
 
 /// The slots of one endpoint. Clones share them.
 #[derive(Clone, Debug)]
@@ -21,6 +25,7 @@ pub(super) struct Slots(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     free: Arc<Semaphore>,
+    compressors: Arc<Semaphore>,
     /// The connections whose responses hold a slot.
     holders: Mutex<Vec<Arc<Activity>>>,
 }
@@ -28,7 +33,9 @@ struct Inner {
 impl Slots {
     /// Creates `count` slots.
     pub(super) fn new(count: usize) -> Self {
-        Self(Arc::new(Inner { free: Arc::new(Semaphore::new(count)), holders: Mutex::default() }))
+        let places = |count| Arc::new(Semaphore::new(count));
+        let (free, compressors) = (places(count), places(COMPRESSORS));
+        Self(Arc::new(Inner { free, compressors, holders: Mutex::default() }))
     }
 
     /// Waits for a slot for a response on the connection of `activity`. While there is none, closes the connection
@@ -47,7 +54,15 @@ impl Slots {
             self.close_idlest();
         };
         self.0.holders().push(Arc::clone(activity));
-        Slot { slots: self.clone(), request, _permit: permit }
+        Slot { slots: self.clone(), request, permit: Some(permit), compressor: None }
+    }
+
+    /// Returns a slot for a response that never waits for others: a short one, which needs no memory.
+    pub(super) async fn without_waiting(&self, activity: &Arc<Activity>) -> Slot {
+        let request = PendingRequest::new(activity);
+        // As above.
+        yield_now().await;
+        Slot { slots: self.clone(), request, permit: None, compressor: None }
     }
 
     fn close_idlest(&self) {
@@ -72,11 +87,26 @@ impl Inner {
 pub(super) struct Slot {
     slots: Slots,
     request: PendingRequest,
-    _permit: OwnedSemaphorePermit,
+    /// `None` for a response that did not wait.
+    permit: Option<OwnedSemaphorePermit>,
+    compressor: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    /// Whether the response may be compressed.
+    pub(super) fn may_compress(&mut self) -> bool {
+        if self.compressor.is_none() {
+            self.compressor = Arc::clone(&self.slots.0.compressors).try_acquire_owned().ok();
+        }
+        self.compressor.is_some()
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        if self.permit.is_none() {
+            return;
+        }
         let mut holders = self.slots.0.holders();
         if let Some(at) = holders.iter().position(|activity| Arc::ptr_eq(activity, self.request.activity())) {
             holders.swap_remove(at);

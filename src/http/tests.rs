@@ -277,7 +277,10 @@ fn a_response_over_the_limit_closes_the_connection_that_has_read_nothing_for_lon
     let agent = Agent::start(Limits { responses: 2, write: 10 * LONG, ..Limits::DEFAULT });
     let (mut first, _targets) = agent.scrape_without_reading();
     let (mut second, _same) = agent.scrape_without_reading();
+    let begun = tokio::time::Instant::now();
     assert_eq!(agent.get("/readyz").text(), "not ready: starting\n");
+    assert!(begun.elapsed() < Duration::from_millis(500), "it does not wait: {:?}", begun.elapsed());
+    assert!(agent.get("/status").is_whole());
     assert!(!Response::read(&mut first).is_whole());
     assert!(Response::read(&mut second).is_whole());
 }

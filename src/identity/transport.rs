@@ -24,6 +24,7 @@ use crate::connection::resolver::Resolver;
 use crate::connection::tls::TlsClient;
 use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
+use crate::descriptors::Purpose;
 use crate::target::Endpoint;
 
 /// The timeout for opening a connection, including the tunnel through a proxy.
@@ -70,7 +71,7 @@ impl Transport {
         tls: Option<(&TlsClient, &str)>,
         deadline: Instant,
     ) -> Result<Stream, TransportError> {
-        let dialed = dial(endpoint, tls, deadline, &self.resolver, &Trace::default())
+        let dialed = dial(endpoint, tls, deadline, &self.resolver, Purpose::Agent, &Trace::default())
             .await
             .map_err(|error| unreachable(format!("cannot reach {endpoint}: {}", error.failure)))?;
         Ok(dialed.stream)

@@ -7,12 +7,15 @@ mod client;
 mod requests;
 mod siege;
 
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,7 +24,7 @@ use self::client::Client;
 use self::requests::{Request, mutant, noise};
 use self::siege::Siege;
 use crate::lab::Lab;
-use crate::program::within;
+use crate::program::{Running, cachepulse, within};
 
 /// Slightly less than the agent's limit of connections.
 const MANY: usize = 250;
@@ -88,6 +91,64 @@ async fn pipelined_requests_are_answered_in_order() {
         assert_eq!(response.body.is_empty(), *method == "HEAD", "{method} {path}");
     }
     assert!(client.rest().await.is_empty());
+}
+
+/// Starts an agent whose metrics are far longer than the buffers of a connection: 1,000 targets that refuse connections.
+async fn large() -> (NamedTempFile, Running) {
+    let mut config = "http: {listen: '127.0.0.1:0'}\ntargets:\n".to_owned();
+    for number in 0..1_000 {
+        let keys = "host: 127.0.0.1, port: 1, tls: false, identity: none, interval: 1h";
+        writeln!(config, "- {{name: cache-{number}, {keys}}}").unwrap();
+    }
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let arguments = ["run", "--config", file.path().to_str().unwrap()];
+    let agent = cachepulse(arguments).serve().await;
+    (file, agent)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_clients_that_never_read_do_not_delay_the_probes_of_the_agent() {
+    const CLIENTS: usize = 300;
+    let (_file, agent) = large().await;
+    let mut silent = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = Client::connect(agent.addr()).await;
+        // Those beyond the agent's limit are closed.
+        let _ = client.send(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n").await;
+        silent.push(client);
+    }
+    for _ in 0..10 {
+        for path in ["/livez", "/readyz"] {
+            let begun = Instant::now();
+            agent.get(path).await;
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(1), "{path}: {took:?}");
+        }
+        sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_are_not_cut_off() {
+    const CLIENTS: usize = 12;
+    let (_file, agent) = large().await;
+    let mut readers = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut stream = TcpStream::connect(agent.addr()).await.unwrap();
+        readers.spawn(async move {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n").await.unwrap();
+            let begun = Instant::now();
+            let mut piece = vec![0; 16 * 1024];
+            while begun.elapsed() < Duration::from_secs(6) {
+                sleep(Duration::from_millis(100)).await;
+                assert_ne!(stream.read(&mut piece).await.unwrap(), 0, "cut off after {:?}", begun.elapsed());
+            }
+        });
+    }
+    while let Some(read) = readers.join_next().await {
+        read.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

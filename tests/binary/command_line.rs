@@ -8,7 +8,7 @@ use cachepulse::config::keys;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::port::Port;
-use crate::program::{Program, cachepulse};
+use crate::program::{BINARY, Program, cachepulse, program};
 
 /// A check that fails at once.
 const FAILING_CHECK: [&str; 9] =
@@ -263,4 +263,16 @@ async fn a_password_in_an_argument_is_not_repeated() {
 async fn an_empty_variable_names_no_file() {
     let ended = cachepulse(FAILING_CHECK).args(["--port", "1"]).env("CACHEPULSE_CONFIG", "").run().await;
     assert_eq!(ended.code, Some(1), "it probed: {ended:?}");
+}
+
+#[tokio::test]
+async fn too_few_file_descriptors_to_start_are_an_error() {
+    for command in ["run", "check"] {
+        let agent =
+            format!("ulimit -n 8; exec {BINARY} {command} --host 127.0.0.1 --tls false --identity none");
+        let ended = program("/bin/sh", ["-c", &agent]).env("CACHEPULSE_LISTEN", "127.0.0.1:0").run().await;
+        assert_eq!(ended.code, Some(1), "{command}: {ended:?}");
+        assert!(ended.stderr.contains("too few file descriptors"), "{command}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{command}: {}", ended.stderr);
+    }
 }

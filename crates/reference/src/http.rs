@@ -25,7 +25,7 @@ pub(crate) fn page() -> String {
         ],
         [
             "responses being sent",
-            "further requests wait; a client that reads nothing is disconnected",
+            "further requests wait, except for `/livez` and `/readyz`; a client that has read nothing for a second is disconnected",
             &limits.responses.to_string(),
         ],
         [

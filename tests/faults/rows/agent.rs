@@ -4,16 +4,16 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachepulse_standin::{Admission, CommandFault, Ending, FaultReply, TokenFault};
+use cachepulse_standin::{Admission, CommandFault, FaultReply, TokenFault};
 use rustix::process::Signal;
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::Group;
 use crate::bench::{Agent, TARGET};
 use crate::lab::Lab;
 use crate::program::{BINARY, Running, eventually, program};
 use crate::row::{LOAD, Row, little_more};
+use crate::scrape::Scrape;
 use crate::secrets::no_secret;
 
 const SHUTDOWN: &str = "tests/agent/shutdown.rs";
@@ -87,34 +87,55 @@ async fn continues(agent: &Running, probes: u64) -> Result<(), String> {
     if untouched { Ok(()) } else { Err(format!("probes did not continue:\n{}", scrape.text)) }
 }
 
+/// Runs an agent with 40 file descriptors: with 15 targets, then 60, then 10.
 async fn no_descriptors() -> Result<String, String> {
-    const LIMIT: usize = 40;
+    const FAILURES: &str = "probe_failures_total";
     let lab = Lab::start().await;
-    let file = configuration(&lab);
-    let shell = format!("ulimit -n {LIMIT}; exec {BINARY} run --config '{}'", file.display());
+    let name = |number| format!("{TARGET}-{number}");
+    let configure = |targets: usize| {
+        let target = |number| lab.target(&name(number), "identity: managed_identity, interval: 1s");
+        lab.file("config.yaml", &Lab::config((0..targets).map(target)))
+    };
+    let file = configure(15);
+    let shell = format!("ulimit -n 40; exec {BINARY} run --config '{}'", file.display());
     let agent = lab.app_service(program("/bin/sh", ["-c", &shell])).serve().await;
-    agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
-    let mut idle = Vec::new();
-    for _ in 0..LIMIT {
-        idle.push(TcpStream::connect(agent.addr()).await.map_err(|error| error.to_string())?);
+    let has_outcome = |scrape: &Scrape, number| scrape.get(&series("probe_success", &name(number))).is_some();
+    agent.until("each has an outcome", |it| (0..15).all(|number| has_outcome(it, number))).await;
+    agent.logs("the limit of file descriptors is too low").await;
+    configure(60);
+    agent.signal(Signal::HUP);
+    let scrape = agent.until("each has one", |it| (0..60).all(|number| has_outcome(it, number))).await;
+    let mut failed = 0;
+    for number in 0..60 {
+        let (all, local) =
+            (scrape.sum(FAILURES, &name(number)), scrape.failures("local_resource", &name(number)));
+        let unavailable = scrape.value(&series("unavailable_seconds_total", &name(number)));
+        if all != local || unavailable > 0.0 {
+            return Err(format!("{} is blamed:\n{}", name(number), scrape.text));
+        }
+        failed += local;
     }
-    sleep(Duration::from_millis(500)).await;
-    // Closed to all for long enough that one of those who wait takes the descriptor that becomes free.
-    lab.azure.cache().faults(|faults| faults.admission = Admission::HangUp(Ending::Close));
-    lab.azure.cache().close_all(Ending::Close);
-    sleep(Duration::from_millis(500)).await;
-    lab.azure.cache().heal();
-    sleep(Duration::from_secs(2)).await;
-    drop(idle);
-    let scrape =
-        agent.until("it is up again", |it| it.is_up(TARGET) && it.sum("disconnects_total", TARGET) > 0).await;
-    let failed = scrape.failures("local_resource", TARGET);
-    recovers(&agent, scrape.count("probes_total", TARGET)).await?;
+    for path in ["/livez", "/readyz", "/status"] {
+        let code = agent.get(path).await.code;
+        if code != 200 {
+            return Err(format!("{path}: {code}"));
+        }
+    }
+    configure(10);
+    agent.signal(Signal::HUP);
+    let only_ten =
+        |scrape: &Scrape| !has_outcome(scrape, 10) && (0..10).all(|number| scrape.is_up(&name(number)));
+    let scrape = agent.until("10 are left, and up", only_ten).await;
+    recovers(&agent, &name(0), scrape.count("probes_total", &name(0))).await?;
     stop(&lab, agent).await?;
     if failed == 0 {
         return Err("no probe failed with local_resource".to_owned());
     }
-    Ok(format!("{failed} probes failed with local_resource"))
+    Ok(format!("{failed} probes failed with local_resource, none was counted as unavailable"))
+}
+
+fn series(name: &str, target: &str) -> String {
+    format!("{name}{{target=\"{target}\"}}")
 }
 
 /// Stops the agent and searches its output for secrets.
@@ -123,9 +144,9 @@ async fn stop(lab: &Lab, agent: Running) -> Result<(), String> {
 }
 
 /// Asserts that probes continue with success, possibly on a new connection.
-async fn recovers(agent: &Running, probes: u64) -> Result<(), String> {
-    let scrape = agent.until("probes go on", |it| it.count("probes_total", TARGET) > probes + 2).await;
-    if scrape.is_up(TARGET) { Ok(()) } else { Err("it is down again".to_owned()) }
+async fn recovers(agent: &Running, target: &str, probes: u64) -> Result<(), String> {
+    let scrape = agent.until("probes go on", |it| it.count("probes_total", target) > probes + 2).await;
+    if scrape.is_up(target) { Ok(()) } else { Err("it is down again".to_owned()) }
 }
 
 async fn hup_storm() -> Result<String, String> {
@@ -179,9 +200,11 @@ fn is_connected(lab: &Lab) -> bool {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Group::new("Agent");
-    rows.scenario("file descriptors exhausted", "failures during the fault, none afterwards", || {
-        Box::pin(no_descriptors())
-    });
+    rows.scenario(
+        "file descriptors exhausted",
+        "`local_resource`, and nothing counted as unavailable",
+        || Box::pin(no_descriptors()),
+    );
     let in_use = "an_address_in_use_ends_the_agent_before_the_first_probe";
     rows.test(
         "listen address taken",

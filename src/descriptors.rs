@@ -1,0 +1,135 @@
+//! File descriptors: the limit of the process, what the targets need, and the reserve that connections to caches leave
+//! to everything else, so that the endpoint, reloads and sign-in work when there are too few.
+//!
+//! The system gives out the lowest free number. So a connection whose number is close to the limit takes a descriptor of
+//! the reserve, and nobody needs to count.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+/// What the process holds without targets: standard streams, runtimes, signals, the endpoint.
+const BASE: u64 = 22;
+/// What of it is opened after [`check_start`], at most.
+const AT_START: u64 = 18;
+/// What a target needs: its connection, and at times a second one, to probe new connections.
+const PER_TARGET: u64 = 2;
+/// The reserve is a sixth of the limit, within these bounds.
+const RESERVE: (u64, u64) = (6, 512);
+
+/// Who opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A target, which leaves the reserve alone.
+    Target,
+    /// The agent itself, to sign in: without a token many targets fail.
+    Agent,
+}
+
+/// Raises the limit as far as the process may.
+pub fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Some sandboxes forbid it; the present limit is enough for most.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Warns if the limit is too low for `targets`.
+pub fn warn_if_too_few(targets: usize) {
+    let (limit, needed) = (limit_now(), needed(targets));
+    if limit < needed {
+        warn!(
+            limit,
+            needed,
+            targets,
+            "the limit of file descriptors is too low for the targets; raise it, with ulimit -n for example"
+        );
+    }
+}
+
+/// Checks that the runtime can start, which panics otherwise.
+///
+/// # Errors
+/// If there are too few free descriptors.
+pub fn check_start() -> io::Result<()> {
+    (0..AT_START / 2).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>().map(drop)
+}
+
+/// Checks that `socket` may be used for `purpose`.
+///
+/// # Errors
+/// EMFILE, as if the limit were lower by the reserve.
+pub fn check(socket: &impl AsRawFd, purpose: Purpose) -> io::Result<()> {
+    let number = u64::try_from(socket.as_raw_fd()).unwrap_or_default();
+    let limit = limit_now();
+    if purpose == Purpose::Target && number >= limit.saturating_sub(reserve(limit)) {
+        return Err(Errno::MFILE.into());
+    }
+    Ok(())
+}
+
+/// Returns how many clients the endpoint may have: half of the reserve. The other half is for files, lookups and
+/// sign-in.
+pub(crate) fn for_clients() -> usize {
+    usize::try_from(reserve(limit_now()) / 2).unwrap_or(usize::MAX)
+}
+
+fn limit_now() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+const fn reserve(limit: u64) -> u64 {
+    let (least, most) = RESERVE;
+    let part = limit / 6;
+    if part < least {
+        least
+    } else if part > most {
+        most
+    } else {
+        part
+    }
+}
+
+/// Returns the lowest limit that is enough for `targets`.
+fn needed(targets: usize) -> u64 {
+    let used = BASE + PER_TARGET * targets as u64;
+    let is_enough = |limit: &u64| limit - reserve(*limit) >= used;
+    (used + RESERVE.0..=used + RESERVE.1).find(is_enough).unwrap_or(used + RESERVE.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_is_the_lowest_limit_that_leaves_the_reserve() {
+        for targets in [1, 10, 15, 100, 483, 1_000, 10_000] {
+            let needed = needed(targets);
+            let left = |limit| limit - reserve(limit);
+            let used = BASE + PER_TARGET * targets as u64;
+            assert!(left(needed) >= used, "{targets}: {needed}");
+            assert!(left(needed - 1) < used, "{targets}: {needed}");
+        }
+    }
+
+    #[test]
+    fn a_target_leaves_the_reserve_to_the_agent() {
+        struct Number(i32);
+        impl AsRawFd for Number {
+            fn as_raw_fd(&self) -> i32 {
+                self.0
+            }
+        }
+        let limit = limit_now();
+        let last = i32::try_from(limit - 1).unwrap();
+        let error = check(&Number(last), Purpose::Target).unwrap_err();
+        assert!(crate::error::is_local(&error), "{error}");
+        check(&Number(last), Purpose::Agent).unwrap();
+        let first = i32::try_from(limit - reserve(limit)).unwrap();
+        check(&Number(first), Purpose::Target).unwrap_err();
+        check(&Number(first - 1), Purpose::Target).unwrap();
+    }
+}
