@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::document;
+use super::keys::connection::{CERT_FILE, KEY_FILE, TLS};
 use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, TYPE, USERNAME};
 use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Kind};
 
@@ -101,6 +102,10 @@ fn below(about: &About) -> Map<String, Value> {
     if about.path == IDENTITY.about.path {
         schema.insert("allOf".into(), Value::Array(TYPE.choices().iter().map(only_keys_of).collect()));
         schema.insert("not".into(), two_ids());
+    } else if about.path == TLS.about.path {
+        let pair = [CERT_FILE.about.name(), KEY_FILE.about.name()];
+        schema.insert("if".into(), json!({"anyOf": pair.map(|name| json!({"required": [name]}))}));
+        schema.insert("then".into(), json!({"required": pair}));
     } else if about.is_one_of {
         schema.insert("minProperties".into(), 1.into());
         schema.insert("maxProperties".into(), 1.into());
