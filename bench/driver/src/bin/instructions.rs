@@ -214,9 +214,9 @@ fn client(id: usize) -> String {
 impl Dial for Cache {
     type Stream = Stream;
 
-    async fn dial(&mut self, _deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
+    async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let stream = Stream { cache: self.clone(), value: String::new(), reply: Vec::new() };
-        Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default() })
+        Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default(), deadline })
     }
 
     async fn look_up(&self, _deadline: Instant) -> Option<Vec<SocketAddr>> {
