@@ -57,12 +57,12 @@ async fn a_certificate_of_an_unknown_authority_or_another_host_or_an_expired_one
     };
     let authority = lab.azure.certificate_authority();
     lab.azure.cache().set_certificate(authority.issue(&["elsewhere.example"]).unwrap());
-    untrusted("not valid for name").await;
+    untrusted("not valid for localhost").await;
     lab.azure.cache().set_certificate(authority.issue_expired(&[HOST]).unwrap());
     untrusted("expired").await;
     let unknown = CertificateAuthority::new(Clock::system()).unwrap();
     lab.azure.cache().set_certificate(unknown.issue(&[HOST]).unwrap());
-    untrusted("invalid peer certificate").await;
+    untrusted("not signed by the trusted authority").await;
 }
 
 #[tokio::test]

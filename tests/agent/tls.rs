@@ -123,7 +123,7 @@ async fn a_server_with_nothing_in_common_is_told_what_this_agent_offers() {
 async fn tls_to_a_port_of_plain_text_brings_the_advice_to_turn_it_off() {
     let redis = RedisServer::start(Listen::Plaintext, &[("probe", ALL)]).await;
     let ended = check(&redis).args(["--connect-timeout", "500ms"]).run().await;
-    assert_failure(&ended, &["tls_handshake", "sent no byte in answer to the TLS greeting", "`tls: false`"]);
+    assert_failure(&ended, &["tls_handshake", "sent no byte in answer to the TLS greeting", "`--tls false`"]);
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn plain_text_to_a_port_of_tls_brings_the_advice_to_turn_tls_on() {
     let redis = RedisServer::start(Listen::Tls, &[("probe", ALL)]).await;
     let plain = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"]);
     let ended = plain.args(["--port", &redis.port().to_string(), "--attempts", "1"]).run().await;
-    assert_failure(&ended, &["If this port serves TLS, remove `tls: false`"]);
+    assert_failure(&ended, &["If this port serves TLS, remove `--tls false`"]);
 }
 
 /// An authority of clients, `clients.pem`, and clients with certificates: `client` of it, `stranger` of another.
@@ -188,7 +188,7 @@ async fn a_server_that_asks_for_a_client_certificate_gets_the_configured_one() {
         let redis = made.server_for_clients(protocol).await;
         let none = check(&redis).args(["--ca-file"]).args([made.path("cert.pem")]).run().await;
         let says = "the server requires a client certificate, and none is configured";
-        assert_failure(&none, &["tls_client_certificate", says, "`tls.cert_file`"]);
+        assert_failure(&none, &["tls_client_certificate", says, "`--cert-file`"]);
         assert_success(&made.as_client(check(&redis), "client").run().await);
         let stranger = made.as_client(check(&redis), "stranger").run().await;
         let says = "the server refused the client certificate (alert unknown_ca)";
