@@ -202,13 +202,26 @@ pub trait TokenSource: Send + Sync {
 /// The future of [`TokenSource::fetch`].
 pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, FetchError>> + Send + 'a>>;
 
-/// The request for a token failed. The text is one line, bounded and without secrets.
+/// The request for a token failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchError(pub Box<str>);
+pub struct FetchError {
+    /// One line, bounded and without secrets.
+    pub text: Box<str>,
+    /// Whether the agent's own limits are the cause.
+    pub is_local: bool,
+}
+
+impl FetchError {
+    /// An error for which the agent's limits are not to blame.
+    #[must_use]
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self { text: text.into(), is_local: false }
+    }
+}
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

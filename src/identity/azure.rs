@@ -53,19 +53,24 @@ impl AzureTokens {
 
     async fn fetch_once(&self) -> Result<Token, FetchError> {
         let exchange = Arc::new(Exchange::new(Arc::clone(&self.transport)));
-        let Credential { azure, secrets } = self.credential(&self.source().await, &exchange).await?;
+        let token = self.exchange(&exchange).await;
+        token.map_err(|error| FetchError { is_local: error.is_local || exchange.met_local_limit(), ..error })
+    }
+
+    async fn exchange(&self, exchange: &Arc<Exchange>) -> Result<Token, FetchError> {
+        let Credential { azure, secrets } = self.credential(&self.source().await, exchange).await?;
         let scopes = [&*self.identity.scope];
         let token = tokio::select! {
             biased;
             token = azure.get_token(&scopes, None) => {
-                token.map_err(|error| request_error(&error, &exchange, &secrets))?
+                token.map_err(|error| request_error(&error, exchange, &secrets))?
             }
             // azure_identity retries IMDS up to six times in 72 s, even with retries disabled. The refresh loop retries,
             // and the first error is reported at once.
             failure = exchange.failed() => return Err(fetch_error(&failure, &secrets)),
         };
         match token.token.secret() {
-            "" => Err(FetchError("the response contains no token".into())),
+            "" => Err(FetchError::new("the response contains no token")),
             secret => Ok(Token::new(Secret::new(secret.to_owned()), token.expires_on.into())),
         }
     }
@@ -160,7 +165,10 @@ impl AzureTokens {
     }
 
     async fn read(&self, source: &SecretSource) -> Result<Secret, FetchError> {
-        source.read(&self.files).await.map_err(|error| fetch_error(&Chain(&error).to_string(), &[]))
+        source.read(&self.files).await.map_err(|error| FetchError {
+            is_local: error.is_local(),
+            ..fetch_error(&Chain(&error).to_string(), &[])
+        })
     }
 
     fn client_options(&self, exchange: &Arc<Exchange>) -> ClientOptions {
@@ -218,7 +226,7 @@ fn given_or_set(given: Option<&String>, key: &str, variable: &str) -> Result<Str
         .cloned()
         .or_else(|| std::env::var(variable).ok())
         .filter(|value| !value.is_empty())
-        .ok_or_else(|| FetchError(format!("neither {key} nor {variable} is set").into()))
+        .ok_or_else(|| FetchError::new(format!("neither {key} nor {variable} is set")))
 }
 
 /// Returns why there is no token: the endpoint's explanation if it responded, otherwise the error of `azure_identity`.
@@ -236,7 +244,7 @@ fn fetch_error(text: &str, secrets: &[Secret]) -> FetchError {
     // Cut before redaction, which is slow for long texts, and again after it.
     let text = without_tokens(&excerpt(text, ERROR_LENGTH));
     let text = secrets.iter().fold(text, |text, secret| secret.redact(&text));
-    FetchError(excerpt(&text, ERROR_LENGTH).into())
+    FetchError::new(excerpt(&text, ERROR_LENGTH))
 }
 
 /// Returns `text` without anything that looks like a JWT: they all begin with `{"` in base64.
@@ -302,6 +310,26 @@ mod tests {
         let secret = file("s3cr3t-value");
         let (_server, tokens) = entra(reply, secret.path()).await;
         tokens.fetch().await.unwrap_err().to_string()
+    }
+
+    /// A transport for which no descriptor is left.
+    #[derive(Debug)]
+    struct Starved;
+
+    #[async_trait::async_trait]
+    impl Carry for Starved {
+        async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+            Err(TransportError::LocalLimit("too many open files".into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_agents_own_limits_prevent_says_so() {
+        let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
+        let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+        let tokens = AzureTokens::new(identity, Arc::new(Starved), Files::system());
+        let error = tokens.fetch().await.unwrap_err();
+        assert!(error.is_local && error.text.contains("too many open files"), "{error:?}");
     }
 
     #[tokio::test]

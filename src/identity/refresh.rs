@@ -146,7 +146,7 @@ impl Refresher {
             match timeout(HEDGE_DELAY, requests.select_next_some()).await {
                 Ok(Ok(result)) => return result,
                 Ok(Err(_)) => {
-                    return Err(FetchError(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()).into()));
+                    return Err(FetchError::new(format!("no answer within {} s", FETCH_TIMEOUT.as_secs())));
                 }
                 Err(_) => {}
             }
@@ -155,7 +155,7 @@ impl Refresher {
 
     fn failed(&self, error: FetchError, took: Duration) {
         self.metrics.refresh_failed(took);
-        self.status.failed(took, &error.0);
+        self.status.failed(took, &error.text);
         let usable_seconds = self.lifetime_left().as_secs();
         if self.publish.borrow().error.is_none() {
             warn!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");

@@ -7,8 +7,8 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 use crate::error::Chain;
-use crate::identity::Credentials;
 use crate::identity::refresh::TokenState;
+use crate::identity::{Credentials, FetchError};
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::secret::WatchedSecret;
 
@@ -98,7 +98,14 @@ impl SignIn {
                     })
                 }
             },
-            Self::Tokens(tokens) => tokens.newest().await.map_err(nothing),
+            Self::Tokens(tokens) => tokens.newest().await.map_err(|error| {
+                let failure = nothing(error.text.into());
+                if error.is_local {
+                    Failure { reason: FailureReason::LocalResource, ..failure }
+                } else {
+                    failure
+                }
+            }),
         }
     }
 
@@ -129,13 +136,13 @@ fn has_answer(state: &TokenState) -> bool {
 }
 
 impl Tokens {
-    async fn newest(&mut self) -> Result<Credentials, String> {
+    async fn newest(&mut self) -> Result<Credentials, FetchError> {
         let state = match self.states.wait_for(has_answer).await {
             Ok(state) => state.clone(),
-            Err(_) => return Err("the refresh loop has ended".into()),
+            Err(_) => return Err(FetchError::new("the refresh loop has ended")),
         };
         let Some(token) = state.token else {
-            return Err(state.error.map_or_else(String::new, |error| error.to_string()));
+            return Err(state.error.unwrap_or_else(|| FetchError::new("")));
         };
         let username = match (&self.configured, &token.object_id) {
             (Some(configured), Some(object_id)) => {
@@ -150,7 +157,7 @@ impl Tokens {
             (None, Some(object_id)) => object_id,
             (None, None) => {
                 self.refused();
-                return Err("the token has no claim `oid`; set `username`".into());
+                return Err(FetchError::new("the token has no claim `oid`; set `username`"));
             }
         };
         Ok(Credentials::Token { username: Arc::clone(username), token })

@@ -73,7 +73,11 @@ impl Transport {
     ) -> Result<Stream, TransportError> {
         let dialed = dial(endpoint, tls, deadline, &self.resolver, Purpose::Agent, &Trace::default())
             .await
-            .map_err(|error| unreachable(format!("cannot reach {endpoint}: {}", error.failure)))?;
+            .map_err(|error| {
+            let reason = format!("cannot reach {endpoint}: {}", error.failure);
+            let is_local = error.failure.reason.is_local();
+            if is_local { TransportError::LocalLimit(reason) } else { unreachable(reason) }
+        })?;
         Ok(dialed.stream)
     }
 
@@ -187,6 +191,8 @@ pub enum TransportError {
     Unsendable,
     /// The endpoint cannot be reached, for this reason.
     Unreachable(String),
+    /// The agent's own limits allow no connection, for this reason.
+    LocalLimit(String),
     /// The connection was interrupted.
     Interrupted(hyper::Error),
     /// The response's body exceeds the limit.
@@ -197,7 +203,7 @@ impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsendable => f.write_str("the request's URI or a header is invalid"),
-            Self::Unreachable(reason) => f.write_str(reason),
+            Self::Unreachable(reason) | Self::LocalLimit(reason) => f.write_str(reason),
             Self::Interrupted(_) => f.write_str("the connection was interrupted"),
             Self::TooLong => write!(f, "the response is longer than {BODY_LIMIT} bytes"),
         }
@@ -208,7 +214,7 @@ impl std::error::Error for TransportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Interrupted(error) => Some(error),
-            Self::Unsendable | Self::Unreachable(_) | Self::TooLong => None,
+            Self::Unsendable | Self::Unreachable(_) | Self::LocalLimit(_) | Self::TooLong => None,
         }
     }
 }

@@ -764,7 +764,7 @@ async fn without_a_token_a_probe_fails_as_soon_as_the_identity_has_answered() {
     sleep(6 * SECOND).await;
     assert_eq!(running.probes(), 0.0, "a slow first token is no outage of the cache");
     assert_eq!(running.value(r#"late_ticks_total{target="t"}"#), 0.0);
-    let error = Some(crate::identity::FetchError("HTTP 400".into()));
+    let error = Some(crate::identity::FetchError::new("HTTP 400"));
     publish.send_replace(TokenState { token: None, error });
     sleep(Duration::from_millis(10)).await;
     assert_eq!(running.failures("no_token"), 1.0);

@@ -3,6 +3,7 @@
 //! `azure_identity` drops the status of an error response that is not JSON, and the text of one whose JSON has escaped
 //! characters. An operator needs both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use azure_core::error::{Error, ErrorKind};
@@ -27,16 +28,27 @@ pub(super) struct Exchange {
     transport: Arc<dyn Carry>,
     last_response: Mutex<Option<EndpointResponse>>,
     failures: watch::Sender<Option<String>>,
+    met_local_limit: AtomicBool,
 }
 
 impl Exchange {
     pub(super) fn new(transport: Arc<dyn Carry>) -> Self {
-        Self { transport, last_response: Mutex::default(), failures: watch::Sender::default() }
+        Self {
+            transport,
+            last_response: Mutex::default(),
+            failures: watch::Sender::default(),
+            met_local_limit: AtomicBool::default(),
+        }
     }
 
     /// Returns the endpoint's last response, if there was one.
     pub(super) fn last_response(&self) -> Option<EndpointResponse> {
         self.last_response.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a request failed because of the agent's own limits.
+    pub(super) fn met_local_limit(&self) -> bool {
+        self.met_local_limit.load(Ordering::Relaxed)
     }
 
     /// Waits for a request that fails, and returns why.
@@ -52,6 +64,7 @@ impl Exchange {
             Err(error) => Err((ErrorKind::Other, error)),
         };
         sent.map_err(|(kind, error)| {
+            self.met_local_limit.fetch_or(matches!(error, TransportError::LocalLimit(_)), Ordering::Relaxed);
             self.failures.send_replace(Some(Chain(&error).to_string()));
             Error::new(kind, error)
         })

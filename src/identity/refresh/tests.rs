@@ -43,7 +43,7 @@ impl TokenSource for Endpoint {
                     tokio::time::sleep(delay).await;
                     Ok(Token::new(Secret::new(text.into()), now + HOUR))
                 }
-                Fetched::Error => Err(FetchError("HTTP 500".into())),
+                Fetched::Error => Err(FetchError::new("HTTP 500")),
                 Fetched::Hang => std::future::pending().await,
             }
         })

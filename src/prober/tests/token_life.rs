@@ -19,7 +19,7 @@ struct Service {
 impl TokenSource for Service {
     fn fetch(&self) -> FetchFuture<'_> {
         let answer = if self.away.contains(&self.started.elapsed()) {
-            Err(FetchError("HTTP 503".into()))
+            Err(FetchError::new("HTTP 503"))
         } else {
             let expires_at = self.clock.now() + self.life;
             let secret = Secret::new(format!("{}", crate::clock::unix_seconds(expires_at)));
