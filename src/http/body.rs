@@ -9,7 +9,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use http_body_util::{Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
-use tokio::task::yield_now;
 
 use super::slots::Slot;
 
@@ -37,13 +36,12 @@ pub(super) fn body(mut content: Encoded, slot: Slot) -> io::Result<Body> {
     let slot = Arc::new(slot);
     let first = frame(&mut content, SHORT, &slot)?.unwrap_or_default();
     let Some(second) = frame(&mut content, FRAME, &slot)? else { return Ok(Either::Left(Full::new(first))) };
-    let others = std::iter::from_fn(move || frame(&mut content, FRAME, &slot).transpose());
-    let frames = [Ok(first), Ok(second)].into_iter().chain(others);
-    // Other responses take their turn after each frame, so that short ones do not wait for long ones.
-    let frames = stream::iter(frames).then(async |bytes| {
-        yield_now().await;
-        bytes.map(Frame::data)
+    let others = stream::try_unfold((content, slot), async |(mut content, slot)| {
+        let _turn = slot.turn().await;
+        let bytes = frame(&mut content, FRAME, &slot)?;
+        Ok(bytes.map(|bytes| (bytes, (content, slot))))
     });
+    let frames = stream::iter([Ok(first), Ok(second)]).chain(others).map(|bytes| bytes.map(Frame::data));
     Ok(Either::Right(StreamBody::new(frames.boxed())))
 }
 

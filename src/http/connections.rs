@@ -53,8 +53,10 @@ pub(super) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     connections.open(stream);
-                    // Lets it read its request before further connections can take its place.
-                    yield_now().await;
+                    if connections.is_full() {
+                        // Lets it read its request before further connections can take its place.
+                        yield_now().await;
+                    }
                 }
                 // The connection was already closed, or file descriptors ran out.
                 Err(error) => {
@@ -93,8 +95,12 @@ impl Connections {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.limits.connections
+    }
+
     fn open(&mut self, stream: TcpStream) {
-        if self.open.len() >= self.limits.connections {
+        if self.is_full() {
             self.close_idlest();
         }
         // A response is written as a whole: waiting to fill a packet only delays its end. An error costs only that
@@ -166,6 +172,7 @@ impl Handler {
             Some(Route::Live | Route::Ready) => self.slots.without_waiting(&self.activity).await,
             _ => self.slots.slot(&self.activity).await,
         };
+        let _turn = slot.turn().await;
         let compress = accepts_gzip(request.headers()) && slot.may_compress();
         let (head, content) = self.pages.respond(&request, compress).await?.into_parts();
         Ok(Response::from_parts(head, body(content, slot)?))

@@ -26,6 +26,8 @@ pub(super) struct Slots(Arc<Inner>);
 struct Inner {
     free: Arc<Semaphore>,
     compressors: Arc<Semaphore>,
+    /// Given in turn to the responses, one piece at a time.
+    turn: Arc<Semaphore>,
     /// The connections whose responses hold a slot.
     holders: Mutex<Vec<Arc<Activity>>>,
 }
@@ -34,8 +36,8 @@ impl Slots {
     /// Creates `count` slots.
     pub(super) fn new(count: usize) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        let (free, compressors) = (places(count), places(COMPRESSORS));
-        Self(Arc::new(Inner { free, compressors, holders: Mutex::default() }))
+        let (free, compressors, turn) = (places(count), places(COMPRESSORS), places(1));
+        Self(Arc::new(Inner { free, compressors, turn, holders: Mutex::default() }))
     }
 
     /// Waits for a slot for a response on the connection of `activity`. While there is none, closes the connection
@@ -93,6 +95,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Waits for the turn to write a piece of the response, until it is dropped. Only one response at a time is ready to
+    /// write, so that a request which does not wait is never behind more than one piece.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.permit.as_ref()?;
+        let turn = Arc::clone(&self.slots.0.turn).acquire_owned().await;
+        yield_now().await;
+        turn.ok()
+    }
+
     /// Whether the response may be compressed.
     pub(super) fn may_compress(&mut self) -> bool {
         if self.compressor.is_none() {

@@ -118,15 +118,17 @@ async fn hundreds_of_clients_that_never_read_do_not_delay_the_probes_of_the_agen
         let _ = client.send(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n").await;
         silent.push(client);
     }
+    let mut slowest = Duration::ZERO;
     for _ in 0..10 {
         for path in ["/livez", "/readyz"] {
             let begun = Instant::now();
             agent.get(path).await;
             let took = begun.elapsed();
-            assert!(took < Duration::from_secs(1), "{path}: {took:?}");
+            slowest = slowest.max(took);
         }
         sleep(Duration::from_millis(300)).await;
     }
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
