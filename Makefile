@@ -10,7 +10,7 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test simulation-test server-test static-test log-test lint words-lint locks deny redis-server valgrind
+.PHONY: help demo docs static test test-parts quick-test simulation-test server-test static-test log-test lint words-lint locks deny redis-server openssl valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
 TEST_PARTS = quick-test simulation-test server-test static-test log-test
@@ -44,7 +44,7 @@ quick-test: ## run the tests that need no program: cargo test
 simulation-test: ## run thousands of random histories of a prober against a reference
 	SIMULATION_FACTOR=5 $(CARGO) test --locked --package cachepulse --lib simulation
 
-server-test: redis-server ## test the agent with redis-server, under every fault, and with Redis 8 and Valkey 8
+server-test: redis-server openssl ## test the agent with redis-server, under every fault, and with Redis 8 and Valkey 8
 	$(CARGO) test --locked --no-fail-fast --test agent --test faults
 	@tests/agent/servers
 	for server in redis-8 valkey-8; do \
@@ -86,6 +86,9 @@ deny: ## check licences, sources and duplicates of the dependencies
 # Only the binary is needed. A service that the package starts is not used.
 redis-server:
 	@tests/install redis-server
+
+openssl:
+	@tests/install openssl
 
 valgrind:
 	@tests/install valgrind

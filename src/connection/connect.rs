@@ -51,7 +51,7 @@ type Failed = Vec<(SocketAddr, io::Error)>;
 
 /// Runs `attempt` for each address, with overlaps, until one succeeds. The others are dropped then.
 async fn race<S, F: Future<Output = io::Result<S>>>(
-    Addresses { known, mut late, deadline }: Addresses,
+    Addresses { known, mut late, deadline, .. }: Addresses,
     attempt: impl Fn(SocketAddr) -> F,
 ) -> (Option<(S, SocketAddr)>, Failed) {
     let mut waiting = VecDeque::from(known);
@@ -166,7 +166,7 @@ mod tests {
 
     fn addresses<const N: usize>(known: [&str; N]) -> Addresses {
         let known = known.map(|address| address.parse().unwrap()).into();
-        Addresses { known, late: None, deadline: Instant::now() + TIMEOUT }
+        Addresses { known, unknown: None, late: None, deadline: Instant::now() + TIMEOUT }
     }
 
     /// Runs attempts whose addresses tell their results: the port is the delay in milliseconds, those on `10.0.0.x` and

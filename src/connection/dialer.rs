@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::connection::dial::{self, DialFailure, Stream};
-use crate::connection::resolver::{Addresses, Resolver};
+use crate::connection::resolver::Resolver;
 use crate::connection::tls::handshake::TlsInfo;
 use crate::connection::tls::reload::ReloadedClient;
 use crate::connection::trace::Trace;
@@ -30,8 +30,8 @@ pub trait Dial: Clone + Send {
         deadline: Instant,
     ) -> impl Future<Output = Result<Dialed<Self::Stream>, DialFailure>> + Send;
 
-    /// Looks up the addresses that the target's host has now. `None` if they are not known by `deadline`.
-    fn look_up(&self, deadline: Instant) -> impl Future<Output = Option<Vec<SocketAddr>>> + Send;
+    /// Returns whether the target's host has the address `address` now. `None` if that is not known by `deadline`.
+    fn leads_to(&self, address: SocketAddr, deadline: Instant) -> impl Future<Output = Option<bool>> + Send;
 
     /// Waits until there are other certificates than those of the last [`Self::dial`]. Cancel safe.
     fn renewed(&mut self) -> impl Future<Output = ()> + Send {
@@ -124,13 +124,8 @@ impl Dial for Dialer {
         Ok(Dialed { stream: dialed.stream, phases: dialed.phases, peer, deadline: dialed.deadline })
     }
 
-    async fn look_up(&self, deadline: Instant) -> Option<Vec<SocketAddr>> {
-        let Addresses { mut known, late, deadline } =
-            self.resolver.resolve(&self.endpoint, deadline).await.ok()?;
-        if let Some(mut late) = late {
-            known.extend(timeout_at(deadline, late.addresses()).await.ok()?);
-        }
-        Some(known)
+    async fn leads_to(&self, address: SocketAddr, deadline: Instant) -> Option<bool> {
+        self.resolver.leads_to(address, &self.endpoint, deadline).await
     }
 
     async fn renewed(&mut self) {

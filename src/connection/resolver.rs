@@ -38,6 +38,8 @@ pub enum Family {
 pub struct Addresses {
     /// Those that are known, in the order in which to try them: at least one.
     pub known: Vec<SocketAddr>,
+    /// The family whose lookup failed, so that it is not known whether it has addresses.
+    pub unknown: Option<Family>,
     /// Those of a family whose lookup has not ended.
     pub late: Option<Late>,
     /// The deadline, moved by the time for which the lookup waited for its turn.
@@ -47,6 +49,7 @@ pub struct Addresses {
 /// Addresses that may still come.
 #[derive(Debug)]
 pub struct Late {
+    family: Family,
     pending: Pending,
     port: u16,
 }
@@ -82,14 +85,19 @@ impl Resolver {
     pub async fn resolve(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Addresses, Failure> {
         let Endpoint { host, port } = endpoint;
         if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(Addresses { known: vec![(address, *port).into()], late: None, deadline });
+            return Ok(Addresses {
+                known: vec![(address, *port).into()],
+                unknown: None,
+                late: None,
+                deadline,
+            });
         }
         if let Some(hosts) = &self.hosts {
             let found = hosts.addresses(host).await.into_iter().map(|address| (address, 0).into());
             let (sixes, fours): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
             let known = interleaved(with_port(&sixes, *port), with_port(&fours, *port));
             if !known.is_empty() {
-                return Ok(Addresses { known, late: None, deadline });
+                return Ok(Addresses { known, unknown: None, late: None, deadline });
             }
         }
         let failed = |(reason, detail): (FailureReason, Arc<str>)| {
@@ -98,6 +106,9 @@ impl Resolver {
         let sixes = self.lookups.join_or_start(host, Family::V6);
         let fours = self.lookups.join_or_start(host, Family::V4);
         let Answers { six, four, late, deadline } = answers(sixes, fours, deadline).await.map_err(failed)?;
+        let is_unknown = |answer: &Option<Resolution>| matches!(answer, Some(Err(error)) if !error.is_answer);
+        let unknown = [(Family::V6, &six), (Family::V4, &four)];
+        let unknown = unknown.into_iter().find(|(_, answer)| is_unknown(answer)).map(|(family, _)| family);
         let of = |answer: &Option<Resolution>| match answer {
             Some(Ok(found)) => with_port(found, *port),
             Some(Err(_)) | None => Vec::new(),
@@ -107,7 +118,31 @@ impl Resolver {
             let errors: Vec<_> = [six, four].into_iter().flatten().filter_map(Result::err).collect();
             return Err(failed(cause(&errors)));
         }
-        Ok(Addresses { known, late: late.map(|pending| Late { pending, port: *port }), deadline })
+        let late = late.map(|(family, pending)| Late { family, pending, port: *port });
+        Ok(Addresses { known, unknown, late, deadline })
+    }
+
+    /// Returns whether the host of `endpoint` has the address `address` now. `None` if that is not known by `deadline`.
+    pub async fn leads_to(
+        &self,
+        address: SocketAddr,
+        endpoint: &Endpoint,
+        deadline: Instant,
+    ) -> Option<bool> {
+        let Addresses { known, unknown, late, deadline } = self.resolve(endpoint, deadline).await.ok()?;
+        let family = if address.is_ipv6() { Family::V6 } else { Family::V4 };
+        match late {
+            _ if known.contains(&address) => Some(true),
+            _ if unknown == Some(family) => None,
+            Some(mut late) if late.family == family => {
+                match timeout_at(deadline, late.pending.answer()).await {
+                    Ok(Ok(found)) => Some(found.iter().any(|found| found.ip() == address.ip())),
+                    Ok(Err(error)) if error.is_answer => Some(false),
+                    Ok(Err(_)) | Err(_) => None,
+                }
+            }
+            _ => Some(false),
+        }
     }
 }
 
@@ -115,7 +150,7 @@ impl Resolver {
 struct Answers {
     six: Option<Resolution>,
     four: Option<Resolution>,
-    late: Option<Pending>,
+    late: Option<(Family, Pending)>,
     deadline: Instant,
 }
 
@@ -153,7 +188,8 @@ async fn answers(
         let deadline = deadline + asked.elapsed();
         (Some(timeout_at(deadline, other.answer()).await.map_err(no_answer)?), deadline)
     };
-    let late = if second.is_none() { Some(other) } else { None };
+    let second_family = if family == Family::V6 { Family::V4 } else { Family::V6 };
+    let late = second.is_none().then_some((second_family, other));
     let (six, four) = if family == Family::V6 { (Some(first), second) } else { (second, Some(first)) };
     Ok(Answers { six, four, late, deadline })
 }
@@ -302,6 +338,31 @@ mod tests {
         assert_eq!((known, late, took), (vec!["2001:db8::1".into()], true, Duration::ZERO));
         let (known, late, took) = resolved((200 * MS, Ok(&[SIX])), (Duration::ZERO, Err("SERVFAIL"))).await;
         assert_eq!((known, late, took), (vec!["2001:db8::1".into()], false, 200 * MS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_leads_elsewhere_only_if_the_family_of_the_address_was_answered() {
+        let (good, moved): (Answer, Answer) =
+            ((Duration::ZERO, Ok(&[SIX])), (Duration::ZERO, Ok(&["10.0.0.2:0"])));
+        let gone: Answer = (Duration::ZERO, Ok(&[]));
+        let failed: Answer = (Duration::ZERO, Err("SERVFAIL"));
+        let late: Answer = (200 * MS, Ok(&[FOUR]));
+        let late_moved: Answer = (200 * MS, Ok(&["10.0.0.2:0"]));
+        for (six, four, expected) in [
+            (good, (Duration::ZERO, Ok(&[FOUR] as &[&str])), Some(true)),
+            (good, moved, Some(false)),
+            (good, gone, Some(false)),
+            (good, failed, None),
+            (failed, moved, Some(false)),
+            (failed, failed, None),
+            (good, late, Some(true)),
+            (good, late_moved, Some(false)),
+            (good, SILENCE, None),
+        ] {
+            let (resolver, _) = answering(six, four);
+            let leads = resolver.leads_to("10.0.0.1:6380".parse().unwrap(), &endpoint("cache"), soon()).await;
+            assert_eq!(leads, expected, "{six:?} {four:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -117,10 +117,12 @@ impl<D: Dial> Companion<D> {
 
     /// Compares the addresses of the host's name with that of the open connection. A failure changes nothing.
     async fn look_up(&mut self) {
-        if let Some(open) = self.handover.open() {
+        if let Some(open) = self.handover.open()
+            && let Some(address) = open.address
+        {
             let deadline = Instant::now() + self.opener.target.connect_timeout;
-            if let Some(addresses) = Box::pin(self.opener.dialer.look_up(deadline)).await {
-                self.replacement.looked_up(open, &addresses);
+            if let Some(leads_there) = Box::pin(self.opener.dialer.leads_to(address, deadline)).await {
+                self.replacement.looked_up(open, leads_there);
             }
         }
         self.next_look_up = self.opener.target.dns_refresh.map(|pause| self.after(pause));

@@ -174,8 +174,8 @@ impl Dial for Cache {
         Ok(Dialed { stream: near, phases, peer: Peer { address, ..Peer::default() }, deadline })
     }
 
-    async fn look_up(&self, _deadline: Instant) -> Option<Vec<SocketAddr>> {
-        self.with(|state| state.addresses.clone())
+    async fn leads_to(&self, address: SocketAddr, _deadline: Instant) -> Option<bool> {
+        self.with(|state| state.addresses.as_ref().map(|addresses| addresses.contains(&address)))
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) type Resolution = Result<Arc<[SocketAddr]>, Unresolved>;
 pub(super) struct Unresolved {
     /// Whether the agent's own limits are the cause.
     pub(super) is_local: bool,
+    /// Whether the answer was that there is no address, so that trying again will not help.
+    pub(super) is_answer: bool,
     /// The system's words.
     pub(super) detail: Arc<str>,
 }
@@ -112,9 +114,11 @@ impl Lookups {
             }
         };
         drop(place);
-        let resolution = answer
-            .map(Into::into)
-            .map_err(|error| Unresolved { is_local: is_local(&error), detail: error.to_string().into() });
+        let resolution = answer.map(Into::into).map_err(|error| Unresolved {
+            is_local: is_local(&error),
+            is_answer: error.kind() == io::ErrorKind::NotFound,
+            detail: error.to_string().into(),
+        });
         progress.send_replace(Progress::Ended(resolution, new));
     }
 }
@@ -136,7 +140,11 @@ impl Pending {
         let ended = self.progress.wait_for(|progress| matches!(progress, Progress::Ended(..))).await;
         match ended.as_deref() {
             Ok(Progress::Ended(resolution, _)) => resolution.clone(),
-            _ => Err(Unresolved { is_local: false, detail: "the lookup was abandoned".into() }),
+            _ => Err(Unresolved {
+                is_local: false,
+                is_answer: false,
+                detail: "the lookup was abandoned".into(),
+            }),
         }
     }
 }

@@ -47,6 +47,10 @@ fn cause(error: LookupError) -> io::Error {
     }
     match error.kind() {
         LookupErrorKind::Memory => io::ErrorKind::OutOfMemory.into(),
+        // An answer, and not a failure: the name has no address of this family.
+        LookupErrorKind::NoName | LookupErrorKind::NoData => {
+            io::Error::new(io::ErrorKind::NotFound, io::Error::from(error))
+        }
         _ => error.into(),
     }
 }

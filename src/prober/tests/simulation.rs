@@ -124,7 +124,7 @@ impl Dial for Server {
         Ok(Dialed { stream: near, phases: PhaseTimes::default(), peer: Peer::default(), deadline })
     }
 
-    async fn look_up(&self, _deadline: Instant) -> Option<Vec<SocketAddr>> {
+    async fn leads_to(&self, _address: SocketAddr, _deadline: Instant) -> Option<bool> {
         None
     }
 }

@@ -219,7 +219,7 @@ impl Dial for Cache {
         Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default(), deadline })
     }
 
-    async fn look_up(&self, _deadline: Instant) -> Option<Vec<SocketAddr>> {
+    async fn leads_to(&self, _address: SocketAddr, _deadline: Instant) -> Option<bool> {
         None
     }
 }
