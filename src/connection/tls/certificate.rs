@@ -1,4 +1,4 @@
-//! What a server's certificate says of itself. Whether it is trusted is decided in [`super::tls`].
+//! What a server's certificate says of itself. Whether it is trusted is decided in `verifier.rs`.
 
 use std::time::{Duration, SystemTime};
 

@@ -31,9 +31,8 @@ impl TlsClient {
     /// which SNI sends as well. Notes in `trace` which certificate the peer showed, trusted or not.
     ///
     /// # Errors
-    /// [`FailureReason::TlsCertificate`] if the server's certificate is at fault,
-    /// [`FailureReason::TlsClientCertificate`] if it is the one of this agent or if that is missing,
-    /// [`FailureReason::TlsHandshake`] for everything else, `deadline` included.
+    /// The reason `tls_certificate` if the server's certificate is at fault, `tls_client_certificate` if it is the one of
+    /// this agent or if that is missing, `tls_handshake` for everything else, `deadline` included.
     pub async fn handshake<S>(
         &self,
         server_name: &str,
