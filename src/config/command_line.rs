@@ -3,7 +3,7 @@
 use super::document::{Node, Value};
 use super::field::{Field, Invalid};
 use super::flags::{Flags, Given, is_at_or_below};
-use super::keys::connection::{CA_FILE, HOST, NAME, SERVER_NAME, TLS};
+use super::keys::connection::{HOST, NAME, TLS};
 use super::keys::{self, Descriptor};
 use super::location;
 use super::problem::{Collector, Finding, Language, Noted, Problems};
@@ -86,7 +86,7 @@ fn flag_of(path: String, flags: &Flags) -> String {
 }
 
 fn is_tls_detail(given: &Given) -> bool {
-    [&CA_FILE, &SERVER_NAME].iter().any(|key| key.about.path == given.key.about().path)
+    given.key.about().path.strip_prefix(TLS.about.path).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Inserts `leaf` at `path`, and the mappings above it.

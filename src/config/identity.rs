@@ -177,7 +177,7 @@ fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Inv
     };
     match source.read_with(|path| place.read_file(path)) {
         Ok(secret) => {
-            if let Some(surplus) = secret.surplus() {
+            for surplus in secret.surplus() {
                 place.warning(format!(
                     "the secret in {source} {surplus}; it is used as it is, so remove that unless it belongs to the secret"
                 ));

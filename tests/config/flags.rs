@@ -5,6 +5,7 @@ use cachepulse::config::flags::{Flags, Origin};
 use cachepulse::config::keys;
 use cachepulse::identity::{EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
+use cachepulse::target::{Tls, TlsFiles};
 use std::sync::Arc;
 
 use crate::{config, entra, sources, target, valid};
@@ -200,6 +201,11 @@ fn contradicting_flags_are_rejected() {
         with_host(&[("identity", "none"), ("tls", "false"), ("server-name", "b")]),
         ["--server-name: not used without TLS"]
     );
+    let certificate = [("cert-file", "examples/client.pem"), ("key-file", "examples/secrets/client.key")];
+    assert_eq!(
+        with_host(&[&[("identity", "none"), ("tls", "false")], &certificate[..]].concat()),
+        ["--cert-file: not used without TLS", "--key-file: not used without TLS"]
+    );
     assert_eq!(
         with_host(&[("identity", "password"), ("password-file", "/dev/null"), ("password-env", "PATH")]),
         ["--password-file: give --password-file or --password-env, and nothing else"]
@@ -215,6 +221,17 @@ fn contradicting_flags_are_rejected() {
             "--username: the identity type none uses no user name",
         ]
     );
+}
+
+#[test]
+fn tls_that_is_on_by_flag_keeps_its_details() {
+    let certificate = [("cert-file", "examples/client.pem"), ("key-file", "examples/secrets/client.key")];
+    let files = |more: &[(&str, &str)]| {
+        let values = [&[("host", "orders"), ("identity", "none")], &certificate[..], more].concat();
+        Config::from_flags(&flags(&values), &sources()).unwrap().targets.remove(0).tls
+    };
+    assert_eq!(files(&[("tls", "true")]), files(&[]));
+    assert!(matches!(files(&[]), Tls::On { files: TlsFiles { client: Some(_), .. }, .. }));
 }
 
 #[test]
