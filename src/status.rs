@@ -72,7 +72,7 @@ struct TargetState {
     connection: ConnectionState,
     last_success: Option<SystemTime>,
     new_connection: Option<Arc<NewConnection>>,
-    /// Newest last. A failure may be in both lists.
+    /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
     recent: VecDeque<Arc<Record>>,
     failures: VecDeque<Arc<Record>>,
 }
@@ -275,6 +275,12 @@ impl TargetStatus {
             push(&mut state.failures, record.clone(), FAILURES);
         }
         push(&mut state.recent, record, RECENT);
+    }
+
+    /// Records the failure at `at` of an attempt that belongs to no tick.
+    pub fn failed(&self, outcome: &Outcome, at: SystemTime) {
+        let record = Arc::new(Record { at, delay: Duration::ZERO, outcome: outcome.clone() });
+        push(&mut lock(&self.entry.state).failures, record, FAILURES);
     }
 
     /// Records that the target is up or down since `at`, with or without a tick.

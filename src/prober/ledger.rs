@@ -81,6 +81,8 @@ pub(super) struct Measurements {
 pub(super) enum Effect {
     /// So many ticks have this outcome.
     Settled { ticks: u64, outcome: Outcome },
+    /// An attempt that no tick waits for has failed, and the cache is down, or down for another reason.
+    FailedBetweenTicks(Outcome),
     /// The cache is up. It was down before, or nothing was known.
     Up {
         /// How long it was unavailable.
@@ -323,7 +325,11 @@ impl Ledger {
         } else if !reason.is_local() {
             self.outage.confirm();
         }
-        if self.failed_in_a_row >= self.limits.attempts {
+        if self.failed_in_a_row >= self.limits.attempts && self.verdict != Some(Err(reason)) {
+            let Measurements { phases, steps, clients } = measurements;
+            let (result, duration) = (Err(failure.clone()), at - since);
+            let outcome = Outcome { result, attempts: 1, duration, phases, steps, clients };
+            out(Effect::FailedBetweenTicks(outcome));
             self.down(failure, out);
         }
 

@@ -80,13 +80,16 @@ impl<D: Dial> Opener<D> {
         let mut deadline = started + self.target.connect_timeout;
         let protocol = self.target.protocol.or(self.fallback.protocol());
         let mut hung_up = false;
-        let mut result = self.greet(&credentials, protocol, &mut deadline, &mut phases).await?;
+        let (mut result, mut auth) = self.greet(&credentials, protocol, &mut deadline, &mut phases).await?;
         if let Err(NotGreeted::HungUp(_)) = &result {
             hung_up = true;
-            result = self.greet(&credentials, Some(Protocol::Resp2), &mut deadline, &mut phases).await?;
+            let in_vain = auth;
+            let again = self.greet(&credentials, Some(Protocol::Resp2), &mut deadline, &mut phases).await?;
+            (result, auth) = (again.0, in_vain + again.1);
         }
         match result {
             Ok((session, peer, greeting)) => {
+                phases.set(Phase::Auth, auth);
                 if protocol.is_none() && greeting.refused.is_none() {
                     self.fallback.negotiated(greeting.protocol, hung_up);
                 }
@@ -119,14 +122,14 @@ impl<D: Dial> Opener<D> {
         Ok(credentials)
     }
 
-    /// Dials and begins a session. Adds to `phases` those that were completed.
+    /// Dials and begins a session, and returns how long the latter took. Adds to `phases` those that were completed before.
     async fn greet(
         &mut self,
         credentials: &Credentials,
         protocol: Option<Protocol>,
         deadline: &mut Instant,
         phases: &mut PhaseTimes,
-    ) -> Result<Result<Greeted<D::Stream>, NotGreeted>, DialFailure> {
+    ) -> Result<(Result<Greeted<D::Stream>, NotGreeted>, Duration), DialFailure> {
         let dialed = match self.dialer.dial(*deadline).await {
             Ok(dialed) => dialed,
             Err(mut failed) => {
@@ -135,16 +138,13 @@ impl<D: Dial> Opener<D> {
                 return Err(failed);
             }
         };
-        let Dialed { stream, phases: mut completed, peer, deadline: moved } = dialed;
+        let Dialed { stream, phases: completed, peer, deadline: moved } = dialed;
+        phases.add(&completed);
         *deadline = moved;
         let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
         let started = Instant::now();
         let result = session.greet(credentials, protocol, *deadline).await;
-        if !matches!(result, Err(NotGreeted::Failed(_))) {
-            completed.set(Phase::Auth, started.elapsed());
-        }
-        phases.add(&completed);
-        Ok(result.map(|greeting| (session, peer, greeting)))
+        Ok((result.map(|greeting| (session, peer, greeting)), started.elapsed()))
     }
 }
 

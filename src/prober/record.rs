@@ -84,6 +84,7 @@ impl Record {
                 self.status.record(&outcome, self.delay, at);
                 self.last_outcome = Some(outcome);
             }
+            Effect::FailedBetweenTicks(outcome) => self.status.failed(&outcome, self.clock.now()),
             Effect::Up { outage } => self.up(outage),
             Effect::Down(failure) => self.down(&failure),
             Effect::Unavailable(duration) => self.metrics.unavailable(duration),

@@ -47,7 +47,7 @@ pub struct TargetDocument {
     pub new_connection: Option<NewConnectionDocument>,
     /// The last outcomes.
     pub recent: Vec<OutcomeDocument>,
-    /// The last failures. Later successes do not remove them.
+    /// The last failures, also those between two probes that made the target `down`. Later successes do not remove them.
     pub failures: Vec<OutcomeDocument>,
 }
 

@@ -116,6 +116,17 @@ async fn a_state_starts_with_its_first_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_between_ticks_is_among_the_failures_and_no_outcome() {
+    let status = status();
+    let handle = status.target(&Target::plain("a"));
+    handle.record(&success(), DELAY, at(1_010));
+    handle.failed(&failure(), at(1_020));
+    handle.verdict(false, at(1_020));
+    let target = status.document().targets.remove(0);
+    assert_eq!((target.state, target.recent.len(), target.failures.len()), (Verdict::Down, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_document_is_exactly_this_json() {
     let status = status();
     let handle = status.target(&Target::plain("orders"));

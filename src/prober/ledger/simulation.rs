@@ -407,7 +407,7 @@ fn compare(seed: u64) {
                 Effect::Up { .. } => verdicts.push(Ok(())),
                 Effect::Down(failure) => verdicts.push(Err(failure.reason)),
                 Effect::Unavailable(time) => unavailable += *time,
-                Effect::Lost(_) | Effect::Reopened => {}
+                Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
             }
         }
         let context = || format!("seed {seed}, fact {index}: {:?}", entry.fact);

@@ -256,6 +256,8 @@ fn a_cache_that_dies_between_rare_ticks_is_down_when_as_many_attempts_have_faile
         book.pause().does_not_open(MS, FailureReason::ConnectRefused);
     }
     assert_eq!(book.verdicts(), [Ok(()), Err(FailureReason::ConnectRefused)]);
+    let shown = book.effects.iter().filter(|effect| matches!(effect, Effect::FailedBetweenTicks(_)));
+    assert_eq!(shown.count(), 1, "the failure that decides is shown");
     assert!(book.now - book.start < SECOND);
     book.pause().opens(MS).succeeds(MS);
     assert_eq!(book.verdicts().last(), Some(&Ok(())), "up at once, without a tick");

@@ -143,3 +143,15 @@ async fn a_thousand_clients_are_listed_in_every_second_probe() {
     assert_eq!((cache.count("SET"), cache.count("CLIENT LIST")), (10, 5));
     assert_eq!(running.value(r#"cache_clients{target="t"}"#), 1_000.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_hangs_up_on_every_greeting_completes_no_sign_in() {
+    let cache = Cache::default();
+    cache.can("HELLO", HANG_UP);
+    cache.can("AUTH", HANG_UP);
+    cache.can("PING", HANG_UP);
+    let running = start(&cache, target());
+    sleep(SECOND).await;
+    assert!(running.connects()[1] > 0.0);
+    assert_eq!(running.value(r#"phase_duration_seconds_count{phase="auth",target="t"}"#), 0.0);
+}
