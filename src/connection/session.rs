@@ -353,7 +353,7 @@ fn advice(text: &str, credentials: &Credentials) -> Option<&'static str> {
         );
     }
     if let Credentials::Password { secret, .. } = credentials
-        && let Some(surplus) = secret.surplus()
+        && let Some(surplus) = secret.surplus().next()
     {
         return Some(surplus.advice());
     }

@@ -11,6 +11,8 @@ pub enum Surplus {
     ByteOrderMark,
     /// A quotation mark at the start.
     Quote,
+    /// Quotation marks around the secret.
+    Quotes,
     /// White space at the start.
     LeadingBlank,
     /// A line break at the end, besides the one that is removed.
@@ -47,26 +49,29 @@ macro_rules! texts {
 texts! {
     ByteOrderMark "begins with a byte-order mark",
     Quote "begins with a quotation mark",
+    Quotes "begins and ends with a quotation mark",
     LeadingBlank "begins with a blank",
     LineBreak "ends in more than one line break",
     TrailingBlank "ends in a blank",
 }
 
 impl Secret {
-    /// Returns what this secret begins or else ends with, probably by mistake.
-    #[must_use]
-    pub fn surplus(&self) -> Option<Surplus> {
-        match self.expose().chars().next()? {
-            '\u{feff}' => return Some(Surplus::ByteOrderMark),
-            '"' | '\'' => return Some(Surplus::Quote),
-            first if first.is_whitespace() => return Some(Surplus::LeadingBlank),
-            _ => {}
-        }
-        match self.expose().chars().next_back()? {
+    /// Returns what this secret begins with and ends with, probably by mistake.
+    pub fn surplus(&self) -> impl Iterator<Item = Surplus> {
+        let text = self.expose();
+        let start = text.chars().next().and_then(|first| match first {
+            '\u{feff}' => Some(Surplus::ByteOrderMark),
+            '"' | '\'' if text.len() > 1 && text.ends_with(first) => Some(Surplus::Quotes),
+            '"' | '\'' => Some(Surplus::Quote),
+            first if first.is_whitespace() => Some(Surplus::LeadingBlank),
+            _ => None,
+        });
+        let end = text.chars().next_back().and_then(|last| match last {
             '\n' | '\r' => Some(Surplus::LineBreak),
             last if last.is_whitespace() => Some(Surplus::TrailingBlank),
             _ => None,
-        }
+        });
+        start.into_iter().chain(end)
     }
 }
 
@@ -77,16 +82,19 @@ mod tests {
     #[test]
     fn a_surplus_is_named_without_the_secret() {
         for (text, surplus) in [
-            ("\u{feff}key", Some(Surplus::ByteOrderMark)),
-            ("\"key\"", Some(Surplus::Quote)),
-            ("\tkey", Some(Surplus::LeadingBlank)),
-            ("key\n", Some(Surplus::LineBreak)),
-            ("key\r\n", Some(Surplus::LineBreak)),
-            ("key\u{a0}", Some(Surplus::TrailingBlank)),
-            ("two words", None),
-            ("it's=", None),
+            ("\u{feff}key", &[Surplus::ByteOrderMark][..]),
+            ("\u{feff}key\n", &[Surplus::ByteOrderMark, Surplus::LineBreak]),
+            ("\"key\"", &[Surplus::Quotes]),
+            ("'key ", &[Surplus::Quote, Surplus::TrailingBlank]),
+            ("'", &[Surplus::Quote]),
+            ("\tkey", &[Surplus::LeadingBlank]),
+            ("key\n", &[Surplus::LineBreak]),
+            ("key\r\n", &[Surplus::LineBreak]),
+            ("key\u{a0}", &[Surplus::TrailingBlank]),
+            ("two words", &[]),
+            ("it's=", &[]),
         ] {
-            assert_eq!(Secret::new(text.to_owned()).surplus(), surplus, "{text:?}");
+            assert_eq!(Secret::new(text.to_owned()).surplus().collect::<Vec<_>>(), surplus, "{text:?}");
         }
     }
 }

@@ -211,7 +211,7 @@ async fn the_advice_about_a_refused_sign_in_says_what_the_server_expects() {
         Credentials::Password { username: Some("app".into()), secret: Secret::new("s3cretpassword".into()) };
     let quoted = Credentials::Password { username: None, secret: Secret::new("'s3cretpassword'".into()) };
     for (credentials, says, advice) in [
-        (quoted, "-WRONGPASS invalid username-password pair", "begins with a quotation mark"),
+        (quoted, "-WRONGPASS invalid username-password pair", "begins and ends with a quotation mark"),
         (password(), "-ERR Client sent AUTH, but no password is set", "The server has no password"),
         (user.clone(), "-ERR wrong number of arguments for 'auth' command", "without a user name"),
         (user.clone(), "-ERR invalid username-password pair", "that the user `username` exists"),
