@@ -77,7 +77,6 @@ pub(super) struct Measurements {
 
 /// What follows from a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "an effect is taken at once and never kept")]
 pub(super) enum Effect {
     /// So many ticks have this outcome.
     Settled { ticks: u64, outcome: Outcome },
