@@ -136,7 +136,7 @@ impl KeyTemplate {
 closed_set! {
     /// A version of RESP, the protocol of Redis: the label `version` of `cachepulse_protocol`.
     pub enum Protocol {
-        /// RESP2: the server, or a proxy in front of it, does not know `HELLO 3`.
+        /// RESP2: the server, or a proxy in front of it, does not know `HELLO 3`, or `protocol: resp2` is set.
         Resp2 = "2",
         /// RESP3.
         Resp3 = "3",
@@ -194,7 +194,7 @@ pub struct Target {
     pub client_list: ClientList,
     /// The time from one probe of a new connection to the next.
     pub new_connection_every: Option<Duration>,
-    /// The time from one look-up of the host's name to the next while a connection is open.
+    /// The time from one lookup of the host's name to the next while a connection is open.
     pub dns_refresh: Option<Duration>,
     /// The age at which the open connection is replaced.
     pub max_connection_age: Option<Duration>,

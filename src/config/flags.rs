@@ -189,7 +189,8 @@ fn argument(key: &'static dyn Descriptor) -> Option<Arg> {
 
 fn long_help(key: &dyn Descriptor, flag: Flag) -> String {
     let About { help, doc, .. } = key.about();
-    let range = key.range().map(|(least, most)| format!(", {least} to {most}")).unwrap_or_default();
+    let beside = key.kind().beside_range().map(|value| format!("{value} or ")).unwrap_or_default();
+    let range = key.range().map(|(least, most)| format!(", {beside}{least} to {most}")).unwrap_or_default();
     let mut paragraphs = vec![wrapped(&format!("{help}{range}"))];
     if !doc.is_empty() {
         paragraphs.push(wrapped(doc));
@@ -278,6 +279,13 @@ mod tests {
         assert!(help.ends_with("\n\n[default: optional]\n[env: CACHEPULSE_CLIENT_LIST]"), "{help}");
         let help = help_of(&keys::connection::PORT);
         assert!(help.starts_with("TCP port, 1 to 65535\n\n[default: 10000 for "), "{help}");
+        let help = help_of(&keys::probe::CLIENT_LIST_EVERY);
+        assert!(help.starts_with("Run CLIENT LIST in every n-th probe, auto or 1 to 1000000\n"), "{help}");
+        let help = help_of(&keys::probe::NEW_CONNECTION_EVERY);
+        assert!(
+            help.starts_with("Time from one probe of a new connection to the next, 0s or 10s to 1h\n"),
+            "{help}"
+        );
     }
 
     #[test]

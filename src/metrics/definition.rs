@@ -121,8 +121,8 @@ definitions! {
     }
     NEW_CONNECTION_SUCCESS = Gauge "cachepulse_new_connection_success" [TARGET] {
         help: "Whether the last probe of a new connection succeeded (1) or failed (0).",
-        doc: "A new connection is opened beside the open one, signed in, asked PING and closed, as often as \
-              `new_connection.every` says. It changes neither `cachepulse_probe_success` nor \
+        doc: "As often as `new_connection.every` says, the agent opens a second connection, signs in, runs `PING` and \
+              closes it. The result changes neither `cachepulse_probe_success` nor \
               `cachepulse_connects_total`. Absent before the first one.",
     }
     NEW_CONNECTIONS = Counter "cachepulse_new_connections_total" [TARGET, ATTEMPT_RESULT] {
@@ -138,8 +138,9 @@ definitions! {
               first probe of a new connection.",
     }
     REAUTHENTICATIONS = Counter "cachepulse_reauthentications_total" [TARGET, ATTEMPT_RESULT] {
-        help: "Refreshed tokens presented with AUTH on an open connection.",
-        doc: "After a `failure` the connection stays open until the previous token expires.",
+        help: "Refreshed tokens, and changed passwords and keys, presented with AUTH on an open connection.",
+        doc: "After a `failure` the agent keeps the connection and tries again, with pauses of at most 30 s. The server \
+              closes the connection when the previous token expires.",
     }
     PROBE_INTERVAL = Gauge "cachepulse_probe_interval_seconds" [TARGET] {
         help: "Configured time from one probe to the next.",

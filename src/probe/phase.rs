@@ -12,7 +12,7 @@ closed_set! {
         Token = "token",
         /// The host name is resolved to addresses, again for each connection.
         Resolve = "resolve",
-        /// TCP connects to the addresses in turn until one answers.
+        /// TCP connects to the host's addresses. Attempts overlap (RFC 8305), and the first connection is kept.
         Connect = "connect",
         /// The TLS handshake runs, and the certificate is checked against the host name.
         Tls = "tls",

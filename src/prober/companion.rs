@@ -96,7 +96,7 @@ impl<D: Dial> Companion<D> {
         times.into_iter().flatten().min()
     }
 
-    /// Opens a connection, signed in and asked PING, and closes it.
+    /// Opens a connection, signs in, runs `PING` and closes it.
     async fn probe(&mut self) {
         // Boxed, as every opening here: what is needed only for moments is not kept for each target.
         let (phases, result) = match Box::pin(self.opener.open()).await {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::handover::OpenConnection;
 
-/// So many look-ups in a row must lack the address of the open connection.
+/// So many lookups in a row must lack the address of the open connection.
 const LOOK_UPS: u32 = 2;
 /// How long a moved name replaces no other connection: the answers may rotate.
 const REST: Duration = Duration::from_secs(10 * 60);
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Replacement {
     max_age: Option<Duration>,
-    /// The connection that the name no longer leads to, and for how many look-ups in a row.
+    /// The connection that the name no longer leads to, and for how many lookups in a row.
     absent: Option<(OpenConnection, u32)>,
     /// Until when a moved name replaces no connection.
     rest_until: Option<Instant>,
@@ -32,7 +32,7 @@ impl Replacement {
         Self { max_age, absent: None, rest_until: None, retry_at: None }
     }
 
-    /// A look-up, while `open` was open, has found whether the name leads to its address.
+    /// A lookup, while `open` was open, has found whether the name leads to its address.
     pub(super) fn looked_up(&mut self, open: OpenConnection, leads_there: bool) {
         self.absent = match self.absent {
             _ if leads_there => None,
@@ -48,7 +48,7 @@ impl Replacement {
         is_over(self.retry_at) && (is_old || self.has_moved(open) && is_over(self.rest_until))
     }
 
-    /// When `open` is to be replaced unless a look-up says so before.
+    /// When `open` is to be replaced unless a lookup says so before.
     pub(super) fn next(&self, open: OpenConnection) -> Option<Instant> {
         let moved = self.has_moved(open).then(|| self.rest_until.unwrap_or(open.since));
         let first = self.age_limit(open).into_iter().chain(moved).min()?;
@@ -97,10 +97,7 @@ mod tests {
         }
         let reopened = open(now + RETRY);
         replacement.looked_up(reopened, false);
-        assert!(
-            !replacement.is_due(reopened, now + RETRY),
-            "the look-up before was about another connection"
-        );
+        assert!(!replacement.is_due(reopened, now + RETRY), "the lookup before was about another connection");
         replacement.looked_up(reopened, false);
         assert!(replacement.is_due(reopened, now + RETRY));
     }

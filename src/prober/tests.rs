@@ -40,7 +40,7 @@ struct State {
     away: Option<FailureReason>,
     /// How long dialing takes.
     slow_dial: Duration,
-    /// The addresses of the name; `None` if look-ups fail. Connections lead to the first.
+    /// The addresses of the name; `None` if lookups fail. Connections lead to the first.
     addresses: Option<Vec<SocketAddr>>,
     /// Replies by command, instead of the real ones. An empty reply is silence, [`HANG_UP`] the end.
     canned: HashMap<&'static str, String>,

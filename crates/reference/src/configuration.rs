@@ -38,10 +38,8 @@ fn name(key: &dyn Descriptor) -> &'static str {
 fn value(key: &dyn Descriptor) -> String {
     let kind = match key.kind() {
         Kind::Boolean => "`true` or `false`",
-        Kind::Integer => "whole number",
-        Kind::IntegerOrAuto => "`auto` or whole number",
-        Kind::Duration => "duration",
-        Kind::DurationOrOff => "`0s` or duration",
+        Kind::Integer | Kind::IntegerOrAuto => "whole number",
+        Kind::Duration | Kind::DurationOrOff => "duration",
         Kind::Size => "size",
         Kind::Choice => {
             let choices = key.choices().into_iter().map(|(name, _)| code(name));
@@ -55,8 +53,9 @@ fn value(key: &dyn Descriptor) -> String {
         Kind::Mapping => "mapping",
         Kind::List => "list",
     };
+    let beside = key.kind().beside_range().map(|value| format!("`{value}` or ")).unwrap_or_default();
     match key.range() {
-        Some((least, most)) => format!("{kind}, `{least}` to `{most}`"),
+        Some((least, most)) => format!("{beside}{kind}, `{least}` to `{most}`"),
         None => kind.to_owned(),
     }
 }

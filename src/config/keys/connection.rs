@@ -136,9 +136,9 @@ pub static DNS_REFRESH: Key<Option<Duration>> = Key {
         path: "targets[].dns_refresh",
         flag: Some(Flag::new("dns-refresh", "DURATION")),
         group: GROUP,
-        help: "Time from one look-up of the host's name to the next while connected",
+        help: "Time from one lookup of the host's name to the next while connected",
         doc: "If two answers in a row lack the address of the open connection, the connection is replaced, at most \
-              every 10 minutes. A look-up that fails changes nothing. An IP address is never looked up. `0s` turns look-ups \
+              every 10 minutes. A lookup that fails changes nothing. An IP address is never looked up. `0s` turns lookups \
               off.",
         ..About::EMPTY
     },
@@ -168,7 +168,8 @@ pub static CERT_FILE: Key<&str> = Key {
         flag: Some(Flag::new("cert-file", "FILE")),
         group: GROUP,
         help: "PEM file with the client certificate, for servers that ask for one",
-        doc: "Intermediate certificates may follow. Needs `tls.key_file`. Both files are read again when they change.",
+        doc: "Intermediate certificates may follow. Needs the private key as well. Both files are read again when they \
+              change.",
         example: "/etc/cachepulse/client.pem",
         ..About::EMPTY
     },

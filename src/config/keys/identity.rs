@@ -211,6 +211,7 @@ pub static CLIENT_SECRET: SecretKeys = SecretKeys {
     whole: secret_mapping(
         "targets[].identity.client_secret",
         "Source of the application's secret",
+        TOKEN_SECRET,
         "{file: /etc/cachepulse/client-secret}",
         &[IdentityType::ClientSecret],
         &[&CLIENT_SECRET.file, &CLIENT_SECRET.env],
@@ -235,6 +236,7 @@ pub static ACCESS_KEY: SecretKeys = SecretKeys {
     whole: secret_mapping(
         "targets[].identity.key",
         "Source of the cache's access key",
+        CACHE_SECRET,
         "{file: /etc/cachepulse/access-key}",
         &[IdentityType::AccessKey],
         &[&ACCESS_KEY.file, &ACCESS_KEY.env],
@@ -259,6 +261,7 @@ pub static PASSWORD: SecretKeys = SecretKeys {
     whole: secret_mapping(
         "targets[].identity.password",
         "Source of the ACL user's password",
+        CACHE_SECRET,
         "{env: CACHE_PASSWORD}",
         &[IdentityType::Password],
         &[&PASSWORD.file, &PASSWORD.env],
@@ -347,14 +350,30 @@ pub struct SecretKeys {
     pub env: Key<&'static str>,
 }
 
-const SECRET: &str = "The configuration never contains the secret itself: `file` names a file, `env` an environment \
-                      variable. The secret is read at each sign-in, so a rotated secret needs no restart. A file is \
-                      watched: a changed password or key is presented on the open connection. One trailing line \
-                      break is ignored.";
+/// Returns the documentation of a secret; `$when` says when it is read and used.
+macro_rules! secret_doc {
+    ($when:literal) => {
+        concat!(
+            "The configuration never contains the secret itself: `file` names a file, `env` an environment variable. ",
+            $when,
+            " A rotated secret needs no restart. One trailing line break is ignored."
+        )
+    };
+}
+
+/// The documentation of a secret that is exchanged for tokens.
+const TOKEN_SECRET: &str = secret_doc!("The secret is read at each request for a token.");
+
+/// The documentation of a secret that is presented to the cache.
+const CACHE_SECRET: &str = secret_doc!(
+    "The secret is read at each sign-in. A file is watched: when it changes, its new secret is presented on the open \
+     connection."
+);
 
 const fn secret_mapping(
     path: &'static str,
     help: &'static str,
+    doc: &'static str,
     example: &'static str,
     identities: &'static [IdentityType],
     keys: &'static [&'static dyn Descriptor],
@@ -365,7 +384,7 @@ const fn secret_mapping(
             path,
             group: GROUP,
             help,
-            doc: SECRET,
+            doc,
             example,
             identities,
             keys,

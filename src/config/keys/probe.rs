@@ -76,8 +76,8 @@ pub static STARTUP_GRACE: Key<Duration> = Key {
         group: GROUP,
         help: "Time after the agent's start in which the cache may not be reachable yet",
         doc: "Until the first success, a failure within this time is a failed probe, but no unavailable time. A failure \
-              that outlasts it counts from its end. Use it where the network of a pod starts after the agent, as in a \
-              service mesh.",
+              that lasts longer counts from the end of the grace. Probes of new connections and their alert do not wait \
+              for it. Use it where the network of a pod starts after the agent, as in a service mesh.",
         example: "30s",
         ..About::EMPTY
     },
@@ -162,8 +162,8 @@ pub static NEW_CONNECTION: Key<&str> = Key {
         path: "targets[].new_connection",
         group: GROUP,
         help: "When a new connection is probed beside the open one",
-        doc: "An open connection works on where new ones fail: the server is full, the password has changed, a \
-              firewall has closed. So a second connection is opened, signed in, asked PING and closed.",
+        doc: "An open connection keeps working while new ones fail: the server is full, the password has changed, or \
+              a firewall rejects them. So the agent opens a second connection, signs in, runs `PING` and closes it.",
         example: "{every: 1m}",
         keys: &[&NEW_CONNECTION_EVERY],
         ..About::EMPTY

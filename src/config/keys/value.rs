@@ -46,6 +46,18 @@ pub enum Kind {
     List,
 }
 
+impl Kind {
+    /// Returns the value beside the range, if there is one: `auto`, or `0s`.
+    #[must_use]
+    pub const fn beside_range(self) -> Option<&'static str> {
+        match self {
+            Self::IntegerOrAuto => Some(AUTO),
+            Self::DurationOrOff => Some("0s"),
+            _ => None,
+        }
+    }
+}
+
 /// A type of the values of keys.
 pub trait Value: Copy + PartialEq + fmt::Debug + Sync + 'static {
     /// The name of the type in the documentation.

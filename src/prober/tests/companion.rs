@@ -173,7 +173,7 @@ async fn look_ups_that_fail_and_names_that_move_back_change_nothing() {
     cache.with(|state| state.addresses = None);
     sleep(30 * MINUTE).await;
     for _ in 0..10 {
-        // One look-up at most finds it away.
+        // One lookup at most finds it away.
         name(&cache, &[NEW]);
         sleep(50 * SECOND).await;
         name(&cache, &[NEW, OLD]);
