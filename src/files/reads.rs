@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::watch::note;
 use super::{Files, Fingerprint, LIMIT, ReadError, Shared, Snapshot, lock};
 
 /// The reads that are under way, and what cannot be read again.
@@ -42,10 +43,8 @@ impl Files {
         let (send, receive) = oneshot::channel();
         // Who does not wait any more needs no snapshot.
         let until = self.start(path, Box::new(move |snapshot| drop(send.send(snapshot))));
-        match timeout_at(until, receive).await {
-            Ok(Ok(snapshot)) => snapshot,
-            Ok(Err(_)) | Err(_) => self.no_answer(path),
-        }
+        let snapshot = timeout_at(until, receive).await;
+        self.known(path, snapshot.ok().and_then(Result::ok))
     }
 
     /// Reads the file at `path` as [`Self::read`] does, and blocks the caller's thread meanwhile.
@@ -70,7 +69,7 @@ impl Files {
 
     fn wait(&self, path: &Path, Started { until, snapshot }: Started) -> Snapshot {
         let left = until.saturating_duration_since(Instant::now());
-        snapshot.recv_timeout(left).unwrap_or_else(|_| self.no_answer(path))
+        self.known(path, snapshot.recv_timeout(left).ok())
     }
 
     /// Whether a reader of the file hangs.
@@ -99,9 +98,14 @@ impl Files {
         running.until
     }
 
-    fn no_answer(&self, path: &Path) -> Snapshot {
-        self.forget(path);
-        Snapshot { content: Err(ReadError::NoAnswer), fingerprint: Fingerprint::Unknown }
+    /// Returns what was read, if anything. If nothing is known, whatever is found next is a change.
+    fn known(&self, path: &Path, read: Option<Snapshot>) -> Snapshot {
+        let nothing = Snapshot { content: Err(ReadError::NoAnswer), fingerprint: Fingerprint::Unknown };
+        let snapshot = read.unwrap_or(nothing);
+        if snapshot.fingerprint == Fingerprint::Unknown {
+            note(&self.0, path, Fingerprint::Unknown);
+        }
+        snapshot
     }
 }
 
@@ -120,6 +124,8 @@ fn spawn(shared: &Arc<Shared>, path: &Path) -> io::Result<()> {
     let (shared, path) = (Arc::clone(shared), path.to_owned());
     let read = move || {
         let snapshot = read(&shared, &path);
+        // Otherwise an older look would count as a change of what was read, again and again until the next look.
+        note(&shared, &path, snapshot.fingerprint);
         let ended = lock(&shared.reads).running.remove(&path);
         for waiting in ended.into_iter().flat_map(|running| running.waiting) {
             waiting(snapshot.clone());
@@ -133,7 +139,7 @@ fn read(shared: &Shared, path: &Path) -> Snapshot {
     let is_gone = found == Fingerprint::Failed(io::ErrorKind::NotFound);
     let kept = lock(&shared.reads).kept.get(path).cloned();
     if let Some(kept) = kept.filter(|kept| is_gone || kept.fingerprint == found) {
-        return kept;
+        return Snapshot { fingerprint: found, ..kept };
     }
     let snapshot = shared.disk.read(path, found);
     let is_pipe = matches!(snapshot.fingerprint, Fingerprint::Special { .. });

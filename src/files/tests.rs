@@ -291,3 +291,54 @@ async fn nobody_looks_at_files_that_are_not_watched_any_more() {
     tokio::time::sleep(OFTEN * 10).await;
     assert_eq!(disk.looks("forgotten"), 0);
 }
+
+#[tokio::test]
+async fn a_change_that_was_read_before_it_was_looked_at_is_reported_once_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "old").unwrap();
+    let files = Files::system();
+    let mut file = files.watch(&path);
+    // Nobody looks after this.
+    let running = tokio::spawn(files.clone().run_every(LONG));
+    timeout(LONG, file.changed()).await.expect("it is looked at once");
+    std::fs::write(&path, "newer").unwrap();
+    let mut reported = 0;
+    let reads = async {
+        loop {
+            drop(file.read().await);
+            file.changed().await;
+            reported += 1;
+        }
+    };
+    let _: Result<(), _> = timeout(OFTEN * 40, reads).await;
+    running.abort();
+    assert!(reported <= 1, "{reported} times");
+}
+
+#[tokio::test]
+async fn a_pipe_that_was_kept_and_is_gone_has_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    fifo(&path);
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::write(path, "s3cret").unwrap()
+    });
+    let files = Files::system();
+    let _running = tokio::spawn(files.clone().run_every(OFTEN));
+    let mut file = files.watch(&path);
+    assert_eq!(text(&file.read().await), "s3cret");
+    writer.join().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let mut reported = 0;
+    let reads = async {
+        loop {
+            file.changed().await;
+            assert_eq!(text(&file.read().await), "s3cret");
+            reported += 1;
+        }
+    };
+    let _: Result<(), _> = timeout(OFTEN * 40, reads).await;
+    assert!(reported <= 1, "{reported} times");
+}

@@ -123,12 +123,12 @@ impl Files {
         watched.round += 1;
         threads
     }
+}
 
-    /// Forgets what was found at `path`, so that whatever is found next is a change.
-    pub(super) fn forget(&self, path: &Path) {
-        if let Some(state) = lock(&self.0.watched).files.get(path) {
-            state.found.send_replace(Fingerprint::Unknown);
-        }
+/// Tells those who watch the file at `path` that it was found like this.
+pub(super) fn note(shared: &Shared, path: &Path, fingerprint: Fingerprint) {
+    if let Some(state) = lock(&shared.watched).files.get(path) {
+        state.found.send_if_modified(|last| std::mem::replace(last, fingerprint) != fingerprint);
     }
 }
 
