@@ -93,6 +93,14 @@ async fn race<S, F: Future<Output = io::Result<S>>>(
 
 /// Returns the failure behind those of all attempts.
 fn failure(attempts: &Failed) -> Failure {
+    let stage = Stage::Phase(Phase::Connect);
+    if attempts.is_empty() {
+        return Failure::new(
+            FailureReason::ConnectTimeout,
+            stage,
+            "resolving the name left no time to connect",
+        );
+    }
     let mut details = String::new();
     for (address, error) in attempts {
         let separator = if details.is_empty() { "" } else { "; " };
@@ -108,7 +116,7 @@ fn failure(attempts: &Failed) -> Failure {
             .into_iter()
             .find(|reason| reasons.contains(reason))
             .unwrap_or(FailureReason::LocalResource);
-    Failure::new(reason, Stage::Phase(Phase::Connect), excerpt(&details, 300))
+    Failure::new(reason, stage, excerpt(&details, 300))
 }
 
 fn reason(address: SocketAddr, error: &io::Error) -> FailureReason {

@@ -105,7 +105,8 @@ impl Resolver {
         };
         let sixes = self.lookups.join_or_start(host, Family::V6);
         let fours = self.lookups.join_or_start(host, Family::V4);
-        let Answers { six, four, late, deadline } = answers(sixes, fours, deadline).await.map_err(failed)?;
+        let Answers { six, four, late, deadline } =
+            answers(&self.lookups, sixes, fours, deadline).await.map_err(failed)?;
         let is_unknown = |answer: &Option<Resolution>| matches!(answer, Some(Err(error)) if !error.is_answer);
         let unknown = [(Family::V6, &six), (Family::V4, &four)];
         let unknown = unknown.into_iter().find(|(_, answer)| is_unknown(answer)).map(|(family, _)| family);
@@ -157,16 +158,21 @@ struct Answers {
 /// Waits for the addresses of both families as RFC 8305 has it: those of IPv6 are used at once, those of IPv4 after a
 /// short wait for IPv6. Without addresses in one family, the other is waited for.
 async fn answers(
+    lookups: &Lookups,
     mut sixes: Pending,
     mut fours: Pending,
     deadline: Instant,
 ) -> Result<Answers, (FailureReason, Arc<str>)> {
+    let asked = Instant::now();
     let no_place = |_| {
-        let detail = "all lookup threads are taken by names whose servers do not answer";
-        (FailureReason::LocalResource, detail.into())
+        if lookups.any_answered_since(asked) {
+            let detail = "all lookup threads are taken by names whose servers do not answer";
+            (FailureReason::LocalResource, detail.into())
+        } else {
+            (FailureReason::Resolve, "no name at all was resolved in time".into())
+        }
     };
     let no_answer = |_| (FailureReason::Resolve, "the resolver did not answer in time".into());
-    let asked = Instant::now();
     let begun = tokio::select! { begun = sixes.begun() => begun, begun = fours.begun() => begun };
     begun.map_err(no_place)?;
     let deadline = deadline + asked.elapsed();
@@ -492,16 +498,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_name_that_gets_no_place_in_half_a_minute_fails_with_the_agents_limits() {
-        let resolver = Resolver::new(|_, _| Box::pin(std::future::pending()));
-        let mut dead = JoinSet::new();
-        for number in 0..60 {
-            let resolver = resolver.clone();
-            dead.spawn(async move { resolver.resolve(&endpoint(&format!("dead-{number}")), soon()).await });
+    async fn a_name_without_a_place_for_half_a_minute_fails_for_want_of_threads_only_if_others_are_answered()
+    {
+        for (others, reason) in [(true, FailureReason::LocalResource), (false, FailureReason::Resolve)] {
+            let (resolver, _) = half_dead();
+            let alive = endpoint("alive");
+            resolver.resolve(&alive, soon()).await.unwrap();
+            let mut dead = JoinSet::new();
+            for number in 0..300 {
+                let resolver = resolver.clone();
+                let host = format!("dead-{number}");
+                dead.spawn(async move { resolver.resolve(&endpoint(&host), soon()).await });
+            }
+            sleep(MS).await;
+            let begun = Instant::now();
+            let new = resolver.clone();
+            let new = tokio::spawn(async move { new.resolve(&endpoint("new"), soon()).await });
+            if others {
+                sleep(SLOW).await;
+                resolver.resolve(&alive, soon()).await.unwrap();
+            }
+            let failure = new.await.unwrap().unwrap_err();
+            assert_eq!((failure.reason, begun.elapsed()), (reason, PATIENCE));
         }
-        sleep(MS).await;
-        let begun = Instant::now();
-        let failure = resolver.resolve(&endpoint("good"), soon()).await.unwrap_err();
-        assert_eq!((failure.reason, begun.elapsed()), (FailureReason::LocalResource, PATIENCE));
     }
 }

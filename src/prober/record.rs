@@ -113,13 +113,13 @@ impl Record {
         self.verdict(false);
         if !self.is_quiet && !self.logged.contains(&failure.reason) {
             self.logged.push(failure.reason);
-            warn!(
-                target = %self.target,
-                reason = failure.reason.as_str(),
-                stage = failure.stage.as_str(),
-                detail = %failure.detail,
-                "cache unavailable"
-            );
+            let (reason, stage) = (failure.reason.as_str(), failure.stage.as_str());
+            if failure.reason.is_local() {
+                // The cache is not to blame.
+                warn!(target = %self.target, reason, stage, detail = %failure.detail, "cache not monitored");
+            } else {
+                warn!(target = %self.target, reason, stage, detail = %failure.detail, "cache unavailable");
+            }
         }
     }
 

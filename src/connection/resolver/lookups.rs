@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Family;
 use super::lanes::{Lanes, Pace, SLOW};
@@ -30,6 +30,8 @@ pub(super) struct Lookups {
     lanes: Lanes,
     /// The last lookup of each name.
     last: Arc<Mutex<HashMap<Key, Pending>>>,
+    /// When a lookup was last answered in time.
+    answered: watch::Sender<Option<Instant>>,
 }
 
 type Key = (Arc<str>, Family);
@@ -67,7 +69,12 @@ pub(super) struct Pending {
 
 impl Lookups {
     pub(super) fn new(lookup: impl Fn(Arc<str>, Family) -> Lookup + Send + Sync + 'static) -> Self {
-        Self { lookup: Arc::new(lookup), lanes: Lanes::default(), last: Arc::default() }
+        Self {
+            lookup: Arc::new(lookup),
+            lanes: Lanes::default(),
+            last: Arc::default(),
+            answered: watch::Sender::new(None),
+        }
     }
 
     /// Joins the lookup of `host` in `family`, or starts one.
@@ -93,6 +100,11 @@ impl Lookups {
         pending
     }
 
+    /// Whether any lookup was answered in time since `since`.
+    pub(super) fn any_answered_since(&self, since: Instant) -> bool {
+        self.answered.borrow().is_some_and(|answered| answered >= since)
+    }
+
     /// Runs one lookup in its lane.
     async fn run(self, (host, family): Key, last: Pace, progress: watch::Sender<Progress>) {
         let mut place = self.lanes.start(last).await;
@@ -114,6 +126,9 @@ impl Lookups {
             }
         };
         drop(place);
+        if new == Pace::Prompt {
+            self.answered.send_replace(Some(Instant::now()));
+        }
         let resolution = answer.map(Into::into).map_err(|error| Unresolved {
             is_local: is_local(&error),
             is_answer: error.kind() == io::ErrorKind::NotFound,
