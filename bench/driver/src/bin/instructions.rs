@@ -141,6 +141,9 @@ fn target(name: &str, interval: Duration) -> Target {
         identity: Arc::new(Identity::None),
         interval,
         attempts: NonZeroU32::MIN,
+        // They have a rhythm of their own, and would be counted into whatever is measured.
+        new_connection_every: None,
+        dns_refresh: None,
         ..Target::with_defaults(
             TargetName::new(name).expect("the names above are valid"),
             Endpoint { host: "cache".into(), port: 6380 },
