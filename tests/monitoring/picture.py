@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import urllib.parse
 import urllib.request
 
@@ -70,7 +71,8 @@ def read(url, panel, start, end, rate_interval, board):
                 name = name.replace("{{%s}}" % label, value.split("@")[0])
             times = np.array([time for time, _ in series["values"]])
             numbers = np.array([float(number) for _, number in series["values"]])
-            name = name.replace("{{reason}}", "").strip()
+            # A sum over all reasons or results lacks their labels.
+            name = re.sub(r" ?{{\w+}}", "", name)
             yield name if len(name) < 34 else f"{name[:33]}…", times, numbers, series["metric"]
 
 
