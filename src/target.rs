@@ -186,7 +186,7 @@ pub struct Target {
     pub command_timeout: Duration,
     /// The maximum number of attempts per tick.
     pub attempts: NonZeroU32,
-    /// Failures before the first success count as unavailable time only from so long after the process's start.
+    /// The time after the process's start in which failures before the first success are not unavailable time.
     pub startup_grace: Duration,
     /// The template of the key that is written and read.
     pub key: KeyTemplate,
