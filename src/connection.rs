@@ -5,6 +5,7 @@
 
 pub mod client_list;
 mod connect;
+pub(crate) mod deadline;
 pub mod dial;
 pub mod dialer;
 pub mod handshake;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -13,6 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
+use super::deadline::within;
 use super::resolver::{Addresses, interleaved};
 use super::trace::Trace;
 use crate::descriptors::{self, Purpose};
@@ -25,13 +27,15 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long addresses that may still come are waited for once all others have failed.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Connects to one of `addresses` before their deadline, with descriptors for `purpose`. Notes in `trace` which attempts failed.
+/// Connects to one of `addresses` before `deadline`, which is moved as [`within`] does, with descriptors for `purpose`.
+/// Notes in `trace` which attempts failed.
 pub(super) async fn connect(
     addresses: Addresses,
+    deadline: &mut Instant,
     purpose: Purpose,
     trace: &Trace,
 ) -> Result<(TcpStream, SocketAddr), Failure> {
-    let (connected, failed) = race(addresses, |address| open(address, purpose)).await;
+    let (connected, failed) = race(addresses, deadline, |address| open(address, purpose)).await;
     trace.note(|findings| {
         findings.refused = failed.iter().map(|(address, error)| (*address, error.to_string())).collect();
     });
@@ -51,7 +55,8 @@ type Failed = Vec<(SocketAddr, io::Error)>;
 
 /// Runs `attempt` for each address, with overlaps, until one succeeds. The others are dropped then.
 async fn race<S, F: Future<Output = io::Result<S>>>(
-    Addresses { known, mut late, deadline, .. }: Addresses,
+    Addresses { known, mut late, .. }: Addresses,
+    deadline: &mut Instant,
     attempt: impl Fn(SocketAddr) -> F,
 ) -> (Option<(S, SocketAddr)>, Failed) {
     let mut waiting = VecDeque::from(known);
@@ -59,32 +64,41 @@ async fn race<S, F: Future<Output = io::Result<S>>>(
     let mut attempts = FuturesUnordered::new();
     let mut failed = Failed::new();
     let mut next = Instant::now();
-    let late_until = deadline.min(next + LATE);
-    while !(waiting.is_empty() && running.is_empty() && late.is_none()) {
-        tokio::select! {
-            biased;
-            Some((address, result)) = attempts.next() => match result {
-                Ok(stream) => return (Some((stream, address)), failed),
-                Err(error) => {
-                    running.retain(|other| *other != address);
-                    failed.push((address, error));
-                    next = Instant::now();
+    let late_until = next + LATE;
+    if *deadline <= next {
+        return (None, failed);
+    }
+    let first = async {
+        while !(waiting.is_empty() && running.is_empty() && late.is_none()) {
+            tokio::select! {
+                biased;
+                Some((address, result)) = attempts.next() => match result {
+                    Ok(stream) => return Some((stream, address)),
+                    Err(error) => {
+                        running.retain(|other| *other != address);
+                        failed.push((address, error));
+                        next = Instant::now();
+                    }
+                },
+                () = sleep_until(next), if !waiting.is_empty() => {
+                    let Some(address) = waiting.pop_front() else { continue };
+                    running.push(address);
+                    let attempt = attempt(address);
+                    attempts.push(async move { (address, attempt.await) });
+                    next = Instant::now() + ATTEMPT_DELAY;
                 }
-            },
-            () = sleep_until(deadline) => break,
-            () = sleep_until(next), if !waiting.is_empty() => {
-                let Some(address) = waiting.pop_front() else { continue };
-                running.push(address);
-                let attempt = attempt(address);
-                attempts.push(async move { (address, attempt.await) });
-                next = Instant::now() + ATTEMPT_DELAY;
+                found = async { late.as_mut().expect("guarded").addresses().await }, if late.is_some() => {
+                    late = None;
+                    waiting = interleaved(found, waiting.into()).into();
+                }
+                () = sleep_until(late_until), if waiting.is_empty() && running.is_empty() => break,
             }
-            found = async { late.as_mut().expect("guarded").addresses().await }, if late.is_some() => {
-                late = None;
-                waiting = interleaved(found, waiting.into()).into();
-            }
-            () = sleep_until(late_until), if waiting.is_empty() && running.is_empty() => break,
         }
+        None
+    };
+    let first = within(deadline, pin!(first)).await;
+    if let Ok(Some(first)) = first {
+        return (Some(first), failed);
     }
     let timeout = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
     failed.extend(running.into_iter().map(|address| (address, timeout())));
@@ -181,12 +195,13 @@ mod tests {
     /// `fd00::x` end with the error of a system call. Returns the winner, the failures and the time.
     async fn raced(addresses: Addresses, error: Option<i32>) -> (Option<SocketAddr>, Failed, Duration) {
         let begun = Instant::now();
+        let mut deadline = addresses.deadline;
         let attempt = |address: SocketAddr| async move {
             sleep(MS * u32::from(address.port())).await;
             let fails = ["10.", "fd00"].iter().any(|net| address.ip().to_string().starts_with(net));
             if fails { Err(io::Error::from_raw_os_error(error.unwrap())) } else { Ok(()) }
         };
-        let (connected, failed) = race(addresses, attempt).await;
+        let (connected, failed) = race(addresses, &mut deadline, attempt).await;
         (connected.map(|((), address)| address), failed, begun.elapsed())
     }
 
@@ -277,7 +292,8 @@ mod tests {
         let alive_address = alive.local_addr().unwrap();
         let trace = Trace::on();
         let found = addresses([&dead.to_string(), &alive_address.to_string()]);
-        let (stream, peer) = connect(found, Purpose::Target, &trace).await.unwrap();
+        let (stream, peer) =
+            connect(found, &mut (Instant::now() + TIMEOUT), Purpose::Target, &trace).await.unwrap();
         assert_eq!((stream.peer_addr().unwrap(), peer), (alive_address, alive_address));
         let refused = trace.findings().refused;
         assert_eq!(refused.len(), 1);

@@ -30,7 +30,7 @@ pub struct Dialed {
     pub peer: SocketAddr,
     /// The result of the TLS handshake; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// The deadline, moved by the time for which a lookup waited for its turn.
+    /// The deadline, moved by the time for which a lookup waited for its turn or the agent did not run.
     pub deadline: Instant,
 }
 
@@ -60,13 +60,14 @@ pub async fn dial(
     trace.note(|findings| *findings = Findings::default());
     let addresses = timed(Phase::Resolve, &mut phases, resolver.resolve(endpoint, deadline)).await?;
     trace.note(|findings| findings.addresses.clone_from(&addresses.known));
-    let deadline = addresses.deadline;
-    let (stream, peer) = timed(Phase::Connect, &mut phases, connect(addresses, purpose, trace)).await?;
+    let mut deadline = addresses.deadline;
+    let (stream, peer) =
+        timed(Phase::Connect, &mut phases, connect(addresses, &mut deadline, purpose, trace)).await?;
     trace.note(|findings| findings.connected = Some(peer));
     let Some((client, server_name)) = tls else {
         return Ok(Dialed { stream: Stream::Plain(stream), phases, peer, tls: None, deadline });
     };
-    let handshake = client.handshake(server_name, stream, deadline, trace);
+    let handshake = client.handshake(server_name, stream, &mut deadline, trace);
     let (stream, info) = timed(Phase::Tls, &mut phases, handshake).await?;
     trace.note(|findings| findings.tls_version = Some(info.version));
     Ok(Dialed { stream: Stream::Tls(Box::new(stream)), phases, peer, tls: Some(info), deadline })

@@ -1,11 +1,14 @@
 //! How a session begins: `HELLO 3` with sign-in and name, and PING, in one round trip; or `AUTH` and RESP2 where the
 //! peer does not know HELLO.
 
+use std::pin::pin;
+
 use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::client_list::OwnClient;
+use super::deadline::within;
 use super::reply;
 use super::session::{CLIENT_NAME, SIGN_IN, Session, no_reply, refusal};
 use crate::identity::Credentials;
@@ -37,7 +40,7 @@ pub enum NotGreeted {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Begins the session: signs in with `credentials` and sees that PING is answered. Without a `protocol`, tries RESP3
-    /// and falls back to RESP2 where the server does not know HELLO.
+    /// and falls back to RESP2 where the server does not know HELLO. Moves `deadline` as [`within`] does.
     ///
     /// # Errors
     /// The server's refusal, or the loss of the connection.
@@ -45,15 +48,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &mut self,
         credentials: &Credentials,
         protocol: Option<Protocol>,
-        deadline: Instant,
+        deadline: &mut Instant,
     ) -> Result<Greeting, NotGreeted> {
-        let greeted = timeout_at(deadline, async {
+        let greeting = async {
             match protocol {
                 Some(Protocol::Resp2) => self.auth(credentials).await.map_err(NotGreeted::Failed),
                 None | Some(Protocol::Resp3) => self.hello(credentials, protocol.is_none()).await,
             }
-        })
-        .await;
+        };
+        let greeted = within(deadline, pin!(greeting)).await;
         self.wipe();
         match greeted {
             // Another protocol is not wanted.

@@ -9,14 +9,16 @@ mod system;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use self::hosts::Hosts;
 pub use self::lookups::Lookup;
 use self::lookups::{Lookups, Pending, Resolution, Unresolved};
+use super::deadline::within;
 use crate::files::Files;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::target::Endpoint;
@@ -42,7 +44,7 @@ pub struct Addresses {
     pub unknown: Option<Family>,
     /// Those of a family whose lookup has not ended.
     pub late: Option<Late>,
-    /// The deadline, moved by the time for which the lookup waited for its turn.
+    /// The deadline, moved by the time for which the lookup waited for its turn or the agent did not run.
     pub deadline: Instant,
 }
 
@@ -130,13 +132,13 @@ impl Resolver {
         endpoint: &Endpoint,
         deadline: Instant,
     ) -> Option<bool> {
-        let Addresses { known, unknown, late, deadline } = self.resolve(endpoint, deadline).await.ok()?;
+        let Addresses { known, unknown, late, mut deadline } = self.resolve(endpoint, deadline).await.ok()?;
         let family = if address.is_ipv6() { Family::V6 } else { Family::V4 };
         match late {
             _ if known.contains(&address) => Some(true),
             _ if unknown == Some(family) => None,
             Some(mut late) if late.family == family => {
-                match timeout_at(deadline, late.pending.answer()).await {
+                match within(&mut deadline, pin!(late.pending.answer())).await {
                     Ok(Ok(found)) => Some(found.iter().any(|found| found.ip() == address.ip())),
                     Ok(Err(error)) if error.is_answer => Some(false),
                     Ok(Err(_)) | Err(_) => None,
@@ -161,7 +163,7 @@ async fn answers(
     lookups: &Lookups,
     mut sixes: Pending,
     mut fours: Pending,
-    deadline: Instant,
+    mut deadline: Instant,
 ) -> Result<Answers, (FailureReason, Arc<str>)> {
     let asked = Instant::now();
     let no_place = |_| {
@@ -175,7 +177,7 @@ async fn answers(
     let no_answer = |_| (FailureReason::Resolve, "the resolver did not answer in time".into());
     let begun = tokio::select! { begun = sixes.begun() => begun, begun = fours.begun() => begun };
     begun.map_err(no_place)?;
-    let deadline = deadline + asked.elapsed();
+    deadline += asked.elapsed();
     let first = async {
         tokio::select! {
             biased;
@@ -183,16 +185,16 @@ async fn answers(
             four = fours.answer() => (Family::V4, four),
         }
     };
-    let (family, first) = timeout_at(deadline, first).await.map_err(no_answer)?;
+    let (family, first) = within(&mut deadline, pin!(first)).await.map_err(no_answer)?;
     let mut other = if family == Family::V6 { fours } else { sixes };
-    let (second, deadline) = if first.as_ref().is_ok_and(|found| !found.is_empty()) {
+    let second = if first.as_ref().is_ok_and(|found| !found.is_empty()) {
         let delay = if family == Family::V6 { Duration::ZERO } else { RESOLUTION_DELAY };
-        (timeout(delay, other.answer()).await.ok(), deadline)
+        timeout(delay, other.answer()).await.ok()
     } else {
         let asked = Instant::now();
         other.begun().await.map_err(no_place)?;
-        let deadline = deadline + asked.elapsed();
-        (Some(timeout_at(deadline, other.answer()).await.map_err(no_answer)?), deadline)
+        deadline += asked.elapsed();
+        Some(within(&mut deadline, pin!(other.answer())).await.map_err(no_answer)?)
     };
     let second_family = if family == Family::V6 { Family::V4 } else { Family::V6 };
     let late = second.is_none().then_some((second_family, other));

@@ -8,14 +8,16 @@
 mod client_list;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use redis::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use zeroize::Zeroize as _;
 
 use crate::connection::client_list::OwnClient;
+use crate::connection::deadline::within;
 use crate::connection::reply::{self, Malformed};
 use crate::connection::tls::{self, ClientCertificateRefused};
 use crate::excerpt::excerpt;
@@ -86,11 +88,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub async fn authenticate(
         &mut self,
         credentials: &Credentials,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> Result<(), Failure> {
         self.begin();
         self.pack_auth(credentials);
-        let reply = timeout_at(deadline, self.round_trip(SIGN_IN)).await;
+        let reply = within(&mut deadline, pin!(self.round_trip(SIGN_IN))).await;
         self.wipe();
         let reply = reply.unwrap_or_else(|_| Err(no_reply(SIGN_IN)))?;
         self.end(SIGN_IN)?;
@@ -195,10 +197,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends one command and reads its reply. An error reply becomes a failure that leaves the session usable.
-    async fn command(&mut self, stage: Stage, args: &[&str], deadline: Instant) -> Result<Value, Failure> {
+    async fn command(
+        &mut self,
+        stage: Stage,
+        args: &[&str],
+        mut deadline: Instant,
+    ) -> Result<Value, Failure> {
         self.begin();
         self.pack(args);
-        let reply = timeout_at(deadline, self.round_trip(stage)).await;
+        let reply = within(&mut deadline, pin!(self.round_trip(stage))).await;
         let reply = reply.unwrap_or_else(|_| Err(no_reply(stage)))?;
         self.end(stage)?;
         match reply {

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::connection::deadline::within;
 use crate::connection::dial::{Stream, dial};
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::TlsClient;
@@ -121,7 +123,7 @@ impl Carry for Transport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let uri = request.uri();
         let endpoint = endpoint(uri)?;
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut deadline = Instant::now() + CONNECT_TIMEOUT;
         if uri.scheme() != Some(&Scheme::HTTPS) {
             // Only the endpoints of managed identities use plain HTTP: IMDS at 169.254.169.254, App Service at
             // localhost. They identify the machine that sends the request, so a proxy would get its own identity or
@@ -132,10 +134,11 @@ impl Carry for Transport {
             let tls = Some((&self.tls, &*endpoint.host));
             return exchange(self.dial(&endpoint, tls, deadline).await?, request).await;
         };
-        let tunnel = tokio::time::timeout_at(deadline, self.tunnel(&proxy, &endpoint, deadline))
+        let opening = self.tunnel(&proxy, &endpoint, deadline);
+        let tunnel = within(&mut deadline, pin!(opening))
             .await
             .map_err(|_| unreachable(format!("the proxy {} did not answer in time", proxy.uri())))??;
-        let shaken = self.tls.handshake(&endpoint.host, tunnel, deadline, &Trace::default()).await;
+        let shaken = self.tls.handshake(&endpoint.host, tunnel, &mut deadline, &Trace::default()).await;
         let (stream, _) = shaken.map_err(|failure| {
             unreachable(format!("cannot reach {endpoint} through the proxy {}: {failure}", proxy.uri()))
         })?;

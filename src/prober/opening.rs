@@ -143,7 +143,7 @@ impl<D: Dial> Opener<D> {
         *deadline = moved;
         let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
         let started = Instant::now();
-        let result = session.greet(credentials, protocol, *deadline).await;
+        let result = session.greet(credentials, protocol, deadline).await;
         Ok((result.map(|greeting| (session, peer, greeting)), started.elapsed()))
     }
 }

@@ -36,8 +36,8 @@ async fn greet_as(
         }
         (heard, holds.then_some(far))
     };
-    let deadline = Instant::now() + Duration::from_secs(2);
-    let (greeting, (heard, _far)) = tokio::join!(session.greet(credentials, protocol, deadline), peer);
+    let mut deadline = Instant::now() + Duration::from_secs(2);
+    let (greeting, (heard, _far)) = tokio::join!(session.greet(credentials, protocol, &mut deadline), peer);
     (greeting, heard)
 }
 

@@ -69,13 +69,14 @@ async fn a_connection_is_ready_one_round_trip_after_tls_which_takes_another() {
         stream
     };
     let client = async {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut deadline = Instant::now() + Duration::from_secs(20);
         let stream = Counted { stream: near, has_written: false, trips: 0 };
         let tls = TlsClient::new(&authority.roots(), None);
-        let (mut stream, _) = tls.handshake("cache.test", stream, deadline, &Trace::default()).await.unwrap();
+        let (mut stream, _) =
+            tls.handshake("cache.test", stream, &mut deadline, &Trace::default()).await.unwrap();
         assert_eq!(stream.get_ref().trips, 1, "TLS 1.3");
         let greeting =
-            Session::new(&mut stream, 10_000, None).greet(&password(), None, deadline).await.unwrap();
+            Session::new(&mut stream, 10_000, None).greet(&password(), None, &mut deadline).await.unwrap();
         assert_eq!(greeting.refused, None, "it has answered PING");
         stream.get_ref().trips
     };

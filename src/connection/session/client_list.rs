@@ -1,11 +1,14 @@
 //! `CLIENT LIST` on a session: the only reply that is not read as a whole, because it may have any length.
 
+use std::pin::pin;
+
 use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Session, error_reply, io_failure, no_reply};
 use crate::connection::client_list::{ClientList, Counter};
+use crate::connection::deadline::within;
 use crate::connection::reply::{self, Malformed, Start};
 use crate::probe::{Failure, FailureReason, Stage, Step};
 
@@ -19,12 +22,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &mut self,
         list: &mut ClientList,
         keeps: bool,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> Result<(), Failure> {
         let stage = Stage::Step(Step::ClientList);
         self.begin();
         self.pack(&["CLIENT", "LIST"]);
-        match timeout_at(deadline, self.count_clients(stage, list, keeps)).await {
+        match within(&mut deadline, pin!(self.count_clients(stage, list, keeps))).await {
             Ok(counted) => counted,
             Err(_) => Err(no_reply(stage)),
         }

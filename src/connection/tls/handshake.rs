@@ -1,5 +1,6 @@
 //! The TLS handshake and what it reveals about the peer. Why it failed is explained in `diagnosis.rs`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,6 +14,7 @@ use super::certificate::expiry;
 use super::diagnosis::{diagnose, impossible_name};
 use super::witness::Witnessed;
 use super::{TlsClient, TlsStream};
+use crate::connection::deadline::within;
 use crate::connection::trace::Trace;
 use crate::probe::Failure;
 
@@ -28,7 +30,8 @@ pub struct TlsInfo {
 
 impl TlsClient {
     /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
-    /// which SNI sends as well. Notes in `trace` which certificate the peer showed, trusted or not.
+    /// which SNI sends as well. Moves `deadline` as [`within`] does. Notes in `trace` which certificate the peer showed,
+    /// trusted or not.
     ///
     /// # Errors
     /// The reason `tls_certificate` if the server's certificate is at fault, `tls_client_certificate` if it is the one of
@@ -37,7 +40,7 @@ impl TlsClient {
         &self,
         server_name: &str,
         stream: S,
-        deadline: Instant,
+        deadline: &mut Instant,
         trace: &Trace,
     ) -> Result<(TlsStream<S>, TlsInfo), Failure>
     where
@@ -47,7 +50,7 @@ impl TlsClient {
         let (config, witness) = self.config();
         let connecting =
             TlsConnector::from(config).connect(name, Witnessed::new(stream, Arc::clone(&witness)));
-        let result = tokio::time::timeout_at(deadline, connecting).await;
+        let result = within(deadline, pin!(connecting)).await;
         let mut seen = witness.seen();
         let shaken = match result {
             Ok(Ok(stream)) => {
@@ -97,7 +100,7 @@ mod tests {
 
     /// Shakes hands over `stream` as `name`.
     async fn shake_over(stream: DuplexStream, roots: &Roots, name: &str) -> Shaken {
-        TlsClient::new(roots, None).handshake(name, stream, patient(), &Trace::default()).await
+        TlsClient::new(roots, None).handshake(name, stream, &mut patient(), &Trace::default()).await
     }
 
     /// Shakes hands as `cache.test` with a server that uses `acceptor`.

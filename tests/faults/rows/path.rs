@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cachepulse_standin::HOST;
+use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::Group;
@@ -20,6 +21,11 @@ pub(super) fn rows() -> Vec<Row> {
         Box::pin(slow())
     });
     rows.scenario("round trips of 15 ms, probed every 100 ms", "no failure", || Box::pin(often()));
+    rows.scenario(
+        "round trips of 120 ms, and the agent stopped for 3 s at a time",
+        "late ticks only",
+        || Box::pin(stopped()),
+    );
     rows.scenario(
         "idle connections closed by the server before each probe",
         "lost connection: `closed`",
@@ -80,6 +86,25 @@ async fn often() -> Result<String, String> {
     agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
     stays_healthy(&agent, 30).await?;
     Ok("no failure".to_owned())
+}
+
+async fn stopped() -> Result<String, String> {
+    let redis = RedisServer::start(Listen::Tls, &[(USER, ALL)]).await;
+    let gate = Gate::slow(redis.port(), Duration::from_millis(120));
+    let agent = run(&redis, gate.port, "300ms").serve().await;
+    agent.until("it is up", |scrape| scrape.is_up(TARGET)).await;
+    for _ in 0..4 {
+        // A round has just ended: wait until the next one is under way.
+        sleep(Duration::from_millis(250)).await;
+        agent.signal(Signal::STOP);
+        sleep(Duration::from_secs(3)).await;
+        agent.signal(Signal::CONT);
+        stays_healthy(&agent, 3).await?;
+    }
+    match stays_healthy(&agent, 3).await?.count("late_ticks_total", TARGET) {
+        0 => Err("no tick was late".to_owned()),
+        late => Ok(format!("{late} late ticks, no failure")),
+    }
 }
 
 async fn idle_timeout() -> Result<String, String> {

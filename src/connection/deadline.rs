@@ -1,0 +1,139 @@
+//! Deadlines for what peers do. Time for which the agent did not run does not count: it was stopped, or its machine was
+//! paused or overloaded. All timers of that time end at once afterwards, before what came from a peer is noticed.
+
+use std::pin::{Pin, pin};
+
+use futures_util::FutureExt as _;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+/// How often to look, within the time that is left, whether the agent runs. Of each time for which it did not, one part
+/// of so many may count; and an agent that never runs in time comes to an end after so many looks.
+const LOOKS: u32 = 8;
+
+/// The deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passed;
+
+/// Awaits `work` until `deadline`, and moves that by the time for which the agent did not run.
+///
+/// # Errors
+/// The deadline passed first.
+pub(crate) async fn within<T>(
+    deadline: &mut Instant,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Passed> {
+    let began = Instant::now();
+    let pause = (*deadline - began) / LOOKS;
+    let mut timer = pin!(sleep_until(began + pause));
+    loop {
+        let due = timer.deadline();
+        let done = tokio::select! {
+            biased;
+            done = &mut work => Some(done),
+            () = &mut timer => None,
+        };
+        let now = Instant::now();
+        let is_last = due >= *deadline;
+        *deadline += now - due;
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        if is_last {
+            // What came meanwhile is noticed between two turns of a task.
+            yield_now().await;
+            return work.now_or_never().ok_or(Passed);
+        }
+        timer.as_mut().reset((now + pause).min(*deadline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::join;
+    use tokio::sync::Notify;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_does_not_end_passes_the_deadline_at_its_instant() {
+        let began = Instant::now();
+        let mut deadline = began + 2 * SECOND;
+        assert_eq!(within(&mut deadline, pin!(pending::<()>())).await, Err(Passed));
+        assert_eq!((began.elapsed(), deadline), (2 * SECOND, began + 2 * SECOND));
+        let done = within(&mut deadline, pin!(async { 7 })).await;
+        assert_eq!(done, Ok(7), "what is there already is never late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_which_the_agent_is_stopped_does_not_count() {
+        let began = Instant::now();
+        let mut deadline = began + 2 * SECOND;
+        let answer = Notify::new();
+        let answered = pin!(answer.notified());
+        let peer = async {
+            for _ in 0..3 {
+                sleep(SECOND / 10).await;
+                advance(3 * SECOND).await;
+            }
+            sleep(SECOND).await;
+            answer.notify_one();
+        };
+        let (answered, ()) = join!(within(&mut deadline, answered), peer);
+        assert_eq!(answered, Ok(()));
+        let moved = deadline - (began + 2 * SECOND);
+        assert!((8 * SECOND..9 * SECOND).contains(&moved), "{moved:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_is_moved_also_where_the_work_ends_with_the_stop() {
+        let began = Instant::now();
+        let mut deadline = began + 2 * SECOND;
+        let stop = async {
+            sleep(SECOND / 10).await;
+            advance(3 * SECOND).await;
+        };
+        within(&mut deadline, pin!(stop)).await.unwrap();
+        assert!(deadline - Instant::now() > SECOND, "{:?}", deadline - began);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_noticed_only_after_a_stop_that_outlasts_the_deadline_is_not_late() {
+        let mut deadline = Instant::now() + 2 * SECOND;
+        let answer = Notify::new();
+        let answered = pin!(answer.notified());
+        let peer = async {
+            sleep(Duration::from_millis(1999)).await;
+            advance(3 * SECOND).await;
+            answer.notify_one();
+        };
+        let (answered, ()) = join!(within(&mut deadline, answered), peer);
+        assert_eq!(answered, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_never_runs_in_time_does_not_wait_for_ever() {
+        let waiting = tokio::spawn(async {
+            let mut polls = 0;
+            let work = pin!(poll_fn(|_| {
+                polls += 1;
+                Poll::<()>::Pending
+            }));
+            let passed = within(&mut (Instant::now() + 2 * SECOND), work).await;
+            (passed, polls)
+        });
+        while !waiting.is_finished() {
+            advance(SECOND).await;
+        }
+        let (passed, polls) = waiting.await.unwrap();
+        assert_eq!(passed, Err(Passed));
+        assert!(polls <= 2 * LOOKS + 1, "{polls}");
+    }
+}
