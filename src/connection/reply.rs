@@ -10,6 +10,8 @@ use crate::probe::FailureReason;
 
 /// The longest line: a status, an error, a number or a length.
 const MAX_LINE: usize = 64 * 1024;
+/// The most values in one reply: many times those of HELLO, which has the most. Each costs time and memory.
+const MAX_VALUES: usize = 10_000;
 /// How much is kept of a server's words, in characters.
 pub(super) const MAX_DETAIL: usize = 400;
 
@@ -20,6 +22,8 @@ pub(super) enum Malformed {
     NotRedis,
     /// The reply is longer than the limit.
     TooLarge,
+    /// The reply has more than [`MAX_VALUES`].
+    TooMany,
 }
 
 /// Whether the frame at the start of `bytes` was sent out of band: it answers no command.
@@ -27,41 +31,66 @@ pub(super) fn is_push(bytes: &[u8]) -> bool {
     bytes.first() == Some(&b'>')
 }
 
-/// Returns the length of the reply or push at the start of `bytes`; `None` while it is incomplete.
-pub(super) fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
-    let mut end = 0;
-    // Values that are still to come. An aggregate adds its children, so that nesting needs no stack.
-    let mut pending = 1_usize;
-    while pending > 0 {
-        let Some(header) = header(&bytes[end..])? else { return Ok(None) };
-        end += header.length;
-        pending -= 1;
-        match header.kind {
-            b'$' | b'=' | b'!' => {
-                let Some(text) = header.announced()? else { continue };
-                // Within an aggregate, all that came before counts as well.
-                let before = if end > header.length { end } else { 0 };
-                if text > limit.saturating_sub(before) {
-                    return Err(Malformed::TooLarge);
-                }
-                end += text + 2;
-                match bytes.get(end - 2..end) {
-                    None => return Ok(None),
-                    Some(b"\r\n") => {}
-                    Some(_) => return Err(Malformed::NotRedis),
-                }
-            }
-            b'*' | b'~' | b'>' => pending += header.children(1, limit)?,
-            b'%' => pending += header.children(2, limit)?,
-            // Attributes come before the value that they describe.
-            b'|' => pending += header.children(2, limit)? + 1,
-            _ => {}
-        }
-        if end > limit.saturating_add(MAX_LINE) {
-            return Err(Malformed::TooLarge);
-        }
+/// How far a frame is measured: what was looked at once is not looked at again when more has come.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Where the values end that are whole.
+    end: usize,
+    /// Values that are still to come. An aggregate adds its children, so that nesting needs no stack.
+    pending: usize,
+    /// All values so far, also those to come.
+    values: usize,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { end: 0, pending: 1, values: 1 }
     }
-    Ok(Some(end))
+}
+
+impl Scan {
+    /// Returns the length of the reply or push at the start of `bytes`; `None` while it is incomplete. `bytes` is what it
+    /// was the last time, and more.
+    pub(super) fn length(&mut self, bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
+        while self.pending > 0 {
+            let Some(header) = header(&bytes[self.end..])? else { return Ok(None) };
+            let mut end = self.end + header.length;
+            let children = match header.kind {
+                b'$' | b'=' | b'!' => {
+                    if let Some(text) = header.announced()? {
+                        // Within an aggregate, all that came before counts as well.
+                        let before = if self.end > 0 { end } else { 0 };
+                        if text > limit.saturating_sub(before) {
+                            return Err(Malformed::TooLarge);
+                        }
+                        end += text + 2;
+                        match bytes.get(end - 2..end) {
+                            None => return Ok(None),
+                            Some(b"\r\n") => {}
+                            Some(_) => return Err(Malformed::NotRedis),
+                        }
+                    }
+                    0
+                }
+                b'*' | b'~' | b'>' => header.children(1, limit)?,
+                b'%' => header.children(2, limit)?,
+                // Attributes come before the value that they describe.
+                b'|' => header.children(2, limit)? + 1,
+                _ => 0,
+            };
+            if end > limit.saturating_add(MAX_LINE) {
+                return Err(Malformed::TooLarge);
+            }
+            self.end = end;
+            self.pending += children;
+            self.pending -= 1;
+            self.values += children;
+            if self.values > MAX_VALUES {
+                return Err(Malformed::TooMany);
+            }
+        }
+        Ok(Some(self.end))
+    }
 }
 
 /// What the start of a reply says of the rest.
@@ -136,7 +165,7 @@ impl Header<'_> {
     }
 }
 
-/// Parses the reply that [`length`] found to fill `bytes`.
+/// Parses the reply that [`Scan::length`] found to fill `bytes`.
 ///
 /// What every probe gets is read here; of an error, the `redis` crate knows what its code means. That crate's parser
 /// sets up 8 KiB of buffers for each reply, which was a third of the instructions of a probe.
@@ -248,6 +277,10 @@ mod tests {
 
     const LIMIT: usize = 1000;
 
+    fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
+        Scan::default().length(bytes, limit)
+    }
+
     fn error(text: &str) -> (FailureReason, String) {
         match parse(format!("-{text}\r\n").as_bytes()).unwrap() {
             Value::ServerError(error) => classify(&error),
@@ -278,6 +311,32 @@ mod tests {
             let with_more = format!("{reply}+MORE\r\n");
             assert_eq!(length(with_more.as_bytes(), LIMIT), Ok(Some(reply.len())), "{reply:?}");
         }
+    }
+
+    #[test]
+    fn what_was_measured_is_not_looked_at_again() {
+        let reply = format!("*4\r\n{}:1\r\n$5\r\nhello\r\n+OK\r\n%1\r\n_\r\n_\r\n", "*1\r\n".repeat(50));
+        let mut bytes = Vec::new();
+        let mut scan = Scan::default();
+        for byte in reply.bytes() {
+            assert_eq!(scan.length(&bytes, LIMIT), Ok(None));
+            assert!(
+                bytes.len() - scan.end < "$5\r\nhello\r\n".len(),
+                "only the last value is looked at again"
+            );
+            bytes[..scan.end].fill(0xff);
+            bytes.push(byte);
+        }
+        assert_eq!(scan.length(&bytes, LIMIT), Ok(Some(reply.len())));
+    }
+
+    #[test]
+    fn more_values_than_any_reply_has_are_refused_when_they_are_announced() {
+        let limit = 8 * 1024 * 1024;
+        for reply in ["*10000\r\n", "%5000\r\n", &"*1\r\n".repeat(MAX_VALUES), &"|1\r\n".repeat(MAX_VALUES)] {
+            assert_eq!(length(reply.as_bytes(), limit), Err(Malformed::TooMany), "{}", &reply[..4]);
+        }
+        assert_eq!(length(b"*9999\r\n", limit), Ok(None));
     }
 
     #[test]
@@ -328,8 +387,8 @@ mod tests {
         for announced in ["*2000000000\r\n", "%2000000000\r\n", "*99999999999999999999\r\n"] {
             assert!(length(announced.as_bytes(), LIMIT).is_err(), "{announced:?}");
         }
-        let nested = "*300\r\n".repeat(20_000);
-        assert_eq!(length(nested.as_bytes(), LIMIT), Err(Malformed::TooLarge));
+        let lines = format!("*9\r\n{}", format!("+{}\r\n", "x".repeat(60_000)).repeat(2));
+        assert_eq!(length(lines.as_bytes(), LIMIT), Err(Malformed::TooLarge));
         let long = format!("*2\r\n$600\r\n{0}\r\n$600\r\n{0}\r\n", "x".repeat(600));
         assert_eq!(length(long.as_bytes(), LIMIT), Err(Malformed::TooLarge));
     }

@@ -1,21 +1,24 @@
 //! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
-//! `handshake.rs`; `CLIENT LIST`, which is counted while it is read, is in `client_list.rs` below.
+//! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, and what has been
+//! read is in `incoming.rs`.
 //!
 //! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
 //! leaves the text of a refused AUTH, the size of a reply and the moment of a disconnect in our hands.
 
 mod client_list;
+mod incoming;
 
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use redis::Value;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 use zeroize::Zeroize as _;
 
+use self::incoming::Incoming;
 use crate::connection::client_list::OwnClient;
 use crate::connection::deadline::within;
 use crate::connection::reply::{self, Malformed};
@@ -30,17 +33,14 @@ pub const CLIENT_NAME: &str = "cachepulse";
 /// Where a sign-in fails.
 pub(super) const SIGN_IN: Stage = Stage::Phase(Phase::Auth);
 
-/// How much room is made for a read. Nearly all replies fit; a long list of clients is read piece by piece.
-const READ_SIZE: usize = 2048;
-
 /// An open connection, whether signed in or not.
 #[derive(Debug)]
 pub struct Session<S> {
     stream: S,
     reply_limit: usize,
-    /// The command being sent and the reply being read; kept for their capacity.
+    /// The command being sent; kept for its capacity.
     outgoing: Vec<u8>,
-    incoming: Vec<u8>,
+    incoming: Incoming,
     /// Whether a byte has come since the last command was sent.
     has_heard: bool,
     /// Whether requests and replies are still in step. Once they are not, nothing that comes can be trusted.
@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             stream,
             reply_limit,
             outgoing: Vec::new(),
-            incoming: Vec::new(),
+            incoming: Incoming::default(),
             has_heard: false,
             in_step: true,
             own: OwnClient::Address(local_address),
@@ -170,16 +170,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub async fn lost(&mut self) -> Failure {
         let failure = loop {
             match self.frame() {
-                Ok(Some(length)) if reply::is_push(&self.incoming) => self.discard(length),
-                Ok(None) => {
-                    self.incoming.reserve(READ_SIZE);
-                    // `read_buf` takes bytes only when it completes.
-                    match self.stream.read_buf(&mut self.incoming).await {
-                        Ok(0) => break closed(Stage::Idle),
-                        Ok(_) => {}
-                        Err(error) => break io_failure(Stage::Idle, &error),
-                    }
-                }
+                Ok(Some(length)) if reply::is_push(&self.incoming) => self.incoming.discard(length),
+                Ok(None) => match self.incoming.read_from(&mut self.stream).await {
+                    Ok(0) => break closed(Stage::Idle),
+                    Ok(_) => {}
+                    Err(error) => break io_failure(Stage::Idle, &error),
+                },
                 Ok(Some(length)) => break self.unprompted(length),
                 Err(_) => break unexpected(),
             }
@@ -255,8 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn read_more(&mut self, stage: Stage) -> Result<(), Failure> {
-        self.incoming.reserve(READ_SIZE);
-        match self.stream.read_buf(&mut self.incoming).await {
+        match self.incoming.read_from(&mut self.stream).await {
             Ok(0) => Err(closed(stage)),
             Ok(_) => {
                 self.has_heard = true;
@@ -272,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let frame = self.frame().map_err(|malformed| self.malformed(stage, malformed))?;
             if let Some(length) = frame {
                 let value = (!reply::is_push(&self.incoming)).then(|| reply::parse(&self.incoming[..length]));
-                self.discard(length);
+                self.incoming.discard(length);
                 match value {
                     None => continue,
                     Some(value) => return value.map_err(|malformed| self.malformed(stage, malformed)),
@@ -292,15 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The length of the frame at hand, if it is whole.
-    fn frame(&self) -> Result<Option<usize>, Malformed> {
-        reply::length(&self.incoming, self.reply_limit)
-    }
-
-    fn discard(&mut self, length: usize) {
-        self.incoming.drain(..length);
-        if self.incoming.is_empty() {
-            self.incoming.shrink_to(READ_SIZE);
-        }
+    fn frame(&mut self) -> Result<Option<usize>, Malformed> {
+        self.incoming.frame(self.reply_limit)
     }
 
     fn malformed(&self, stage: Stage, malformed: Malformed) -> Failure {
@@ -312,6 +300,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Malformed::NotRedis => {
                 Failure::new(FailureReason::ProtocolError, stage, "what came is not a Redis reply")
             }
+            Malformed::TooMany => Failure::new(
+                FailureReason::ProtocolError,
+                stage,
+                "the reply has more values than was asked for",
+            ),
             Malformed::TooLarge => {
                 let detail = format!("the reply is longer than reply_limit, {} bytes", self.reply_limit);
                 Failure::new(FailureReason::ReplyTooLarge, stage, detail)
@@ -428,7 +421,7 @@ mod tests {
     use super::*;
     use crate::connection::client_list::ClientList;
     use crate::secret::Secret;
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
     pub(super) fn soon() -> Instant {
         Instant::now() + Duration::from_secs(2)

@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (header, length, mut prefix) = loop {
             if reply::is_push(&self.incoming) {
                 if let Some(length) = self.frame().map_err(|error| malformed(self, error))? {
-                    self.discard(length);
+                    self.incoming.discard(length);
                     continue;
                 }
             } else {
@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err(error) => io_failure(stage, error),
             })?;
         };
-        self.discard(header);
+        self.incoming.discard(header);
         list.length = length;
         let mut counter = Counter::new(list, keeps, self.own);
         let mut left = length;
@@ -72,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             counter.take(&self.incoming[skipped..piece]);
             prefix -= skipped;
             left -= piece;
-            self.discard(piece);
+            self.incoming.discard(piece);
         }
         counter.end();
         while self.incoming.len() < 2 {
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.incoming.starts_with(b"\r\n") {
             return Err(self.malformed(stage, Malformed::NotRedis));
         }
-        self.discard(2);
+        self.incoming.discard(2);
         self.end(stage)
     }
 
@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 mod tests {
     use tokio::io::{AsyncWriteExt as _, duplex};
 
-    use super::super::READ_SIZE;
+    use super::super::incoming::READ_SIZE;
     use super::super::tests::{session, soon};
     use super::*;
     use crate::connection::client_list::OwnClient;

@@ -1,0 +1,82 @@
+//! What has come on a connection and is still to be used. The work is linear in the bytes, whatever pieces they come in:
+//! no peer may hold up the probes of others.
+
+use std::io;
+use std::ops::Deref;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::connection::reply::{Malformed, Scan};
+
+/// How much room is made for a read. Nearly all replies fit; a long list of clients is read piece by piece.
+pub(super) const READ_SIZE: usize = 2048;
+
+/// The bytes that are still to be used, as a slice.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    /// How many of them are used already.
+    used: usize,
+    /// How far the frame at hand is measured.
+    scan: Scan,
+}
+
+impl Incoming {
+    /// Reads once, and returns how many bytes came. May be dropped without harm.
+    pub(super) async fn read_from(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        self.bytes.drain(..std::mem::take(&mut self.used));
+        self.bytes.reserve(READ_SIZE);
+        // It takes bytes only when it completes.
+        stream.read_buf(&mut self.bytes).await
+    }
+
+    /// The length of the frame at hand, if it is whole.
+    pub(super) fn frame(&mut self, limit: usize) -> Result<Option<usize>, Malformed> {
+        self.scan.length(&self.bytes[self.used..], limit)
+    }
+
+    /// Marks the first `length` bytes as used.
+    pub(super) fn discard(&mut self, length: usize) {
+        self.scan = Scan::default();
+        self.used += length;
+        if self.is_empty() {
+            self.used = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(READ_SIZE);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+impl Deref for Incoming {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn discarding_a_frame_moves_none_of_the_bytes_after_it() {
+        let mut incoming = Incoming::default();
+        incoming.read_from(&mut &b">0\r\n>0\r\n+PONG\r\n+"[..]).await.unwrap();
+        let start = incoming.as_ptr();
+        for frame in [">0\r\n", ">0\r\n", "+PONG\r\n"] {
+            assert!(incoming.starts_with(frame.as_bytes()));
+            assert_eq!(incoming.frame(1000), Ok(Some(frame.len())));
+            incoming.discard(frame.len());
+        }
+        assert_eq!(incoming.as_ptr(), start.wrapping_add(15));
+        incoming.read_from(&mut &b"OK\r\n"[..]).await.unwrap();
+        assert_eq!(&*incoming, b"+OK\r\n");
+        assert_eq!(incoming.frame(1000), Ok(Some(5)));
+    }
+}
