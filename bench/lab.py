@@ -338,7 +338,7 @@ class Agent:
         """Returns the PINGs of the last ten probes of each target: time of the probe and seconds."""
         targets = json.loads(get(self.port, "/status"))["targets"]
         return {
-            (target["name"], outcome["time"]): step["seconds"]
+            (target["target"], outcome["time"]): step["duration_seconds"]
             for target in targets
             for outcome in target["recent"]
             for step in outcome["steps"]
