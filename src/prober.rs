@@ -313,10 +313,19 @@ impl<D: Dial> Prober<D> {
     async fn reauthenticate(&mut self) {
         let Self { ticks, connection: Some(connection), opener, target, rng, .. } = self else { return };
         connection.reauthenticate = None;
-        let credentials = match ticks.during(opener.sign_in.credentials()).await {
-            Ok(credentials) if credentials != connection.credentials => credentials,
-            Ok(_) => return,
-            Err(failure) => {
+        let credentials = async {
+            tokio::select! {
+                biased;
+                lost = connection.session.lost() => Err(lost),
+                // A file may hang.
+                credentials = opener.sign_in.credentials() => Ok(credentials),
+            }
+        };
+        let credentials = match ticks.during(credentials).await {
+            Err(lost) => return self.lost(lost),
+            Ok(Ok(credentials)) if credentials != connection.credentials => credentials,
+            Ok(Ok(_)) => return,
+            Ok(Err(failure)) => {
                 debug!(target = %target.name, %failure, "changed credentials not usable; keeping the connection");
                 return;
             }

@@ -30,7 +30,7 @@ pub struct TlsInfo {
 
 impl TlsClient {
     /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
-    /// which SNI sends as well. Moves `deadline` as [`within`] does. Notes in `trace` which certificate the peer showed,
+    /// which SNI sends as well. Moves `deadline` by the time for which the agent did not run. Notes in `trace` which certificate the peer showed,
     /// trusted or not.
     ///
     /// # Errors
