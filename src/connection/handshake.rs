@@ -40,7 +40,8 @@ pub enum NotGreeted {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Begins the session: signs in with `credentials` and sees that PING is answered. Without a `protocol`, tries RESP3
-    /// and falls back to RESP2 where the server does not know HELLO. Moves `deadline` by the time for which the agent did not run.
+    /// and falls back to RESP2 where the server does not know HELLO. Moves `deadline` by the time for which the agent did
+    /// not run.
     ///
     /// # Errors
     /// The server's refusal, or the loss of the connection.

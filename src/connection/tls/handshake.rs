@@ -30,8 +30,8 @@ pub struct TlsInfo {
 
 impl TlsClient {
     /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
-    /// which SNI sends as well. Moves `deadline` by the time for which the agent did not run. Notes in `trace` which certificate the peer showed,
-    /// trusted or not.
+    /// which SNI sends as well. Moves `deadline` by the time for which the agent did not run. Notes in `trace` which
+    /// certificate the peer showed, trusted or not.
     ///
     /// # Errors
     /// The reason `tls_certificate` if the server's certificate is at fault, `tls_client_certificate` if it is the one of
