@@ -18,6 +18,14 @@ use x509_parser::time::ASN1Time;
 use super::roots::Roots;
 use super::witness::Witness;
 
+/// The check of rustls for one version of TLS.
+type VerifySignature = fn(
+    &[u8],
+    &CertificateDer<'_>,
+    &DigitallySignedStruct,
+    &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error>;
+
 /// Checks the certificates of one handshake.
 #[derive(Debug)]
 pub(super) struct Verifier {
@@ -42,6 +50,20 @@ impl Verifier {
             return Ok(None);
         }
         Ok(Some(SubjectPublicKeyInfoDer::from(parse(certificate)?.public_key().raw).into_owned()))
+    }
+
+    /// Checks a signature with the key of `certificate`, which `verify` reads unless only the bare key can be used.
+    fn verify_signature(
+        &self,
+        verify: VerifySignature,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.bare_key(certificate)? {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms),
+            None => verify(message, certificate, signature, &self.algorithms),
+        }
     }
 }
 
@@ -71,10 +93,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self.bare_key(certificate)? {
-            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms),
-            None => verify_tls12_signature(message, certificate, signature, &self.algorithms),
-        }
+        self.verify_signature(verify_tls12_signature, message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -83,10 +102,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self.bare_key(certificate)? {
-            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms),
-            None => verify_tls13_signature(message, certificate, signature, &self.algorithms),
-        }
+        self.verify_signature(verify_tls13_signature, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
