@@ -9,6 +9,7 @@ mod handover;
 mod key;
 mod ledger;
 mod listing;
+mod logged;
 mod new_connections;
 mod opening;
 mod record;
@@ -74,7 +75,7 @@ pub struct Prober<D: Dial> {
     clock: Clock,
     opener: Opener<D>,
     connection: Option<Connection<D::Stream>>,
-    /// Tells the companion of `connection`, and brings its replacement.
+    /// Shows `connection` to the companion, and brings its replacement.
     handover: Arc<Handover<D::Stream>>,
     rounds: Rounds,
     ticks: Ticks,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::logged::Logged;
 use crate::clock::Clock;
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, PhaseTimes};
+use crate::probe::{Failure, PhaseTimes};
 use crate::status::TargetStatus;
 use crate::target::TargetName;
 
@@ -19,18 +20,18 @@ pub(super) struct NewConnections {
     status: Arc<TargetStatus>,
     /// How many failed in a row, without those that failed for want of the agent's own resources.
     failed_in_a_row: u32,
-    /// The reasons of the failures since the last success. Each is logged once.
-    logged: Vec<FailureReason>,
+    /// The reasons of the failures since the last success.
+    logged: Logged,
 }
 
 impl NewConnections {
-    pub(super) const fn new(
+    pub(super) fn new(
         target: TargetName,
         clock: Clock,
         metrics: Arc<TargetMetrics>,
         status: Arc<TargetStatus>,
     ) -> Self {
-        Self { target, clock, metrics, status, failed_in_a_row: 0, logged: Vec::new() }
+        Self { target, clock, metrics, status, failed_in_a_row: 0, logged: Logged::default() }
     }
 
     /// A new connection was probed. `phases` are those that completed.
@@ -46,9 +47,8 @@ impl NewConnections {
 
     fn succeeded(&mut self) {
         self.failed_in_a_row = 0;
-        if let Some(reason) = self.logged.first() {
+        if let Some(reason) = self.logged.succeeded() {
             info!(target = %self.target, reason = reason.as_str(), "new connections succeed again");
-            self.logged.clear();
         }
     }
 
@@ -56,8 +56,7 @@ impl NewConnections {
         if !failure.reason.is_local() {
             self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         }
-        if !self.logged.contains(&failure.reason) {
-            self.logged.push(failure.reason);
+        if self.logged.is_new(failure.reason) {
             warn!(
                 target = %self.target,
                 reason = failure.reason.as_str(),

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use super::ledger::Effect;
+use super::logged::Logged;
 use super::new_connections::NewConnections;
 use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
@@ -24,8 +25,8 @@ pub(super) struct Record {
     /// How late the newest tick was noticed.
     delay: Duration,
     last_outcome: Option<Outcome>,
-    /// The reasons for which the cache was down since the last success. Each is logged once.
-    logged: Vec<FailureReason>,
+    /// The reasons for which the cache was down since the last success.
+    logged: Logged,
     is_quiet: bool,
 }
 
@@ -43,7 +44,7 @@ impl Record {
             status: Arc::new(status),
             delay: Duration::ZERO,
             last_outcome: None,
-            logged: Vec::new(),
+            logged: Logged::default(),
             is_quiet: false,
         }
     }
@@ -102,17 +103,15 @@ impl Record {
     fn up(&mut self, outage: Option<Duration>) {
         self.verdict(true);
         let (outage_seconds, reason) =
-            (outage.map(seconds), self.logged.first().map(|reason| reason.as_str()));
+            (outage.map(seconds), self.logged.succeeded().map(FailureReason::as_str));
         if !self.is_quiet {
             info!(target = %self.target, outage_seconds, reason, "cache available");
         }
-        self.logged.clear();
     }
 
     fn down(&mut self, failure: &Failure) {
         self.verdict(false);
-        if !self.is_quiet && !self.logged.contains(&failure.reason) {
-            self.logged.push(failure.reason);
+        if !self.is_quiet && self.logged.is_new(failure.reason) {
             let (reason, stage) = (failure.reason.as_str(), failure.stage.as_str());
             if failure.reason.is_local() {
                 // The cache is not to blame.
