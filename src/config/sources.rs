@@ -62,7 +62,7 @@ impl Sources {
         read.iter().map(|(path, snapshot)| (path.clone(), snapshot.fingerprint)).collect()
     }
 
-    /// Returns what tells the files that were read, and their contents and errors, from others.
+    /// Returns what identifies the files that were read, and their contents and errors.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (path, Snapshot { content, .. }) in &*self.read.borrow() {

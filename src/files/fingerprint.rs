@@ -32,7 +32,7 @@ pub enum Fingerprint {
         modified: (i64, i64),
         /// When the content or the metadata changed, in seconds and nanoseconds.
         changed: (i64, i64),
-        /// Whether that is so recent that the times do not tell whether it changes again.
+        /// Whether that is so recent that the times may stay the same if it changes again.
         is_recent: bool,
     },
     /// A pipe, device or directory. Its times change when it is used.

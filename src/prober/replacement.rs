@@ -133,7 +133,7 @@ mod tests {
         assert!(replacement.failed(now + age));
         assert!(!replacement.is_due(old, now + age));
         assert_eq!(replacement.next(old), Some(now + age + RETRY));
-        assert!(!replacement.failed(now + age + RETRY), "it is told once");
+        assert!(!replacement.failed(now + age + RETRY), "it is reported once");
         replacement.opened(old, now + age + 2 * RETRY);
         assert!(replacement.failed(now + 2 * age));
     }
