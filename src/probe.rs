@@ -1,4 +1,5 @@
-//! The vocabulary of a probe: its phases, steps and outcomes, and the [`Failure`]s that it may have.
+//! The vocabulary of a probe: its phases, steps and outcomes, the [`Failure`]s that it may have, and the server that it
+//! meets.
 //!
 //! Values only: no I/O and no clock. How a probe runs is in [`crate::prober`], how a connection is opened in
 //! [`crate::connection`].
@@ -6,6 +7,7 @@
 mod failure;
 mod phase;
 mod reason;
+mod server;
 mod step;
 
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 pub use self::failure::{Failure, Stage};
 pub use self::phase::{Phase, PhaseTimes};
 pub use self::reason::FailureReason;
+pub use self::server::{Mode, Role, ServerInfo};
 pub use self::step::{Step, StepResult, StepResults};
 
 /// The clients that `CLIENT LIST` listed, without their addresses.

@@ -12,7 +12,7 @@ use super::deadline::within;
 use super::reply;
 use super::session::{CLIENT_NAME, SIGN_IN, Session, no_reply, refusal};
 use crate::identity::Credentials;
-use crate::probe::{Failure, FailureReason, Stage, Step};
+use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage, Step};
 use crate::target::Protocol;
 
 /// What to do if RESP3 is configured and the peer does not know it.
@@ -23,8 +23,8 @@ const NOT_RESP3: &str = "The peer does not know `HELLO 3`: set `protocol` to `au
 pub struct Greeting {
     /// Which RESP is spoken from now on.
     pub protocol: Protocol,
-    /// Whether the server says that it is a replica.
-    pub is_replica: bool,
+    /// What the server says of itself: nothing under RESP2.
+    pub server: ServerInfo,
     /// What it answered PING with, if that was an error: it is signed in, but cannot serve.
     pub refused: Option<Failure>,
 }
@@ -88,33 +88,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(failure) if self.was_idle_close(&failure) => return Err(NotGreeted::HungUp(failure)),
             Err(failure) => return Err(NotGreeted::Failed(failure)),
         };
-        let server = match reply {
-            Value::Map(fields) if Server::read(&fields).protocol == 3 => Ok(Server::read(&fields)),
+        let hello = match reply {
+            Value::Map(fields) if Hello::read(&fields).protocol == 3 => Ok(Hello::read(&fields)),
             Value::ServerError(error) if !is_unknown(&error, credentials) => {
                 return Err(NotGreeted::Failed(refusal(&error, credentials)));
             }
             Value::ServerError(error) => Err(refusal(&error, credentials).detail),
             _ => Err("HELLO 3 was not answered with RESP3".into()),
         };
-        let server = match server {
+        let hello = match hello {
             Err(detail) if !falls_back => {
                 let failure = Failure::new(FailureReason::ProtocolError, SIGN_IN, detail);
                 return Err(NotGreeted::Failed(Failure { advice: Some(NOT_RESP3), ..failure }));
             }
-            server => server.ok(),
+            hello => hello.ok(),
         };
         let pong = match self.next_reply(SIGN_IN).await {
             Ok(pong) => pong,
             // It answered HELLO, but in words that we do not know, and then hung up.
-            Err(failure) if server.is_none() => return Err(NotGreeted::HungUp(failure)),
+            Err(failure) if hello.is_none() => return Err(NotGreeted::HungUp(failure)),
             Err(failure) => return Err(NotGreeted::Failed(failure)),
         };
         self.end(SIGN_IN).map_err(NotGreeted::Failed)?;
-        match server {
-            Some(Server { id, is_replica, .. }) => {
+        match hello {
+            Some(Hello { id, server, .. }) => {
                 self.own = id.map_or(self.own, OwnClient::Id);
                 let refused = self.pong(pong, credentials).map_err(NotGreeted::Failed)?;
-                Ok(Greeting { protocol: Protocol::Resp3, is_replica, refused })
+                Ok(Greeting { protocol: Protocol::Resp3, server, refused })
             }
             None => self.auth(credentials).await.map_err(NotGreeted::Failed),
         }
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.end(SIGN_IN)?;
         let refused = self.pong(reply, credentials)?;
-        Ok(Greeting { protocol: Protocol::Resp2, is_replica: false, refused })
+        Ok(Greeting { protocol: Protocol::Resp2, server: ServerInfo::default(), refused })
     }
 
     /// What PING was answered with: nothing to say of PONG, the failure of a server that cannot serve now.
@@ -172,35 +172,42 @@ fn is_unknown(error: &redis::ServerError, credentials: &Credentials) -> bool {
         || (*credentials != Credentials::None && says("noauth authentication required"))
 }
 
-/// What HELLO says of the server; fields that we do not know are ignored.
+/// The reply to HELLO; fields that we do not know are ignored.
 #[derive(Default)]
-struct Server {
+struct Hello {
     protocol: i64,
     id: Option<u64>,
-    is_replica: bool,
+    server: ServerInfo,
 }
 
-impl Server {
+impl Hello {
     fn read(fields: &[(Value, Value)]) -> Self {
-        let mut server = Self::default();
+        let mut hello = Self::default();
+        let (mut product, mut version, mut mode, mut role) = ("".into(), "".into(), None, None);
         for (name, value) in fields {
-            match (text(name), value) {
-                (Some(b"proto"), Value::Int(protocol)) => server.protocol = *protocol,
-                (Some(b"id"), Value::Int(id)) => server.id = u64::try_from(*id).ok(),
-                (Some(b"role"), role) => {
-                    server.is_replica = matches!(text(role), Some(b"replica" | b"slave"));
-                }
+            match (text(name), value, text(value)) {
+                (Some(b"proto"), Value::Int(protocol), _) => hello.protocol = *protocol,
+                (Some(b"id"), Value::Int(id), _) => hello.id = u64::try_from(*id).ok(),
+                (Some(b"server"), _, Some(text)) => product = String::from_utf8_lossy(text),
+                (Some(b"version"), _, Some(text)) => version = String::from_utf8_lossy(text),
+                (Some(b"mode"), _, Some(text)) => mode = read_mode(text),
+                (Some(b"role"), _, Some(text)) => role = Role::parse(text),
                 _ => {}
             }
         }
-        server
+        hello.server = ServerInfo::new(&product, &version, mode, role);
+        hello
     }
+}
+
+fn read_mode(word: &[u8]) -> Option<Mode> {
+    Mode::ALL.into_iter().find(|mode| mode.as_str().as_bytes() == word)
 }
 
 fn text(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(text) => Some(text),
-        Value::SimpleString(text) => Some(text.as_bytes()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.as_bytes()),
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ use crate::connection::handshake::{Greeting, NotGreeted};
 use crate::connection::session::{Session, refused_advice};
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
-use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
+use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, ServerInfo};
 use crate::target::{Protocol, Target, Tls};
 
 /// A server may end a session a little before the token's end by our clock.
@@ -56,7 +56,8 @@ pub(super) struct Connection<S> {
     pub(super) credentials: Credentials,
     pub(super) peer: Peer,
     pub(super) protocol: Protocol,
-    pub(super) is_replica: bool,
+    /// What the server says of itself.
+    pub(super) server: ServerInfo,
     pub(super) opened: Instant,
     /// Since when the server has said that it is loading.
     pub(super) loading: Option<Instant>,
@@ -93,8 +94,9 @@ impl<D: Dial> Opener<D> {
                 if protocol.is_none() && greeting.refused.is_none() {
                     self.fallback.negotiated(greeting.protocol, hung_up);
                 }
-                let connection = Connection::new(session, credentials, peer, &greeting);
-                Ok(Opened { connection, phases, took: started.elapsed(), refused: greeting.refused })
+                let refused = greeting.refused.clone();
+                let connection = Connection::new(session, credentials, peer, greeting);
+                Ok(Opened { connection, phases, took: started.elapsed(), refused })
             }
             Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => {
                 if failure.reason == FailureReason::AuthRejected {
@@ -152,13 +154,13 @@ impl<D: Dial> Opener<D> {
 type Greeted<S> = (Session<S>, Peer, Greeting);
 
 impl<S> Connection<S> {
-    fn new(session: Session<S>, credentials: Credentials, peer: Peer, greeting: &Greeting) -> Self {
+    fn new(session: Session<S>, credentials: Credentials, peer: Peer, greeting: Greeting) -> Self {
         Self {
             session,
             credentials,
             peer,
             protocol: greeting.protocol,
-            is_replica: greeting.is_replica,
+            server: greeting.server,
             opened: Instant::now(),
             loading: None,
             reauthenticate: None,

@@ -81,13 +81,13 @@ impl Rounds {
         connection: &mut Connection<S>,
         round: &mut Round,
     ) -> Result<(), ()> {
-        let Connection { session, is_replica, protocol, .. } = connection;
+        let Connection { session, server, protocol, .. } = connection;
         let timeout = self.target.command_timeout;
         let started = Instant::now();
         round.note(Step::Ping, started, session.ping(started + timeout).await)?;
 
         let value = format!("{:032x}", self.rng.u128(..));
-        self.set(session, &value, *is_replica, round).await?;
+        self.set(session, &value, server.is_replica(), round).await?;
 
         let started = Instant::now();
         round.note(Step::Get, started, session.get(self.key.name(), &value, started + timeout).await)?;

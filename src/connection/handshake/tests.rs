@@ -66,7 +66,8 @@ fn failure(greeting: Result<Greeting, NotGreeted>) -> Failure {
 #[tokio::test(start_paused = true)]
 async fn one_round_trip_signs_in_names_the_connection_and_proves_it() {
     let (greeting, heard) = greet(&password(), &[&format!("{HELLO}+PONG\r\n")], true).await;
-    let expected = Greeting { protocol: Protocol::Resp3, is_replica: false, refused: None };
+    let server = ServerInfo::new("redis", "7.0.15", Some(Mode::Standalone), Some(Role::Primary));
+    let expected = Greeting { protocol: Protocol::Resp3, server, refused: None };
     assert_eq!(greeting, Ok(expected.clone()));
     assert_eq!(heard, ["HELLO 3 AUTH default s3cretpassword SETNAME cachepulse PING"]);
     let (greeting, heard) = greet(&Credentials::None, &[&format!("{HELLO}+PONG\r\n")], true).await;
@@ -74,10 +75,35 @@ async fn one_round_trip_signs_in_names_the_connection_and_proves_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_says_so() {
-    let hello = HELLO.replace("$6\r\nmaster", "$7\r\nreplica");
+async fn a_server_says_which_role_and_mode_it_has_in_any_spelling_and_order() {
+    let standalone = Some(Mode::Standalone);
+    for (from, to, mode, role) in [
+        ("$6\r\nmaster", "$7\r\nreplica", standalone, Some(Role::Replica)),
+        ("$6\r\nmaster", "+slave", standalone, Some(Role::Replica)),
+        ("$6\r\nmaster", "=11\r\ntxt:primary", standalone, Some(Role::Primary)),
+        ("$6\r\nmaster", "*1\r\n$6\r\nmaster", standalone, None),
+        ("$4\r\nrole\r\n$6\r\nmaster", "$4\r\nrale\r\n_", standalone, None),
+        ("$10\r\nstandalone", "$7\r\ncluster", Some(Mode::Cluster), Some(Role::Primary)),
+        ("$10\r\nstandalone", "$8\r\nsentinel", Some(Mode::Sentinel), Some(Role::Primary)),
+        ("$10\r\nstandalone", "$5\r\nother", None, Some(Role::Primary)),
+        ("$4\r\nrole", "$17\r\navailability_zone", standalone, None),
+    ] {
+        let hello = HELLO.replacen(from, to, 1);
+        assert_ne!(hello, HELLO);
+        let (greeting, _) = greet(&password(), &[&format!("{hello}+PONG\r\n")], true).await;
+        let server = greeting.unwrap_or_else(|error| panic!("{to}: {error:?}")).server;
+        assert_eq!(server, ServerInfo::new("redis", "7.0.15", mode, role), "{to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_of_itself_is_bounded_and_needs_no_valid_text() {
+    let long = format!("$3000\r\n{}", "7".repeat(3000));
+    let hello = HELLO.replace("$5\r\nredis", "$2\r\n\u{7}x").replace("$6\r\n7.0.15", &long);
     let (greeting, _) = greet(&password(), &[&format!("{hello}+PONG\r\n")], true).await;
-    assert!(greeting.unwrap().is_replica);
+    let server = greeting.unwrap().server;
+    assert_eq!(server.product(), "x");
+    assert_eq!(server.version().chars().count(), 40);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +141,7 @@ async fn a_peer_that_does_not_know_hello_is_signed_in_with_auth_on_the_same_conn
         let greeting = greeting.unwrap_or_else(|error| panic!("{unknown}: {error:?}"));
         assert_eq!(
             greeting,
-            Greeting { protocol: Protocol::Resp2, is_replica: false, refused: None },
+            Greeting { protocol: Protocol::Resp2, server: ServerInfo::default(), refused: None },
             "{unknown}"
         );
         assert_eq!(heard[1], "AUTH s3cretpassword PING");
