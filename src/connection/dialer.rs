@@ -16,10 +16,15 @@ use crate::descriptors::Purpose;
 use crate::probe::{FailureReason, PhaseTimes};
 use crate::target::Endpoint;
 
-/// Opens streams to one target. Clones lead to the same target.
+/// Opens streams to one endpoint. Clones lead to the same one.
 pub trait Dial: Clone + Send {
     /// What is opened.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+
+    /// Returns a dialer of `endpoint`, which must still show a certificate for the name of this dialer's endpoint: a
+    /// cache shows the same one on each of its nodes, whose addresses it doesn't name.
+    #[must_use]
+    fn to(&self, endpoint: Endpoint) -> Self;
 
     /// Resolves, connects and, where configured, does the TLS handshake.
     ///
@@ -107,6 +112,10 @@ fn concerns_certificates(failed: &DialFailure) -> bool {
 
 impl Dial for Dialer {
     type Stream = Stream;
+
+    fn to(&self, endpoint: Endpoint) -> Self {
+        Self { endpoint, ..self.clone() }
+    }
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let dialed = match self.dial_once(deadline).await {

@@ -24,10 +24,10 @@ use crate::identity::Token;
 use crate::identity::refresh::TokenState;
 use crate::identity::sign_in::Tokens;
 use crate::metrics::Metrics;
-use crate::probe::Phase;
+use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Stage};
 use crate::secret::Secret;
 use crate::status::Status;
-use crate::target::{ClientList as ClientListOf, ClientListMode};
+use crate::target::{ClientList as ClientListOf, ClientListMode, Endpoint};
 use crate::telemetry::testing::Lines;
 
 /// A cache in memory; clones are the same cache.
@@ -147,6 +147,10 @@ fn commands(bytes: &[u8]) -> Vec<Vec<String>> {
 
 impl Dial for Cache {
     type Stream = DuplexStream;
+
+    fn to(&self, _endpoint: Endpoint) -> Self {
+        self.clone()
+    }
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
         let started = Instant::now();

@@ -101,6 +101,10 @@ impl Server {
 impl Dial for Server {
     type Stream = DuplexStream;
 
+    fn to(&self, _endpoint: Endpoint) -> Self {
+        self.clone()
+    }
+
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
         let trip = self.with(|state| {
             state.dials += 1;

@@ -217,6 +217,10 @@ fn client(id: usize) -> String {
 impl Dial for Cache {
     type Stream = Stream;
 
+    fn to(&self, _endpoint: Endpoint) -> Self {
+        self.clone()
+    }
+
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let stream = Stream { cache: self.clone(), value: String::new(), reply: Vec::new() };
         Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default(), deadline })

@@ -1,0 +1,303 @@
+//! The loop of one link: a round at every tick on a connection that is kept, and reopened when it is lost.
+//!
+//! The loop carries out what the ledger (`ledger.rs`) asks for and reports to it what happens. Everything is awaited
+//! through `ticks.rs`, so that no tick goes unnoticed. Only timeouts and the peer end what is under way.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::Probed;
+use super::companion::Companion;
+use super::handover::Handover;
+use super::ledger::{Fact, Measurements};
+use super::opening::{Connection, Opened, Opener, blame_credentials};
+use super::round::Rounds;
+use super::ticks::Ticks;
+use crate::connection::client_list::ClientList;
+use crate::connection::dialer::Dial;
+use crate::probe::{ClientCount, Failure, FailureReason, PhaseTimes, Stage, Step};
+
+/// One kept connection, with its rounds and its ledger.
+pub(super) struct Link<D: Dial> {
+    opener: Opener<D>,
+    connection: Option<Connection<D::Stream>>,
+    /// Shows `connection` to those beside the link, and brings its replacement.
+    handover: Arc<Handover<D::Stream>>,
+    rounds: Rounds,
+    ticks: Ticks,
+    rng: fastrand::Rng,
+}
+
+/// What happens while nothing is under way.
+enum Event<S> {
+    /// The connection is gone, or cannot be trusted any more.
+    Lost(Failure),
+    /// There are credentials to present, or, without a connection, other certificates to open one with.
+    Renewed,
+    /// A new connection takes over from the open one.
+    Replaced(Box<Opened<S>>),
+}
+
+impl<D: Dial> Link<D> {
+    /// Creates a link that has done nothing yet.
+    pub(super) fn new(opener: Opener<D>, rounds: Rounds, ticks: Ticks, rng: fastrand::Rng) -> Self {
+        Self { opener, connection: None, handover: Arc::default(), rounds, ticks, rng }
+    }
+
+    /// Returns the companion that opens connections beside this link.
+    pub(super) fn companion(&mut self, rng: fastrand::Rng) -> Companion<D> {
+        Companion::new(self.opener.clone(), rng, self.ticks.record(), Arc::clone(&self.handover))
+    }
+
+    pub(super) const fn ticks(&mut self) -> &mut Ticks {
+        &mut self.ticks
+    }
+
+    /// Runs until it is dropped.
+    pub(super) async fn run(&mut self) -> Infallible {
+        loop {
+            self.turn().await;
+        }
+    }
+
+    /// Probes once, attempts included. Opens the connection first if there is none.
+    pub(super) async fn probe(&mut self) -> Probed {
+        self.rounds.keeps_clients = true;
+        self.ticks.note(Fact::Tick);
+        loop {
+            let clients = self.turn().await;
+            if let Some(outcome) = self.ticks.record().take_outcome() {
+                return Probed { outcome, clients };
+            }
+        }
+    }
+
+    /// Waits for what happens next and does what it asks for. Returns the clients that a round has found.
+    async fn turn(&mut self) -> Option<ClientList> {
+        let Self { ticks, connection, handover, opener, .. } = self;
+        match ticks.until_attempt(next_event(connection.as_mut(), handover, opener)).await {
+            None => return self.attempt().await,
+            Some(Event::Lost(failure)) => self.lost(failure),
+            Some(Event::Replaced(opened)) => self.take_over(*opened),
+            Some(Event::Renewed) if self.connection.is_some() => self.reauthenticate().await,
+            Some(Event::Renewed) => {
+                // The first token of an identity is waited for by all its targets.
+                let pause = if self.opener.had_credentials { Duration::ZERO } else { self.opener.offset };
+                self.ticks.note(Fact::Renewed(Instant::now() + pause));
+            }
+        }
+        None
+    }
+
+    /// Opens the connection if there is none, and runs a round if one is needed.
+    async fn attempt(&mut self) -> Option<ClientList> {
+        let is_warm = self.connection.is_some();
+        let phases = if is_warm { PhaseTimes::default() } else { self.open().await? };
+        if is_warm || self.ticks.is_attempt_due() { self.round(phases, is_warm).await } else { None }
+    }
+
+    /// Opens the connection. `None` if that failed, or if the server is not able to answer PING.
+    async fn open(&mut self) -> Option<PhaseTimes> {
+        self.ticks.note(Fact::Opening);
+        self.ticks.record().opening();
+        let result = self.ticks.during(self.opener.open()).await;
+        let (phases, failure) = match result {
+            Ok(Opened { connection, phases, took, refused }) => {
+                self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
+                self.keep(connection);
+                let Some(failure) = refused else {
+                    self.ticks.note(Fact::Opened { took });
+                    return Some(phases);
+                };
+                if self.replaces(&failure) {
+                    self.close(&failure);
+                }
+                (phases, failure)
+            }
+            Err(failed) => {
+                self.ticks.record().not_opened(&failed.phases);
+                (failed.phases, failed.failure)
+            }
+        };
+        debug!(target = %self.opener.target.name, %failure, "connection attempt failed");
+        self.ticks.note(Fact::NotOpened(failure, Measurements { phases, ..Measurements::default() }));
+        None
+    }
+
+    /// Runs a round on the open connection, which was idle before if `is_warm`.
+    async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
+        let connection = self.connection.as_mut()?;
+        self.ticks.note(Fact::Round);
+        let round = self.ticks.during(self.rounds.run(connection)).await;
+        let clients =
+            round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });
+        let measurements = Measurements { phases, steps: round.steps, clients };
+        let Some((failure, since)) = round.failed else {
+            connection.loading = None;
+            self.ticks.note(Fact::RoundSucceeded(measurements));
+            if let Some(failure) = round.lost {
+                self.lost(failure);
+            }
+            return round.clients;
+        };
+        if is_warm && failure.stage == Stage::Step(Step::Ping) && connection.session.was_idle_close(&failure)
+        {
+            self.lost(failure);
+            return None;
+        }
+        debug!(target = %self.opener.target.name, %failure, "attempt failed");
+        let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
+        let ends = !connection.session.is_usable() || self.replaces(&failure);
+        let lived = if ends { self.close(&failure) } else { None };
+        self.ticks.note(Fact::RoundFailed { failure, measurements, since, lived });
+        round.clients
+    }
+
+    /// Whether a new connection may do better than the open one, which answered with `failure`.
+    fn replaces(&mut self, failure: &Failure) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let now = Instant::now();
+        if failure.reason == FailureReason::Loading {
+            return now - *connection.loading.get_or_insert(now) > self.opener.target.connect_timeout;
+        }
+        connection.loading = None;
+        match failure.reason {
+            // A replica answered, or the server forgot who we are: a new connection may reach the primary, and signs in.
+            FailureReason::ReadOnly | FailureReason::AuthRejected => true,
+            // Another node serves the key: the name may lead there. `ASK` says that a slot is on its way.
+            FailureReason::WrongNode => failure.detail.starts_with("MOVED"),
+            // A replica that has lost its primary.
+            FailureReason::ClusterDown => failure.detail.starts_with("MASTERDOWN"),
+            _ => false,
+        }
+    }
+
+    fn keep(&mut self, connection: Connection<D::Stream>) {
+        self.handover.changed(Some(connection.shown()));
+        self.connection = Some(connection);
+    }
+
+    /// Goes on with a new connection instead of the open one.
+    fn take_over(&mut self, Opened { mut connection, phases, .. }: Opened<D::Stream>) {
+        let Some(old) = self.connection.take() else { return };
+        let shown = |connection: &Connection<_>| connection.peer.address.map(tracing::field::display);
+        info!(
+            target = %self.opener.target.name,
+            address = shown(&connection),
+            previous = shown(&old),
+            "connection replaced"
+        );
+        if connection.credentials != old.credentials {
+            // They were renewed while it was being opened.
+            connection.reauthenticate = Some(Instant::now());
+        }
+        self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
+        self.keep(connection);
+    }
+
+    /// Drops the open connection because of `failure`, and returns how long it lived.
+    fn close(&mut self, failure: &Failure) -> Option<Duration> {
+        let connection = self.connection.take()?;
+        self.handover.changed(None);
+        self.ticks.record().disconnected(failure.reason);
+        Some(connection.opened.elapsed())
+    }
+
+    /// The connection was lost while nothing but the next command was to come.
+    fn lost(&mut self, failure: Failure) {
+        let Some(connection) = &self.connection else { return };
+        let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
+        debug!(target = %self.opener.target.name, %failure, "idle connection lost");
+        if let Some(lived) = self.close(&failure) {
+            self.ticks.note(Fact::Lost { failure, lived });
+        }
+    }
+
+    /// Presents renewed credentials on the live connection, so that the server's deadline moves before it strikes.
+    async fn reauthenticate(&mut self) {
+        let Self { ticks, connection: Some(connection), opener, rng, .. } = self else { return };
+        let target = Arc::clone(&opener.target);
+        connection.reauthenticate = None;
+        let credentials = async {
+            tokio::select! {
+                biased;
+                lost = connection.session.lost() => Err(lost),
+                // A file may hang.
+                credentials = opener.sign_in.credentials() => Ok(credentials),
+            }
+        };
+        let credentials = match ticks.during(credentials).await {
+            Err(lost) => return self.lost(lost),
+            Ok(Ok(credentials)) if credentials != connection.credentials => credentials,
+            Ok(Ok(_)) => return,
+            Ok(Err(failure)) => {
+                debug!(target = %target.name, %failure, "changed credentials not usable; keeping the connection");
+                return;
+            }
+        };
+        let since = Instant::now();
+        let deadline = since + target.command_timeout;
+        match ticks.during(connection.session.authenticate(&credentials, deadline)).await {
+            Ok(()) => {
+                ticks.record().reauthenticated(Ok(()));
+                connection.reauthenticated(credentials);
+                debug!(target = %target.name, "re-authenticated");
+            }
+            Err(failure) if connection.session.is_usable() => {
+                ticks.record().reauthenticated(Err(()));
+                opener.sign_in.refused();
+                if connection.reauthenticate_later(rng) {
+                    warn!(
+                        target = %target.name,
+                        detail = %failure.detail,
+                        "re-authentication failed; keeping the connection"
+                    );
+                } else {
+                    debug!(target = %target.name, detail = %failure.detail, "re-authentication failed again");
+                }
+            }
+            Err(failure) => {
+                ticks.record().reauthenticated(Err(()));
+                if connection.session.was_idle_close(&failure) {
+                    return self.lost(failure);
+                }
+                let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
+                let lived = self.close(&failure);
+                self.ticks.note(Fact::RoundFailed {
+                    failure,
+                    measurements: Measurements::default(),
+                    since,
+                    lived,
+                });
+            }
+        }
+    }
+}
+
+/// Waits until the open connection is lost or replaced, or there are credentials to present. May be dropped at any time.
+async fn next_event<D: Dial>(
+    connection: Option<&mut Connection<D::Stream>>,
+    handover: &Handover<D::Stream>,
+    opener: &mut Opener<D>,
+) -> Event<D::Stream> {
+    let Opener { sign_in, dialer, .. } = opener;
+    let Some(connection) = connection else {
+        tokio::select! {
+            () = sign_in.renewed() => {}
+            () = dialer.renewed() => {}
+        }
+        return Event::Renewed;
+    };
+    let again = connection.reauthenticate;
+    tokio::select! {
+        biased;
+        failure = connection.session.lost() => Event::Lost(failure),
+        replacement = handover.replacement() => Event::Replaced(replacement),
+        () = sign_in.renewed() => Event::Renewed,
+        () = async { sleep_until(again.expect("guarded")).await }, if again.is_some() => Event::Renewed,
+    }
+}
