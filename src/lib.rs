@@ -13,6 +13,8 @@
 //! A [`prober`] keeps one [`connection`], runs the steps of a [`probe`] on it at every tick, and records each outcome in
 //! [`metrics`] and [`status`]. The [`http`] endpoint serves both on its own thread.
 //!
+//! A [`topology`] says which node of a cluster has which keys.
+//!
 //! Durations are measured with tokio's clock, which tests can pause; the wall clock is a [`clock`] that is passed in.
 //! Every retry uses [`backoff`]. The files that a user names are read through [`files`], which never blocks the loop. A
 //! secret is a [`secret::Secret`], and a text from outside passes through [`excerpt`] before it is logged or shown. Connections to
@@ -41,3 +43,4 @@ pub mod signal;
 pub mod status;
 pub mod target;
 pub mod telemetry;
+pub mod topology;

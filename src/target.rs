@@ -40,7 +40,7 @@ impl fmt::Display for TargetName {
 }
 
 /// The host and port of a cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// A host name, an IPv4 address or an IPv6 address without brackets.
     pub host: Arc<str>,
