@@ -10,8 +10,12 @@ use crate::probe::FailureReason;
 
 /// The longest line: a status, an error, a number or a length.
 const MAX_LINE: usize = 64 * 1024;
-/// The most values in one reply: many times those of HELLO, which has the most. Each costs time and memory.
+/// The most values in one reply to a command of a probe: many times those of HELLO, which has the most. Each costs time
+/// and memory.
 const MAX_VALUES: usize = 10_000;
+/// The most values in the reply to `CLUSTER SLOTS`: enough for the largest caches, which have 384 shards, when each has
+/// its slots in ten ranges.
+const MAX_VALUES_OF_TOPOLOGY: usize = 65_536;
 /// How much is kept of a server's words, in characters.
 pub(super) const MAX_DETAIL: usize = 400;
 
@@ -22,8 +26,27 @@ pub(super) enum Malformed {
     NotRedis,
     /// The reply is longer than the limit.
     TooLarge,
-    /// The reply has more than [`MAX_VALUES`].
+    /// The reply has more values than any of its kind.
     TooMany,
+}
+
+/// How large a reply may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) bytes: usize,
+    values: usize,
+}
+
+impl Limits {
+    /// Returns the limits of the replies to the commands of a probe.
+    pub(super) const fn of_probe(bytes: usize) -> Self {
+        Self { bytes, values: MAX_VALUES }
+    }
+
+    /// Returns the limits of the reply to `CLUSTER SLOTS`.
+    pub(super) const fn of_topology(bytes: usize) -> Self {
+        Self { bytes, values: MAX_VALUES_OF_TOPOLOGY }
+    }
 }
 
 /// Whether the frame at the start of `bytes` was sent out of band: it answers no command.
@@ -51,7 +74,8 @@ impl Default for Scan {
 impl Scan {
     /// Returns the length of the reply or push at the start of `bytes`; `None` while it is incomplete. `bytes` is what it
     /// was the last time, and more.
-    pub(super) fn length(&mut self, bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
+    pub(super) fn length(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<usize>, Malformed> {
+        let limit = limits.bytes;
         while self.pending > 0 {
             let Some(header) = header(&bytes[self.end..])? else { return Ok(None) };
             let mut end = self.end + header.length;
@@ -85,7 +109,7 @@ impl Scan {
             self.pending += children;
             self.pending -= 1;
             self.values += children;
-            if self.values > MAX_VALUES {
+            if self.values > limits.values {
                 return Err(Malformed::TooMany);
             }
         }
@@ -278,7 +302,7 @@ mod tests {
     const LIMIT: usize = 1000;
 
     fn length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
-        Scan::default().length(bytes, limit)
+        Scan::default().length(bytes, Limits::of_probe(limit))
     }
 
     fn error(text: &str) -> (FailureReason, String) {
@@ -319,7 +343,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut scan = Scan::default();
         for byte in reply.bytes() {
-            assert_eq!(scan.length(&bytes, LIMIT), Ok(None));
+            assert_eq!(scan.length(&bytes, Limits::of_probe(LIMIT)), Ok(None));
             assert!(
                 bytes.len() - scan.end < "$5\r\nhello\r\n".len(),
                 "only the last value is looked at again"
@@ -327,7 +351,7 @@ mod tests {
             bytes[..scan.end].fill(0xff);
             bytes.push(byte);
         }
-        assert_eq!(scan.length(&bytes, LIMIT), Ok(Some(reply.len())));
+        assert_eq!(scan.length(&bytes, Limits::of_probe(LIMIT)), Ok(Some(reply.len())));
     }
 
     #[test]
@@ -337,6 +361,9 @@ mod tests {
             assert_eq!(length(reply.as_bytes(), limit), Err(Malformed::TooMany), "{}", &reply[..4]);
         }
         assert_eq!(length(b"*9999\r\n", limit), Ok(None));
+        let topology = Limits::of_topology(limit);
+        assert_eq!(Scan::default().length(b"*65535\r\n", topology), Ok(None));
+        assert_eq!(Scan::default().length(b"*65536\r\n", topology), Err(Malformed::TooMany));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
-//! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, and what has been
-//! read is in `incoming.rs`.
+//! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, `CLUSTER SLOTS` in
+//! `cluster_slots.rs`, and what has been read is in `incoming.rs`.
 //!
 //! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
 //! leaves the text of a refused AUTH, the size of a reply and the moment of a disconnect in our hands.
 
 mod client_list;
+mod cluster_slots;
 mod incoming;
 
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use zeroize::Zeroize as _;
 use self::incoming::Incoming;
 use crate::connection::client_list::OwnClient;
 use crate::connection::deadline::within;
-use crate::connection::reply::{self, Malformed};
+use crate::connection::reply::{self, Limits, Malformed};
 use crate::connection::tls::{self, ClientCertificateRefused};
 use crate::excerpt::excerpt;
 use crate::identity::Credentials;
@@ -37,7 +38,7 @@ pub(super) const SIGN_IN: Stage = Stage::Phase(Phase::Auth);
 #[derive(Debug)]
 pub struct Session<S> {
     stream: S,
-    reply_limit: usize,
+    limits: Limits,
     /// The command being sent; kept for its capacity.
     outgoing: Vec<u8>,
     incoming: Incoming,
@@ -54,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(stream: S, reply_limit: usize, local_address: Option<SocketAddr>) -> Self {
         Self {
             stream,
-            reply_limit,
+            limits: Limits::of_probe(reply_limit),
             outgoing: Vec::new(),
             incoming: Incoming::default(),
             has_heard: false,
@@ -288,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The length of the frame at hand, if it is whole.
     fn frame(&mut self) -> Result<Option<usize>, Malformed> {
-        self.incoming.frame(self.reply_limit)
+        self.incoming.frame(self.limits)
     }
 
     fn malformed(&self, stage: Stage, malformed: Malformed) -> Failure {
@@ -306,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 "the reply has more values than was asked for",
             ),
             Malformed::TooLarge => {
-                let detail = format!("the reply is longer than reply_limit, {} bytes", self.reply_limit);
+                let detail = format!("the reply is longer than reply_limit, {} bytes", self.limits.bytes);
                 Failure::new(FailureReason::ReplyTooLarge, stage, detail)
             }
         }

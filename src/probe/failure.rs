@@ -11,17 +11,20 @@ pub enum Stage {
     Phase(Phase),
     /// In a command.
     Step(Step),
+    /// In the command that lists the nodes of a cluster.
+    Topology,
     /// Between probes, on the idle connection.
     Idle,
 }
 
 impl Stage {
-    /// Returns the phase's or step's label; `idle` between probes.
+    /// Returns the phase's or step's label; `cluster_slots` or `idle` between probes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Phase(phase) => phase.as_str(),
             Self::Step(step) => step.as_str(),
+            Self::Topology => "cluster_slots",
             Self::Idle => "idle",
         }
     }

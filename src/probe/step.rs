@@ -33,6 +33,16 @@ impl Step {
     }
 }
 
+/// How servers and proxies say that they do not know a command, or that it is switched off.
+const UNKNOWN: [&str; 6] = [
+    "unknown command",
+    "unknown subcommand",
+    "unsupported command",
+    "cluster support disabled",
+    "command is not allowed",
+    "not supported",
+];
+
 closed_set! {
     /// How a step ended: the label `result` of steps.
     pub enum StepResult {
@@ -51,16 +61,15 @@ impl StepResult {
     /// Returns the result of a step that ended with `result`.
     #[must_use]
     pub fn of<T>(result: &Result<T, Failure>) -> Self {
-        let says = |failure: &Failure, words: &str| failure.detail.to_ascii_lowercase().contains(words);
+        let is_unknown = |failure: &Failure| {
+            let text = failure.detail.to_ascii_lowercase();
+            UNKNOWN.iter().any(|words| text.contains(words))
+        };
         match result {
             Ok(_) => Self::Success,
             Err(failure) => match failure.reason {
                 FailureReason::PermissionDenied => Self::Denied,
-                FailureReason::ServerError
-                    if says(failure, "unknown command") || says(failure, "unknown subcommand") =>
-                {
-                    Self::Unsupported
-                }
+                FailureReason::ServerError if is_unknown(failure) => Self::Unsupported,
                 _ => Self::Failure,
             },
         }

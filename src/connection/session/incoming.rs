@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::connection::reply::{Malformed, Scan};
+use crate::connection::reply::{Limits, Malformed, Scan};
 
 /// How much room is made for a read. Nearly all replies fit; a long list of clients is read piece by piece.
 pub(super) const READ_SIZE: usize = 2048;
@@ -31,8 +31,8 @@ impl Incoming {
     }
 
     /// The length of the frame at hand, if it is whole.
-    pub(super) fn frame(&mut self, limit: usize) -> Result<Option<usize>, Malformed> {
-        self.scan.length(&self.bytes[self.used..], limit)
+    pub(super) fn frame(&mut self, limits: Limits) -> Result<Option<usize>, Malformed> {
+        self.scan.length(&self.bytes[self.used..], limits)
     }
 
     /// Marks the first `length` bytes as used.
@@ -71,12 +71,12 @@ mod tests {
         let start = incoming.as_ptr();
         for frame in [">0\r\n", ">0\r\n", "+PONG\r\n"] {
             assert!(incoming.starts_with(frame.as_bytes()));
-            assert_eq!(incoming.frame(1000), Ok(Some(frame.len())));
+            assert_eq!(incoming.frame(Limits::of_probe(1000)), Ok(Some(frame.len())));
             incoming.discard(frame.len());
         }
         assert_eq!(incoming.as_ptr(), start.wrapping_add(15));
         incoming.read_from(&mut &b"OK\r\n"[..]).await.unwrap();
         assert_eq!(&*incoming, b"+OK\r\n");
-        assert_eq!(incoming.frame(1000), Ok(Some(5)));
+        assert_eq!(incoming.frame(Limits::of_probe(1000)), Ok(Some(5)));
     }
 }
