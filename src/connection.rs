@@ -9,6 +9,7 @@ pub(crate) mod deadline;
 pub mod dial;
 pub mod dialer;
 pub mod handshake;
+pub mod push;
 mod reply;
 pub mod resolver;
 pub mod session;

@@ -14,6 +14,7 @@
 //! [`metrics`] and [`status`]. The [`http`] endpoint serves both on its own thread.
 //!
 //! A [`topology`] says which node of a cluster has which keys.
+//! [`maintenance`] reads the notices of planned maintenance that a cache sends.
 //!
 //! Durations are measured with tokio's clock, which tests can pause; the wall clock is a [`clock`] that is passed in.
 //! Every retry uses [`backoff`]. The files that a user names are read through [`files`], which never blocks the loop. A
@@ -35,6 +36,7 @@ pub mod files;
 pub mod healthcheck;
 pub mod http;
 pub mod identity;
+pub mod maintenance;
 pub mod metrics;
 pub mod probe;
 pub mod prober;

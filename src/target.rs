@@ -1,10 +1,14 @@
 //! A target: one cache and its settings. Values without I/O.
 
+mod product;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use product::Product;
 
 use crate::closed_set::closed_set;
 use crate::identity::Identity;

@@ -5,16 +5,7 @@ use std::str::FromStr as _;
 
 use rustls::pki_types::ServerName;
 
-/// Azure Managed Redis and the Enterprise tiers of Azure Cache for Redis, in every cloud.
-/// Source: the endpoint tables of Microsoft Learn and of `StackExchange.Redis`' Azure options providers.
-const MANAGED_REDIS: [&str; 6] = [
-    ".redis.azure.net",
-    ".redisenterprise.cache.azure.net",
-    ".redis.usgovcloudapi.net",
-    ".redis.chinacloudapi.cn",
-    ".redis.sovcloud-api.de",
-    ".redis.sovcloud-api.fr",
-];
+use crate::target::Product;
 
 /// Why a text is not a host.
 #[derive(Debug, PartialEq)]
@@ -75,9 +66,8 @@ pub(super) fn short_name(host: &str) -> &str {
 /// Returns the default port. Azure Managed Redis has one port, with and without TLS. All other hosts have the two ports of
 /// Azure Cache for Redis.
 pub(super) fn default_port(host: &str, tls: bool) -> u16 {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
     match tls {
-        _ if MANAGED_REDIS.iter().any(|suffix| host.ends_with(suffix)) => 10000,
+        _ if Product::of_host(host) == Some(Product::ManagedRedis) => 10000,
         true => 6380,
         false => 6379,
     }
