@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+mod cluster;
 mod command_line;
 mod document;
 mod duration;

@@ -130,6 +130,14 @@ impl KeyTemplate {
         !self.0.contains(Self::INSTANCE)
     }
 
+    /// Whether the keys have a hash tag (`{…}`), which fixes their slot in a cluster.
+    #[must_use]
+    pub fn has_hash_tag(&self) -> bool {
+        let key = self.render("instance");
+        let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+        tag.is_some_and(|(tag, _)| !tag.is_empty())
+    }
+
     /// Returns the key of the prober called `instance`.
     #[must_use]
     pub fn render(&self, instance: &str) -> String {
@@ -145,6 +153,73 @@ closed_set! {
         /// RESP3.
         Resp3 = "3",
     }
+}
+
+/// What is probed of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Which nodes are probed.
+    pub mode: ClusterMode,
+    /// The largest number of nodes that are probed.
+    pub max_nodes: NonZeroU32,
+    /// The time from one reading of the topology to the next.
+    pub refresh: Duration,
+    /// The address of a node.
+    pub address: AddressMode,
+}
+
+/// Which nodes of a cluster are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterMode {
+    /// Every primary, where the server says that it is a cluster.
+    Auto,
+    /// The configured host alone.
+    Off,
+    /// Every primary.
+    Primaries,
+    /// Every primary and replica.
+    All,
+}
+
+/// The address at which a node of a cluster is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressMode {
+    /// The address and port that the cluster announces.
+    Announced,
+    /// The configured host, at the port that the cluster announces.
+    Host,
+}
+
+closed_set! {
+    /// The role of a server: the label `role`.
+    pub enum Role {
+        /// It accepts writes.
+        Primary = "primary",
+        /// It copies a primary.
+        Replica = "replica",
+    }
+}
+
+/// The role that a server outside of a cluster must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectRole {
+    /// The role that it says it has decides what is probed.
+    Any,
+    /// A replica fails the probe.
+    Primary,
+    /// The probe reads only.
+    Replica,
+}
+
+/// Whether the agent asks for notices of maintenance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// Of the kind that the host is known to send.
+    Auto,
+    /// Of every kind, from any host.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Whether `CLIENT LIST` is a step of the probe.
@@ -194,6 +269,8 @@ pub struct Target {
     pub startup_grace: Duration,
     /// The template of the key that is written and read.
     pub key: KeyTemplate,
+    /// The number of keys, spread over the hash slots, that are written and read in turn.
+    pub keys: NonZeroU32,
     /// When `CLIENT LIST` runs.
     pub client_list: ClientList,
     /// The time from one probe of a new connection to the next.
@@ -204,6 +281,12 @@ pub struct Target {
     pub max_connection_age: Option<Duration>,
     /// The largest reply that is read, in bytes.
     pub reply_limit: usize,
+    /// What is probed of a cluster.
+    pub cluster: Cluster,
+    /// The role that a server outside of a cluster must have.
+    pub expect_role: ExpectRole,
+    /// Whether the agent asks for notices of maintenance.
+    pub maintenance: Maintenance,
 }
 
 #[cfg(test)]
@@ -217,6 +300,22 @@ impl Target {
                 TargetName::new(name).expect("tests use valid names"),
                 Endpoint { host: "localhost".into(), port: 6380 },
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_hash_tag_if_something_stands_between_its_first_braces() {
+        let has_tag = |key: &str| KeyTemplate::new(key).expect("tests use valid keys").has_hash_tag();
+        for key in ["cachepulse:{instance}", "health", "a{}b", "a{}{b}", "a{b", "a}b{"] {
+            assert!(!has_tag(key), "{key}");
+        }
+        for key in ["{a}b", "a:{b}", "a{b}{instance}", "{{instance}}", "{a}{}", "a}{b}"] {
+            assert!(has_tag(key), "{key}");
         }
     }
 }

@@ -133,7 +133,13 @@ impl<'a> Field<'a> {
     pub(super) fn choice<T: Copy>(&self, key: &Key<T>) -> Result<T, Invalid> {
         let choices: &[Choice<T>] = if let Values::Choices(choices) = &key.values { choices } else { &[] };
         let names = || choices.iter().map(|choice| choice.name);
-        let Value::Text(text) = self.value() else { return Err(self.expected(one_of(names()))) };
+        let text = match self.value() {
+            Value::Text(text) => text,
+            // Tools that know YAML 1.1, such as Helm, take `on` and `off` for booleans.
+            Value::Bool(true) if names().any(|name| name == "on") => "on",
+            Value::Bool(false) if names().any(|name| name == "off") => "off",
+            _ => return Err(self.expected(one_of(names()))),
+        };
         match (choices.iter().find(|choice| choice.name == text), closest(text, names())) {
             (Some(choice), _) => Ok(choice.value),
             (None, Some(meant)) => {
@@ -267,6 +273,16 @@ impl<'a> Fields<'a> {
     /// How the operator writes `key`.
     pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
         self.whole.name_of(key)
+    }
+
+    /// Returns how the operator gives `key` this value.
+    pub(super) fn setting<T>(&self, key: &Key<T>, value: &str) -> String {
+        self.whole.setting(key, value)
+    }
+
+    /// Whether the document comes from flags instead of YAML.
+    pub(super) fn is_of_flags(&self) -> bool {
+        self.whole.is_of_flags()
     }
 
     /// Returns the value of `key`, if it is given.

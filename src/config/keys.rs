@@ -21,6 +21,7 @@
 //! ```
 
 pub mod agent;
+pub mod cluster;
 pub mod connection;
 mod flag;
 pub mod identity;
@@ -59,9 +60,13 @@ static TARGET: &[&dyn Descriptor] = &[
     &probe::ATTEMPTS,
     &probe::STARTUP_GRACE,
     &probe::KEY,
+    &probe::KEYS,
     &probe::CLIENT_LIST,
     &probe::NEW_CONNECTION,
     &probe::REPLY_LIMIT,
+    &cluster::CLUSTER,
+    &cluster::EXPECT_ROLE,
+    &cluster::MAINTENANCE,
 ];
 
 /// Every key once, each before those below it.
@@ -145,13 +150,15 @@ pub enum Group {
     Identity,
     /// What is probed, and how often.
     Probe,
+    /// Shards, roles and maintenance.
+    Cluster,
     /// The agent itself.
     Agent,
 }
 
 impl Group {
     /// Every heading, in order.
-    pub const ALL: [Self; 4] = [Self::Connection, Self::Identity, Self::Probe, Self::Agent];
+    pub const ALL: [Self; 5] = [Self::Connection, Self::Identity, Self::Probe, Self::Cluster, Self::Agent];
 
     /// Returns the heading's text.
     #[must_use]
@@ -160,6 +167,7 @@ impl Group {
             Self::Connection => "Connection",
             Self::Identity => "Identity",
             Self::Probe => "Probe",
+            Self::Cluster => "Cluster, role and maintenance",
             Self::Agent => "Agent",
         }
     }

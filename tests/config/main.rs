@@ -19,8 +19,8 @@ use cachepulse::files::Files;
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
-    ClientFiles, ClientList, ClientListMode, Endpoint, KeyTemplate, Protocol, Target, TargetName, Tls,
-    TlsFiles,
+    AddressMode, ClientFiles, ClientList, ClientListMode, Cluster, ClusterMode, Endpoint, ExpectRole,
+    KeyTemplate, Maintenance, Protocol, Target, TargetName, Tls, TlsFiles,
 };
 
 /// Returns the documents in `folder`, sorted.
@@ -119,11 +119,15 @@ targets:
     attempts: 10
     startup_grace: 5m
     key: "health"
+    keys: 64
     client_list: {mode: required, every: 1000000}
     new_connection: {every: 10s}
     dns_refresh: 0s
     max_connection_age: 12h
     reply_limit: 64KiB
+    cluster: {mode: all, max_nodes: 1000, refresh: 1s, address: host}
+    expect_role: any
+    maintenance: on
 "#;
     let expected = Config {
         http: Http { listen: "[::1]:9000".parse().unwrap() },
@@ -149,11 +153,20 @@ targets:
             attempts: NonZeroU32::new(10).unwrap(),
             startup_grace: Duration::from_secs(300),
             key: KeyTemplate::new("health").unwrap(),
+            keys: NonZeroU32::new(64).unwrap(),
             client_list: ClientList { mode: ClientListMode::Required, every: NonZeroU32::new(1_000_000) },
             new_connection_every: Some(Duration::from_secs(10)),
             dns_refresh: None,
             max_connection_age: Some(Duration::from_secs(12 * 3600)),
             reply_limit: 65_536,
+            cluster: Cluster {
+                mode: ClusterMode::All,
+                max_nodes: NonZeroU32::new(1000).unwrap(),
+                refresh: Duration::from_secs(1),
+                address: AddressMode::Host,
+            },
+            expect_role: ExpectRole::Any,
+            maintenance: Maintenance::On,
             ..target("inventory", "2001:db8::6", 7000)
         }],
         warnings: Vec::new(),
@@ -254,6 +267,23 @@ fn values_in_quotes_are_accepted() {
     let quoted =
         "targets: [{name: a, host: a, port: '7000', tls: 'false', identity: 'none', attempts: \"2\"}]";
     assert_eq!(valid(quoted), valid(&quoted.replace(['\'', '"'], "")));
+}
+
+#[test]
+fn on_and_off_are_accepted_as_booleans() {
+    let config = valid(
+        "defaults: {maintenance: true}\n\
+         targets: [{name: a, host: a, cluster: {mode: false}, client_list: {mode: false}}]",
+    );
+    let target = &config.targets[0];
+    assert_eq!((target.cluster.mode, target.client_list.mode), (ClusterMode::Off, ClientListMode::Off));
+    assert_eq!(target.maintenance, Maintenance::On);
+}
+
+#[test]
+fn a_key_may_have_a_hash_tag_if_it_is_the_only_one() {
+    let config = valid("targets: [{name: a, host: a, key: '{orders}:health', cluster: {mode: off}}]");
+    assert_eq!(config.targets[0].key, KeyTemplate::new("{orders}:health").unwrap());
 }
 
 #[test]

@@ -49,6 +49,24 @@ fn a_key_without_effect_is_a_warning() {
         warnings("targets: [{name: a, host: a, client_list: {mode: off, every: 2}}]"),
         ["config.yaml:1:62: targets[0] (a).client_list.every: not used, since the mode is off"]
     );
+    assert_eq!(
+        warnings(
+            "targets: [{name: a, host: a, cluster: {mode: off, max_nodes: 2, refresh: 1m, address: host}}]"
+        ),
+        [
+            "config.yaml:1:62: targets[0] (a).cluster.max_nodes: not used, since the mode is off",
+            "config.yaml:1:74: targets[0] (a).cluster.refresh: not used, since the mode is off",
+            "config.yaml:1:87: targets[0] (a).cluster.address: not used, since the mode is off",
+        ]
+    );
+    assert_eq!(
+        warnings("targets: [{name: a, host: a, keys: 2, cluster: {mode: all}}]"),
+        ["config.yaml:1:36: targets[0] (a).keys: not used, since cluster.mode: all gives each shard a key"]
+    );
+    assert_eq!(
+        warnings("defaults: {expect_role: replica}\ntargets: [{name: a, host: a, keys: 2}]"),
+        ["config.yaml:2:36: targets[0] (a).keys: not used, since expect_role: replica"]
+    );
 }
 
 #[test]

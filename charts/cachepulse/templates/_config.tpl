@@ -38,10 +38,6 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
       {{- end -}}
     {{- end -}}
   {{- end -}}
-  {{- /* Helm parses an unquoted `off` as false. */ -}}
-  {{- if and .client_list (kindIs "bool" .client_list.mode) -}}
-    {{- $_ := set .client_list "mode" "off" -}}
-  {{- end -}}
   {{- $tls := .tls -}}
   {{- if kindIs "map" $tls -}}
     {{- range $key, $file := pick $tls "ca_file" "cert_file" "key_file" -}}

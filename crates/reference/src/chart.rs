@@ -5,7 +5,6 @@
 use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
 use cachepulse::config::keys::connection::{CA_FILE, CERT_FILE, HOST, KEY_FILE, TLS};
 use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_SECRET, IDENTITY, PASSWORD};
-use cachepulse::config::keys::probe::{CLIENT_LIST, CLIENT_LIST_MODE};
 use cachepulse::config::schema::schema;
 use serde_json::{Value, json};
 
@@ -65,9 +64,6 @@ fn target(keys: &mut Value) {
             "else": file,
         });
     }
-    // Helm parses an unquoted `off` as false.
-    let mode = &mut keys[CLIENT_LIST.about.name()]["properties"][CLIENT_LIST_MODE.about.name()]["enum"];
-    mode.as_array_mut().expect("a choice is an enum").push(false.into());
     // The network policy reads the port and TLS from their own keys, so the host is neither a URL nor has a port. Only
     // an IPv6 address has more than one colon.
     if let Some(host) = keys.get_mut(HOST.about.name()) {

@@ -11,6 +11,7 @@ pub(crate) fn page() -> String {
             ("connection", group(Group::Connection)),
             ("identity", group(Group::Identity)),
             ("probe", group(Group::Probe)),
+            ("cluster", group(Group::Cluster)),
             ("agent", group(Group::Agent)),
             ("types", types()),
         ],

@@ -93,12 +93,32 @@ pub static KEY: Key<&str> = Key {
         group: GROUP,
         help: "Key to write and read; {instance} identifies the agent",
         doc: "`{instance}` is replaced by the host name and a random part, so that replicas never write the same key. \
-              1 to 512 bytes. The key expires by itself.",
+              1 to 512 bytes. The key expires by itself. With several keys (one for each shard of a cluster, or \
+              `keys`), a hash tag such as `{42}` follows it. So it may have one of its own, as in `{orders}:health`, only \
+              with a single key and `cluster.mode: off`.",
         pattern: "^[^\\x00-\\x1f\\x7f]{1,512}$",
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, "a key of 1 to 512 bytes"),
     absent: Absent::Default("cachepulse:{instance}"),
+};
+
+/// `targets[].keys`
+pub static KEYS: Key<NonZeroU32> = Key {
+    about: About {
+        path: "targets[].keys",
+        flag: Some(Flag::new("keys", "NUMBER")),
+        group: GROUP,
+        help: "Number of keys that are probed in turn, one per tick",
+        doc: "For a cluster behind one endpoint, such as Azure Managed Redis with the Enterprise policy. The keys are \
+              spread evenly over the hash slots: with `keys: 16` a key of every 16th part of the slots is written within 16 \
+              ticks. That covers a shard if it owns at least such a part in one piece. After a failure, the same key is \
+              probed until it succeeds. Where every shard has a connection, each has one key and `keys` is not used.",
+        example: "16",
+        ..About::EMPTY
+    },
+    values: Values::Range(NonZeroU32::MIN, non_zero(64)),
+    absent: Absent::Default(NonZeroU32::MIN),
 };
 
 /// `targets[].client_list`

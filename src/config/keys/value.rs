@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::IdentityType;
 use crate::config::{duration, size};
-use crate::target::{ClientListMode, Protocol};
+use crate::target::{AddressMode, ClientListMode, ClusterMode, ExpectRole, Maintenance, Protocol};
 use crate::telemetry::{Format, Level};
 
 /// The value of a key of the type [`Kind::IntegerOrAuto`] that is no number.
@@ -162,5 +162,21 @@ impl Value for ClientListMode {
 }
 
 impl Value for IdentityType {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for AddressMode {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for ClusterMode {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for ExpectRole {
+    const KIND: Kind = Kind::Choice;
+}
+
+impl Value for Maintenance {
     const KIND: Kind = Kind::Choice;
 }
