@@ -279,6 +279,17 @@ impl Running {
         Memory { now: number("VmRSS"), peak: number("VmHWM") }
     }
 
+    /// Returns how long its threads were ready to run and waited for a processor.
+    #[allow(dead_code, reason = "for the tests of faults")]
+    pub(crate) fn run_delay(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        // A thread may have ended meanwhile.
+        let statistics =
+            threads.filter_map(|it| std::fs::read_to_string(it.ok()?.path().join("schedstat")).ok());
+        let waited = |text: String| text.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+        Duration::from_nanos(statistics.map(waited).sum())
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Ended {
         let status = within("it ends", self.child.wait()).await.unwrap();

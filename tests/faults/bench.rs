@@ -21,17 +21,17 @@ use crate::scrape::Scrape;
 /// The target's name, in every row.
 pub(crate) const TARGET: &str = "orders";
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The same as flags. With one attempt, each tick reports its first failure.
 pub(crate) const LIMITS: [&str; 10] = [
     "--interval",
     "500ms",
     "--connect-timeout",
-    "500ms",
+    "1s",
     "--command-timeout",
-    "300ms",
+    "800ms",
     "--attempts",
     "1",
     "--log-level",

@@ -15,7 +15,7 @@ use crate::secrets::no_secret;
 
 /// The longest time until a recovered cache is up, if the interval is shorter.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// The tolerance of every bound: six agents in debug builds and their servers may share two busy cores.
+/// The tolerance of every bound: ten agents in debug builds and their servers may share two busy cores.
 pub(crate) const LOAD: Duration = Duration::from_secs(3);
 /// The duration of a fault that must not show.
 const UNSEEN: Duration = Duration::from_secs(4);

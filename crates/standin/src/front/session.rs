@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
@@ -115,8 +115,11 @@ impl Session<'_> {
                 }
                 Next::Endless => {
                     writer.write_all(b"+").await?;
+                    // Some 20 MiB/s, so that processors are left for the others.
+                    let piece = vec![b'x'; 32 * 1024];
                     loop {
-                        writer.write_all(&[b'x'; 16 * 1024]).await?;
+                        writer.write_all(&piece).await?;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 }
                 Next::Silence => std::future::pending().await,
