@@ -61,6 +61,15 @@ pub(super) enum Fact {
         /// How long the connection had lived.
         lived: Duration,
     },
+    /// A server that had served before has said that it is the wrong one now, and its connection was closed: the next
+    /// round, on a new connection, shows whether that was a failover or is an outage. It uses up no attempt.
+    Demoted {
+        failure: Failure,
+        /// When the command began that it answered so.
+        since: Instant,
+        /// How long the connection had lived.
+        lived: Duration,
+    },
     /// There are new credentials: a pause ends at this instant.
     Renewed(Instant),
     /// Nothing happened, but the time of [`Ledger::alarm`] has come.
@@ -160,6 +169,17 @@ struct Loss {
     at: Instant,
     failure: Failure,
     grace_ends: Instant,
+    /// What shows that it was replaced.
+    proof: Proof,
+}
+
+/// What shows that a connection was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The new connection has answered PING.
+    Ping,
+    /// A round has succeeded on it: a server that takes no writes answers PING as well.
+    Round,
 }
 
 impl Ledger {
@@ -200,7 +220,8 @@ impl Ledger {
             Fact::RoundFailed { failure, measurements, since, lived } => {
                 self.attempt_failed(at, failure, measurements, since, lived, out);
             }
-            Fact::Lost { failure, lived } => self.lost(at, failure, lived),
+            Fact::Lost { failure, lived } => self.lost(at, at, failure, lived, Proof::Ping),
+            Fact::Demoted { failure, since, lived } => self.lost(at, since, failure, lived, Proof::Round),
             Fact::Renewed(due) => self.next_attempt = self.next_attempt.map(|_| due),
             Fact::Alarm => {}
         }
@@ -259,7 +280,7 @@ impl Ledger {
         self.work = None;
         self.last_opening = took;
         // Replaced within its grace.
-        self.loss = None;
+        self.loss = self.loss.take().filter(|loss| loss.proof == Proof::Round);
         if !self.outage.is_confirmed() {
             unavailable(self.outage.end(at), out);
             self.failed_in_a_row = 0;
@@ -267,13 +288,15 @@ impl Ledger {
                 out(Effect::Reopened);
             }
         }
-        self.next_attempt = (self.is_due() || self.outage.is_confirmed()).then_some(at);
+        let is_needed = self.is_due() || self.outage.is_confirmed() || self.loss.is_some();
+        self.next_attempt = is_needed.then_some(at);
     }
 
     fn round_succeeded(&mut self, at: Instant, measurements: Measurements, out: Out<'_>) {
         self.work = None;
         self.next_attempt = None;
         self.away = None;
+        self.loss = None;
         self.has_succeeded = true;
         self.failed_in_a_row = 0;
         self.pauses.reset();
@@ -343,11 +366,12 @@ impl Ledger {
         self.next_attempt = Some(at + pause);
     }
 
-    fn lost(&mut self, at: Instant, failure: Failure, lived: Duration) {
+    /// The connection was lost, of which the first sign was at `since`.
+    fn lost(&mut self, at: Instant, since: Instant, failure: Failure, lived: Duration, proof: Proof) {
         self.work = None;
         if self.away.is_none() {
             let grace = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
-            self.loss = Some(Loss { at, failure, grace_ends: at + grace });
+            self.loss = Some(Loss { at: since, failure, grace_ends: at + grace, proof });
         }
         let pause = if lived >= SHORT_LIFE {
             self.pauses.reset();
@@ -368,6 +392,9 @@ impl Ledger {
     fn confirm_loss(&mut self, at: Instant, out: Out<'_>) {
         if let Some(loss) = self.loss.take() {
             self.sign(loss.at, loss.at);
+            if loss.proof == Proof::Round {
+                self.outage.confirm();
+            }
             self.away =
                 Some(Away { failure: loss.failure.clone(), at, measurements: Measurements::default() });
             out(Effect::Lost(loss.failure));

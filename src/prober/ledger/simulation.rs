@@ -191,6 +191,12 @@ impl World {
                 }
             }
             Work::Round(_, _, true) if fails && self.chance(30) => self.is_lost(),
+            Work::Round(_, began, true) if fails && self.chance(10) => {
+                let lived = self.now - self.opened.take().expect("a round needs a connection");
+                let failure = Failure::new(FailureReason::ReadOnly, Stage::Step(Step::Set), "");
+                let since = began + (self.now - began).mul_f64(self.rng.f64());
+                self.note(Fact::Demoted { failure, since, lived });
+            }
             Work::Round(_, began, _) if fails => {
                 let since = began + (self.now - began).mul_f64(self.rng.f64());
                 let ends = self.chance(50);
@@ -222,8 +228,8 @@ struct Reference {
     round: Option<Instant>,
     last_opening: Duration,
     away: Option<(FailureReason, Instant)>,
-    /// A loss that may be repaired until the second instant.
-    loss: Option<(Instant, Instant, FailureReason)>,
+    /// A loss that may be repaired until the second instant, and whether only a round shows that it was.
+    loss: Option<(Instant, Instant, FailureReason, bool)>,
     /// The pieces of all outages; the end of the last is open while it is counted.
     outages: Vec<(Instant, Option<Instant>)>,
     is_outage: bool,
@@ -295,6 +301,7 @@ impl Reference {
             self.stop_clock(at);
         } else {
             self.outage(loss.map_or(since, |(lost, ..)| lost), at);
+            self.is_confirmed |= loss.is_some_and(|(.., needs_round)| needs_round);
         }
         self.away = Some((reason, at));
         if self.is_waited_for() {
@@ -309,6 +316,14 @@ impl Reference {
         }
         if self.failures.len() >= self.attempts as usize {
             self.decide(Err(reason));
+        }
+    }
+
+    fn lost(&mut self, at: Instant, since: Instant, reason: FailureReason, needs_round: bool) {
+        self.round = None;
+        if self.away.is_none() {
+            let grace = (3 * self.last_opening).max(Duration::from_secs(1));
+            self.loss = Some((since, at + grace.min(self.connect_timeout), reason, needs_round));
         }
     }
 
@@ -335,8 +350,9 @@ impl Reference {
 
     fn note(&mut self, Entry { at, fact, next_attempt, .. }: &Entry) {
         let at = *at;
-        if let Some((lost, _, reason)) = self.loss.take_if(|(_, grace_ends, _)| *grace_ends <= at) {
+        if let Some((lost, _, reason, needs_round)) = self.loss.take_if(|(_, ends, ..)| *ends <= at) {
             self.outage(lost, at);
+            self.is_confirmed |= needs_round;
             self.away = Some((reason, at));
         }
         match fact {
@@ -346,7 +362,7 @@ impl Reference {
             Fact::Opened { took } => {
                 self.opening = None;
                 self.last_opening = *took;
-                self.loss = None;
+                self.loss.take_if(|(.., needs_round)| !*needs_round);
                 if !self.is_confirmed {
                     self.end_outage(at);
                 }
@@ -354,19 +370,14 @@ impl Reference {
             Fact::NotOpened(failure, _) => self.failed(at, self.opening.unwrap(), failure.reason),
             Fact::RoundFailed { failure, since, .. } => self.failed(at, *since, failure.reason),
             Fact::RoundSucceeded(_) => {
-                self.round = None;
+                (self.round, self.loss) = (None, None);
                 self.end_outage(at);
                 self.first_success = self.first_success.or(Some(at));
                 self.settle(Ok(()), false);
                 self.decide(Ok(()));
             }
-            Fact::Lost { failure, .. } => {
-                self.round = None;
-                if self.away.is_none() {
-                    let grace = (3 * self.last_opening).max(Duration::from_secs(1));
-                    self.loss = Some((at, at + grace.min(self.connect_timeout), failure.reason));
-                }
-            }
+            Fact::Lost { failure, .. } => self.lost(at, at, failure.reason, false),
+            Fact::Demoted { failure, since, .. } => self.lost(at, *since, failure.reason, true),
             Fact::Renewed(_) | Fact::Alarm => {}
         }
     }

@@ -72,6 +72,13 @@ impl Book {
         self.note(Fact::Lost { failure: failure(FailureReason::Closed), lived })
     }
 
+    /// A round whose command is answered after `time` by a server that was demoted.
+    fn is_demoted(&mut self, time: Duration, lived: Duration) -> &mut Self {
+        let since = self.now;
+        let failure = failure(FailureReason::ReadOnly);
+        self.note(Fact::Round).after(time, Fact::Demoted { failure, since, lived })
+    }
+
     /// Goes on to the next attempt, by way of alarms.
     fn pause(&mut self) -> &mut Self {
         let next = self.ledger.next_attempt().unwrap();
@@ -262,6 +269,46 @@ fn a_cache_that_dies_between_rare_ticks_is_down_when_as_many_attempts_have_faile
     book.pause().opens(MS).succeeds(MS);
     assert_eq!(book.verdicts().last(), Some(&Ok(())), "up at once, without a tick");
     assert_eq!(book.settled(), (0, 1));
+}
+
+#[test]
+fn a_failover_whose_first_new_connection_serves_within_the_grace_costs_nothing_and_no_attempt() {
+    let mut book = with_attempts(1);
+    book.tick().opens(5 * MS).succeeds(5 * MS);
+    book.tick().is_demoted(20 * MS, 60 * SECOND);
+    assert_eq!(book.next_pause(), Duration::ZERO);
+    book.opens(500 * MS);
+    assert_eq!(book.next_pause(), Duration::ZERO, "the round is repeated");
+    book.succeeds(10 * MS);
+    assert_eq!((book.settled(), book.unavailable()), ((0, 2), Duration::ZERO));
+    assert_eq!((book.verdicts(), book.ledger.alarm()), (vec![Ok(())], None));
+}
+
+#[test]
+fn a_failover_whose_new_connection_is_read_only_as_well_is_an_outage_from_the_first_answer_to_the_next_round()
+{
+    let mut book = with_attempts(1);
+    book.tick().opens(5 * MS).succeeds(5 * MS);
+    let begun = book.now;
+    book.tick().is_demoted(20 * MS, 60 * SECOND).opens(30 * MS).fails(MS, FailureReason::ReadOnly);
+    assert_eq!((book.settled(), book.unavailable()), ((1, 1), 51 * MS));
+    book.pause().opens(30 * MS);
+    assert_eq!(book.next_pause(), Duration::ZERO, "PONG of a replica ends no outage");
+    book.succeeds(10 * MS);
+    assert_eq!((book.unavailable(), book.settled()), (book.now - begun, (1, 1)));
+}
+
+#[test]
+fn a_failover_that_outlasts_its_grace_counts_from_the_first_answer_whether_a_tick_has_failed_or_not() {
+    let mut book = Book::healthy();
+    let begun = book.now;
+    book.tick().is_demoted(20 * MS, 60 * SECOND).note(Fact::Opening);
+    assert_eq!(book.ledger.alarm(), Some(book.now + SECOND));
+    book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
+    assert!(book.effects.iter().any(|effect| matches!(effect, Effect::Lost(_))));
+    assert!(!book.effects.contains(&Effect::Reopened), "only a round shows that it is over");
+    book.succeeds(10 * MS);
+    assert_eq!((book.settled(), book.unavailable()), ((0, 2), book.now - begun));
 }
 
 #[test]
