@@ -174,14 +174,14 @@ fn is_unknown(error: &redis::ServerError, credentials: &Credentials) -> bool {
 
 /// The reply to HELLO; fields that we do not know are ignored.
 #[derive(Default)]
-struct Hello {
+pub(super) struct Hello {
     protocol: i64,
     id: Option<u64>,
-    server: ServerInfo,
+    pub(super) server: ServerInfo,
 }
 
 impl Hello {
-    fn read(fields: &[(Value, Value)]) -> Self {
+    pub(super) fn read(fields: &[(Value, Value)]) -> Self {
         let mut hello = Self::default();
         let (mut product, mut version, mut mode, mut role) = ("".into(), "".into(), None, None);
         for (name, value) in fields {
@@ -213,6 +213,6 @@ fn text(value: &Value) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod trips;

@@ -1,6 +1,6 @@
 //! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
 //! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, `CLUSTER SLOTS` in
-//! `cluster_slots.rs`, and what has been read is in `incoming.rs`.
+//! `cluster_slots.rs`, what concerns roles and slots on their way in `role.rs`, and what has been read in `incoming.rs`.
 //!
 //! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
@@ -9,6 +9,7 @@
 mod client_list;
 mod cluster_slots;
 mod incoming;
+mod role;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -46,6 +47,8 @@ pub struct Session<S> {
     has_heard: bool,
     /// Whether requests and replies are still in step. Once they are not, nothing that comes can be trusted.
     in_step: bool,
+    /// Whether `ASKING` precedes each command with a key.
+    asks: bool,
     pub(super) own: OwnClient,
 }
 
@@ -60,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             incoming: Incoming::default(),
             has_heard: false,
             in_step: true,
+            asks: false,
             own: OwnClient::Address(local_address),
         }
     }
@@ -145,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Result<(), Failure> {
         let stage = Stage::Step(Step::Set);
         let expiry = expiry.as_millis().to_string();
-        match self.command(stage, &["SET", key, value, "PX", &expiry], deadline).await? {
+        match self.keyed(stage, &["SET", key, value, "PX", &expiry], deadline).await? {
             Value::Okay => Ok(()),
             other => Err(self.unasked(stage, &other)),
         }
@@ -158,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub async fn get(&mut self, key: &str, value: &str, deadline: Instant) -> Result<(), Failure> {
         let stage = Stage::Step(Step::Get);
         let mismatch = |detail: &str| Err(Failure::new(FailureReason::ValueMismatch, stage, detail));
-        match self.command(stage, &["GET", key], deadline).await? {
+        match self.keyed(stage, &["GET", key], deadline).await? {
             Value::BulkString(found) if found == value.as_bytes() => Ok(()),
             Value::BulkString(_) => mismatch("the key holds another value than was written"),
             Value::Nil => mismatch("the key is gone"),
@@ -435,7 +439,7 @@ mod tests {
         (Session::new(near, 1000, None), far)
     }
 
-    async fn sent(far: &mut DuplexStream) -> String {
+    pub(super) async fn sent(far: &mut DuplexStream) -> String {
         let mut bytes = vec![0; 4096];
         let length = far.read(&mut bytes).await.unwrap();
         String::from_utf8(bytes[..length].to_vec()).unwrap()
