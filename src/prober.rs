@@ -13,6 +13,7 @@ mod new_connections;
 mod opening;
 mod record;
 mod replacement;
+mod roles;
 mod round;
 mod schedule;
 #[cfg(test)]

@@ -265,6 +265,13 @@ impl FailureReason {
         self.facts().is_gentle
     }
 
+    /// Whether the server says that another one is the primary or has the key: a failover passes within a few attempts, and
+    /// a `host` that leads to the wrong server stays so.
+    #[must_use]
+    pub const fn is_of_role(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::WrongNode)
+    }
+
     /// Whether the agent's machine is at fault, and not the cache.
     #[must_use]
     pub const fn is_local(self) -> bool {

@@ -336,8 +336,9 @@ impl Ledger {
         let mut repeats = false;
         if self.is_due() {
             self.due.attempts += 1;
-            // Where repeating does harm, an outage that is known is tried once a tick.
-            let is_known = reason.is_gentle() && self.failed_in_a_row > self.limits.attempts;
+            // Where repeating does harm or is in vain, an outage that is known is tried once a tick.
+            let is_spared = reason.is_gentle() || reason.is_of_role();
+            let is_known = is_spared && self.failed_in_a_row > self.limits.attempts;
             repeats = self.due.attempts < self.limits.attempts && reason.may_pass() && !is_known;
             // The newest goes on with its remaining attempts.
             let ticks = self.due.ticks - u64::from(repeats);

@@ -15,6 +15,7 @@ use super::companion::Companion;
 use super::handover::Handover;
 use super::ledger::{Fact, Measurements};
 use super::opening::{Connection, Opened, Opener, blame_credentials};
+use super::roles::Roles;
 use super::round::Rounds;
 use super::ticks::Ticks;
 use crate::connection::client_list::ClientList;
@@ -29,6 +30,7 @@ pub(super) struct Link<D: Dial> {
     handover: Arc<Handover<D::Stream>>,
     rounds: Rounds,
     ticks: Ticks,
+    roles: Roles,
     rng: fastrand::Rng,
 }
 
@@ -45,7 +47,15 @@ enum Event<S> {
 impl<D: Dial> Link<D> {
     /// Creates a link that has done nothing yet.
     pub(super) fn new(opener: Opener<D>, rounds: Rounds, ticks: Ticks, rng: fastrand::Rng) -> Self {
-        Self { opener, connection: None, handover: Arc::default(), rounds, ticks, rng }
+        Self {
+            opener,
+            connection: None,
+            handover: Arc::default(),
+            rounds,
+            ticks,
+            roles: Roles::default(),
+            rng,
+        }
     }
 
     /// Returns the companion that opens connections beside this link.
@@ -133,11 +143,14 @@ impl<D: Dial> Link<D> {
         let connection = self.connection.as_mut()?;
         self.ticks.note(Fact::Round);
         let round = self.ticks.during(self.rounds.run(connection)).await;
+        self.note_role();
+        let connection = self.connection.as_mut()?;
         let clients =
             round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });
         let measurements = Measurements { phases, steps: round.steps, clients };
         let Some((failure, since)) = round.failed else {
             connection.loading = None;
+            connection.has_served = true;
             self.ticks.note(Fact::RoundSucceeded(measurements));
             if let Some(failure) = round.lost {
                 self.lost(failure);
@@ -147,6 +160,10 @@ impl<D: Dial> Link<D> {
         if is_warm && failure.stage == Stage::Step(Step::Ping) && connection.session.was_idle_close(&failure)
         {
             self.lost(failure);
+            return None;
+        }
+        if connection.has_served && is_demotion(&failure) {
+            self.demoted(failure, since);
             return None;
         }
         debug!(target = %self.opener.target.name, %failure, "attempt failed");
@@ -165,20 +182,22 @@ impl<D: Dial> Link<D> {
             return now - *connection.loading.get_or_insert(now) > self.opener.target.connect_timeout;
         }
         connection.loading = None;
-        match failure.reason {
-            // A replica answered, or the server forgot who we are: a new connection may reach the primary, and signs in.
-            FailureReason::ReadOnly | FailureReason::AuthRejected => true,
-            // Another node serves the key: the name may lead there. `ASK` says that a slot is on its way.
-            FailureReason::WrongNode => failure.detail.starts_with("MOVED"),
-            // A replica that has lost its primary.
-            FailureReason::ClusterDown => failure.detail.starts_with("MASTERDOWN"),
-            _ => false,
-        }
+        // The server may have forgotten who we are, or be the wrong one: a new connection signs in, and may lead to
+        // another. `ASK` says that a slot is on its way.
+        failure.reason == FailureReason::AuthRejected || is_demotion(failure)
     }
 
     fn keep(&mut self, connection: Connection<D::Stream>) {
         self.handover.changed(Some(connection.shown()));
         self.connection = Some(connection);
+        self.note_role();
+    }
+
+    /// Notes what is known of the server, and whether its role has changed.
+    fn note_role(&mut self) {
+        let Some(Connection { server, peer, .. }) = &self.connection else { return };
+        let previous = self.roles.seen(peer.address, server.role);
+        self.ticks.record().server(server, previous);
     }
 
     /// Goes on with a new connection instead of the open one.
@@ -214,6 +233,15 @@ impl<D: Dial> Link<D> {
         debug!(target = %self.opener.target.name, %failure, "idle connection lost");
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Lost { failure, lived });
+        }
+    }
+
+    /// The server had served, and has answered that it is the wrong one now.
+    fn demoted(&mut self, failure: Failure, since: Instant) {
+        debug!(target = %self.opener.target.name, %failure, "server demoted");
+        self.roles.left();
+        if let Some(lived) = self.close(&failure) {
+            self.ticks.note(Fact::Demoted { failure, since, lived });
         }
     }
 
@@ -275,6 +303,17 @@ impl<D: Dial> Link<D> {
                 });
             }
         }
+    }
+}
+
+/// Whether a server says by `failure` that another one is the primary now.
+fn is_demotion(failure: &Failure) -> bool {
+    match failure.reason {
+        FailureReason::ReadOnly => true,
+        FailureReason::WrongNode => failure.detail.starts_with("MOVED"),
+        // A replica that has lost its primary.
+        FailureReason::ClusterDown => failure.detail.starts_with("MASTERDOWN"),
+        _ => false,
     }
 }
 

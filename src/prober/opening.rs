@@ -59,6 +59,8 @@ pub(super) struct Connection<S> {
     /// What the server says of itself.
     pub(super) server: ServerInfo,
     pub(super) opened: Instant,
+    /// Whether a round has succeeded on it.
+    pub(super) has_served: bool,
     /// Since when the server has said that it is loading.
     pub(super) loading: Option<Instant>,
     /// When refused credentials are presented again.
@@ -162,6 +164,7 @@ impl<S> Connection<S> {
             protocol: greeting.protocol,
             server: greeting.server,
             opened: Instant::now(),
+            has_served: false,
             loading: None,
             reauthenticate: None,
             pauses: Backoff::new(REAUTHENTICATE_FIRST),

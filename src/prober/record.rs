@@ -11,7 +11,7 @@ use super::new_connections::NewConnections;
 use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes};
+use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Role, ServerInfo};
 use crate::status::{ConnectionState, TargetStatus};
 use crate::target::{Protocol, TargetName};
 
@@ -154,6 +154,15 @@ impl Record {
     pub(super) fn disconnected(&self, reason: FailureReason) {
         self.metrics.disconnected(reason);
         self.status.connection(ConnectionState::Disconnected);
+    }
+
+    /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
+    pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
+        if let Some(previous) = previous
+            && !self.is_quiet
+        {
+            info!(target = %self.target, role = server.role(), previous = previous.as_str(), "server role changed");
+        }
     }
 
     /// The cache took renewed credentials on the live connection, or did not.

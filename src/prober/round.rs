@@ -11,7 +11,7 @@ use super::listing::{Listing, Reply};
 use super::opening::Connection;
 use crate::connection::client_list::ClientList;
 use crate::connection::session::Session;
-use crate::probe::{Failure, FailureReason, Step, StepResult, StepResults};
+use crate::probe::{Failure, FailureReason, Role, ServerInfo, Step, StepResult, StepResults};
 use crate::target::{ClientListMode, Protocol, Target};
 
 /// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
@@ -20,6 +20,10 @@ const MIN_EXPIRY: Duration = Duration::from_secs(5);
 /// How many other keys are tried where none has been accepted yet, and how often at most.
 const SEARCH_KEYS: u32 = 64;
 const SEARCH_PAUSE: Duration = Duration::from_secs(60);
+
+/// What to do if a replica has answered where a primary was expected.
+const IS_REPLICA: &str = "`host` leads to a replica: set it to the name of the whole cache or of its primary, or set \
+                          `expect_role: replica`. Expected for a few seconds during a failover.";
 
 /// Runs the rounds of one target.
 #[derive(Debug)]
@@ -81,14 +85,14 @@ impl Rounds {
         connection: &mut Connection<S>,
         round: &mut Round,
     ) -> Result<(), ()> {
-        let Connection { session, server, protocol, .. } = connection;
         let timeout = self.target.command_timeout;
         let started = Instant::now();
-        round.note(Step::Ping, started, session.ping(started + timeout).await)?;
+        round.note(Step::Ping, started, connection.session.ping(started + timeout).await)?;
 
         let value = format!("{:032x}", self.rng.u128(..));
-        self.set(session, &value, server.is_replica(), round).await?;
+        self.set(connection, &value, round).await?;
 
+        let Connection { session, protocol, .. } = connection;
         let started = Instant::now();
         round.note(Step::Get, started, session.get(self.key.name(), &value, started + timeout).await)?;
 
@@ -132,9 +136,8 @@ impl Rounds {
     /// Writes `value`. Of a cluster's node any key of our own will do that lies there.
     async fn set<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        session: &mut Session<S>,
+        connection: &mut Connection<S>,
         value: &str,
-        is_replica: bool,
         round: &mut Round,
     ) -> Result<(), ()> {
         let expiry = (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
@@ -142,20 +145,27 @@ impl Rounds {
         let mut first_key = None;
         loop {
             let started = Instant::now();
-            let set =
-                session.set(self.key.name(), value, expiry, started + self.target.command_timeout).await;
-            if let Err(failure) = &set
-                && failure.reason == FailureReason::WrongNode
-                && self.key.is_renewable()
-            {
-                let left = others.get_or_insert_with(|| self.other_keys(failure, is_replica));
-                if *left > 0 {
-                    *left -= 1;
-                    let before = self.key.renew(&mut self.rng);
-                    first_key.get_or_insert(before);
-                    continue;
+            let deadline = started + self.target.command_timeout;
+            let set = connection.session.set(self.key.name(), value, expiry, deadline).await;
+            if let Err(failure) = &set {
+                self.learn_role(connection, failure).await;
+                if failure.reason == FailureReason::WrongNode
+                    && self.key.is_renewable()
+                    && connection.session.is_usable()
+                {
+                    let is_replica = connection.server.is_replica();
+                    let left = others.get_or_insert_with(|| self.other_keys(failure, is_replica));
+                    if *left > 0 {
+                        *left -= 1;
+                        let before = self.key.renew(&mut self.rng);
+                        first_key.get_or_insert(before);
+                        continue;
+                    }
                 }
+            } else {
+                connection.server.role.get_or_insert(Role::Primary);
             }
+            let set = set.map_err(|failure| of_replica(failure, &connection.server));
             let is_set = round.note(Step::Set, started, set);
             match (&is_set, first_key) {
                 // What was accepted once is right again after a failover or on a new connection.
@@ -167,8 +177,34 @@ impl Rounds {
         }
     }
 
+    /// Notes the role that `failure` shows, or asks the server for it if the failure shows that it may have changed.
+    async fn learn_role<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        connection: &mut Connection<S>,
+        failure: &Failure,
+    ) {
+        let Connection { session, server, has_served, .. } = connection;
+        if failure.reason == FailureReason::ReadOnly {
+            server.role = Some(Role::Replica);
+        } else if failure.detail.starts_with("MOVED ")
+            && *has_served
+            && !server.is_replica()
+            && server.answers_hello_again()
+        {
+            // A failure shows in the next command.
+            let deadline = Instant::now() + self.target.command_timeout;
+            if let Ok(info) = session.server_info(deadline).await {
+                *server = info;
+            }
+        }
+    }
+
     /// How many other keys may be tried in this round after the node has said that a key is not its own.
     fn other_keys(&mut self, failure: &Failure, is_replica: bool) -> u32 {
+        if is_replica {
+            // It takes no key.
+            return 0;
+        }
         let now = Instant::now();
         let is_over = |last: Option<Instant>, pause| last.is_none_or(|last| now - last >= pause);
         let search = if failure.detail.starts_with("ASK ") {
@@ -177,7 +213,7 @@ impl Rounds {
         } else {
             Some(&mut self.searched).filter(|_| !self.is_accepted)
         };
-        if let Some(last) = search.filter(|last| !is_replica && is_over(**last, SEARCH_PAUSE)) {
+        if let Some(last) = search.filter(|last| is_over(**last, SEARCH_PAUSE)) {
             *last = Some(now);
             SEARCH_KEYS
         } else if is_over(self.tried, self.target.interval) {
@@ -186,6 +222,21 @@ impl Rounds {
         } else {
             0
         }
+    }
+}
+
+/// Returns `failure`, with what to do if a replica has answered so.
+fn of_replica(failure: Failure, server: &ServerInfo) -> Failure {
+    if !server.is_replica() {
+        return failure;
+    }
+    match failure.reason {
+        FailureReason::ReadOnly => Failure { advice: Some(IS_REPLICA), ..failure },
+        FailureReason::WrongNode => {
+            let detail = format!("{}: this node is a replica", failure.detail);
+            Failure { advice: Some(IS_REPLICA), detail: detail.into(), ..failure }
+        }
+        _ => failure,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod companion;
 mod protocol;
+mod roles;
 mod simulation;
 mod token_life;
 
@@ -51,6 +52,10 @@ struct State {
     migrating: Vec<String>,
     /// Connections before this one lead to a node that was demoted.
     demoted: usize,
+    /// Connections before this one lead to a replica outside of a cluster.
+    replicas: usize,
+    /// The version that HELLO names, with mode and role.
+    version: Option<&'static str>,
     commands: Vec<String>,
     dials: Vec<Instant>,
     open: Vec<tokio::task::AbortHandle>,
@@ -82,10 +87,16 @@ impl Cache {
                 return canned.clone();
             }
             if words[0] == "HELLO" {
-                let Some(at) = words.iter().position(|word| word == "AUTH") else { return HELLO.into() };
+                let hello = state.hello(connection);
+                let Some(at) = words.iter().position(|word| word == "AUTH") else {
+                    if words.len() == 1 {
+                        state.commands.push("HELLO".into());
+                    }
+                    return hello;
+                };
                 // A sign-in is a sign-in.
                 state.commands.push(words[at..at + 3].join(" "));
-                return state.canned.get("AUTH").map_or_else(|| HELLO.into(), Clone::clone);
+                return state.canned.get("AUTH").map_or(hello, Clone::clone);
             }
             state.commands.push(words.join(" "));
             let name = if words[0] == "CLIENT" { words[..2].join(" ") } else { words[0].clone() };
@@ -96,6 +107,7 @@ impl Cache {
                 "PING" => "+PONG\r\n".into(),
                 "SET" | "GET" if is_demoted => "-MOVED 42 10.0.0.9:8500\r\n".into(),
                 "SET" | "GET" if state.migrating.contains(&words[1]) => "-ASK 42 10.0.0.9:8500\r\n".into(),
+                "SET" if connection < state.replicas => READONLY.into(),
                 "SET" if state.own_slot.is_some_and(|slot| !words[1].ends_with(slot)) => {
                     "-MOVED 42 10.0.0.9:8500\r\n".into()
                 }
@@ -128,6 +140,19 @@ impl Cache {
     }
 }
 
+impl State {
+    /// What RESP3 is agreed with.
+    fn hello(&self, connection: usize) -> String {
+        let Some(version) = self.version else { return HELLO.into() };
+        let role = if connection < self.demoted.max(self.replicas) { "replica" } else { "master" };
+        let mode = if self.demoted > 0 { "cluster" } else { "standalone" };
+        format!(
+            "%5\r\n+proto\r\n:3\r\n+server\r\n+redis\r\n+version\r\n+{version}\r\n+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n"
+        )
+    }
+}
+
+const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 /// The reply of a peer that closes the connection.
 const HANG_UP: &str = "hang up";
 /// What RESP3 is agreed with.

@@ -48,7 +48,7 @@ struct World {
     trouble: u32,
 }
 
-const REASONS: [FailureReason; 9] = [
+const REASONS: [FailureReason; 10] = [
     FailureReason::ConnectRefused,
     FailureReason::ConnectTimeout,
     FailureReason::Closed,
@@ -58,6 +58,7 @@ const REASONS: [FailureReason; 9] = [
     FailureReason::ValueMismatch,
     FailureReason::CommandTimeout,
     FailureReason::LocalResource,
+    FailureReason::ReadOnly,
 ];
 
 impl World {
@@ -306,7 +307,7 @@ impl Reference {
         self.away = Some((reason, at));
         if self.is_waited_for() {
             let limit = self.attempts;
-            let spared = reason.is_gentle() && self.failures.len() > limit as usize;
+            let spared = (reason.is_gentle() || reason.is_of_role()) && self.failures.len() > limit as usize;
             let newest = self.waiting().next_back().unwrap();
             newest.attempts += 1;
             let goes_on = newest.attempts < limit && reason.may_pass() && !spared;
