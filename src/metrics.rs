@@ -1,9 +1,10 @@
 //! Every metric that Prometheus scrapes. Only this module knows the `prometheus` crate.
 //!
 //! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's, see `process.rs`. Metrics of a
-//! target or an identity are stored compactly in `value.rs`, by owner in `owners.rs`, and written by `text.rs`:
-//! recording takes no lock and allocates nothing. `exposition.rs` puts all of them together.
+//! target, an identity, a cluster or a shard are stored compactly in `value.rs`, by owner in `owners.rs`, and written by
+//! `text.rs`: recording the outcome of a probe takes no lock and allocates nothing. `exposition.rs` puts all of them together.
 
+mod cluster;
 mod definition;
 mod exposition;
 mod identity;
@@ -11,6 +12,7 @@ mod label;
 mod owners;
 #[cfg(target_os = "linux")]
 mod process;
+mod shard;
 mod target;
 mod text;
 mod value;
@@ -23,12 +25,17 @@ use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
+pub use self::cluster::ClusterMetrics;
+use self::cluster::ClusterSeries;
 pub use self::definition::{DEFINITIONS, Definition, MetricType};
 pub use self::exposition::Exposition;
+use self::exposition::Snapshots;
 pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;
 pub use self::label::{AttemptResult, Label, LabelValue, Part, RefreshResult};
 use self::owners::{Owners, Registration, Series, Write};
+pub use self::shard::ShardMetrics;
+use self::shard::{ShardName, ShardSeries};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
 use self::value::Histogram;
@@ -43,6 +50,8 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     targets: Owners<TargetSeries>,
     identities: Owners<IdentitySeries>,
+    clusters: Owners<ClusterSeries>,
+    shards: Owners<ShardSeries>,
     scheduler_delay: Arc<Histogram>,
     runtimes: Mutex<BTreeMap<&'static str, RuntimeMetrics>>,
     /// The metrics that have no owner.
@@ -79,6 +88,8 @@ impl Metrics {
         Self(Arc::new(Inner {
             targets: Owners::default(),
             identities: Owners::default(),
+            clusters: Owners::default(),
+            shards: Owners::default(),
             scheduler_delay: Arc::default(),
             runtimes: Mutex::default(),
             tasks,
@@ -92,13 +103,21 @@ impl Metrics {
     /// the same series.
     #[must_use]
     pub fn target(&self, name: &TargetName) -> TargetMetrics {
-        TargetMetrics::new(self.0.targets.register(name.as_str()), Arc::clone(&self.0.scheduler_delay))
+        TargetMetrics::new(self.0.targets.register(name.as_str().into()), self.clone())
     }
 
     /// Adds the series of the identity with this label, likewise.
     #[must_use]
     pub fn identity(&self, label: &str) -> IdentityMetrics {
-        IdentityMetrics(self.0.identities.register(label))
+        IdentityMetrics(self.0.identities.register(label.into()))
+    }
+
+    fn cluster(&self, target: Arc<str>) -> ClusterMetrics {
+        ClusterMetrics::new(self.0.clusters.register(target), self.clone())
+    }
+
+    fn shard(&self, name: ShardName) -> ShardMetrics {
+        ShardMetrics::new(self.0.shards.register(name))
     }
 
     /// Counts, at each scrape, the tasks of the runtime of this part of the agent.
@@ -126,8 +145,12 @@ impl Metrics {
         Exposition::new(
             self.0.registry.gather(),
             Arc::clone(&self.0.scheduler_delay),
-            self.0.targets.snapshot(),
-            self.0.identities.snapshot(),
+            Snapshots {
+                targets: self.0.targets.snapshot(),
+                identities: self.0.identities.snapshot(),
+                clusters: self.0.clusters.snapshot(),
+                shards: self.0.shards.snapshot(),
+            },
         )
     }
 

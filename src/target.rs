@@ -190,16 +190,6 @@ pub enum AddressMode {
     Host,
 }
 
-closed_set! {
-    /// The role of a server: the label `role`.
-    pub enum Role {
-        /// It accepts writes.
-        Primary = "primary",
-        /// It copies a primary.
-        Replica = "replica",
-    }
-}
-
 /// The role that a server outside of a cluster must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectRole {

@@ -5,8 +5,9 @@
 use serde::Serialize;
 
 use super::label::{
-    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, OPENING_REASON, PART, PHASE, PROTOCOL_VERSION,
-    REASON, REFRESH_RESULT, STEP, STEP_RESULT, TARGET, VERSION,
+    ATTEMPT_RESULT, DISCONNECT_REASON, IDENTITY, Label, MODE, OPENING_REASON, PART, PHASE, PROTOCOL_VERSION,
+    REASON, REFRESH_RESULT, ROLE, SERVER, SERVER_ROLE, SERVER_VERSION, SHARD, STEP, STEP_RESULT, TARGET,
+    TOPOLOGY_RESULT, VERSION,
 };
 
 /// The type of a metric in Prometheus.
@@ -19,6 +20,8 @@ pub enum MetricType {
     Gauge,
     /// Counts observations in buckets.
     Histogram,
+    /// Counts observations, and adds them up.
+    Summary,
 }
 
 impl MetricType {
@@ -29,6 +32,7 @@ impl MetricType {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 }
@@ -171,6 +175,69 @@ definitions! {
         help: "Expiry of the server's certificate at the last connection, in seconds since 1970.",
         doc: "Absent before the first connection and without TLS.",
     }
+    SERVER_INFO = Gauge "cachepulse_server_info" [TARGET, SERVER, SERVER_VERSION, MODE, SERVER_ROLE] {
+        help: "Always 1; the labels are what the server says of itself in HELLO.",
+        doc: "In a cluster, that is one of its nodes. Absent before the first connection.",
+    }
+    ROLE_CHANGES = Counter "cachepulse_role_changes_total" [TARGET] {
+        help: "Changes of a server's role between primary and replica, as in a failover.",
+        doc: "Absent as long as `cachepulse_server_info` is.",
+    }
+    SENTINEL_QUORUM = Gauge "cachepulse_sentinel_quorum" [TARGET] {
+        help: "Whether enough sentinels are usable for a failover (1) or not (0).",
+        doc: "Does not change the verdict. Only for targets with `sentinel` whose user may run `SENTINEL CKQUORUM`.",
+    }
+    SHARD_SUCCESS = Gauge "cachepulse_shard_success" [TARGET, SHARD, ROLE] {
+        help: "Whether the last probe of the shard's primary, or of all its replicas, succeeded (1) or failed (0).",
+        doc: "Series of shards exist only for targets that are clusters, those of replicas only with \
+              `cluster.mode: all`. Absent for a node that was never reached; see `cachepulse_cluster_nodes_unwatched`. A \
+              replica that leaves the topology counts as failed for 5 minutes. Replicas do not change the verdict.",
+    }
+    SHARD_PROBES = Counter "cachepulse_shard_probes_total" [TARGET, SHARD, ROLE] {
+        help: "Probes of the shard, whatever their outcome.",
+    }
+    SHARD_FAILURES = Counter "cachepulse_shard_failures_total" [TARGET, SHARD, ROLE] {
+        help: "Failed probes of the shard.",
+        doc: "The reasons are in `cachepulse_probe_failures_total`, the log and `/status`.",
+    }
+    SHARD_UNAVAILABLE = Counter "cachepulse_shard_unavailable_seconds_total" [TARGET, SHARD, ROLE] {
+        help: "Time from the first sign of a failure of the shard to its next success.",
+    }
+    SHARD_STEP_DURATION = Summary "cachepulse_shard_step_duration_seconds" [TARGET, SHARD, STEP] {
+        help: "Duration of one command to the shard's primary, whatever its result.",
+        doc: "Sum and count only. `cachepulse_step_duration_seconds` has the distribution over all shards.",
+    }
+    SHARD_REPLICA_STALENESS = Gauge "cachepulse_shard_replica_staleness_seconds" [TARGET, SHARD] {
+        help: "Age of the value of the primary that the shard's slowest replica had at its last probe.",
+        doc: "Only with `cluster.mode: all`. It is reported and not judged.",
+    }
+    CLUSTER_SLOTS_COVERED = Gauge "cachepulse_cluster_slots_covered" [TARGET] {
+        help: "Hash slots that a shard owns; 16384 is all of them.",
+        doc: "This metric and those below exist only for targets that are clusters.",
+    }
+    CLUSTER_SLOTS_AVAILABLE = Gauge "cachepulse_cluster_slots_available" [TARGET] {
+        help: "Hash slots of shards whose last probe succeeded; 16384 is all of them.",
+        doc: "Slots of shards that are not watched, or were never reached, are not counted.",
+    }
+    CLUSTER_NODES = Gauge "cachepulse_cluster_nodes" [TARGET, ROLE] {
+        help: "Nodes of the cluster's topology.",
+    }
+    CLUSTER_NODES_WATCHED = Gauge "cachepulse_cluster_nodes_watched" [TARGET] {
+        help: "Nodes that are probed and have been reached.",
+    }
+    CLUSTER_NODES_UNWATCHED = Gauge "cachepulse_cluster_nodes_unwatched" [TARGET] {
+        help: "Nodes that should be probed but were never reached.",
+        doc: "They do not change the verdict. A firewall that does not let node ports through is the usual cause.",
+    }
+    CLUSTER_NODES_SKIPPED = Gauge "cachepulse_cluster_nodes_skipped" [TARGET] {
+        help: "Nodes that are not probed, because there are more than cluster.max_nodes.",
+    }
+    TOPOLOGY_CHANGES = Counter "cachepulse_topology_changes_total" [TARGET] {
+        help: "Changes of the cluster's topology: of a shard's slots, of its primary or of its replicas.",
+    }
+    TOPOLOGY_REFRESHES = Counter "cachepulse_topology_refreshes_total" [TARGET, TOPOLOGY_RESULT] {
+        help: "Readings of the cluster's topology.",
+    }
     TOKEN_EXPIRY = Gauge "cachepulse_token_expiry_timestamp_seconds" [IDENTITY] {
         help: "Expiry of the current token, in seconds since 1970.",
         doc: "Absent before the first token.",
@@ -228,7 +295,10 @@ mod tests {
         for Definition { name, kind, help, .. } in DEFINITIONS {
             assert!(name.starts_with("cachepulse_") || name.starts_with("process_"), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == MetricType::Counter, "{name}");
-            assert!(*kind != MetricType::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(
+                !matches!(kind, MetricType::Histogram | MetricType::Summary) || name.ends_with("_seconds"),
+                "{name}"
+            );
             assert!(help.ends_with('.') && !help.contains(['\n', '\\', '`']), "{name}: {help}");
         }
         assert_eq!(DEFINITIONS.iter().map(|it| it.name).collect::<HashSet<_>>().len(), DEFINITIONS.len());

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, TextEncoder};
 
+use super::cluster::ClusterSeries;
 use super::definition::{self, Definition};
 use super::identity::IdentitySeries;
 use super::owners::{Series, Snapshot, Write};
+use super::shard::ShardSeries;
 use super::target::TargetSeries;
 use super::text::Family;
 use super::value::Histogram;
@@ -23,17 +25,25 @@ const AHEAD: usize = 32 * 1024;
 /// The owners are fixed at the start; each value is read when it is written.
 #[derive(Debug)]
 pub struct Exposition {
-    targets: Snapshot<TargetSeries>,
-    identities: Snapshot<IdentitySeries>,
+    owners: Snapshots,
     scheduler_delay: Arc<Histogram>,
     /// The families still to be written, the last one first.
     sources: Vec<Source>,
     /// The progress within the last of the sources: how many owners have been written, and whether any had a series.
-    owners: usize,
+    next: usize,
     begun: bool,
     /// The text written so far, and how many bytes of it have been read.
     text: Vec<u8>,
     read: usize,
+}
+
+/// The owners of each kind.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    pub(super) targets: Snapshot<TargetSeries>,
+    pub(super) identities: Snapshot<IdentitySeries>,
+    pub(super) clusters: Snapshot<ClusterSeries>,
+    pub(super) shards: Snapshot<ShardSeries>,
 }
 
 /// Where a family comes from.
@@ -43,6 +53,8 @@ enum Source {
     SchedulerDelay,
     Targets(Definition, Write<TargetSeries>),
     Identities(Definition, Write<IdentitySeries>),
+    Clusters(Definition, Write<ClusterSeries>),
+    Shards(Definition, Write<ShardSeries>),
 }
 
 impl Source {
@@ -50,7 +62,10 @@ impl Source {
         match self {
             Self::Registry(family) => family.name(),
             Self::SchedulerDelay => definition::SCHEDULER_DELAY.name,
-            Self::Targets(definition, _) | Self::Identities(definition, _) => definition.name,
+            Self::Targets(definition, _)
+            | Self::Identities(definition, _)
+            | Self::Clusters(definition, _)
+            | Self::Shards(definition, _) => definition.name,
         }
     }
 }
@@ -59,34 +74,24 @@ impl Exposition {
     pub(super) fn new(
         registered: Vec<MetricFamily>,
         scheduler_delay: Arc<Histogram>,
-        targets: Snapshot<TargetSeries>,
-        identities: Snapshot<IdentitySeries>,
+        owners: Snapshots,
     ) -> Self {
         let mut sources: Vec<Source> = registered.into_iter().map(Source::Registry).collect();
         sources.push(Source::SchedulerDelay);
-        sources.extend(TargetSeries::FAMILIES.iter().map(|(family, write)| Source::Targets(*family, *write)));
-        sources.extend(
-            IdentitySeries::FAMILIES.iter().map(|(family, write)| Source::Identities(*family, *write)),
-        );
+        sources.extend(families(Source::Targets));
+        sources.extend(families(Source::Identities));
+        sources.extend(families(Source::Clusters));
+        sources.extend(families(Source::Shards));
         sources.sort_unstable_by(|one, other| other.name().cmp(one.name()));
-        Self {
-            targets,
-            identities,
-            scheduler_delay,
-            sources,
-            owners: 0,
-            begun: false,
-            text: Vec::new(),
-            read: 0,
-        }
+        Self { owners, scheduler_delay, sources, next: 0, begun: false, text: Vec::new(), read: 0 }
     }
 
     /// Appends the next owner's part of the last source, or all of a source without owners. Returns whether there may
     /// be more in it.
     fn write(&mut self) -> bool {
-        let owner = self.owners;
-        self.owners += 1;
-        let out = &mut self.text;
+        let owner = self.next;
+        self.next += 1;
+        let (owners, begun, out) = (&self.owners, &mut self.begun, &mut self.text);
         match self.sources.last() {
             None => false,
             Some(Source::Registry(family)) => {
@@ -96,15 +101,21 @@ impl Exposition {
                 false
             }
             Some(Source::SchedulerDelay) => {
-                let mut family = Family::new(definition::SCHEDULER_DELAY, &mut self.begun, out);
+                let mut family = Family::new(definition::SCHEDULER_DELAY, begun, out);
                 family.histogram(&[], &self.scheduler_delay);
                 false
             }
             Some(Source::Targets(definition, write)) => {
-                self.targets.write(owner, *write, &mut Family::new(*definition, &mut self.begun, out))
+                owners.targets.write(owner, *write, &mut Family::new(*definition, begun, out))
             }
             Some(Source::Identities(definition, write)) => {
-                self.identities.write(owner, *write, &mut Family::new(*definition, &mut self.begun, out))
+                owners.identities.write(owner, *write, &mut Family::new(*definition, begun, out))
+            }
+            Some(Source::Clusters(definition, write)) => {
+                owners.clusters.write(owner, *write, &mut Family::new(*definition, begun, out))
+            }
+            Some(Source::Shards(definition, write)) => {
+                owners.shards.write(owner, *write, &mut Family::new(*definition, begun, out))
             }
         }
     }
@@ -115,10 +126,15 @@ impl Exposition {
         while self.text.len() < AHEAD && !self.sources.is_empty() {
             if !self.write() {
                 self.sources.pop();
-                (self.owners, self.begun) = (0, false);
+                (self.next, self.begun) = (0, false);
             }
         }
     }
+}
+
+/// Returns the families of one kind of owner.
+fn families<S: Series>(source: fn(Definition, Write<S>) -> Source) -> impl Iterator<Item = Source> {
+    S::FAMILIES.iter().map(move |(family, write)| source(*family, *write))
 }
 
 impl BufRead for Exposition {

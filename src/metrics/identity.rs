@@ -1,10 +1,11 @@
 //! The series of one identity.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
-use super::label::{REFRESH_RESULT, RefreshResult};
+use super::label::{IDENTITY, REFRESH_RESULT, RefreshResult};
 use super::value::{Counter, Gauge, Histogram};
 use super::{Registration, Series, Write};
 use crate::clock::unix_seconds;
@@ -19,7 +20,8 @@ pub(super) struct IdentitySeries {
 }
 
 impl Series for IdentitySeries {
-    const OWNER: &'static str = "identity";
+    type Name = Arc<str>;
+    const OWNER: &'static str = IDENTITY.name;
     const FAMILIES: &'static [(Definition, Write<Self>)] = &[
         (define::TOKEN_EXPIRY, |it, identity, family| family.gauge(&[identity], &it.expiry)),
         (define::TOKEN_REFRESHES, |it, identity, family| {
@@ -32,6 +34,10 @@ impl Series for IdentitySeries {
             family.histogram(&[identity], &it.refresh_duration);
         }),
     ];
+
+    fn new(_: &Arc<str>) -> Self {
+        Self::default()
+    }
 }
 
 /// Writes the series of one identity, and removes them when dropped.

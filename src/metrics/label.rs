@@ -1,7 +1,7 @@
 //! The labels of the metrics, with their values where these are a closed set.
 
 use crate::closed_set::closed_set;
-use crate::probe::{FailureReason, Phase, Step, StepResult};
+use crate::probe::{FailureReason, Phase, Role, Step, StepResult};
 use crate::target::Protocol;
 
 /// A label of a metric.
@@ -28,6 +28,29 @@ pub(super) const IDENTITY: Label = Label {
 };
 
 pub(super) const VERSION: Label = Label { name: "version", meaning: "The agent's version.", values: None };
+
+pub(super) const SHARD: Label = Label {
+    name: "shard",
+    meaning: "The lowest slot of the shard, such as `5461`. It stays the same in a failover.",
+    values: None,
+};
+
+pub(super) const ROLE: Label = Label {
+    name: "role",
+    meaning: "The role of the nodes.",
+    values: Some(|| Role::ALL.map(Role::entry).to_vec()),
+};
+
+pub(super) const SERVER: Label =
+    Label { name: "server", meaning: "The product: `redis`, `valkey` or another one.", values: None };
+
+pub(super) const SERVER_VERSION: Label = Label { meaning: "The server's version.", ..VERSION };
+
+pub(super) const MODE: Label =
+    Label { name: "mode", meaning: "`standalone`, `cluster`, `sentinel` or `unknown`.", values: None };
+
+pub(super) const SERVER_ROLE: Label =
+    Label { meaning: "`primary`, `replica` or `unknown`.", values: None, ..ROLE };
 
 pub(super) const PROTOCOL_VERSION: Label = Label {
     meaning: "The version of RESP.",
@@ -61,6 +84,8 @@ pub(super) const STEP_RESULT: Label = Label {
     meaning: "How the command ended.",
     values: Some(|| StepResult::ALL.map(StepResult::entry).to_vec()),
 };
+
+pub(super) const TOPOLOGY_RESULT: Label = Label { meaning: "How `CLUSTER SLOTS` ended.", ..STEP_RESULT };
 
 pub(super) const ATTEMPT_RESULT: Label = Label {
     name: "result",

@@ -1,4 +1,5 @@
-//! The owners of series: the targets, or the identities. Series live as long as a registration that writes them.
+//! The owners of series: targets, identities, clusters and their shards. Series live as long as a registration that writes
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +11,33 @@ use super::text::{Family, LabelPair, escape};
 /// Writes the series of one owner in one family.
 pub(super) type Write<S> = fn(&S, LabelPair<'_>, &mut Family<'_>);
 
+/// Identifies an owner.
+pub(super) trait Name: Ord + Clone + fmt::Debug + Send + 'static {
+    /// Returns the value of the label [`Series::OWNER`].
+    fn label(&self) -> &str;
+}
+
+impl Name for Arc<str> {
+    fn label(&self) -> &str {
+        self
+    }
+}
+
 /// The series of one owner.
-pub(super) trait Series: Default + Send + Sync + 'static {
+pub(super) trait Series: Send + Sync + 'static {
+    /// What identifies the owner.
+    type Name: Name;
     /// The label that names the owner.
     const OWNER: &'static str;
     /// The families, each with the function that writes the owner's part of it.
     const FAMILIES: &'static [(Definition, Write<Self>)];
+
+    /// Creates the series of an owner, at 0 or absent.
+    fn new(name: &Self::Name) -> Self;
 }
 
 /// The owners of one kind, by name.
-pub(super) struct Owners<S>(Arc<Mutex<BTreeMap<Arc<str>, Owner<S>>>>);
+pub(super) struct Owners<S: Series>(Arc<Mutex<BTreeMap<S::Name, Owner<S>>>>);
 
 struct Owner<S> {
     series: Arc<S>,
@@ -30,22 +48,23 @@ struct Owner<S> {
 
 impl<S: Series> Owners<S> {
     /// Registers the owner called `name`. The series of a new owner start at 0 or absent.
-    pub(super) fn register(&self, name: &str) -> Registration<S> {
-        let name: Arc<str> = name.into();
+    pub(super) fn register(&self, name: S::Name) -> Registration<S> {
         let mut owners = self.lock();
         let owner = owners
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| Owner { series: Arc::default(), registrations: 0 });
+            .entry(name.clone())
+            .or_insert_with(|| Owner { series: Arc::new(S::new(&name)), registrations: 0 });
         owner.registrations += 1;
         Registration { series: Arc::clone(&owner.series), name, owners: Self(Arc::clone(&self.0)) }
     }
 
     /// Returns the present owners, so that a scrape is written without holding the lock.
     pub(super) fn snapshot(&self) -> Snapshot<S> {
-        Snapshot(self.lock().iter().map(|(name, owner)| (escape(name), Arc::clone(&owner.series))).collect())
+        let owners = self.lock();
+        let owner = |(name, owner): (&S::Name, &Owner<S>)| (escape(name.label()), Arc::clone(&owner.series));
+        Snapshot(owners.iter().map(owner).collect())
     }
 
-    fn release(&self, name: &str) {
+    fn release(&self, name: &S::Name) {
         let mut owners = self.lock();
         if let Some(owner) = owners.get_mut(name) {
             owner.registrations -= 1;
@@ -55,19 +74,19 @@ impl<S: Series> Owners<S> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Owner<S>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<S::Name, Owner<S>>> {
         // Each change of the map is a single step, so a poisoned lock still guards a valid map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S> Default for Owners<S> {
+impl<S: Series> Default for Owners<S> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<S> fmt::Debug for Owners<S> {
+impl<S: Series> fmt::Debug for Owners<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Owners")
     }
@@ -96,7 +115,7 @@ impl<S> fmt::Debug for Snapshot<S> {
 /// Writes the series of one owner, which are removed with the last registration of its name.
 #[derive(Debug)]
 pub(super) struct Registration<S: Series> {
-    name: Arc<str>,
+    name: S::Name,
     series: Arc<S>,
     owners: Owners<S>,
 }
@@ -104,6 +123,10 @@ pub(super) struct Registration<S: Series> {
 impl<S: Series> Registration<S> {
     pub(super) fn series(&self) -> &S {
         &self.series
+    }
+
+    pub(super) fn name(&self) -> &S::Name {
+        &self.name
     }
 }
 

@@ -1,16 +1,19 @@
 //! The series of one target.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
-use super::label::{ATTEMPT_RESULT, AttemptResult, PHASE, PROTOCOL_VERSION, REASON, STEP, STEP_RESULT};
-use super::text::{Family, LabelPair};
+use super::label::{
+    ATTEMPT_RESULT, AttemptResult, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
+    SERVER_VERSION, STEP, STEP_RESULT, TARGET,
+};
+use super::text::{Family, LabelPair, escape};
 use super::value::{Counter, Gauge, Histogram, Seconds};
-use super::{Registration, Series, Write};
+use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
-use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, Step, StepResult};
+use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Step, StepResult};
 use crate::target::Protocol;
 
 /// Counts by [`AttemptResult`].
@@ -46,10 +49,15 @@ pub(super) struct TargetSeries {
     late_ticks: Counter,
     clients: Gauge,
     certificate_expiry: Gauge,
+    /// What the server said of itself; `None` before the first reply.
+    server: Mutex<Option<Box<ServerInfo>>>,
+    role_changes: Counter,
+    sentinel_quorum: Gauge,
 }
 
 impl Series for TargetSeries {
-    const OWNER: &'static str = "target";
+    type Name = Arc<str>;
+    const OWNER: &'static str = TARGET.name;
     const FAMILIES: &'static [(Definition, Write<Self>)] = &[
         (define::PROBE_SUCCESS, |it, target, family| family.gauge(&[target], &it.probe_success)),
         (define::PROBES, |it, target, family| family.counter(&[target], &it.probes)),
@@ -104,7 +112,36 @@ impl Series for TargetSeries {
         (define::LATE_TICKS, |it, target, family| family.counter(&[target], &it.late_ticks)),
         (define::CLIENTS, |it, target, family| family.gauge(&[target], &it.clients)),
         (define::CERTIFICATE_EXPIRY, |it, target, family| family.gauge(&[target], &it.certificate_expiry)),
+        (define::SERVER_INFO, |it, target, family| {
+            if let Some(server) = it.server().as_deref() {
+                let (product, version) = (escape(server.product()), escape(server.version()));
+                family.info(&[
+                    (MODE.name, server.mode()),
+                    (SERVER_ROLE.name, server.role()),
+                    (SERVER.name, &product),
+                    target,
+                    (SERVER_VERSION.name, &version),
+                ]);
+            }
+        }),
+        (define::ROLE_CHANGES, |it, target, family| {
+            if it.server().is_some() {
+                family.counter(&[target], &it.role_changes);
+            }
+        }),
+        (define::SENTINEL_QUORUM, |it, target, family| family.gauge(&[target], &it.sentinel_quorum)),
     ];
+
+    fn new(_: &Arc<str>) -> Self {
+        Self::default()
+    }
+}
+
+impl TargetSeries {
+    fn server(&self) -> MutexGuard<'_, Option<Box<ServerInfo>>> {
+        // It is replaced in a single step, so a poisoned lock still guards a valid value.
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn by_reason(
@@ -128,16 +165,19 @@ fn by_result(family: &mut Family<'_>, target: LabelPair<'_>, counters: &Attempts
 #[derive(Debug)]
 pub struct TargetMetrics {
     registration: Registration<TargetSeries>,
-    /// Shared by all targets: it describes the agent, not a cache.
-    scheduler_delay: Arc<Histogram>,
+    /// For what targets share, and to add the series of clusters.
+    metrics: Metrics,
 }
 
 impl TargetMetrics {
-    pub(super) const fn new(
-        registration: Registration<TargetSeries>,
-        scheduler_delay: Arc<Histogram>,
-    ) -> Self {
-        Self { registration, scheduler_delay }
+    pub(super) const fn new(registration: Registration<TargetSeries>, metrics: Metrics) -> Self {
+        Self { registration, metrics }
+    }
+
+    /// Adds the series of the cluster that the target turned out to be.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterMetrics {
+        self.metrics.cluster(Arc::clone(self.registration.name()))
     }
 
     /// Records that probing begins, with a tick every `interval`.
@@ -148,7 +188,7 @@ impl TargetMetrics {
     /// Records that a tick was noticed `delay` after it was due, and that `late` ticks, skipped ones included, were
     /// late.
     pub fn tick(&self, delay: Duration, late: u64) {
-        self.scheduler_delay.observe(delay);
+        self.metrics.0.scheduler_delay.observe(delay);
         self.registration.series().late_ticks.add(late);
     }
 
@@ -247,6 +287,24 @@ impl TargetMetrics {
     /// Records that the cache was unavailable for another `duration`.
     pub fn unavailable(&self, duration: Duration) {
         self.registration.series().unavailable.add(duration);
+    }
+
+    /// Records what the server says of itself.
+    pub fn server_info(&self, server: &ServerInfo) {
+        let mut present = self.registration.series().server();
+        if present.as_deref() != Some(server) {
+            *present = Some(Box::new(server.clone()));
+        }
+    }
+
+    /// Records that a server of the target has another role than before.
+    pub fn role_changed(&self) {
+        self.registration.series().role_changes.increment();
+    }
+
+    /// Records whether enough sentinels are usable for a failover.
+    pub fn sentinel_quorum(&self, has_quorum: bool) {
+        self.registration.series().sentinel_quorum.set(if has_quorum { 1.0 } else { 0.0 });
     }
 
     fn observe_phases(&self, phases: &PhaseTimes) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::probe::{
-    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
+    ClientCount, Failure, FailureReason, Mode, Outcome, Phase, PhaseTimes, Role, ServerInfo, Stage, Step,
+    StepResult, StepResults,
 };
 use crate::target::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +52,7 @@ fn metrics() -> Metrics {
 }
 
 /// Records every kind of event for a target and an identity.
-fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
+fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics, ShardMetrics) {
     metrics.config_loaded(at(1_000));
     metrics.config_rejected();
     let identity = metrics.identity("managed_identity:c1");
@@ -76,7 +77,34 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics) {
     target.unavailable(1500 * MILLISECOND);
     target.started(1500 * MILLISECOND);
     target.tick(30 * MILLISECOND, 2);
-    (target, identity)
+    target.server_info(&ServerInfo::new("redis", "7.4.0", Some(Mode::Cluster), Some(Role::Primary)));
+    target.role_changed();
+    target.sentinel_quorum(true);
+    let (cluster, shard) = script_of_cluster(&target);
+    (target, identity, cluster, shard)
+}
+
+/// Records every kind of event for a cluster and its second shard.
+fn script_of_cluster(target: &TargetMetrics) -> (ClusterMetrics, ShardMetrics) {
+    let cluster = target.cluster();
+    cluster.slots_covered(16_384);
+    cluster.slots_available(5_461);
+    cluster.nodes(Role::Primary, 3);
+    cluster.nodes(Role::Replica, 2);
+    cluster.nodes_watched(4);
+    cluster.nodes_unwatched(1);
+    cluster.nodes_skipped(2);
+    cluster.topology_changed();
+    cluster.topology_refreshed(StepResult::Success);
+    let shard = cluster.shard(5461);
+    for (role, result) in [(Role::Primary, Ok(())), (Role::Replica, Err(()))] {
+        shard.verdict(role, true);
+        shard.probe(role, result, 2);
+        shard.unavailable(role, 1500 * MILLISECOND);
+    }
+    shard.step(Step::Set, MILLISECOND);
+    shard.replica_staleness(20 * MILLISECOND);
+    (cluster, shard)
 }
 
 /// Compares only the lines that the script changed. Other tests cover help texts, zeros and the process' metrics.
@@ -124,7 +152,8 @@ fn every_series_has_the_defined_labels_and_each_of_their_values() {
     let text = text(&metrics);
     // A connection has one protocol.
     for definition in DEFINITIONS.iter().filter(|definition| definition.name != definition::PROTOCOL.name) {
-        let suffix = if definition.kind == MetricType::Histogram { "_count" } else { "" };
+        let has_count = matches!(definition.kind, MetricType::Histogram | MetricType::Summary);
+        let suffix = if has_count { "_count" } else { "" };
         let name = format!("{}{suffix}", definition.name);
         let series: Vec<_> =
             text.lines().filter(|line| line.split(['{', ' ']).next() == Some(&name)).map(labels).collect();
@@ -160,6 +189,77 @@ fn the_protocol_is_that_of_the_open_connection() {
     }
     target.disconnected(FailureReason::Closed);
     assert!(exported(&metrics).is_empty());
+}
+
+/// Returns the lines of `metrics` that contain `part`, without headers.
+fn series(metrics: &Metrics, part: &str) -> Vec<String> {
+    let text = text(metrics);
+    text.lines().filter(|line| !line.starts_with('#') && line.contains(part)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_series_of_a_cluster_and_of_its_shards_live_as_long_as_their_handles() {
+    let metrics = Metrics::new();
+    let target = metrics.target(&name("orders"));
+    let _other = metrics.target(&name("sessions"));
+    let count = || {
+        ["cachepulse_cluster_", "cachepulse_topology_", "cachepulse_shard_"]
+            .map(|part| series(&metrics, part).len())
+    };
+    assert_eq!(count(), [0, 0, 0]);
+
+    let cluster = target.cluster();
+    assert_eq!(count(), [0, 1 + StepResult::ALL.len(), 0], "counters at 0, no gauges");
+    let shards = [cluster.shard(10923), cluster.shard(0), cluster.shard(5461)];
+    assert_eq!(
+        series(&metrics, "shard_probes"),
+        ["0", "5461", "10923"].map(|shard| {
+            format!(r#"cachepulse_shard_probes_total{{role="primary",shard="{shard}",target="orders"}} 0"#)
+        })
+    );
+    let again = cluster.shard(0);
+    drop(shards);
+    again.probe(Role::Primary, Ok(()), 1);
+    assert_eq!(
+        series(&metrics, "shard_probes"),
+        [r#"cachepulse_shard_probes_total{role="primary",shard="0",target="orders"} 1"#]
+    );
+    drop((again, cluster));
+    assert_eq!(count(), [0, 0, 0]);
+}
+
+#[test]
+fn replicas_have_series_from_their_first_event_on_until_there_are_none() {
+    let metrics = Metrics::new();
+    let cluster = metrics.target(&name("orders")).cluster();
+    let shard = cluster.shard(0);
+    let count = || series(&metrics, r#"role="replica""#).len() + series(&metrics, "staleness").len();
+    assert_eq!(count(), 0);
+    shard.probe(Role::Replica, Err(()), 1);
+    assert_eq!(count(), 3, "no verdict and no value yet");
+    shard.verdict(Role::Replica, false);
+    shard.replica_staleness(MILLISECOND);
+    assert_eq!(count(), 5);
+    shard.no_replicas();
+    assert_eq!(count(), 0);
+    shard.probe(Role::Replica, Ok(()), 1);
+    assert_eq!(count(), 3);
+}
+
+#[test]
+fn the_server_is_the_last_one_and_its_words_are_escaped() {
+    let metrics = Metrics::new();
+    let target = metrics.target(&name("orders"));
+    assert!(series(&metrics, "server_info").is_empty() && series(&metrics, "role_changes").is_empty());
+    target.server_info(&ServerInfo::new("redis", "7.4.0", Some(Mode::Standalone), Some(Role::Primary)));
+    target.server_info(&ServerInfo::new("re\"dis", "", None, Some(Role::Replica)));
+    assert_eq!(
+        series(&metrics, "server_info"),
+        [
+            r#"cachepulse_server_info{mode="unknown",role="replica",server="re\"dis",target="orders",version="unknown"} 1"#
+        ]
+    );
+    assert_eq!(series(&metrics, "role_changes"), [r#"cachepulse_role_changes_total{target="orders"} 0"#]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use super::definition::{Definition, MetricType};
-use super::value::{Counter, Gauge, Histogram, Seconds};
+use super::value::{Counter, Gauge, Histogram, Seconds, Summary};
 
 /// The upper bounds of a histogram's buckets in seconds, each with the end of its label.
 const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
@@ -87,6 +87,20 @@ impl<'a> Family<'a> {
         self.value(histogram.sum());
         self.series("_count", labels);
         self.count(total);
+    }
+
+    /// Writes a summary without quantiles.
+    pub(super) fn summary(&mut self, labels: &[LabelPair<'_>], summary: &Summary) {
+        self.series("_sum", labels);
+        self.value(summary.sum());
+        self.series("_count", labels);
+        self.count(summary.count());
+    }
+
+    /// Writes a series whose labels say everything.
+    pub(super) fn info(&mut self, labels: &[LabelPair<'_>]) {
+        self.series("", labels);
+        self.count(1);
     }
 
     /// Writes the header, before the first series.

@@ -103,6 +103,29 @@ impl Histogram {
     }
 }
 
+/// A sum and a number of durations.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    sum: Seconds,
+    count: Counter,
+}
+
+impl Summary {
+    pub(super) fn observe(&self, duration: Duration) {
+        self.sum.add(duration);
+        self.count.increment();
+    }
+
+    /// Returns the sum of all observations, in seconds.
+    pub(super) fn sum(&self) -> f64 {
+        self.sum.get()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count.get()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -58,6 +58,7 @@ fn capitalised(kind: MetricType) -> &'static str {
         MetricType::Counter => "Counter",
         MetricType::Gauge => "Gauge",
         MetricType::Histogram => "Histogram",
+        MetricType::Summary => "Summary",
     }
 }
 

@@ -51,7 +51,8 @@ pub static CLUSTER_MAX_NODES: Key<NonZeroU32> = Key {
         flag: Some(Flag::new("cluster-max-nodes", "NUMBER")),
         group: GROUP,
         help: "Maximum number of nodes that are probed",
-        doc: "Primaries come before replicas. The log and the status say how many nodes are left out.",
+        doc: "Primaries come before replicas. The metric `cachepulse_cluster_nodes_skipped`, the log and the status say how \
+              many nodes are left out.",
         ..About::EMPTY
     },
     values: Values::Range(NonZeroU32::MIN, non_zero(1000)),
