@@ -1,5 +1,5 @@
 //! The prober of one target: its link, which is probed at every tick (`link.rs`), and the companion, which opens
-//! connections beside it (`companion.rs`).
+//! connections beside it (`companion.rs`). What a link finds out becomes the target's outcome in `whole.rs`.
 
 mod companion;
 mod fallback;
@@ -7,6 +7,7 @@ mod handover;
 mod key;
 mod ledger;
 mod link;
+mod link_record;
 mod listing;
 mod logged;
 mod new_connections;
@@ -18,7 +19,10 @@ mod round;
 mod schedule;
 #[cfg(test)]
 mod seeds;
+mod shared;
 mod ticks;
+#[allow(dead_code, reason = "targets have one link until clusters are asked for their shards")]
+mod whole;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -38,10 +42,17 @@ use fallback::Fallback;
 use key::Key;
 use ledger::{Ledger, Limits};
 use link::Link;
+use link_record::LinkRecord;
 use opening::Opener;
 use record::Record;
 use round::Rounds;
+use schedule::{Grid, Schedule};
+use shared::Shared;
 use ticks::Ticks;
+use whole::{LinkId, Part};
+
+/// The link to the configured host.
+const FRONT: LinkId = LinkId(0);
 
 /// Everything that a prober is made of.
 pub struct Setup<D> {
@@ -72,6 +83,9 @@ pub struct Prober<D: Dial> {
     target: Arc<Target>,
     /// The link to the configured host.
     front: Link<D>,
+    shared: Arc<Shared>,
+    /// How many ticks [`Self::probe`] has let come due.
+    probes: u64,
     rng: fastrand::Rng,
 }
 
@@ -94,7 +108,8 @@ impl<D: Dial> Prober<D> {
             connect_timeout: target.connect_timeout,
             startup_ends: started + target.startup_grace,
         };
-        let record = Record::new(target.name.clone(), clock.clone(), metrics, status);
+        let shared = Arc::new(Shared::new(Record::new(target.name.clone(), clock.clone(), metrics, status)));
+        shared.note(|whole, _| whole.join(FRONT, Part::Front, 0));
         let key = Key::new(target.key.clone(), instance, &mut rng);
         let opener = Opener {
             target: Arc::clone(&target),
@@ -106,15 +121,15 @@ impl<D: Dial> Prober<D> {
             fallback: Fallback::default(),
         };
         let rounds = Rounds::new(Arc::clone(&target), key, rng.fork());
-        let ticks = Ticks::new(Ledger::new(limits, rng.fork()), record);
-        Self { front: Link::new(opener, rounds, ticks, rng.fork()), target, rng }
+        let ticks = Ticks::new(Ledger::new(limits, rng.fork()), LinkRecord::new(FRONT, Arc::clone(&shared)));
+        Self { front: Link::new(opener, rounds, ticks, rng.fork()), shared, probes: 0, target, rng }
     }
 
     /// Runs until it is dropped; the first tick is at `first`.
     pub async fn run(mut self, first: Instant) -> Infallible {
-        let ticks = self.front.ticks();
-        ticks.record().started(self.target.interval);
-        ticks.start(self.target.interval, first);
+        let interval = self.target.interval;
+        self.shared.record(|record| record.started(interval));
+        self.front.start(Schedule::starting(Grid { interval, first }));
         let companion = self.front.companion(self.rng.fork());
         tokio::select! {
             biased;
@@ -125,8 +140,14 @@ impl<D: Dial> Prober<D> {
 
     /// Probes once, attempts included. Opens the connection first if there is none.
     pub async fn probe(&mut self) -> Probed {
-        self.front.ticks().record().quiet();
-        self.front.probe().await
+        self.shared.record(Record::quiet);
+        loop {
+            let clients = self.front.probe(self.probes).await;
+            self.probes += 1;
+            if let Some(outcome) = self.shared.record(Record::take_outcome) {
+                return Probed { outcome, clients };
+            }
+        }
     }
 }
 

@@ -266,11 +266,11 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
-    /// Records the outcome at `at` of a tick that was noticed `delay` late.
-    pub fn record(&self, outcome: &Outcome, delay: Duration, at: SystemTime) {
+    /// Records the outcome at `at` of a tick that was noticed `delay` late, and whether the target is up.
+    pub fn record(&self, outcome: &Outcome, delay: Duration, is_up: bool, at: SystemTime) {
         let record = Arc::new(Record { at, delay, outcome: outcome.clone() });
         let mut state = lock(&self.entry.state);
-        state.decide(outcome.result.is_ok(), at);
+        state.decide(is_up, at);
         if outcome.result.is_err() {
             push(&mut state.failures, record.clone(), FAILURES);
         }

@@ -13,7 +13,7 @@ use super::text::{Family, LabelPair, escape};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
-use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Step, StepResult};
+use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Step, StepResult, StepResults};
 use crate::target::Protocol;
 
 /// Counts by [`AttemptResult`].
@@ -192,25 +192,30 @@ impl TargetMetrics {
         self.registration.series().late_ticks.add(late);
     }
 
-    /// Records that `ticks` ticks had this outcome. The phases are recorded by [`Self::connected`] and
-    /// [`Self::connect_failed`].
-    pub fn outcome(&self, outcome: &Outcome, ticks: u64, at: SystemTime) {
+    /// Records that `ticks` ticks had this outcome, and whether the cache is up. The steps are recorded by
+    /// [`Self::steps`], the phases by [`Self::connected`] and [`Self::connect_failed`].
+    pub fn outcome(&self, outcome: &Outcome, ticks: u64, is_up: bool, at: SystemTime) {
         let series = self.registration.series();
         if let Err(failure) = &outcome.result {
             series.probe_failures[failure.reason as usize].add(ticks);
         }
-        self.verdict(outcome.result.is_ok(), at);
+        self.verdict(is_up, at);
         series.probes.add(ticks);
         // A failure that was known before its tick took no time.
         if outcome.attempts > 0 {
             series.probe_duration.observe(outcome.duration);
         }
-        for (step, result, duration) in outcome.steps.iter() {
-            series.step_results[step as usize][result as usize].increment();
-            series.step_duration[step as usize].observe(duration);
-        }
         if let Some(count) = outcome.clients {
             series.clients.set(count.clients as f64);
+        }
+    }
+
+    /// Records the steps of a round.
+    pub fn steps(&self, steps: &StepResults) {
+        let series = self.registration.series();
+        for (step, result, duration) in steps.iter() {
+            series.step_results[step as usize][result as usize].increment();
+            series.step_duration[step as usize].observe(duration);
         }
     }
 

@@ -68,8 +68,8 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics,
     }
     target.disconnected(FailureReason::Closed);
     target.connected(&phases, Some(at(2_000_000)), Protocol::Resp3);
-    target.outcome(&success(), 1, at(1_010));
-    target.outcome(&failure(), 1, at(1_020));
+    record(&target, &success(), at(1_010));
+    record(&target, &failure(), at(1_020));
     target.new_connection(Err(FailureReason::TooManyClients), 1, &PhaseTimes::default());
     target.new_connection(Ok(()), 0, &PhaseTimes::default());
     target.reauthenticated();
@@ -108,6 +108,11 @@ fn script_of_cluster(target: &TargetMetrics) -> (ClusterMetrics, ShardMetrics) {
 }
 
 /// Compares only the lines that the script changed. Other tests cover help texts, zeros and the process' metrics.
+fn record(target: &TargetMetrics, outcome: &Outcome, at: SystemTime) {
+    target.outcome(outcome, 1, outcome.result.is_ok(), at);
+    target.steps(&outcome.steps);
+}
+
 #[test]
 fn a_scripted_run_gives_exactly_this_text() {
     let metrics = metrics();
@@ -290,7 +295,7 @@ fn counters_start_at_0_and_gauges_are_absent_before_their_first_value() {
     for absent in ["probe_success", "last_success", "cache_clients", "certificate_expiry", "token_expiry"] {
         assert!(!before.contains(absent), "{absent}");
     }
-    target.outcome(&failure(), 1, at(1));
+    record(&target, &failure(), at(1));
     let after = text(&metrics);
     assert!(after.contains("cachepulse_probe_success{target=\"orders\"} 0\n"));
     assert!(!after.contains("last_success"));
@@ -329,7 +334,7 @@ fn the_text_is_complete_and_in_order_when_it_is_read_in_pieces() {
     let metrics = Metrics::new();
     let names: Vec<_> = (0..20).map(|number| format!("orders-{number:02}")).collect();
     let targets: Vec<_> = names.iter().map(|it| metrics.target(&name(it))).collect();
-    targets[19].outcome(&success(), 1, at(1));
+    record(&targets[19], &success(), at(1));
     let (mut exposition, mut text, mut pieces) = (metrics.exposition(), String::new(), 0);
     while let piece @ [_, ..] = exposition.fill_buf().unwrap() {
         assert!(piece.len() < 64 * 1024, "{}", piece.len());

@@ -1,8 +1,10 @@
 //! One failure: its reason, where it happened, and the text of the server or the system.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{FailureReason, Phase, Step};
+use crate::topology::SlotSet;
 
 /// Where in a probe something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +49,15 @@ pub struct Failure {
     pub detail: Box<str>,
     /// What to do about this failure, where more is known than its reason.
     pub advice: Option<&'static str>,
+    /// The slots of the shard that failed, if the target is a cluster.
+    pub slots: Option<Arc<SlotSet>>,
 }
 
 impl Failure {
     /// Creates a failure at `stage`. `detail` must already be free of secrets (see [`crate::secret::Secret::redact`]).
     #[must_use]
     pub fn new(reason: FailureReason, stage: Stage, detail: impl Into<Box<str>>) -> Self {
-        Self { reason, stage, detail: detail.into(), advice: None }
+        Self { reason, stage, detail: detail.into(), advice: None, slots: None }
     }
 
     /// Returns what the operator can do about it.

@@ -15,8 +15,8 @@ use tracing::warn;
 use super::handover::{Handover, OpenConnection};
 use super::new_connections::NewConnections;
 use super::opening::{Opened, Opener};
-use super::record::Record;
 use super::replacement::Replacement;
+use super::shared::Shared;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::metrics::TargetMetrics;
@@ -42,15 +42,15 @@ impl<D: Dial> Companion<D> {
     pub(super) fn new(
         opener: Opener<D>,
         rng: fastrand::Rng,
-        record: &Record,
+        shared: &Shared,
         handover: Arc<Handover<D::Stream>>,
     ) -> Self {
         let replacement = Replacement::new(opener.target.max_connection_age);
         Self {
             opener,
             rng,
-            metrics: record.metrics(),
-            new_connections: record.new_connections(),
+            metrics: shared.record(|record| record.metrics()),
+            new_connections: shared.record(|record| record.new_connections()),
             handover,
             replacement,
             next_probe: None,

@@ -1,4 +1,4 @@
-//! The ledger of one target: turns facts into outcomes, outages, the verdict and the time of the next attempt.
+//! The ledger of one link: turns facts into outcomes, outages, the verdict and the time of the next attempt.
 //!
 //! Pure: no I/O and no clock, each fact carries its instant. An attempt is an opening where there is no connection,
 //! and then a round: the steps of a probe. What a fact means is decided here and nowhere else.
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::probe::{ClientCount, Failure, FailureReason, Outcome, PhaseTimes, StepResults};
 use outage::Outage;
+pub(super) use outage::Span;
 
 /// The first pause after a failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -98,8 +99,8 @@ pub(super) enum Effect {
     },
     /// The cache is down, or is down for another reason.
     Down(Failure),
-    /// The cache was unavailable for another time.
-    Unavailable(Duration),
+    /// The cache was unavailable for another time, which follows the one before.
+    Unavailable(Span),
     /// A lost connection could not be replaced in time: an outage has begun with the loss.
     Lost(Failure),
     /// An outage in which no tick has failed is over: the connection was replaced.
@@ -107,7 +108,7 @@ pub(super) enum Effect {
 }
 
 /// Takes the effects, in order.
-type Out<'a> = &'a mut dyn FnMut(Effect);
+pub(super) type Out<'a> = &'a mut dyn FnMut(Effect);
 
 /// What the operator decided about attempts.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +119,7 @@ pub(super) struct Limits {
     pub(super) startup_ends: Instant,
 }
 
-/// The ledger of one target.
+/// The ledger of one link.
 #[derive(Debug)]
 pub(super) struct Ledger {
     limits: Limits,
@@ -445,9 +446,9 @@ impl Ledger {
     }
 }
 
-fn unavailable(duration: Duration, out: Out<'_>) {
-    if !duration.is_zero() {
-        out(Effect::Unavailable(duration));
+fn unavailable(span: Option<Span>, out: Out<'_>) {
+    if let Some(span) = span {
+        out(Effect::Unavailable(span));
     }
 }
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::Probed;
 use super::companion::Companion;
 use super::handover::Handover;
 use super::ledger::{Fact, Measurements};
 use super::opening::{Connection, Opened, Opener, blame_credentials};
 use super::roles::Roles;
 use super::round::Rounds;
+use super::schedule::Schedule;
 use super::ticks::Ticks;
 use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
@@ -59,12 +59,13 @@ impl<D: Dial> Link<D> {
     }
 
     /// Returns the companion that opens connections beside this link.
-    pub(super) fn companion(&mut self, rng: fastrand::Rng) -> Companion<D> {
-        Companion::new(self.opener.clone(), rng, self.ticks.record(), Arc::clone(&self.handover))
+    pub(super) fn companion(&self, rng: fastrand::Rng) -> Companion<D> {
+        Companion::new(self.opener.clone(), rng, self.ticks.record().shared(), Arc::clone(&self.handover))
     }
 
-    pub(super) const fn ticks(&mut self) -> &mut Ticks {
-        &mut self.ticks
+    /// Lets ticks come due.
+    pub(super) const fn start(&mut self, schedule: Schedule) {
+        self.ticks.start(schedule);
     }
 
     /// Runs until it is dropped.
@@ -74,14 +75,15 @@ impl<D: Dial> Link<D> {
         }
     }
 
-    /// Probes once, attempts included. Opens the connection first if there is none.
-    pub(super) async fn probe(&mut self) -> Probed {
+    /// Lets the tick with this number come due now, and runs until it is settled, attempts included. Opens the connection
+    /// first if there is none. Returns the clients that the last round has found.
+    pub(super) async fn probe(&mut self, number: u64) -> Option<ClientList> {
         self.rounds.keeps_clients = true;
-        self.ticks.note(Fact::Tick);
+        self.ticks.tick(number);
         loop {
             let clients = self.turn().await;
-            if let Some(outcome) = self.ticks.record().take_outcome() {
-                return Probed { outcome, clients };
+            if !self.ticks.record().is_due() {
+                return clients;
             }
         }
     }

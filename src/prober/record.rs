@@ -1,8 +1,9 @@
 //! The record of one target: what follows from its facts is counted, shown, and logged where the state changes.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use tracing::field::display;
 use tracing::{info, warn};
 
 use super::ledger::Effect;
@@ -11,9 +12,9 @@ use super::new_connections::NewConnections;
 use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Role, ServerInfo};
-use crate::status::{ConnectionState, TargetStatus};
-use crate::target::{Protocol, TargetName};
+use crate::probe::{Failure, FailureReason, Outcome, Role, ServerInfo};
+use crate::status::TargetStatus;
+use crate::target::TargetName;
 
 /// The record of one target.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(super) struct Record {
     /// The reasons for which the cache was down since the last success.
     logged: Logged,
     is_quiet: bool,
+    is_up: Option<bool>,
 }
 
 impl Record {
@@ -46,10 +48,16 @@ impl Record {
             last_outcome: None,
             logged: Logged::default(),
             is_quiet: false,
+            is_up: None,
         }
     }
 
-    /// Returns the metrics, for connections beside the one of the probes.
+    /// Returns the status, for what links enter in it themselves.
+    pub(super) fn status(&self) -> Arc<TargetStatus> {
+        Arc::clone(&self.status)
+    }
+
+    /// Returns the metrics, for what links and connections beside them enter in them themselves.
     pub(super) fn metrics(&self) -> Arc<TargetMetrics> {
         Arc::clone(&self.metrics)
     }
@@ -76,22 +84,25 @@ impl Record {
         self.metrics.tick(tick.delay, tick.late);
     }
 
-    /// Something follows from a fact.
+    /// Something follows for the target.
     pub(super) fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Settled { ticks, outcome } => {
                 let at = self.clock.now();
-                self.metrics.outcome(&outcome, ticks, at);
-                self.status.record(&outcome, self.delay, at);
+                // A tick of several links may succeed after a later one has failed.
+                let is_up = outcome.result.is_ok() && self.is_up != Some(false);
+                self.metrics.outcome(&outcome, ticks, is_up, at);
+                self.status.record(&outcome, self.delay, is_up, at);
                 self.last_outcome = Some(outcome);
             }
             Effect::FailedBetweenTicks(outcome) => self.status.failed(&outcome, self.clock.now()),
             Effect::Up { outage } => self.up(outage),
             Effect::Down(failure) => self.down(&failure),
-            Effect::Unavailable(duration) => self.metrics.unavailable(duration),
+            Effect::Unavailable(span) => self.metrics.unavailable(span.length()),
             Effect::Lost(_) | Effect::Reopened if self.is_quiet => {}
             Effect::Lost(failure) => info!(
                 target = %self.target,
+                slots = failure.slots.as_deref().map(display),
                 reason = failure.reason.as_str(),
                 detail = %failure.detail,
                 "connection lost"
@@ -112,48 +123,22 @@ impl Record {
     fn down(&mut self, failure: &Failure) {
         self.verdict(false);
         if !self.is_quiet && self.logged.is_new(failure.reason) {
-            let (reason, stage) = (failure.reason.as_str(), failure.stage.as_str());
+            let (reason, stage, slots) =
+                (failure.reason.as_str(), failure.stage.as_str(), failure.slots.as_deref().map(display));
             if failure.reason.is_local() {
                 // The cache is not to blame.
-                warn!(target = %self.target, reason, stage, detail = %failure.detail, "cache not monitored");
+                warn!(target = %self.target, slots, reason, stage, detail = %failure.detail, "cache not monitored");
             } else {
-                warn!(target = %self.target, reason, stage, detail = %failure.detail, "cache unavailable");
+                warn!(target = %self.target, slots, reason, stage, detail = %failure.detail, "cache unavailable");
             }
         }
     }
 
-    fn verdict(&self, is_up: bool) {
+    fn verdict(&mut self, is_up: bool) {
+        self.is_up = Some(is_up);
         let at = self.clock.now();
         self.metrics.verdict(is_up, at);
         self.status.verdict(is_up, at);
-    }
-
-    /// The connection is being opened.
-    pub(super) fn opening(&self) {
-        self.status.connection(ConnectionState::Connecting);
-    }
-
-    /// The connection is open and signed in.
-    pub(super) fn opened(
-        &self,
-        phases: &PhaseTimes,
-        certificate_expiry: Option<SystemTime>,
-        protocol: Protocol,
-    ) {
-        self.metrics.connected(phases, certificate_expiry, protocol);
-        self.status.connection(ConnectionState::Connected);
-    }
-
-    /// The connection could not be opened, or not signed in.
-    pub(super) fn not_opened(&self, phases: &PhaseTimes) {
-        self.metrics.connect_failed(phases);
-        self.status.connection(ConnectionState::Disconnected);
-    }
-
-    /// An open connection has ended.
-    pub(super) fn disconnected(&self, reason: FailureReason) {
-        self.metrics.disconnected(reason);
-        self.status.connection(ConnectionState::Disconnected);
     }
 
     /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
@@ -162,14 +147,6 @@ impl Record {
             && !self.is_quiet
         {
             info!(target = %self.target, role = server.role(), previous = previous.as_str(), "server role changed");
-        }
-    }
-
-    /// The cache took renewed credentials on the live connection, or did not.
-    pub(super) fn reauthenticated(&self, result: Result<(), ()>) {
-        match result {
-            Ok(()) => self.metrics.reauthenticated(),
-            Err(()) => self.metrics.reauthentication_failed(),
         }
     }
 

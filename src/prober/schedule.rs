@@ -4,16 +4,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The ticks of one target.
+/// The instants at which the ticks of one target come due, numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grid {
+    pub(super) interval: Duration,
+    /// When tick 0 is due.
+    pub(super) first: Instant,
+}
+
+/// The ticks of one link, which are those of its target.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     interval: Duration,
     next: Instant,
+    /// The number of the tick that is due next.
+    number: u64,
 }
 
 /// A tick that has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tick {
+    pub(super) number: u64,
     /// How long after it was due it was noticed; of ticks that were missed, the first counts.
     pub(super) delay: Duration,
     /// How many ticks were noticed late: this one, if it was, and those that passed while the process did not run.
@@ -21,8 +32,28 @@ pub(super) struct Tick {
 }
 
 impl Schedule {
-    pub(super) const fn new(interval: Duration, first: Instant) -> Self {
-        Self { interval, next: first }
+    /// Returns all ticks of `grid`, also those that are already due.
+    pub(super) const fn starting(grid: Grid) -> Self {
+        Self { interval: grid.interval, next: grid.first, number: 0 }
+    }
+
+    /// Returns the ticks of `grid` after `now`.
+    #[allow(dead_code, reason = "targets have one link until clusters are asked for their shards")]
+    pub(super) fn after(grid: Grid, now: Instant) -> Self {
+        let Grid { interval, first } = grid;
+        let Some(passed) = now.checked_duration_since(first) else {
+            return Self { interval, next: first, number: 0 };
+        };
+        let number = u64::try_from(passed.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX - 1) + 1;
+        let rest = passed.as_nanos() % interval.as_nanos();
+        let rest = Duration::from_nanos(u64::try_from(rest).unwrap_or(0));
+        Self { interval, next: now - rest + interval, number }
+    }
+
+    /// Returns the number of the tick that is due next.
+    #[allow(dead_code, reason = "targets have one link until clusters are asked for their shards")]
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// When the next tick is due.
@@ -38,8 +69,9 @@ impl Schedule {
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         let due = self.next + self.interval.saturating_mul(missed);
         self.next = due + self.interval;
+        self.number += u64::from(missed) + 1;
         let late = u64::from(missed) + u64::from(now - due > tolerance(self.interval));
-        Tick { delay: behind, late }
+        Tick { number: self.number - 1, delay: behind, late }
     }
 }
 
@@ -57,27 +89,41 @@ mod tests {
 
     fn schedule() -> (Schedule, Instant) {
         let first = Instant::now();
-        (Schedule::new(INTERVAL, first), first)
+        (Schedule::starting(Grid { interval: INTERVAL, first }), first)
     }
 
     #[test]
     fn a_tick_on_time_is_followed_by_the_next_one_interval_later() {
         let (mut schedule, first) = schedule();
-        assert_eq!(schedule.take(first + 2 * MS), Tick { delay: 2 * MS, late: 0 });
+        assert_eq!(schedule.take(first + 2 * MS), Tick { number: 0, delay: 2 * MS, late: 0 });
         assert_eq!(schedule.next(), first + INTERVAL);
     }
 
     #[test]
     fn a_tick_that_comes_late_is_counted_and_the_grid_stands() {
         let (mut schedule, first) = schedule();
-        assert_eq!(schedule.take(first + 2000 * MS), Tick { delay: 2000 * MS, late: 1 });
+        assert_eq!(schedule.take(first + 2000 * MS), Tick { number: 0, delay: 2000 * MS, late: 1 });
         assert_eq!(schedule.next(), first + INTERVAL);
     }
 
     #[test]
     fn ticks_that_were_missed_are_counted_and_skipped() {
         let (mut schedule, first) = schedule();
-        assert_eq!(schedule.take(first + 35_000 * MS), Tick { delay: 35_000 * MS, late: 4 });
+        assert_eq!(schedule.take(first + 35_000 * MS), Tick { number: 3, delay: 35_000 * MS, late: 4 });
         assert_eq!(schedule.next(), first + 4 * INTERVAL);
+    }
+
+    #[test]
+    fn who_joins_later_has_the_ticks_to_come_under_the_numbers_of_the_others() {
+        let first = Instant::now();
+        let grid = Grid { interval: INTERVAL, first };
+        for (now, number) in [(0, 1), (1, 1), (9_999, 1), (10_000, 2), (34_000, 4)] {
+            let mut schedule = Schedule::after(grid, first + now * MS);
+            let next = first + INTERVAL * number;
+            assert_eq!((schedule.next(), schedule.number()), (next, u64::from(number)), "{now} ms");
+            assert_eq!(schedule.take(next).number, u64::from(number));
+        }
+        let early = Schedule::after(Grid { interval: INTERVAL, first: first + INTERVAL }, first);
+        assert_eq!((early.next(), early.number()), (first + INTERVAL, 0));
     }
 }

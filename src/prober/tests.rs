@@ -185,13 +185,13 @@ impl Dial for Cache {
         });
         let failed = |reason| {
             let failure = Failure::new(reason, Stage::Phase(Phase::Connect), "");
-            Err(DialFailure { failure, phases: PhaseTimes::default() })
+            DialFailure { failure, phases: PhaseTimes::default() }
         };
         if tokio::time::timeout_at(deadline, sleep(slow)).await.is_err() {
-            return failed(FailureReason::ConnectTimeout);
+            return Err(failed(FailureReason::ConnectTimeout));
         }
         if let Some(reason) = away {
-            return failed(reason);
+            return Err(failed(reason));
         }
         let (near, far) = duplex(64 * 1024);
         let connection = self.with(|state| state.dials.len());

@@ -1,4 +1,4 @@
-//! The clock of one prober: notices every tick when it comes due, whatever is under way.
+//! The clock of one link: notices every tick when it comes due, whatever is under way.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -6,41 +6,49 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ledger::{Fact, Ledger};
-use super::record::Record;
-use super::schedule::Schedule;
+use super::link_record::LinkRecord;
+use super::schedule::{Grid, Schedule, Tick};
 
 /// Longer than any process runs.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The ticks of one prober, and the ledger that they are entered in.
+/// The ticks of one link, and the ledger that they are entered in.
 #[derive(Debug)]
 pub(super) struct Ticks {
     schedule: Schedule,
     ledger: Ledger,
-    record: Record,
+    record: LinkRecord,
     /// One timer for everything, kept for its place in the timer wheel.
     timer: Pin<Box<Sleep>>,
 }
 
 impl Ticks {
     /// Creates a clock without ticks.
-    pub(super) fn new(ledger: Ledger, record: Record) -> Self {
+    pub(super) fn new(ledger: Ledger, record: LinkRecord) -> Self {
         let never = Instant::now() + NEVER;
-        Self { schedule: Schedule::new(NEVER, never), ledger, record, timer: Box::pin(sleep_until(never)) }
+        let schedule = Schedule::starting(Grid { interval: NEVER, first: never });
+        Self { schedule, ledger, record, timer: Box::pin(sleep_until(never)) }
     }
 
-    /// Lets ticks come due from `first` on.
-    pub(super) const fn start(&mut self, interval: Duration, first: Instant) {
-        self.schedule = Schedule::new(interval, first);
+    /// Lets ticks come due.
+    pub(super) const fn start(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
     }
 
-    pub(super) const fn record(&mut self) -> &mut Record {
-        &mut self.record
+    /// Lets the tick with this number come due now.
+    pub(super) fn tick(&mut self, number: u64) {
+        self.record.tick(Instant::now(), Tick { number, delay: Duration::ZERO, late: 0 });
+        self.note(Fact::Tick);
+    }
+
+    pub(super) const fn record(&self) -> &LinkRecord {
+        &self.record
     }
 
     /// Enters a fact of this moment.
     pub(super) fn note(&mut self, fact: Fact) {
-        self.ledger.note(Instant::now(), fact, &mut |effect| self.record.effect(effect));
+        let at = Instant::now();
+        self.ledger.note(at, fact, &mut |effect| self.record.effect(at, effect));
     }
 
     /// Whether another attempt is to begin now.
@@ -99,7 +107,7 @@ impl Ticks {
             self.note(Fact::Alarm);
         }
         if self.schedule.next() <= now {
-            self.record.tick(self.schedule.take(now));
+            self.record.tick(now, self.schedule.take(now));
             self.note(Fact::Tick);
         }
     }

@@ -47,11 +47,11 @@ async fn the_agent_is_ready_when_every_initial_target_has_an_outcome() {
     let status = status();
     assert_eq!(status.readiness(), Readiness::Starting);
     let (first, second) = (status.target(&Target::plain("a")), status.target(&Target::plain("b")));
-    first.record(&failure(), DELAY, at(1_001));
+    first.record(&failure(), DELAY, false, at(1_001));
     assert_eq!(status.readiness(), Readiness::Starting);
     status.started();
     assert_eq!(status.readiness(), Readiness::Waiting(1));
-    second.record(&success(), DELAY, at(1_001));
+    second.record(&success(), DELAY, true, at(1_001));
     assert!(status.is_ready(), "a failure is an outcome too");
     let _added = status.target(&Target::plain("c"));
     assert!(status.is_ready(), "a target that a reload adds does not make the agent unready");
@@ -87,10 +87,10 @@ async fn later_successes_do_not_remove_failures() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
     for second in 1..=7 {
-        handle.record(&failure(), DELAY, at(second));
+        handle.record(&failure(), DELAY, false, at(second));
     }
     for second in 8..=40 {
-        handle.record(&success(), DELAY, at(second));
+        handle.record(&success(), DELAY, true, at(second));
     }
     let document = status.document();
     let times = |outcomes: &[OutcomeDocument]| outcomes.iter().map(|it| it.time.0).collect::<Vec<_>>();
@@ -107,11 +107,11 @@ async fn a_state_starts_with_its_first_outcome() {
         (target.state, target.since.0, target.last_success.map(|time| time.0))
     };
     assert_eq!(state(), (Verdict::Unknown, at(1_000), None));
-    handle.record(&success(), DELAY, at(1_010));
-    handle.record(&success(), DELAY, at(1_020));
+    handle.record(&success(), DELAY, true, at(1_010));
+    handle.record(&success(), DELAY, true, at(1_020));
     assert_eq!(state(), (Verdict::Up, at(1_010), Some(at(1_020))));
-    handle.record(&failure(), DELAY, at(1_030));
-    handle.record(&failure(), DELAY, at(1_040));
+    handle.record(&failure(), DELAY, false, at(1_030));
+    handle.record(&failure(), DELAY, false, at(1_040));
     assert_eq!(state(), (Verdict::Down, at(1_030), Some(at(1_020))));
 }
 
@@ -119,7 +119,7 @@ async fn a_state_starts_with_its_first_outcome() {
 async fn a_failure_between_ticks_is_among_the_failures_and_no_outcome() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
-    handle.record(&success(), DELAY, at(1_010));
+    handle.record(&success(), DELAY, true, at(1_010));
     handle.failed(&failure(), at(1_020));
     handle.verdict(false, at(1_020));
     let target = status.document().targets.remove(0);
@@ -131,8 +131,8 @@ async fn the_document_is_exactly_this_json() {
     let status = status();
     let handle = status.target(&Target::plain("orders"));
     handle.connection(ConnectionState::Connected);
-    handle.record(&success(), DELAY, at(1_010));
-    handle.record(&failure(), DELAY, at(1_020));
+    handle.record(&success(), DELAY, true, at(1_010));
+    handle.record(&failure(), DELAY, false, at(1_020));
     handle.new_connection(failure().result, 2, failure().phases, at(1_025));
     let identity = status.identity("azure_cli");
     identity.token(Duration::from_millis(500), at(9_000), Some("oid-1".into()));
@@ -181,7 +181,7 @@ async fn dropping_a_handle_removes_its_own_entry_but_not_a_newer_one() {
     let status = status();
     let (old, old_identity) = (status.target(&Target::plain("a")), status.identity("i"));
     let (new, new_identity) = (status.target(&Target::plain("a")), status.identity("i"));
-    old.record(&failure(), DELAY, at(1));
+    old.record(&failure(), DELAY, false, at(1));
     drop((old, old_identity));
     assert_eq!(status.document().targets[0].state, Verdict::Unknown);
     assert_eq!(status.document().identities.len(), 1);

@@ -147,9 +147,15 @@ impl FromIterator<Slot> for SlotSet {
 }
 
 /// As `CLUSTER NODES` writes them: `0-5460,5462`.
+/// How many ranges are shown: slots that have moved around may have thousands.
+const SHOWN: usize = 16;
+
 impl fmt::Display for SlotSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (first, last)) in self.0.iter().enumerate() {
+            if index == SHOWN {
+                return f.write_str(",…");
+            }
             let separator = if index == 0 { "" } else { "," };
             if first == last {
                 write!(f, "{separator}{first}")?;

@@ -7,6 +7,20 @@ use tokio::time::Instant;
 /// A running outage is counted at least this often, so that every scrape sees it grow.
 const STEP: Duration = Duration::from_secs(5);
 
+/// A time that has passed; never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::prober) struct Span {
+    pub(in crate::prober) from: Instant,
+    pub(in crate::prober) until: Instant,
+}
+
+impl Span {
+    /// Returns how long it is.
+    pub(in crate::prober) fn length(self) -> Duration {
+        self.until - self.from
+    }
+}
+
 /// The outage of one target, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Outage(Option<Running>);
@@ -53,17 +67,13 @@ impl Outage {
     }
 
     /// Returns what has passed of the outage since the last call.
-    pub(super) fn count(&mut self, now: Instant) -> Duration {
-        let counted = self.0.as_mut().and_then(|running| running.counted.as_mut());
-        counted.map_or(Duration::ZERO, |counted| {
-            let passed = now.saturating_duration_since(*counted);
-            *counted += passed;
-            passed
-        })
+    pub(super) fn count(&mut self, now: Instant) -> Option<Span> {
+        let counted = self.0.as_mut()?.counted.as_mut()?;
+        (*counted < now).then(|| Span { from: std::mem::replace(counted, now), until: now })
     }
 
     /// Stops the clock, and returns what was not counted yet.
-    pub(super) fn stop(&mut self, now: Instant) -> Duration {
+    pub(super) fn stop(&mut self, now: Instant) -> Option<Span> {
         let rest = self.count(now);
         if let Some(running) = &mut self.0 {
             running.counted = None;
@@ -72,7 +82,7 @@ impl Outage {
     }
 
     /// Ends the outage, and returns what was not counted yet.
-    pub(super) fn end(&mut self, now: Instant) -> Duration {
+    pub(super) fn end(&mut self, now: Instant) -> Option<Span> {
         let rest = self.count(now);
         self.0 = None;
         rest
@@ -85,18 +95,22 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn length(span: Option<Span>) -> Duration {
+        span.map_or(Duration::ZERO, Span::length)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_counted_piece_by_piece_from_its_first_sign_to_its_end() {
         let start = Instant::now();
         let mut outage = Outage::default();
-        assert_eq!(outage.count(start + SECOND), Duration::ZERO);
+        assert_eq!(length(outage.count(start + SECOND)), Duration::ZERO);
         outage.sign(start + SECOND, start + 2 * SECOND);
         outage.sign(start + 2 * SECOND, start + 2 * SECOND);
         assert_eq!(outage.next_count(), Some(start + SECOND + STEP));
-        assert_eq!(outage.count(start + 3 * SECOND), 2 * SECOND);
+        assert_eq!(length(outage.count(start + 3 * SECOND)), 2 * SECOND);
         assert_eq!(outage.length(start + 7 * SECOND), Some(6 * SECOND));
-        assert_eq!(outage.end(start + 7 * SECOND), 4 * SECOND);
-        assert_eq!(outage.count(start + 9 * SECOND), Duration::ZERO);
+        assert_eq!(length(outage.end(start + 7 * SECOND)), 4 * SECOND);
+        assert_eq!(length(outage.count(start + 9 * SECOND)), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -104,10 +118,13 @@ mod tests {
         let start = Instant::now();
         let mut outage = Outage::default();
         outage.sign(start + 5 * SECOND, start + 5 * SECOND);
-        assert_eq!((outage.count(start + SECOND), outage.length(start + SECOND)), (Duration::ZERO, None));
-        assert_eq!(outage.count(start + 6 * SECOND), SECOND);
+        assert_eq!(
+            (length(outage.count(start + SECOND)), outage.length(start + SECOND)),
+            (Duration::ZERO, None)
+        );
+        assert_eq!(length(outage.count(start + 6 * SECOND)), SECOND);
         assert_eq!(outage.length(start + 7 * SECOND), Some(2 * SECOND));
-        assert_eq!(outage.end(start + 7 * SECOND), SECOND);
+        assert_eq!(length(outage.end(start + 7 * SECOND)), SECOND);
     }
 
     #[tokio::test(start_paused = true)]
@@ -115,9 +132,9 @@ mod tests {
         let start = Instant::now();
         let mut outage = Outage::default();
         outage.sign(start, start);
-        assert_eq!(outage.stop(start + SECOND), SECOND);
-        assert_eq!((outage.count(start + 5 * SECOND), outage.next_count()), (Duration::ZERO, None));
+        assert_eq!(length(outage.stop(start + SECOND)), SECOND);
+        assert_eq!((length(outage.count(start + 5 * SECOND)), outage.next_count()), (Duration::ZERO, None));
         outage.sign(start + 5 * SECOND, start + 6 * SECOND);
-        assert_eq!(outage.end(start + 7 * SECOND), SECOND);
+        assert_eq!(length(outage.end(start + 7 * SECOND)), SECOND);
     }
 }

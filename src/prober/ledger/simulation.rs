@@ -418,7 +418,7 @@ fn compare(seed: u64) {
                 }
                 Effect::Up { .. } => verdicts.push(Ok(())),
                 Effect::Down(failure) => verdicts.push(Err(failure.reason)),
-                Effect::Unavailable(time) => unavailable += *time,
+                Effect::Unavailable(span) => unavailable += span.length(),
                 Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
             }
         }

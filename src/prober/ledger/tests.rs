@@ -111,7 +111,7 @@ impl Book {
     fn unavailable(&self) -> Duration {
         self.effects
             .iter()
-            .map(|effect| if let Effect::Unavailable(time) = effect { *time } else { Duration::ZERO })
+            .map(|effect| if let Effect::Unavailable(span) = effect { span.length() } else { Duration::ZERO })
             .sum()
     }
 

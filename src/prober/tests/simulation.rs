@@ -112,15 +112,15 @@ impl Dial for Server {
         });
         let failed = |reason| {
             let failure = Failure::new(reason, Stage::Phase(Phase::Connect), "");
-            Err(DialFailure { failure, phases: PhaseTimes::default() })
+            DialFailure { failure, phases: PhaseTimes::default() }
         };
         let silent = self.with(|state| state.fault == Some(Fault::Silent));
         if silent || tokio::time::timeout_at(deadline, sleep(trip)).await.is_err() {
             tokio::time::sleep_until(deadline).await;
-            return failed(FailureReason::ConnectTimeout);
+            return Err(failed(FailureReason::ConnectTimeout));
         }
         if self.with(|state| state.fault) == Some(Fault::Killed) {
-            return failed(FailureReason::ConnectRefused);
+            return Err(failed(FailureReason::ConnectRefused));
         }
         let (near, far) = duplex(64 * 1024);
         let task = tokio::spawn(self.clone().serve(far)).abort_handle();

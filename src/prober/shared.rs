@@ -1,0 +1,40 @@
+//! What the links of one target share: the whole, and the record of what follows for the target.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::ledger::Out;
+use super::record::Record;
+use super::whole::Whole;
+
+/// What the links of one target share.
+#[derive(Debug)]
+pub(super) struct Shared(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    whole: Whole,
+    record: Record,
+}
+
+impl Shared {
+    pub(super) fn new(record: Record) -> Self {
+        Self(Mutex::new(State { whole: Whole::default(), record }))
+    }
+
+    /// Lets `note` enter something in the whole. What follows for the target is recorded.
+    pub(super) fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
+        self.with(|whole, record| note(whole, &mut |effect| record.effect(effect)))
+    }
+
+    /// Lets `change` use the record of the target.
+    pub(super) fn record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+        self.with(|_, record| change(record))
+    }
+
+    /// Lets `change` use the whole and the record.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Whole, &mut Record) -> T) -> T {
+        // Every change leaves a valid state.
+        let State { whole, record } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(whole, record)
+    }
+}

@@ -1,0 +1,325 @@
+//! A target as a whole: turns what its links' ledgers found into the target's outcomes, verdict and outage.
+//!
+//! Pure: no I/O and no clock. With one link everything passes as it is. With several, a tick fails as soon as one of the
+//! links that decide fails it, and succeeds when all of them have passed it; the target is up if all of them are.
+
+mod ticks;
+mod union;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ledger::{Effect, Out, Span};
+use crate::probe::{Failure, FailureReason};
+use crate::topology::{Slot, SlotSet};
+use ticks::Ticks;
+use union::Union;
+
+/// Names a link within its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LinkId(pub(super) u32);
+
+/// What a link leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The configured host.
+    Front,
+    /// The node that has these slots, of which there is at least one.
+    Shard(Arc<SlotSet>),
+}
+
+impl Part {
+    /// Returns the lowest slot; none for the configured host, which comes first.
+    fn lowest(&self) -> Option<Slot> {
+        self.slots()?.lowest()
+    }
+
+    /// Returns the slots that failures of this part are about.
+    pub(super) const fn slots(&self) -> Option<&Arc<SlotSet>> {
+        match self {
+            Self::Front => None,
+            Self::Shard(slots) => Some(slots),
+        }
+    }
+}
+
+/// Which links decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Deciding {
+    /// The one to the configured host.
+    #[default]
+    Front,
+    /// Those to shards, once each has reached its server.
+    Shards,
+}
+
+/// The whole of one target.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    deciding: Deciding,
+    /// In the order of their lowest slots.
+    members: Vec<Member>,
+    ticks: Ticks,
+    /// The failure of slots that have no owner, and up to when it is counted.
+    uncovered: Option<(Box<Failure>, Instant)>,
+    unavailable: Union,
+    /// The outage's beginning, as far as it was counted.
+    outage: Option<Instant>,
+    verdict: Option<Result<(), FailureReason>>,
+}
+
+/// One link.
+#[derive(Debug)]
+struct Member {
+    id: LinkId,
+    part: Part,
+    /// Whether it has reached its server at any time.
+    is_reached: bool,
+    /// Whether an attempt has ended.
+    is_tried: bool,
+    /// It has settled all ticks below this one, or takes no part in them.
+    settled: u64,
+    verdict: Option<Result<(), Failure>>,
+}
+
+impl Member {
+    const fn decides(&self, deciding: Deciding) -> bool {
+        match (deciding, &self.part) {
+            (Deciding::Front, Part::Front) => true,
+            (Deciding::Shards, Part::Shard(_)) => self.is_reached,
+            _ => false,
+        }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        let failure = self.verdict.as_ref()?.as_ref().err()?;
+        Some(self.named(failure.clone()))
+    }
+
+    /// Returns `failure` with the slots that it is about.
+    fn named(&self, failure: Failure) -> Failure {
+        Failure { slots: self.part.slots().cloned(), ..failure }
+    }
+}
+
+impl Whole {
+    /// A link joins, whose first tick is the one with the number `first`.
+    pub(super) fn join(&mut self, id: LinkId, part: Part, first: u64) {
+        let place = self.members.partition_point(|member| member.part.lowest() <= part.lowest());
+        let member = Member { id, part, is_reached: false, is_tried: false, settled: first, verdict: None };
+        self.members.insert(place, member);
+    }
+
+    /// A link leaves.
+    pub(super) fn leave(&mut self, id: LinkId, at: Instant, out: Out<'_>) {
+        self.members.retain(|member| member.id != id);
+        self.changed(at, out);
+    }
+
+    /// A link leads to other slots from now on.
+    pub(super) fn rename(&mut self, id: LinkId, part: Part) {
+        if let Some(member) = self.member(id) {
+            member.part = part;
+            self.members.sort_by_key(|member| member.part.lowest());
+        }
+    }
+
+    /// Other links decide from now on.
+    pub(super) fn decide_by(&mut self, deciding: Deciding, at: Instant, out: Out<'_>) {
+        self.deciding = deciding;
+        self.changed(at, out);
+    }
+
+    /// The link has reached its server.
+    pub(super) fn reached(&mut self, id: LinkId) {
+        if let Some(member) = self.member(id) {
+            (member.is_reached, member.is_tried) = (true, true);
+        }
+    }
+
+    /// An attempt of the link to reach its server has failed.
+    pub(super) fn tried(&mut self, id: LinkId) {
+        if let Some(member) = self.member(id) {
+            member.is_tried = true;
+        }
+    }
+
+    /// Whether the link has ever reached its server.
+    pub(super) fn is_reached(&self, id: LinkId) -> bool {
+        self.members.iter().any(|member| member.id == id && member.is_reached)
+    }
+
+    /// Whether an attempt of the link has ended.
+    pub(super) fn is_tried(&self, id: LinkId) -> bool {
+        self.members.iter().any(|member| member.id == id && member.is_tried)
+    }
+
+    /// Whether the last thing that was learnt of the link's server is a success.
+    pub(super) fn is_up(&self, id: LinkId) -> bool {
+        self.members.iter().any(|member| member.id == id && member.verdict == Some(Ok(())))
+    }
+
+    /// Whether the link decides and its server is away.
+    pub(super) fn is_down(&self, id: LinkId) -> bool {
+        let is_down = |it: &Member| it.decides(self.deciding) && matches!(it.verdict, Some(Err(_)));
+        self.members.iter().any(|member| member.id == id && is_down(member))
+    }
+
+    /// Whether the target is up, as far as that is known.
+    pub(super) fn verdict(&self) -> Option<bool> {
+        self.verdict.map(|verdict| verdict.is_ok())
+    }
+
+    /// Slots have no owner, which are named in `failure`; or all have one again.
+    pub(super) fn uncover(&mut self, failure: Option<Failure>, at: Instant, out: Out<'_>) {
+        self.count_uncovered(at, out);
+        self.uncovered = failure.map(|failure| (Box::new(failure), at));
+        self.changed(at, out);
+    }
+
+    /// A link has noticed a tick. Returns whether it is the first to do so.
+    pub(super) fn tick(&mut self, number: u64, at: Instant, out: Out<'_>) -> bool {
+        let is_new = self.ticks.notice(number);
+        self.count_uncovered(at, out);
+        if is_new && let Some((failure, _)) = &self.uncovered {
+            self.ticks.fail_known(number, failure, out);
+        }
+        is_new
+    }
+
+    /// The effect of a fact in the ledger of link `id`. `settled` are the ticks of [`Effect::Settled`].
+    pub(super) fn effect(&mut self, id: LinkId, at: Instant, effect: Effect, settled: &[u64], out: Out<'_>) {
+        let deciding = self.deciding;
+        let Some(place) = self.members.iter().position(|member| member.id == id) else { return };
+        let decides = self.members[place].decides(deciding);
+        match effect {
+            Effect::Settled { outcome, .. } => {
+                if let Some(last) = settled.last() {
+                    self.members[place].settled = last + 1;
+                }
+                if !decides {
+                    return;
+                }
+                let mut outcome = outcome;
+                if place != self.first_deciding() {
+                    // Each node has clients of its own.
+                    outcome.clients = None;
+                }
+                if let Err(failure) = outcome.result {
+                    outcome.result = Err(self.blamed(Some((place, failure))));
+                    self.ticks.fail(settled, &outcome, out);
+                    self.ticks.pass(&[], &outcome, self.passed(), out);
+                } else {
+                    self.ticks.pass(settled, &outcome, self.passed(), out);
+                }
+            }
+            Effect::FailedBetweenTicks(mut outcome) => {
+                outcome.result = outcome.result.map_err(|failure| self.members[place].named(failure));
+                if decides {
+                    out(Effect::FailedBetweenTicks(outcome));
+                }
+            }
+            Effect::Up { outage } => {
+                self.members[place].verdict = Some(Ok(()));
+                self.verdict_changed(at, outage, out);
+            }
+            Effect::Down(failure) => {
+                self.members[place].verdict = Some(Err(failure));
+                self.verdict_changed(at, None, out);
+            }
+            Effect::Unavailable(span) if decides => self.unavailable(span, out),
+            Effect::Lost(failure) if decides => out(Effect::Lost(self.members[place].named(failure))),
+            Effect::Reopened if decides => {
+                if !self.is_away() {
+                    self.outage = None;
+                }
+                out(Effect::Reopened);
+            }
+            Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened => {}
+        }
+    }
+
+    fn member(&mut self, id: LinkId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.id == id)
+    }
+
+    fn deciding(&self) -> impl Iterator<Item = (usize, &Member)> {
+        self.members.iter().enumerate().filter(|(_, member)| member.decides(self.deciding))
+    }
+
+    fn first_deciding(&self) -> usize {
+        self.deciding().next().map_or(0, |(place, _)| place)
+    }
+
+    /// Returns below which number all deciding links have settled the ticks; 0 if none decides.
+    fn passed(&self) -> u64 {
+        self.deciding().map(|(_, member)| member.settled).min().unwrap_or(0)
+    }
+
+    /// Which links decide has changed.
+    fn changed(&mut self, at: Instant, out: Out<'_>) {
+        self.ticks.settle_passed(self.passed(), out);
+        self.verdict_changed(at, None, out);
+    }
+
+    /// Returns the failure to blame: `of` a link, or one that is known. Any other reason goes before that of a cluster
+    /// which is down because of another node, then the lowest slot decides.
+    fn blamed(&self, of: Option<(usize, Failure)>) -> Failure {
+        let (place, failure) = of.map_or((None, None), |(place, failure)| (Some(place), Some(failure)));
+        let own = place.zip(failure).map(|(place, failure)| self.members[place].named(failure));
+        let known = self
+            .deciding()
+            .filter(|(other, _)| Some(*other) != place)
+            .filter_map(|(_, member)| member.failure());
+        let uncovered = self.uncovered.as_ref().map(|(failure, _)| (**failure).clone());
+        let rank = |failure: &Failure| {
+            let lowest = failure.slots.as_ref().and_then(|slots| slots.lowest());
+            (failure.reason == FailureReason::ClusterDown, lowest)
+        };
+        let all = own.into_iter().chain(known).chain(uncovered);
+        all.min_by_key(rank).expect("there is a failure")
+    }
+
+    fn verdict_changed(&mut self, at: Instant, outage: Option<Duration>, out: Out<'_>) {
+        if self.is_away() {
+            let failure = self.blamed(None);
+            let verdict = Err(failure.reason);
+            if self.verdict.replace(verdict) != Some(verdict) {
+                out(Effect::Down(failure));
+            }
+            return;
+        }
+        let deciding = self.deciding().count();
+        let up = self.deciding().filter(|(_, member)| member.verdict == Some(Ok(()))).count();
+        if up > 0 && up == deciding && self.verdict.replace(Ok(())) != Some(Ok(())) {
+            let is_alone = deciding == 1;
+            let began = self.outage.take();
+            let counted = began.and_then(|began| at.checked_duration_since(began));
+            out(Effect::Up { outage: if is_alone { outage.or(counted) } else { counted } });
+        }
+    }
+
+    /// Whether a part of the target is known to be away.
+    fn is_away(&self) -> bool {
+        self.uncovered.is_some() || self.deciding().any(|(_, member)| matches!(member.verdict, Some(Err(_))))
+    }
+
+    fn unavailable(&mut self, span: Span, out: Out<'_>) {
+        self.outage = Some(self.outage.map_or(span.from, |began| began.min(span.from)));
+        self.unavailable.add(span, &mut |span| out(Effect::Unavailable(span)));
+    }
+
+    fn count_uncovered(&mut self, at: Instant, out: Out<'_>) {
+        if let Some((_, counted)) = &mut self.uncovered
+            && *counted < at
+        {
+            let span = Span { from: std::mem::replace(counted, at), until: at };
+            self.unavailable(span, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
