@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 
 use client_certificate::ClientCertificate;
 use roots::Roots;
@@ -33,28 +33,39 @@ pub use stream::TlsStream;
 pub struct TlsClient {
     roots: Roots,
     certificate: Option<ClientCertificate>,
-    provider: Arc<CryptoProvider>,
+    /// What the configurations of all connections share. Built once: the builder of rustls allocates a cache of 256
+    /// sessions before that can be switched off.
+    shared: Arc<ClientConfig>,
 }
 
 impl TlsClient {
     /// Creates a client that trusts `roots`, and shows `certificate` to servers that ask for one.
+    ///
+    /// # Panics
+    /// Never: the provider has cipher suites for both versions of TLS.
     #[must_use]
     pub fn new(roots: &Roots, certificate: Option<ClientCertificate>) -> Self {
-        Self { roots: roots.clone(), certificate, provider: Arc::new(ring::default_provider()) }
+        let provider = Arc::new(ring::default_provider());
+        let witness = Arc::new(Witness::new(certificate.clone()));
+        let verifier = Verifier::new(roots.clone(), &provider, Arc::clone(&witness));
+        let mut shared = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for both versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(witness);
+        // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
+        shared.resumption = Resumption::disabled();
+        Self { roots: roots.clone(), certificate, shared: Arc::new(shared) }
     }
 
     /// Returns the configuration of one connection, and the witness that notes what the server shows.
     fn config(&self) -> (Arc<ClientConfig>, Arc<Witness>) {
         let witness = Arc::new(Witness::new(self.certificate.clone()));
-        let verifier = Verifier::new(self.roots.clone(), &self.provider, Arc::clone(&witness));
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has suites for both versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::clone(&witness) as Arc<_>);
-        // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
-        config.resumption = Resumption::disabled();
+        let verifier = Verifier::new(self.roots.clone(), self.shared.crypto_provider(), Arc::clone(&witness));
+        let mut config = ClientConfig::clone(&self.shared);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.client_auth_cert_resolver = Arc::clone(&witness) as Arc<_>;
         (Arc::new(config), witness)
     }
 }
