@@ -98,8 +98,7 @@ impl<D: Dial> Companion<D> {
 
     /// Opens a connection, signs in, runs `PING` and closes it.
     async fn probe(&mut self) {
-        // Boxed, as every opening here: what is needed only for moments is not kept for each target.
-        let (phases, result) = match Box::pin(self.opener.open()).await {
+        let (phases, result) = match self.opener.open().await {
             Ok(Opened { connection, phases, refused, .. }) => {
                 self.metrics.certificate_seen(connection.certificate_expiry());
                 (phases, refused.map_or(Ok(()), Err))
@@ -130,7 +129,7 @@ impl<D: Dial> Companion<D> {
 
     /// Opens a connection that takes over from `open` when it has answered PING.
     async fn replace(&mut self, open: OpenConnection) {
-        let failed = match Box::pin(self.opener.open()).await {
+        let failed = match self.opener.open().await {
             Ok(Opened { refused: Some(failure), phases, .. }) => DialFailure { failure, phases },
             Ok(opened) => {
                 self.replacement.opened(open, Instant::now());

@@ -1,5 +1,6 @@
 //! Opening a target's connection: credentials, the phases of the network, sign-in, and PING as the proof.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -72,7 +73,13 @@ pub(super) struct Connection<S> {
 
 impl<D: Dial> Opener<D> {
     /// Opens a connection within the target's connect timeout, which runs once there are credentials.
-    pub(super) async fn open(&mut self) -> Result<Opened<D::Stream>, DialFailure> {
+    ///
+    /// Boxed: its state, a TLS handshake above all, is larger than all the rest of a prober, and needed only for moments.
+    pub(super) fn open(&mut self) -> Pin<Box<impl Future<Output = Result<Opened<D::Stream>, DialFailure>>>> {
+        Box::pin(self.open_in_place())
+    }
+
+    async fn open_in_place(&mut self) -> Result<Opened<D::Stream>, DialFailure> {
         let mut phases = PhaseTimes::default();
         // First, so that no connection waits unauthenticated.
         let credentials = match self.credentials(&mut phases).await {
