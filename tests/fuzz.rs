@@ -17,6 +17,8 @@ mod runtime;
 mod scripted_cache;
 #[path = "../fuzz/properties/token.rs"]
 mod token;
+#[path = "../fuzz/properties/topology.rs"]
+mod topology;
 
 /// Returns the inputs in the corpus and the regressions of `target`.
 fn inputs(target: &str) -> Vec<Vec<u8>> {
@@ -75,6 +77,11 @@ fn no_reply_makes_a_session_panic_use_too_much_memory_or_get_out_of_step() {
 }
 
 #[test]
+fn every_reply_to_cluster_slots_is_a_consistent_topology_or_a_short_error() {
+    holds_for_many("topology", topology::holds, 1500);
+}
+
+#[test]
 fn no_token_or_secret_is_shown_even_if_a_server_echoes_it() {
     holds_for_many("token", token::holds, 4000);
 }
@@ -95,5 +102,5 @@ fn every_fuzz_target_has_a_short_form() {
     let mut names: Vec<_> = targets.map(|entry| entry.expect("it can be read").path()).collect();
     names.sort();
     let names: Vec<_> = names.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
-    assert_eq!(names, ["answer", "config", "reply", "token"]);
+    assert_eq!(names, ["answer", "config", "reply", "token", "topology"]);
 }
