@@ -48,7 +48,7 @@ server-test: redis-server openssl ## test the agent with redis-server, under eve
 	$(CARGO) test --locked --no-fail-fast --test agent --test faults
 	@tests/agent/servers
 	for server in redis-8 valkey-8; do \
-		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- verdict quickstart || exit 1; \
+		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- verdict quickstart cluster || exit 1; \
 	done
 
 static-test: redis-server static ## test how the static binary, whose C library is musl, resolves names

@@ -13,11 +13,15 @@ pub(crate) const UP: (&[&str], &str) = (&["CLUSTER", "INFO"], "cluster_state:ok"
 
 /// Starts a node, and returns it with its port for other nodes.
 pub(crate) async fn node(users: &[(&str, &str)]) -> (RedisServer, Port) {
-    let bus = Port::reserve();
     // A node without slots must stay a primary.
-    let alone = "cluster-allow-replica-migration no";
-    let lines = format!("cluster-enabled yes\ncluster-port {}\n{alone}\n", bus.number);
-    (RedisServer::start_with(Listen::Plaintext, users, &lines).await, bus)
+    node_of(Listen::Plaintext, users, "cluster-allow-replica-migration no\n").await
+}
+
+/// The same with additional lines of configuration.
+pub(crate) async fn node_of(listen: Listen, users: &[(&str, &str)], lines: &str) -> (RedisServer, Port) {
+    let bus = Port::reserve();
+    let lines = format!("cluster-enabled yes\ncluster-port {}\n{lines}", bus.number);
+    (RedisServer::start_with(listen, users, &lines).await, bus)
 }
 
 /// Adds `other` to the cluster of `node`, and waits until both know it.

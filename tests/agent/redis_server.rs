@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cachepulse_standin::{Backend, Secret};
@@ -22,6 +23,12 @@ pub(crate) const ADMIN: &str = "admin";
 
 /// The ACL rules that allow everything.
 pub(crate) const ALL: &str = "~* +@all";
+
+/// The certificate of every server, for localhost, which is its own root, and the private key.
+static CERTIFICATE: LazyLock<[String; 2]> = LazyLock::new(|| {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    [certified.cert.pem(), certified.signing_key.serialize_pem()]
+});
 
 /// How clients other than the tests connect.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,11 +72,12 @@ impl RedisServer {
             Listen::Socket => "port 0\n".to_owned(),
             Listen::Plaintext => format!("port {number}\n"),
             Listen::Tls => {
-                let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-                std::fs::write(folder.path().join("ca.pem"), certified.cert.pem()).unwrap();
-                std::fs::write(folder.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+                let [certificate, key] = &*CERTIFICATE;
+                std::fs::write(folder.path().join("ca.pem"), certificate).unwrap();
+                std::fs::write(folder.path().join("key.pem"), key).unwrap();
                 format!(
-                    "port 0\ntls-port {number}\ntls-cert-file ca.pem\ntls-key-file key.pem\ntls-auth-clients no\n"
+                    "port 0\ntls-port {number}\ntls-cert-file ca.pem\ntls-key-file key.pem\n\
+                     tls-ca-cert-file ca.pem\ntls-auth-clients no\n"
                 )
             }
         };
@@ -164,7 +172,8 @@ impl RedisServer {
         self.answers().await;
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Returns its Unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 

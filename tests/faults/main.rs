@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../agent/gate.rs"]
+mod gate;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/lab.rs"]
 mod lab;
@@ -28,7 +30,6 @@ mod scrape;
 mod bench;
 mod chaos;
 mod cluster;
-mod gate;
 mod load;
 mod moves;
 mod names;
