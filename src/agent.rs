@@ -14,6 +14,7 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
+use crate::connection::sentinel::Locator;
 use crate::connection::tls::reload::{ReloadedClient, Reloader, TlsFileError};
 use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
@@ -25,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::prober::{Prober, Setup};
 use crate::secret::WatchedSecret;
 use crate::status::Status;
-use crate::target::{Target, TargetName, Tls, TlsFiles};
+use crate::target::{Server, Target, TargetName, Tls, TlsFiles};
 
 /// The longest time over which the first ticks of targets that start together are spread.
 const SPREAD: Duration = Duration::from_secs(10);
@@ -168,14 +169,16 @@ impl Agent {
     ) -> Result<NewClients, ReconcileError> {
         let mut clients = NewClients::new();
         for target in targets.iter().map(Borrow::borrow) {
-            let Some(files) = certificates(&target.tls) else { continue };
-            if self.clients.contains_key(files) || clients.contains_key(files) {
-                continue;
+            for files in certificates(target) {
+                if self.clients.contains_key(files) || clients.contains_key(files) {
+                    continue;
+                }
+                let Services { roots, files: disk, .. } = &self.services;
+                let started = Reloader::start(roots.clone(), files.clone(), disk).await;
+                let started =
+                    started.map_err(|cause| ReconcileError { target: target.name.clone(), cause })?;
+                clients.insert(files.clone(), started);
             }
-            let Services { roots, files: disk, .. } = &self.services;
-            let started = Reloader::start(roots.clone(), files.clone(), disk).await;
-            let started = started.map_err(|cause| ReconcileError { target: target.name.clone(), cause })?;
-            clients.insert(files.clone(), started);
         }
         Ok(clients)
     }
@@ -195,8 +198,7 @@ impl Agent {
             targets.iter().map(|target| (&target.name, target)).collect();
         let identities: HashSet<&EntraIdentity> =
             targets.iter().filter_map(|target| entra(&target.identity)).collect();
-        let certificates: HashSet<&TlsFiles> =
-            targets.iter().filter_map(|target| certificates(&target.tls)).collect();
+        let certificates: HashSet<&TlsFiles> = targets.iter().flat_map(certificates).collect();
         let mut stopping: HashSet<Id> = HashSet::new();
         let mut keep = |keep: bool, task: &AbortHandle| {
             if !keep {
@@ -238,18 +240,11 @@ impl Agent {
     }
 
     fn build(&mut self, target: &Arc<Target>, trace: &Trace, offset: Duration) -> Prober<Dialer> {
-        let tls = match &target.tls {
-            Tls::Off => None,
-            Tls::On { files, server_name } => {
-                let name = server_name.as_deref().unwrap_or(&target.endpoint.host);
-                Some((self.clients[files].of.clone(), name.into()))
-            }
-        };
+        let dialer = self.dialer(target).with_trace(trace.clone());
         let sign_in = self.sign_in(target);
         let services = &self.services;
         Prober::new(Setup {
-            dialer: Dialer::new(target.endpoint.clone(), tls, services.resolver.clone())
-                .with_trace(trace.clone()),
+            dialer,
             sign_in,
             clock: services.clock.clone(),
             rng: fastrand::Rng::new(),
@@ -260,6 +255,36 @@ impl Agent {
             offset,
             started: self.started,
         })
+    }
+
+    /// Creates what opens the connections of `target`, whose certificates were read.
+    fn dialer(&self, target: &Target) -> Dialer {
+        let resolver = self.services.resolver.clone();
+        let client = |files| self.clients[files].of.clone();
+        let tls = match &target.tls {
+            Tls::Off => None,
+            Tls::On { files, server_name } => Some((client(files), server_name.as_deref().map(Arc::from))),
+        };
+        match &target.server {
+            Server::Host(endpoint) => {
+                let name = |name: Option<Arc<str>>| name.unwrap_or_else(|| Arc::clone(&endpoint.host));
+                let tls = tls.map(|(client, server_name)| (client, name(server_name)));
+                Dialer::new(endpoint.clone(), tls, resolver)
+            }
+            Server::Sentinels(sentinels) => {
+                let sign_in = match &sentinels.password {
+                    None => SignIn::None,
+                    Some(source) => SignIn::Secret {
+                        username: sentinels.username.as_deref().map(Into::into),
+                        secret: WatchedSecret::new(source.clone(), &self.services.files),
+                    },
+                };
+                let of_sentinels = tls_files(&sentinels.tls).map(client);
+                let name = target.name.clone();
+                let locator = Locator::new(name, sentinels.clone(), sign_in, of_sentinels, resolver.clone());
+                Dialer::of_primary(locator, tls, resolver)
+            }
+        }
     }
 
     fn sign_in(&mut self, target: &Target) -> SignIn {
@@ -314,7 +339,13 @@ fn entra(identity: &Identity) -> Option<&EntraIdentity> {
     }
 }
 
-fn certificates(tls: &Tls) -> Option<&TlsFiles> {
+/// Returns the files of certificates that `target` and its sentinels use.
+fn certificates(target: &Target) -> impl Iterator<Item = &TlsFiles> {
+    let of_sentinels = target.server.sentinels().and_then(|sentinels| tls_files(&sentinels.tls));
+    tls_files(&target.tls).into_iter().chain(of_sentinels)
+}
+
+const fn tls_files(tls: &Tls) -> Option<&TlsFiles> {
     match tls {
         Tls::On { files, .. } => Some(files),
         Tls::Off => None,

@@ -28,6 +28,7 @@ mod place;
 mod plausible;
 mod problem;
 pub mod schema;
+mod sentinel;
 mod size;
 mod sources;
 mod target;

@@ -12,6 +12,7 @@ pub mod handshake;
 pub mod push;
 mod reply;
 pub mod resolver;
+pub mod sentinel;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -185,7 +185,7 @@ impl Status {
         let mut state = self.lock();
         let entry = Arc::new(TargetEntry {
             name: target.name.clone(),
-            endpoint: target.endpoint.to_string(),
+            endpoint: target.server.to_string(),
             awaited: state.lifecycle == Lifecycle::Starting,
             state: Mutex::new(TargetState {
                 verdict: Verdict::Unknown,

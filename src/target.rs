@@ -1,6 +1,7 @@
 //! A target: one cache and its settings. Values without I/O.
 
 mod product;
+mod server;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use product::Product;
-
+pub use self::product::Product;
+pub use self::server::{Endpoint, Sentinels, Server};
 use crate::closed_set::closed_set;
 use crate::identity::Identity;
 
@@ -43,25 +44,6 @@ impl fmt::Display for TargetName {
     }
 }
 
-/// The host and port of a cache.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// A host name, an IPv4 address or an IPv6 address without brackets.
-    pub host: Arc<str>,
-    /// The TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
 /// The encryption of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
@@ -71,7 +53,7 @@ pub enum Tls {
     On {
         /// The files with certificates.
         files: TlsFiles,
-        /// The name for SNI and the certificate check. The default is the host.
+        /// The name for SNI and the certificate check. The default is the host that is connected to.
         server_name: Option<String>,
     },
 }
@@ -237,8 +219,8 @@ pub struct ClientList {
 pub struct Target {
     /// The label `target`.
     pub name: TargetName,
-    /// The host and port.
-    pub endpoint: Endpoint,
+    /// How its server is found.
+    pub server: Server,
     /// The encryption of the connection.
     pub tls: Tls,
     /// The identity to sign in with.

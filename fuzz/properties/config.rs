@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cachepulse::config::{Config, Finding};
 use cachepulse::identity::Identity;
-use cachepulse::target::{Target, Tls};
+use cachepulse::target::{Endpoint, Server, Target, Tls};
 use serde_yaml::Value;
 
 /// The secret in the inputs.
@@ -60,8 +60,15 @@ fn is_within_limits(config: &Config) {
 fn is_possible(target: &Target) {
     assert!((1..=128).contains(&target.name.as_str().chars().count()));
     assert!(!target.name.as_str().contains(char::is_control));
-    assert!(!target.endpoint.host.is_empty() && !target.endpoint.host.contains(char::is_whitespace));
-    assert_ne!(target.endpoint.port, 0);
+    let endpoints = match &target.server {
+        Server::Host(endpoint) => std::slice::from_ref(endpoint),
+        Server::Sentinels(sentinels) => &sentinels.addresses,
+    };
+    assert!(!endpoints.is_empty());
+    for Endpoint { host, port } in endpoints {
+        assert!(!host.is_empty() && !host.contains(char::is_whitespace));
+        assert_ne!(*port, 0);
+    }
     assert!((1..=10).contains(&target.attempts.get()));
     assert!(target.client_list.every.is_none_or(|every| (1..=1_000_000).contains(&every.get())));
     assert!((64 * 1024..=64 * 1024 * 1024).contains(&target.reply_limit));

@@ -4,7 +4,8 @@ use super::document::{Node, Value};
 use super::field::{Field, Invalid};
 use super::flags::{Flags, Given, is_at_or_below};
 use super::keys::connection::{HOST, NAME, TLS};
-use super::keys::{self, Descriptor};
+use super::keys::sentinel::{self, SERVICE};
+use super::keys::{self, Descriptor, Kind};
 use super::location;
 use super::problem::{Collector, Finding, Language, Noted, Problems};
 use super::sources::Sources;
@@ -31,27 +32,30 @@ pub(super) fn read<T>(
 fn document(flags: &Flags, findings: &Collector) -> Node {
     let mut target = Vec::new();
     let mut agent = Vec::new();
-    let has_tls_details = flags.given().iter().any(is_tls_detail);
     for (order, given) in flags.given().iter().enumerate() {
         let path = given.key.about().path;
-        if path == TLS.about.path && given.value == "true" && has_tls_details {
+        if given.value == "true" && flags.given().iter().any(|other| is_tls_detail(other, path)) {
             // `--ca-file` alone turns TLS on.
             continue;
         }
-        if is_tls_detail(given) && flags.value(&TLS) == Some("false") {
+        if [&TLS, &sentinel::TLS]
+            .into_iter()
+            .any(|tls| is_tls_detail(given, tls.whole.about.path) && flags.value(&tls.whole) == Some("false"))
+        {
             let path = path.replacen("[]", "[0]", 1);
             findings.add_problem(Noted { order, path, message: "not used without TLS".to_owned() });
             continue;
         }
-        let leaf = Node { order, value: Value::Text(given.value.clone()) };
+        let leaf = leaf(order, given);
         match path.strip_prefix(TARGET) {
             Some(path) => insert(&mut target, path, leaf),
             None => insert(&mut agent, path, leaf),
         }
     }
     if flags.value(&NAME).is_none() {
-        // Without a valid host there is no configuration, so the name does not matter.
-        let name = flags.value(&HOST).and_then(location::short_name).unwrap_or("unnamed");
+        // Without a valid host or a service there is no configuration, so the name does not matter.
+        let service = || flags.value(&SERVICE);
+        let name = flags.value(&HOST).and_then(location::short_name).or_else(service).unwrap_or("unnamed");
         insert(&mut target, NAME.about.name(), Node { order: 0, value: Value::Text(name.to_owned()) });
     }
     let target = Node { order: 0, value: Value::Map(target) };
@@ -74,7 +78,13 @@ fn locate(flags: &Flags, mut noted: Vec<Noted>) -> Vec<Finding> {
 
 /// Returns the flag or variable of `path` as it was given. If none was, returns the flag or variable of the key, or the
 /// first one below it.
-fn flag_of(path: String, flags: &Flags) -> String {
+fn flag_of(mut path: String, flags: &Flags) -> String {
+    // An item of a list has the flag of the list.
+    if path.ends_with(']')
+        && let Some(start) = path.rfind('[')
+    {
+        path.truncate(start);
+    }
     if let Some(given) = flags.at_or_below(&path) {
         return given.name();
     }
@@ -85,8 +95,22 @@ fn flag_of(path: String, flags: &Flags) -> String {
     }
 }
 
-fn is_tls_detail(given: &Given) -> bool {
-    given.key.about().path.strip_prefix(TLS.about.path).is_some_and(|rest| rest.starts_with('.'))
+/// Returns the value of a flag. That of a list has commas between the items.
+fn leaf(order: usize, given: &Given) -> Node {
+    let text = |text: &str| Node { order, value: Value::Text(text.to_owned()) };
+    match given.key.kind() {
+        Kind::Hosts => {
+            let items = given.value.split(',').map(|item| text(item.trim())).collect();
+            Node { order, value: Value::List(items) }
+        }
+        _ => text(&given.value),
+    }
+}
+
+/// Whether `given` is a detail of the TLS that the key at `tls` turns on.
+fn is_tls_detail(given: &Given, tls: &str) -> bool {
+    let is_tls = [&TLS, &sentinel::TLS].into_iter().any(|keys| keys.whole.about.path == tls);
+    is_tls && given.key.about().path.strip_prefix(tls).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Inserts `leaf` at `path`, and the mappings above it.

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
 use super::keys::identity::{IDENTITY, TYPE};
-use super::keys::{self, About, Absent, Descriptor, Flag, Kind};
+use super::keys::{self, About, Absent, Descriptor, Flag, Kind, sentinel};
 
 /// The flags that were given a value, on the command line or by an environment variable. An empty value counts as
 /// absent.
@@ -131,6 +131,8 @@ fn flag_of_key(path: &str) -> Option<Flag> {
     let is_named = |about: &About| about.path.strip_prefix("targets[].") == Some(path);
     if is_named(&IDENTITY.about) {
         TYPE.about.flag
+    } else if is_named(&sentinel::IDENTITY.about) {
+        sentinel::TYPE.about.flag
     } else {
         keys::all().find(|key| is_named(key.about()))?.about().flag
     }
@@ -232,7 +234,7 @@ fn wrapped(text: &str) -> String {
 const fn hint(kind: Kind) -> ValueHint {
     match kind {
         Kind::Path => ValueHint::FilePath,
-        Kind::Host => ValueHint::Hostname,
+        Kind::Host | Kind::Hosts => ValueHint::Hostname,
         Kind::Url => ValueHint::Url,
         _ => ValueHint::Other,
     }
@@ -278,7 +280,8 @@ mod tests {
         assert!(help.starts_with("Whether CLIENT LIST is a step of the probe\n\n- required: "), "{help}");
         assert!(help.ends_with("\n\n[default: optional]\n[env: CACHEPULSE_CLIENT_LIST]"), "{help}");
         let help = help_of(&keys::connection::PORT);
-        assert!(help.starts_with("TCP port, 1 to 65535\n\n[default: 10000 for "), "{help}");
+        assert!(help.starts_with("TCP port, 1 to 65535\n\nWith `sentinel` it is not used"), "{help}");
+        assert!(help.contains("\n\n[default: 10000 for "), "{help}");
         let help = help_of(&keys::probe::CLIENT_LIST_EVERY);
         assert!(help.starts_with("Run CLIENT LIST in every n-th probe, auto or 1 to 1000000\n"), "{help}");
         let help = help_of(&keys::probe::NEW_CONNECTION_EVERY);

@@ -10,6 +10,7 @@ use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS, OBJECT_ID, PASSWORD,
     SCOPE, SecretKeys, TENANT_ID, TOKEN_FILE, TYPE,
 };
+use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key};
 use super::problem::with_causes;
 use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
@@ -54,16 +55,7 @@ pub(super) fn default_identity() -> Identity {
 
 /// Reads the name of a type, or a mapping with the key `type`.
 pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
-    let (kind, fields) = if let Value::Map(_) = field.value() {
-        let kind = field.any_fields("a mapping")?.choice(&TYPE).unwrap_or(Ok(TYPE.default()));
-        let is_used = |key: &About| kind.ok().is_none_or(|kind| key.is_used_by(kind));
-        let fields = field.fields_listing(&IDENTITY.about, is_used)?;
-        (kind?, fields)
-    } else {
-        (field.choice(&IDENTITY)?, field.no_fields())
-    };
-    refuse_keys_of_other_types(&fields, kind);
-
+    let (kind, fields) = read_type(field, &IDENTITY, &TYPE)?;
     // A key of another type is already reported, so its value is not read.
     let own = |key: &Key<&str>| fields.get(key).filter(|_| key.about.is_used_by(kind));
     let id = |key| own(key).map(|field| field.word(key).map(str::to_owned)).transpose();
@@ -71,15 +63,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let tenant_id = id(&TENANT_ID);
     let scope = own(&SCOPE).map(|field| field.word(&SCOPE)).transpose();
     let authority = own(&AUTHORITY).map(|field| read_authority(&field)).transpose();
-    let required_secret = |keys: &SecretKeys| {
-        let advice = if field.is_of_flags() || matches!(field.value(), Value::Map(_)) {
-            format!("give {}", places(field, keys))
-        } else {
-            let (name, key) = (TYPE.name_of(&kind), keys.whole.about.name());
-            format!("write identity: {{type: {name}, {key}: {{file: …}}}}")
-        };
-        read_secret(&fields.required(&keys.whole, &advice)?, keys)
-    };
+    let required_secret = |keys| read_required_secret(field, &fields, keys, TYPE.name_of(&kind));
 
     let source = match kind {
         IdentityType::Auto => EntraSource::Auto { client_id: client_id? },
@@ -107,17 +91,67 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     Ok(Identity::Entra(EntraIdentity { source, scope, authority: authority? }))
 }
 
-fn refuse_keys_of_other_types(fields: &Fields<'_>, kind: IdentityType) {
-    for key in IDENTITY.about.keys.iter().map(|key| key.about()).filter(|key| !key.is_used_by(kind)) {
+/// Reads the identity for sentinels: a password, or `None`.
+pub(super) fn read_of_sentinels(field: &Field<'_>) -> Result<Option<SecretSource>, Invalid> {
+    let (kind, fields) = read_type(field, &sentinel::IDENTITY, &sentinel::TYPE)?;
+    match kind {
+        IdentityType::Password => {
+            let name = sentinel::TYPE.name_of(&kind);
+            read_required_secret(field, &fields, &sentinel::PASSWORD, name).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Reads the type of `identity`, whose key is `kind`, and returns it with the other keys.
+fn read_type<'a>(
+    field: &Field<'a>,
+    identity: &Key<IdentityType>,
+    kind: &Key<IdentityType>,
+) -> Result<(IdentityType, Fields<'a>), Invalid> {
+    let (read, fields) = if let Value::Map(_) = field.value() {
+        let read = field.any_fields("a mapping")?.choice(kind).unwrap_or(Ok(kind.default()));
+        let is_used = |key: &About| read.ok().is_none_or(|read| key.is_used_by(read));
+        let fields = field.fields_listing(&identity.about, is_used)?;
+        (read?, fields)
+    } else {
+        (field.choice(identity)?, field.no_fields())
+    };
+    refuse_keys_of_other_types(&fields, identity, kind, read);
+    Ok((read, fields))
+}
+
+/// Reads the source of the secret that an identity of the type `name` must have.
+fn read_required_secret(
+    field: &Field<'_>,
+    fields: &Fields<'_>,
+    keys: &SecretKeys,
+    name: &str,
+) -> Result<SecretSource, Invalid> {
+    let advice = if field.is_of_flags() || matches!(field.value(), Value::Map(_)) {
+        format!("give {}", places(field, keys))
+    } else {
+        format!("write identity: {{type: {name}, {}: {{file: …}}}}", keys.whole.about.name())
+    };
+    read_secret(&fields.required(&keys.whole, &advice)?, keys)
+}
+
+fn refuse_keys_of_other_types(
+    fields: &Fields<'_>,
+    identity: &Key<IdentityType>,
+    kind: &Key<IdentityType>,
+    read: IdentityType,
+) {
+    for key in identity.about.keys.iter().map(|key| key.about()).filter(|key| !key.is_used_by(read)) {
         if let Some(field) = fields.named(key.name()) {
-            let owners = one_of(key.identities.iter().map(|owner| TYPE.name_of(owner)));
+            let owners = one_of(key.identities.iter().map(|owner| kind.name_of(owner)));
             let advice = match key.identities {
-                [owner] if fields.get(&TYPE).is_none() => {
-                    format!("; add {}", field.setting(&TYPE, TYPE.name_of(owner)))
+                [owner] if fields.get(kind).is_none() => {
+                    format!("; add {}", field.setting(kind, kind.name_of(owner)))
                 }
                 _ => String::new(),
             };
-            let name = TYPE.name_of(&kind);
+            let name = kind.name_of(&read);
             field.problem(format!("not used by the identity type {name}, only by {owners}{advice}"));
         }
     }

@@ -26,6 +26,7 @@ pub mod connection;
 mod flag;
 pub mod identity;
 pub mod probe;
+pub mod sentinel;
 mod value;
 
 use std::fmt;
@@ -43,12 +44,13 @@ const WORD: &str = "^\\S+$";
 pub static ROOT: &[&dyn Descriptor] =
     &[&agent::TARGETS, &agent::DEFAULTS, &agent::HTTP, &agent::LOG, &agent::SHUTDOWN_GRACE_PERIOD];
 
-/// The keys of a target. Those after the first two are also the keys of `defaults`.
+/// The keys of a target. Those after the first three are also the keys of `defaults`.
 static TARGET: &[&dyn Descriptor] = &[
     &connection::NAME,
     &connection::HOST,
+    &sentinel::SENTINEL,
     &connection::PORT,
-    &connection::TLS,
+    &connection::TLS.whole,
     &connection::PROTOCOL,
     &connection::DNS_REFRESH,
     &connection::MAX_CONNECTION_AGE,
@@ -199,6 +201,8 @@ pub enum Values<T: 'static> {
     Mapping,
     /// A list of mappings of the keys below, with a minimum and a maximum length.
     List(usize, usize),
+    /// A list of hosts, each with an optional port, with a minimum and a maximum length.
+    Hosts(usize, usize),
 }
 
 /// One of the values of a key that accepts a closed set.
@@ -242,7 +246,11 @@ impl<T: Copy> Key<T> {
 impl<T> Key<T> {
     /// Returns the description of its text that completes the message "expected …".
     pub(super) fn words(&self) -> &'static str {
-        if let Values::Text(_, words) = self.values { words } else { "" }
+        match self.values {
+            Values::Text(_, words) => words,
+            Values::Hosts(..) => "a host with an optional port, such as sentinel-0.example.com:26379",
+            _ => "",
+        }
     }
 }
 
@@ -289,13 +297,16 @@ impl<T: Value> Descriptor for Key<T> {
             Values::Text(kind, _) => *kind,
             Values::Mapping => Kind::Mapping,
             Values::List(..) => Kind::List,
+            Values::Hosts(..) => Kind::Hosts,
         }
     }
 
     fn range(&self) -> Option<(String, String)> {
         match &self.values {
             Values::Range(least, most) => Some((least.written(), most.written())),
-            Values::List(least, most) => Some((least.to_string(), most.to_string())),
+            Values::List(least, most) | Values::Hosts(least, most) => {
+                Some((least.to_string(), most.to_string()))
+            }
             _ => None,
         }
     }

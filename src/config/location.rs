@@ -106,6 +106,12 @@ pub(super) fn short_name(text: &str) -> Option<&str> {
     parse(text).ok().map(|location| host::short_name(location.host))
 }
 
+/// Parses a host and an optional port. `None` if it is anything else.
+pub(super) fn parse_address(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = split_port(text).ok()?;
+    Some((host::parse(host).ok()?, port))
+}
+
 #[derive(Debug, PartialEq)]
 enum Fault {
     /// A host alone that is not valid.

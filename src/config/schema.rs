@@ -7,9 +7,14 @@
 use serde_json::{Map, Value, json};
 
 use super::document;
-use super::keys::connection::{CERT_FILE, KEY_FILE, TLS};
+use super::keys::connection::{HOST, TLS};
 use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, TYPE, USERNAME};
-use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Kind};
+use super::keys::sentinel::{self, SENTINEL};
+use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Key, Kind};
+
+/// The identities, each with the key of its type.
+static IDENTITIES: [(&Key<IdentityType>, &Key<IdentityType>); 2] =
+    [(&IDENTITY, &TYPE), (&sentinel::IDENTITY, &sentinel::TYPE)];
 
 /// Numbers with units.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$";
@@ -43,9 +48,16 @@ fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
     let is_required = |key: &&&dyn Descriptor| {
         key.about().identities.is_empty() && matches!(key.default_text(), Absent::Required)
     };
-    let required: Vec<&str> = keys.iter().filter(is_required).map(|key| key.about().name()).collect();
+    let alternatives = [HOST.about.name(), SENTINEL.about.name()];
+    let has_alternatives = keys.iter().any(|key| key.about().path == SENTINEL.about.path);
+    let required = keys.iter().filter(is_required).map(|key| key.about().name());
+    let required: Vec<&str> =
+        required.filter(|name| !(has_alternatives && alternatives.contains(name))).collect();
     if !required.is_empty() {
         schema.insert("required".into(), json!(required));
+    }
+    if has_alternatives {
+        schema.insert("oneOf".into(), json!(alternatives.map(|name| json!({"required": [name]}))));
     }
     if keys.iter().any(|key| key.about().path == USERNAME.about.path) {
         schema.insert("not".into(), username_of_no_user());
@@ -73,7 +85,8 @@ fn value(key: &dyn Descriptor) -> Value {
     let about = key.about();
     let mut schema = match key.kind() {
         Kind::Mapping => below(about),
-        Kind::List => list(key),
+        Kind::List => list(key, &below(about)),
+        Kind::Hosts => list(key, &text(about)),
         _ if about.keys.is_empty() => scalar(key),
         // A mapping, or a shorter form.
         _ => object(json!({"if": {"type": "object"}, "then": below(about), "else": scalar(key)})),
@@ -99,11 +112,15 @@ fn value(key: &dyn Descriptor) -> Value {
 /// Returns the schema of the mapping of the key that `about` describes.
 fn below(about: &About) -> Map<String, Value> {
     let mut schema = mapping(about.keys);
-    if about.path == IDENTITY.about.path {
-        schema.insert("allOf".into(), Value::Array(TYPE.choices().iter().map(only_keys_of).collect()));
-        schema.insert("not".into(), two_ids());
-    } else if about.path == TLS.about.path {
-        let pair = [CERT_FILE.about.name(), KEY_FILE.about.name()];
+    if let Some((identity, kind)) = IDENTITIES.iter().find(|(identity, _)| about.path == identity.about.path)
+    {
+        let conditions = kind.choices().iter().map(|choice| only_keys_of(identity, kind, choice));
+        schema.insert("allOf".into(), conditions.collect());
+        if about.path == IDENTITY.about.path {
+            schema.insert("not".into(), two_ids());
+        }
+    } else if [&TLS, &sentinel::TLS].iter().any(|tls| about.path == tls.whole.about.path) {
+        let pair = [TLS.cert_file.about.name(), TLS.key_file.about.name()];
         schema.insert("if".into(), json!({"anyOf": pair.map(|name| json!({"required": [name]}))}));
         schema.insert("then".into(), json!({"required": pair}));
     } else if about.is_one_of {
@@ -122,24 +139,29 @@ fn two_ids() -> Value {
     json!({"anyOf": pairs.map(|pair| json!({"required": pair})).collect::<Vec<_>>()})
 }
 
-/// Returns the keys of `identity` that an identity of this type uses.
-fn keys_of(identity: IdentityType) -> impl Iterator<Item = &'static dyn Descriptor> {
-    IDENTITY.about.keys.iter().copied().filter(move |key| key.about().is_used_by(identity))
+/// Returns the keys of `identity` that it uses if it is of this type.
+fn keys_of(
+    identity: &Key<IdentityType>,
+    kind: IdentityType,
+) -> impl Iterator<Item = &'static dyn Descriptor> {
+    identity.about.keys.iter().copied().filter(move |key| key.about().is_used_by(kind))
 }
 
-/// Returns the names of the keys that an identity of this type must have.
-fn required_keys(identity: IdentityType) -> Vec<&'static str> {
+/// Returns the names of the keys that `identity` must have if it is of this type.
+fn required_keys(identity: &Key<IdentityType>, kind: IdentityType) -> Vec<&'static str> {
     let is_required = |key: &&dyn Descriptor| matches!(key.default_text(), Absent::Required);
-    keys_of(identity).filter(is_required).map(|key| key.about().name()).collect()
+    keys_of(identity, kind).filter(is_required).map(|key| key.about().name()).collect()
 }
 
 /// Returns the values of `key`, which takes a closed set. An identity that must have details needs a mapping.
 fn names(key: &dyn Descriptor) -> Vec<&'static str> {
-    if key.about().path == IDENTITY.about.path {
-        let plain = TYPE.choices().iter().filter(|choice| required_keys(choice.value).is_empty());
-        plain.map(|choice| choice.name).collect()
-    } else {
-        key.choices().iter().map(|(name, _)| *name).collect()
+    match IDENTITIES.iter().find(|(identity, _)| key.about().path == identity.about.path) {
+        Some((identity, kind)) => {
+            let plain =
+                kind.choices().iter().filter(|choice| required_keys(identity, choice.value).is_empty());
+            plain.map(|choice| choice.name).collect()
+        }
+        None => key.choices().iter().map(|(name, _)| *name).collect(),
     }
 }
 
@@ -152,14 +174,18 @@ fn choices(key: &dyn Descriptor) -> Vec<Value> {
     names.into_iter().map(Value::from).chain(booleans).collect()
 }
 
-/// Returns the condition that an identity of one type has only its own keys.
-fn only_keys_of(choice: &Choice<IdentityType>) -> Value {
-    let Choice { name, value: identity, .. } = *choice;
-    let names: Vec<&str> = keys_of(identity).map(|key| key.about().name()).chain(["<<"]).collect();
-    let required = required_keys(identity);
-    let type_name = TYPE.about.name();
+/// Returns the condition that `identity`, whose type is the key `kind`, has only the keys of one type.
+fn only_keys_of(
+    identity: &Key<IdentityType>,
+    kind: &Key<IdentityType>,
+    choice: &Choice<IdentityType>,
+) -> Value {
+    let Choice { name, value, .. } = *choice;
+    let names: Vec<&str> = keys_of(identity, value).map(|key| key.about().name()).chain(["<<"]).collect();
+    let required = required_keys(identity, value);
+    let type_name = kind.about.name();
     let mut condition = json!({"properties": {type_name: {"const": name}}});
-    if identity != TYPE.default() {
+    if value != kind.default() {
         // Without a type it is not this one.
         condition["required"] = json!([type_name]);
     }
@@ -170,8 +196,9 @@ fn only_keys_of(choice: &Choice<IdentityType>) -> Value {
     json!({"if": condition, "then": then})
 }
 
-fn list(key: &dyn Descriptor) -> Map<String, Value> {
-    let mut schema = object(json!({"type": "array", "items": below(key.about())}));
+/// Returns the schema of a list whose items have the schema `items`.
+fn list(key: &dyn Descriptor, items: &Map<String, Value>) -> Map<String, Value> {
+    let mut schema = object(json!({"type": "array", "items": items}));
     if let Some((least, most)) = key.range() {
         schema.insert("minItems".into(), typed(Kind::Integer, &least));
         schema.insert("maxItems".into(), typed(Kind::Integer, &most));
@@ -180,8 +207,6 @@ fn list(key: &dyn Descriptor) -> Map<String, Value> {
 }
 
 fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
-    let about = key.about();
-    let pattern = if about.pattern.is_empty() { LINE } else { about.pattern };
     let schema = match key.kind() {
         Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
         Kind::Choice => json!({"enum": choices(key)}),
@@ -200,9 +225,14 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
             }
             schema
         }
-        _ => json!({"type": "string", "pattern": pattern}),
+        _ => return text(key.about()),
     };
     object(schema)
+}
+
+fn text(about: &About) -> Map<String, Value> {
+    let pattern = if about.pattern.is_empty() { LINE } else { about.pattern };
+    object(json!({"type": "string", "pattern": pattern}))
 }
 
 /// Converts `written` to a JSON value of `kind`.
@@ -233,7 +263,8 @@ mod tests {
         let schema = schema();
         assert_eq!(schema["required"], json!(["targets"]));
         let target = &schema["properties"]["targets"]["items"];
-        assert_eq!(target["required"], json!(["name", "host"]));
+        assert_eq!(target["required"], json!(["name"]));
+        assert_eq!(target["oneOf"], json!([{"required": ["host"]}, {"required": ["sentinel"]}]));
         assert_eq!(target["additionalProperties"], false);
         let attempts = &target["properties"]["attempts"];
         assert_eq!((&attempts["minimum"], &attempts["maximum"]), (&json!(1), &json!(10)));
@@ -272,5 +303,21 @@ mod tests {
             ])
         );
         assert_eq!(of("azure_cli"), (json!(["type", "scope", "<<"]), Value::Null));
+    }
+
+    #[test]
+    fn sentinels_have_hosts_and_a_password_or_none() {
+        let schema = schema();
+        let sentinel = &schema["properties"]["targets"]["items"]["properties"]["sentinel"];
+        assert_eq!(sentinel["required"], json!(["service", "addresses"]));
+        let addresses = &sentinel["properties"]["addresses"];
+        assert_eq!(
+            addresses["items"],
+            json!({"type": "string", "pattern": keys::sentinel::ADDRESSES.about.pattern})
+        );
+        assert_eq!((&addresses["minItems"], &addresses["maxItems"]), (&json!(1), &json!(32)));
+        let identity = &sentinel["properties"]["identity"];
+        assert_eq!(identity["else"], json!({"enum": ["none"]}));
+        assert_eq!(identity["then"]["allOf"][1]["then"]["required"], json!(["password"]));
     }
 }

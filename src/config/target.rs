@@ -1,4 +1,4 @@
-//! The items of `targets`, and `defaults`, which accepts the same keys except `name` and `host`.
+//! The items of `targets`, and `defaults`, which accepts the same keys except `name`, `host` and `sentinel`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,10 +12,13 @@ use super::keys::cluster::{CLUSTER, EXPECT_ROLE, MAINTENANCE};
 use super::keys::connection::{self, HOST, NAME, PORT, PROTOCOL, TLS};
 use super::keys::identity::{IDENTITY, USERNAME};
 use super::keys::probe;
+use super::keys::sentinel::SENTINEL;
 use super::location::{self, Location};
-use super::{cluster, host, identity, plausible, tls};
+use super::{cluster, host, identity, plausible, sentinel, tls};
 use crate::identity::Identity;
-use crate::target::{ClientList, ClientListMode, Endpoint, KeyTemplate, Target, TargetName, Tls};
+use crate::target::{
+    ClientList, ClientListMode, Endpoint, ExpectRole, KeyTemplate, Sentinels, Server, Target, TargetName, Tls,
+};
 
 /// Reads every target of the document.
 pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
@@ -56,22 +59,23 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
             }
         }
     });
-    let host_field = fields.required(&HOST, "name the cache's host");
-    let location = host_field.as_ref().map_err(|invalid| *invalid).and_then(location::read);
+    let host = read_host(&fields);
     let mut target = defaults.prototype.clone();
     read_into(&mut target, &fields);
     let mut own = Linked::read(&fields);
     let (default_fields, defaults) = (defaults.fields.as_ref(), defaults.linked.clone());
-    if let (Ok(location), Ok(field)) = (&location, &host_field) {
+    if let Ok(Some((location, field))) = &host {
         own.add(location, defaults.tls.as_ref(), field);
     }
+    let said = |is_said: fn(&Location<'_>) -> bool| match &host {
+        Ok(Some((location, field))) if is_said(location) => Some(field),
+        _ => None,
+    };
 
     let tls = pick(own.tls, defaults.tls, || target.tls.clone());
     let identity = pick(own.identity, defaults.identity, || Arc::clone(&target.identity));
     if let (Ok(Tls::Off), Ok(identity)) = (&tls, &identity) {
-        let is_said_by_host = location.as_ref().is_ok_and(|location| location.tls.is_some());
-        let host = host_field.as_ref().ok().filter(|_| is_said_by_host);
-        refuse_plaintext_tokens(identity, &fields, host, default_fields);
+        refuse_plaintext_tokens(identity, &fields, said(|host| host.tls.is_some()), default_fields);
     }
     let identity_field = fields.get(&IDENTITY).or_else(|| default_fields?.get(&IDENTITY));
     if let (Ok(identity), Some(field)) = (&identity, identity_field) {
@@ -82,31 +86,66 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
         && !takes_username(identity)
     {
         // A default user name is ignored.
-        let is_said_by_host = location.as_ref().is_ok_and(|location| location.username.is_some());
-        let host = host_field.as_ref().ok().filter(|_| is_said_by_host).cloned();
-        let field = fields.get(&USERNAME).or(host);
+        let field = fields.get(&USERNAME).or(said(|host| host.username.is_some()).cloned());
         username = field.map_or(Ok(None), |field| Err(refuse_username(&field, identity)));
     }
 
     let consistent = cluster::check(&target, &fields, default_fields);
 
-    let (host, tls) = (location?.host, tls?);
-    let port = pick(own.port, defaults.port, || host::default_port(host, tls != Tls::Off))?;
-    let endpoint = Endpoint { host: host.into(), port };
-    let target = Target { name: name?, endpoint, tls, identity: identity?, username: username?, ..target };
+    let server = match host? {
+        Some((location, _)) => {
+            let is_tls = tls.as_ref().map(|tls| *tls != Tls::Off).map_err(|invalid| *invalid);
+            let (host, is_tls) = (location.host, is_tls?);
+            let port = pick(own.port, defaults.port, || host::default_port(host, is_tls))?;
+            Server::Host(Endpoint { host: host.into(), port })
+        }
+        None => Server::Sentinels(read_sentinels(&fields, &tls, target.expect_role)?),
+    };
+    let target =
+        Target { name: name?, server, tls: tls?, identity: identity?, username: username?, ..target };
     consistent?;
     plausible::warn(&target, &fields, default_fields);
     Ok(target)
+}
+
+/// Reads the key `host`, and returns it with its field. `None` if sentinels name the host.
+fn read_host<'a>(fields: &Fields<'a>) -> Result<Option<(Location<'a>, Field<'a>)>, Invalid> {
+    match (fields.get(&HOST), fields.get(&SENTINEL)) {
+        (None, Some(_)) => Ok(None),
+        (Some(_), Some(sentinel)) => {
+            let host = fields.name_of(&HOST);
+            Err(sentinel.problem(format!("the sentinels name the host; leave out {host}, or the sentinels")))
+        }
+        (_, None) => {
+            let field = fields.required(&HOST, "name the cache's host, or its sentinels")?;
+            Ok(Some((location::read(&field)?, field)))
+        }
+    }
+}
+
+fn read_sentinels(
+    fields: &Fields<'_>,
+    tls: &Result<Tls, Invalid>,
+    expect_role: ExpectRole,
+) -> Result<Sentinels, Invalid> {
+    let port = fields.get(&PORT).map(|port| port.problem("not used with sentinels, which name the port"));
+    let field = fields.get(&SENTINEL).expect("the caller has seen it");
+    if expect_role == ExpectRole::Replica {
+        let role = field.setting(&EXPECT_ROLE, EXPECT_ROLE.name_of(&expect_role));
+        return Err(field.problem(format!("the sentinels name the primary, which contradicts {role}")));
+    }
+    let sentinels = sentinel::read(&field, tls.as_ref().map_err(|invalid| *invalid))?;
+    port.map_or(Ok(sentinels), Err)
 }
 
 impl Target {
     /// A target with the default of every key.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the default key is short enough")]
-    pub fn with_defaults(name: TargetName, endpoint: Endpoint) -> Self {
+    pub fn with_defaults(name: TargetName, server: impl Into<Server>) -> Self {
         Self {
             name,
-            endpoint,
+            server: server.into(),
             tls: Tls::DEFAULT,
             identity: Arc::new(identity::default_identity()),
             username: None,
@@ -178,7 +217,7 @@ impl Linked {
     fn read(fields: &Fields<'_>) -> Self {
         Self {
             port: fields.read(&PORT),
-            tls: fields.get(&TLS).map(|field| tls::read(&field)),
+            tls: fields.get(&TLS.whole).map(|field| tls::read(&field, &TLS)),
             identity: fields.get(&IDENTITY).map(|field| identity::read(&field).map(Arc::new)),
             username: fields.get(&USERNAME).map(|field| Ok(Some(field.word(&USERNAME)?.to_owned()))),
         }
@@ -196,7 +235,9 @@ impl Linked {
             _ => {}
         }
         match (location.tls, &self.tls) {
-            (Some(is_on), Some(Ok(own))) if is_on == (*own == Tls::Off) => contradicts(host.name_of(&TLS)),
+            (Some(is_on), Some(Ok(own))) if is_on == (*own == Tls::Off) => {
+                contradicts(host.name_of(&TLS.whole));
+            }
             (Some(true), None) if matches!(default_tls, None | Some(Ok(Tls::Off))) => {
                 self.tls = Some(Ok(Tls::DEFAULT));
             }
@@ -215,7 +256,7 @@ impl Linked {
 struct Defaults<'a> {
     fields: Option<Fields<'a>>,
     linked: Linked,
-    /// A target with the defaults of all other keys. Each target replaces the name and the endpoint.
+    /// A target with the defaults of all other keys. Each target replaces the name and the server.
     prototype: Target,
 }
 
@@ -272,8 +313,11 @@ fn refuse_plaintext_tokens(
     host: Option<&Field<'_>>,
     defaults: Option<&Fields<'_>>,
 ) {
-    let place =
-        own.get(&TLS).or_else(|| own.get(&IDENTITY)).or(host.cloned()).or_else(|| defaults?.get(&TLS));
+    let place = own
+        .get(&TLS.whole)
+        .or_else(|| own.get(&IDENTITY))
+        .or(host.cloned())
+        .or_else(|| defaults?.get(&TLS.whole));
     if let (Identity::Entra(_), Some(field)) = (identity, place) {
         let name = identity::type_name(identity);
         field.problem(format!(

@@ -2,6 +2,7 @@
 
 use super::field::{closest, one_of, quoted};
 use super::keys::agent::DEFAULTS;
+use super::keys::sentinel::SENTINEL;
 use super::keys::{self, About, Descriptor};
 
 /// Returns the message about `key` in the mapping at `path`, whose keys are `known`. The message lists those that
@@ -13,10 +14,12 @@ pub(super) fn message(
     is_listed: impl Fn(&About) -> bool,
 ) -> String {
     let known = || known.iter().map(|key| key.about());
-    let places: Vec<String> = keys::all()
+    let mut places: Vec<String> = keys::all()
         .filter(|other| other.about().name() == key)
         .map(|other| place(other.about(), path))
         .collect();
+    // Few targets have sentinels.
+    places.sort_by_key(|place| place.starts_with("in sentinel"));
     let advice = if !places.is_empty() {
         format!("it belongs {}", one_of(places.iter().map(String::as_str)))
     } else if let Some(meant) = closest(key, known().map(About::name)) {
@@ -36,6 +39,10 @@ fn place(about: &About, path: &str) -> String {
         "targets[]" if path.starts_with(DEFAULTS.about.path) && is_default => "in defaults".to_owned(),
         "targets[]" if is_default => "in a target or in defaults".to_owned(),
         "targets[]" => "in a target".to_owned(),
+        // Some of its keys have the names of keys elsewhere.
+        parent if parent.starts_with(SENTINEL.about.path) => {
+            format!("in {}", parent.strip_prefix("targets[].").unwrap_or(parent))
+        }
         parent => format!("in {}", parent.rsplit('.').next().unwrap_or(parent)),
     }
 }

@@ -23,7 +23,7 @@ pub fn warnings(
     known.push(CONFIG_VARIABLE.to_owned());
     let is_known = |name: &str| {
         known.iter().any(|known| known == name)
-            || targets.iter().filter_map(secret_variable).any(|secret| secret == name)
+            || targets.iter().flat_map(secret_variables).any(|secret| secret == name)
     };
     let variables = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let mut unknown: Vec<String> = variables
@@ -80,20 +80,21 @@ pub fn not_text(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Op
     variables.find_map(|(name, _)| name.into_string().ok().filter(|name| known.contains(name)))
 }
 
-/// Returns the variable with the target's secret.
-fn secret_variable(target: &Target) -> Option<&str> {
-    let source = match &*target.identity {
-        Identity::AccessKey(source) | Identity::Password(source) => source,
+/// Returns the variables with the target's secrets: its own, and that of its sentinels.
+fn secret_variables(target: &Target) -> impl Iterator<Item = &str> {
+    let own = match &*target.identity {
+        Identity::AccessKey(source) | Identity::Password(source) => Some(source),
         Identity::Entra(entra) => match &entra.source {
-            EntraSource::ClientSecret { secret: Some(source), .. } => source,
-            _ => return None,
+            EntraSource::ClientSecret { secret, .. } => secret.as_ref(),
+            _ => None,
         },
-        Identity::None => return None,
+        Identity::None => None,
     };
-    match source {
-        SecretSource::Env(name) => Some(name),
+    let of_sentinels = target.server.sentinels().and_then(|sentinels| sentinels.password.as_ref());
+    own.into_iter().chain(of_sentinels).filter_map(|source| match source {
+        SecretSource::Env(name) => Some(name.as_str()),
         SecretSource::File(_) => None,
-    }
+    })
 }
 
 /// Whether Kubernetes sets the variable for a Service.

@@ -57,7 +57,10 @@ pub async fn dial(
     trace: &Trace,
 ) -> Result<Dialed, DialFailure> {
     let mut phases = PhaseTimes::default();
-    trace.note(|findings| *findings = Findings::default());
+    trace.note(|findings| {
+        let sentinels = std::mem::take(&mut findings.sentinels);
+        *findings = Findings { sentinels, ..Findings::default() };
+    });
     let addresses = timed(Phase::Resolve, &mut phases, resolver.resolve(endpoint, deadline)).await?;
     trace.note(|findings| findings.addresses.clone_from(&addresses.known));
     let mut deadline = addresses.deadline;

@@ -8,12 +8,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::connection::dial::{self, DialFailure, Stream};
+use crate::connection::handshake::Greeting;
 use crate::connection::resolver::Resolver;
+use crate::connection::sentinel::{Located, Locator};
 use crate::connection::tls::handshake::TlsInfo;
 use crate::connection::tls::reload::ReloadedClient;
 use crate::connection::trace::Trace;
 use crate::descriptors::Purpose;
-use crate::probe::{FailureReason, PhaseTimes};
+use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
 use crate::target::Endpoint;
 
 /// Opens streams to one endpoint. Clones lead to the same one.
@@ -38,7 +40,24 @@ pub trait Dial: Clone + Send {
     /// Returns whether the target's host has the address `address` now. `None` if that is not known by `deadline`.
     fn leads_to(&self, address: SocketAddr, deadline: Instant) -> impl Future<Output = Option<bool>> + Send;
 
-    /// Waits until there are other certificates than those of the last [`Self::dial`]. Cancel safe.
+    /// Waits until the connection to `peer` is to be left, because the server that is wanted is elsewhere now. Returns why.
+    /// Cancel safe.
+    fn moved_from(&self, peer: &Peer) -> impl Future<Output = Failure> + Send {
+        let _ = peer;
+        std::future::pending()
+    }
+
+    /// Judges the server that was dialed last by its greeting.
+    ///
+    /// # Errors
+    /// Why it is not the server that is wanted.
+    fn accept(&self, greeting: &Greeting) -> Result<(), Failure> {
+        let _ = greeting;
+        Ok(())
+    }
+
+    /// Waits until there are other certificates, or other credentials for those who name the server, than those of the
+    /// last [`Self::dial`]. Cancel safe.
     fn renewed(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -67,13 +86,30 @@ pub struct Peer {
     pub local_address: Option<SocketAddr>,
     /// The result of the TLS handshake.
     pub tls: Option<TlsInfo>,
+    /// How often the server's place had changed when the connection was opened, where sentinels name it.
+    pub epoch: u64,
 }
 
 /// Opens real connections.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    endpoint: Endpoint,
-    tls: Option<(ReloadedClient, Arc<str>)>,
+    way: Way,
+    line: Line,
+}
+
+/// How the server is found.
+#[derive(Clone, Debug)]
+enum Way {
+    Host(Endpoint),
+    /// By asking sentinels. They named the endpoint last.
+    Sentinels(Box<Locator>, Option<Endpoint>),
+}
+
+/// How the server is connected to, once its endpoint is known.
+#[derive(Clone, Debug)]
+struct Line {
+    /// With the name for the certificate. `None` is the host of the endpoint.
+    tls: Option<(ReloadedClient, Option<Arc<str>>)>,
     resolver: Resolver,
     trace: Trace,
 }
@@ -82,19 +118,54 @@ impl Dialer {
     /// A dialer of `endpoint`; with `tls` over TLS, for the server name given there.
     #[must_use]
     pub fn new(endpoint: Endpoint, tls: Option<(ReloadedClient, Arc<str>)>, resolver: Resolver) -> Self {
-        Self { endpoint, tls, resolver, trace: Trace::default() }
+        let tls = tls.map(|(client, name)| (client, Some(name)));
+        Self { way: Way::Host(endpoint), line: Line { tls, resolver, trace: Trace::default() } }
+    }
+
+    /// A dialer of the primary that `locator` finds; with `tls` over TLS, for the server name given there, or else for the
+    /// host that the sentinels name.
+    #[must_use]
+    pub fn of_primary(
+        locator: Locator,
+        tls: Option<(ReloadedClient, Option<Arc<str>>)>,
+        resolver: Resolver,
+    ) -> Self {
+        Self {
+            way: Way::Sentinels(locator.into(), None),
+            line: Line { tls, resolver, trace: Trace::default() },
+        }
     }
 
     /// The same dialer, which notes in `trace` what it finds out.
     #[must_use]
     pub fn with_trace(self, trace: Trace) -> Self {
-        Self { trace, ..self }
+        let way = match self.way {
+            Way::Sentinels(locator, named) => Way::Sentinels(locator.with_trace(trace.clone()).into(), named),
+            Way::Host(endpoint) => Way::Host(endpoint),
+        };
+        Self { way, line: Line { trace, ..self.line } }
+    }
+}
+
+impl Line {
+    async fn dial(&mut self, endpoint: &Endpoint, deadline: Instant) -> Result<dial::Dialed, DialFailure> {
+        match self.dial_once(endpoint, deadline).await {
+            // A server that has got other certificates may be faster than the look at our files.
+            Err(failed) if concerns_certificates(&failed) && self.reload().await => {
+                self.dial_once(endpoint, deadline).await
+            }
+            dialed => dialed,
+        }
     }
 
-    async fn dial_once(&mut self, deadline: Instant) -> Result<dial::Dialed, DialFailure> {
-        let tls = self.tls.as_mut().map(|(client, name)| (client.newest(), &**name));
-        let tls = tls.as_ref().map(|(client, name)| (client, *name));
-        dial::dial(&self.endpoint, tls, deadline, &self.resolver, Purpose::Target, &self.trace).await
+    async fn dial_once(
+        &mut self,
+        endpoint: &Endpoint,
+        deadline: Instant,
+    ) -> Result<dial::Dialed, DialFailure> {
+        let tls = self.tls.as_mut().map(|(client, name)| (client.newest(), name.as_ref()));
+        let tls = tls.as_ref().map(|(client, name)| (client, name.map_or(&*endpoint.host, |name| name)));
+        dial::dial(endpoint, tls, deadline, &self.resolver, Purpose::Target, &self.trace).await
     }
 
     /// Whether the files of certificates have changed, though no one has noticed it yet.
@@ -104,43 +175,104 @@ impl Dialer {
             None => false,
         }
     }
+
+    async fn renewed(&mut self) {
+        match &mut self.tls {
+            Some((client, _)) => client.renewed().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn concerns_certificates(failed: &DialFailure) -> bool {
     matches!(failed.failure.reason, FailureReason::TlsCertificate | FailureReason::TlsClientCertificate)
 }
 
+/// Asks for the primary and dials it. Begins again if it moves meanwhile.
+async fn dial_primary(
+    locator: &mut Locator,
+    named: &mut Option<Endpoint>,
+    line: &mut Line,
+    mut deadline: Instant,
+) -> Result<(dial::Dialed, u64), DialFailure> {
+    let started = Instant::now();
+    loop {
+        let located = locator.locate(deadline).await;
+        let Located { endpoint, epoch, deadline: moved } =
+            located.map_err(|failure| DialFailure { failure, phases: PhaseTimes::default() })?;
+        deadline = moved;
+        let mut phases = PhaseTimes::default();
+        phases.set(Phase::Resolve, started.elapsed());
+        let dialed = tokio::select! {
+            biased;
+            dialed = line.dial(&endpoint, deadline) => dialed,
+            _ = locator.moved_since(epoch) => continue,
+        };
+        *named = Some(endpoint);
+        return match dialed {
+            Ok(mut dialed) => {
+                phases.add(&dialed.phases);
+                dialed.phases = phases;
+                Ok((dialed, epoch))
+            }
+            Err(failed) => {
+                phases.add(&failed.phases);
+                Err(DialFailure { phases, ..failed })
+            }
+        };
+    }
+}
+
 impl Dial for Dialer {
     type Stream = Stream;
 
     fn to(&self, endpoint: Endpoint) -> Self {
-        Self { endpoint, ..self.clone() }
+        Self { way: Way::Host(endpoint), line: self.line.clone() }
     }
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
-        let dialed = match self.dial_once(deadline).await {
-            // A server that has got other certificates may be faster than the look at our files.
-            Err(failed) if concerns_certificates(&failed) && self.reload().await => {
-                self.dial_once(deadline).await?
-            }
-            dialed => dialed?,
+        let (dialed, epoch) = match &mut self.way {
+            Way::Host(endpoint) => (self.line.dial(endpoint, deadline).await?, 0),
+            Way::Sentinels(locator, named) => dial_primary(locator, named, &mut self.line, deadline).await?,
         };
         let peer = Peer {
             address: Some(dialed.peer),
             local_address: dialed.stream.local_address(),
             tls: dialed.tls,
+            epoch,
         };
         Ok(Dialed { stream: dialed.stream, phases: dialed.phases, peer, deadline: dialed.deadline })
     }
 
     async fn leads_to(&self, address: SocketAddr, deadline: Instant) -> Option<bool> {
-        self.resolver.leads_to(address, &self.endpoint, deadline).await
+        let endpoint = match &self.way {
+            Way::Host(endpoint) => endpoint.clone(),
+            Way::Sentinels(locator, _) => locator.knowledge().borrow().primary()?.clone(),
+        };
+        self.line.resolver.leads_to(address, &endpoint, deadline).await
+    }
+
+    async fn moved_from(&self, peer: &Peer) -> Failure {
+        match &self.way {
+            Way::Host(_) => std::future::pending().await,
+            Way::Sentinels(locator, _) => locator.moved_since(peer.epoch).await,
+        }
+    }
+
+    fn accept(&self, greeting: &Greeting) -> Result<(), Failure> {
+        match &self.way {
+            Way::Sentinels(locator, Some(named)) => locator.accept(named, greeting),
+            Way::Sentinels(_, None) | Way::Host(_) => Ok(()),
+        }
     }
 
     async fn renewed(&mut self) {
-        match &mut self.tls {
-            Some((client, _)) => client.renewed().await,
-            None => std::future::pending().await,
+        match &mut self.way {
+            Way::Host(_) => self.line.renewed().await,
+            Way::Sentinels(locator, _) => tokio::select! {
+                () = self.line.renewed() => {}
+                () = locator.renewed() => {}
+            },
         }
     }
 }

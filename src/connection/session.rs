@@ -1,6 +1,7 @@
 //! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
 //! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, `CLUSTER SLOTS` in
-//! `cluster_slots.rs`, what concerns roles and slots on their way in `role.rs`, and what has been read in `incoming.rs`.
+//! `cluster_slots.rs`, what concerns roles and slots on their way in `role.rs`, the commands of sentinels in `sentinel.rs`,
+//! and what has been read in `incoming.rs`.
 //!
 //! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
@@ -10,6 +11,7 @@ mod client_list;
 mod cluster_slots;
 mod incoming;
 mod role;
+mod sentinel;
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 
+use crate::target::Endpoint;
+
 /// Keeps the [`Findings`] of the last opening, if it is on. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Trace(Option<Arc<Mutex<Findings>>>);
@@ -12,6 +14,8 @@ pub struct Trace(Option<Arc<Mutex<Findings>>>);
 /// What opening a connection found out, as far as it got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
+    /// The sentinels that answered or failed, in that order.
+    pub sentinels: Vec<AskedSentinel>,
     /// The addresses of the host name, in the order in which they are tried.
     pub addresses: Vec<SocketAddr>,
     /// The addresses that were tried without success, and the system's words.
@@ -22,6 +26,15 @@ pub struct Findings {
     pub tls_version: Option<&'static str>,
     /// The certificate that the server showed, trusted or not.
     pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// A sentinel that was asked for the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedSentinel {
+    /// The sentinel.
+    pub sentinel: Endpoint,
+    /// The address that it named, or why it named none.
+    pub answer: Result<Endpoint, String>,
 }
 
 impl Trace {

@@ -21,6 +21,7 @@ use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::metrics::TargetMetrics;
 use crate::probe::Failure;
+use crate::target::Server;
 
 /// The longest time from a failed probe of a new connection to the next.
 const REPEAT: Duration = Duration::from_secs(30);
@@ -62,7 +63,11 @@ impl<D: Dial> Companion<D> {
     pub(super) async fn run(mut self: Box<Self>) -> Infallible {
         let now = Instant::now();
         let target = &self.opener.target;
-        let has_name = target.endpoint.host.parse::<IpAddr>().is_err();
+        let has_name = match &target.server {
+            Server::Host(endpoint) => endpoint.host.parse::<IpAddr>().is_err(),
+            // They may name hosts.
+            Server::Sentinels(_) => true,
+        };
         // Targets that start together are spread over the whole time.
         let mut first = |every: Duration| now + every.mul_f64(self.rng.f64());
         self.next_probe = target.new_connection_every.map(&mut first);

@@ -337,6 +337,8 @@ async fn next_event<D: Dial>(
     tokio::select! {
         biased;
         failure = connection.session.lost() => Event::Lost(failure),
+        // It answers, but nobody should use it any more.
+        failure = dialer.moved_from(&connection.peer) => Event::Lost(failure),
         replacement = handover.replacement() => Event::Replaced(replacement),
         () = sign_in.renewed() => Event::Renewed,
         () = async { sleep_until(again.expect("guarded")).await }, if again.is_some() => Event::Renewed,

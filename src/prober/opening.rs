@@ -141,21 +141,32 @@ impl<D: Dial> Opener<D> {
         deadline: &mut Instant,
         phases: &mut PhaseTimes,
     ) -> Result<(Result<Greeted<D::Stream>, NotGreeted>, Duration), DialFailure> {
-        let dialed = match self.dialer.dial(*deadline).await {
-            Ok(dialed) => dialed,
-            Err(mut failed) => {
-                phases.add(&failed.phases);
-                failed.phases = *phases;
-                return Err(failed);
-            }
-        };
-        let Dialed { stream, phases: completed, peer, deadline: moved } = dialed;
-        phases.add(&completed);
-        *deadline = moved;
-        let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
-        let started = Instant::now();
-        let result = session.greet(credentials, protocol, deadline).await;
-        Ok((result.map(|greeting| (session, peer, greeting)), started.elapsed()))
+        loop {
+            let dialed = match self.dialer.dial(*deadline).await {
+                Ok(dialed) => dialed,
+                Err(mut failed) => {
+                    phases.add(&failed.phases);
+                    failed.phases = *phases;
+                    return Err(failed);
+                }
+            };
+            let Dialed { stream, phases: completed, peer, deadline: moved } = dialed;
+            phases.add(&completed);
+            *deadline = moved;
+            let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
+            let started = Instant::now();
+            let result = tokio::select! {
+                biased;
+                result = session.greet(credentials, protocol, deadline) => result,
+                // The server that does not answer is not the one that is wanted any more.
+                _ = self.dialer.moved_from(&peer) => continue,
+            };
+            let result = result.and_then(|greeting| {
+                self.dialer.accept(&greeting).map_err(NotGreeted::Failed)?;
+                Ok((session, peer, greeting))
+            });
+            return Ok((result, started.elapsed()));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
 
 mod companion;
+mod moved;
 mod protocol;
 mod roles;
 mod simulation;
@@ -43,6 +44,8 @@ struct State {
     slow_dial: Duration,
     /// The addresses of the name; `None` if lookups fail. Connections lead to the first.
     addresses: Option<Vec<SocketAddr>>,
+    /// How often the server has moved.
+    epoch: watch::Sender<u64>,
     /// Replies by command, instead of the real ones. An empty reply is silence, [`HANG_UP`] the end.
     canned: HashMap<&'static str, String>,
     keys: HashMap<String, String>,
@@ -200,7 +203,14 @@ impl Dial for Cache {
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Connect, started.elapsed());
         let address = self.with(|state| state.addresses.iter().flatten().next().copied());
-        Ok(Dialed { stream: near, phases, peer: Peer { address, ..Peer::default() }, deadline })
+        let epoch = self.with(|state| *state.epoch.borrow());
+        Ok(Dialed { stream: near, phases, peer: Peer { address, epoch, ..Peer::default() }, deadline })
+    }
+
+    async fn moved_from(&self, peer: &Peer) -> Failure {
+        let mut epoch = self.with(|state| state.epoch.subscribe());
+        epoch.wait_for(|epoch| *epoch != peer.epoch).await.unwrap();
+        Failure::new(FailureReason::WrongNode, Stage::Idle, "the server has moved")
     }
 
     async fn leads_to(&self, address: SocketAddr, _deadline: Instant) -> Option<bool> {

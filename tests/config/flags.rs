@@ -156,7 +156,7 @@ fn advice_about_other_settings_names_their_flags() {
 
 #[test]
 fn problems_with_flags_name_the_flag() {
-    assert_eq!(problems(&Flags::default()), ["--host: missing; name the cache's host"]);
+    assert_eq!(problems(&Flags::default()), ["--host: missing; name the cache's host, or its sentinels"]);
     let many = flags(&[
         ("host", "redis://:hunter2@orders"),
         ("port", "0"),
@@ -281,4 +281,43 @@ fn a_url_as_host_names_the_target_and_may_contradict_flags() {
         ])),
         ["--host: contradicts --port; give it once", "--host: contradicts --tls; give it once"]
     );
+}
+
+#[test]
+fn sentinels_are_given_by_flags_with_commas_between_them() {
+    let plain = [("tls", "false"), ("identity", "none"), ("sentinel-service", "mymaster")];
+    let more = [
+        ("sentinel-addresses", "s0, s1:1"),
+        ("sentinel-identity", "password"),
+        ("sentinel-password-env", "PATH"),
+        ("sentinel-username", "u"),
+        ("sentinel-ca-file", "examples/ca.pem"),
+        ("sentinel-server-name", "b"),
+    ];
+    let yaml = r#"
+targets:
+  - name: mymaster
+    tls: false
+    identity: none
+    sentinel:
+      service: mymaster
+      addresses: [s0, "s1:1"]
+      identity: {type: password, password: {env: PATH}}
+      username: u
+      tls: {ca_file: examples/ca.pem, server_name: b}
+"#;
+    let given = flags(&[&plain[..], &more].concat());
+    assert_eq!(Config::from_flags(&given, &sources()), Ok(valid(yaml)));
+    let given = flags(&[&plain[..], &[("sentinel-addresses", "s0,s1:x")]].concat());
+    let expected =
+        "--sentinel-addresses: expected a host with an optional port, such as sentinel-0.example.com:26379";
+    assert_eq!(problems(&given), [expected]);
+    let given = flags(&[&plain[..], &[("sentinel-addresses", "s0"), ("host", "a")]].concat());
+    assert_eq!(
+        problems(&given),
+        ["--sentinel-service: the sentinels name the host; leave out --host, or the sentinels"]
+    );
+    let given =
+        flags(&[&plain[..], &[("sentinel-tls", "false"), ("sentinel-ca-file", "examples/ca.pem")]].concat());
+    assert!(problems(&given).contains(&"--sentinel-ca-file: not used without TLS".to_owned()));
 }

@@ -20,7 +20,7 @@ use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, 
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
     AddressMode, ClientFiles, ClientList, ClientListMode, Cluster, ClusterMode, Endpoint, ExpectRole,
-    KeyTemplate, Maintenance, Protocol, Target, TargetName, Tls, TlsFiles,
+    KeyTemplate, Maintenance, Protocol, Sentinels, Server, Target, TargetName, Tls, TlsFiles,
 };
 
 /// Returns the documents in `folder`, sorted.
@@ -61,6 +61,12 @@ fn target(name: &str, host: &str, port: u16) -> Target {
     Target::with_defaults(TargetName::new(name).unwrap(), Endpoint { host: host.into(), port })
 }
 
+/// Returns the port of a target that has a host.
+fn port(target: &Target) -> u16 {
+    let Server::Host(endpoint) = &target.server else { panic!("{:?}", target.server) };
+    endpoint.port
+}
+
 fn config(targets: Vec<Target>) -> Config {
     Config {
         http: Http { listen: "[::]:9860".parse().unwrap() },
@@ -80,7 +86,7 @@ fn the_smallest_example_has_every_default() {
 #[test]
 fn the_fullest_example_names_every_key_and_is_valid() {
     let example = fullest();
-    assert_eq!(valid(&example).targets.len(), 11);
+    assert_eq!(valid(&example).targets.len(), 12);
     for key in keys::all() {
         let name = key.about().name();
         let named = ["\n", " ", "{"].iter().any(|before| example.contains(&format!("{before}{name}:")));
@@ -237,6 +243,38 @@ fn every_type_of_identity_is_read() {
 }
 
 #[test]
+fn sentinels_are_read_with_a_sign_in_and_tls_of_their_own() {
+    let read = |more: &str, of_target: &str| {
+        let config = valid(&format!(
+            "targets: [{{name: a, {of_target}, identity: none, sentinel: \
+             {{service: mymaster, addresses: [s0, '[::1]', 's1:1'], {more}}}}}]"
+        ));
+        let Server::Sentinels(sentinels) = &config.targets[0].server else { panic!("no sentinels") };
+        sentinels.clone()
+    };
+    let at = |host: &str, port| Endpoint { host: host.into(), port };
+    let expected = Sentinels {
+        service: "mymaster".into(),
+        addresses: vec![at("s0", 26379), at("::1", 26379), at("s1", 1)],
+        tls: Tls::Off,
+        password: None,
+        username: None,
+    };
+    assert_eq!(read("identity: none", "tls: false"), expected);
+    let password = SecretSource::File("examples/secrets/access-key".into());
+    let given = "identity: {type: password, password: {file: examples/secrets/access-key}}, username: u";
+    let signed_in = Sentinels { password: Some(password), username: Some("u".into()), ..expected.clone() };
+    assert_eq!(read(given, "tls: false"), signed_in);
+    let files = TlsFiles { ca_file: Some("examples/ca.pem".into()), client: None };
+    let own = Tls::On { files: files.clone(), server_name: Some("b".into()) };
+    let of_sentinels = read("tls: {ca_file: examples/ca.pem, server_name: b}", "tls: false");
+    assert_eq!(of_sentinels.tls, own);
+    let inherited = read("", "tls: {ca_file: examples/ca.pem, server_name: b}");
+    assert_eq!(inherited.tls, Tls::On { files, server_name: None });
+    assert_eq!(read("tls: false", "tls: true").tls, Tls::Off);
+}
+
+#[test]
 fn a_targets_own_key_replaces_the_default_as_a_whole() {
     let config = valid(
         "defaults: {interval: 1m, client_list: {mode: off, every: 5}, identity: none, tls: false, port: 7000}\n\
@@ -245,7 +283,7 @@ fn a_targets_own_key_replaces_the_default_as_a_whole() {
          - {name: b, host: b, interval: 2s, client_list: {mode: required}, identity: azure_cli, tls: true}\n",
     );
     let [a, b] = config.targets.as_slice() else { panic!("two targets") };
-    assert_eq!((a.interval, a.endpoint.port, &a.tls), (Duration::from_secs(60), 7000, &Tls::Off));
+    assert_eq!((a.interval, port(a), &a.tls), (Duration::from_secs(60), 7000, &Tls::Off));
     assert_eq!(a.client_list, ClientList { mode: ClientListMode::Off, every: NonZeroU32::new(5) });
     assert_eq!(b.interval, Duration::from_secs(2));
     assert_eq!(b.client_list, ClientList { mode: ClientListMode::Required, every: None });
@@ -362,9 +400,9 @@ fn a_url_takes_precedence_over_defaults_and_keeps_the_details_of_their_tls() {
          targets: [{name: a, host: 'redis://orders:2'}, {name: b, host: 'rediss://orders'}]",
     );
     let [a, b] = config.targets.as_slice() else { panic!("two targets") };
-    assert_eq!((&a.tls, a.endpoint.port), (&Tls::Off, 2));
+    assert_eq!((&a.tls, port(a)), (&Tls::Off, 2));
     assert_eq!(
-        (&b.tls, b.endpoint.port),
+        (&b.tls, port(b)),
         (&Tls::On { files: TlsFiles::default(), server_name: Some("b".into()) }, 1)
     );
 }

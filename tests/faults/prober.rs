@@ -36,6 +36,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Probing {
     /// Starts to probe a name that `names` resolves, with `password`.
     pub(crate) fn start(names: &Names, port: u16, password: SecretSource) -> Self {
+        let endpoint = Endpoint { host: "cache.test".into(), port };
         let target = Arc::new(Target {
             tls: Tls::Off,
             identity: Arc::new(Identity::Password(password.clone())),
@@ -45,14 +46,11 @@ impl Probing {
             command_timeout: COMMAND_TIMEOUT,
             attempts: 1.try_into().unwrap(),
             dns_refresh: Some(Duration::from_secs(1)),
-            ..Target::with_defaults(
-                TargetName::new(TARGET).unwrap(),
-                Endpoint { host: "cache.test".into(), port },
-            )
+            ..Target::with_defaults(TargetName::new(TARGET).unwrap(), endpoint.clone())
         });
         let metrics = Metrics::new();
         let prober = Prober::new(Setup {
-            dialer: Dialer::new(target.endpoint.clone(), None, names.resolver()),
+            dialer: Dialer::new(endpoint, None, names.resolver()),
             sign_in: SignIn::Secret {
                 username: Some(USER.into()),
                 secret: WatchedSecret::new(password, &Files::system()),

@@ -28,24 +28,27 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
 {{- $config := deepCopy .Values.config -}}
 {{- $sources := dict -}}
 {{- range prepend ($config.targets | default list) ($config.defaults | default dict) -}}
-  {{- if kindIs "map" .identity -}}
-    {{- range $secret := pick .identity "key" "password" "client_secret" -}}
-      {{- with $secret.secretRef -}}
-        {{- $path := printf "secrets/%s/%s" .name .key -}}
-        {{- $_ := set $sources $path (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
-        {{- $_ := unset $secret "secretRef" -}}
-        {{- $_ := set $secret "file" (printf "%s/%s" $folder $path) -}}
+  {{- /* A target and its sentinels name secrets and certificates by the same keys. */ -}}
+  {{- range list . (.sentinel | default dict) -}}
+    {{- if kindIs "map" .identity -}}
+      {{- range $secret := pick .identity "key" "password" "client_secret" -}}
+        {{- with $secret.secretRef -}}
+          {{- $path := printf "secrets/%s/%s" .name .key -}}
+          {{- $_ := set $sources $path (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
+          {{- $_ := unset $secret "secretRef" -}}
+          {{- $_ := set $secret "file" (printf "%s/%s" $folder $path) -}}
+        {{- end -}}
       {{- end -}}
     {{- end -}}
-  {{- end -}}
-  {{- $tls := .tls -}}
-  {{- if kindIs "map" $tls -}}
-    {{- range $key, $file := pick $tls "ca_file" "cert_file" "key_file" -}}
-      {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
-        {{- with get (ternary $file dict (kindIs "map" $file)) (printf "%sRef" $kind) -}}
-          {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
-          {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
-          {{- $_ := set $tls $key (printf "%s/%s" $folder $path) -}}
+    {{- $tls := .tls -}}
+    {{- if kindIs "map" $tls -}}
+      {{- range $key, $file := pick $tls "ca_file" "cert_file" "key_file" -}}
+        {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
+          {{- with get (ternary $file dict (kindIs "map" $file)) (printf "%sRef" $kind) -}}
+            {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
+            {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
+            {{- $_ := set $tls $key (printf "%s/%s" $folder $path) -}}
+          {{- end -}}
         {{- end -}}
       {{- end -}}
     {{- end -}}
@@ -95,7 +98,10 @@ projected:
 {{- $types | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
-{{/* The ports of all targets. A target without a port gets one by the rule of the agent. */}}
+{{/*
+The ports of all targets. A target without a port gets one by the rule of the agent. One with sentinels gets theirs, and
+6379 for the primary.
+*/}}
 {{- define "cachepulse.targetPorts" -}}
 {{- $defaults := .Values.config.defaults -}}
 {{- $managed := "\\.(redis\\.azure\\.net|redisenterprise\\.cache\\.azure\\.net|redis\\.usgovcloudapi\\.net|redis\\.chinacloudapi\\.cn|redis\\.sovcloud-api\\.(de|fr))\\.?$" -}}
@@ -104,8 +110,15 @@ projected:
 {{- range .Values.config.targets -}}
   {{- $tls := hasKey . "tls" | ternary .tls (hasKey $defaults "tls" | ternary $defaults.tls true) -}}
   {{- $byTls := eq (toString $tls) "false" | ternary 6379 6380 -}}
-  {{- $byHost := regexMatch $managed (lower .host) | ternary 10000 $byTls -}}
-  {{- $ports = append $ports (.port | default $defaults.port | default $byHost | int) -}}
+  {{- with .sentinel -}}
+    {{- $ports = append $ports 6379 -}}
+    {{- range .addresses -}}
+      {{- $ports = append $ports (regexFind "(^[^:]+|\\]):[0-9]+$" . | regexFind "[0-9]+$" | default 26379 | int) -}}
+    {{- end -}}
+  {{- else -}}
+    {{- $byHost := regexMatch $managed (lower .host) | ternary 10000 $byTls -}}
+    {{- $ports = append $ports (.port | default $defaults.port | default $byHost | int) -}}
+  {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- range .Values.networkPolicy.targetPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}

@@ -3,8 +3,9 @@
 //! It is the schema of the configuration file, except for what the chart adds or narrows.
 
 use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
-use cachepulse::config::keys::connection::{CA_FILE, CERT_FILE, HOST, KEY_FILE, TLS};
+use cachepulse::config::keys::connection::{HOST, TLS};
 use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_SECRET, IDENTITY, PASSWORD};
+use cachepulse::config::keys::sentinel::{self, SENTINEL};
 use cachepulse::config::schema::schema;
 use serde_json::{Value, json};
 
@@ -47,10 +48,27 @@ fn target(keys: &mut Value) {
     for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
         identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
     }
+    certificates(&mut keys[TLS.whole.about.name()], &secret);
+    if let Some(sentinel) = keys.get_mut(SENTINEL.about.name()).map(|sentinel| &mut sentinel["properties"]) {
+        let identity = &mut sentinel[sentinel::IDENTITY.about.name()]["then"]["properties"];
+        identity[sentinel::PASSWORD.whole.about.name()]["properties"]["secretRef"] = secret.clone();
+        certificates(&mut sentinel[sentinel::TLS.whole.about.name()], &secret);
+    }
+    // The network policy reads the port and TLS from their own keys, so the host is neither a URL nor has a port. Only
+    // an IPv6 address has more than one colon.
+    if let Some(host) = keys.get_mut(HOST.about.name()) {
+        host["pattern"] = "^([^\\s/@:,]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$".into();
+        host["description"] =
+            "Without a port. In the chart, `port` and `tls` are set by their own keys.".into();
+    }
+}
+
+/// Extends the files of `tls` by references to what the chart mounts.
+fn certificates(tls: &mut Value, secret: &Value) {
     let public = json!({"secretRef": secret, "configMapRef": secret});
     let private = json!({"secretRef": secret});
-    let tls = &mut keys[TLS.about.name()]["then"]["properties"];
-    for (key, references) in [(&CA_FILE, &public), (&CERT_FILE, &public), (&KEY_FILE, &private)] {
+    let tls = &mut tls["then"]["properties"];
+    for (key, references) in [(&TLS.ca_file, &public), (&TLS.cert_file, &public), (&TLS.key_file, &private)] {
         let file = &mut tls[key.about.name()];
         *file = json!({
             "if": {"type": "object"},
@@ -63,13 +81,6 @@ fn target(keys: &mut Value) {
             },
             "else": file,
         });
-    }
-    // The network policy reads the port and TLS from their own keys, so the host is neither a URL nor has a port. Only
-    // an IPv6 address has more than one colon.
-    if let Some(host) = keys.get_mut(HOST.about.name()) {
-        host["pattern"] = "^([^\\s/@:,]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$".into();
-        host["description"] =
-            "Without a port. In the chart, `port` and `tls` are set by their own keys.".into();
     }
 }
 

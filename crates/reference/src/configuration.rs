@@ -53,6 +53,7 @@ fn value(key: &dyn Descriptor) -> String {
         Kind::Url => "URL",
         Kind::Mapping => "mapping",
         Kind::List => "list",
+        Kind::Hosts => "list of hosts",
     };
     let beside = key.kind().beside_range().map(|value| format!("`{value}` or ")).unwrap_or_default();
     match key.range() {

@@ -89,7 +89,7 @@ impl CheckResult {
         }
         Self {
             target: target.name.to_string(),
-            endpoint: target.endpoint.to_string(),
+            endpoint: target.server.to_string(),
             outcome,
             connection: ConnectionDocument::new(target, findings, status),
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {

@@ -27,11 +27,11 @@ pub static DEFAULTS: Key<&str> = Key {
     about: About {
         path: "defaults",
         group: GROUP,
-        help: "Defaults for all targets: any key of a target except name and host",
+        help: "Defaults for all targets: any key of a target except name, host and sentinel",
         doc: "A target's key replaces the default as a whole.",
         example: "{interval: 30s}",
         keys: {
-            const DEFAULTS: &[&dyn Descriptor] = TARGET.split_at(2).1;
+            const DEFAULTS: &[&dyn Descriptor] = TARGET.split_at(3).1;
             DEFAULTS
         },
         ..About::EMPTY

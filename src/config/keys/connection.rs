@@ -36,7 +36,7 @@ pub static HOST: Key<&str> = Key {
               certificate is issued for it. A port may follow, as in `orders:6380`. A Redis URL \
               (`rediss://orders:6380`) or the connection string of the Azure portal \
               (`orders:6380,ssl=True,abortConnect=False`) sets `port`, `tls` and `username`, too. Neither may contain \
-              a password.",
+              a password. Behind Redis Sentinel, give `sentinel` instead.",
         example: "orders.redis.cache.windows.net",
         pattern: WORD,
         ..About::EMPTY
@@ -52,6 +52,7 @@ pub static PORT: Key<u16> = Key {
         flag: Some(Flag::new("port", "PORT").common()),
         group: GROUP,
         help: "TCP port",
+        doc: "With `sentinel` it is not used: the sentinels name the primary's port.",
         example: "6380",
         ..About::EMPTY
     },
@@ -60,51 +61,46 @@ pub static PORT: Key<u16> = Key {
 };
 
 /// `targets[].tls`
-pub static TLS: Key<bool> = Key {
-    about: About {
-        path: "targets[].tls",
-        flag: Some(Flag::new("tls", "BOOL").common()),
-        group: GROUP,
-        help: "Whether the connection is encrypted",
-        doc: "TLS 1.2 or 1.3. The certificate is verified with the platform's root certificates. A mapping enables \
-              TLS and sets its details.",
-        example: "{ca_file: ca.pem}",
-        keys: &[&CA_FILE, &SERVER_NAME, &CERT_FILE, &KEY_FILE],
-        ..About::EMPTY
+pub static TLS: TlsKeys = TlsKeys {
+    whole: Key {
+        about: About {
+            path: "targets[].tls",
+            flag: Some(Flag::new("tls", "BOOL").common()),
+            group: GROUP,
+            help: "Whether the connection is encrypted",
+            doc: "TLS 1.2 or 1.3. The certificate is verified with the platform's root certificates. A mapping enables \
+                  TLS and sets its details.",
+            example: "{ca_file: ca.pem}",
+            keys: &[&TLS.ca_file, &TLS.server_name, &TLS.cert_file, &TLS.key_file],
+            ..About::EMPTY
+        },
+        values: Values::Any,
+        absent: Absent::Default(true),
     },
-    values: Values::Any,
-    absent: Absent::Default(true),
-};
-
-/// `targets[].tls.ca_file`
-pub static CA_FILE: Key<&str> = Key {
-    about: About {
-        path: "targets[].tls.ca_file",
-        flag: Some(Flag::new("ca-file", "FILE").common()),
-        group: GROUP,
-        help: "PEM file with root certificates to trust in addition to the platform's",
-        doc: "A server may show a certificate of this file as its own. A relative path starts at the working directory. \
-              A changed file is used from the next connection on.",
-        example: "/etc/cachepulse/ca.pem",
-        ..About::EMPTY
-    },
-    values: Values::Text(Kind::Path, "the path of a PEM file"),
-    absent: Absent::Nothing,
-};
-
-/// `targets[].tls.server_name`
-pub static SERVER_NAME: Key<&str> = Key {
-    about: About {
-        path: "targets[].tls.server_name",
-        flag: Some(Flag::new("server-name", "NAME")),
-        group: GROUP,
-        help: "Name for SNI and the certificate check",
-        example: "inventory.example.com",
-        pattern: WORD,
-        ..About::EMPTY
-    },
-    values: Values::Text(Kind::Host, "a host name or an IP address"),
-    absent: Absent::Described("the host"),
+    ca_file: pem_file(
+        "targets[].tls.ca_file",
+        Flag::new("ca-file", "FILE").common(),
+        "PEM file with root certificates to trust in addition to the platform's",
+        CA_FILE,
+    ),
+    server_name: server_name(
+        "targets[].tls.server_name",
+        Flag::new("server-name", "NAME"),
+        "With `sentinel`, each primary's certificate is verified for this name.",
+        Absent::Described("the host; with `sentinel`, the primary's address as the sentinels name it"),
+    ),
+    cert_file: pem_file(
+        "targets[].tls.cert_file",
+        Flag::new("cert-file", "FILE"),
+        "PEM file with the client certificate, for servers that ask for one",
+        CERT_FILE,
+    ),
+    key_file: pem_file(
+        "targets[].tls.key_file",
+        Flag::new("key-file", "FILE"),
+        "PEM file with the private key of the client certificate",
+        KEY_FILE,
+    ),
 };
 
 /// `targets[].protocol`
@@ -139,7 +135,7 @@ pub static DNS_REFRESH: Key<Option<Duration>> = Key {
         help: "Time from one lookup of the host's name to the next while connected",
         doc: "If two answers in a row lack the address of the open connection, the connection is replaced, at most \
               every 10 minutes. A lookup that fails changes nothing. An IP address is never looked up. `0s` turns lookups \
-              off.",
+              off. With `sentinel`, the host is the primary's.",
         ..About::EMPTY
     },
     values: Values::Range(Some(Duration::from_secs(1)), Some(Duration::from_secs(3600))),
@@ -161,33 +157,67 @@ pub static MAX_CONNECTION_AGE: Key<Option<Duration>> = Key {
     absent: Absent::Default(None),
 };
 
-/// `targets[].tls.cert_file`
-pub static CERT_FILE: Key<&str> = Key {
-    about: About {
-        path: "targets[].tls.cert_file",
-        flag: Some(Flag::new("cert-file", "FILE")),
-        group: GROUP,
-        help: "PEM file with the client certificate, for servers that ask for one",
-        doc: "Intermediate certificates may follow. Needs the private key as well. Both files are read again when they \
-              change.",
-        example: "/etc/cachepulse/client.pem",
-        ..About::EMPTY
-    },
-    values: Values::Text(Kind::Path, "the path of a PEM file"),
-    absent: Absent::Nothing,
-};
+/// The keys of the encryption of connections: the key that turns it on, and its details.
+#[derive(Debug)]
+pub struct TlsKeys {
+    /// Whether connections are encrypted, or a mapping of the others.
+    pub whole: Key<bool>,
+    /// Root certificates.
+    pub ca_file: Key<&'static str>,
+    /// The name that is verified.
+    pub server_name: Key<&'static str>,
+    /// The client certificate.
+    pub cert_file: Key<&'static str>,
+    /// Its private key.
+    pub key_file: Key<&'static str>,
+}
 
-/// `targets[].tls.key_file`
-pub static KEY_FILE: Key<&str> = Key {
-    about: About {
-        path: "targets[].tls.key_file",
-        flag: Some(Flag::new("key-file", "FILE")),
-        group: GROUP,
-        help: "PEM file with the private key of the client certificate",
-        doc: "RSA, P-256, P-384 or Ed25519, as PKCS#8, PKCS#1 or SEC1, not encrypted.",
-        example: "/etc/cachepulse/client.key",
-        ..About::EMPTY
-    },
-    values: Values::Text(Kind::Path, "the path of a PEM file"),
-    absent: Absent::Nothing,
-};
+/// The documentation and the example of a file.
+type Documented = (&'static str, &'static str);
+
+pub(super) const CA_FILE: Documented = (
+    "A server may show a certificate of this file as its own. A relative path starts at the working directory. A \
+     changed file is used from the next connection on.",
+    "/etc/cachepulse/ca.pem",
+);
+pub(super) const CERT_FILE: Documented = (
+    "Intermediate certificates may follow. Needs the private key as well. Both files are read again when they change.",
+    "/etc/cachepulse/client.pem",
+);
+pub(super) const KEY_FILE: Documented =
+    ("RSA, P-256, P-384 or Ed25519, as PKCS#8, PKCS#1 or SEC1, not encrypted.", "/etc/cachepulse/client.key");
+
+pub(super) const fn pem_file(
+    path: &'static str,
+    flag: Flag,
+    help: &'static str,
+    (doc, example): Documented,
+) -> Key<&'static str> {
+    Key {
+        about: About { path, flag: Some(flag), group: GROUP, help, doc, example, ..About::EMPTY },
+        values: Values::Text(Kind::Path, "the path of a PEM file"),
+        absent: Absent::Nothing,
+    }
+}
+
+pub(super) const fn server_name(
+    path: &'static str,
+    flag: Flag,
+    doc: &'static str,
+    absent: Absent<&'static str>,
+) -> Key<&'static str> {
+    Key {
+        about: About {
+            path,
+            flag: Some(flag),
+            group: GROUP,
+            help: "Name for SNI and the certificate check",
+            doc,
+            example: "inventory.example.com",
+            pattern: WORD,
+            ..About::EMPTY
+        },
+        values: Values::Text(Kind::Host, "a host name or an IP address"),
+        absent,
+    }
+}

@@ -210,6 +210,7 @@ pub static TOKEN_FILE: Key<&str> = Key {
 pub static CLIENT_SECRET: SecretKeys = SecretKeys {
     whole: secret_mapping(
         "targets[].identity.client_secret",
+        GROUP,
         "Source of the application's secret",
         TOKEN_SECRET,
         "{file: /etc/cachepulse/client-secret}",
@@ -219,12 +220,14 @@ pub static CLIENT_SECRET: SecretKeys = SecretKeys {
     ),
     file: secret_file(
         "targets[].identity.client_secret.file",
+        GROUP,
         Flag::new("client-secret-file", "FILE"),
         "File with the application's secret",
         &[IdentityType::ClientSecret],
     ),
     env: secret_env(
         "targets[].identity.client_secret.env",
+        GROUP,
         Flag::new("client-secret-env", "NAME"),
         "Environment variable with the application's secret",
         &[IdentityType::ClientSecret],
@@ -235,6 +238,7 @@ pub static CLIENT_SECRET: SecretKeys = SecretKeys {
 pub static ACCESS_KEY: SecretKeys = SecretKeys {
     whole: secret_mapping(
         "targets[].identity.key",
+        GROUP,
         "Source of the cache's access key",
         CACHE_SECRET,
         "{file: /etc/cachepulse/access-key}",
@@ -244,12 +248,14 @@ pub static ACCESS_KEY: SecretKeys = SecretKeys {
     ),
     file: secret_file(
         "targets[].identity.key.file",
+        GROUP,
         Flag::new("access-key-file", "FILE").common(),
         "File with the cache's access key",
         &[IdentityType::AccessKey],
     ),
     env: secret_env(
         "targets[].identity.key.env",
+        GROUP,
         Flag::new("access-key-env", "NAME"),
         "Environment variable with the cache's access key",
         &[IdentityType::AccessKey],
@@ -260,6 +266,7 @@ pub static ACCESS_KEY: SecretKeys = SecretKeys {
 pub static PASSWORD: SecretKeys = SecretKeys {
     whole: secret_mapping(
         "targets[].identity.password",
+        GROUP,
         "Source of the ACL user's password",
         CACHE_SECRET,
         "{env: CACHE_PASSWORD}",
@@ -269,12 +276,14 @@ pub static PASSWORD: SecretKeys = SecretKeys {
     ),
     file: secret_file(
         "targets[].identity.password.file",
+        GROUP,
         Flag::new("password-file", "FILE").common(),
         "File with the password of the ACL user",
         &[IdentityType::Password],
     ),
     env: secret_env(
         "targets[].identity.password.env",
+        GROUP,
         Flag::new("password-env", "NAME"),
         "Environment variable with the password of the ACL user",
         &[IdentityType::Password],
@@ -361,6 +370,8 @@ macro_rules! secret_doc {
     };
 }
 
+pub(super) use secret_doc;
+
 /// The documentation of a secret that is exchanged for tokens.
 const TOKEN_SECRET: &str = secret_doc!("The secret is read at each request for a token.");
 
@@ -370,8 +381,10 @@ const CACHE_SECRET: &str = secret_doc!(
      connection."
 );
 
-const fn secret_mapping(
+#[expect(clippy::too_many_arguments, reason = "the parts of a descriptor")]
+pub(super) const fn secret_mapping(
     path: &'static str,
+    group: Group,
     help: &'static str,
     doc: &'static str,
     example: &'static str,
@@ -380,24 +393,15 @@ const fn secret_mapping(
     absent: Absent<&'static str>,
 ) -> Key<&'static str> {
     Key {
-        about: About {
-            path,
-            group: GROUP,
-            help,
-            doc,
-            example,
-            identities,
-            keys,
-            is_one_of: true,
-            ..About::EMPTY
-        },
+        about: About { path, group, help, doc, example, identities, keys, is_one_of: true, ..About::EMPTY },
         values: Values::Mapping,
         absent,
     }
 }
 
-const fn secret_file(
+pub(super) const fn secret_file(
     path: &'static str,
+    group: Group,
     flag: Flag,
     help: &'static str,
     identities: &'static [IdentityType],
@@ -406,7 +410,7 @@ const fn secret_file(
         about: About {
             path,
             flag: Some(flag),
-            group: GROUP,
+            group,
             help,
             example: "/etc/cachepulse/secret",
             identities,
@@ -417,8 +421,9 @@ const fn secret_file(
     }
 }
 
-const fn secret_env(
+pub(super) const fn secret_env(
     path: &'static str,
+    group: Group,
     flag: Flag,
     help: &'static str,
     identities: &'static [IdentityType],
@@ -427,7 +432,7 @@ const fn secret_env(
         about: About {
             path,
             flag: Some(flag),
-            group: GROUP,
+            group,
             help,
             example: "CACHE_SECRET",
             identities,

@@ -44,6 +44,8 @@ pub enum Kind {
     Mapping,
     /// A list.
     List,
+    /// A list of hosts, each with an optional port.
+    Hosts,
 }
 
 impl Kind {

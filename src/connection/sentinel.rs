@@ -1,0 +1,396 @@
+//! Finds the primary of a service by asking its sentinels.
+//!
+//! The sentinels are asked in turn. If one takes long, the next is asked beside it, so that a dead sentinel costs a
+//! fraction of a second. What they have said is kept in `knowledge.rs`, which decides between answers that differ. All
+//! dialers of a target share it, and so does who watches the sentinels for failovers.
+
+mod knowledge;
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+
+pub use self::knowledge::Knowledge;
+use super::deadline::within;
+use super::dial::{self, Stream};
+use super::handshake::{Greeting, NotGreeted};
+use super::resolver::Resolver;
+use super::session::Session;
+use super::tls::TlsClient;
+use super::tls::reload::ReloadedClient;
+use super::trace::{AskedSentinel, Trace};
+use crate::descriptors::Purpose;
+use crate::excerpt::excerpt;
+use crate::identity::Credentials;
+use crate::identity::sign_in::SignIn;
+use crate::probe::{Failure, FailureReason, Mode, Phase, Role, ServerInfo, Stage};
+use crate::target::{Endpoint, Protocol, Sentinels, TargetName, Tls};
+
+const STAGE: Stage = Stage::Phase(Phase::Resolve);
+/// How long a sentinel is waited for before the next one is asked as well.
+const HEDGE: Duration = Duration::from_millis(250);
+/// The largest reply of a sentinel, in bytes. The answers have less than 300.
+const REPLY_LIMIT: usize = 16 * 1024;
+/// The longest text about all sentinels that failed, in characters.
+const MAX_DETAIL: usize = 600;
+
+const NO_ANSWER: &str = "No sentinel names the primary: check `sentinel.addresses`, that the sentinels are running, and \
+                         the network between.";
+const UNKNOWN_SERVICE: &str =
+    "Set `sentinel.service` to a name that the sentinels monitor; `SENTINEL MASTERS` lists them.";
+const REFUSED: &str = "Set `sentinel.identity` and `sentinel.username` to what the sentinels accept. They are separate \
+                       from the sign-in to the cache.";
+const NO_RIGHT: &str = "Give the user of the sentinels these rights: `+sentinel|get-master-addr-by-name +subscribe \
+                        &+switch-master`";
+const NOT_TRUSTED: &str = "Set `sentinel.tls` to what the sentinels speak, with their authority in `sentinel.tls.ca_file`. It \
+                           is separate from `tls`, which concerns the cache.";
+const MOVED: &str = "Expected after a failover.";
+const REPLICA: &str =
+    "A failover is in progress, or the sentinels do not agree: compare `SENTINEL MASTER` on each of them.";
+const SENTINEL: &str =
+    "Give the address of the primary, not of a sentinel, in `sentinel monitor` on each sentinel.";
+const NO_PASSWORD: &str = "Check that the file or the environment variable of the sentinels' password exists, and that this \
+                           process may read it.";
+
+/// Asks the sentinels of one target. Clones share what they have said.
+#[derive(Clone, Debug)]
+pub struct Locator {
+    service: Arc<Service>,
+    sign_in: SignIn,
+    tls: Option<ReloadedClient>,
+    resolver: Resolver,
+    trace: Trace,
+}
+
+/// What all clones share.
+#[derive(Debug)]
+struct Service {
+    target: TargetName,
+    sentinels: Sentinels,
+    knowledge: watch::Sender<Knowledge>,
+}
+
+/// Where the primary is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    pub(super) endpoint: Endpoint,
+    /// The deadline, moved by the time for which the agent did not run.
+    pub(super) deadline: Instant,
+    pub(super) epoch: u64,
+}
+
+/// What a connection to a sentinel needs.
+struct Access {
+    credentials: Credentials,
+    client: Option<TlsClient>,
+}
+
+impl Locator {
+    /// Creates a locator of the primary of `target`. `sign_in` is for the sentinels, and `tls` is given if their
+    /// connections are encrypted.
+    #[must_use]
+    pub fn new(
+        target: TargetName,
+        sentinels: Sentinels,
+        sign_in: SignIn,
+        tls: Option<ReloadedClient>,
+        resolver: Resolver,
+    ) -> Self {
+        let knowledge = watch::Sender::new(Knowledge::new(sentinels.addresses.len()));
+        let service = Arc::new(Service { target, sentinels, knowledge });
+        Self { service, sign_in, tls, resolver, trace: Trace::default() }
+    }
+
+    /// The same locator, which notes in `trace` what the sentinels say.
+    pub(super) fn with_trace(self, trace: Trace) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// Returns the sentinels that are asked.
+    #[must_use]
+    pub fn sentinels(&self) -> &Sentinels {
+        &self.service.sentinels
+    }
+
+    /// Returns what the sentinels have said, and each change of it.
+    #[must_use]
+    pub fn knowledge(&self) -> watch::Receiver<Knowledge> {
+        self.service.knowledge.subscribe()
+    }
+
+    /// Asks for the address of the primary. Leaves half of the time until `deadline` to connect to it.
+    ///
+    /// # Errors
+    /// Why no sentinel has named it. The text names each sentinel.
+    pub(super) async fn locate(&mut self, deadline: Instant) -> Result<Located, Failure> {
+        let now = Instant::now();
+        let half = now + deadline.saturating_duration_since(now) / 2;
+        self.trace.note(|findings| findings.sentinels.clear());
+        let mut until = half;
+        let access = self.access(&mut until).await?;
+        // Each question ends by itself; a stop of the agent moves both ends.
+        let asked_until = until;
+        let endpoint = {
+            let locator = &*self;
+            let asking = pin!(locator.ask_in_turn(&access, asked_until));
+            match within(&mut until, asking).await {
+                Ok(answer) => answer?,
+                Err(_) => return Err(no_answer_in_time()),
+            }
+        };
+        let epoch = self.service.knowledge.borrow().epoch();
+        Ok(Located { endpoint, epoch, deadline: deadline + (until - half) })
+    }
+
+    /// Waits until the primary is another one than it was in `epoch`, and returns why a connection to that one is to be
+    /// left. Cancel safe.
+    pub(super) async fn moved_since(&self, epoch: u64) -> Failure {
+        let mut knowledge = self.knowledge();
+        let moved = knowledge.wait_for(|knowledge| knowledge.epoch() != epoch).await;
+        let address = moved.ok().and_then(|knowledge| knowledge.primary().map(Endpoint::to_string));
+        let detail = format!("the sentinels name another primary: {}", address.unwrap_or_default());
+        Failure { advice: Some(MOVED), ..Failure::new(FailureReason::WrongNode, Stage::Idle, detail) }
+    }
+
+    /// Waits until there are other credentials or certificates for the sentinels than those of the last
+    /// [`Self::locate`]. Cancel safe.
+    pub(super) async fn renewed(&mut self) {
+        let Self { sign_in, tls, .. } = self;
+        let certificates = async {
+            match tls {
+                Some(client) => client.renewed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sign_in.renewed() => {}
+            () = certificates => {}
+        }
+    }
+
+    /// Opens a connection to `sentinel` and signs in.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn open(
+        &mut self,
+        sentinel: usize,
+        mut deadline: Instant,
+    ) -> Result<(Session<Stream>, Protocol), Failure> {
+        let access = self.access(&mut deadline).await?;
+        self.service.open(sentinel, &access, &self.resolver, deadline).await
+    }
+
+    /// Records that `sentinel` names `address` as the primary's. Everybody who follows the primary learns of a change.
+    pub fn named(&self, sentinel: usize, address: &Endpoint) {
+        let mut previous = None;
+        self.service.knowledge.send_if_modified(|knowledge| {
+            let before = knowledge.said_by(sentinel).cloned();
+            previous = knowledge.named(sentinel, address);
+            before.as_ref() != Some(address) || previous.is_some()
+        });
+        if let Some(previous) = previous {
+            info!(
+                target = %self.service.target,
+                sentinel = %self.sentinels().addresses[sentinel],
+                %address,
+                %previous,
+                "sentinels name another primary"
+            );
+        }
+    }
+
+    /// Records that `sentinel` names no address.
+    pub fn silent(&self, sentinel: usize) {
+        self.service.knowledge.send_modify(|knowledge| knowledge.silent(sentinel));
+    }
+
+    /// Judges the server at `address` by its greeting: it must be a primary. Who named another server is asked last from
+    /// now on.
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub(super) fn accept(&self, address: &Endpoint, greeting: &Greeting) -> Result<(), Failure> {
+        let failure = not_a_primary(greeting);
+        self.service.knowledge.send_modify(|knowledge| {
+            if failure.is_none() { knowledge.confirmed(address) } else { knowledge.disproved(address) }
+        });
+        let Some((reason, words, advice)) = failure else { return Ok(()) };
+        let detail =
+            format!("the sentinels name {address} as the primary of {}; {words}", self.sentinels().service);
+        Err(Failure { advice: Some(advice), ..Failure::new(reason, Stage::Phase(Phase::Auth), detail) })
+    }
+
+    /// Returns what connections to sentinels need.
+    async fn access(&mut self, deadline: &mut Instant) -> Result<Access, Failure> {
+        let client = self.tls.as_mut().map(ReloadedClient::newest);
+        // A file may hang.
+        match within(deadline, pin!(self.sign_in.credentials())).await {
+            Ok(Ok(credentials)) => Ok(Access { credentials, client }),
+            Ok(Err(failure)) => {
+                let advice = if failure.reason.is_local() { None } else { Some(NO_PASSWORD) };
+                Err(Failure { stage: STAGE, advice, ..failure })
+            }
+            Err(_) => {
+                let detail = "the sentinels' password was not read in time";
+                let failure = Failure::new(FailureReason::NoToken, STAGE, detail);
+                Err(Failure { advice: Some(NO_PASSWORD), ..failure })
+            }
+        }
+    }
+
+    /// Asks one sentinel after the other, and the next one as well where one takes long. The first answer counts.
+    async fn ask_in_turn(&self, access: &Access, until: Instant) -> Result<Endpoint, Failure> {
+        let mut waiting: VecDeque<usize> = self.service.knowledge.borrow().order().iter().copied().collect();
+        let mut asking = FuturesUnordered::new();
+        let mut failed = Vec::new();
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                Some((sentinel, answer)) = asking.next() => {
+                    self.note(sentinel, &answer);
+                    match answer {
+                        Ok(Some(address)) => {
+                            self.service.knowledge.send_modify(|knowledge| knowledge.answered(sentinel));
+                            self.named(sentinel, &address);
+                            // Others may know better.
+                            return Ok(self.service.knowledge.borrow().primary().cloned().unwrap_or(address));
+                        }
+                        Ok(None) => failed.push((sentinel, None)),
+                        Err(failure) => failed.push((sentinel, Some(failure))),
+                    }
+                    self.silent(sentinel);
+                    next = Instant::now();
+                }
+                () = sleep_until(next), if !waiting.is_empty() => {
+                    let Some(sentinel) = waiting.pop_front() else { continue };
+                    asking.push(async move {
+                        (sentinel, self.service.ask(sentinel, access, &self.resolver, until).await)
+                    });
+                    next = Instant::now() + HEDGE;
+                }
+                else => return Err(self.service.nobody_knows(&failed)),
+            }
+        }
+    }
+
+    fn note(&self, sentinel: usize, answer: &Result<Option<Endpoint>, Failure>) {
+        self.trace.note(|findings| {
+            findings.sentinels.push(AskedSentinel {
+                sentinel: self.sentinels().addresses[sentinel].clone(),
+                answer: match answer {
+                    Ok(Some(address)) => Ok(address.clone()),
+                    Ok(None) => Err(self.service.unknown()),
+                    Err(failure) => Err(failure.to_string()),
+                },
+            });
+        });
+    }
+}
+
+impl Service {
+    async fn open(
+        &self,
+        sentinel: usize,
+        access: &Access,
+        resolver: &Resolver,
+        deadline: Instant,
+    ) -> Result<(Session<Stream>, Protocol), Failure> {
+        let endpoint = &self.sentinels.addresses[sentinel];
+        let name = match &self.sentinels.tls {
+            Tls::On { server_name: Some(name), .. } => name,
+            Tls::On { .. } | Tls::Off => &*endpoint.host,
+        };
+        let tls = access.client.as_ref().map(|client| (client, name));
+        let trace = Trace::default();
+        let dialed = dial::dial(endpoint, tls, deadline, resolver, Purpose::Target, &trace).await;
+        let mut dialed = dialed.map_err(|failed| failed.failure)?;
+        let mut session = Session::new(dialed.stream, REPLY_LIMIT, None);
+        match session.greet(&access.credentials, None, &mut dialed.deadline).await {
+            // A user of sentinels needs no right to send PING.
+            Ok(greeting) => Ok((session, greeting.protocol)),
+            Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => Err(failure),
+        }
+    }
+
+    async fn ask(
+        &self,
+        sentinel: usize,
+        access: &Access,
+        resolver: &Resolver,
+        until: Instant,
+    ) -> Result<Option<Endpoint>, Failure> {
+        let (mut session, _) = self.open(sentinel, access, resolver, until).await?;
+        session.primary_of(&self.sentinels.service, until).await
+    }
+
+    fn unknown(&self) -> String {
+        format!("the service {} is unknown", self.sentinels.service)
+    }
+
+    /// Returns the failure behind those of all sentinels. `None` is a sentinel that does not know the service.
+    fn nobody_knows(&self, failed: &[(usize, Option<Failure>)]) -> Failure {
+        let details: Vec<String> = failed
+            .iter()
+            .map(|(sentinel, failure)| {
+                let address = &self.sentinels.addresses[*sentinel];
+                match failure {
+                    Some(failure) => format!("sentinel {address}: {failure}"),
+                    None => format!("sentinel {address}: {}", self.unknown()),
+                }
+            })
+            .collect();
+        let (reason, advice) = verdict(failed);
+        let detail = excerpt(&details.join("; "), MAX_DETAIL);
+        Failure { advice, ..Failure::new(reason, STAGE, detail) }
+    }
+}
+
+/// Returns the reason behind the failures of all sentinels, and what to do. One that concerns how this agent asks is
+/// kept if all agree on it: it determines how often to try.
+fn verdict(failed: &[(usize, Option<Failure>)]) -> (FailureReason, Option<&'static str>) {
+    if failed.iter().any(|(_, failure)| failure.is_none()) {
+        return (FailureReason::Resolve, Some(UNKNOWN_SERVICE));
+    }
+    let mut reasons = failed.iter().filter_map(|(_, failure)| failure.as_ref()).map(|failure| failure.reason);
+    let first = reasons.next().unwrap_or(FailureReason::Resolve);
+    if !reasons.all(|reason| reason == first) {
+        return (FailureReason::Resolve, Some(NO_ANSWER));
+    }
+    match first {
+        FailureReason::AuthRejected => (first, Some(REFUSED)),
+        FailureReason::PermissionDenied => (first, Some(NO_RIGHT)),
+        FailureReason::TlsCertificate | FailureReason::TlsClientCertificate | FailureReason::TlsHandshake => {
+            (first, Some(NOT_TRUSTED))
+        }
+        FailureReason::LocalResource => (first, None),
+        _ => (FailureReason::Resolve, Some(NO_ANSWER)),
+    }
+}
+
+/// Returns what the server is instead of a primary, with the reason and what to do.
+fn not_a_primary(greeting: &Greeting) -> Option<(FailureReason, &'static str, &'static str)> {
+    let ServerInfo { mode, role, .. } = &greeting.server;
+    match (mode, role) {
+        (Some(Mode::Sentinel), _) => {
+            Some((FailureReason::WrongNode, "that server says that it is a sentinel", SENTINEL))
+        }
+        (_, Some(Role::Replica)) => {
+            Some((FailureReason::ReadOnly, "that server says that it is a replica", REPLICA))
+        }
+        (_, Some(Role::Primary) | None) => None,
+    }
+}
+
+fn no_answer_in_time() -> Failure {
+    let failure = Failure::new(FailureReason::Resolve, STAGE, "no sentinel answered in time");
+    Failure { advice: Some(NO_ANSWER), ..failure }
+}
