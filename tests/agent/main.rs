@@ -12,6 +12,7 @@ mod cluster_client;
 #[allow(dead_code, reason = "shared with the tests of faults")]
 mod gate;
 mod lab;
+mod load;
 mod nodes;
 mod port;
 mod program;

@@ -280,14 +280,8 @@ impl Running {
     }
 
     /// Returns how long its threads were ready to run and waited for a processor.
-    #[allow(dead_code, reason = "for the tests of faults")]
     pub(crate) fn run_delay(&self) -> Duration {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
-        // A thread may have ended meanwhile.
-        let statistics =
-            threads.filter_map(|it| std::fs::read_to_string(it.ok()?.path().join("schedstat")).ok());
-        let waited = |text: String| text.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
-        Duration::from_nanos(statistics.map(waited).sum())
+        run_delay(self.id())
     }
 
     /// Waits for its end.
@@ -300,6 +294,15 @@ impl Running {
         let (code, core_dumped) = (status.code(), status.core_dumped());
         Ended { code, core_dumped, stdout: self.printed(), stderr: self.log() }
     }
+}
+
+/// Returns how long the threads of a process were ready to run and waited for a processor.
+pub(crate) fn run_delay(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    // A thread may have ended meanwhile.
+    let statistics = threads.filter_map(|it| std::fs::read_to_string(it.ok()?.path().join("schedstat")).ok());
+    let waited = |text: String| text.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    Duration::from_nanos(statistics.map(waited).sum())
 }
 
 impl Drop for Running {

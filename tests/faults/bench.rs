@@ -196,12 +196,17 @@ impl Bench {
     }
 
     /// Repeats `deed` on the lab's redis-server as another client.
-    pub(crate) fn meddle(&mut self, deed: impl Fn(&mut redis::Connection) + Send + 'static) {
+    pub(crate) fn meddle(&mut self, deed: fn(&mut redis::Connection)) {
         const PAUSE: Duration = Duration::from_millis(10);
         let mut connection = self.lab.redis.admin().unwrap();
         self.clients.spawn(async move {
             loop {
-                deed(&mut connection);
+                // It blocks, and a busy server may take its time.
+                let done = tokio::task::spawn_blocking(move || {
+                    deed(&mut connection);
+                    connection
+                });
+                connection = done.await.unwrap();
                 sleep(PAUSE).await;
             }
         });

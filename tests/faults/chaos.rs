@@ -325,7 +325,8 @@ async fn compare(path: Path, seed: u64, length: Duration, longest: Duration) -> 
 }
 
 /// The short form; `make chaos` runs longer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// More threads than processors, because some steps of an outage block.
+#[tokio::test(flavor = "multi_thread", worker_threads = 6)]
 async fn the_metrics_match_the_true_outages_on_every_path() {
     let Run { seed, length } = Run::of("CHAOS");
     let longest = LONGEST.min(length / 3);

@@ -12,6 +12,9 @@ mod gate;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/lab.rs"]
 mod lab;
+#[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/load.rs"]
+mod load;
 #[path = "../agent/nodes.rs"]
 mod nodes;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
@@ -30,7 +33,6 @@ mod scrape;
 mod bench;
 mod chaos;
 mod cluster;
-mod load;
 mod moves;
 mod names;
 mod prober;
@@ -78,7 +80,8 @@ async fn play(mut row: Row, index: usize, beats: &Beats) -> Verdict {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// More threads than processors, because some steps of a row block.
+#[tokio::test(flavor = "multi_thread", worker_threads = 6)]
 async fn every_fault_shows_its_reason_and_the_agent_recovers_without_a_restart() {
     let rows = rows::all();
     table::assert_documented(&rows);

@@ -1,6 +1,7 @@
 //! An agent that is attacked over HTTP while it is scraped, and a twin that is not attacked.
 //!
-//! The same task scrapes the twin at the same time. Its scrapes show how much the machine itself adds.
+//! The same task scrapes the twin at the same time. Its scrapes show how much the machine itself adds. How long the
+//! attacked agent waits for a processor is not counted as the time of its scrapes.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use crate::lab::Lab;
-use crate::program::{Running, within};
+use crate::program::{Running, run_delay, within};
 use crate::scrape::Scrape;
 
 /// The targets of each agent: some dozens of such responses exceed the limit of memory.
@@ -64,7 +65,7 @@ impl Siege {
             before.push(running.until("every target is up", all_up).await);
         }
         let seen = Arc::default();
-        let scraper = tokio::spawn(scrape_on(agent.addr(), twin.addr(), Arc::clone(&seen)));
+        let scraper = tokio::spawn(scrape_on(agent.addr(), agent.id(), twin.addr(), Arc::clone(&seen)));
         sleep(Duration::from_secs(1)).await;
         let start = agent.memory().now;
         let before = before.try_into().unwrap();
@@ -176,11 +177,15 @@ fn name(number: usize) -> String {
 
 /// Scrapes both agents forever: on a kept connection, as Prometheus does, which is reopened if it was closed, and on a new
 /// one each time.
-async fn scrape_on(agent: SocketAddr, twin: SocketAddr, seen: Arc<Mutex<Seen>>) {
+async fn scrape_on(agent: SocketAddr, process: u32, twin: SocketAddr, seen: Arc<Mutex<Seen>>) {
     let mut connection = Client::connect(agent).await;
     loop {
+        let before = run_delay(process);
         let (anew, twin) = tokio::join!(scrape_anew(agent), scrape_anew(twin));
+        let between = run_delay(process);
         let (kept, reopened) = within("a scrape is answered", scrape_again(agent, &mut connection)).await;
+        let anew = anew.saturating_sub(between.saturating_sub(before));
+        let kept = kept.saturating_sub(run_delay(process).saturating_sub(between));
         {
             let mut seen = seen.lock().unwrap();
             seen.scrapes += 1;

@@ -1,12 +1,13 @@
 //! The delay that a busy machine adds, measured where it arises and while it does: no bound of a test then depends on
 //! how fast the machine is.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::program::Running;
 
@@ -49,6 +50,20 @@ impl<'a> Load<'a> {
     /// Returns by how much timers of this process were late so far, and how long the agent waited for a processor.
     pub(crate) fn so_far(&self) -> Duration {
         self.beats.late() + self.agent.run_delay()
+    }
+
+    /// Waits for `happens`, for `limit` and what the load adds meanwhile. `None` if it takes longer.
+    pub(crate) async fn within<T>(&self, limit: Duration, happens: impl Future<Output = T>) -> Option<T> {
+        let (began, before) = (Instant::now(), self.so_far());
+        let mut happens = pin!(happens);
+        loop {
+            let until = began + limit + self.since(before);
+            match timeout_at(until, &mut happens).await {
+                Ok(happened) => return Some(happened),
+                Err(_) if began + limit + self.since(before) <= Instant::now() => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Returns the delay since it was `before`.
