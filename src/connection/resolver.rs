@@ -422,19 +422,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_family_that_the_agents_limits_hid_is_local_unless_the_other_has_addresses() {
-        let starved = |other: &'static [&'static str]| {
+        let starved = |other: &'static [&'static str], errno| {
             Resolver::new(move |_, family| {
                 Box::pin(async move {
                     match family {
                         Family::V6 => Ok(other.iter().map(|address| address.parse().unwrap()).collect()),
-                        Family::V4 => Err(io::Error::from_raw_os_error(24)),
+                        Family::V4 => Err(io::Error::from_raw_os_error(errno)),
                     }
                 })
             })
         };
-        let failure = starved(&[]).resolve(&endpoint("cache"), soon()).await.unwrap_err();
-        assert_eq!(failure.reason, FailureReason::LocalResource, "EMFILE");
-        starved(&[SIX]).resolve(&endpoint("cache"), soon()).await.unwrap();
+        for (errno, name) in [(24, "EMFILE"), (23, "ENFILE"), (12, "ENOMEM")] {
+            let failure = starved(&[], errno).resolve(&endpoint("cache"), soon()).await.unwrap_err();
+            assert_eq!(failure.reason, FailureReason::LocalResource, "{name}");
+            starved(&[SIX], errno).resolve(&endpoint("cache"), soon()).await.unwrap();
+        }
     }
 
     /// A resolver whose dead names never answer and whose good ones answer at once, and the numbers of lookups that run
@@ -486,6 +488,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_new_name_does_not_wait_behind_hundreds_of_dead_ones_that_are_new_as_well() {
+        let (resolver, counts) = half_dead();
+        let mut dead = JoinSet::new();
+        for number in 0..600 {
+            let resolver = resolver.clone();
+            dead.spawn(async move { resolver.resolve(&endpoint(&format!("dead-{number}")), soon()).await });
+        }
+        // The slow lane fills, and each further dead name keeps its place in the fast one.
+        sleep(10 * SLOW).await;
+        // It waits for the end of a lookup, and not for its turn among hundreds.
+        let mut took = Vec::new();
+        for number in 0..50 {
+            let begun = Instant::now();
+            resolver.resolve(&endpoint(&format!("new-{number}")), soon()).await.unwrap();
+            took.push(begun.elapsed());
+            sleep(SLOW).await;
+        }
+        took.sort_unstable();
+        assert!(took[took.len() / 2] < 2 * SLOW && took[took.len() - 1] < 20 * SLOW, "{took:?}");
+        assert!(counts.1.load(Ordering::Relaxed) <= 32, "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_not_used_any_more_is_forgotten() {
+        let (resolver, _) = half_dead();
+        for number in 0..100 {
+            resolver.resolve(&endpoint(&format!("old-{number}")), soon()).await.unwrap();
+        }
+        sleep(Duration::from_secs(3 * 60 * 60)).await;
+        resolver.resolve(&endpoint("new"), soon()).await.unwrap();
+        assert_eq!(resolver.lookups.names(), 2, "one name, in both families");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn waiting_for_a_place_moves_the_deadline() {
         let (resolver, _) = half_dead();
         let mut dead = JoinSet::new();
@@ -507,15 +543,21 @@ mod tests {
             let alive = endpoint("alive");
             resolver.resolve(&alive, soon()).await.unwrap();
             let mut dead = JoinSet::new();
-            for number in 0..300 {
-                let resolver = resolver.clone();
-                let host = format!("dead-{number}");
-                dead.spawn(async move { resolver.resolve(&endpoint(&host), soon()).await });
-            }
+            let mut die = |numbers: std::ops::Range<u32>| {
+                for number in numbers {
+                    let resolver = resolver.clone();
+                    let host = format!("dead-{number}");
+                    dead.spawn(async move { resolver.resolve(&endpoint(&host), soon()).await });
+                }
+            };
+            die(0..150);
             sleep(MS).await;
             let begun = Instant::now();
             let new = resolver.clone();
             let new = tokio::spawn(async move { new.resolve(&endpoint("new"), soon()).await });
+            sleep(MS).await;
+            // The newest go first in turn with the oldest.
+            die(150..300);
             if others {
                 sleep(SLOW).await;
                 resolver.resolve(&alive, soon()).await.unwrap();

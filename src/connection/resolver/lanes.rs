@@ -44,6 +44,8 @@ struct State {
     /// Those that wait: in the fast lane known names go first; in the slow lane those that free a place in the fast one.
     known: VecDeque<Waiting>,
     unknown: VecDeque<Waiting>,
+    /// Whether the newest of them is next, and not the one that has waited longest.
+    newest_next: bool,
     moving: VecDeque<Waiting>,
     retries: VecDeque<Waiting>,
 }
@@ -110,7 +112,7 @@ impl State {
                 return Some((waiting, Lane::Fast));
             }
             if self.first < FIRST
-                && let Some(waiting) = self.unknown.pop_front()
+                && let Some(waiting) = self.next_unknown()
             {
                 self.fast += 1;
                 self.first += 1;
@@ -125,6 +127,13 @@ impl State {
         }?;
         self.slow += 1;
         Some((waiting, Lane::Slow))
+    }
+
+    /// Takes the name that has waited longest and the newest in turn: each of hundreds of dead names may take its place
+    /// for the time of a lookup, and a name that comes after them must not wait for them all.
+    fn next_unknown(&mut self) -> Option<Waiting> {
+        self.newest_next = !self.newest_next;
+        if self.newest_next { self.unknown.pop_front() } else { self.unknown.pop_back() }
     }
 }
 

@@ -20,6 +20,9 @@ use crate::error::is_local;
 /// How long a lookup waits for its turn if its name was not slow the last time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it is remembered how the last lookup of a name went: longer than the longest interval.
+const REMEMBERED: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// What a lookup function returns. The ports do not matter.
 pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
@@ -28,7 +31,7 @@ pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Sen
 pub(super) struct Lookups {
     lookup: Arc<dyn Fn(Arc<str>, Family) -> Lookup + Send + Sync>,
     lanes: Lanes,
-    /// The last lookup of each name.
+    /// The last lookup of each name that is in use.
     last: Arc<Mutex<HashMap<Key, Pending>>>,
     /// When a lookup was last answered in time.
     answered: watch::Sender<Option<Instant>>,
@@ -65,6 +68,7 @@ pub(super) struct Pending {
     progress: watch::Receiver<Progress>,
     /// What the lookup before it says.
     last: Pace,
+    started: Instant,
 }
 
 impl Lookups {
@@ -81,23 +85,32 @@ impl Lookups {
     pub(super) fn join_or_start(&self, host: &Arc<str>, family: Family) -> Pending {
         let mut known = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(host), family);
+        let now = Instant::now();
         let pace = match known.get(&key) {
-            None => Pace::Unknown,
+            None => {
+                // Names that are not used any more: targets come and go.
+                known.retain(|_, pending| pending.is_running() || now - pending.started < REMEMBERED);
+                Pace::Unknown
+            }
             Some(pending) => match &*pending.progress.borrow() {
                 Progress::Ended(_, pace) => *pace,
-                Progress::Waiting | Progress::Running if pending.progress.has_changed().is_ok() => {
-                    return pending.clone();
-                }
+                Progress::Waiting | Progress::Running if pending.is_running() => return pending.clone(),
                 // Its task is gone: it panicked.
                 Progress::Waiting | Progress::Running => Pace::Slow,
             },
         };
         let (sender, receiver) = watch::channel(Progress::Waiting);
-        let pending = Pending { progress: receiver, last: pace };
+        let pending = Pending { progress: receiver, last: pace, started: now };
         // Detached on purpose: it must outlive the attempt that started it, and ends when the system answers.
         tokio::spawn(self.clone().run(key.clone(), pace, sender));
         known.insert(key, pending.clone());
         pending
+    }
+
+    /// How many names are remembered, once for each family.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> usize {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether any lookup was answered in time since `since`.
@@ -139,6 +152,11 @@ impl Lookups {
 }
 
 impl Pending {
+    /// Whether its task is there: it waits, or is looking up.
+    fn is_running(&self) -> bool {
+        self.progress.has_changed().is_ok()
+    }
+
     /// Waits until the lookup runs: for a name that was slow, as long as it takes.
     ///
     /// # Errors
