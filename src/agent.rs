@@ -24,7 +24,7 @@ use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{EntraIdentity, Identity, TokenSource};
 use crate::metrics::Metrics;
 use crate::prober::{Prober, Setup};
-use crate::secret::WatchedSecret;
+use crate::secret::{SecretSource, WatchedSecret};
 use crate::status::Status;
 use crate::target::{Server, Target, TargetName, Tls, TlsFiles};
 
@@ -62,6 +62,8 @@ pub struct Agent {
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     identities: HashMap<EntraIdentity, Running<Published>>,
     clients: HashMap<TlsFiles, Running<ReloadedClient>>,
+    /// Targets with the same secret watch it together.
+    secrets: HashMap<SecretSource, WatchedSecret>,
     /// A task that ended unexpectedly while others were being stopped.
     ended: Option<TaskEnded>,
 }
@@ -111,6 +113,7 @@ impl Agent {
             probers: HashMap::new(),
             identities: HashMap::new(),
             clients: HashMap::new(),
+            secrets: HashMap::new(),
             ended: None,
         }
     }
@@ -212,6 +215,9 @@ impl Agent {
         });
         self.identities.retain(|identity, running| keep(identities.contains(identity), &running.task));
         self.clients.retain(|files, running| keep(certificates.contains(files), &running.task));
+        let secrets: HashSet<&SecretSource> =
+            targets.iter().filter_map(|target| secret(&target.identity)).collect();
+        self.secrets.retain(|source, _| secrets.contains(source));
         while !stopping.is_empty() {
             let Some(ended) = self.tasks.join_next_with_id().await else { break };
             let error = match ended {
@@ -292,7 +298,8 @@ impl Agent {
         match &*target.identity {
             Identity::None => SignIn::None,
             Identity::AccessKey(source) | Identity::Password(source) => {
-                let secret = WatchedSecret::new(source.clone(), &self.services.files);
+                let watch = || WatchedSecret::new(source.clone(), &self.services.files);
+                let secret = self.secrets.entry(source.clone()).or_insert_with(watch).clone();
                 SignIn::Secret { username, secret }
             }
             Identity::Entra(identity) => {
@@ -336,6 +343,13 @@ fn entra(identity: &Identity) -> Option<&EntraIdentity> {
     match identity {
         Identity::Entra(identity) => Some(identity),
         Identity::AccessKey(_) | Identity::Password(_) | Identity::None => None,
+    }
+}
+
+fn secret(identity: &Identity) -> Option<&SecretSource> {
+    match identity {
+        Identity::AccessKey(source) | Identity::Password(source) => Some(source),
+        Identity::Entra(_) | Identity::None => None,
     }
 }
 

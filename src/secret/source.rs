@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::warn;
 use zeroize::Zeroizing;
 
-use super::{MAX_LENGTH, Secret};
+use super::{MAX_LENGTH, Secret, Surplus};
 use crate::files::{self, Content, Files, WatchedFile};
 
 /// The source of a secret. It is read at each sign-in, so a rotated secret needs no restart.
@@ -91,6 +93,8 @@ pub struct WatchedSecret {
     files: Files,
     /// `None` for a variable: those of a running process do not change.
     file: Option<WatchedFile>,
+    /// What the secret had last that it probably has by mistake; `None` before it was read. Clones share it.
+    surplus: Arc<Mutex<Option<Vec<Surplus>>>>,
 }
 
 impl WatchedSecret {
@@ -101,7 +105,7 @@ impl WatchedSecret {
             SecretSource::File(path) => Some(files.watch(path)),
             SecretSource::Env(_) => None,
         };
-        Self { source, files: files.clone(), file }
+        Self { source, files: files.clone(), file, surplus: Arc::default() }
     }
 
     /// Reads the secret.
@@ -109,10 +113,25 @@ impl WatchedSecret {
     /// # Errors
     /// As [`SecretSource::read`].
     pub async fn read(&mut self) -> Result<Secret, ReadError> {
-        match &mut self.file {
+        let secret = match &mut self.file {
             Some(file) => self.source.secret_in_file(file.read().await),
             None => self.source.read(&self.files).await,
+        }?;
+        self.note_surplus(&secret);
+        Ok(secret)
+    }
+
+    /// Warns if the secret has changed, and now begins or ends with what it probably has by mistake. Who read the
+    /// configuration was warned of the first secret.
+    fn note_surplus(&self, secret: &Secret) {
+        let now: Vec<Surplus> = secret.surplus().collect();
+        let mut last = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|last| *last != now) {
+            for surplus in &now {
+                warn!(source = %self.source, detail = %surplus, "changed secret used as it is");
+            }
         }
+        *last = Some(now);
     }
 
     /// Waits until the secret may have changed since it was read. Cancel safe.

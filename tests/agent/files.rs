@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::load::Load;
 use crate::program::{BINARY, Program, Running, cachepulse, program};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
 
@@ -203,7 +204,7 @@ async fn a_password_that_changed_in_its_file_is_presented_on_the_live_connection
     lab.redis.ask::<()>(&["ACL", "SETUSER", "probe", ">rotated"]);
     lab.write("password", "rotated\n");
     let presented = agent.until("it is presented", |it| it.value(&reauthentications("success")) > 0.0);
-    timeout(NOTICED, presented).await.expect("within 5 s");
+    Load::on(&agent).within(NOTICED, presented).await.expect("within 5 s");
 
     lab.write("password", "not yet known");
     let refused = agent.until("it is refused", |it| it.value(&reauthentications("failure")) > 0.0).await;
@@ -255,6 +256,24 @@ async fn a_surplus_of_a_secret_is_part_of_it_and_is_named() {
 }
 
 #[tokio::test]
+async fn a_surplus_that_comes_with_a_changed_secret_is_named_once() {
+    let lab = Lab::start().await;
+    lab.write("password", PASSWORD);
+    let agent = lab.run(&["orders", "stock"].map(|name| lab.target(name, "password"))).await;
+    agent.until("they are up", |it| it.is_up("orders") && it.is_up("stock")).await;
+    lab.redis.ask::<()>(&["ACL", "SETUSER", "probe", ">rotated "]);
+    lab.write("password", "rotated \n");
+    for name in ["orders", "stock"] {
+        let presented = format!("reauthentications_total{{result=\"success\",target=\"{name}\"}}");
+        agent.until("it is presented", |it| it.value(&presented) > 0.0).await;
+    }
+    let log = agent.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("changed secret")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("ends in a blank"), "{log}");
+    assert!(!log.contains("rotated"), "{log}");
+}
+
+#[tokio::test]
 async fn a_rejected_configuration_is_loaded_when_the_secret_that_it_names_appears() {
     let lab = Lab::start().await;
     lab.write("password", PASSWORD);
@@ -268,10 +287,13 @@ async fn a_rejected_configuration_is_loaded_when_the_secret_that_it_names_appear
             () = stays_alive(&agent, 2 * NOTICED) => {}
         }
     };
-    timeout(NOTICED, noticed).await.expect("the change is noticed within 5 s");
+    Load::on(&agent).within(NOTICED, noticed).await.expect("the change is noticed within 5 s");
     assert!(agent.log().contains("configuration rejected"), "{}", agent.log());
     lab.write("appears later", PASSWORD);
-    timeout(NOTICED, agent.logs("configuration reloaded")).await.expect("it is loaded within 5 s");
+    Load::on(&agent)
+        .within(NOTICED, agent.logs("configuration reloaded"))
+        .await
+        .expect("it is loaded within 5 s");
     agent.until("the new target is up", |it| it.is_up("stock")).await;
     assert_eq!(agent.log().matches("configuration rejected").count(), 1, "{}", agent.log());
 }
@@ -293,6 +315,6 @@ async fn an_edit_right_after_the_start_is_not_lost() {
         };
         let (agent, ()) = tokio::join!(cachepulse(["run", "--config"]).args([file]).serve(), edit);
         let seen = agent.until("the edit is seen", |it| it.text.contains("target=\"edited\""));
-        timeout(NOTICED, seen).await.expect("within 5 s of the start");
+        Load::on(&agent).within(NOTICED, seen).await.expect("within 5 s of the start");
     }
 }
