@@ -79,6 +79,11 @@ impl Listener {
 /// # Errors
 /// [`BindError`] if the address is in use, not local or not permitted.
 pub fn bind(addr: SocketAddr) -> Result<Listener, BindError> {
+    bind_by(addr, listen)
+}
+
+/// Binds `addr` by `listen`, whose answers depend on the machine.
+fn bind_by<T>(addr: SocketAddr, listen: impl Fn(SocketAddr) -> io::Result<T>) -> Result<T, BindError> {
     let is_any = addr.ip() == Ipv6Addr::UNSPECIFIED;
     let listener = match listen(addr) {
         Err(error) if is_any && is_without_ipv6(&error) => {

@@ -1,5 +1,8 @@
 //! Probes of new connections while the open connection works.
 
+use cachepulse_standin::{CommandFault, FaultReply};
+
+use crate::lab::Lab;
 use crate::program::{Running, cachepulse};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
 use crate::scrape::Scrape;
@@ -67,4 +70,24 @@ async fn a_changed_password_is_seen_while_the_open_connection_works() {
     let lines =
         ["new connection failed", "new connections succeed again"].map(|text| log.matches(text).count());
     assert_eq!(lines, [1, 1], "{log}");
+}
+
+#[tokio::test]
+async fn a_revoked_policy_is_seen_while_the_open_connection_works() {
+    let lab = Lab::start().await;
+    let agent = lab.run(["--identity", "managed_identity", "--interval", "300ms"]);
+    let agent = agent.args(["--new-connection-every", "10s"]).serve().await;
+    agent.until("a new connection succeeds", |it| it.new_connections("success", "orders") > 0).await;
+    // The identity may give the same token again.
+    let tokens =
+        |it: &Scrape| it.value("token_refresh_duration_seconds_count{identity=\"managed_identity\"}");
+    let before = tokens(&agent.scrape().await);
+    // As a cache that ends no session for it: only new connections send HELLO.
+    let words = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    let refused = CommandFault::replied("HELLO", FaultReply::Raw(words.to_vec()));
+    lab.azure.cache().faults(|faults| faults.commands.push(refused.clone()));
+    until_failed(&agent, "auth_rejected").await;
+    agent.until("another token is requested", |it| tokens(it) > before).await;
+    lab.azure.cache().heal();
+    until_recovered(&agent).await;
 }
