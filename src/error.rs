@@ -56,6 +56,18 @@ mod tests {
     }
 
     #[test]
+    fn only_a_lack_of_descriptors_or_memory_is_local() {
+        use rustix::io::Errno;
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
+            assert!(is_local(&errno.into()), "{errno}");
+        }
+        assert!(is_local(&io::ErrorKind::OutOfMemory.into()));
+        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::AGAIN, Errno::ACCESS] {
+            assert!(!is_local(&errno.into()), "{errno}");
+        }
+    }
+
+    #[test]
     fn causes_follow_the_error() {
         let error = Level("cannot start", Some(Box::new(Level("no file", None))));
         assert_eq!(Chain(&error).to_string(), "cannot start: no file");

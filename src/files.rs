@@ -7,6 +7,7 @@
 mod disk;
 mod fingerprint;
 mod reads;
+mod search;
 mod watch;
 
 use std::fmt;
@@ -44,6 +45,8 @@ struct Shared {
     disk: Box<dyn Disk>,
     reads: Mutex<Reads>,
     watched: Mutex<Watched>,
+    /// Held by the thread that searches.
+    searching: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Files {
@@ -54,7 +57,12 @@ impl Files {
     }
 
     fn on(disk: impl Disk + 'static) -> Self {
-        Self(Arc::new(Shared { disk: Box::new(disk), reads: Mutex::default(), watched: Mutex::default() }))
+        Self(Arc::new(Shared {
+            disk: Box::new(disk),
+            reads: Mutex::default(),
+            watched: Mutex::default(),
+            searching: Arc::default(),
+        }))
     }
 }
 

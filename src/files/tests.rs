@@ -342,3 +342,31 @@ async fn a_pipe_that_was_kept_and_is_gone_has_not_changed() {
     let _: Result<(), _> = timeout(OFTEN * 40, reads).await;
     assert!(reported <= 1, "{reported} times");
 }
+
+#[tokio::test]
+async fn a_search_finds_files_in_any_folder_and_no_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    std::fs::write(folder.path().join("two/az"), "").unwrap();
+    std::fs::create_dir(folder.path().join("one/azd")).unwrap();
+    let path = std::env::join_paths(["missing", "one", "two"].map(|it| folder.path().join(it))).unwrap();
+    assert_eq!(Files::system().search(path, &["az", "azd"]).await.unwrap(), ["az"]);
+}
+
+#[tokio::test]
+async fn a_search_that_hangs_is_left_behind_once_and_not_started_again_until_it_returns() {
+    let disk = Fake::default();
+    let files = Files::on(disk.clone());
+    let start = Instant::now();
+    for _ in 0..2 {
+        let error = files.search("".into(), &["hangs"]).await.unwrap_err();
+        assert!(matches!(error, ReadError::NoAnswer), "{error}");
+    }
+    assert!(start.elapsed() >= 2 * LIMIT);
+    assert_eq!(disk.looks("hangs"), 1, "one thread");
+    disk.release();
+    files.search("".into(), &["hangs"]).await.unwrap();
+    assert_eq!(disk.looks("hangs"), 2);
+}

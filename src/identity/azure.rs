@@ -58,7 +58,7 @@ impl AzureTokens {
     }
 
     async fn exchange(&self, exchange: &Arc<Exchange>) -> Result<Token, FetchError> {
-        let Credential { azure, secrets } = self.credential(&self.source().await, exchange).await?;
+        let Credential { azure, secrets } = self.credential(&self.source().await?, exchange).await?;
         let scopes = [&*self.identity.scope];
         let token = tokio::select! {
             biased;
@@ -76,18 +76,22 @@ impl AzureTokens {
     }
 
     /// Returns the identity's source, with `auto` resolved.
-    async fn source(&self) -> EntraSource {
+    async fn source(&self) -> Result<EntraSource, FetchError> {
         let EntraSource::Auto { client_id } = &self.identity.source else {
-            return self.identity.source.clone();
+            return Ok(self.identity.source.clone());
         };
-        let found = detect(client_id.as_deref(), &Environment::read(&self.files).await);
+        let environment = Environment::read(&self.files).await.map_err(|error| FetchError {
+            is_local: error.is_local(),
+            ..FetchError::new(format!("the environment cannot be read: {error}"))
+        })?;
+        let found = detect(client_id.as_deref(), &environment);
         let mut detected = self.detected.lock().unwrap_or_else(PoisonError::into_inner);
         if detected.as_ref() != Some(&found) {
             let chosen = EntraIdentity { source: found.clone(), ..self.identity.clone() };
             tracing::info!(identity = %self.identity, %chosen, "identity source chosen");
             *detected = Some(found.clone());
         }
-        found
+        Ok(found)
     }
 
     async fn credential(
@@ -131,14 +135,14 @@ impl AzureTokens {
             }
             EntraSource::AzureCli => {
                 let options = AzureCliCredentialOptions {
-                    executor: Some(Arc::new(GroupExecutor)),
+                    executor: Some(Arc::new(GroupExecutor::new(Arc::clone(exchange)))),
                     ..AzureCliCredentialOptions::default()
                 };
                 Credential::new(AzureCliCredential::new(Some(options)), Vec::new())
             }
             EntraSource::AzureDeveloperCli => {
                 let options = AzureDeveloperCliCredentialOptions {
-                    executor: Some(Arc::new(GroupExecutor)),
+                    executor: Some(Arc::new(GroupExecutor::new(Arc::clone(exchange)))),
                     ..AzureDeveloperCliCredentialOptions::default()
                 };
                 Credential::new(AzureDeveloperCliCredential::new(Some(options)), Vec::new())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{EntraSource, ManagedIdentityId};
-use crate::files::Files;
+use crate::files::{Files, ReadError};
 
 /// The chassis asset tag of every Azure virtual machine.
 /// Source: Microsoft Learn, "Azure Instance Metadata Service", and cloud-init's Azure data source.
@@ -23,19 +23,30 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads this process's environment, and the kernel's description of the machine from `files`.
-    pub async fn read(files: &Files) -> Self {
+    /// Reads this process's environment. Its commands, and the kernel's description of the machine, come from `files`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the agent's own limits prevent it. What hangs does not exist.
+    pub async fn read(files: &Files) -> Result<Self, ReadError> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let on_path =
-            |command: &str| std::env::split_paths(&path).any(|folder| folder.join(command).is_file());
-        let asset_tag = files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag")).await.content;
-        Self {
+        let asset_tag = files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
+        let (asset_tag, commands) = tokio::join!(asset_tag, files.search(path, &["az", "azd"]));
+        let (asset_tag, commands) = (unless_local(asset_tag.content)?, unless_local(commands)?);
+        Ok(Self {
             client_id: value(CLIENT_ID),
             variables: VARIABLES.into_iter().filter(|name| value(name).is_some()).collect(),
-            commands: ["az", "azd"].into_iter().filter(|command| on_path(command)).collect(),
-            azure_machine: asset_tag.is_ok_and(|tag| tag.trim_ascii() == AZURE_ASSET_TAG.as_bytes()),
-        }
+            commands: commands.unwrap_or_default(),
+            azure_machine: asset_tag.is_some_and(|tag| tag.trim_ascii() == AZURE_ASSET_TAG.as_bytes()),
+        })
+    }
+}
+
+/// Returns what was found. Only a limit of the agent is an error.
+fn unless_local<T>(found: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match found {
+        Err(error) if error.is_local() => Err(error),
+        found => Ok(found.ok()),
     }
 }
 

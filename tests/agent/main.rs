@@ -25,6 +25,7 @@ mod faults;
 mod files;
 mod hostile;
 mod identities;
+mod limits;
 mod network;
 mod new_connections;
 mod quickstart;

@@ -46,6 +46,11 @@ impl Exchange {
         self.last_response.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Notes that the agent's own limits prevented a request.
+    pub(super) fn meet_local_limit(&self) {
+        self.met_local_limit.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a request failed because of the agent's own limits.
     pub(super) fn met_local_limit(&self) -> bool {
         self.met_local_limit.load(Ordering::Relaxed)
@@ -64,7 +69,9 @@ impl Exchange {
             Err(error) => Err((ErrorKind::Other, error)),
         };
         sent.map_err(|(kind, error)| {
-            self.met_local_limit.fetch_or(matches!(error, TransportError::LocalLimit(_)), Ordering::Relaxed);
+            if let TransportError::LocalLimit(_) = error {
+                self.meet_local_limit();
+            }
             self.failures.send_replace(Some(Chain(&error).to_string()));
             Error::new(kind, error)
         })

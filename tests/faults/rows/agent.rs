@@ -205,6 +205,18 @@ pub(super) fn rows() -> Vec<Row> {
         "`local_resource`, and nothing counted as unavailable",
         || Box::pin(no_descriptors()),
     );
+    rows.test(
+        "no thread can be started",
+        "`local_resource`, and nothing counted as unavailable",
+        "tests/agent/limits.rs",
+        "a_thread_that_cannot_be_started_is_not_blamed_on_the_cache_and_passes",
+    );
+    rows.test(
+        "`az` cannot be started for lack of processes",
+        "`local_resource`",
+        "tests/agent/limits.rs",
+        "an_az_that_cannot_be_started_for_lack_of_processes_is_a_limit_of_the_agent",
+    );
     let in_use = "an_address_in_use_ends_the_agent_before_the_first_probe";
     rows.test(
         "listen address taken",
