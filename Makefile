@@ -10,7 +10,7 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test simulation-test server-test static-test log-test lint words-lint locks deny redis-server openssl valgrind
+.PHONY: help demo docs static test test-parts quick-test simulation-test server-test static-test log-test binary lint words-lint locks deny redis-server openssl valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
 TEST_PARTS = quick-test simulation-test server-test log-test
@@ -54,10 +54,14 @@ server-test: redis-server openssl ## test the agent with redis-server, under eve
 static-test: redis-server static ## test how the static binary, whose C library is musl, resolves names
 	CACHEPULSE_BINARY=$(abspath $(STATIC)) $(CARGO) test --locked --test agent network::
 
-log-test: ## read the log with parsers of logfmt and JSON
+log-test: binary ## read the log with parsers of logfmt and JSON
 	@tests/venv $(LOG_TOOLS) tests/log/requirements.txt
-	$(CARGO) build --locked
 	PYTHONDONTWRITEBYTECODE=1 $(LOG_TOOLS)/bin/python tests/log/test_log.py
+
+# target/debug/cachepulse, as the tests of cargo build it: cargo build would build the dependencies again, for fewer
+# features.
+binary:
+	$(CARGO) test --locked --no-run --test binary
 
 lint: words-lint ## check formatting, clippy, links in the docs, wording and hosted CI; warnings are errors
 	$(CARGO) fmt --all --check

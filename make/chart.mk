@@ -10,8 +10,7 @@ TEST_PARTS += chart-test
 chart-tools:
 	@tests/chart/tools $(CHART_TOOLS)
 
-chart-test: chart-tools redis-server ## test the chart and the manifests, with Helm 3 and Helm 4
-	$(CARGO) build --locked
+chart-test: chart-tools redis-server binary ## test the chart and the manifests, with Helm 3 and Helm 4
 	$(CHART_PYTHON) -m unittest discover --start-directory tests/chart
 
 chart-readme: chart-tools ## write the table of values in the chart's README
