@@ -2,8 +2,9 @@
 //! memory for `/status`, `/readyz` and `/`; [`crate::metrics`] is for monitoring over time.
 //!
 //! Probers and refresh loops write through handles, which remove their entry when they are dropped. `document.rs` defines
-//! the JSON of the status, and `outcome.rs` that of one outcome.
+//! the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what belongs to a cluster.
 
+mod cluster;
 mod document;
 mod outcome;
 
@@ -14,13 +15,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub use self::document::{ErrorDocument, IdentityDocument, StatusDocument, TargetDocument};
+use self::cluster::ClusterState;
+pub use self::cluster::{ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch};
+pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
 pub use self::outcome::{
     ClientDocument, ClientsDocument, FailureDocument, NewConnectionDocument, OutcomeDocument, PhaseDocument,
     StepDocument,
 };
 use crate::clock::Clock;
-use crate::probe::{Failure, Outcome, PhaseTimes};
+use crate::probe::{Failure, Outcome, PhaseTimes, ServerInfo};
 use crate::target::{Target, TargetName};
 
 /// The number of outcomes kept per target.
@@ -72,6 +75,10 @@ struct TargetState {
     connection: ConnectionState,
     last_success: Option<SystemTime>,
     new_connection: Option<Arc<NewConnection>>,
+    /// What the server said of itself; `None` before the first reply.
+    server: Option<Arc<ServerInfo>>,
+    /// `None` for a target that is no cluster.
+    cluster: Option<Box<ClusterState>>,
     /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
     recent: VecDeque<Arc<Record>>,
     failures: VecDeque<Arc<Record>>,
@@ -193,6 +200,8 @@ impl Status {
                 connection: ConnectionState::Disconnected,
                 last_success: None,
                 new_connection: None,
+                server: None,
+                cluster: None,
                 recent: VecDeque::with_capacity(RECENT),
                 failures: VecDeque::new(),
             }),
@@ -299,6 +308,11 @@ impl TargetStatus {
     ) {
         let probed = NewConnection { at, result, failed_in_a_row, phases };
         lock(&self.entry.state).new_connection = Some(Arc::new(probed));
+    }
+
+    /// Records what the server says of itself.
+    pub fn server(&self, server: &ServerInfo) {
+        lock(&self.entry.state).server = Some(Arc::new(server.clone()));
     }
 
     /// Records the state of the connection.

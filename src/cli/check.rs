@@ -1,5 +1,6 @@
 //! `cachepulse check`: one probe on a new connection, shown step by step.
 
+mod cluster;
 mod result;
 mod text;
 

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::body::{Content, Encoded, gzip};
 use super::{Liveness, Route};
 use crate::metrics::Metrics;
-use crate::status::{Readiness, Status, StatusDocument, TargetDocument};
+use crate::status::{ClusterDocument, Readiness, Status, StatusDocument, TargetDocument};
 
 /// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -125,8 +125,8 @@ fn overview(document: &StatusDocument) -> String {
          <style>body{{font:16px sans-serif;margin:2em}}td,th{{text-align:left;padding:.2em 1em .2em 0}}\
          .up{{color:#17722b}}.down{{color:#b3261e;font-weight:bold}}</style></head><body>\n\
          <h1>cachepulse {}</h1>\n<p>{}</p>\n<p>{}</p>\n\
-         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>new connections</th>\
-         <th>last failure</th></tr>\n",
+         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>server</th>\
+         <th>new connections</th><th>last failure</th></tr>\n",
         document.version,
         escape(&document.readiness),
         links(),
@@ -134,7 +134,13 @@ fn overview(document: &StatusDocument) -> String {
     for target in &document.targets {
         row(&mut html, target);
     }
-    html.push_str("</table></body></html>\n");
+    html.push_str("</table>\n");
+    for target in &document.targets {
+        if let Some(cluster) = &target.cluster {
+            shards(&mut html, &target.target, cluster);
+        }
+    }
+    html.push_str("</body></html>\n");
     html
 }
 
@@ -165,14 +171,44 @@ fn row(html: &mut String, target: &TargetDocument) {
     // Writing to a string cannot fail.
     let _ = writeln!(
         html,
-        "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td>\
+        "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td><td>{}</td>\
          <td>{}</td></tr>",
         escape(&target.target),
         escape(&target.endpoint),
         target.since,
+        escape(&target.server.as_ref().map_or_else(String::new, ToString::to_string)),
         escape(&new_connection),
         escape(&failure),
     );
+}
+
+/// Writes what is known of the cluster that is the target called `name`.
+fn shards(html: &mut String, name: &str, cluster: &ClusterDocument) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(html, "<h2>{}</h2>\n<p>{}</p>", escape(name), escape(&cluster.to_string()));
+    if let Some(failure) = &cluster.topology_failure {
+        let _ = writeln!(html, "<p>{}</p>", escape(&failure.to_string()));
+    }
+    html.push_str(
+        "<table><tr><th>shard</th><th>slots</th><th>role</th><th>state</th><th>since</th><th>address</th>\
+         <th>last failure</th></tr>\n",
+    );
+    for node in &cluster.shards {
+        let state = node.state.as_str();
+        let failure = node.last_failure.as_ref().map_or_else(String::new, ToString::to_string);
+        let _ = writeln!(
+            html,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td>\
+             <td>{}</td></tr>",
+            node.shard,
+            node.slots,
+            node.role,
+            node.since,
+            escape(node.address.as_deref().unwrap_or_default()),
+            escape(&failure),
+        );
+    }
+    html.push_str("</table>\n");
 }
 
 /// Escapes `text` for use in an element or attribute.

@@ -4,10 +4,13 @@ use super::*;
 use crate::clock::Clock;
 use crate::healthcheck::healthcheck;
 use crate::metrics::{Metrics, TargetMetrics};
-use crate::status::Status;
+use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage};
+use crate::status::{ClusterNode, Status, Watch};
 use crate::target::{Target, TargetName};
+use crate::topology::SlotSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::time::SystemTime;
 use tokio::time::sleep;
 
 /// Longer than any test takes on a slow machine.
@@ -243,6 +246,34 @@ fn status_is_json_and_the_overview_is_html() {
     assert!(page.text().contains("<td>&lt;orders&gt;</td><td>localhost:6380</td>"), "{}", page.text());
     for route in &Route::ALL[1..] {
         assert!(page.text().contains(&format!("href=\"{route}\"")), "{route}");
+    }
+}
+
+#[test]
+fn the_overview_lists_the_nodes_of_a_cluster() {
+    let agent = Agent::start(Limits::DEFAULT);
+    let target = agent.status.target(&Target::plain("<orders>"));
+    assert!(!agent.get("/").text().contains("<h2>"));
+    let server = ServerInfo::new("<redis>", "7.4.0", Some(Mode::Cluster), Some(Role::Primary));
+    target.server(&server);
+    let node = |replica: Option<&str>| ClusterNode {
+        slots: SlotSet::all(),
+        replica: replica.map(Into::into),
+        address: Some("<10.0.0.4>:8500".to_owned()),
+    };
+    target.topology(SlotSet::all(), vec![node(None), node(Some("b"))], 3, SystemTime::UNIX_EPOCH);
+    target.node(0, None, Watch::Down, SystemTime::UNIX_EPOCH);
+    let failure = Failure::new(FailureReason::Closed, Stage::Idle, "<gone>");
+    target.node_failed(0, None, &failure, SystemTime::UNIX_EPOCH);
+    let page = agent.get("/");
+    for part in [
+        "<td>&lt;redis&gt; 7.4.0, cluster, primary</td>",
+        "<h2>&lt;orders&gt;</h2>\n<p>16384 slots covered, 0 available; 1 nodes watched, 3 over cluster.max_nodes</p>",
+        "<tr><td>0</td><td>0-16383</td><td>primary</td><td class=\"down\">down</td><td>1970-01-01T00:00:00.000Z</td>\
+         <td>&lt;10.0.0.4&gt;:8500</td><td>1970-01-01T00:00:00.000Z: closed at idle: &lt;gone&gt;. ",
+        "<td>replica</td><td class=\"unknown\">unknown</td>",
+    ] {
+        assert!(page.text().contains(part), "{part}\n{}", page.text());
     }
 }
 

@@ -168,12 +168,12 @@ definitions! {
               time are partly its own. `/status` lists the delay of each recent probe.",
     }
     CLIENTS = Gauge "cachepulse_cache_clients" [TARGET] {
-        help: "Clients in the last CLIENT LIST; behind Azure Managed Redis, those of one node.",
+        help: "Clients in the last CLIENT LIST; in a cluster, those of the node with the lowest slot.",
         doc: "Absent before the first `CLIENT LIST` that succeeds. Between lists (`client_list.every`) it keeps its value.",
     }
     CERTIFICATE_EXPIRY = Gauge "cachepulse_tls_certificate_expiry_timestamp_seconds" [TARGET] {
         help: "Expiry of the server's certificate at the last connection, in seconds since 1970.",
-        doc: "Absent before the first connection and without TLS.",
+        doc: "In a cluster, the earliest one of all nodes. Absent before the first connection and without TLS.",
     }
     SERVER_INFO = Gauge "cachepulse_server_info" [TARGET, SERVER, SERVER_VERSION, MODE, SERVER_ROLE] {
         help: "Always 1; the labels are what the server says of itself in HELLO.",

@@ -6,6 +6,13 @@ use std::sync::Arc;
 use super::{FailureReason, Phase, Step};
 use crate::topology::SlotSet;
 
+/// What to do if the user may not read the topology.
+const TOPOLOGY_DENIED: &str = "Grant the user `+cluster|slots`, so that every shard is watched and not only one node, \
+     or set `cluster.mode: off`. A changed right is noticed within an hour, or after a restart.";
+/// What to do if the server does not know the command.
+const TOPOLOGY_UNSUPPORTED: &str = "The server does not list its shards, as behind a proxy or with the Enterprise \
+     policy of Azure Managed Redis. Set `keys` to write to every part of the hash slots, or `cluster.mode: off`.";
+
 /// Where in a probe something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -63,7 +70,12 @@ impl Failure {
     /// Returns what the operator can do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {
-        self.advice.unwrap_or(self.reason.advice())
+        let of_stage = match (self.stage, self.reason) {
+            (Stage::Topology, FailureReason::PermissionDenied) => Some(TOPOLOGY_DENIED),
+            (Stage::Topology, FailureReason::ServerError) => Some(TOPOLOGY_UNSUPPORTED),
+            _ => None,
+        };
+        self.advice.or(of_stage).unwrap_or(self.reason.advice())
     }
 }
 

@@ -143,6 +143,7 @@ impl Record {
 
     /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
     pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
+        self.status.server(server);
         if let Some(previous) = previous
             && !self.is_quiet
         {

@@ -3,13 +3,16 @@
 //! Durations are in seconds. Lists have the newest entry first.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::cluster::ClusterDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::{ConnectionState, IdentityEntry, Readiness, Record, Status, TargetEntry, Verdict, lock};
 use crate::clock::Rfc3339;
+use crate::probe::ServerInfo;
 
 /// The status at one moment.
 #[derive(Debug, Serialize)]
@@ -45,10 +48,29 @@ pub struct TargetDocument {
     pub last_success: Option<Rfc3339>,
     /// The last probe of a new connection. `None` before the first.
     pub new_connection: Option<NewConnectionDocument>,
+    /// What the server says of itself. `None` before the first connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerDocument>,
+    /// The cluster. `None` for a target that is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterDocument>,
     /// The last outcomes.
     pub recent: Vec<OutcomeDocument>,
     /// The last failures, also those between two probes that made the target `down`. Later successes do not remove them.
     pub failures: Vec<OutcomeDocument>,
+}
+
+/// What a server says of itself in its reply to `HELLO`; `unknown` where it does not.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerDocument {
+    /// The product, such as `redis` or `valkey`.
+    pub server: String,
+    /// Its version.
+    pub version: String,
+    /// `standalone`, `cluster` or `sentinel`.
+    pub mode: &'static str,
+    /// `primary` or `replica`.
+    pub role: &'static str,
 }
 
 /// One identity.
@@ -113,9 +135,30 @@ impl TargetDocument {
             connection_state: state.connection,
             last_success: state.last_success.map(Rfc3339),
             new_connection: state.new_connection.as_deref().map(NewConnectionDocument::new),
+            server: state.server.as_deref().map(ServerDocument::new),
+            cluster: state.cluster.as_deref().map(ClusterDocument::new),
             recent: newest_first(&state.recent),
             failures: newest_first(&state.failures),
         }
+    }
+}
+
+impl ServerDocument {
+    fn new(server: &ServerInfo) -> Self {
+        Self {
+            server: server.product().to_owned(),
+            version: server.version().to_owned(),
+            mode: server.mode(),
+            role: server.role(),
+        }
+    }
+}
+
+impl fmt::Display for ServerDocument {
+    /// Writes product, version, mode and role in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, version, mode, role } = self;
+        write!(f, "{server} {version}, {mode}, {role}")
     }
 }
 

@@ -56,7 +56,7 @@ pub struct NewConnectionDocument {
 }
 
 /// The reason and the stage of a failure.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FailureDocument {
     /// The label `reason`.
     #[serde(serialize_with = "label")]
@@ -171,13 +171,13 @@ fn phases(times: &PhaseTimes) -> Vec<PhaseDocument> {
 }
 
 impl FailureDocument {
-    fn new(failure: &Failure) -> Self {
+    pub(super) fn new(failure: &Failure) -> Self {
         let Failure { reason, stage, detail, .. } = failure;
         Self { reason: *reason, stage: *stage, detail: detail.clone(), advice: failure.advice().into() }
     }
 }
 
 /// Serializes a value as the label that `/metrics` uses.
-fn label<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn label<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }

@@ -275,3 +275,27 @@ async fn the_advice_about_a_refused_sign_in_fits_the_identity() {
     let user = advice(&user).await;
     assert!(user.contains("that the user `--username` exists"), "{user}");
 }
+
+#[tokio::test]
+async fn the_server_is_shown_with_its_role() {
+    let user = [("default", "nopass ~* +@all")];
+    let nobody = Port::reserve();
+    let replica = format!("replicaof 127.0.0.1 {}", nobody.number);
+    for (lines, role, code) in [("", "primary", 0), (replica.as_str(), "replica", 1)] {
+        let redis = RedisServer::start_with(Listen::Plaintext, &user, lines).await;
+        let check = || {
+            cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"])
+                .args(["--port", &redis.port().to_string()])
+        };
+        let ended = check().run().await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let row = ended.stdout.lines().find(|line| line.starts_with("  server ")).unwrap_or_default();
+        assert!(row.ends_with(&format!(", standalone, {role}")), "{ended:?}");
+        let as_json = check().args(["--output", "json"]).run().await;
+        let result: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
+        assert_eq!(
+            (&result["server"]["mode"], &result["server"]["role"]),
+            (&"standalone".into(), &role.into())
+        );
+    }
+}

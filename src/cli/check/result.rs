@@ -10,7 +10,9 @@ use crate::connection::trace::Findings;
 use crate::identity::Identity;
 use crate::probe::{Phase, Stage};
 use crate::prober::Probed;
-use crate::status::{ClientDocument, IdentityDocument, OutcomeDocument, StatusDocument};
+use crate::status::{
+    ClientDocument, ClusterDocument, IdentityDocument, OutcomeDocument, ServerDocument, StatusDocument,
+};
 use crate::target::Target;
 
 /// The result for one target: the outcome as in `/status`, and details of the connection.
@@ -20,6 +22,12 @@ pub(super) struct CheckResult {
     pub(super) endpoint: String,
     #[serde(flatten)]
     pub(super) outcome: OutcomeDocument,
+    /// What the server says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<ServerDocument>,
+    /// The cluster that the target is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<ClusterDocument>,
     pub(super) connection: ConnectionDocument,
     /// The phase that failed.
     #[serde(skip)]
@@ -82,6 +90,13 @@ impl CheckResult {
         if let Some(failure) = outcome.failure.as_mut().filter(|_| is_of_flags) {
             failure.advice = with_flags(&failure.advice).into();
         }
+        let known = status.targets.iter().find(|known| known.target == target.name.as_str());
+        let mut cluster = known.and_then(|known| known.cluster.clone());
+        if let Some(cluster) = cluster.as_mut().filter(|_| is_of_flags) {
+            for failure in cluster.failures_mut() {
+                failure.advice = with_flags(&failure.advice).into();
+            }
+        }
         if let (Some(document), Some(list)) = (&mut outcome.clients, &probed.clients) {
             let listed: Vec<_> = list.clients.iter().take(clients).map(ClientDocument::from).collect();
             document.truncated = Some((listed.len() as u64) < document.count);
@@ -91,6 +106,8 @@ impl CheckResult {
             target: target.name.to_string(),
             endpoint: target.server.to_string(),
             outcome,
+            server: known.and_then(|known| known.server.clone()),
+            cluster,
             connection: ConnectionDocument::new(target, findings, status),
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
                 Stage::Phase(phase) => Some(phase),

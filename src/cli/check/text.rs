@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::cluster::ClusterText;
 use super::result::{CertificateDocument, CheckResult, ConnectionDocument};
 use crate::cli::output::{Style, counted, enumerated};
 use crate::clock::Rfc3339;
@@ -21,7 +22,7 @@ pub(super) struct Text<'a> {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CheckResult { target, endpoint, outcome, connection, failed } = self.result;
+        let CheckResult { target, endpoint, outcome, server, cluster, connection, failed } = self.result;
         let now = outcome.time.0;
         writeln!(f, "{target}  {endpoint}")?;
         let phases = outcome.phases.iter().map(|it| (it.phase, Some(it.duration_seconds)));
@@ -33,6 +34,12 @@ impl fmt::Display for Text<'_> {
         }
         if let Some(clients) = &outcome.clients {
             write_clients(f, clients)?;
+        }
+        if let Some(server) = server {
+            writeln!(f, "  {:<24}   {server}", "server")?;
+        }
+        if let Some(cluster) = cluster {
+            write!(f, "{}", ClusterText(cluster))?;
         }
         let attempts = match outcome.attempts {
             1 => String::new(),

@@ -1,0 +1,94 @@
+//! The text output of `cachepulse check` about a cluster.
+
+use std::fmt;
+
+use crate::status::{ClusterDocument, FailureDocument, NodeDocument, Watch};
+
+/// The nodes of a cluster, and why some are not watched: a row, and lines of details below it.
+pub(super) struct ClusterText<'a>(pub(super) &'a ClusterDocument);
+
+impl fmt::Display for ClusterText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(cluster) = self;
+        writeln!(f, "  {:<24}   {cluster}", "cluster")?;
+        for node in &cluster.shards {
+            let NodeDocument { shard, slots, role, state, address, .. } = node;
+            let address = address.as_deref().unwrap_or("no address");
+            let (role, state) = (role.as_str(), state.as_str());
+            writeln!(f, "      shard {shard:<5}  {role:<7}  {state:<9}  {address}  slots {slots}")?;
+            // A failure before the last success is history, and for `/status`.
+            if let Some(failure) = node.last_failure.as_ref().filter(|_| node.state != Watch::Up) {
+                write_failure(f, &failure.failure)?;
+            }
+        }
+        cluster.topology_failure.iter().try_for_each(|it| write_failure(f, &it.failure))
+    }
+}
+
+fn write_failure(f: &mut fmt::Formatter<'_>, failure: &FailureDocument) -> fmt::Result {
+    let FailureDocument { reason, stage, detail, advice } = failure;
+    let separator = if detail.is_empty() { "" } else { ": " };
+    writeln!(f, "        {reason} at {stage}{separator}{detail}")?;
+    writeln!(f, "        {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::probe::{Failure, FailureReason, Phase, Stage};
+    use crate::status::{ClusterNode, Status, TargetStatus};
+    use crate::target::Target;
+    use crate::topology::{Slot, SlotSet};
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn text(record: impl FnOnce(&TargetStatus)) -> String {
+        let status = Status::new(Clock::from_tokio(NOW));
+        let target = status.target(&Target::plain("orders"));
+        record(&target);
+        ClusterText(status.document().targets[0].cluster.as_ref().unwrap()).to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_node_has_a_line_and_one_that_fails_its_slots_its_failure_and_the_advice() {
+        let node = |slots: &SlotSet, port: u16| ClusterNode {
+            slots: slots.clone(),
+            replica: None,
+            address: Some(format!("10.0.0.4:{port}")),
+        };
+        let shown = text(|target| {
+            let middle = Slot::new(8192).unwrap();
+            let high: SlotSet = [middle..=Slot::LAST].into_iter().collect();
+            let nodes = vec![node(&high.complement(), 8500), node(&high, 8501)];
+            target.topology(SlotSet::all(), nodes, 0, NOW);
+            let failure = Failure::new(FailureReason::ConnectTimeout, Stage::Phase(Phase::Connect), "5 s");
+            for (shard, watch) in [(0, Watch::Up), (8192, Watch::Unwatched)] {
+                target.node_failed(shard, None, &failure, NOW);
+                target.node(shard, None, watch, NOW);
+            }
+        });
+        let advice = FailureReason::ConnectTimeout.advice();
+        let expected = format!(
+            "  cluster                    16384 slots covered, 8192 available; 1 nodes watched, 1 never reached\n\
+             \x20     shard 0      primary  up         10.0.0.4:8500  slots 0-8191\n\
+             \x20     shard 8192   primary  unwatched  10.0.0.4:8501  slots 8192-16383\n\
+             \x20       connect_timeout at connect: 5 s\n\
+             \x20       {advice}\n"
+        );
+        assert_eq!(shown, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_right_is_named() {
+        let refused = Failure::new(FailureReason::PermissionDenied, Stage::Topology, "NOPERM no permissions");
+        let shown = text(|target| target.topology_failed(&refused, NOW));
+        assert!(
+            shown.contains("        permission_denied at cluster_slots: NOPERM no permissions\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("Grant the user `+cluster|slots`"), "{shown}");
+    }
+}

@@ -1,0 +1,391 @@
+//! The status of a target that is a cluster: its nodes, its slots, and what is not watched.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::outcome::{FailureDocument, label};
+use super::{TargetStatus, lock};
+use crate::clock::Rfc3339;
+use crate::excerpt::excerpt;
+use crate::probe::{Failure, Role};
+use crate::topology::{Slot, SlotSet};
+
+/// How much of the list of a shard's slots is shown, in characters: it has up to 8,192 ranges.
+const MAX_SLOTS: usize = 200;
+
+/// What is known of a cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClusterState {
+    covered: SlotSet,
+    skipped: usize,
+    nodes: Vec<NodeState>,
+    topology_failure: Option<(SystemTime, Arc<Failure>)>,
+}
+
+#[derive(Clone, Debug)]
+struct NodeState {
+    node: ClusterNode,
+    watch: Watch,
+    since: SystemTime,
+    failure: Option<(SystemTime, Arc<Failure>)>,
+}
+
+/// A node of a cluster that is probed, or should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterNode {
+    /// The slots of its shard; never empty.
+    pub slots: SlotSet,
+    /// The id of a replica. `None` is the primary of the shard, whichever node that is.
+    pub replica: Option<Arc<str>>,
+    /// The address at which it is reached, if it has one.
+    pub address: Option<String>,
+}
+
+impl ClusterNode {
+    fn shard(&self) -> u16 {
+        self.slots.lowest().map_or(0, Slot::number)
+    }
+
+    fn role(&self) -> Role {
+        if self.replica.is_some() { Role::Replica } else { Role::Primary }
+    }
+}
+
+/// Whether a node of a cluster is watched, and what it was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Watch {
+    /// It has not been tried yet.
+    Unknown,
+    /// It was never reached.
+    Unwatched,
+    /// The last probe succeeded.
+    Up,
+    /// The last probe failed, after earlier successes.
+    Down,
+}
+
+impl Watch {
+    /// Returns the word that the pages use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unwatched => "unwatched",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl ClusterState {
+    fn node(&mut self, shard: u16, replica: Option<&str>) -> Option<&mut NodeState> {
+        self.nodes.iter_mut().find(|it| it.node.shard() == shard && it.node.replica.as_deref() == replica)
+    }
+}
+
+impl TargetStatus {
+    /// Records the topology: the slots that have an owner, the nodes that are probed or should be, and how many are over
+    /// `cluster.max_nodes`. A primary continues that of the same lowest slot, so that its state survives a failover; a
+    /// replica continues itself.
+    pub fn topology(&self, covered: SlotSet, nodes: Vec<ClusterNode>, skipped: usize, at: SystemTime) {
+        let mut state = lock(&self.entry.state);
+        let cluster = state.cluster.get_or_insert_default();
+        let nodes = nodes.into_iter().map(|node| match cluster.node(node.shard(), node.replica.as_deref()) {
+            Some(known) => NodeState { node, ..known.clone() },
+            None => NodeState { node, watch: Watch::Unknown, since: at, failure: None },
+        });
+        let mut nodes: Vec<NodeState> = nodes.collect();
+        nodes.sort_by_key(|it| (it.node.shard(), it.node.replica.clone()));
+        (cluster.covered, cluster.nodes, cluster.skipped) = (covered, nodes, skipped);
+        cluster.topology_failure = None;
+    }
+
+    /// Records that the topology could not be read, so that only the known nodes are watched.
+    pub fn topology_failed(&self, failure: &Failure, at: SystemTime) {
+        let mut state = lock(&self.entry.state);
+        state.cluster.get_or_insert_default().topology_failure = Some((at, Arc::new(failure.clone())));
+    }
+
+    /// Records that the target is no cluster, or no longer.
+    pub fn no_cluster(&self) {
+        lock(&self.entry.state).cluster = None;
+    }
+
+    /// Records what a node is since `at`: the primary of `shard`, or this replica. Ignores nodes that are not in the
+    /// topology.
+    pub fn node(&self, shard: u16, replica: Option<&str>, watch: Watch, at: SystemTime) {
+        let mut state = lock(&self.entry.state);
+        let node = state.cluster.as_mut().and_then(|cluster| cluster.node(shard, replica));
+        if let Some(node) = node.filter(|node| node.watch != watch) {
+            (node.watch, node.since) = (watch, at);
+        }
+    }
+
+    /// Records the failure at `at` of a node, which later successes do not remove.
+    pub fn node_failed(&self, shard: u16, replica: Option<&str>, failure: &Failure, at: SystemTime) {
+        let mut state = lock(&self.entry.state);
+        if let Some(node) = state.cluster.as_mut().and_then(|cluster| cluster.node(shard, replica)) {
+            node.failure = Some((at, Arc::new(failure.clone())));
+        }
+    }
+}
+
+/// A cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterDocument {
+    /// The number of slots that have an owner.
+    pub slots_covered: u16,
+    /// The number of slots of shards whose last probe succeeded.
+    pub slots_available: u16,
+    /// The slots without an owner, as in `0-5460,5462`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncovered: Option<String>,
+    /// The number of nodes that are probed and have been reached.
+    pub nodes_watched: usize,
+    /// The number of nodes that were never reached.
+    pub nodes_unwatched: usize,
+    /// The number of nodes over `cluster.max_nodes`.
+    pub nodes_skipped: usize,
+    /// Why the topology could not be read the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology_failure: Option<NodeFailureDocument>,
+    /// The nodes that are probed or should be: by shard, each primary before its replicas.
+    pub shards: Vec<NodeDocument>,
+}
+
+/// The primary of a shard, or one of its replicas.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeDocument {
+    /// The label `shard`.
+    pub shard: String,
+    /// The shard's slots, as in `0-5460,5462`.
+    pub slots: String,
+    /// The label `role`.
+    #[serde(serialize_with = "label")]
+    pub role: Role,
+    /// The state.
+    pub state: Watch,
+    /// The start of this state.
+    pub since: Rfc3339,
+    /// The address at which it is reached.
+    pub address: Option<String>,
+    /// The last failure. Later successes do not remove it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<NodeFailureDocument>,
+}
+
+/// A failure and its time.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeFailureDocument {
+    /// The time of the failure.
+    pub time: Rfc3339,
+    /// The failure.
+    #[serde(flatten)]
+    pub failure: FailureDocument,
+}
+
+impl ClusterDocument {
+    pub(super) fn new(state: &ClusterState) -> Self {
+        let count =
+            |is_counted: fn(Watch) -> bool| state.nodes.iter().filter(|it| is_counted(it.watch)).count();
+        let primaries = state.nodes.iter().filter(|it| it.node.replica.is_none());
+        let uncovered = Some(state.covered.complement()).filter(|slots| !slots.is_empty());
+        Self {
+            slots_covered: state.covered.len(),
+            slots_available: primaries.filter(|it| it.watch == Watch::Up).map(|it| it.node.slots.len()).sum(),
+            uncovered: uncovered.as_ref().map(slots),
+            nodes_watched: count(|watch| matches!(watch, Watch::Up | Watch::Down)),
+            nodes_unwatched: count(|watch| watch == Watch::Unwatched),
+            nodes_skipped: state.skipped,
+            topology_failure: state.topology_failure.as_ref().map(NodeFailureDocument::new),
+            shards: state.nodes.iter().map(NodeDocument::new).collect(),
+        }
+    }
+}
+
+impl ClusterDocument {
+    /// Iterates over every failure.
+    pub fn failures_mut(&mut self) -> impl Iterator<Item = &mut FailureDocument> {
+        let of_nodes = self.shards.iter_mut().filter_map(|node| node.last_failure.as_mut());
+        of_nodes.chain(&mut self.topology_failure).map(|it| &mut it.failure)
+    }
+}
+
+impl fmt::Display for ClusterDocument {
+    /// Writes the numbers of slots and nodes in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { slots_covered, slots_available, nodes_watched, nodes_unwatched, nodes_skipped, .. } = self;
+        write!(
+            f,
+            "{slots_covered} slots covered, {slots_available} available; {nodes_watched} nodes watched"
+        )?;
+        if *nodes_unwatched > 0 {
+            write!(f, ", {nodes_unwatched} never reached")?;
+        }
+        if *nodes_skipped > 0 {
+            write!(f, ", {nodes_skipped} over cluster.max_nodes")?;
+        }
+        self.uncovered.iter().try_for_each(|slots| write!(f, "; slots without an owner: {slots}"))
+    }
+}
+
+impl NodeDocument {
+    fn new(NodeState { node, watch, since, failure }: &NodeState) -> Self {
+        Self {
+            shard: node.shard().to_string(),
+            slots: slots(&node.slots),
+            role: node.role(),
+            state: *watch,
+            since: Rfc3339(*since),
+            address: node.address.clone(),
+            last_failure: failure.as_ref().map(NodeFailureDocument::new),
+        }
+    }
+}
+
+impl NodeFailureDocument {
+    fn new((at, failure): &(SystemTime, Arc<Failure>)) -> Self {
+        Self { time: Rfc3339(*at), failure: FailureDocument::new(failure) }
+    }
+}
+
+impl fmt::Display for NodeFailureDocument {
+    /// Writes the failure with its time and advice in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FailureDocument { reason, stage, detail, advice } = &self.failure;
+        write!(f, "{}: {reason} at {stage}", self.time)?;
+        if !detail.is_empty() {
+            write!(f, ": {detail}")?;
+        }
+        write!(f, ". {advice}")
+    }
+}
+
+/// Returns the ranges of `slots`; of many, the first and the last.
+fn slots(slots: &SlotSet) -> String {
+    excerpt(&slots.to_string(), MAX_SLOTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::probe::{FailureReason, Phase, Stage};
+    use crate::status::Status;
+    use crate::target::Target;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn range(first: u16, last: u16) -> SlotSet {
+        [Slot::new(first).unwrap()..=Slot::new(last).unwrap()].into_iter().collect()
+    }
+
+    fn node(first: u16, last: u16, replica: Option<&str>, address: &str) -> ClusterNode {
+        ClusterNode {
+            slots: range(first, last),
+            replica: replica.map(Into::into),
+            address: Some(address.to_owned()),
+        }
+    }
+
+    fn target() -> (Status, TargetStatus) {
+        let status = Status::new(Clock::from_tokio(at(1_000)));
+        let handle = status.target(&Target::plain("orders"));
+        (status, handle)
+    }
+
+    fn cluster(status: &Status) -> ClusterDocument {
+        status.document().targets.remove(0).cluster.unwrap()
+    }
+
+    fn unreachable() -> Failure {
+        Failure::new(FailureReason::ConnectTimeout, Stage::Phase(Phase::Connect), "10.0.0.5:8501")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_document_of_a_cluster_is_exactly_this_json() {
+        let (status, handle) = target();
+        let nodes = vec![
+            node(8192, 16_382, None, "10.0.0.5:8501"),
+            node(0, 8191, Some("b"), "10.0.0.6:8502"),
+            node(0, 8191, None, "10.0.0.4:8500"),
+        ];
+        handle.topology(range(0, 16_382), nodes, 2, at(1_000));
+        handle.node(0, None, Watch::Up, at(1_001));
+        handle.node(8192, None, Watch::Unwatched, at(1_006));
+        handle.node_failed(8192, None, &unreachable(), at(1_006));
+        let advice = FailureReason::ConnectTimeout.advice();
+        assert_eq!(
+            serde_json::to_value(cluster(&status)).unwrap(),
+            json!({
+                "slots_covered": 16383, "slots_available": 8192, "uncovered": "16383",
+                "nodes_watched": 1, "nodes_unwatched": 1, "nodes_skipped": 2,
+                "shards": [
+                    {
+                        "shard": "0", "slots": "0-8191", "role": "primary", "state": "up",
+                        "since": "1970-01-01T00:16:41.000Z", "address": "10.0.0.4:8500",
+                    },
+                    {
+                        "shard": "0", "slots": "0-8191", "role": "replica", "state": "unknown",
+                        "since": "1970-01-01T00:16:40.000Z", "address": "10.0.0.6:8502",
+                    },
+                    {
+                        "shard": "8192", "slots": "8192-16382", "role": "primary", "state": "unwatched",
+                        "since": "1970-01-01T00:16:46.000Z", "address": "10.0.0.5:8501",
+                        "last_failure": {
+                            "time": "1970-01-01T00:16:46.000Z", "reason": "connect_timeout", "stage": "connect",
+                            "detail": "10.0.0.5:8501", "advice": advice,
+                        },
+                    },
+                ],
+            })
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_state_of_a_shard_survives_a_failover_and_goes_with_its_slots() {
+        let (status, handle) = target();
+        handle.topology(SlotSet::all(), vec![node(0, 16_383, None, "a:1")], 0, at(1));
+        handle.node(0, None, Watch::Up, at(2));
+        handle.node(0, None, Watch::Up, at(3));
+        handle.topology(SlotSet::all(), vec![node(0, 16_383, None, "b:1")], 0, at(4));
+        let shown = |document: ClusterDocument| {
+            let shard = document.shards.into_iter().next().unwrap();
+            (shard.shard, shard.state, shard.since.0, shard.address)
+        };
+        assert_eq!(shown(cluster(&status)), ("0".to_owned(), Watch::Up, at(2), Some("b:1".to_owned())));
+        handle.topology(range(1, 16_383), vec![node(1, 16_383, None, "b:1")], 0, at(5));
+        assert_eq!(shown(cluster(&status)), ("1".to_owned(), Watch::Unknown, at(5), Some("b:1".to_owned())));
+        handle.node(0, None, Watch::Down, at(6));
+        assert_eq!(shown(cluster(&status)).1, Watch::Unknown, "an unknown shard is ignored");
+        handle.no_cluster();
+        assert!(status.document().targets[0].cluster.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topology_that_may_not_be_read_names_the_missing_right_until_it_is_read() {
+        let (status, handle) = target();
+        let refused = Failure::new(FailureReason::PermissionDenied, Stage::Topology, "NOPERM");
+        handle.topology_failed(&refused, at(1));
+        let advice = cluster(&status).topology_failure.unwrap().failure.advice;
+        assert!(advice.contains("+cluster|slots"), "{advice}");
+        handle.topology(SlotSet::all(), Vec::new(), 0, at(2));
+        assert!(cluster(&status).topology_failure.is_none());
+    }
+
+    #[test]
+    fn a_long_list_of_slots_is_cut() {
+        let even: SlotSet = (0..Slot::COUNT).step_by(2).filter_map(Slot::new).collect();
+        assert_eq!(slots(&even).chars().count(), MAX_SLOTS);
+    }
+}
