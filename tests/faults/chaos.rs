@@ -32,6 +32,8 @@ const ROUND_TRIPS: u32 = 6;
 
 /// How long the computing of a handshake and of a round may take, without waiting for a processor.
 const COMPUTING: Duration = Duration::from_millis(500);
+/// How long one command may take beside its round trip.
+const COMMAND: Duration = Duration::from_millis(200);
 /// How late a timeout may be before it says nothing about the cache.
 const SPARE: Duration = Duration::from_secs(1);
 
@@ -76,7 +78,7 @@ impl Path {
 
     /// The longest time from the start of an outage to its first sign: the start of the command that fails, or the loss.
     fn until_sign(self) -> Duration {
-        self.interval + self.round_trip + COMPUTING
+        self.interval + self.round_trip + COMMAND
     }
 
     /// The longest outage that need not fail a probe: no command timed out, or the connection was replaced within its
@@ -148,7 +150,9 @@ impl Outage {
             }
         }
         let begun = Instant::now();
-        sleep(length.min(path.unnoticed())).await;
+        sleep(length.min(path.until_sign() + COMPUTING)).await;
+        let of_sign = load.since(before);
+        sleep_until(begun + length.min(path.unnoticed() + COMPUTING)).await;
         let delay = load.since(before);
         sleep_until(begun + length).await;
         let least = begun.elapsed();
@@ -159,7 +163,7 @@ impl Outage {
             Self::SignInRefused => lab.azure.cache().grant(lab.azure.object_id()),
             Self::Script => redis::cmd("SCRIPT").arg("KILL").exec(&mut admin).unwrap(),
         }
-        Truth { least, most: from.elapsed(), delay }
+        Truth { least, most: from.elapsed(), of_sign, delay }
     }
 
     /// The longest time from the end of the outage until a round has succeeded. An attempt that was under way may still
@@ -174,7 +178,8 @@ impl Outage {
 struct Truth {
     least: Duration,
     most: Duration,
-    /// What the load of the machine added when it began.
+    /// What the load of the machine added until the first sign was due, and until it had to fail a probe.
+    of_sign: Duration,
     delay: Duration,
 }
 
@@ -232,7 +237,8 @@ impl Comparison {
         let recorded = Duration::from_secs_f64((after.unavailable - before.unavailable).max(0.0));
         let path = self.path;
         let may_be_late = failures == 0 || after.unanswered_lists > before.unanswered_lists;
-        let until_sign = if may_be_late { path.unnoticed() } else { path.until_sign() } + truth.delay;
+        let until_sign =
+            if may_be_late { path.unnoticed() + truth.delay } else { path.until_sign() + truth.of_sign };
         let least = truth.least.saturating_sub(until_sign);
         let until_healthy = outage.until_healthy(path) + delay;
         let most = truth.most + until_healthy;
