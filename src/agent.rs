@@ -1,5 +1,7 @@
 //! The agent: starts and stops probers and refresh loops to match the configured targets.
 
+mod watcher;
+
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,6 +13,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::info;
 
+use self::watcher::Watcher;
 use crate::clock::Clock;
 use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
@@ -134,8 +137,17 @@ impl Agent {
         for (place, target) in new.iter().enumerate() {
             let target = Arc::new((*target).clone());
             let offset = offset(target.interval, place, new.len());
-            let prober = self.build(&target, &trace, offset);
-            let task = self.tasks.spawn(prober.run(now + offset));
+            let (prober, watcher) = self.build(&target, &trace, offset);
+            let probing = prober.run(now + offset);
+            let task = match watcher {
+                None => self.tasks.spawn(probing),
+                Some(watcher) => self.tasks.spawn(async move {
+                    tokio::select! {
+                        never = probing => never,
+                        never = watcher.run() => never,
+                    }
+                }),
+            };
             self.probers.insert(target.name.clone(), Running { of: target, task });
         }
         if !new.is_empty() {
@@ -242,14 +254,23 @@ impl Agent {
     ) -> Result<Prober<Dialer>, ReconcileError> {
         let clients = self.read_certificates(std::slice::from_ref(target)).await?;
         self.keep_clients(clients);
-        Ok(self.build(target, trace, Duration::ZERO))
+        Ok(self.build(target, trace, Duration::ZERO).0)
     }
 
-    fn build(&mut self, target: &Arc<Target>, trace: &Trace, offset: Duration) -> Prober<Dialer> {
+    /// Creates a prober of `target`, and what watches its sentinels if it has any.
+    fn build(
+        &mut self,
+        target: &Arc<Target>,
+        trace: &Trace,
+        offset: Duration,
+    ) -> (Prober<Dialer>, Option<Watcher>) {
         let dialer = self.dialer(target).with_trace(trace.clone());
+        let watcher = dialer
+            .locator()
+            .map(|locator| Watcher::new(locator.clone(), target, self.services.metrics.target(&target.name)));
         let sign_in = self.sign_in(target);
         let services = &self.services;
-        Prober::new(Setup {
+        let prober = Prober::new(Setup {
             dialer,
             sign_in,
             clock: services.clock.clone(),
@@ -260,7 +281,8 @@ impl Agent {
             target: Arc::clone(target),
             offset,
             started: self.started,
-        })
+        });
+        (prober, watcher)
     }
 
     /// Creates what opens the connections of `target`, whose certificates were read.

@@ -136,6 +136,15 @@ impl Dialer {
         }
     }
 
+    /// Returns what finds the primary, if sentinels name it.
+    #[must_use]
+    pub fn locator(&self) -> Option<&Locator> {
+        match &self.way {
+            Way::Host(_) => None,
+            Way::Sentinels(locator, _) => Some(locator),
+        }
+    }
+
     /// The same dialer, which notes in `trace` what it finds out.
     #[must_use]
     pub fn with_trace(self, trace: Trace) -> Self {

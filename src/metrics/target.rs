@@ -308,8 +308,12 @@ impl TargetMetrics {
     }
 
     /// Records whether enough sentinels are usable for a failover.
-    pub fn sentinel_quorum(&self, has_quorum: bool) {
-        self.registration.series().sentinel_quorum.set(if has_quorum { 1.0 } else { 0.0 });
+    pub fn sentinel_quorum(&self, has_quorum: Option<bool>) {
+        let quorum = &self.registration.series().sentinel_quorum;
+        match has_quorum {
+            Some(has_quorum) => quorum.set(if has_quorum { 1.0 } else { 0.0 }),
+            None => quorum.clear(),
+        }
     }
 
     fn observe_phases(&self, phases: &PhaseTimes) {

@@ -79,7 +79,7 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics,
     target.tick(30 * MILLISECOND, 2);
     target.server_info(&ServerInfo::new("redis", "7.4.0", Some(Mode::Cluster), Some(Role::Primary)));
     target.role_changed();
-    target.sentinel_quorum(true);
+    target.sentinel_quorum(Some(true));
     let (cluster, shard) = script_of_cluster(&target);
     (target, identity, cluster, shard)
 }

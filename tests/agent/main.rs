@@ -18,6 +18,7 @@ mod port;
 mod program;
 mod redis_server;
 mod scrape;
+mod sentinels;
 
 mod check;
 mod endpoint;
@@ -31,6 +32,7 @@ mod new_connections;
 mod quickstart;
 mod reload;
 mod secrecy;
+mod sentinel;
 mod shutdown;
 mod tls;
 mod verdict;

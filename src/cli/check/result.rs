@@ -6,7 +6,7 @@ use crate::clock::Rfc3339;
 use crate::config::flags::with_flags;
 use crate::connection::client_list::Client;
 use crate::connection::tls::certificate::Certificate;
-use crate::connection::trace::Findings;
+use crate::connection::trace::{AskedSentinel, Findings};
 use crate::identity::Identity;
 use crate::probe::{Phase, Stage};
 use crate::prober::Probed;
@@ -43,6 +43,9 @@ pub(super) struct ConnectionDocument {
     /// The user that the connection signs in as. `None` without sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) username: Option<String>,
+    /// The sentinels that were asked for the primary, in the order of their answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sentinels: Vec<SentinelDocument>,
     /// The resolved addresses, without ports.
     pub(super) addresses: Vec<String>,
     /// The addresses to which a connection was attempted, in order.
@@ -55,6 +58,18 @@ pub(super) struct ConnectionDocument {
     /// The server's certificate, trusted or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) certificate: Option<CertificateDocument>,
+}
+
+/// A sentinel that was asked for the primary.
+#[derive(Debug, Serialize)]
+pub(super) struct SentinelDocument {
+    pub(super) sentinel: String,
+    /// The address that it named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) primary: Option<String>,
+    /// Why it named none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
 }
 
 /// An attempt to connect to an address.
@@ -145,6 +160,7 @@ impl ConnectionDocument {
         Self {
             token,
             username,
+            sentinels: findings.sentinels.iter().map(Into::into).collect(),
             addresses: findings.addresses.iter().map(|address| address.ip().to_string()).collect(),
             tried: tried
                 .map(|(address, error)| TriedDocument { address: address.to_string(), error })
@@ -153,6 +169,16 @@ impl ConnectionDocument {
             tls_version: findings.tls_version,
             certificate: findings.certificate.as_ref().and_then(Certificate::parse).map(Into::into),
         }
+    }
+}
+
+impl From<&AskedSentinel> for SentinelDocument {
+    fn from(AskedSentinel { sentinel, answer }: &AskedSentinel) -> Self {
+        let (primary, error) = match answer {
+            Ok(address) => (Some(address.to_string()), None),
+            Err(error) => (None, Some(error.clone())),
+        };
+        Self { sentinel: sentinel.to_string(), primary, error }
     }
 }
 

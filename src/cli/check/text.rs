@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::cluster::ClusterText;
-use super::result::{CertificateDocument, CheckResult, ConnectionDocument};
+use super::result::{CertificateDocument, CheckResult, ConnectionDocument, SentinelDocument};
 use crate::cli::output::{Style, counted, enumerated};
 use crate::clock::Rfc3339;
 use crate::excerpt::excerpt;
@@ -86,7 +86,13 @@ fn write_phase(
             None => Ok(()),
         }),
         Phase::Tls => connection.certificate.iter().try_for_each(|it| write_certificate(f, it)),
-        Phase::Token | Phase::Resolve | Phase::Auth => Ok(()),
+        Phase::Resolve => connection.sentinels.iter().try_for_each(|asked| {
+            let SentinelDocument { sentinel, primary, error } = asked;
+            let answer = primary.iter().map(|primary| format!("the primary is {primary}"));
+            let answer: String = answer.chain(error.clone()).collect();
+            writeln!(f, "      sentinel {sentinel}: {answer}")
+        }),
+        Phase::Token | Phase::Auth => Ok(()),
     }
 }
 

@@ -1,0 +1,173 @@
+//! A target behind Redis Sentinel.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::program::{Running, eventually};
+use crate::redis_server::RedisServer;
+use crate::sentinels::{SERVICE, Sentinels, behind};
+
+const QUORUM: &str = r#"sentinel_quorum{target="orders"}"#;
+
+async fn start(bed: &Sentinels) -> Running {
+    let agent = bed.agent(&["run", "--listen", "127.0.0.1:0", "--interval", "300ms"]).serve().await;
+    agent.until("the target is up", |it| it.is_up("orders")).await;
+    agent
+}
+
+fn has_agent(server: &RedisServer) -> bool {
+    server.clients().iter().any(|client| client.name == "cachepulse")
+}
+
+fn is_primary(server: &RedisServer) -> bool {
+    server.ask::<String>(&["INFO", "replication"]).contains("role:master")
+}
+
+#[tokio::test]
+async fn a_failover_is_followed_while_the_old_primary_goes_on_to_take_writes() {
+    let bed = Sentinels::start().await;
+    let agent = start(&bed).await;
+    let [old, new] = &bed.servers;
+    assert!(has_agent(old) && !has_agent(new));
+    bed.sentinels[0].ask::<()>(&["SENTINEL", "FAILOVER", SERVICE]).unwrap();
+    eventually("the agent is at the new primary", || has_agent(new) && !has_agent(old)).await;
+    // The sentinels turn it into a replica, which closes its connections, 11 s after the failover.
+    assert!(is_primary(old), "the agent left the old primary by itself");
+    let scrape = agent.until("the new primary is up", |it| it.connects("success", "orders") == 2).await;
+    assert!(scrape.is_up("orders"), "{}", scrape.text);
+    assert_eq!(scrape.disconnects("wrong_node", "orders"), 1, "{}", scrape.text);
+    let log = agent.log();
+    assert!(log.contains("sentinels name another primary"), "{log}");
+}
+
+#[tokio::test]
+async fn a_killed_primary_is_down_until_the_replica_is_promoted() {
+    let mut bed = Sentinels::start().await;
+    let agent = start(&bed).await;
+    bed.servers[0].kill().await;
+    agent.until("the loss is seen", |it| !it.is_up("orders")).await;
+    let new = &bed.servers[1];
+    eventually("the agent is at the new primary", || has_agent(new)).await;
+    let scrape = agent.until("the new primary is up", |it| it.is_up("orders")).await;
+    assert!(scrape.value(r#"unavailable_seconds_total{target="orders"}"#) > 0.5, "{}", scrape.text);
+    assert_eq!(bed.sentinels[0].primary(), Some(new.port()));
+}
+
+#[tokio::test]
+async fn dead_sentinels_cost_the_quorum_and_not_the_verdict() {
+    let mut bed = Sentinels::start().await;
+    let agent = start(&bed).await;
+    agent.until("the quorum is there", |it| it.text.contains(&format!("cachepulse_{QUORUM} 1"))).await;
+    bed.sentinels[0].kill().await;
+    bed.sentinels[1].kill().await;
+    agent.until("the quorum is lost", |it| it.text.contains(&format!("cachepulse_{QUORUM} 0"))).await;
+    bed.servers[0].ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let scrape = agent.until("the last sentinel is asked", |it| it.connects("success", "orders") == 2).await;
+    assert!(scrape.is_up("orders"), "{}", scrape.text);
+    bed.sentinels[2].kill().await;
+    let probes = agent.scrape().await.sum("probes_total", "orders");
+    let scrape = agent.until("more probes", |it| it.sum("probes_total", "orders") > probes + 10).await;
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+    // Without a sentinel there is no way to a new connection.
+    bed.servers[0].ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    agent.until("nobody names the primary", |it| it.failures("resolve", "orders") > 0).await;
+}
+
+#[tokio::test]
+async fn check_shows_which_sentinel_named_the_primary_and_an_unknown_service() {
+    let bed = Sentinels::start().await;
+    let checked = bed.agent(&["check"]).run().await;
+    assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+    let named = format!(": the primary is 127.0.0.1:{}\n", bed.servers[0].port());
+    assert!(checked.stdout.contains(&named), "{}", checked.stdout);
+    let checked = behind(&bed.addresses(), "other", &["check", "--attempts", "1"]).run().await;
+    assert_eq!(checked.code, Some(1), "{}{}", checked.stdout, checked.stderr);
+    for text in ["resolve at resolve", "the service other is unknown", "--sentinel-service"] {
+        assert!(checked.stdout.contains(text), "{text}: {}", checked.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_user_of_the_sentinels_needs_three_rights_and_a_wrong_password_is_told() {
+    let rights = "-@all +sentinel|get-master-addr-by-name +subscribe resetchannels &+switch-master";
+    let bed = Sentinels::start_with(&format!("user probe on >s3cret {rights}\n")).await;
+    let sign_in = ["--sentinel-identity", "password", "--sentinel-username", "probe"];
+    let agent = bed
+        .agent(&["run", "--listen", "127.0.0.1:0", "--interval", "300ms"])
+        .args(sign_in)
+        .args(["--sentinel-password-env", "SENTINEL_PASSWORD"])
+        .env("SENTINEL_PASSWORD", "s3cret")
+        .serve()
+        .await;
+    agent.until("the target is up", |it| it.is_up("orders")).await;
+    bed.sentinels[0].ask::<()>(&["SENTINEL", "FAILOVER", SERVICE]).unwrap();
+    let [old, new] = &bed.servers;
+    eventually("the agent is at the new primary", || has_agent(new) && !has_agent(old)).await;
+    assert!(is_primary(old), "the agent left the old primary by itself");
+    let scrape = agent.scrape().await;
+    assert!(!scrape.text.contains("cachepulse_sentinel_quorum{"), "refused: {}", scrape.text);
+    let checked = bed
+        .agent(&["check", "--attempts", "1"])
+        .args(sign_in)
+        .args(["--sentinel-password-env", "SENTINEL_PASSWORD"])
+        .env("SENTINEL_PASSWORD", "wrong-password")
+        .run()
+        .await;
+    for text in ["auth_rejected at resolve", "WRONGPASS", "--sentinel-identity"] {
+        assert!(checked.stdout.contains(text), "{text}: {}", checked.stdout);
+    }
+    assert!(!checked.stdout.contains("wrong-password"), "{}", checked.stdout);
+}
+
+/// Starts a sentinel that answers every command, after HELLO and PING, with `reply`, and returns its address.
+async fn hostile(reply: impl Fn(u16) -> String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let reply = reply(port);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let reply = reply.clone();
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                    let asked = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                    let hello = "%2\r\n+proto\r\n:3\r\n+mode\r\n+sentinel\r\n+PONG\r\n";
+                    let answer = if asked.contains("HELLO") { hello } else { &reply };
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    format!("127.0.0.1:{port}")
+}
+
+fn address(port: u16) -> String {
+    let port = port.to_string();
+    format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len())
+}
+
+#[tokio::test]
+async fn a_hostile_sentinel_costs_an_attempt_and_others_are_asked_then() {
+    let bed = Sentinels::start().await;
+    let huge = |_| format!("${}\r\n{}", 900_000_000, "x".repeat(100_000));
+    let replica = bed.servers[1].port();
+    for hostile in [
+        hostile(address).await,
+        hostile(huge).await,
+        hostile(|_| String::new()).await,
+        hostile(|_| "+OK\r\n".to_owned()).await,
+        hostile(|_| "*2\r\n$1\r\n/\r\n$1\r\n0\r\n".to_owned()).await,
+        hostile(move |_| address(replica)).await,
+    ] {
+        let all = format!("{hostile},{}", bed.addresses());
+        let checked = behind(&all, SERVICE, &["check"]).run().await;
+        assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+        let once = ["check", "--attempts", "1", "--connect-timeout", "2s"];
+        let checked = behind(&hostile, SERVICE, &once).run().await;
+        assert_eq!(checked.code, Some(1), "{}{}", checked.stdout, checked.stderr);
+        assert!(checked.stdout.contains("sentinel"), "{}", checked.stdout);
+    }
+}
