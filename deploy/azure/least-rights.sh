@@ -6,10 +6,12 @@ set -eu
 
 usage() {
     cat >&2 <<'TEXT'
-usage: least-rights.sh --group GROUP --cache NAME [--managed] [--identity NAME] [--issuer URL [--account NAMESPACE:NAME]]
+usage: least-rights.sh --group GROUP --cache NAME [--managed] [--replicas] [--identity NAME]
+                       [--issuer URL [--account NAMESPACE:NAME]]
   --group     resource group of the cache, and of the identity
   --cache     the cache's name
   --managed   for Azure Managed Redis; otherwise Azure Cache for Redis
+  --replicas  also for READONLY, which the agent needs with `cluster.mode: all`
   --identity  the managed identity's name [cachepulse]
   --issuer    OIDC issuer of the Kubernetes cluster: az aks show --query oidcIssuerProfile.issuerUrl
   --account   the agent's service account in that cluster [monitoring:cachepulse]
@@ -17,10 +19,11 @@ TEXT
     exit 64
 }
 
-group= cache= managed= issuer= identity=cachepulse account=monitoring:cachepulse
+group= cache= managed= replicas= issuer= identity=cachepulse account=monitoring:cachepulse
 while [ $# -gt 0 ]; do
     case $1 in
         --managed) managed=yes; shift; continue ;;
+        --replicas) replicas=yes; shift; continue ;;
         --group | --cache | --identity | --issuer | --account) [ $# -ge 2 ] || usage ;;
         *) usage ;;
     esac
@@ -39,9 +42,10 @@ az identity create --resource-group "$group" --name "$identity" --output none
 object_id=$(az identity show --resource-group "$group" --name "$identity" --query principalId --output tsv)
 client_id=$(az identity show --resource-group "$group" --name "$identity" --query clientId --output tsv)
 
-# PING, SET, GET and CLIENT LIST, on the agent's own keys. No built-in policy fits: Data Contributor forbids CLIENT LIST,
-# Data Reader forbids SET, and Data Owner allows everything.
-commands="+ping +set +get +client|list"
+# PING, SET, GET and CLIENT LIST, on the agent's own keys, and CLUSTER SLOTS to find the shards. No built-in policy fits:
+# Data Contributor forbids CLIENT LIST, Data Reader forbids SET, and Data Owner allows everything.
+commands="+ping +set +get +client|list +cluster|slots"
+[ -z "$replicas" ] || commands="$commands +readonly"
 keys="~cachepulse:*"
 if [ -n "$managed" ]; then
     # Custom rights are a preview feature here. They need version 1.5 or later of the extension redisenterprise.

@@ -328,9 +328,25 @@ class Network(unittest.TestCase):
 
     def test_the_targets_ports_are_open_by_the_agents_own_rule(self):
         dns = {("UDP", 53), ("TCP", 53)}
-        self.assertEqual(self.ports(ci("workload-identity")), dns | {("TCP", 6380), ("TCP", 10000), ("TCP", 443)})
+        nodes = {("TCP", port) for port in (15000, 13000, 8500)}
+        self.assertEqual(self.ports(ci("workload-identity")), dns | nodes | {("TCP", 6380), ("TCP", 10000), ("TCP", 443)})
         secrets = {("TCP", port) for port in (6380, 7000, 6379, 7001, 443)}
-        self.assertEqual(self.ports(ci("secrets")), dns | secrets)
+        self.assertEqual(self.ports(ci("secrets")), dns | nodes | secrets)
+
+    def test_the_ports_of_nodes_are_open_unless_no_target_visits_them(self):
+        def nodes(*arguments, file="managed-identity"):
+            rules = find(render(ci(file), arguments=arguments), "NetworkPolicy")["spec"]["egress"]
+            ports = [(port["port"], port["endPort"], rule.get("to")) for rule in rules for port in rule["ports"] if "endPort" in port]
+            return sorted((first, last) for first, last, _ in ports), [to for _, _, to in ports]
+
+        ranges = [(8500, 8599), (13000, 13999), (15000, 15999)]
+        self.assertEqual(nodes(), (ranges, [[{"ipBlock": {"cidr": "10.1.0.0/16"}}]] * 3))
+        self.assertEqual(nodes(file="existing-config-map")[0], ranges)
+        for off in ("--set=config.defaults.cluster.mode=off", "--set-json=config.defaults.cluster.mode=false"):
+            self.assertEqual(nodes(off)[0], [], off)
+        # The cluster of a target replaces that of the defaults as a whole.
+        own = "--set=config.targets[0].cluster.refresh=1m"
+        self.assertEqual(nodes("--set=config.defaults.cluster.mode=off", own)[0], ranges)
 
     def test_the_metadata_service_is_open_for_managed_identities_only_and_alone(self):
         metadata = ("TCP", 80, [{"ipBlock": {"cidr": "169.254.169.254/32"}}])

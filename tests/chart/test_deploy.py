@@ -196,12 +196,12 @@ class Azure(unittest.TestCase):
             log = Path(f"{fake}.log")
             return done, log.read_text().splitlines() if log.exists() else []
 
-    def test_a_cache_for_redis_gets_a_policy_with_the_four_commands_and_the_agents_keys(self):
+    def test_a_cache_for_redis_gets_a_policy_with_the_agents_commands_and_keys(self):
         done, asked = self.run_script("--group", "g", "--cache", "c")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("client id: cid", done.stdout)
         [policy] = [line for line in asked if line.startswith("redis|access-policy|create")]
-        self.assertIn("--permissions|+ping +set +get +client|list ~cachepulse:*|", policy)
+        self.assertIn("--permissions|+ping +set +get +client|list +cluster|slots ~cachepulse:*|", policy)
         [assignment] = [line for line in asked if line.startswith("redis|access-policy-assignment")]
         self.assertIn("--object-id|oid|", assignment)
         self.assertFalse([line for line in asked if "federated" in line])
@@ -209,8 +209,13 @@ class Azure(unittest.TestCase):
     def test_a_managed_redis_gets_them_with_the_assignment(self):
         _, asked = self.run_script("--group", "g", "--cache", "c", "--managed")
         [assignment] = [line for line in asked if line.startswith("redisenterprise|")]
-        self.assertIn("--access-string|+ping +set +get +client|list ~cachepulse:*|", assignment)
+        self.assertIn("--access-string|+ping +set +get +client|list +cluster|slots ~cachepulse:*|", assignment)
         self.assertFalse([line for line in asked if line.startswith("redis|")])
+
+    def test_replicas_need_one_more_command(self):
+        _, asked = self.run_script("--group", "g", "--cache", "c", "--replicas")
+        [policy] = [line for line in asked if line.startswith("redis|access-policy|create")]
+        self.assertIn("--permissions|+ping +set +get +client|list +cluster|slots +readonly ~cachepulse:*|", policy)
 
     def test_a_cluster_is_trusted_for_the_agents_service_account(self):
         _, asked = self.run_script("--group", "g", "--cache", "c", "--issuer", "https://issuer.example.com/x/")

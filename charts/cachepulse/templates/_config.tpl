@@ -99,6 +99,21 @@ projected:
 {{- end -}}
 
 {{/*
+Whether the agent may visit the nodes of a cluster: unless every target has sentinels or `cluster.mode: off`, which Helm may
+parse as false.
+*/}}
+{{- define "cachepulse.visitsNodes" -}}
+{{- $defaults := .Values.config.defaults -}}
+{{- $visits := not (include "cachepulse.ownsConfig" .) -}}
+{{- range .Values.config.targets -}}
+  {{- $cluster := .cluster | default $defaults.cluster | default dict -}}
+  {{- $mode := hasKey $cluster "mode" | ternary $cluster.mode "auto" | toString -}}
+  {{- $visits = or $visits (not (or .sentinel (has $mode (list "off" "false")))) -}}
+{{- end -}}
+{{- if $visits -}}true{{- end -}}
+{{- end -}}
+
+{{/*
 The ports of all targets. A target without a port gets one by the rule of the agent. One with sentinels gets theirs, and
 6379 for the primary.
 */}}
