@@ -22,7 +22,7 @@ fuzz-lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
-fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= selects from reply, token, answer, config, topology
+fuzz: fuzz-build ## fuzz each parser for FUZZ_SECONDS=60; FUZZ_TARGETS= selects from reply, notice, token, answer, config, topology
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ_OUTPUT)/$$target; \
 		run="$(FUZZ_BUILD)/$(FUZZ_HOST)/release/$$target $(FUZZ_LIMITS)"; \

@@ -2,6 +2,7 @@
 //! connections beside it (`companion.rs`). What a link finds out becomes the target's outcome in `whole.rs`.
 
 mod companion;
+mod early;
 mod fallback;
 mod handover;
 mod key;
@@ -10,6 +11,7 @@ mod link;
 mod link_record;
 mod listing;
 mod logged;
+mod maintenance;
 mod new_connections;
 mod opening;
 mod record;
@@ -43,6 +45,7 @@ use key::Key;
 use ledger::{Ledger, Limits};
 use link::Link;
 use link_record::LinkRecord;
+use maintenance::Maintenance;
 use opening::Opener;
 use record::Record;
 use round::Rounds;
@@ -121,8 +124,10 @@ impl<D: Dial> Prober<D> {
             fallback: Fallback::default(),
         };
         let rounds = Rounds::new(Arc::clone(&target), key, rng.fork());
+        let maintenance = shared.record(|record| Maintenance::new(&target, record));
         let ticks = Ticks::new(Ledger::new(limits, rng.fork()), LinkRecord::new(FRONT, Arc::clone(&shared)));
-        Self { front: Link::new(opener, rounds, ticks, rng.fork()), shared, probes: 0, target, rng }
+        let front = Link::new(opener, rounds, ticks, rng.fork(), maintenance);
+        Self { front, shared, probes: 0, target, rng }
     }
 
     /// Runs until it is dropped; the first tick is at `first`.

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod document;
+mod maintenance;
 mod outcome;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use self::cluster::ClusterState;
 pub use self::cluster::{ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch};
 pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
+pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument};
 pub use self::outcome::{
     ClientDocument, ClientsDocument, FailureDocument, NewConnectionDocument, OutcomeDocument, PhaseDocument,
     StepDocument,
@@ -79,6 +81,8 @@ struct TargetState {
     server: Option<Arc<ServerInfo>>,
     /// `None` for a target that is no cluster.
     cluster: Option<Box<ClusterState>>,
+    /// `None` where the agent does not ask for notices.
+    maintenance: Option<Box<maintenance::Maintenance>>,
     /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
     recent: VecDeque<Arc<Record>>,
     failures: VecDeque<Arc<Record>>,
@@ -202,6 +206,7 @@ impl Status {
                 new_connection: None,
                 server: None,
                 cluster: None,
+                maintenance: None,
                 recent: VecDeque::with_capacity(RECENT),
                 failures: VecDeque::new(),
             }),

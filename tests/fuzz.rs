@@ -9,6 +9,8 @@ mod answer;
 mod config;
 #[path = "../fuzz/properties/echo.rs"]
 mod echo;
+#[path = "../fuzz/properties/notice.rs"]
+mod notice;
 #[path = "../fuzz/properties/reply.rs"]
 mod reply;
 #[path = "../fuzz/properties/runtime.rs"]
@@ -82,6 +84,11 @@ fn every_reply_to_cluster_slots_is_a_consistent_topology_or_a_short_error() {
 }
 
 #[test]
+fn every_maintenance_notice_is_bounded_and_known_for_a_while() {
+    holds_for_many("notice", notice::holds, 4000);
+}
+
+#[test]
 fn no_token_or_secret_is_shown_even_if_a_server_echoes_it() {
     holds_for_many("token", token::holds, 4000);
 }
@@ -102,5 +109,5 @@ fn every_fuzz_target_has_a_short_form() {
     let mut names: Vec<_> = targets.map(|entry| entry.expect("it can be read").path()).collect();
     names.sort();
     let names: Vec<_> = names.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
-    assert_eq!(names, ["answer", "config", "reply", "token", "topology"]);
+    assert_eq!(names, ["answer", "config", "notice", "reply", "token", "topology"]);
 }

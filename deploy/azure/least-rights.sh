@@ -53,8 +53,9 @@ if [ -n "$managed" ]; then
         --database-name default --access-policy-assignment-name cachepulse --access-policy-name default \
         --object-id "$object_id" --access-string "$commands $keys" --output none
 else
+    # SUBSCRIBE is for notices of planned maintenance.
     az redis access-policy create --resource-group "$group" --name "$cache" --access-policy-name cachepulse \
-        --permissions "$commands $keys" --output none
+        --permissions "$commands +subscribe $keys" --output none
     az redis access-policy-assignment create --resource-group "$group" --name "$cache" \
         --policy-assignment-name cachepulse --access-policy-name cachepulse \
         --object-id "$object_id" --object-id-alias "$identity" --output none

@@ -147,6 +147,7 @@ fn configuration(standin: &Standin, ca_file: &Path, token_file: &Path) -> String
            port: {port}\n  \
            tls: {{ca_file: {ca_file}}}\n  \
            interval: 2s\n  \
+           maintenance: on\n  \
            identity:\n    \
              type: workload_identity\n    \
              client_id: {client_id}\n    \
@@ -174,7 +175,8 @@ fn banner(standin: &Standin, listen: SocketAddr, folder: &Folder, steady: bool) 
     let outages = if steady {
         "There are no outages (--steady)."
     } else {
-        "Every minute or so, the cache has an outage of a few seconds; --steady leaves outages out."
+        "Every minute or so, the cache has an outage of a few seconds. Every fourth one is maintenance that the cache announces. \
+         --steady leaves outages out."
     };
     format!(
         "cachepulse monitors a simulated cache. Everything runs in this process; press Ctrl-C to end it.\n\n  \

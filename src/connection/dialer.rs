@@ -19,9 +19,9 @@ use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
 use crate::target::Endpoint;
 
 /// Opens streams to one endpoint. Clones lead to the same one.
-pub trait Dial: Clone + Send {
+pub trait Dial: Clone + Send + 'static {
     /// What is opened.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Returns a dialer of `endpoint`, which must still show a certificate for the name of this dialer's endpoint: a
     /// cache shows the same one on each of its nodes, whose addresses it doesn't name.

@@ -1,8 +1,7 @@
 //! A push: what a server sends out of band under RESP3, as a bounded value. What it means is left to others.
 
-/// The longest push that is read, in bytes. Notices have less than 300.
-#[expect(dead_code, reason = "for sessions")]
-pub(super) const MAX_LENGTH: usize = 4096;
+/// The longest text that is kept, in bytes. Notices have less than 300.
+pub(super) const MAX_TEXT: usize = 4096;
 
 /// A push that a session has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +13,7 @@ pub enum Push {
         /// The elements after it.
         arguments: Vec<Argument>,
     },
-    /// It is too long, or does not begin with a name.
+    /// It is too long or has no name, or pushes are not kept.
     Unreadable,
 }
 
@@ -23,10 +22,10 @@ pub enum Push {
 pub enum Argument {
     /// A number.
     Integer(i64),
-    /// A string. Bytes that are not UTF-8 are replaced.
+    /// A string. Bytes that are not UTF-8 are escaped.
     Text(String),
     /// Nothing.
     Null,
-    /// Anything else, such as an array.
+    /// Anything else, such as an array or a long text.
     Other,
 }

@@ -5,6 +5,7 @@
 
 use redis::{ServerError, ServerErrorKind, Value};
 
+use crate::connection::push::{self, Argument, Push};
 use crate::excerpt::excerpt;
 use crate::probe::FailureReason;
 
@@ -38,6 +39,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// The limits of a push that is read: several times those of a notice that names each shard of a large cache.
+    pub(super) const OF_PUSH: Self = Self { bytes: 64 * 1024, values: 4096 };
+
     /// Returns the limits of the replies to the commands of a probe.
     pub(super) const fn of_probe(bytes: usize) -> Self {
         Self { bytes, values: MAX_VALUES }
@@ -114,6 +118,51 @@ impl Scan {
             }
         }
         Ok(Some(self.end))
+    }
+}
+
+/// How far a frame is skipped that is never at hand as a whole.
+#[derive(Debug)]
+pub(super) struct Skip {
+    /// Values that are still to come.
+    pending: usize,
+    /// Bytes of a text that are still to come, with its line break.
+    text: usize,
+}
+
+impl Default for Skip {
+    fn default() -> Self {
+        Self { pending: 1, text: 0 }
+    }
+}
+
+impl Skip {
+    /// Returns how many of `bytes`, which follow what was skipped before, belong to the frame, and whether it has ended.
+    pub(super) fn step(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
+        let mut skipped = 0;
+        loop {
+            let piece = self.text.min(bytes.len() - skipped);
+            self.text -= piece;
+            skipped += piece;
+            if self.text > 0 || self.pending == 0 {
+                return Ok((skipped, self.text == 0));
+            }
+            let Some(header) = header(&bytes[skipped..])? else { return Ok((skipped, false)) };
+            skipped += header.length;
+            self.pending -= 1;
+            let announced = |header: &Header<'_>| header.announced().map(|length| length.unwrap_or(0));
+            let children = match header.kind {
+                b'$' | b'=' | b'!' => {
+                    self.text = header.announced()?.map_or(0, |length| length.saturating_add(2));
+                    0
+                }
+                b'*' | b'~' | b'>' => announced(&header)?,
+                b'%' => announced(&header)?.saturating_mul(2),
+                b'|' => announced(&header)?.saturating_mul(2).saturating_add(1),
+                _ => 0,
+            };
+            self.pending = self.pending.saturating_add(children);
+        }
     }
 }
 
@@ -217,6 +266,29 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
             Ok(value) => Ok(value),
             Err(_) => Err(Malformed::NotRedis),
         },
+    }
+}
+
+/// Reads the push that fills `bytes`.
+pub(super) fn push(bytes: &[u8]) -> Push {
+    match redis::parse_redis_value(bytes) {
+        Ok(Value::Push { kind, data }) => {
+            Push::Read { name: kind.to_string(), arguments: data.iter().map(argument).collect() }
+        }
+        _ => Push::Unreadable,
+    }
+}
+
+fn argument(value: &Value) -> Argument {
+    match value {
+        Value::Int(number) => Argument::Integer(*number),
+        Value::BulkString(text) if text.len() <= push::MAX_TEXT => Argument::Text(escaped(text)),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } if text.len() <= push::MAX_TEXT => {
+            Argument::Text(text.clone())
+        }
+        Value::Okay => Argument::Text("OK".to_owned()),
+        Value::Nil => Argument::Null,
+        _ => Argument::Other,
     }
 }
 

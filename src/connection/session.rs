@@ -1,7 +1,8 @@
 //! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
 //! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, `CLUSTER SLOTS` in
 //! `cluster_slots.rs`, what concerns roles and slots on their way in `role.rs`, the commands of sentinels in `sentinel.rs`,
-//! and what has been read in `incoming.rs`.
+//! the commands that ask for notices in `notices.rs`, what a server sends out of band in `pushes.rs`, and what has been
+//! read in `incoming.rs`.
 //!
 //! Replies are the `redis` crate's values; its client is not used. A prober sends one command and waits for one
 //! reply, so a driver task, channels and a pipeline would only stand between the socket and the clock. It also
@@ -10,6 +11,8 @@
 mod client_list;
 mod cluster_slots;
 mod incoming;
+mod notices;
+mod pushes;
 mod role;
 mod sentinel;
 
@@ -23,6 +26,8 @@ use tokio::time::Instant;
 use zeroize::Zeroize as _;
 
 use self::incoming::Incoming;
+pub use self::pushes::Incident;
+use self::pushes::Pushes;
 use crate::connection::client_list::OwnClient;
 use crate::connection::deadline::within;
 use crate::connection::reply::{self, Limits, Malformed};
@@ -45,6 +50,8 @@ pub struct Session<S> {
     /// The command being sent; kept for its capacity.
     outgoing: Vec<u8>,
     incoming: Incoming,
+    /// `None` unless pushes are kept.
+    pushes: Option<Box<Pushes>>,
     /// Whether a byte has come since the last command was sent.
     has_heard: bool,
     /// Whether requests and replies are still in step. Once they are not, nothing that comes can be trusted.
@@ -63,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             limits: Limits::of_probe(reply_limit),
             outgoing: Vec::new(),
             incoming: Incoming::default(),
+            pushes: None,
             has_heard: false,
             in_step: true,
             asks: false,
@@ -172,25 +180,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Waits, between commands, until the connection is lost or the peer says something that it was not asked. What
-    /// was sent out of band is skipped. May be dropped at any time without harm.
-    pub async fn lost(&mut self) -> Failure {
-        let failure = loop {
-            match self.frame() {
-                Ok(Some(length)) if reply::is_push(&self.incoming) => self.incoming.discard(length),
-                Ok(None) => match self.incoming.read_from(&mut self.stream).await {
-                    Ok(0) => break closed(Stage::Idle),
-                    Ok(_) => {}
-                    Err(error) => break io_failure(Stage::Idle, &error),
-                },
-                Ok(Some(length)) => break self.unprompted(length),
-                Err(_) => break unexpected(),
-            }
-        };
-        self.in_step = false;
-        failure
-    }
-
     /// Returns the failure for unexpected data on an idle connection. An error reply says why the peer will close it.
     fn unprompted(&self, length: usize) -> Failure {
         match reply::parse(&self.incoming[..length]) {
@@ -268,17 +257,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Reads the next reply. What was sent out of band is skipped.
+    /// Reads the next reply. What was sent out of band is taken from before it.
     pub(super) async fn next_reply(&mut self, stage: Stage) -> Result<Value, Failure> {
         loop {
-            let frame = self.frame().map_err(|malformed| self.malformed(stage, malformed))?;
-            if let Some(length) = frame {
-                let value = (!reply::is_push(&self.incoming)).then(|| reply::parse(&self.incoming[..length]));
+            let frame = self.frame_after_pushes().await;
+            if let Some(length) = frame.map_err(|malformed| self.malformed(stage, malformed))? {
+                let value = reply::parse(&self.incoming[..length]);
                 self.incoming.discard(length);
-                match value {
-                    None => continue,
-                    Some(value) => return value.map_err(|malformed| self.malformed(stage, malformed)),
-                }
+                return value.map_err(|malformed| self.malformed(stage, malformed));
             }
             self.read_more(stage).await?;
         }
@@ -286,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Ends a round trip whose replies have all come.
     pub(super) fn end(&mut self, stage: Stage) -> Result<(), Failure> {
-        if !self.incoming.is_empty() && !reply::is_push(&self.incoming) {
+        if !self.incoming.is_empty() && !self.is_at_push() {
             return Err(Failure::new(FailureReason::ProtocolError, stage, "more than one reply"));
         }
         self.in_step = true;

@@ -22,9 +22,17 @@ closed_set! {
     }
 }
 
-/// The requests that were made on one connection, by [`Request`].
+/// The requests that the server has agreed to on one connection, by [`Request`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Made([bool; Request::ALL.len()]);
+
+impl Made {
+    /// Whether the server has agreed to `request`.
+    #[must_use]
+    pub const fn contains(self, request: Request) -> bool {
+        self.0[request as usize]
+    }
+}
 
 /// The requests of one target, and what became of them.
 #[derive(Clone, Debug)]
@@ -76,7 +84,7 @@ impl Requests {
     /// Returns the next request on a connection on which those of `made` were made, and when it is due.
     #[must_use]
     pub fn next(&self, made: Made, now: Instant) -> Option<(Request, Instant)> {
-        let open = Request::ALL.into_iter().filter(|request| !made.0[*request as usize]);
+        let open = Request::ALL.into_iter().filter(|request| !made.contains(*request));
         let due = open.filter_map(|request| {
             let state = self.states[request as usize]?;
             Some((request, state.refused_until.map_or(now, |until| until.max(now))))

@@ -1,6 +1,7 @@
 //! The labels of the metrics, with their values where these are a closed set.
 
 use crate::closed_set::closed_set;
+use crate::maintenance::Event;
 use crate::probe::{FailureReason, Phase, Role, Step, StepResult};
 use crate::target::Protocol;
 
@@ -103,6 +104,12 @@ pub(super) const PART: Label = Label {
     name: "part",
     meaning: "The part of the agent.",
     values: Some(|| Part::ALL.map(Part::entry).to_vec()),
+};
+
+pub(super) const EVENT: Label = Label {
+    name: "event",
+    meaning: "What the notice reports.",
+    values: Some(|| Event::ALL.map(Event::entry).to_vec()),
 };
 
 closed_set! {

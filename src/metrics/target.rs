@@ -1,18 +1,19 @@
 //! The series of one target.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
 use super::label::{
-    ATTEMPT_RESULT, AttemptResult, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
+    ATTEMPT_RESULT, AttemptResult, EVENT, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
     SERVER_VERSION, STEP, STEP_RESULT, TARGET,
 };
 use super::text::{Family, LabelPair, escape};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
+use crate::maintenance::{Announced, Event};
 use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Step, StepResult, StepResults};
 use crate::target::Protocol;
 
@@ -53,6 +54,18 @@ pub(super) struct TargetSeries {
     server: Mutex<Option<Box<ServerInfo>>>,
     role_changes: Counter,
     sentinel_quorum: Gauge,
+    /// Only where notices are asked for.
+    maintenance: OnceLock<Box<MaintenanceSeries>>,
+}
+
+/// What is known of a cache's maintenance.
+#[derive(Debug, Default)]
+struct MaintenanceSeries {
+    notifications: Gauge,
+    /// By [`Event`].
+    events: [Counter; Event::ALL.len()],
+    active: Gauge,
+    scheduled: Gauge,
 }
 
 impl Series for TargetSeries {
@@ -130,6 +143,31 @@ impl Series for TargetSeries {
             }
         }),
         (define::SENTINEL_QUORUM, |it, target, family| family.gauge(&[target], &it.sentinel_quorum)),
+        (define::MAINTENANCE_NOTIFICATIONS, |it, target, family| {
+            if let Some(maintenance) = it.maintenance.get() {
+                family.gauge(&[target], &maintenance.notifications);
+            }
+        }),
+        (define::MAINTENANCE_EVENTS, |it, target, family| {
+            if let Some(maintenance) = it.maintenance.get() {
+                for event in Event::ALL {
+                    family.counter(
+                        &[(EVENT.name, event.as_str()), target],
+                        &maintenance.events[event as usize],
+                    );
+                }
+            }
+        }),
+        (define::MAINTENANCE_ACTIVE, |it, target, family| {
+            if let Some(maintenance) = it.maintenance.get() {
+                family.gauge(&[target], &maintenance.active);
+            }
+        }),
+        (define::MAINTENANCE_SCHEDULED, |it, target, family| {
+            if let Some(maintenance) = it.maintenance.get() {
+                family.gauge(&[target], &maintenance.scheduled);
+            }
+        }),
     ];
 
     fn new(_: &Arc<str>) -> Self {
@@ -314,6 +352,31 @@ impl TargetMetrics {
             Some(has_quorum) => quorum.set(if has_quorum { 1.0 } else { 0.0 }),
             None => quorum.clear(),
         }
+    }
+
+    /// Records whether the cache has agreed to send notices of maintenance. From the first call on, the series about
+    /// maintenance exist.
+    pub fn maintenance_notifications(&self, agreed: bool) {
+        self.maintenance().notifications.set(if agreed { 1.0 } else { 0.0 });
+    }
+
+    /// Records that the cache has sent a notice.
+    pub fn maintenance_event(&self, event: Event) {
+        self.maintenance().events[event as usize].increment();
+    }
+
+    /// Records what is known from the notices.
+    pub fn maintenance_announced(&self, announced: Announced) {
+        let series = self.maintenance();
+        series.active.set(if announced.is_active { 1.0 } else { 0.0 });
+        match announced.scheduled {
+            Some(start) => series.scheduled.set(unix_seconds(start)),
+            None => series.scheduled.clear(),
+        }
+    }
+
+    fn maintenance(&self) -> &MaintenanceSeries {
+        self.registration.series().maintenance.get_or_init(Box::default)
     }
 
     fn observe_phases(&self, phases: &PhaseTimes) {

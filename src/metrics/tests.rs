@@ -1,4 +1,5 @@
 use super::*;
+use crate::maintenance::{Announced, Event};
 use crate::probe::{
     ClientCount, Failure, FailureReason, Mode, Outcome, Phase, PhaseTimes, Role, ServerInfo, Stage, Step,
     StepResult, StepResults,
@@ -80,6 +81,9 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics,
     target.server_info(&ServerInfo::new("redis", "7.4.0", Some(Mode::Cluster), Some(Role::Primary)));
     target.role_changed();
     target.sentinel_quorum(Some(true));
+    target.maintenance_notifications(true);
+    target.maintenance_event(Event::Scheduled);
+    target.maintenance_announced(Announced { is_active: true, scheduled: Some(at(2_000)) });
     let (cluster, shard) = script_of_cluster(&target);
     (target, identity, cluster, shard)
 }

@@ -11,16 +11,22 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::companion::Companion;
+use super::early::{Early, EarlyConnection};
 use super::handover::Handover;
 use super::ledger::{Fact, Measurements};
+use super::maintenance::Maintenance;
 use super::opening::{Connection, Opened, Opener, blame_credentials};
 use super::roles::Roles;
 use super::round::Rounds;
 use super::schedule::Schedule;
 use super::ticks::Ticks;
 use crate::connection::client_list::ClientList;
+use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
+use crate::connection::session::Incident;
+use crate::maintenance::{AZURE_CHANNEL, Moving, Request};
 use crate::probe::{ClientCount, Failure, FailureReason, PhaseTimes, Stage, Step};
+use crate::target::Protocol;
 
 /// One kept connection, with its rounds and its ledger.
 pub(super) struct Link<D: Dial> {
@@ -32,6 +38,9 @@ pub(super) struct Link<D: Dial> {
     ticks: Ticks,
     roles: Roles,
     rng: fastrand::Rng,
+    /// Shared by the links of a target; `None` if nothing is ever asked for.
+    maintenance: Option<Arc<Maintenance>>,
+    early: EarlyConnection<D>,
 }
 
 /// What happens while nothing is under way.
@@ -42,11 +51,23 @@ enum Event<S> {
     Renewed,
     /// A new connection takes over from the open one.
     Replaced(Box<Opened<S>>),
+    /// A connection was opened early, because the endpoint of the open one moves.
+    Early(Early<S>),
+    /// The server has sent something out of band.
+    Pushed,
+    /// Maintenance notices are to be asked for, or what is known of maintenance changes by itself.
+    Maintenance,
 }
 
 impl<D: Dial> Link<D> {
     /// Creates a link that has done nothing yet.
-    pub(super) fn new(opener: Opener<D>, rounds: Rounds, ticks: Ticks, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(
+        opener: Opener<D>,
+        rounds: Rounds,
+        ticks: Ticks,
+        rng: fastrand::Rng,
+        maintenance: Option<Arc<Maintenance>>,
+    ) -> Self {
         Self {
             opener,
             connection: None,
@@ -55,6 +76,8 @@ impl<D: Dial> Link<D> {
             ticks,
             roles: Roles::default(),
             rng,
+            maintenance,
+            early: EarlyConnection::default(),
         }
     }
 
@@ -90,11 +113,16 @@ impl<D: Dial> Link<D> {
 
     /// Waits for what happens next and does what it asks for. Returns the clients that a round has found.
     async fn turn(&mut self) -> Option<ClientList> {
-        let Self { ticks, connection, handover, opener, .. } = self;
-        match ticks.until_attempt(next_event(connection.as_mut(), handover, opener)).await {
+        let Self { ticks, connection, handover, opener, maintenance, early, .. } = self;
+        let maintenance = maintenance.as_deref();
+        match ticks.until_attempt(next_event(connection.as_mut(), handover, opener, maintenance, early)).await
+        {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
             Some(Event::Replaced(opened)) => self.take_over(*opened),
+            Some(Event::Early(result)) => self.opened_early(*result),
+            Some(Event::Pushed) => self.pushed(),
+            Some(Event::Maintenance) => self.maintain().await,
             Some(Event::Renewed) if self.connection.is_some() => self.reauthenticate().await,
             Some(Event::Renewed) => {
                 // The first token of an identity is waited for by all its targets.
@@ -156,6 +184,12 @@ impl<D: Dial> Link<D> {
             self.ticks.note(Fact::RoundSucceeded(measurements));
             if let Some(failure) = round.lost {
                 self.lost(failure);
+            } else if self.rounds.lists_too_much()
+                && let Some(identity) = connection.subscription.subscriber()
+            {
+                // A server grants a subscribed connection less room for replies, so one without a subscription replaces it.
+                let moving = Moving { identity, endpoint: None, wait: Duration::ZERO };
+                self.early.begin(moving, &self.opener);
             }
             return round.clients;
         };
@@ -220,8 +254,70 @@ impl<D: Dial> Link<D> {
         self.keep(connection);
     }
 
+    /// A connection was opened early, or could not be: then the open one goes on.
+    fn opened_early(&mut self, result: Result<Opened<D::Stream>, DialFailure>) {
+        let failed = match result {
+            Ok(Opened { refused: Some(failure), phases, .. }) => DialFailure { failure, phases },
+            Ok(opened) => return self.take_over(opened),
+            Err(failed) => failed,
+        };
+        self.ticks.record().not_replaced(&failed.phases);
+        info!(
+            target = %self.opener.target.name,
+            reason = failed.failure.reason.as_str(),
+            stage = failed.failure.stage.as_str(),
+            detail = %failed.failure.detail,
+            "early connection failed; keeping the connection"
+        );
+    }
+
+    /// Takes what the server has sent out of band.
+    fn pushed(&mut self) {
+        let Self { connection: Some(connection), maintenance: Some(maintenance), early, opener, .. } = self
+        else {
+            return;
+        };
+        while let Some(push) = connection.session.take_push() {
+            if let Some(moving) = maintenance.note(connection.subscription, &push) {
+                early.begin(moving, opener);
+            }
+        }
+    }
+
+    /// Asks for maintenance notices if that is due. Nothing about it fails a probe.
+    async fn maintain(&mut self) {
+        let Some(maintenance) = self.maintenance.clone() else { return };
+        maintenance.update();
+        let Self { ticks, connection: Some(connection), opener, rounds, .. } = self else { return };
+        let Some((request, due)) = request(connection, &maintenance) else { return };
+        let now = Instant::now();
+        if due > now {
+            return;
+        }
+        if request == Request::Subscribe && rounds.lists_too_much() {
+            return maintenance.refused(request, "CLIENT LIST is too long for a subscribed connection");
+        }
+        let deadline = now + opener.target.command_timeout;
+        let session = &mut connection.session;
+        let asked = match request {
+            Request::Subscribe => ticks.during(session.subscribe(AZURE_CHANNEL, deadline)).await,
+            Request::Notifications => ticks.during(session.request_notifications(deadline)).await,
+        };
+        match asked {
+            Ok(()) => maintenance.granted(request, &mut connection.subscription),
+            Err(failure) if session.is_usable() => maintenance.refused(request, &failure.detail),
+            Err(failure) => {
+                maintenance.lost(request, &failure);
+                self.lost(failure);
+            }
+        }
+    }
+
     /// Drops the open connection because of `failure`, and returns how long it lived.
     fn close(&mut self, failure: &Failure) -> Option<Duration> {
+        // What it had to say before its end.
+        self.pushed();
+        self.early.cancel();
         let connection = self.connection.take()?;
         self.handover.changed(None);
         self.ticks.record().disconnected(failure.reason);
@@ -319,28 +415,53 @@ fn is_demotion(failure: &Failure) -> bool {
     }
 }
 
-/// Waits until the open connection is lost or replaced, or there are credentials to present. May be dropped at any time.
+/// Returns what to ask for on `connection`, and when.
+fn request<S>(connection: &Connection<S>, maintenance: &Maintenance) -> Option<(Request, Instant)> {
+    // Under RESP2, a subscribed connection takes no other commands.
+    let speaks_pushes = connection.protocol == Protocol::Resp3;
+    speaks_pushes.then(|| maintenance.next_request(connection.subscription)).flatten()
+}
+
+/// Waits until something happens to the open connection, there are credentials to present, or something about maintenance
+/// is due. May be dropped at any time.
 async fn next_event<D: Dial>(
     connection: Option<&mut Connection<D::Stream>>,
     handover: &Handover<D::Stream>,
     opener: &mut Opener<D>,
+    maintenance: Option<&Maintenance>,
+    early: &mut EarlyConnection<D>,
 ) -> Event<D::Stream> {
     let Opener { sign_in, dialer, .. } = opener;
+    let change = maintenance.and_then(Maintenance::next_change);
     let Some(connection) = connection else {
-        tokio::select! {
-            () = sign_in.renewed() => {}
-            () = dialer.renewed() => {}
-        }
-        return Event::Renewed;
+        return tokio::select! {
+            () = sign_in.renewed() => Event::Renewed,
+            () = dialer.renewed() => Event::Renewed,
+            () = until(change), if change.is_some() => Event::Maintenance,
+        };
     };
+    let request = maintenance.and_then(|maintenance| request(connection, maintenance));
+    let maintenance_due = change.into_iter().chain(request.map(|(_, due)| due)).min();
     let again = connection.reauthenticate;
     tokio::select! {
         biased;
-        failure = connection.session.lost() => Event::Lost(failure),
+        incident = connection.session.incident() => match incident {
+            Incident::Lost(failure) => Event::Lost(failure),
+            Incident::Pushed => Event::Pushed,
+        },
         // It answers, but nobody should use it any more.
         failure = dialer.moved_from(&connection.peer) => Event::Lost(failure),
         replacement = handover.replacement() => Event::Replaced(replacement),
         () = sign_in.renewed() => Event::Renewed,
-        () = async { sleep_until(again.expect("guarded")).await }, if again.is_some() => Event::Renewed,
+        () = until(again), if again.is_some() => Event::Renewed,
+        result = early.opened() => Event::Early(result),
+        () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

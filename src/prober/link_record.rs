@@ -83,6 +83,11 @@ impl LinkRecord {
         self.shared.note(|whole, _| whole.reached(self.id));
     }
 
+    /// A connection that was to replace the open one could not be opened, or not signed in.
+    pub(super) fn not_replaced(&self, phases: &PhaseTimes) {
+        self.metrics.connect_failed(phases);
+    }
+
     /// The connection could not be opened, or not signed in.
     pub(super) fn not_opened(&self, phases: &PhaseTimes) {
         self.metrics.connect_failed(phases);

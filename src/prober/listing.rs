@@ -25,6 +25,8 @@ pub(super) struct Listing {
     /// How often in a row there was no answer.
     unanswered: u32,
     left_out_until: Option<Instant>,
+    /// The length of the last list, in bytes, as the server announced it.
+    pub(super) length: usize,
 }
 
 /// The reply to `CLIENT LIST`.
@@ -42,7 +44,7 @@ pub(super) enum Reply {
 
 impl Listing {
     pub(super) const fn new(config: ClientList) -> Self {
-        Self { config, every: 1, passed: None, unanswered: 0, left_out_until: None }
+        Self { config, every: 1, passed: None, unanswered: 0, left_out_until: None, length: 0 }
     }
 
     /// Whether the list is a step of the probe that runs now. To be asked once in each.
@@ -60,6 +62,7 @@ impl Listing {
 
     /// Notes how the peer, which speaks `protocol`, replied.
     pub(super) fn note(&mut self, reply: Reply, list: &List, protocol: Protocol) {
+        self.length = list.length;
         self.every = match reply {
             Reply::Whole => list.count.div_ceil(CLIENTS).max(1),
             Reply::CutOff if self.config.mode == ClientListMode::Optional => {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fallback::Fallback;
 use super::handover::OpenConnection;
+use super::maintenance::Subscription;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::connection::dial::DialFailure;
@@ -66,6 +67,8 @@ pub(super) struct Connection<S> {
     pub(super) loading: Option<Instant>,
     /// When refused credentials are presented again.
     pub(super) reauthenticate: Option<Instant>,
+    /// The maintenance notices that were asked for.
+    pub(super) subscription: Subscription,
     pauses: Backoff,
     /// Whether the newest credentials were refused.
     is_refused: bool,
@@ -185,6 +188,7 @@ impl<S> Connection<S> {
             has_served: false,
             loading: None,
             reauthenticate: None,
+            subscription: Subscription::default(),
             pauses: Backoff::new(REAUTHENTICATE_FIRST),
             is_refused: false,
         }

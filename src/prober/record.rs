@@ -62,6 +62,11 @@ impl Record {
         Arc::clone(&self.metrics)
     }
 
+    /// Returns the wall clock.
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Returns the record of the target's new connections.
     pub(super) fn new_connections(&self) -> NewConnections {
         let (metrics, status) = (self.metrics(), Arc::clone(&self.status));

@@ -20,6 +20,8 @@ const MIN_EXPIRY: Duration = Duration::from_secs(5);
 /// How many other keys are tried where none has been accepted yet, and how often at most.
 const SEARCH_KEYS: u32 = 64;
 const SEARCH_PAUSE: Duration = Duration::from_secs(60);
+/// Half of the output buffer that Redis grants a subscribed connection for longer than a minute.
+const MAX_SUBSCRIBED_LIST: usize = 4 * 1024 * 1024;
 
 /// What to do if a replica has answered where a primary was expected.
 const IS_REPLICA: &str = "`host` leads to a replica: set it to the name of the whole cache or of its primary, or set \
@@ -67,6 +69,11 @@ impl Rounds {
             searched_after_ask: None,
             tried: None,
         }
+    }
+
+    /// Whether the reply to `CLIENT LIST` is so long that a server might hang up on a subscribed connection over it.
+    pub(super) const fn lists_too_much(&self) -> bool {
+        self.listing.length > MAX_SUBSCRIBED_LIST
     }
 
     /// Runs the steps until one fails that must not. Each has the target's command timeout.

@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "counters hold whole numbers")]
 
 mod companion;
+mod maintenance;
 mod moved;
 mod protocol;
 mod roles;
@@ -16,7 +17,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::*;
@@ -62,6 +63,10 @@ struct State {
     commands: Vec<String>,
     dials: Vec<Instant>,
     open: Vec<tokio::task::AbortHandle>,
+    /// Sends pushes on each connection, closed ones included.
+    pushing: Vec<mpsc::UnboundedSender<String>>,
+    /// Where connections were opened to instead of the target's endpoint.
+    led_to: Vec<String>,
 }
 
 impl Cache {
@@ -76,6 +81,11 @@ impl Cache {
     /// Closes every connection.
     fn hang_up(&self) {
         self.with(|state| state.open.drain(..).for_each(|task| task.abort()));
+    }
+
+    /// Sends `push` on every connection.
+    fn push(&self, push: &str) {
+        self.with(|state| state.pushing.iter().for_each(|to| drop(to.send(push.into()))));
     }
 
     fn count(&self, command: &str) -> usize {
@@ -122,16 +132,32 @@ impl Cache {
                     .keys
                     .get(&words[1])
                     .map_or("$-1\r\n".into(), |value| format!("${}\r\n{value}\r\n", value.len())),
+                "SUBSCRIBE" => format!(">3\r\n+subscribe\r\n+{}\r\n:1\r\n", words[1]),
                 "CLIENT LIST" => "$22\r\nid=7 addr=10.0.0.1:50\n\r\n".into(),
                 _ => "+OK\r\n".into(),
             }
         })
     }
 
-    async fn serve(self, mut stream: DuplexStream, connection: usize) {
+    async fn serve(
+        self,
+        mut stream: DuplexStream,
+        connection: usize,
+        mut pushes: mpsc::UnboundedReceiver<String>,
+    ) {
         let mut bytes = vec![0; 4096];
-        // A prober writes at once what it wants answered in one round trip.
-        while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+        loop {
+            // A prober writes at once what it wants answered in one round trip.
+            let length = tokio::select! {
+                length = stream.read(&mut bytes) => length.unwrap_or(0),
+                Some(push) = pushes.recv() => {
+                    stream.write_all(push.as_bytes()).await.unwrap();
+                    continue;
+                }
+            };
+            if length == 0 {
+                return;
+            }
             let reply: String =
                 commands(&bytes[..length]).iter().map(|words| self.reply(words, connection)).collect();
             let (reply, hangs_up) =
@@ -176,7 +202,8 @@ fn commands(bytes: &[u8]) -> Vec<Vec<String>> {
 impl Dial for Cache {
     type Stream = DuplexStream;
 
-    fn to(&self, _endpoint: Endpoint) -> Self {
+    fn to(&self, endpoint: Endpoint) -> Self {
+        self.with(|state| state.led_to.push(endpoint.to_string()));
         self.clone()
     }
 
@@ -198,8 +225,12 @@ impl Dial for Cache {
         }
         let (near, far) = duplex(64 * 1024);
         let connection = self.with(|state| state.dials.len());
-        let task = tokio::spawn(self.clone().serve(far, connection)).abort_handle();
-        self.with(|state| state.open.push(task));
+        let (pushing, pushes) = mpsc::unbounded_channel();
+        let task = tokio::spawn(self.clone().serve(far, connection, pushes)).abort_handle();
+        self.with(|state| {
+            state.open.push(task);
+            state.pushing.push(pushing);
+        });
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Connect, started.elapsed());
         let address = self.with(|state| state.addresses.iter().flatten().next().copied());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::cluster::ClusterDocument;
+use super::maintenance::MaintenanceDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::{ConnectionState, IdentityEntry, Readiness, Record, Status, TargetEntry, Verdict, lock};
 use crate::clock::Rfc3339;
@@ -54,6 +55,9 @@ pub struct TargetDocument {
     /// The cluster. `None` for a target that is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterDocument>,
+    /// What the cache has announced of maintenance. `None` where the agent does not ask for notices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<MaintenanceDocument>,
     /// The last outcomes.
     pub recent: Vec<OutcomeDocument>,
     /// The last failures, also those between two probes that made the target `down`. Later successes do not remove them.
@@ -137,6 +141,7 @@ impl TargetDocument {
             new_connection: state.new_connection.as_deref().map(NewConnectionDocument::new),
             server: state.server.as_deref().map(ServerDocument::new),
             cluster: state.cluster.as_deref().map(ClusterDocument::new),
+            maintenance: state.maintenance.as_deref().map(MaintenanceDocument::new),
             recent: newest_first(&state.recent),
             failures: newest_first(&state.failures),
         }

@@ -27,6 +27,7 @@ mod files;
 mod hostile;
 mod identities;
 mod limits;
+mod maintenance;
 mod network;
 mod new_connections;
 mod quickstart;

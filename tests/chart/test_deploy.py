@@ -201,7 +201,7 @@ class Azure(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("client id: cid", done.stdout)
         [policy] = [line for line in asked if line.startswith("redis|access-policy|create")]
-        self.assertIn("--permissions|+ping +set +get +client|list +cluster|slots ~cachepulse:*|", policy)
+        self.assertIn("--permissions|+ping +set +get +client|list +cluster|slots +subscribe ~cachepulse:*|", policy)
         [assignment] = [line for line in asked if line.startswith("redis|access-policy-assignment")]
         self.assertIn("--object-id|oid|", assignment)
         self.assertFalse([line for line in asked if "federated" in line])

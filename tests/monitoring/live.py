@@ -134,6 +134,8 @@ def the_dashboard_shows_data(chain):
             shows = lambda url=url, text=text: any(has_number(series) for series in query(url, text))
             until(shows, 90, f"Prometheus {name}: {title}: no data: {text}")
             count += 1
+        for title, text in dashboard.annotations(board):
+            query(url, text)
     native = query(chain.prometheus["3-native"], "cachepulse_step_duration_seconds")
     assert native and "histogram" in native[0], "the histograms are not native"
     assert not query(chain.prometheus["3-native"], "cachepulse_step_duration_seconds_bucket")

@@ -55,6 +55,13 @@ pub enum Event {
     },
     /// The outage ended.
     OutageEnded,
+    /// Maintenance of the cache is announced.
+    MaintenanceBegan {
+        /// How long the cache will be away.
+        length: Duration,
+    },
+    /// The maintenance ended.
+    MaintenanceEnded,
 }
 
 /// A kind of outage.
@@ -114,6 +121,10 @@ impl fmt::Display for Event {
                 write!(f, "outage: {outage} for {:.1} s", length.as_secs_f64())
             }
             Self::OutageEnded => f.write_str("outage over"),
+            Self::MaintenanceBegan { length } => {
+                write!(f, "maintenance announced; the cache will be away for {:.1} s", length.as_secs_f64())
+            }
+            Self::MaintenanceEnded => f.write_str("maintenance over"),
         }
     }
 }

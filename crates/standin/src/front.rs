@@ -6,6 +6,7 @@
 
 mod connection;
 mod fault;
+mod notices;
 mod session;
 mod upstream;
 
@@ -13,14 +14,16 @@ use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use fault::{Admission, CommandFault, Ending, FaultReply, Faults, Pieces};
+pub use notices::Announcing;
 
 use super::authority::Authority;
 use super::ca::ServerCertificate;
@@ -51,7 +54,7 @@ pub struct CacheOptions {
     pub events: EventSink,
 }
 
-/// How a cache treats tokens.
+/// How a cache treats tokens, and announces maintenance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// Whose error text a rejected sign-in gets.
@@ -62,6 +65,8 @@ pub struct Profile {
     pub kill_ahead: Duration,
     /// How it is closed.
     pub kill_by: Ending,
+    /// How it announces maintenance.
+    pub announcing: Announcing,
 }
 
 /// Whose error text a rejected sign-in gets.
@@ -104,6 +109,8 @@ struct State {
     certificate: Option<ServerCertificate>,
     /// How often all connections were closed on request, and how the last time.
     closings: u64,
+    /// Connections that were opened later stay.
+    closed_before: Instant,
     ending: Ending,
 }
 
@@ -113,6 +120,8 @@ struct Shared {
     events: EventSink,
     state: watch::Sender<State>,
     counters: Mutex<Counters>,
+    /// What is sent out of band.
+    notices: broadcast::Sender<notices::Frame>,
 }
 
 impl Shared {
@@ -148,6 +157,7 @@ impl CacheHandle {
             access_keys: options.access_keys,
             certificate: options.certificate,
             closings: 0,
+            closed_before: Instant::now(),
             ending: Ending::default(),
         };
         Self(Arc::new(Shared {
@@ -156,6 +166,7 @@ impl CacheHandle {
             events: options.events,
             state: watch::Sender::new(state),
             counters: Mutex::default(),
+            notices: broadcast::Sender::new(notices::MAX_WAITING),
         }))
     }
 
@@ -170,17 +181,45 @@ impl CacheHandle {
         self.faults(|faults| *faults = Faults::default());
     }
 
-    /// Changes how the cache treats tokens.
+    /// Changes how the cache treats tokens, and announces maintenance.
     pub fn set_profile(&self, profile: Profile) {
         self.0.state.send_modify(|state| state.profile = profile);
     }
 
     /// Ends all connections. New ones are served.
     pub fn close_all(&self, ending: Ending) {
+        self.close_older_than(Duration::ZERO, ending);
+    }
+
+    /// Ends the connections that have been open for `age`.
+    pub fn close_older_than(&self, age: Duration, ending: Ending) {
         self.0.state.send_modify(|state| {
             state.closings += 1;
+            state.closed_before = Instant::now().checked_sub(age).unwrap_or(state.closed_before);
             state.ending = ending;
         });
+    }
+
+    /// Publishes the notice of maintenance `kind` on the channel `AzureRedisEvents`.
+    pub fn announce(&self, kind: &str, start: &str) {
+        self.publish(&format!(
+            "NotificationType|{kind}|StartTimeInUTC|{start}|IsReplica|False|IPAddress||SSLPort|15001|NonSSLPort|13001"
+        ));
+    }
+
+    /// Publishes any text on the channel `AzureRedisEvents`.
+    pub fn publish(&self, payload: &str) {
+        self.send(notices::message(payload));
+    }
+
+    /// Sends bytes out of band to every connection that has asked for notices.
+    pub fn push(&self, bytes: &[u8]) {
+        self.send(bytes.into());
+    }
+
+    fn send(&self, frame: notices::Frame) {
+        // Nobody may be connected.
+        let _ = self.0.notices.send(frame);
     }
 
     /// Gives `object_id` an access policy.
@@ -219,6 +258,16 @@ impl CacheHandle {
 
     pub(super) fn emit(&self, event: Event) {
         self.0.emit(event);
+    }
+
+    /// Returns the time by the wall clock.
+    pub(super) fn now(&self) -> SystemTime {
+        self.0.authority.now()
+    }
+
+    #[cfg(test)]
+    pub(super) fn frames(&self) -> broadcast::Receiver<notices::Frame> {
+        self.0.notices.subscribe()
     }
 
     #[cfg(test)]

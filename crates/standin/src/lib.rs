@@ -13,6 +13,7 @@ mod event;
 mod frame;
 mod front;
 mod hello;
+pub mod maintenance;
 pub mod outages;
 mod ports;
 mod reply;
@@ -34,8 +35,8 @@ pub use endpoint::{
 };
 pub use event::{Event, EventSink};
 pub use front::{
-    Admission, Backend, CacheFront, CacheHandle, CacheOptions, CommandFault, Counters, Dialect, Ending,
-    FaultReply, Faults, Pieces, Profile,
+    Admission, Announcing, Backend, CacheFront, CacheHandle, CacheOptions, CommandFault, Counters, Dialect,
+    Ending, FaultReply, Faults, Pieces, Profile,
 };
 pub use ports::{BindError, Ports, Service, StartError};
 pub use secret::Secret;

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::event::{Event, Outage};
 use super::front::{Admission, CacheHandle, Ending};
+use super::maintenance::Timeline;
 
 fn begin(outage: Outage, cache: &CacheHandle) {
     match outage {
@@ -20,7 +21,8 @@ fn begin(outage: Outage, cache: &CacheHandle) {
     }
 }
 
-/// Causes outages and never returns: the first after 25 s, then one every 40 to 70 s, each 3 to 8 s long.
+/// Causes outages and never returns: the first after 25 s, then one every 40 to 70 s, each 3 to 8 s long. After one of each
+/// kind comes one that is announced.
 pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
     let mut between = |from: u64, to: u64| Duration::from_millis(random.u64(from..=to));
     sleep(Duration::from_secs(25)).await;
@@ -31,6 +33,12 @@ pub async fn play(cache: CacheHandle, mut random: fastrand::Rng) {
         sleep(length).await;
         cache.heal();
         cache.emit(Event::OutageEnded);
+        if Some(&outage) == Outage::ALL.last() {
+            sleep(between(20_000, 30_000)).await;
+            cache.emit(Event::MaintenanceBegan { length: Timeline::SHORT.away });
+            Timeline::SHORT.play(&cache).await;
+            cache.emit(Event::MaintenanceEnded);
+        }
         sleep(between(40_000, 70_000).saturating_sub(length)).await;
     }
 }

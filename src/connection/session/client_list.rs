@@ -42,12 +42,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let sent = self.send().await;
         let malformed = |session: &Self, malformed| session.malformed(stage, malformed);
         let (header, length, mut prefix) = loop {
-            if reply::is_push(&self.incoming) {
-                if let Some(length) = self.frame().map_err(|error| malformed(self, error))? {
-                    self.incoming.discard(length);
-                    continue;
-                }
-            } else {
+            self.take_pushes().await.map_err(|error| malformed(self, error))?;
+            if !self.is_at_push() {
                 match reply::start(&self.incoming).map_err(|error| malformed(self, error))? {
                     Start::Text { header, length, prefix } => break (header, length, prefix.min(length)),
                     Start::Other => return self.no_clients(stage).await,

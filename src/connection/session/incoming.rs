@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::connection::reply::{Limits, Malformed, Scan};
+use crate::connection::reply::{Limits, Malformed, Scan, Skip};
 
 /// How much room is made for a read. Nearly all replies fit; a long list of clients is read piece by piece.
 pub(super) const READ_SIZE: usize = 2048;
@@ -19,6 +19,8 @@ pub(super) struct Incoming {
     used: usize,
     /// How far the frame at hand is measured.
     scan: Scan,
+    /// A frame that is skipped while it comes.
+    skip: Option<Skip>,
 }
 
 impl Incoming {
@@ -44,6 +46,27 @@ impl Incoming {
             self.bytes.clear();
             self.bytes.shrink_to(READ_SIZE);
         }
+    }
+
+    /// Skips the frame at hand, whatever its length.
+    pub(super) fn begin_to_skip(&mut self) {
+        self.skip = Some(Skip::default());
+    }
+
+    /// Whether the bytes at hand are within a frame that is skipped.
+    pub(super) const fn is_skipping(&self) -> bool {
+        self.skip.is_some()
+    }
+
+    /// Marks the bytes at hand as used as far as they belong to the frame that is skipped. Returns whether it has ended.
+    pub(super) fn skip(&mut self) -> Result<bool, Malformed> {
+        let Some(skip) = &mut self.skip else { return Ok(true) };
+        let (length, has_ended) = skip.step(&self.bytes[self.used..])?;
+        if has_ended {
+            self.skip = None;
+        }
+        self.discard(length);
+        Ok(has_ended)
     }
 
     #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::fault::{Admission, Ending};
@@ -37,7 +38,7 @@ impl Connection {
 
     /// Runs the session until it ends, its token expires, its policy is revoked, or it is closed on request.
     async fn guard(self, shared: &Shared) -> Ending {
-        let id = self.id;
+        let (id, opened) = (self.id, Instant::now());
         let mut state = shared.state.subscribe();
         let (admission, certificate, closings) = {
             let state = state.borrow_and_update();
@@ -50,7 +51,7 @@ impl Connection {
                 let state = state.borrow_and_update();
                 let signed_in = signed_in.borrow_and_update();
                 let user = signed_in.as_ref();
-                if state.closings != closings {
+                if state.closings != closings && opened <= state.closed_before {
                     return state.ending;
                 }
                 if user.is_some_and(|user| user.by_token() && !state.policies.contains(&user.name)) {

@@ -1,9 +1,10 @@
 //! The session on one connection: it checks sign-ins and passes other commands on to the backend.
 //!
-//! One command at a time, each with exactly one reply: no publish and subscribe, no pushes.
+//! One command at a time, each with exactly one reply, and maintenance notices between them.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 
 use super::fault::{Ending, FaultReply, Pieces};
+use super::notices::Subscription;
 use super::upstream::Upstream;
 use super::{Shared, State};
 use crate::authority::{CACHE_AUDIENCES, Rejection};
@@ -81,9 +83,20 @@ impl Session<'_> {
             return Ok(Ending::Close);
         }
         let mut upstream = self.shared.backend.connect(self.id, self.peer).await?;
+        let mut subscription = Subscription::new(self.shared.notices.subscribe());
         loop {
             let limits = if self.is_signed_in() { Limits::AUTHENTICATED } else { Limits::UNAUTHENTICATED };
-            let command = match read_command(&mut reader, limits).await {
+            let read = {
+                let mut reading = pin!(read_command(&mut reader, limits));
+                loop {
+                    tokio::select! {
+                        biased;
+                        read = &mut reading => break read,
+                        frame = subscription.next() => self.write(&mut writer, &frame).await?,
+                    }
+                }
+            };
+            let command = match read {
                 Ok(Some(command)) => command,
                 Ok(None) => return Ok(Ending::Close),
                 Err(ReadError::TooLong) => {
@@ -105,10 +118,16 @@ impl Session<'_> {
             }
             let next = match effect.reply {
                 Some(reply) => reply.into(),
-                None => self.execute(&mut upstream, &command).await?,
+                None => match self.subscribe(&mut subscription, &command) {
+                    Some(reply) => Next::Reply(reply),
+                    None => self.execute(&mut upstream, &command).await?,
+                },
             };
             match next {
-                Next::Reply(reply) => self.write(&mut writer, &reply).await?,
+                Next::Reply(reply) => {
+                    subscription.replied(&command, &reply);
+                    self.write(&mut writer, &reply).await?;
+                }
                 Next::Last(reply, ending) => {
                     self.write(&mut writer, &reply).await?;
                     return Ok(ending);
@@ -125,6 +144,12 @@ impl Session<'_> {
                 Next::Silence => std::future::pending().await,
             }
         }
+    }
+
+    /// Executes a request for notices, if `command` is one that is known here.
+    fn subscribe(&self, subscription: &mut Subscription, command: &Command) -> Option<Vec<u8>> {
+        let announcing = self.shared.state.borrow().profile.announcing;
+        self.is_signed_in().then(|| subscription.execute(command, announcing)).flatten()
     }
 
     fn is_signed_in(&self) -> bool {

@@ -431,3 +431,33 @@ async fn everything_stops_when_the_stand_in_is_dropped() {
         refused.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn notices_reach_those_who_asked_for_them_and_speak_resp3() {
+    let (lab, _) = lab().await;
+    let token = lab.token(LONG).unwrap();
+    let hello = ["HELLO", "3", "AUTH", lab.object_id(), token.secret.expose()];
+    let subscribe = ["SUBSCRIBE", "AzureRedisEvents"];
+    let mut old = Client::signed_in(&lab, 60).await;
+    assert!(old.ask(&subscribe).await.unwrap().starts_with("-ERR unknown command"));
+    let mut client = Client::connect(&lab).await.unwrap();
+    assert!(client.ask(&hello).await.unwrap().starts_with('%'));
+    lab.cache().publish("nobody has asked");
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    let confirmed = ">3\r\n$9\r\nsubscribe\r\n$16\r\nAzureRedisEvents\r\n:1\r\n";
+    assert_eq!(client.ask(&subscribe).await.unwrap(), confirmed);
+    let notifications = ["CLIENT", "MAINT_NOTIFICATIONS", "ON"];
+    assert!(client.ask(&notifications).await.unwrap().starts_with("-ERR unknown subcommand"));
+    lab.cache().publish("hi");
+    let message = timeout(LONG, read_reply(&mut client.0)).await.unwrap().unwrap();
+    assert_eq!(message, b">3\r\n$7\r\nmessage\r\n$16\r\nAzureRedisEvents\r\n$2\r\nhi\r\n");
+    assert_eq!(client.ask(&["PING"]).await.unwrap(), PONG);
+    assert_eq!(old.ask(&["PING"]).await.unwrap(), PONG, "it got nothing");
+
+    lab.cache().set_profile(Profile { announcing: Announcing::Pushes, ..Profile::default() });
+    let mut client = Client::connect(&lab).await.unwrap();
+    client.ask(&hello).await.unwrap();
+    assert_eq!(client.ask(&notifications).await.unwrap(), "+OK\r\n");
+    lab.cache().push(b">1\r\n+MIGRATED\r\n");
+    assert_eq!(timeout(LONG, read_reply(&mut client.0)).await.unwrap().unwrap(), b">1\r\n+MIGRATED\r\n");
+}
