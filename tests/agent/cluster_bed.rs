@@ -57,15 +57,17 @@ impl Node {
         node
     }
 
-    /// Whether it knows this number of nodes that are up, and lists those that have slots or follow others.
+    /// Whether it knows this number of nodes that are up, and lists those that have slots or follow one that has.
     fn lists(&self, expected: usize) -> bool {
         let nodes: String = self.server.ask(&["CLUSTER", "NODES"]);
         let is_up = |line: &&str| !["fail", "handshake", "noaddr"].iter().any(|flag| line.contains(flag));
-        let up: Vec<&str> = nodes.lines().filter(is_up).collect();
+        // Id, address, flags, primary, times and epoch, state of the link, slots.
+        let up: Vec<Vec<&str>> =
+            nodes.lines().filter(is_up).map(|line| line.split_ascii_whitespace().collect()).collect();
         let slots = format!("{:?}", self.server.ask::<Value>(&["CLUSTER", "SLOTS"]));
-        let has_slots = |line: &&&str| line.contains("slave") || line.split(' ').nth(8).is_some();
-        let id = |line: &&str| line.split(' ').next().map(str::to_owned).unwrap();
-        up.len() == expected && up.iter().filter(has_slots).all(|line| slots.contains(&id(line)))
+        let has_slots = |id: &str| up.iter().any(|node| node[0] == id && node.len() > 8);
+        let is_used = |node: &&Vec<&str>| has_slots(node[0]) || has_slots(node[3]);
+        up.len() == expected && up.iter().filter(is_used).all(|node| slots.contains(node[0]))
     }
 
     /// Announces a port, with TLS also to those who ask without, as the tests do on the Unix socket.

@@ -21,6 +21,7 @@ mod scrape;
 mod sentinels;
 
 mod check;
+mod cluster;
 mod endpoint;
 mod faults;
 mod files;
