@@ -1,6 +1,7 @@
 //! The prober of one target: its link, which is probed at every tick (`link.rs`), and the companion, which opens
 //! connections beside it (`companion.rs`). What a link finds out becomes the target's outcome in `whole.rs`.
 
+mod asking;
 mod companion;
 mod early;
 mod fallback;
@@ -113,7 +114,7 @@ impl<D: Dial> Prober<D> {
         };
         let shared = Arc::new(Shared::new(Record::new(target.name.clone(), clock.clone(), metrics, status)));
         shared.note(|whole, _| whole.join(FRONT, Part::Front, 0));
-        let key = Key::new(target.key.clone(), instance, &mut rng);
+        let key = Key::new(target.key.clone(), instance, target.keys, &mut rng);
         let opener = Opener {
             target: Arc::clone(&target),
             dialer,

@@ -1,42 +1,179 @@
-//! The key that one prober writes and reads.
+//! The keys that one prober writes and reads: one, or several that are spread evenly over the hash slots and take turns.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::excerpt::excerpt;
 use crate::target::KeyTemplate;
+use crate::topology::{Slot, SlotSet, key_in};
 
-/// A key of one prober's own: two of the same process or host never share one, unless the operator wants it so.
+/// How many slots a key of several may lie in: few, and a key is still found at once.
+const WIDTH: usize = 64;
+/// How much of a key is shown, in characters.
+const MAX_SHOWN: usize = 80;
+
+/// Keys of one prober's own: two of the same process or host never share one, unless the operator wants it so.
 #[derive(Debug)]
 pub(super) struct Key {
     template: KeyTemplate,
     instance: Arc<str>,
-    name: String,
+    /// Never empty. If there are several, each lies in the middle of its part of the slots.
+    names: Vec<String>,
+    /// The place of the one whose turn it is.
+    turn: usize,
+    is_renewable: bool,
 }
 
 impl Key {
-    /// A key after `template`; `instance` names this process.
-    pub(super) fn new(template: KeyTemplate, instance: Arc<str>, rng: &mut fastrand::Rng) -> Self {
-        let mut key = Self { template, instance, name: String::new() };
-        key.renew(rng);
+    /// Creates so many `keys` after `template`; `instance` names this process.
+    pub(super) fn new(
+        template: KeyTemplate,
+        instance: Arc<str>,
+        keys: NonZeroU32,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let slot = |instance| Slot::of_key(template.render(instance).as_bytes());
+        // Without `{instance}`, or with a hash tag that lacks it, all keys are in one slot.
+        let is_renewable = slot("a") != slot("b");
+        let mut key = Self {
+            template,
+            instance,
+            names: vec![String::new(); keys.get() as usize],
+            turn: 0,
+            is_renewable,
+        };
+        for turn in 0..key.names.len() {
+            key.turn = turn;
+            key.renew(rng);
+        }
+        key.turn = 0;
         key
     }
 
+    /// Returns the key whose turn it is.
     pub(super) fn name(&self) -> &str {
-        &self.name
+        &self.names[self.turn]
     }
 
-    /// Whether there is another key to take.
-    pub(super) fn is_renewable(&self) -> bool {
-        !self.template.is_shared()
+    /// Lets the next key have its turn.
+    pub(super) const fn take_turns(&mut self) {
+        self.turn = (self.turn + 1) % self.names.len();
     }
 
-    /// Takes another key, and returns the previous one.
+    /// Whether there is a key in another slot to take instead.
+    pub(super) const fn is_renewable(&self) -> bool {
+        self.is_renewable
+    }
+
+    /// Takes another key in the same part of the slots, and returns the previous one.
     pub(super) fn renew(&mut self, rng: &mut fastrand::Rng) -> String {
-        let name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
-        std::mem::replace(&mut self.name, name)
+        let mut name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
+        if self.names.len() > 1 {
+            name =
+                key_in(&name, &middle(self.turn, self.names.len())).expect("the middle of a part has slots");
+        }
+        std::mem::replace(&mut self.names[self.turn], name)
     }
 
     /// Takes a key of before again.
     pub(super) fn restore(&mut self, name: String) {
-        self.name = name;
+        self.names[self.turn] = name;
+    }
+
+    /// Returns what identifies the key among several, for people.
+    pub(super) fn shown(&self) -> Option<String> {
+        let slot = Slot::of_key(self.name().as_bytes());
+        (self.names.len() > 1).then(|| format!("key {}, slot {slot}", excerpt(self.name(), MAX_SHOWN)))
+    }
+}
+
+/// Returns the slots in the middle of one of so many equal parts: keys there are at equal distances, so that none is far
+/// from both ends of a range that is as long as a part.
+fn middle(index: usize, parts: usize) -> SlotSet {
+    let middle = (2 * index + 1) * usize::from(Slot::COUNT) / (2 * parts);
+    let slot = |number| u16::try_from(number).ok().and_then(Slot::new);
+    let (first, last) = (slot(middle - WIDTH / 2), slot(middle + WIDTH / 2 - 1));
+    first.zip(last).map(|(first, last)| first..=last).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(template: &str, keys: u32) -> Key {
+        let template = KeyTemplate::new(template).unwrap();
+        let keys = NonZeroU32::new(keys).unwrap();
+        Key::new(template, "pod".into(), keys, &mut fastrand::Rng::with_seed(1))
+    }
+
+    fn turns(key: &mut Key) -> Vec<String> {
+        let names = (0..key.names.len()).map(|_| {
+            let name = key.name().to_owned();
+            key.take_turns();
+            name
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn every_range_that_is_a_little_longer_than_a_part_has_a_key() {
+        for parts in [2, 3, 7, 16, 63, 64] {
+            let sets: Vec<_> = (0..parts).map(|index| middle(index, parts)).collect();
+            let length = 16_384 / parts + WIDTH;
+            for first in 0..=16_384 - length {
+                let slots = |number: usize| Slot::new(number.try_into().unwrap()).unwrap();
+                let range: SlotSet = [slots(first)..=slots(first + length - 1)].into_iter().collect();
+                assert!(sets.iter().any(|set| set.difference(&range).is_empty()), "{parts}: {range}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_keys_take_turns_one_in_each_part_of_the_slots() {
+        for keys in [2, 16, 64] {
+            let mut key = key("cachepulse:{instance}", keys);
+            let names = turns(&mut key);
+            for (index, name) in names.iter().enumerate() {
+                let slot = Slot::of_key(name.as_bytes());
+                assert!(middle(index, keys as usize).contains(slot), "{name}");
+                assert!(name.starts_with("cachepulse:pod-"), "{name}");
+            }
+            assert_eq!(turns(&mut key), names, "they stay");
+        }
+    }
+
+    #[test]
+    fn another_key_lies_in_the_same_part() {
+        let mut key = key("cachepulse:{instance}", 3);
+        key.take_turns();
+        let before = key.renew(&mut fastrand::Rng::with_seed(2));
+        assert_ne!(key.name(), before);
+        assert!(middle(1, 3).contains(Slot::of_key(key.name().as_bytes())));
+        key.restore(before.clone());
+        assert_eq!(key.name(), before);
+    }
+
+    #[test]
+    fn a_single_key_is_as_the_operator_wrote_it_and_not_named_in_failures() {
+        assert_eq!((key("health", 1).name(), key("health", 1).shown()), ("health", None));
+        assert_eq!(key("health", 2).name(), "health{47}", "the same for all probers");
+    }
+
+    #[test]
+    fn a_key_is_shown_with_its_slot_and_cut() {
+        let long = key(&"x".repeat(500), 2).shown().unwrap();
+        assert!(long.starts_with("key xxx") && long.chars().count() < 110, "{long}");
+    }
+
+    #[test]
+    fn only_a_key_whose_slot_may_change_is_renewable() {
+        for (template, is_renewable) in [
+            ("cachepulse:{instance}", true),
+            ("{{instance}}", true),
+            ("health", false),
+            ("{orders}:{instance}", false),
+        ] {
+            assert_eq!(key(template, 1).is_renewable(), is_renewable, "{template}");
+        }
     }
 }

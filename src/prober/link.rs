@@ -137,6 +137,9 @@ impl<D: Dial> Link<D> {
     async fn attempt(&mut self) -> Option<ClientList> {
         let is_warm = self.connection.is_some();
         let phases = if is_warm { PhaseTimes::default() } else { self.open().await? };
+        if is_warm && self.is_role_due() {
+            self.ask_role().await;
+        }
         if is_warm || self.ticks.is_attempt_due() { self.round(phases, is_warm).await } else { None }
     }
 
@@ -171,9 +174,12 @@ impl<D: Dial> Link<D> {
     /// Runs a round on the open connection, which was idle before if `is_warm`.
     async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
         let connection = self.connection.as_mut()?;
+        let role = connection.server.role;
         self.ticks.note(Fact::Round);
-        let round = self.ticks.during(self.rounds.run(connection)).await;
-        self.note_role();
+        let round = self.ticks.during(self.rounds.run(connection, &mut self.opener)).await;
+        if connection.server.role != role {
+            self.note_role();
+        }
         let connection = self.connection.as_mut()?;
         let clients =
             round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });
@@ -310,6 +316,34 @@ impl<D: Dial> Link<D> {
                 maintenance.lost(request, &failure);
                 self.lost(failure);
             }
+        }
+    }
+
+    /// Whether the role is to be asked for again: no write shows that the server has been promoted.
+    fn is_role_due(&self) -> bool {
+        let refresh = self.opener.target.cluster.refresh;
+        self.connection.as_ref().is_some_and(|connection| {
+            self.rounds.only_reads(&connection.server) && connection.role_seen.elapsed() >= refresh
+        })
+    }
+
+    /// Asks the server for its role, where that needs no right.
+    pub(super) async fn ask_role(&mut self) {
+        let Self { ticks, connection: Some(connection), opener, .. } = self else { return };
+        connection.role_seen = Instant::now();
+        if !connection.server.answers_hello_again() {
+            return;
+        }
+        let deadline = Instant::now() + opener.target.command_timeout;
+        match ticks.during(connection.session.server_info(deadline)).await {
+            Ok(server) => {
+                connection.server = server;
+                self.note_role();
+            }
+            Err(failure) if connection.session.is_usable() => {
+                debug!(target = %opener.target.name, %failure, "role unknown; keeping the previous one");
+            }
+            Err(failure) => self.lost(failure),
         }
     }
 

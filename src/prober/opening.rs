@@ -63,6 +63,10 @@ pub(super) struct Connection<S> {
     pub(super) opened: Instant,
     /// Whether a round has succeeded on it.
     pub(super) has_served: bool,
+    /// Whether a replica of a cluster was told that reads are wanted.
+    pub(super) is_read_only: bool,
+    /// When the server last said which role it has.
+    pub(super) role_seen: Instant,
     /// Since when the server has said that it is loading.
     pub(super) loading: Option<Instant>,
     /// When refused credentials are presented again.
@@ -186,6 +190,8 @@ impl<S> Connection<S> {
             server: greeting.server,
             opened: Instant::now(),
             has_served: false,
+            is_read_only: false,
+            role_seen: Instant::now(),
             loading: None,
             reauthenticate: None,
             subscription: Subscription::default(),

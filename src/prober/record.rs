@@ -149,9 +149,10 @@ impl Record {
     /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
     pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
         self.status.server(server);
-        if let Some(previous) = previous
-            && !self.is_quiet
-        {
+        self.metrics.server_info(server);
+        let Some(previous) = previous else { return };
+        self.metrics.role_changed();
+        if !self.is_quiet {
             info!(target = %self.target, role = server.role(), previous = previous.as_str(), "server role changed");
         }
     }

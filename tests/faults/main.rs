@@ -36,6 +36,7 @@ mod cluster;
 mod moves;
 mod names;
 mod prober;
+mod roles;
 mod row;
 mod rows;
 mod run;

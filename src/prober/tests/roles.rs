@@ -1,6 +1,7 @@
 //! Servers that are replicas, and primaries that are demoted.
 
 use super::*;
+use crate::target::ExpectRole;
 
 /// Lets the server of all connections so far become a replica, and where new ones lead to as well for `more` of them.
 fn demote(cache: &Cache, more: usize) {
@@ -27,6 +28,9 @@ async fn a_demoted_primary_is_left_within_the_tick_which_costs_nothing() {
     sleep(10 * SECOND).await;
     assert_eq!((running.probes(), running.all_failures(), running.unavailable()), (2.0, 0.0, 0.0));
     assert_eq!((running.disconnects("read_only"), dials(&cache)), (1.0, 2));
+    assert_eq!(running.value(r#"role_changes_total{target="t"}"#), 1.0);
+    let info = r#"server_info{mode="standalone",role="primary",server="redis",target="t",version="7.0.15"}"#;
+    assert_eq!(running.value(info), 1.0);
     // PING and SET on the old connection, all four on the new one.
     assert_eq!(["PING", "SET", "GET", "HELLO"].map(|name| cache.count(name)), [3 + 2, 3, 2, 0]);
 }
@@ -87,4 +91,75 @@ async fn a_replica_that_was_configured_says_so_and_costs_one_command_per_connect
         assert!(failure.detail.contains("replica"), "{}", failure.detail);
         assert!(failure.advice.contains("`expect_role: replica`"), "{}", failure.advice);
     }
+}
+
+fn expecting(expect_role: ExpectRole) -> Target {
+    Target { expect_role, ..once() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_expected_is_only_read() {
+    for version in [Some("7.0.15"), None] {
+        let cache = Cache::default();
+        cache.with(|state| (state.replicas, state.version) = (1_000_000, version));
+        let running = start(&cache, expecting(ExpectRole::Replica));
+        sleep(15 * SECOND).await;
+        assert_eq!((running.probes(), running.all_failures()), (2.0, 0.0));
+        assert_eq!(["PING", "GET", "CLIENT LIST", "SET"].map(|name| cache.count(name)), [3, 2, 2, 0]);
+        cache.can(
+            "GET",
+            "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+        );
+        sleep(10 * SECOND).await;
+        assert_eq!(running.failures("cluster_down"), 1.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_any_role_is_expected_hello_decides_and_read_only_where_there_is_none() {
+    // A replica that says so is never written; one that does not is asked once per connection.
+    for (version, sets) in [(Some("7.0.15"), 0), (None, 1)] {
+        let cache = Cache::default();
+        cache.with(|state| (state.replicas, state.version) = (1_000_000, version));
+        let running = start(&cache, expecting(ExpectRole::Any));
+        sleep(25 * SECOND).await;
+        assert_eq!((running.probes(), running.all_failures(), running.unavailable()), (3.0, 0.0, 0.0));
+        assert_eq!((cache.count("SET"), cache.count("GET"), dials(&cache)), (sets, 3, 1), "{version:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_any_role_is_expected_a_demotion_and_a_promotion_change_what_is_probed() {
+    let cache = Cache::default();
+    cache.with(|state| state.version = Some("7.0.15"));
+    let (lines, guard) = logged();
+    let running = start(&cache, expecting(ExpectRole::Any));
+    sleep(5 * SECOND).await;
+    demote(&cache, 0);
+    sleep(10 * SECOND).await;
+    assert_eq!((cache.count("SET"), cache.count("GET"), dials(&cache)), (2, 2, 1), "it is only read now");
+    let info = r#"server_info{mode="standalone",role="replica",server="redis",target="t",version="7.0.15"}"#;
+    assert_eq!(running.value(info), 1.0);
+    sleep(60 * SECOND).await;
+    assert_eq!(cache.count("SET"), 2);
+    cache.with(|state| state.replicas = 0);
+    sleep(70 * SECOND).await;
+    assert!(cache.count("SET") > 2, "asked again by HELLO within `cluster.refresh`");
+    assert_eq!((running.all_failures(), running.unavailable(), dials(&cache)), (0.0, 0.0, 1));
+    drop(guard);
+    assert_eq!(lines.text().matches("server role changed").count(), 2, "{}", lines.text());
+    assert_eq!(running.value(r#"role_changes_total{target="t"}"#), 2.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_of_a_cluster_is_told_that_reads_are_wanted() {
+    let cache = Cache::default();
+    cache.with(|state| (state.demoted, state.version) = (1_000_000, Some("7.0.15")));
+    let running = start(&cache, expecting(ExpectRole::Replica));
+    sleep(5 * SECOND).await;
+    assert_eq!(cache.count("READONLY"), dials(&cache), "once on each connection");
+    assert_eq!(running.failures("wrong_node"), 1.0, "the slot is of another shard");
+    cache.can("GET", "$-1\r\n");
+    sleep(10 * SECOND).await;
+    assert!(running.is_up());
 }

@@ -1,0 +1,291 @@
+//! The commands of a round that have a key: `SET` and `GET`, or only `GET` where a replica is probed. Which key is asked for
+//! where a node does not have it, and what an error shows of the server's role.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::super::asking::{follow, is_ask, not_served};
+use super::super::fallback::MEMORY;
+use super::super::opening::{Connection, Opener};
+use super::{Round, Rounds};
+use crate::connection::dialer::Dial;
+use crate::connection::session::Session;
+use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage, Step};
+use crate::target::ExpectRole;
+
+/// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
+const EXPIRY_INTERVALS: u32 = 3;
+const MIN_EXPIRY: Duration = Duration::from_secs(5);
+/// How many other keys are tried where none has been accepted yet, and how often at most.
+const SEARCH_KEYS: u32 = 64;
+const SEARCH_PAUSE: Duration = Duration::from_secs(60);
+/// What to do if a replica has answered where a primary was expected.
+const IS_REPLICA: &str = "`host` leads to a replica: set it to the name of the whole cache or of its primary, or set \
+                          `expect_role: replica`. Expected for a few seconds during a failover.";
+
+/// What is done with a key.
+#[derive(Clone, Copy, Debug)]
+enum Access<'a> {
+    /// This value is written.
+    Write(&'a str),
+    /// Whatever is there is read.
+    Read,
+}
+
+/// Where a key was accessed.
+enum Accessed<S> {
+    /// On the node that is connected.
+    Here,
+    /// On the node that it had named.
+    There(Box<Session<S>>),
+    /// Nowhere: the node that is connected is a replica, and that is as well.
+    IsReplica,
+}
+
+impl Rounds {
+    /// Whether only reads are probed of `server`.
+    pub(in crate::prober) fn only_reads(&self, server: &ServerInfo) -> bool {
+        match self.target.expect_role {
+            ExpectRole::Primary => false,
+            ExpectRole::Replica => true,
+            ExpectRole::Any => server.is_replica(),
+        }
+    }
+
+    /// Writes a value and reads it, or only reads.
+    pub(super) async fn access<D: Dial>(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        opener: &mut Opener<D>,
+        round: &mut Round,
+    ) -> Result<(), ()> {
+        let accessed = if self.only_reads(&connection.server) {
+            self.first(Access::Read, connection, opener, round).await.map(drop)
+        } else {
+            self.write_and_read(connection, opener, round).await
+        };
+        if let Some((failure, _)) = &mut round.failed
+            && let Some(key) = self.key.shown()
+        {
+            failure.detail = format!("{} ({key})", failure.detail).into();
+        }
+        accessed
+    }
+
+    async fn write_and_read<D: Dial>(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        opener: &mut Opener<D>,
+        round: &mut Round,
+    ) -> Result<(), ()> {
+        let value = format!("{:032x}", self.rng.u128(..));
+        let mut there = match self.first(Access::Write(&value), connection, opener, round).await? {
+            Accessed::Here => None,
+            Accessed::There(session) => Some(session),
+            Accessed::IsReplica => {
+                return self.first(Access::Read, connection, opener, round).await.map(drop);
+            }
+        };
+        let mut started = Instant::now();
+        let deadline = started + self.target.command_timeout;
+        let session = there.as_deref_mut().unwrap_or(&mut connection.session);
+        let mut got = session.get(self.key.name(), &value, deadline).await;
+        if let Err(ask) = &got
+            && there.is_none()
+            && is_ask(ask)
+            && self.may_ask()
+        {
+            // The slot has left since the value was written, and the value with it.
+            got = match follow(opener, &ask.clone()).await {
+                Ok(mut session) => {
+                    started = Instant::now();
+                    let deadline = started + self.target.command_timeout;
+                    let there = session.get(self.key.name(), &value, deadline).await;
+                    there.map_err(|failure| self.not_served(ask, &failure))
+                }
+                Err(failure) => Err(failure),
+            };
+        }
+        round.note(Step::Get, started, got)
+    }
+
+    /// Accesses the first key of the round. Of a cluster's node any key of our own will do that lies there.
+    async fn first<D: Dial>(
+        &mut self,
+        access: Access<'_>,
+        connection: &mut Connection<D::Stream>,
+        opener: &mut Opener<D>,
+        round: &mut Round,
+    ) -> Result<Accessed<D::Stream>, ()> {
+        let step = if matches!(access, Access::Write(_)) { Step::Set } else { Step::Get };
+        let mut others = None;
+        let mut first_key = None;
+        loop {
+            let mut started = Instant::now();
+            let mut accessed =
+                self.send(access, &mut connection.session, started).await.map(|()| Accessed::Here);
+            if let Err(failure) = &accessed
+                && connection.session.is_usable()
+            {
+                if others.is_none() {
+                    self.learn_role(connection, failure).await;
+                }
+                let is_replica = connection.server.is_replica();
+                if step == Step::Set && is_replica && self.only_reads(&connection.server) {
+                    return Ok(Accessed::IsReplica);
+                }
+                if step == Step::Get && self.reads_of_cluster(connection, failure).await {
+                    continue;
+                }
+                if failure.reason == FailureReason::WrongNode && self.key.is_renewable() {
+                    let takes_none = is_replica && step == Step::Set;
+                    let left = others.get_or_insert_with(|| self.other_keys(failure, takes_none));
+                    if *left > 0 && connection.session.is_usable() {
+                        *left -= 1;
+                        let before = self.key.renew(&mut self.rng);
+                        first_key.get_or_insert(before);
+                        continue;
+                    }
+                }
+                if is_ask(failure) && self.may_ask() {
+                    let ask = failure.clone();
+                    accessed = match follow(opener, &ask).await {
+                        Ok(mut session) => {
+                            started = Instant::now();
+                            let there = self.send(access, &mut session, started).await;
+                            there
+                                .map(|()| Accessed::There(session))
+                                .map_err(|failure| self.not_served(&ask, &failure))
+                        }
+                        Err(failure) => Err(failure),
+                    };
+                }
+            }
+            let accessed = accessed.map_err(|failure| of_replica(failure, &connection.server));
+            let accessed = round.note(step, started, accessed);
+            match (&accessed, first_key) {
+                (Ok(Accessed::Here), _) => {
+                    self.is_accepted = true;
+                    if step == Step::Set {
+                        connection.server.role.get_or_insert(Role::Primary);
+                    }
+                }
+                // What was accepted once is right again after a failover or on a new connection.
+                (Err(()), Some(key)) if self.is_accepted => self.key.restore(key),
+                _ => {}
+            }
+            return accessed;
+        }
+    }
+
+    async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        access: Access<'_>,
+        session: &mut Session<S>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let deadline = now + self.target.command_timeout;
+        match access {
+            Access::Write(value) => {
+                let expiry = (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
+                session.set(self.key.name(), value, expiry, deadline).await
+            }
+            Access::Read => session.read(self.key.name(), deadline).await,
+        }
+    }
+
+    /// Notes the role that `failure` shows, or asks the server for it if the failure shows that it may have changed.
+    async fn learn_role<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        connection: &mut Connection<S>,
+        failure: &Failure,
+    ) {
+        let Connection { session, server, has_served, .. } = connection;
+        if failure.reason == FailureReason::ReadOnly {
+            server.role = Some(Role::Replica);
+        } else if failure.detail.starts_with("MOVED ")
+            && *has_served
+            && !server.is_replica()
+            && server.answers_hello_again()
+        {
+            // If the connection is lost over it, the failure shows that the server has left us anyway.
+            let deadline = Instant::now() + self.target.command_timeout;
+            if let Ok(info) = session.server_info(deadline).await {
+                *server = info;
+            }
+        }
+    }
+
+    /// Makes a replica of a cluster answer reads, if `failure` says that it does not yet. Returns whether it does now.
+    async fn reads_of_cluster<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        connection: &mut Connection<S>,
+        failure: &Failure,
+    ) -> bool {
+        let Connection { session, server, is_read_only, .. } = connection;
+        let is_needed = failure.reason == FailureReason::WrongNode
+            && server.is_replica()
+            && server.mode == Some(Mode::Cluster)
+            && !*is_read_only;
+        if !is_needed || !session.is_usable() {
+            return false;
+        }
+        *is_read_only = true;
+        session.read_only(Instant::now() + self.target.command_timeout).await.is_ok()
+    }
+
+    /// How many other keys may be tried in this round after the node has said that a key is not its own. A server that
+    /// `takes_none` is not asked for another.
+    fn other_keys(&mut self, failure: &Failure, takes_none: bool) -> u32 {
+        if takes_none {
+            return 0;
+        }
+        let now = Instant::now();
+        let is_over = |last: Option<Instant>, pause| last.is_none_or(|last| now - last >= pause);
+        let search = if is_ask(failure) {
+            // One slot is on its way to another node. The others of this node are still here.
+            Some(&mut self.searched_after_ask)
+        } else {
+            Some(&mut self.searched).filter(|_| !self.is_accepted)
+        };
+        if let Some(last) = search.filter(|last| is_over(**last, SEARCH_PAUSE)) {
+            *last = Some(now);
+            SEARCH_KEYS
+        } else if is_over(self.tried, self.target.interval) {
+            self.tried = Some(now);
+            1
+        } else {
+            0
+        }
+    }
+
+    /// Whether `ASK` is followed: unless the user may not say `ASKING`, as far as that is known.
+    fn may_ask(&self) -> bool {
+        self.asking_denied_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Returns the failure of a command that the node which `ask` names has not served either.
+    fn not_served(&mut self, ask: &Failure, failure: &Failure) -> Failure {
+        if failure.reason == FailureReason::PermissionDenied {
+            self.asking_denied_until = Some(Instant::now() + MEMORY);
+        }
+        not_served(ask, failure)
+    }
+}
+
+/// Returns `failure`, with what to do if a replica has answered so.
+fn of_replica(failure: Failure, server: &ServerInfo) -> Failure {
+    if !server.is_replica() || failure.stage != Stage::Step(Step::Set) {
+        return failure;
+    }
+    match failure.reason {
+        FailureReason::ReadOnly => Failure { advice: Some(IS_REPLICA), ..failure },
+        FailureReason::WrongNode => {
+            let detail = format!("{}: this node is a replica", failure.detail);
+            Failure { advice: Some(IS_REPLICA), detail: detail.into(), ..failure }
+        }
+        _ => failure,
+    }
+}
