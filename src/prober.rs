@@ -2,7 +2,9 @@
 //! connections beside it (`companion.rs`). What a link finds out becomes the target's outcome in `whole.rs`.
 
 mod asking;
+mod cluster;
 mod companion;
+mod directions;
 mod early;
 mod fallback;
 mod handover;
@@ -10,6 +12,7 @@ mod key;
 mod ledger;
 mod link;
 mod link_record;
+mod links;
 mod listing;
 mod logged;
 mod maintenance;
@@ -23,12 +26,12 @@ mod schedule;
 #[cfg(test)]
 mod seeds;
 mod shared;
+mod signals;
 mod ticks;
-#[allow(dead_code, reason = "targets have one link until clusters are asked for their shards")]
 mod whole;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,22 +44,16 @@ use crate::metrics::TargetMetrics;
 use crate::probe::Outcome;
 use crate::status::TargetStatus;
 use crate::target::Target;
+use cluster::Coordinator;
 use fallback::Fallback;
-use key::Key;
-use ledger::{Ledger, Limits};
+use ledger::Limits;
 use link::Link;
-use link_record::LinkRecord;
+use links::Links;
 use maintenance::Maintenance;
 use opening::Opener;
 use record::Record;
-use round::Rounds;
 use schedule::{Grid, Schedule};
 use shared::Shared;
-use ticks::Ticks;
-use whole::{LinkId, Part};
-
-/// The link to the configured host.
-const FRONT: LinkId = LinkId(0);
 
 /// Everything that a prober is made of.
 pub struct Setup<D> {
@@ -85,12 +82,11 @@ pub struct Setup<D> {
 /// Probes one target.
 pub struct Prober<D: Dial> {
     target: Arc<Target>,
+    links: Links<D>,
     /// The link to the configured host.
     front: Link<D>,
-    shared: Arc<Shared>,
     /// How many ticks [`Self::probe`] has let come due.
     probes: u64,
-    rng: fastrand::Rng,
 }
 
 /// What a probe found, with what only an interactive user wants to see of it.
@@ -102,19 +98,16 @@ pub struct Probed {
     pub clients: Option<ClientList>,
 }
 
-impl<D: Dial> Prober<D> {
+impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
     /// Creates a prober that has done nothing yet.
     pub fn new(setup: Setup<D>) -> Self {
-        let Setup { target, dialer, sign_in, clock, mut rng, metrics, status, instance, offset, started } =
-            setup;
+        let Setup { target, dialer, sign_in, clock, rng, metrics, status, instance, offset, started } = setup;
         let limits = Limits {
             attempts: target.attempts.get(),
             connect_timeout: target.connect_timeout,
             startup_ends: started + target.startup_grace,
         };
         let shared = Arc::new(Shared::new(Record::new(target.name.clone(), clock.clone(), metrics, status)));
-        shared.note(|whole, _| whole.join(FRONT, Part::Front, 0));
-        let key = Key::new(target.key.clone(), instance, target.keys, &mut rng);
         let opener = Opener {
             target: Arc::clone(&target),
             dialer,
@@ -124,33 +117,60 @@ impl<D: Dial> Prober<D> {
             had_credentials: false,
             fallback: Fallback::default(),
         };
-        let rounds = Rounds::new(Arc::clone(&target), key, rng.fork());
         let maintenance = shared.record(|record| Maintenance::new(&target, record));
-        let ticks = Ticks::new(Ledger::new(limits, rng.fork()), LinkRecord::new(FRONT, Arc::clone(&shared)));
-        let front = Link::new(opener, rounds, ticks, rng.fork(), maintenance);
-        Self { front, shared, probes: 0, target, rng }
+        let mut links = Links::new(opener, instance, limits, shared, maintenance, rng);
+        Self { front: links.front(0), links, probes: 0, target }
     }
 
     /// Runs until it is dropped; the first tick is at `first`.
     pub async fn run(mut self, first: Instant) -> Infallible {
         let interval = self.target.interval;
-        self.shared.record(|record| record.started(interval));
-        self.front.start(Schedule::starting(Grid { interval, first }));
-        let companion = self.front.companion(self.rng.fork());
+        let shared = Arc::clone(&self.links.shared);
+        shared.record(|record| record.started(interval));
+        let grid = Grid { interval, first };
+        self.front.start(Schedule::starting(grid));
+        let companion = self.front.companion(self.links.rng.fork());
+        let Self { links, mut front, .. } = self;
+        let links = Mutex::new(links);
+        let make = || links.lock().unwrap_or_else(PoisonError::into_inner);
+        let probing = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    never = front.run() => return never,
+                    () = shared.signals.until_front(true) => {}
+                }
+                drop(front);
+                shared.signals.until_front(false).await;
+                let schedule = Schedule::after(grid, Instant::now());
+                front = make().front(schedule.number());
+                front.start(schedule);
+                front.begin();
+            }
+        };
+        let shards = async {
+            shared.signals.until_cluster().await;
+            let links = make().fork();
+            // Only links to a host tell that it is a cluster.
+            let Some(host) = links.target.server.host().cloned() else { return std::future::pending().await };
+            // Boxed: most targets need none.
+            Box::pin(Coordinator::new(links, host, grid).run()).await
+        };
         tokio::select! {
             biased;
-            never = self.front.run() => never,
+            never = probing => never,
             never = Box::new(companion).run() => never,
+            never = shards => never,
         }
     }
 
     /// Probes once, attempts included. Opens the connection first if there is none.
     pub async fn probe(&mut self) -> Probed {
-        self.shared.record(Record::quiet);
+        self.links.shared.record(Record::quiet);
         loop {
             let clients = self.front.probe(self.probes).await;
             self.probes += 1;
-            if let Some(outcome) = self.shared.record(Record::take_outcome) {
+            if let Some(outcome) = self.links.shared.record(Record::take_outcome) {
                 return Probed { outcome, clients };
             }
         }

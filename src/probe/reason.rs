@@ -192,6 +192,14 @@ closed_set! {
             is_gentle: false,
             can_end_connection: true,
         },
+        /// Some slots of the cluster have no owner: two of its nodes agree.
+        SlotsUncovered = "slots_uncovered" {
+            advice: "A shard was lost with its replicas, or slots were removed: bring a node of the shard back, or give \
+                     its slots to another one (`redis-cli --cluster fix`).",
+            may_pass: false,
+            is_gentle: false,
+            can_end_connection: false,
+        },
         /// The server refuses writes by its own rules (`MISCONF`, `NOREPLICAS`).
         WriteRefused = "write_refused" {
             advice: "The error text names the rule: the server cannot save to disk, or has too few replicas. See its \

@@ -17,6 +17,8 @@ const MAX_SHOWN: usize = 80;
 pub(super) struct Key {
     template: KeyTemplate,
     instance: Arc<str>,
+    /// The slots in which it lies; `None` if it may lie in any.
+    slots: Option<Arc<SlotSet>>,
     /// Never empty. If there are several, each lies in the middle of its part of the slots.
     names: Vec<String>,
     /// The place of the one whose turn it is.
@@ -32,12 +34,33 @@ impl Key {
         keys: NonZeroU32,
         rng: &mut fastrand::Rng,
     ) -> Self {
+        Self::of(template, instance, keys, None, rng)
+    }
+
+    /// Creates one key after `template` in `slots`.
+    pub(super) fn placed(
+        template: KeyTemplate,
+        instance: Arc<str>,
+        slots: Arc<SlotSet>,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        Self::of(template, instance, NonZeroU32::MIN, Some(slots), rng)
+    }
+
+    fn of(
+        template: KeyTemplate,
+        instance: Arc<str>,
+        keys: NonZeroU32,
+        slots: Option<Arc<SlotSet>>,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
         let slot = |instance| Slot::of_key(template.render(instance).as_bytes());
         // Without `{instance}`, or with a hash tag that lacks it, all keys are in one slot.
         let is_renewable = slot("a") != slot("b");
         let mut key = Self {
             template,
             instance,
+            slots,
             names: vec![String::new(); keys.get() as usize],
             turn: 0,
             is_renewable,
@@ -72,7 +95,27 @@ impl Key {
             name =
                 key_in(&name, &middle(self.turn, self.names.len())).expect("the middle of a part has slots");
         }
+        if let Some(slots) = &self.slots
+            && !slots.contains(Slot::of_key(name.as_bytes()))
+            && let Some(there) = key_in(&name, slots)
+        {
+            name = there;
+        }
         std::mem::replace(&mut self.names[self.turn], name)
+    }
+
+    /// Whether its slots are known, so that no key needs to be searched.
+    pub(super) const fn is_placed(&self) -> bool {
+        self.slots.is_some()
+    }
+
+    /// Lies in `slots` from now on. Keeps the key if it does so already.
+    pub(super) fn place(&mut self, slots: Arc<SlotSet>, rng: &mut fastrand::Rng) {
+        let stays = slots.contains(Slot::of_key(self.name().as_bytes()));
+        self.slots = Some(slots);
+        if !stays {
+            self.renew(rng);
+        }
     }
 
     /// Takes a key of before again.

@@ -229,6 +229,11 @@ impl Ledger {
         unavailable(self.outage.count(at), out);
     }
 
+    /// Lets the first attempt begin at `at`, before any tick.
+    pub(super) const fn begin_at(&mut self, at: Instant) {
+        self.next_attempt = Some(at);
+    }
+
     /// When the next attempt is to begin; `None` while one is under way, or none is needed.
     pub(super) const fn next_attempt(&self) -> Option<Instant> {
         self.next_attempt

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::companion::Companion;
+use super::directions::{Direction, Directions};
 use super::early::{Early, EarlyConnection};
 use super::handover::Handover;
 use super::ledger::{Fact, Measurements};
@@ -19,18 +20,26 @@ use super::opening::{Connection, Opened, Opener, blame_credentials};
 use super::roles::Roles;
 use super::round::Rounds;
 use super::schedule::Schedule;
+use super::shared::Shared;
+use super::signals::Question;
 use super::ticks::Ticks;
 use crate::connection::client_list::ClientList;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::connection::session::Incident;
 use crate::maintenance::{AZURE_CHANNEL, Moving, Request};
-use crate::probe::{ClientCount, Failure, FailureReason, PhaseTimes, Stage, Step};
-use crate::target::Protocol;
+use crate::probe::{ClientCount, Failure, FailureReason, Mode, PhaseTimes, Stage, Step};
+use crate::target::{AddressMode, ClusterMode, Endpoint, Protocol, Target};
+use crate::topology::{Hosts, Redirect, RedirectKind};
 
 /// One kept connection, with its rounds and its ledger.
 pub(super) struct Link<D: Dial> {
     opener: Opener<D>,
+    /// Where it leads to. `None` if sentinels say that.
+    endpoint: Option<Endpoint>,
+    /// Where it is to lead to, if that may change.
+    directions: Option<Arc<Directions>>,
+    shared: Arc<Shared>,
     connection: Option<Connection<D::Stream>>,
     /// Shows `connection` to those beside the link, and brings its replacement.
     handover: Arc<Handover<D::Stream>>,
@@ -57,19 +66,33 @@ enum Event<S> {
     Pushed,
     /// Maintenance notices are to be asked for, or what is known of maintenance changes by itself.
     Maintenance,
+    /// The server is to be asked for the topology.
+    Asked(Question),
+    /// The shard is elsewhere, or has other slots.
+    Directed(Direction),
 }
 
 impl<D: Dial> Link<D> {
     /// Creates a link that has done nothing yet.
     pub(super) fn new(
-        opener: Opener<D>,
+        mut opener: Opener<D>,
+        endpoint: Option<Endpoint>,
+        directions: Option<Arc<Directions>>,
         rounds: Rounds,
         ticks: Ticks,
         rng: fastrand::Rng,
         maintenance: Option<Arc<Maintenance>>,
     ) -> Self {
+        if directions.is_some()
+            && let Some(endpoint) = &endpoint
+        {
+            opener.dialer = opener.dialer.to(endpoint.clone());
+        }
         Self {
             opener,
+            endpoint,
+            directions,
+            shared: Arc::clone(ticks.record().shared()),
             connection: None,
             handover: Arc::default(),
             rounds,
@@ -89,6 +112,11 @@ impl<D: Dial> Link<D> {
     /// Lets ticks come due.
     pub(super) const fn start(&mut self, schedule: Schedule) {
         self.ticks.start(schedule);
+    }
+
+    /// Lets the first attempt begin now, before any tick.
+    pub(super) fn begin(&mut self) {
+        self.ticks.begin();
     }
 
     /// Runs until it is dropped.
@@ -113,16 +141,26 @@ impl<D: Dial> Link<D> {
 
     /// Waits for what happens next and does what it asks for. Returns the clients that a round has found.
     async fn turn(&mut self) -> Option<ClientList> {
-        let Self { ticks, connection, handover, opener, maintenance, early, .. } = self;
+        let Self { ticks, connection, handover, opener, maintenance, early, directions, shared, .. } = self;
         let maintenance = maintenance.as_deref();
-        match ticks.until_attempt(next_event(connection.as_mut(), handover, opener, maintenance, early)).await
-        {
+        let question = shared.signals.question(ticks.record().id());
+        let directed = next_direction(directions.as_deref());
+        let event = async {
+            tokio::select! {
+                biased;
+                event = next_event(connection.as_mut(), handover, opener, maintenance, early, question) => event,
+                direction = directed => Event::Directed(direction),
+            }
+        };
+        match ticks.until_attempt(event).await {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
             Some(Event::Replaced(opened)) => self.take_over(*opened),
             Some(Event::Early(result)) => self.opened_early(*result),
             Some(Event::Pushed) => self.pushed(),
             Some(Event::Maintenance) => self.maintain().await,
+            Some(Event::Asked(question)) => self.answer(question).await,
+            Some(Event::Directed(direction)) => self.direct(direction),
             Some(Event::Renewed) if self.connection.is_some() => self.reauthenticate().await,
             Some(Event::Renewed) => {
                 // The first token of an identity is waited for by all its targets.
@@ -147,7 +185,20 @@ impl<D: Dial> Link<D> {
     async fn open(&mut self) -> Option<PhaseTimes> {
         self.ticks.note(Fact::Opening);
         self.ticks.record().opening();
-        let result = self.ticks.during(self.opener.open()).await;
+        let result = loop {
+            let Self { ticks, opener, directions, endpoint, .. } = self;
+            let opening = async {
+                tokio::select! {
+                    biased;
+                    result = opener.open() => Ok(result),
+                    direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => Err(direction),
+                }
+            };
+            match ticks.during(opening).await {
+                Ok(result) => break result,
+                Err(direction) => self.redirect(direction),
+            }
+        };
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
                 self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
@@ -167,17 +218,38 @@ impl<D: Dial> Link<D> {
             }
         };
         debug!(target = %self.opener.target.name, %failure, "connection attempt failed");
+        self.suspect_topology();
         self.ticks.note(Fact::NotOpened(failure, Measurements { phases, ..Measurements::default() }));
         None
     }
 
     /// Runs a round on the open connection, which was idle before if `is_warm`.
     async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
-        let connection = self.connection.as_mut()?;
-        let role = connection.server.role;
+        let role = self.connection.as_ref()?.server.role;
         self.ticks.note(Fact::Round);
-        let round = self.ticks.during(self.rounds.run(connection, &mut self.opener)).await;
-        if connection.server.role != role {
+        let Self { ticks, rounds, directions, endpoint, opener, connection: Some(connection), .. } = self
+        else {
+            return None;
+        };
+        let began = Instant::now();
+        let round = async {
+            tokio::select! {
+                biased;
+                round = rounds.run(connection, opener) => Ok(round),
+                direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => Err(direction),
+            }
+        };
+        let round = match ticks.during(round).await {
+            Ok(round) => round,
+            Err(direction) => {
+                // The node that has the shard now can be asked at once, whatever the other one waits for.
+                let failure = elsewhere(&direction.endpoint);
+                self.redirect(direction);
+                self.demoted(failure, began);
+                return None;
+            }
+        };
+        if self.connection.as_ref()?.server.role != role {
             self.note_role();
         }
         let connection = self.connection.as_mut()?;
@@ -209,6 +281,9 @@ impl<D: Dial> Link<D> {
             return None;
         }
         debug!(target = %self.opener.target.name, %failure, "attempt failed");
+        self.follow(&failure);
+        self.suspect_topology();
+        let connection = self.connection.as_mut()?;
         let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
         let ends = !connection.session.is_usable() || self.replaces(&failure);
         let lived = if ends { self.close(&failure) } else { None };
@@ -230,9 +305,87 @@ impl<D: Dial> Link<D> {
     }
 
     fn keep(&mut self, connection: Connection<D::Stream>) {
+        let asks = match self.opener.target.cluster.mode {
+            ClusterMode::Off => false,
+            // Without HELLO nothing is known.
+            ClusterMode::Auto => {
+                connection.server.mode == Some(Mode::Cluster) || connection.protocol == Protocol::Resp2
+            }
+            ClusterMode::Primaries | ClusterMode::All => true,
+        };
+        if asks && self.directions.is_none() && self.endpoint.is_some() {
+            self.shared.signals.is_cluster();
+        }
         self.handover.changed(Some(connection.shown()));
         self.connection = Some(connection);
         self.note_role();
+    }
+
+    /// Asks the server for the topology.
+    async fn answer(&mut self, question: Question) {
+        let Self { ticks, connection: Some(connection), opener, endpoint: Some(endpoint), .. } = self else {
+            return;
+        };
+        let target = Arc::clone(&opener.target);
+        let deadline = Instant::now() + target.command_timeout;
+        // Boxed: what is needed only for moments is not kept for each target.
+        let asked = Box::pin(connection.session.cluster_slots(hosts(&target, &endpoint.host), deadline));
+        let result = ticks.during(asked).await;
+        let lost = result.as_ref().err().filter(|_| !connection.session.is_usable()).cloned();
+        question.answer((ticks.record().id(), result));
+        if let Some(failure) = lost {
+            self.lost(failure);
+        }
+    }
+
+    /// The coordinator has sent the link elsewhere, or to other slots.
+    fn direct(&mut self, direction: Direction) {
+        if Some(&direction.endpoint) == self.endpoint.as_ref() {
+            return self.rounds.place(direction.slots);
+        }
+        let failure = elsewhere(&direction.endpoint);
+        self.redirect(direction);
+        if self.connection.is_some() {
+            self.lost(failure);
+        } else {
+            self.ticks.note(Fact::Renewed(Instant::now()));
+        }
+    }
+
+    fn redirect(&mut self, Direction { endpoint, slots }: Direction) {
+        self.rounds.place(slots);
+        self.lead_to(endpoint);
+    }
+
+    fn lead_to(&mut self, endpoint: Endpoint) {
+        self.opener.dialer = self.opener.dialer.to(endpoint.clone());
+        self.endpoint = Some(endpoint);
+    }
+
+    /// Something failed that may have to do with a change of the topology.
+    fn suspect_topology(&self) {
+        if self.directions.is_some() {
+            self.shared.signals.is_stale();
+        }
+    }
+
+    /// Follows the redirection in `failure`, if it is one.
+    fn follow(&mut self, failure: &Failure) {
+        let Some(redirect) = Redirect::parse(&failure.detail) else { return };
+        let target = &self.opener.target;
+        let Some(endpoint) = self.endpoint.as_ref().filter(|_| target.cluster.mode != ClusterMode::Off)
+        else {
+            return;
+        };
+        if self.directions.is_none() {
+            return self.shared.signals.is_cluster();
+        }
+        if redirect.kind == RedirectKind::Moved
+            && let Some(endpoint) = redirect.address(hosts(target, &endpoint.host))
+        {
+            self.lead_to(endpoint);
+        }
+        self.shared.signals.is_stale();
     }
 
     /// Notes what is known of the server, and whether its role has changed.
@@ -371,6 +524,7 @@ impl<D: Dial> Link<D> {
     /// The server had served, and has answered that it is the wrong one now.
     fn demoted(&mut self, failure: Failure, since: Instant) {
         debug!(target = %self.opener.target.name, %failure, "server demoted");
+        self.follow(&failure);
         self.roles.left();
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Demoted { failure, since, lived });
@@ -456,6 +610,33 @@ fn request<S>(connection: &Connection<S>, maintenance: &Maintenance) -> Option<(
     speaks_pushes.then(|| maintenance.next_request(connection.subscription)).flatten()
 }
 
+/// Returns which hosts lead to the nodes that a server at `asked` announces.
+pub(super) const fn hosts<'a>(target: &'a Target, asked: &'a Arc<str>) -> Hosts<'a> {
+    match (target.cluster.address, target.server.host()) {
+        (AddressMode::Host, Some(endpoint)) => Hosts::One(&endpoint.host),
+        _ => Hosts::Announced { asked },
+    }
+}
+
+/// Returns the failure of a server that has another one's slots no more.
+fn elsewhere(endpoint: &Endpoint) -> Failure {
+    Failure::new(FailureReason::WrongNode, Stage::Idle, format!("the shard's primary is now {endpoint}"))
+}
+
+async fn next_direction(directions: Option<&Directions>) -> Direction {
+    match directions {
+        Some(directions) => directions.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_direction_from(directions: Option<&Directions>, endpoint: Option<&Endpoint>) -> Direction {
+    match (directions, endpoint) {
+        (Some(directions), Some(endpoint)) => directions.away_from(endpoint).await,
+        _ => std::future::pending().await,
+    }
+}
+
 /// Waits until something happens to the open connection, there are credentials to present, or something about maintenance
 /// is due. May be dropped at any time.
 async fn next_event<D: Dial>(
@@ -464,6 +645,7 @@ async fn next_event<D: Dial>(
     opener: &mut Opener<D>,
     maintenance: Option<&Maintenance>,
     early: &mut EarlyConnection<D>,
+    question: impl Future<Output = Question>,
 ) -> Event<D::Stream> {
     let Opener { sign_in, dialer, .. } = opener;
     let change = maintenance.and_then(Maintenance::next_change);
@@ -486,6 +668,7 @@ async fn next_event<D: Dial>(
         // It answers, but nobody should use it any more.
         failure = dialer.moved_from(&connection.peer) => Event::Lost(failure),
         replacement = handover.replacement() => Event::Replaced(replacement),
+        question = question => Event::Asked(question),
         () = sign_in.renewed() => Event::Renewed,
         () = until(again), if again.is_some() => Event::Renewed,
         result = early.opened() => Event::Early(result),

@@ -2,19 +2,23 @@
 //! the whole.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::ledger::Effect;
+use super::links::FRONT;
 use super::schedule::Tick;
 use super::shared::Shared;
 use super::whole::LinkId;
-use crate::metrics::TargetMetrics;
+use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::probe::{FailureReason, PhaseTimes, Role, ServerInfo};
 use crate::status::{ConnectionState, TargetStatus};
 use crate::target::Protocol;
+
+/// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
+pub(super) type Series = Arc<Mutex<Option<ShardMetrics>>>;
 
 /// The record of one link.
 #[derive(Debug)]
@@ -23,15 +27,22 @@ pub(super) struct LinkRecord {
     shared: Arc<Shared>,
     metrics: Arc<TargetMetrics>,
     status: Arc<TargetStatus>,
+    /// Those of its shard.
+    series: Series,
     /// The numbers of the ticks that have come due and are not settled.
     due: VecDeque<u64>,
 }
 
 impl LinkRecord {
     /// Creates the record of the link `id`, which has joined the whole of `shared`.
-    pub(super) fn new(id: LinkId, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(id: LinkId, shared: Arc<Shared>, series: Series) -> Self {
         let (metrics, status) = shared.record(|record| (record.metrics(), record.status()));
-        Self { id, shared, metrics, status, due: VecDeque::new() }
+        Self { id, shared, metrics, status, series, due: VecDeque::new() }
+    }
+
+    /// Returns the name of the link.
+    pub(super) const fn id(&self) -> LinkId {
+        self.id
     }
 
     /// Returns what the links of the target share.
@@ -61,9 +72,45 @@ impl LinkRecord {
             settled = usize::try_from(*ticks).map_or(self.due.len(), |ticks| ticks.min(self.due.len()));
             self.metrics.steps(&outcome.steps);
         }
+        let is_news = matches!(effect, Effect::Up { .. } | Effect::Down(_));
+        if self.is_shard() {
+            self.of_shard(&effect);
+        }
         let ticks = &self.due.make_contiguous()[..settled];
         self.shared.note(|whole, out| whole.effect(self.id, at, effect, ticks, out));
         self.due.drain(..settled);
+        if is_news {
+            self.has_news();
+        }
+    }
+
+    /// Enters an effect in the series of the shard.
+    fn of_shard(&self, effect: &Effect) {
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(series) = &*series else { return };
+        match effect {
+            Effect::Settled { ticks, outcome } => {
+                series.probe(Role::Primary, outcome.result.as_ref().map_or(Err(()), |()| Ok(())), *ticks);
+                for (step, _, duration) in outcome.steps.iter() {
+                    series.step(step, duration);
+                }
+            }
+            Effect::Up { .. } => series.verdict(Role::Primary, true),
+            Effect::Down(_) => series.verdict(Role::Primary, false),
+            Effect::Unavailable(span) => series.unavailable(Role::Primary, span.length()),
+            Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
+        }
+    }
+
+    fn is_shard(&self) -> bool {
+        self.id != FRONT
+    }
+
+    /// Something happened that the coordinator looks at.
+    fn has_news(&self) {
+        if self.is_shard() {
+            self.shared.signals.has_news();
+        }
     }
 
     /// The connection is being opened.
@@ -81,6 +128,7 @@ impl LinkRecord {
         self.metrics.connected(phases, certificate_expiry, protocol);
         self.status.connection(ConnectionState::Connected);
         self.shared.note(|whole, _| whole.reached(self.id));
+        self.has_news();
     }
 
     /// A connection that was to replace the open one could not be opened, or not signed in.
@@ -93,6 +141,7 @@ impl LinkRecord {
         self.metrics.connect_failed(phases);
         self.status.connection(ConnectionState::Disconnected);
         self.shared.note(|whole, _| whole.tried(self.id));
+        self.has_news();
     }
 
     /// An open connection has ended.

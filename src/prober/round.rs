@@ -16,6 +16,7 @@ use crate::connection::dialer::Dial;
 use crate::connection::session::Session;
 use crate::probe::{Failure, Step, StepResult, StepResults};
 use crate::target::{ClientListMode, Protocol, Target};
+use crate::topology::SlotSet;
 
 /// Half of the output buffer that Redis grants a subscribed connection for longer than a minute.
 const MAX_SUBSCRIBED_LIST: usize = 4 * 1024 * 1024;
@@ -53,13 +54,14 @@ pub(super) struct Round {
 
 impl Rounds {
     pub(super) fn new(target: Arc<Target>, key: Key, rng: fastrand::Rng) -> Self {
+        let is_placed = key.is_placed();
         Self {
             listing: Listing::new(target.client_list),
             target,
             key,
             rng,
             keeps_clients: false,
-            is_accepted: false,
+            is_accepted: is_placed,
             searched: None,
             searched_after_ask: None,
             tried: None,
@@ -70,6 +72,11 @@ impl Rounds {
     /// Whether the reply to `CLIENT LIST` is so long that a server might hang up on a subscribed connection over it.
     pub(super) const fn lists_too_much(&self) -> bool {
         self.listing.length > MAX_SUBSCRIBED_LIST
+    }
+
+    /// Writes keys in `slots` from now on.
+    pub(super) fn place(&mut self, slots: Arc<SlotSet>) {
+        self.key.place(slots, &mut self.rng);
     }
 
     /// Runs the steps until one fails that must not. Each has the target's command timeout.

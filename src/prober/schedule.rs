@@ -38,7 +38,6 @@ impl Schedule {
     }
 
     /// Returns the ticks of `grid` after `now`.
-    #[allow(dead_code, reason = "targets have one link until clusters are asked for their shards")]
     pub(super) fn after(grid: Grid, now: Instant) -> Self {
         let Grid { interval, first } = grid;
         let Some(passed) = now.checked_duration_since(first) else {
@@ -51,7 +50,6 @@ impl Schedule {
     }
 
     /// Returns the number of the tick that is due next.
-    #[allow(dead_code, reason = "targets have one link until clusters are asked for their shards")]
     pub(super) const fn number(&self) -> u64 {
         self.number
     }

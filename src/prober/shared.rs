@@ -4,11 +4,15 @@ use std::sync::{Mutex, PoisonError};
 
 use super::ledger::Out;
 use super::record::Record;
+use super::signals::Signals;
 use super::whole::Whole;
 
 /// What the links of one target share.
 #[derive(Debug)]
-pub(super) struct Shared(Mutex<State>);
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub(super) signals: Signals,
+}
 
 #[derive(Debug)]
 struct State {
@@ -18,7 +22,7 @@ struct State {
 
 impl Shared {
     pub(super) fn new(record: Record) -> Self {
-        Self(Mutex::new(State { whole: Whole::default(), record }))
+        Self { state: Mutex::new(State { whole: Whole::default(), record }), signals: Signals::default() }
     }
 
     /// Lets `note` enter something in the whole. What follows for the target is recorded.
@@ -34,7 +38,7 @@ impl Shared {
     /// Lets `change` use the whole and the record.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Whole, &mut Record) -> T) -> T {
         // Every change leaves a valid state.
-        let State { whole, record } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { whole, record } = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(whole, record)
     }
 }

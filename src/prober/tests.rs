@@ -141,6 +141,7 @@ impl Cache {
                 "SET" => state.set(words),
                 "GET" => state.get(words),
                 "SUBSCRIBE" => format!(">3\r\n+subscribe\r\n+{}\r\n:1\r\n", words[1]),
+                "CLUSTER" => "-ERR This instance has cluster support disabled\r\n".into(),
                 "CLIENT LIST" => "$22\r\nid=7 addr=10.0.0.1:50\n\r\n".into(),
                 _ => "+OK\r\n".into(),
             }

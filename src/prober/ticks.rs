@@ -35,6 +35,11 @@ impl Ticks {
         self.schedule = schedule;
     }
 
+    /// Lets the first attempt begin now, before any tick.
+    pub(super) fn begin(&mut self) {
+        self.ledger.begin_at(Instant::now());
+    }
+
     /// Lets the tick with this number come due now.
     pub(super) fn tick(&mut self, number: u64) {
         self.record.tick(Instant::now(), Tick { number, delay: Duration::ZERO, late: 0 });

@@ -65,8 +65,8 @@ pub(super) struct Whole {
     /// The failure of slots that have no owner, and up to when it is counted.
     uncovered: Option<(Box<Failure>, Instant)>,
     unavailable: Union,
-    /// The outage's beginning, as far as it was counted.
-    outage: Option<Instant>,
+    /// The newest outage, as far as it was counted.
+    outage: Option<Span>,
     verdict: Option<Result<(), FailureReason>>,
 }
 
@@ -156,20 +156,10 @@ impl Whole {
         self.members.iter().any(|member| member.id == id && member.is_tried)
     }
 
-    /// Whether the last thing that was learnt of the link's server is a success.
-    pub(super) fn is_up(&self, id: LinkId) -> bool {
-        self.members.iter().any(|member| member.id == id && member.verdict == Some(Ok(())))
-    }
-
-    /// Whether the link decides and its server is away.
-    pub(super) fn is_down(&self, id: LinkId) -> bool {
-        let is_down = |it: &Member| it.decides(self.deciding) && matches!(it.verdict, Some(Err(_)));
-        self.members.iter().any(|member| member.id == id && is_down(member))
-    }
-
-    /// Whether the target is up, as far as that is known.
-    pub(super) fn verdict(&self) -> Option<bool> {
-        self.verdict.map(|verdict| verdict.is_ok())
+    /// Whether the link's server is up, as far as that is known.
+    pub(super) fn verdict_of(&self, id: LinkId) -> Option<bool> {
+        let member = self.members.iter().find(|member| member.id == id)?;
+        member.verdict.as_ref().map(Result::is_ok)
     }
 
     /// Slots have no owner, which are named in `failure`; or all have one again.
@@ -232,9 +222,6 @@ impl Whole {
             Effect::Unavailable(span) if decides => self.unavailable(span, out),
             Effect::Lost(failure) if decides => out(Effect::Lost(self.members[place].named(failure))),
             Effect::Reopened if decides => {
-                if !self.is_away() {
-                    self.outage = None;
-                }
                 out(Effect::Reopened);
             }
             Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened => {}
@@ -295,8 +282,8 @@ impl Whole {
         let up = self.deciding().filter(|(_, member)| member.verdict == Some(Ok(()))).count();
         if up > 0 && up == deciding && self.verdict.replace(Ok(())) != Some(Ok(())) {
             let is_alone = deciding == 1;
-            let began = self.outage.take();
-            let counted = began.and_then(|began| at.checked_duration_since(began));
+            let last = self.outage.take();
+            let counted = last.and_then(|outage| at.checked_duration_since(outage.from));
             out(Effect::Up { outage: if is_alone { outage.or(counted) } else { counted } });
         }
     }
@@ -307,7 +294,11 @@ impl Whole {
     }
 
     fn unavailable(&mut self, span: Span, out: Out<'_>) {
-        self.outage = Some(self.outage.map_or(span.from, |began| began.min(span.from)));
+        let goes_on = |outage: &Span| span.from <= outage.until || self.is_away();
+        self.outage = Some(self.outage.filter(goes_on).map_or(span, |outage| Span {
+            from: outage.from.min(span.from),
+            until: outage.until.max(span.until),
+        }));
         self.unavailable.add(span, &mut |span| out(Effect::Unavailable(span)));
     }
 

@@ -40,6 +40,15 @@ pub struct Endpoint {
 }
 
 impl Server {
+    /// Returns the host and port, if they are known without asking anybody.
+    #[must_use]
+    pub const fn host(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Host(endpoint) => Some(endpoint),
+            Self::Sentinels(_) => None,
+        }
+    }
+
     /// Returns the sentinels that are asked, if there are any.
     #[must_use]
     pub const fn sentinels(&self) -> Option<&Sentinels> {

@@ -34,8 +34,8 @@ impl Redirect {
             _ => return None,
         };
         let slot = words.next()?.parse().ok().and_then(Slot::new)?;
-        // At the last colon: IPv6 addresses have no brackets.
-        let (host, port) = words.next()?.rsplit_once(':')?;
+        // What the session adds to the text begins with a colon. At the last one: IPv6 addresses have no brackets.
+        let (host, port) = words.next()?.trim_end_matches(':').rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port > 0)?;
         Some(Self { kind, slot, host: AnnouncedHost::new(host), port })
     }

@@ -1,0 +1,410 @@
+//! The coordinator of a target that is a cluster: finds its shards, keeps a link to each, and follows them where they go.
+//!
+//! It asks for the topology through the links that are up, and only if none is, through a connection of its own. Which
+//! shard of a new topology is which of the previous one is decided in [`crate::topology`], and what the links' findings
+//! mean for the target in `whole.rs`.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::directions::{Direction, Directions};
+use super::fallback::MEMORY;
+use super::link::{Link, hosts};
+use super::link_record::Series;
+use super::links::{FRONT, Links};
+use super::schedule::{Grid, Schedule};
+use super::signals::News;
+use super::whole::{Deciding, LinkId, Part};
+use crate::backoff::Backoff;
+use crate::connection::dial::DialFailure;
+use crate::connection::dialer::Dial;
+use crate::metrics::ClusterMetrics;
+use crate::probe::{Failure, FailureReason, Role, Stage, StepResult};
+use crate::target::Endpoint;
+use crate::topology::{Shard, SlotSet, Topology, continued};
+
+/// The shortest time from one question for the topology to the next.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// How long an idle link may take to answer that there is a question.
+const TAKE: Duration = Duration::from_millis(500);
+/// The pauses after a question that nobody answered.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_CAP: Duration = Duration::from_secs(5);
+/// The longest time over which the first openings of shards are spread.
+const SPREAD: Duration = Duration::from_secs(10);
+
+/// The coordinator of one target.
+pub(super) struct Coordinator<D: Dial> {
+    links: Links<D>,
+    /// The configured host.
+    host: Endpoint,
+    grid: Grid,
+    /// The series of the cluster, from the first topology on.
+    metrics: Option<ClusterMetrics>,
+    shards: Vec<Watched>,
+    tasks: JoinSet<Infallible>,
+    next_refresh: Instant,
+    last_refresh: Option<Instant>,
+    pauses: Backoff,
+    /// Whether the last question was refused, which is logged once.
+    refused: Option<StepResult>,
+    uncovered: Option<SlotSet>,
+    is_front_retired: bool,
+}
+
+/// A shard and its link.
+struct Watched {
+    shard: Shard,
+    /// Where the link was sent to.
+    endpoint: Endpoint,
+    id: LinkId,
+    series: Series,
+    directions: Arc<Directions>,
+    task: AbortHandle,
+    /// Whether it was logged that the shard cannot be reached.
+    is_logged: bool,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+        set(&self.series, None);
+    }
+}
+
+impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
+    pub(super) fn new(links: Links<D>, host: Endpoint, grid: Grid) -> Self {
+        Self {
+            links,
+            host,
+            grid,
+            metrics: None,
+            shards: Vec::new(),
+            tasks: JoinSet::new(),
+            next_refresh: Instant::now(),
+            last_refresh: None,
+            pauses: Backoff::new(FIRST_PAUSE),
+            refused: None,
+            uncovered: None,
+            is_front_retired: false,
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub(super) async fn run(mut self) -> Infallible {
+        let shared = Arc::clone(&self.links.shared);
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(never) => match never {},
+                    // As if it had happened here: the process ends.
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => {}
+                },
+                () = sleep_until(self.next_refresh) => self.refresh().await,
+                news = shared.signals.news() => match news {
+                    News::Stale => self.hurry(),
+                    News::Progress => self.review(),
+                },
+            }
+        }
+    }
+
+    /// Lets the topology be asked for as soon as it may be.
+    fn hurry(&mut self) {
+        if self.refused.is_none() {
+            let soonest = self.last_refresh.map_or_else(Instant::now, |last| last + MIN_PAUSE);
+            self.next_refresh = self.next_refresh.min(soonest);
+        }
+    }
+
+    /// Asks for the topology, and follows it.
+    async fn refresh(&mut self) {
+        let answer = self.ask(None).await;
+        let now = Instant::now();
+        self.last_refresh = Some(now);
+        let result = StepResult::of(&answer.as_ref().map_err(|(_, failure)| failure.clone()));
+        let pause = match answer {
+            Ok((by, topology)) if !topology.shards.is_empty() => {
+                self.refused = None;
+                self.pauses.reset();
+                self.check_coverage(by, &topology).await;
+                self.follow(topology);
+                self.links.target.cluster.refresh
+            }
+            // A node that has no slots, and knows no other.
+            Ok(_) => self.links.target.cluster.refresh,
+            Err((_, failure)) if matches!(result, StepResult::Denied | StepResult::Unsupported) => {
+                self.refused(result, &failure);
+                MEMORY
+            }
+            Err(_) => self.pauses.next(PAUSE_CAP, &mut self.links.rng),
+        };
+        self.next_refresh = Instant::now() + pause;
+        if let Some(metrics) = &self.metrics {
+            metrics.topology_refreshed(result);
+        }
+        self.review();
+    }
+
+    /// Asks the links, or if none of them is idle and connected, the configured host. Returns who answered.
+    async fn ask(
+        &mut self,
+        except: Option<LinkId>,
+    ) -> Result<(Option<LinkId>, Topology), (Option<LinkId>, Failure)> {
+        let target = Arc::clone(&self.links.target);
+        let answer = self.links.shared.signals.ask(except);
+        // The link has this long to take the question, and then to answer it.
+        if let Ok(Ok((by, answer))) = timeout(TAKE + target.command_timeout, answer).await {
+            return answer.map(|topology| (Some(by), topology)).map_err(|failure| (Some(by), failure));
+        }
+        let mut of_host = self.links.opener.clone();
+        let mut session = match of_host.open().await {
+            Ok(opened) => opened.connection.session,
+            Err(DialFailure { failure, .. }) => return Err((None, failure)),
+        };
+        let deadline = Instant::now() + target.command_timeout;
+        let asked = session.cluster_slots(hosts(&target, &self.host.host), deadline).await;
+        asked.map(|topology| (None, topology)).map_err(|failure| (None, failure))
+    }
+
+    /// The topology may not be asked for, or there is none. The target is probed as one node.
+    fn refused(&mut self, result: StepResult, failure: &Failure) {
+        if self.refused.replace(result) == Some(result) {
+            return;
+        }
+        let target = &self.links.target.name;
+        if result == StepResult::Denied {
+            self.metrics.get_or_insert_with(|| self.links.shared.record(|record| record.metrics().cluster()));
+            warn!(
+                %target,
+                detail = %failure.detail,
+                "shards not monitored; give the user the right `+cluster|slots`"
+            );
+        }
+        if !self.shards.is_empty() {
+            info!(%target, detail = %failure.detail, "not a cluster any more");
+        }
+        if result == StepResult::Unsupported {
+            self.metrics = None;
+        }
+        self.set_uncovered(None);
+        self.bring_front();
+    }
+
+    /// Lets the link to the configured host decide again.
+    fn bring_front(&mut self) {
+        if std::mem::take(&mut self.is_front_retired) {
+            self.links.shared.signals.retire_front(false);
+        }
+        let now = Instant::now();
+        self.links.shared.note(|whole, out| {
+            for shard in &self.shards {
+                whole.leave(shard.id, now, out);
+            }
+            whole.decide_by(Deciding::Front, now, out);
+        });
+        self.shards.clear();
+    }
+
+    /// Sees whether slots have no owner. Views of nodes differ for a while, so two must agree.
+    async fn check_coverage(&mut self, by: Option<LinkId>, topology: &Topology) {
+        let mut missing = topology.covered().complement();
+        if !missing.is_empty() {
+            let nodes = topology.shards.iter().map(|shard| 1 + shard.replicas.len()).sum::<usize>();
+            match self.ask(by.or(Some(FRONT))).await {
+                Ok((other, second)) if other != by || nodes == 1 => {
+                    missing = missing.intersection(&second.covered().complement());
+                }
+                // Nobody else is there to ask.
+                _ if nodes == 1 => {}
+                _ => missing = self.uncovered.clone().unwrap_or_default(),
+            }
+        }
+        self.set_uncovered((!missing.is_empty()).then_some(missing));
+    }
+
+    fn set_uncovered(&mut self, slots: Option<SlotSet>) {
+        if self.uncovered == slots {
+            return;
+        }
+        self.uncovered = slots;
+        let failure = self.uncovered.as_ref().map(|slots| Failure {
+            slots: Some(Arc::new(slots.clone())),
+            ..Failure::new(
+                FailureReason::SlotsUncovered,
+                Stage::Topology,
+                format!("{} slots have no owner", slots.len()),
+            )
+        });
+        let now = Instant::now();
+        self.links.shared.note(|whole, out| whole.uncover(failure, now, out));
+    }
+
+    /// Lets links lead to the shards of `topology`.
+    fn follow(&mut self, topology: Topology) {
+        let links = &mut self.links;
+        let metrics =
+            self.metrics.get_or_insert_with(|| links.shared.record(|record| record.metrics().cluster()));
+        metrics.slots_covered(topology.covered().len().into());
+        metrics.nodes(Role::Primary, topology.shards.len());
+        metrics.nodes(Role::Replica, topology.shards.iter().map(|shard| shard.replicas.len()).sum());
+        let max_nodes = usize::try_from(links.target.cluster.max_nodes.get()).unwrap_or(usize::MAX);
+        let skipped = topology.shards.len().saturating_sub(max_nodes);
+        metrics.nodes_skipped(skipped);
+        let mut wanted = topology.shards;
+        wanted.truncate(max_nodes);
+
+        let old: Vec<Shard> = self.shards.iter().map(|watched| watched.shard.clone()).collect();
+        let is_first = old.is_empty();
+        if old == wanted {
+            return;
+        }
+        let continued = continued(&old, &wanted);
+        let mut previous: Vec<Option<Watched>> = self.shards.drain(..).map(Some).collect();
+        let matched: Vec<Option<Watched>> =
+            continued.iter().map(|place| place.and_then(|place| previous[place].take())).collect();
+        // First those that go, so that no series exists twice.
+        let now = Instant::now();
+        for gone in previous.into_iter().flatten() {
+            links.shared.note(|whole, out| whole.leave(gone.id, now, out));
+        }
+        for (watched, shard) in matched.iter().zip(&wanted) {
+            if let Some(watched) = watched
+                && watched.shard.lowest() != shard.lowest()
+            {
+                set(&watched.series, None);
+            }
+        }
+        let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        let spread = self.grid.interval.min(SPREAD);
+        for (place, (watched, shard)) in (0..).zip(matched.into_iter().zip(wanted)) {
+            let watched = if let Some(mut watched) = watched {
+                watched.move_to(shard, links);
+                watched
+            } else {
+                // A node whose address is unknown is looked for at the configured host.
+                let endpoint = shard.primary.address.clone().unwrap_or_else(|| self.host.clone());
+                let at = now + spread * place / count;
+                Watched::start(shard, endpoint, at, links, self.grid, &mut self.tasks)
+            };
+            self.shards.push(watched);
+        }
+        let (target, shards) = (&links.target.name, self.shards.len());
+        if is_first {
+            info!(%target, shards, skipped, "cluster found");
+        } else {
+            metrics.topology_changed();
+            info!(%target, shards, skipped, "topology changed");
+        }
+    }
+
+    /// Looks at what has become of the links.
+    fn review(&mut self) {
+        let Some(metrics) = &self.metrics else { return };
+        let shared = &self.links.shared;
+        let (mut watched, mut tried, mut available, mut is_down) = (0, 0, 0_usize, false);
+        for shard in &mut self.shards {
+            let (is_reached, is_tried, verdict) = shared.note(|whole, _| {
+                (whole.is_reached(shard.id), whole.is_tried(shard.id), whole.verdict_of(shard.id))
+            });
+            tried += usize::from(is_tried);
+            if is_reached {
+                watched += 1;
+                available += if verdict == Some(true) { usize::from(shard.shard.slots.len()) } else { 0 };
+                is_down |= verdict == Some(false);
+                shard.has_series(metrics, verdict);
+            } else if is_tried && !std::mem::replace(&mut shard.is_logged, true) {
+                warn!(
+                    target = %self.links.target.name,
+                    slots = %shard.shard.slots,
+                    address = %shard.endpoint,
+                    "shard not reached; open port {} to the cache's addresses, or set `cluster.mode: off`",
+                    shard.endpoint.port
+                );
+            }
+        }
+        metrics.slots_available(available);
+        metrics.nodes_watched(watched);
+        metrics.nodes_unwatched(self.shards.len() - watched);
+        if !self.is_front_retired && watched > 0 && tried == self.shards.len() {
+            self.is_front_retired = true;
+            let now = Instant::now();
+            shared.note(|whole, out| {
+                whole.decide_by(Deciding::Shards, now, out);
+                whole.leave(FRONT, now, out);
+            });
+            shared.signals.retire_front(true);
+        }
+        if is_down || self.uncovered.is_some() {
+            self.hurry();
+        }
+    }
+}
+
+impl Watched {
+    fn start<D: Dial<Stream: 'static> + 'static>(
+        shard: Shard,
+        endpoint: Endpoint,
+        at: Instant,
+        links: &mut Links<D>,
+        grid: Grid,
+        tasks: &mut JoinSet<Infallible>,
+    ) -> Self {
+        let schedule = Schedule::after(grid, at);
+        let (series, directions) = (Series::default(), Arc::<Directions>::default());
+        let (id, link) = links.shard(
+            endpoint.clone(),
+            Arc::new(shard.slots.clone()),
+            Arc::clone(&series),
+            Arc::clone(&directions),
+            schedule.number(),
+        );
+        let task = tasks.spawn(run(link, schedule, at));
+        Self { shard, endpoint, id, series, directions, task, is_logged: false }
+    }
+
+    /// Lets the link go on with what the shard is now.
+    fn move_to<D: Dial>(&mut self, shard: Shard, links: &Links<D>) {
+        let endpoint = shard.primary.address.clone().unwrap_or_else(|| self.endpoint.clone());
+        let has_moved = shard.primary != self.shard.primary;
+        let slots = Arc::new(shard.slots.clone());
+        if shard.slots != self.shard.slots {
+            links.shared.note(|whole, _| whole.rename(self.id, Part::Shard(Arc::clone(&slots))));
+        }
+        if has_moved || shard.slots != self.shard.slots {
+            self.directions.give(Direction { endpoint: endpoint.clone(), slots });
+        }
+        (self.shard, self.endpoint) = (shard, endpoint);
+    }
+
+    /// Lets the shard have series, if it has none yet.
+    fn has_series(&self, metrics: &ClusterMetrics, verdict: Option<bool>) {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if series.is_none() {
+            let new = metrics.shard(self.shard.lowest().number());
+            if let Some(is_up) = verdict {
+                new.verdict(Role::Primary, is_up);
+            }
+            *series = Some(new);
+        }
+    }
+}
+
+/// Runs a link: opens its connection at `at`, and probes at every tick from then on.
+async fn run<D: Dial>(mut link: Link<D>, schedule: Schedule, at: Instant) -> Infallible {
+    sleep_until(at).await;
+    link.start(schedule);
+    link.begin();
+    link.run().await
+}
+
+fn set<T>(value: &Mutex<Option<T>>, to: Option<T>) {
+    *value.lock().unwrap_or_else(PoisonError::into_inner) = to;
+}

@@ -1,0 +1,103 @@
+//! Makes the links of one target.
+
+use std::sync::Arc;
+
+use super::directions::Directions;
+use super::key::Key;
+use super::ledger::{Ledger, Limits};
+use super::link::Link;
+use super::link_record::{LinkRecord, Series};
+use super::maintenance::Maintenance;
+use super::opening::Opener;
+use super::round::Rounds;
+use super::shared::Shared;
+use super::ticks::Ticks;
+use super::whole::{LinkId, Part};
+use crate::connection::dialer::Dial;
+use crate::target::{Endpoint, Target};
+use crate::topology::SlotSet;
+
+/// The link to the configured host.
+pub(super) const FRONT: LinkId = LinkId(0);
+
+/// Makes the links of one target.
+#[derive(Clone, Debug)]
+pub(super) struct Links<D> {
+    pub(super) target: Arc<Target>,
+    pub(super) opener: Opener<D>,
+    pub(super) instance: Arc<str>,
+    pub(super) limits: Limits,
+    pub(super) shared: Arc<Shared>,
+    pub(super) maintenance: Option<Arc<Maintenance>>,
+    pub(super) rng: fastrand::Rng,
+    /// The number of the next shard's link.
+    next: u32,
+}
+
+impl<D: Dial> Links<D> {
+    pub(super) fn new(
+        opener: Opener<D>,
+        instance: Arc<str>,
+        limits: Limits,
+        shared: Arc<Shared>,
+        maintenance: Option<Arc<Maintenance>>,
+        rng: fastrand::Rng,
+    ) -> Self {
+        let target = Arc::clone(&opener.target);
+        Self { target, opener, instance, limits, shared, maintenance, rng, next: FRONT.0 + 1 }
+    }
+
+    /// Returns the same maker with another source of randomness.
+    pub(super) fn fork(&mut self) -> Self {
+        Self { rng: self.rng.fork(), ..self.clone() }
+    }
+
+    /// Makes a link to the configured host, whose first tick is the one with the number `first`.
+    pub(super) fn front(&mut self, first: u64) -> Link<D> {
+        self.shared.note(|whole, _| whole.join(FRONT, Part::Front, first));
+        let endpoint = self.target.server.host().cloned();
+        self.link(FRONT, endpoint, None, Series::default(), None)
+    }
+
+    /// Makes a link to the node at `endpoint`, which has `slots`. Its first tick is the one with the number `first`.
+    pub(super) fn shard(
+        &mut self,
+        endpoint: Endpoint,
+        slots: Arc<SlotSet>,
+        series: Series,
+        directions: Arc<Directions>,
+        first: u64,
+    ) -> (LinkId, Link<D>) {
+        let id = LinkId(self.next);
+        self.next += 1;
+        self.shared.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
+        (id, self.link(id, Some(endpoint), Some(slots), series, Some(directions)))
+    }
+
+    fn link(
+        &mut self,
+        id: LinkId,
+        endpoint: Option<Endpoint>,
+        slots: Option<Arc<SlotSet>>,
+        series: Series,
+        directions: Option<Arc<Directions>>,
+    ) -> Link<D> {
+        let (template, instance) = (self.target.key.clone(), Arc::clone(&self.instance));
+        let key = match slots {
+            Some(slots) => Key::placed(template, instance, slots, &mut self.rng),
+            None => Key::new(template, instance, self.target.keys, &mut self.rng),
+        };
+        let rounds = Rounds::new(Arc::clone(&self.target), key, self.rng.fork());
+        let ledger = Ledger::new(self.limits, self.rng.fork());
+        let ticks = Ticks::new(ledger, LinkRecord::new(id, Arc::clone(&self.shared), series));
+        Link::new(
+            self.opener.clone(),
+            endpoint,
+            directions,
+            rounds,
+            ticks,
+            self.rng.fork(),
+            self.maintenance.clone(),
+        )
+    }
+}

@@ -1,0 +1,146 @@
+//! What the links of a target tell the coordinator of its shards, and what it asks of them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::whole::LinkId;
+use crate::probe::Failure;
+use crate::topology::Topology;
+
+/// The signals between the links of one target and its coordinator.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    state: Mutex<State>,
+    /// Wakes the coordinator.
+    told: Notify,
+    /// Wakes the links for a question.
+    asked: Notify,
+    /// Whether the link to the configured host is not needed.
+    is_front_retired: Mutex<bool>,
+    front: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether a server has said that it belongs to a cluster.
+    is_cluster: bool,
+    /// Whether something happened after which the topology may be another.
+    is_stale: bool,
+    /// Whether something happened that the coordinator looks at.
+    has_news: bool,
+    question: Option<Question>,
+}
+
+/// What the coordinator is woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// The topology may be another.
+    Stale,
+    /// A link has been tried, or is up or down.
+    Progress,
+}
+
+/// The question for the topology. A link that is idle and connected answers it.
+#[derive(Debug)]
+pub(super) struct Question {
+    except: Option<LinkId>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// Who answered what.
+pub(super) type Answer = (LinkId, Result<Topology, Failure>);
+
+impl Question {
+    pub(super) fn answer(self, answer: Answer) {
+        // The coordinator may have given up waiting.
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Signals {
+    /// A server belongs to a cluster, or redirects to other nodes.
+    pub(super) fn is_cluster(&self) {
+        self.tell(|state| (state.is_cluster, state.is_stale) = (true, true));
+    }
+
+    /// Something happened after which the topology may be another.
+    pub(super) fn is_stale(&self) {
+        self.tell(|state| state.is_stale = true);
+    }
+
+    /// Something happened that the coordinator looks at.
+    pub(super) fn has_news(&self) {
+        self.tell(|state| state.has_news = true);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.told.notify_one();
+    }
+
+    /// Waits until a server has said that it belongs to a cluster. For the coordinator, before it begins.
+    pub(super) async fn until_cluster(&self) {
+        while !self.lock().is_cluster {
+            self.told.notified().await;
+        }
+    }
+
+    /// Waits for something that a link tells. For the coordinator; cancel safe.
+    pub(super) async fn news(&self) -> News {
+        loop {
+            {
+                let mut state = self.lock();
+                if std::mem::take(&mut state.is_stale) {
+                    return News::Stale;
+                }
+                if std::mem::take(&mut state.has_news) {
+                    return News::Progress;
+                }
+            }
+            self.told.notified().await;
+        }
+    }
+
+    /// Asks the links for the topology, but not the one that is named.
+    pub(super) fn ask(&self, except: Option<LinkId>) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.lock().question = Some(Question { except, reply });
+        self.asked.notify_waiters();
+        answer
+    }
+
+    /// Waits for a question to the link `id`. Cancel safe.
+    pub(super) async fn question(&self, id: LinkId) -> Question {
+        loop {
+            let asked = self.asked.notified();
+            let question = self.lock().question.take_if(|it| it.except != Some(id) && !it.reply.is_closed());
+            match question {
+                Some(question) => return question,
+                None => asked.await,
+            }
+        }
+    }
+
+    /// Says whether the link to the configured host is needed.
+    pub(super) fn retire_front(&self, is_retired: bool) {
+        *self.front() = is_retired;
+        self.front.notify_one();
+    }
+
+    /// Waits until the link to the configured host is needed, or not needed.
+    pub(super) async fn until_front(&self, is_retired: bool) {
+        while *self.front() != is_retired {
+            self.front.notified().await;
+        }
+    }
+
+    fn front(&self) -> MutexGuard<'_, bool> {
+        self.is_front_retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change leaves a valid state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
