@@ -159,7 +159,8 @@ async fn a_replica_of_a_cluster_is_told_that_reads_are_wanted() {
     cache.with(|state| (state.demoted, state.version) = (1_000_000, Some("7.0.15")));
     let running = start(&cache, expecting(ExpectRole::Replica));
     sleep(5 * SECOND).await;
-    assert_eq!(cache.count("READONLY"), dials(&cache), "once on each connection");
+    // One more connection has asked for the topology, which this server doesn't know.
+    assert_eq!(cache.count("READONLY") + 1, dials(&cache), "once on each connection");
     assert_eq!(running.failures("wrong_node"), 1.0, "the slot is of another shard");
     cache.can("GET", "$-1\r\n");
     sleep(10 * SECOND).await;
