@@ -9,12 +9,8 @@ use serde::Serialize;
 use super::outcome::{FailureDocument, label};
 use super::{TargetStatus, lock};
 use crate::clock::Rfc3339;
-use crate::excerpt::excerpt;
 use crate::probe::{Failure, Role};
 use crate::topology::{Slot, SlotSet};
-
-/// How much of the list of a shard's slots is shown, in characters: it has up to 8,192 ranges.
-const MAX_SLOTS: usize = 200;
 
 /// What is known of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -197,7 +193,7 @@ impl ClusterDocument {
         Self {
             slots_covered: state.covered.len(),
             slots_available: primaries.filter(|it| it.watch == Watch::Up).map(|it| it.node.slots.len()).sum(),
-            uncovered: uncovered.as_ref().map(slots),
+            uncovered: uncovered.as_ref().map(SlotSet::to_string),
             nodes_watched: count(|watch| matches!(watch, Watch::Up | Watch::Down)),
             nodes_unwatched: count(|watch| watch == Watch::Unwatched),
             nodes_skipped: state.skipped,
@@ -237,7 +233,7 @@ impl NodeDocument {
     fn new(NodeState { node, watch, since, failure }: &NodeState) -> Self {
         Self {
             shard: node.shard().to_string(),
-            slots: slots(&node.slots),
+            slots: node.slots.to_string(),
             role: node.role(),
             state: *watch,
             since: Rfc3339(*since),
@@ -263,11 +259,6 @@ impl fmt::Display for NodeFailureDocument {
         }
         write!(f, ". {advice}")
     }
-}
-
-/// Returns the ranges of `slots`; of many, the first and the last.
-fn slots(slots: &SlotSet) -> String {
-    excerpt(&slots.to_string(), MAX_SLOTS)
 }
 
 #[cfg(test)]
@@ -381,11 +372,5 @@ mod tests {
         assert!(advice.contains("+cluster|slots"), "{advice}");
         handle.topology(SlotSet::all(), Vec::new(), 0, at(2));
         assert!(cluster(&status).topology_failure.is_none());
-    }
-
-    #[test]
-    fn a_long_list_of_slots_is_cut() {
-        let even: SlotSet = (0..Slot::COUNT).step_by(2).filter_map(Slot::new).collect();
-        assert_eq!(slots(&even).chars().count(), MAX_SLOTS);
     }
 }

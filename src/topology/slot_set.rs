@@ -146,11 +146,11 @@ impl FromIterator<Slot> for SlotSet {
     }
 }
 
-/// As `CLUSTER NODES` writes them: `0-5460,5462`.
 /// How many ranges are shown: slots that have moved around may have thousands.
 const SHOWN: usize = 16;
 
 impl fmt::Display for SlotSet {
+    /// Writes the ranges as `CLUSTER NODES` does: `0-5460,5462`. Of many, only the first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (first, last)) in self.0.iter().enumerate() {
             if index == SHOWN {
@@ -190,6 +190,13 @@ mod tests {
             assert_eq!(set(ranges).to_string(), shown, "{ranges:?}");
         }
         assert_eq!(set(&[(0, 16_383)]), SlotSet::all());
+    }
+
+    #[test]
+    fn of_many_ranges_only_the_first_are_shown() {
+        let even = |count: u16| (0..2 * count).step_by(2).map(slot).collect::<SlotSet>().to_string();
+        assert_eq!(even(16), "0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30");
+        assert_eq!(even(17), format!("{},…", even(16)));
     }
 
     #[test]
