@@ -253,6 +253,7 @@ impl fmt::Display for PortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.service {
             Service::Cache => "--redis-port: choose another port, or 0 for any free port",
+            Service::Node => "the ports of nodes must be free",
             Service::Identity => "--identity-port: choose another port, or 0 for any free port",
             Service::Authority => "--identity-port: the next port must be free too; choose another, or 0",
         })

@@ -62,6 +62,30 @@ pub enum Event {
     },
     /// The maintenance ended.
     MaintenanceEnded,
+    /// Both nodes of a shard went down.
+    ShardLost {
+        /// The lowest slot of the shard.
+        shard: u16,
+        /// How long it is down.
+        length: Duration,
+    },
+    /// The shard is back.
+    ShardRestored {
+        /// The lowest slot of the shard.
+        shard: u16,
+    },
+    /// The replica of a shard became its primary, as planned.
+    FailedOver {
+        /// The lowest slot of the shard.
+        shard: u16,
+        /// The port of the new primary.
+        port: u16,
+    },
+    /// Maintenance of the primary of a shard is announced.
+    ShardMaintenanceBegan {
+        /// The lowest slot of the shard.
+        shard: u16,
+    },
 }
 
 /// A kind of outage.
@@ -125,6 +149,16 @@ impl fmt::Display for Event {
                 write!(f, "maintenance announced; the cache will be away for {:.1} s", length.as_secs_f64())
             }
             Self::MaintenanceEnded => f.write_str("maintenance over"),
+            Self::ShardLost { shard, length } => {
+                write!(f, "outage: both nodes of shard {shard} down for {:.1} s", length.as_secs_f64())
+            }
+            Self::ShardRestored { shard } => write!(f, "outage over: shard {shard} is back"),
+            Self::FailedOver { shard, port } => {
+                write!(f, "planned failover of shard {shard}: the primary is now at port {port}")
+            }
+            Self::ShardMaintenanceBegan { shard } => {
+                write!(f, "maintenance of shard {shard} announced; its replica will take over")
+            }
         }
     }
 }

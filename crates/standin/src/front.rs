@@ -30,20 +30,19 @@ use super::ca::ServerCertificate;
 use super::event::{Event, EventSink};
 use super::frame::Command;
 use super::ports::{BindError, Service};
-use super::store::FIRST_CLIENT;
 use crate::secret::Secret;
 use connection::Connection;
 use fault::Effect;
-use upstream::Connector;
-
 pub use upstream::Backend;
+pub(crate) use upstream::Connector;
 
 /// How a cache is set up.
+#[derive(Clone)]
 pub struct CacheOptions {
     /// The port; zero for any free one.
     pub port: u16,
-    /// What executes the commands.
-    pub backend: Backend,
+    /// What the port is called in errors.
+    pub service: Service,
     /// The certificate; `None` for plaintext, over which tokens are refused.
     pub certificate: Option<ServerCertificate>,
     /// The object ids with an access policy.
@@ -149,7 +148,7 @@ impl Shared {
 pub struct CacheHandle(Arc<Shared>);
 
 impl CacheHandle {
-    pub(super) fn new(options: CacheOptions, authority: Arc<Authority>) -> Self {
+    pub(super) fn new(backend: Connector, options: CacheOptions, authority: Arc<Authority>) -> Self {
         let state = State {
             faults: Faults::default(),
             profile: Profile::default(),
@@ -162,7 +161,7 @@ impl CacheHandle {
         };
         Self(Arc::new(Shared {
             authority,
-            backend: options.backend.into(),
+            backend,
             events: options.events,
             state: watch::Sender::new(state),
             counters: Mutex::default(),
@@ -202,8 +201,15 @@ impl CacheHandle {
 
     /// Publishes the notice of maintenance `kind` on the channel `AzureRedisEvents`.
     pub fn announce(&self, kind: &str, start: &str) {
+        self.announce_at(kind, start, 15_001);
+    }
+
+    pub(super) fn announce_at(&self, kind: &str, start: &str, port: u16) {
+        // Azure's ports without TLS are lower by this number.
+        let plaintext = port.saturating_sub(2000);
         self.publish(&format!(
-            "NotificationType|{kind}|StartTimeInUTC|{start}|IsReplica|False|IPAddress||SSLPort|15001|NonSSLPort|13001"
+            "NotificationType|{kind}|StartTimeInUTC|{start}|IsReplica|False|IPAddress||SSLPort|{port}|\
+             NonSSLPort|{plaintext}"
         ));
     }
 
@@ -284,12 +290,24 @@ pub struct CacheFront {
 }
 
 impl CacheFront {
-    /// Starts one. `authority` verifies tokens.
-    pub fn start(options: CacheOptions, authority: Arc<Authority>) -> Result<Self, BindError> {
-        let bind_error = |source| BindError { service: Service::Cache, port: options.port, source };
+    /// Starts one before `backend`, which executes the commands. `authority` verifies tokens.
+    pub fn start(
+        backend: Backend,
+        options: CacheOptions,
+        authority: Arc<Authority>,
+    ) -> Result<Self, BindError> {
+        Self::start_before(backend.into(), options, authority)
+    }
+
+    pub(super) fn start_before(
+        backend: Connector,
+        options: CacheOptions,
+        authority: Arc<Authority>,
+    ) -> Result<Self, BindError> {
+        let bind_error = |source| BindError { service: options.service, port: options.port, source };
         let port = Port::reserve(options.port).map_err(bind_error)?;
         let listener = port.listen().map_err(bind_error)?;
-        let handle = CacheHandle::new(options, authority);
+        let handle = CacheHandle::new(backend, options, authority);
         let number = port.number;
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(port, listener, Arc::clone(&handle.0)));
@@ -344,7 +362,6 @@ async fn accept(port: Port, listener: TcpListener, shared: Arc<Shared>) {
     let mut listener = Some(listener);
     let mut state = shared.state.subscribe();
     let mut connections = JoinSet::new();
-    let mut ids = FIRST_CLIENT..;
     loop {
         let refuse = state.borrow_and_update().faults.admission == Admission::Refuse;
         if refuse {
@@ -363,7 +380,7 @@ async fn accept(port: Port, listener: TcpListener, shared: Arc<Shared>) {
                 // Replies are small. With Nagle's algorithm they would wait for acknowledgements.
                 let _ = stream.set_nodelay(true);
                 shared.count(|counters| counters.connections += 1);
-                let connection = Connection { stream, peer, id: ids.next().unwrap_or(FIRST_CLIENT) };
+                let connection = Connection { stream, peer, id: shared.backend.next_client() };
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move { connection.serve(&shared).await });
             }

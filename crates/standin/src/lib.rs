@@ -8,6 +8,7 @@
 mod authority;
 mod ca;
 mod clock;
+pub mod cluster;
 mod endpoint;
 mod event;
 mod frame;
@@ -29,6 +30,8 @@ use std::time::Duration;
 pub use authority::{Authority, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant, Rejection, Token};
 pub use ca::{CertificateAuthority, ServerCertificate};
 pub use clock::Clock;
+use cluster::Cluster;
+pub use cluster::{ClusterHandle, ClusterOptions, Product};
 pub use endpoint::{
     EndpointHandle, EndpointOptions, ErrorBody, IdentityEndpoint, Principal, RequestRecord, Settings,
     TokenFault,
@@ -58,8 +61,10 @@ pub struct Options {
     pub ports: Ports,
     /// How long tokens are valid, in whole seconds.
     pub token_lifetime: Duration,
-    /// The backend that executes the cache's commands.
+    /// The backend that executes the cache's commands, unless it is a cluster.
     pub backend: Backend,
+    /// The shards; `None` for a cache that is one server.
+    pub cluster: Option<ClusterOptions>,
     /// Whether the cache speaks TLS. Without TLS it accepts the access key only.
     pub tls: bool,
     /// Receives events.
@@ -73,8 +78,24 @@ impl Default for Options {
             ports: Ports::default(),
             token_lifetime: Duration::from_secs(60),
             backend: Backend::Memory,
+            cluster: None,
             tls: true,
             events: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// The cache of a local Azure.
+enum Cache {
+    One(CacheFront),
+    Cluster(Cluster),
+}
+
+impl Cache {
+    fn front(&self) -> &CacheFront {
+        match self {
+            Self::One(front) => front,
+            Self::Cluster(cluster) => &cluster.door,
         }
     }
 }
@@ -85,7 +106,7 @@ pub struct Standin {
     ca: CertificateAuthority,
     authority: Arc<Authority>,
     endpoint: IdentityEndpoint,
-    cache: CacheFront,
+    cache: Cache,
     header: Secret,
     client_secret: Secret,
     access_key: Secret,
@@ -117,17 +138,18 @@ impl Standin {
             Arc::clone(&authority),
         )
         .await?;
-        let cache = CacheFront::start(
-            CacheOptions {
-                port: options.ports.cache,
-                backend: options.backend,
-                certificate: if options.tls { Some(ca.issue(&[HOST])?) } else { None },
-                policies: vec![OBJECT_ID.to_owned()],
-                access_keys: vec![access_key.clone()],
-                events: options.events,
-            },
-            Arc::clone(&authority),
-        )?;
+        let cache = CacheOptions {
+            port: options.ports.cache,
+            service: Service::Cache,
+            certificate: if options.tls { Some(ca.issue(&[HOST])?) } else { None },
+            policies: vec![OBJECT_ID.to_owned()],
+            access_keys: vec![access_key.clone()],
+            events: options.events,
+        };
+        let cache = match options.cluster {
+            None => Cache::One(CacheFront::start(options.backend, cache, Arc::clone(&authority))?),
+            Some(cluster) => Cache::Cluster(Cluster::start(cluster, cache, &authority)?),
+        };
         Ok(Self { ca, authority, endpoint, cache, header, client_secret, access_key })
     }
 
@@ -230,13 +252,22 @@ impl Standin {
     /// Returns the cache's port, on [`HOST`].
     #[must_use]
     pub fn cache_port(&self) -> u16 {
-        self.cache.port()
+        self.cache.front().port()
     }
 
-    /// Returns the handle that changes the cache while it runs.
+    /// Returns the handle that changes the cache while it runs; of a cluster, its front door.
     #[must_use]
     pub fn cache(&self) -> &CacheHandle {
-        self.cache.handle()
+        self.cache.front().handle()
+    }
+
+    /// Returns the handle that changes the cluster while it runs, if the cache is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterHandle> {
+        match &self.cache {
+            Cache::One(_) => None,
+            Cache::Cluster(cluster) => Some(&cluster.handle),
+        }
     }
 
     /// Returns the handle that changes the identity endpoint while it runs.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
+use super::cluster::ClusterHandle;
 use super::front::{Admission, CacheHandle, Ending};
 
 /// The times of the maintenance of a node.
@@ -61,6 +62,26 @@ impl Timeline {
         cache.announce("NodeMaintenanceFailoverComplete", "");
         sleep(self.after).await;
         cache.announce("NodeMaintenanceEnded", "");
+    }
+
+    /// Maintains the primary of a shard of Azure Cache for Redis. Its replica takes over while it is away.
+    pub async fn play_at(self, cluster: &ClusterHandle, shard: usize) {
+        let (node, port) = (cluster.primary(shard), cluster.primary_port(shard));
+        let start = utc(node.now() + self.ahead + self.starting);
+        cluster.announce("NodeMaintenanceScheduled", &start, port);
+        sleep(self.ahead).await;
+        cluster.announce("NodeMaintenanceStarting", &start, port);
+        sleep(self.starting).await;
+        cluster.announce("NodeMaintenanceStart", "", port);
+        sleep(self.closing).await;
+        node.faults(|faults| faults.admission = Admission::Refuse);
+        cluster.fail_over(shard);
+        sleep(self.closing).await;
+        cluster.announce("NodeMaintenanceFailoverComplete", "", port);
+        sleep(self.away).await;
+        node.faults(|faults| faults.admission = Admission::Serve);
+        sleep(self.after).await;
+        cluster.announce("NodeMaintenanceEnded", "", port);
     }
 
     /// Moves a shard and then the endpoint of Azure Managed Redis to `endpoint`; `None` leaves the endpoint to the

@@ -19,6 +19,8 @@ pub struct Ports {
 pub enum Service {
     /// The cache.
     Cache,
+    /// A node of the cache.
+    Node,
     /// The identity endpoint of App Service and IMDS.
     Identity,
     /// Entra's token service.

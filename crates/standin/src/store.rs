@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod info;
 mod keys;
+mod place;
 mod transaction;
 
 use std::io;
@@ -20,20 +21,24 @@ use super::frame::{Command, Limits, read_command};
 use super::hello::Hello;
 use super::reply::{Reply, printable};
 use clients::Clients;
-use keys::{Expiry, Keys, SetOptions};
+use keys::{Expiry, SetOptions};
 use transaction::Transaction;
 
 pub(super) use clients::FIRST_CLIENT;
+pub(crate) use keys::Keys;
+pub(crate) use place::{Place, Seat};
 
 /// The version of Redis whose commands and errors the store has.
 const VERSION: &str = "7.4.0";
 
 /// Keys and clients, shared by all connections.
 #[derive(Clone)]
-pub(super) struct Store(Arc<Mutex<Contents>>);
+pub(crate) struct Store(Arc<Mutex<Contents>>);
 
 struct Contents {
-    keys: Keys,
+    /// The replica of a shard has the keys of its primary.
+    keys: Arc<Mutex<Keys>>,
+    place: Place,
     clients: Clients,
     started: Instant,
     /// Commands since the start.
@@ -53,13 +58,13 @@ impl Drop for Registered<'_> {
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Contents::new())))
+    /// Returns a store at `place` with these keys.
+    pub(crate) fn new(place: Place, keys: Arc<Mutex<Keys>>) -> Self {
+        Self(Arc::new(Mutex::new(Contents::new(place, keys))))
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // Nothing panics while it holds the lock; the keys would be valid anyway.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Serves the connection with number `id` of a client at `address` until it ends.
@@ -82,14 +87,15 @@ impl Store {
 }
 
 impl Contents {
-    fn new() -> Self {
-        Self { keys: Keys::default(), clients: Clients::new(), started: Instant::now(), processed: 0 }
+    fn new(place: Place, keys: Arc<Mutex<Keys>>) -> Self {
+        Self { keys, place, clients: Clients::new(), started: Instant::now(), processed: 0 }
     }
 
     /// Executes a command and returns the bytes of its reply.
     fn execute(&mut self, id: u64, command: &Command, now: Instant) -> Vec<u8> {
         self.processed += 1;
-        let reply = match commands::validate(command) {
+        let valid = self.place.validate(command).and_then(|()| self.route(id, command, now));
+        let reply = match valid {
             Ok(()) => self.dispatch(id, command, now),
             Err(error) => {
                 if let Some(transaction) = &mut self.clients.of(id).transaction {
@@ -130,40 +136,40 @@ impl Contents {
 
     fn run(&mut self, id: u64, command: &Command, now: Instant) -> Reply {
         let name = command.name();
+        let keys = Arc::clone(&self.keys);
+        let mut keys = lock(&keys);
         match (name.as_str(), command.args()) {
             ("PING", []) => Reply::Simple("PONG"),
             ("PING" | "ECHO", [text]) => Reply::Bulk(text.clone()),
-            ("SELECT", [index]) => match integer(index) {
-                Some(0) => Reply::OK,
-                Some(_) => Reply::error("ERR DB index is out of range"),
-                None => Reply::not_an_integer(),
-            },
+            ("SELECT", [index]) => self.select(index),
+            ("CLUSTER" | "READONLY" | "READWRITE" | "ASKING", _) => self.run_for_cluster(id, command),
             ("AUTH", [.., _]) => {
                 let user = if command.args().len() > 1 { command.text(1) } else { "default".to_owned() };
                 self.clients.of(id).user = user;
                 Reply::OK
             }
-            ("HELLO", _) => Hello::parse(command)
-                .map_or_else(std::convert::identity, |hello| self.clients.hello(id, hello)),
+            ("HELLO", _) => Hello::parse(command).map_or_else(std::convert::identity, |hello| {
+                self.clients.hello(id, hello, self.place.mode_and_role())
+            }),
             ("CLIENT", _) => self.clients.execute(id, command),
             ("COMMAND", _) => commands::describe(command),
-            ("INFO", sections) => Reply::Verbatim(info::report(self, sections, now)),
-            ("DBSIZE", []) => count(self.keys.len(now)),
+            ("INFO", sections) => Reply::Verbatim(info::report(self, &keys, sections, now)),
+            ("DBSIZE", []) => count(keys.len(now)),
             ("SET", [key, value, options @ ..]) => match SetOptions::parse(options, now) {
-                Ok(options) => self.keys.set(key, value, &options, now),
+                Ok(options) => keys.set(key, value, &options, now),
                 Err(error) => error,
             },
-            ("GET", [key]) => self.keys.get(key, now),
-            ("DEL" | "UNLINK", keys) => count(keys.iter().filter(|key| self.keys.remove(key, now)).count()),
-            ("EXISTS", keys) => count(keys.iter().filter(|key| self.keys.contains(key, now)).count()),
-            ("TYPE", [key]) => Reply::Simple(if self.keys.contains(key, now) { "string" } else { "none" }),
-            ("INCR", [key]) => self.keys.add(key, 1, now),
-            ("DECR", [key]) => self.keys.add(key, -1, now),
+            ("GET", [key]) => keys.get(key, now),
+            ("DEL" | "UNLINK", deleted) => count(deleted.iter().filter(|key| keys.remove(key, now)).count()),
+            ("EXISTS", named) => count(named.iter().filter(|key| keys.contains(key, now)).count()),
+            ("TYPE", [key]) => Reply::Simple(if keys.contains(key, now) { "string" } else { "none" }),
+            ("INCR", [key]) => keys.add(key, 1, now),
+            ("DECR", [key]) => keys.add(key, -1, now),
             ("INCRBY", [key, amount]) => match integer(amount) {
-                Some(amount) => self.keys.add(key, amount, now),
+                Some(amount) => keys.add(key, amount, now),
                 None => Reply::not_an_integer(),
             },
-            ("TTL" | "PTTL", [key]) => Reply::Integer(match self.keys.expiry(key, now) {
+            ("TTL" | "PTTL", [key]) => Reply::Integer(match keys.expiry(key, now) {
                 Expiry::NoKey => -2,
                 Expiry::Never => -1,
                 Expiry::In(left) => {
@@ -172,7 +178,7 @@ impl Contents {
                 }
             }),
             ("EXPIRE", [key, seconds]) => match integer(seconds) {
-                Some(seconds) => Reply::Integer(self.keys.expire(key, seconds, now).into()),
+                Some(seconds) => Reply::Integer(keys.expire(key, seconds, now).into()),
                 None => Reply::not_an_integer(),
             },
             ("EXPIRE", [_, _, option, ..]) => {
@@ -182,6 +188,12 @@ impl Contents {
             _ => Reply::wrong_arity(&name),
         }
     }
+}
+
+/// Locks what several connections share.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds a lock; the keys would be valid anyway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Parses an argument as Redis does: decimal, without a plus sign.

@@ -43,14 +43,19 @@ pub(super) fn recorder() -> (EventSink, Arc<Mutex<Vec<Event>>>) {
 pub(super) fn cache_without_sockets(events: EventSink) -> CacheHandle {
     let options = CacheOptions {
         port: 0,
-        backend: Backend::Memory,
+        service: Service::Cache,
         certificate: None,
         policies: Vec::new(),
         access_keys: Vec::new(),
         events,
     };
-    CacheHandle::new(options, Arc::new(Authority::new(TENANT_ID, Clock::system()).unwrap()))
+    CacheHandle::new(
+        Backend::Memory.into(),
+        options,
+        Arc::new(Authority::new(TENANT_ID, Clock::system()).unwrap()),
+    )
 }
 
 mod cache;
+mod cluster;
 mod identity;

@@ -4,15 +4,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
+use crate::cluster::layout::Layout;
 use crate::frame::{Command, read_reply};
 use crate::hello::Hello;
 use crate::secret::Secret;
-use crate::store::Store;
+use crate::store::{FIRST_CLIENT, Place, Store};
 
 /// What executes the commands.
 #[derive(Clone, Debug)]
@@ -29,35 +32,79 @@ pub enum Backend {
     },
 }
 
-/// Opens a separate connection for each client.
-pub(super) enum Connector {
+/// Opens a separate connection for each client, and numbers the clients.
+pub(crate) struct Connector {
+    target: Target,
+    /// The next client's number. The nodes of a cluster share it.
+    next_client: Arc<AtomicU64>,
+}
+
+/// Where connections lead.
+enum Target {
     Memory(Store),
-    RedisServer { socket: PathBuf, password: Secret },
+    /// The nodes of a cluster. The layout says which one is the front door.
+    Nodes(Vec<Store>, Arc<Mutex<Layout>>),
+    RedisServer {
+        socket: PathBuf,
+        password: Secret,
+    },
 }
 
 impl From<Backend> for Connector {
     fn from(backend: Backend) -> Self {
         match backend {
-            Backend::Memory => Self::Memory(Store::new()),
-            Backend::RedisServer { socket, password } => Self::RedisServer { socket, password },
+            Backend::Memory => Self::before(Store::new(Place::Alone, Arc::default())),
+            Backend::RedisServer { socket, password } => Self::new(Target::RedisServer { socket, password }),
         }
     }
 }
 
 impl Connector {
+    fn new(target: Target) -> Self {
+        Self { target, next_client: Arc::new(AtomicU64::new(FIRST_CLIENT)) }
+    }
+
+    /// Returns a connector that leads to `store`.
+    pub(crate) fn before(store: Store) -> Self {
+        Self::new(Target::Memory(store))
+    }
+
+    /// Returns a connector that leads to one of a cluster's nodes.
+    pub(crate) fn before_any(nodes: Vec<Store>, layout: Arc<Mutex<Layout>>) -> Self {
+        Self::new(Target::Nodes(nodes, layout))
+    }
+
+    /// Returns a connector that leads to `store`, and numbers clients together with this one.
+    pub(crate) fn with_store(&self, store: Store) -> Self {
+        Self { target: Target::Memory(store), next_client: Arc::clone(&self.next_client) }
+    }
+
+    /// Returns a number for a new client.
+    pub(super) fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(super) async fn connect(&self, id: u64, client: SocketAddr) -> io::Result<Upstream> {
         let mut tasks = JoinSet::new();
-        let (stream, password): (Box<dyn Stream>, _) = match self {
-            Self::Memory(store) => {
-                let (stream, other_end): (DuplexStream, _) = tokio::io::duplex(64 * 1024);
-                tasks.spawn(store.clone().serve(other_end, id, client));
-                (Box::new(stream), Secret::new(String::new()))
+        let store = match &self.target {
+            Target::Memory(store) => store,
+            Target::Nodes(nodes, layout) => {
+                let node = layout.lock().unwrap_or_else(PoisonError::into_inner).front_door();
+                &nodes[node]
             }
-            Self::RedisServer { socket, password } => {
-                (Box::new(UnixStream::connect(socket).await?), password.clone())
+            Target::RedisServer { socket, password } => {
+                let stream = Box::new(UnixStream::connect(socket).await?);
+                return Ok(Upstream {
+                    stream: BufReader::new(stream),
+                    password: password.clone(),
+                    _tasks: tasks,
+                });
             }
         };
-        Ok(Upstream { stream: BufReader::new(stream), password, _tasks: tasks })
+        let (stream, other_end): (DuplexStream, _) = tokio::io::duplex(64 * 1024);
+        tasks.spawn(store.clone().serve(other_end, id, client));
+        let password = Secret::new(String::new());
+        Ok(Upstream { stream: BufReader::new(Box::new(stream)), password, _tasks: tasks })
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) struct Client {
     since: Instant,
     pub(super) protocol: Protocol,
     pub(super) transaction: Option<Transaction>,
+    /// Whether it reads from replicas.
+    pub(super) readonly: bool,
+    /// Whether its last command was `ASKING`.
+    pub(super) asking: bool,
 }
 
 impl Client {
@@ -47,6 +51,8 @@ impl Client {
             since: Instant::now(),
             protocol: Protocol::default(),
             transaction: None,
+            readonly: false,
+            asking: false,
         }
     }
 
@@ -95,7 +101,7 @@ impl Clients {
     }
 
     /// Executes `HELLO`.
-    pub(super) fn hello(&mut self, id: u64, hello: Hello) -> Reply {
+    pub(super) fn hello(&mut self, id: u64, hello: Hello, [mode, role]: [&str; 2]) -> Reply {
         let client = self.of(id);
         if let Some((user, _)) = hello.auth {
             client.user = user;
@@ -111,8 +117,8 @@ impl Clients {
                 ("version", Reply::text(VERSION)),
                 ("proto", Reply::Integer(client.protocol.number().into())),
                 ("id", id),
-                ("mode", Reply::text("standalone")),
-                ("role", Reply::text("master")),
+                ("mode", Reply::text(mode)),
+                ("role", Reply::text(role)),
                 ("modules", Reply::Array(Vec::new())),
             ]
             .map(|(key, value)| (Reply::text(key), value))

@@ -17,9 +17,11 @@ const ONE_KEY: [i64; 3] = [1, 1, 1];
 const ALL_KEYS: [i64; 3] = [1, -1, 1];
 
 #[rustfmt::skip]
-pub(super) const COMMANDS: [Spec; 25] = [
+pub(super) const COMMANDS: [Spec; 29] = [
+    Spec { name: "asking", arity: 1, keys: NO_KEYS },
     Spec { name: "auth", arity: -2, keys: NO_KEYS },
     Spec { name: "client", arity: -2, keys: NO_KEYS },
+    Spec { name: "cluster", arity: -2, keys: NO_KEYS },
     Spec { name: "command", arity: -1, keys: NO_KEYS },
     Spec { name: "dbsize", arity: 1, keys: NO_KEYS },
     Spec { name: "decr", arity: 2, keys: ONE_KEY },
@@ -38,6 +40,8 @@ pub(super) const COMMANDS: [Spec; 25] = [
     Spec { name: "ping", arity: -1, keys: NO_KEYS },
     Spec { name: "pttl", arity: 2, keys: ONE_KEY },
     Spec { name: "quit", arity: -1, keys: NO_KEYS },
+    Spec { name: "readonly", arity: 1, keys: NO_KEYS },
+    Spec { name: "readwrite", arity: 1, keys: NO_KEYS },
     Spec { name: "select", arity: 2, keys: NO_KEYS },
     Spec { name: "set", arity: -3, keys: ONE_KEY },
     Spec { name: "ttl", arity: 2, keys: ONE_KEY },
@@ -56,6 +60,20 @@ pub(super) fn validate(command: &Command) -> Result<(), Reply> {
     let minimum = usize::try_from(spec.arity.unsigned_abs()).unwrap_or(usize::MAX);
     let fits = if spec.arity < 0 { words >= minimum } else { words == minimum };
     if fits { Ok(()) } else { Err(Reply::wrong_arity(spec.name)) }
+}
+
+/// Returns the keys of a valid command.
+pub(super) fn keys_of(command: &Command) -> &[Vec<u8>] {
+    match (find(&command.name()).map(|spec| spec.keys), command.args()) {
+        (Some(ONE_KEY), [key, ..]) => std::slice::from_ref(key),
+        (Some(ALL_KEYS), keys) => keys,
+        _ => &[],
+    }
+}
+
+/// Whether the command reads and does not write.
+pub(super) fn is_read(command: &Command) -> bool {
+    ["GET", "EXISTS", "TYPE", "TTL", "PTTL"].contains(&command.name().as_str())
 }
 
 /// Executes `COMMAND`.

@@ -2,19 +2,21 @@
 
 use tokio::time::Instant;
 
-use super::{Contents, VERSION, keys};
+use super::{Contents, Keys, VERSION, keys};
 
 /// Returns the report; all of it if no section is named.
-pub(super) fn report(contents: &Contents, sections: &[Vec<u8>], now: Instant) -> String {
+pub(super) fn report(contents: &Contents, stored: &Keys, sections: &[Vec<u8>], now: Instant) -> String {
+    let [mode, role] = contents.place.mode_and_role();
+    let role = if role == "replica" { "slave" } else { role };
     let uptime = now.duration_since(contents.started).as_secs();
-    let (keys, expires) = (contents.keys.len(now), contents.keys.with_expiry(now));
+    let (keys, expires) = (stored.len(now), stored.with_expiry(now));
     let keyspace =
         if keys == 0 { String::new() } else { format!("db0:keys={keys},expires={expires},avg_ttl=0\r\n") };
     let all = [
         (
             "Server",
             format!(
-                "redis_version:{VERSION}\r\nredis_mode:standalone\r\nos:cachepulse stand-in\r\n\
+                "redis_version:{VERSION}\r\nredis_mode:{mode}\r\nos:cachepulse stand-in\r\n\
                  uptime_in_seconds:{uptime}\r\n"
             ),
         ),
@@ -23,12 +25,12 @@ pub(super) fn report(contents: &Contents, sections: &[Vec<u8>], now: Instant) ->
             "Memory",
             format!(
                 "used_memory:{}\r\nmaxmemory:{}\r\nmaxmemory_policy:noeviction\r\n",
-                contents.keys.used_memory(),
+                stored.used_memory(),
                 keys::MAX_MEMORY
             ),
         ),
         ("Stats", format!("total_commands_processed:{}\r\n", contents.processed)),
-        ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
+        ("Replication", format!("role:{role}\r\nconnected_slaves:0\r\n")),
         ("Keyspace", keyspace),
     ];
     let is_named = |name: &str| {

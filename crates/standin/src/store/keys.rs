@@ -14,12 +14,12 @@ pub(super) const MAX_MEMORY: usize = 64 * 1024 * 1024;
 const OVERHEAD: usize = 64;
 
 #[derive(Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     entries: HashMap<Vec<u8>, Entry>,
     used: usize,
 }
 
-struct Entry {
+pub(crate) struct Entry {
     value: Vec<u8>,
     expires: Option<Instant>,
 }
@@ -160,6 +160,22 @@ impl Keys {
         let Some(entry) = self.entries.remove(key) else { return false };
         self.used -= size(key, &entry.value);
         entry.is_alive(now)
+    }
+
+    /// Removes and returns the entries whose keys fulfil a condition.
+    pub(crate) fn take_where(&mut self, is_taken: impl Fn(&[u8]) -> bool) -> Vec<(Vec<u8>, Entry)> {
+        let taken: Vec<_> = self.entries.extract_if(|key, _| is_taken(key)).collect();
+        self.used -= taken.iter().map(|(key, entry)| size(key, &entry.value)).sum::<usize>();
+        taken
+    }
+
+    /// Inserts an entry that another shard had.
+    pub(crate) fn put(&mut self, key: Vec<u8>, entry: Entry) {
+        self.used += size(&key, &entry.value);
+        if let Some(replaced) = self.entries.get(&key) {
+            self.used -= size(&key, &replaced.value);
+        }
+        self.entries.insert(key, entry);
     }
 
     /// Returns the number of keys.

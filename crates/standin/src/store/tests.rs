@@ -10,7 +10,7 @@ struct TestClient {
 
 impl TestClient {
     fn new() -> Self {
-        let mut contents = Contents::new();
+        let mut contents = Contents::new(Place::Alone, Arc::default());
         contents.clients.insert(101, SocketAddr::from(([127, 0, 0, 1], 5000)));
         Self { contents, now: Instant::now() }
     }
@@ -168,7 +168,7 @@ fn a_full_store_refuses_new_keys_until_one_expires() {
     client.now += Duration::from_secs(60);
     assert_eq!(set(&mut client, "4"), "+OK\r\n");
     client.expect(&[("DEL 4", ":1\r\n")]);
-    assert_eq!(client.contents.keys.used_memory(), 0);
+    assert_eq!(lock(&client.contents.keys).used_memory(), 0);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn every_command_of_the_table_runs_with_the_fewest_arguments() {
 
 #[tokio::test]
 async fn a_client_is_listed_while_it_is_connected() {
-    let store = Store::new();
+    let store = Store::new(Place::Alone, Arc::default());
     let others = store.contents().clients.len();
     let (mut client, server) = tokio::io::duplex(1024);
     let address = SocketAddr::from(([127, 0, 0, 1], 5000));

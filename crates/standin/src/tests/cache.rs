@@ -14,11 +14,15 @@ const SHORT: Duration = Duration::from_millis(200);
 
 const PONG: &str = "+PONG\r\n";
 
-struct Client(BufReader<TlsStream<TcpStream>>);
+pub(super) struct Client(BufReader<TlsStream<TcpStream>>);
 
 impl Client {
     async fn connect(lab: &Standin) -> io::Result<Self> {
-        let tcp = TcpStream::connect(("127.0.0.1", lab.cache_port())).await?;
+        Self::connect_to(lab, lab.cache_port()).await
+    }
+
+    pub(super) async fn connect_to(lab: &Standin, port: u16) -> io::Result<Self> {
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
         let stream = timeout(LONG, handshake(&lab.ca_pem(), HOST, tcp)).await??;
         Ok(Self(BufReader::new(stream)))
     }
@@ -30,12 +34,12 @@ impl Client {
         client
     }
 
-    async fn sign_in(&mut self, lab: &Standin, seconds: u64) -> String {
+    pub(super) async fn sign_in(&mut self, lab: &Standin, seconds: u64) -> String {
         let token = lab.token(Duration::from_secs(seconds)).unwrap();
         self.ask(&["AUTH", lab.object_id(), token.secret.expose()]).await.unwrap()
     }
 
-    async fn ask(&mut self, words: &[&str]) -> io::Result<String> {
+    pub(super) async fn ask(&mut self, words: &[&str]) -> io::Result<String> {
         self.0.write_all(&Command::new(words).encode()).await?;
         let reply = timeout(LONG, read_reply(&mut self.0)).await??;
         String::from_utf8(reply).map_err(io::Error::other)
@@ -46,7 +50,7 @@ impl Client {
     }
 
     /// How the server ends the connection.
-    async fn end(&mut self) -> io::ErrorKind {
+    pub(super) async fn end(&mut self) -> io::ErrorKind {
         let mut byte = [0];
         match timeout(LONG, self.0.read(&mut byte)).await.unwrap() {
             Ok(0) => panic!("it ended with a TLS alert"),
