@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachepulse_standin::{BindError, HOST, Options, Ports, Service, Standin, StartError, outages};
+use cachepulse_standin::cluster::incidents;
+use cachepulse_standin::{
+    BindError, ClusterOptions, HOST, Options, Ports, Service, Standin, StartError, outages,
+};
 use clap::{Args, value_parser};
 use tokio::sync::mpsc;
 
@@ -63,6 +66,16 @@ pub(super) struct Demo {
     /// Leave out the outages
     #[arg(long)]
     steady: bool,
+    /// Simulate a cache of three shards, as the Premium tier of Azure Cache for Redis has them
+    ///
+    /// The incidents are the loss of a shard, a planned failover and announced maintenance.
+    #[arg(long)]
+    cluster: bool,
+    /// Port of the first of six nodes with --cluster; 0 takes free ports
+    ///
+    /// The other nodes take the next ports.
+    #[arg(long, value_name = "PORT", default_value_t = 15000, requires = "cluster", value_parser = value_parser!(u16).range(..=i64::from(u16::MAX - 5)))]
+    node_port: u16,
 }
 
 impl Demo {
@@ -101,6 +114,9 @@ impl Demo {
         let (unwritten, mut unwritten_events) = mpsc::unbounded_channel();
         let standin = Standin::start(Options {
             ports: self.ports(),
+            cluster: self
+                .cluster
+                .then(|| ClusterOptions { node_port: self.node_port, ..ClusterOptions::default() }),
             events: Arc::new(move |event| {
                 if let Err(error) = print(&format_args!("{EVENT} {event}")) {
                     let _ = unwritten.send(error);
@@ -125,8 +141,10 @@ impl Demo {
             telemetry,
         };
         let script = async {
-            if !self.steady {
-                outages::play(standin.cache().clone(), fastrand::Rng::new()).await;
+            match standin.cluster() {
+                _ if self.steady => {}
+                Some(cluster) => incidents::play(cluster.clone(), fastrand::Rng::new()).await,
+                None => outages::play(standin.cache().clone(), fastrand::Rng::new()).await,
             }
             std::future::pending().await
         };
@@ -172,8 +190,20 @@ fn quoted(path: &Path) -> String {
 fn banner(standin: &Standin, listen: SocketAddr, folder: &Folder, steady: bool) -> String {
     let program =
         std::env::current_exe().map_or_else(|_| "cachepulse".into(), |path| path.display().to_string());
+    let nodes = standin.cluster().map_or_else(String::new, |cluster| {
+        let ports: Vec<String> = cluster.ports().iter().map(u16::to_string).collect();
+        format!("\n  nodes              127.0.0.1:{} (TLS, certificate for {HOST})", ports.join(", "))
+    });
+    let simulated = if standin.cluster().is_some() {
+        "The cache is a small in-memory store of three shards with a replica each. It has no network latency."
+    } else {
+        "The cache is a small in-memory store without clustering, replicas or network latency."
+    };
     let outages = if steady {
         "There are no outages (--steady)."
+    } else if standin.cluster().is_some() {
+        "Every minute or so, a shard is lost, is failed over as planned, or has maintenance that the cache announces. \
+         --steady leaves these incidents out."
     } else {
         "Every minute or so, the cache has an outage of a few seconds. Every fourth one is maintenance that the cache announces. \
          --steady leaves outages out."
@@ -181,20 +211,23 @@ fn banner(standin: &Standin, listen: SocketAddr, folder: &Folder, steady: bool) 
     format!(
         "cachepulse monitors a simulated cache. Everything runs in this process; press Ctrl-C to end it.\n\n  \
            agent              http://{listen}/\n  \
-           cache              {HOST}:{port} (TLS)\n  \
+           cache              {HOST}:{port} (TLS){nodes}\n  \
            identity endpoint  {endpoint}\n  \
            Entra authority    {authority}\n\n\
          Real: the agent, its metrics, TLS, sign-in with tokens and their renewal.\n\
-         Simulated: Azure. The cache is a small in-memory store without clustering, replicas or network latency.\n\
+         Simulated: Azure. {simulated}\n\
          Tokens are valid for {lifetime} seconds instead of a day, so renewals happen every minute.\n\
          {outages}\n\
          Lines that start with {EVENT} report what happens to the simulated cache and identity endpoint.\n\n\
          Try in another terminal:\n\n  \
-           curl -s http://{listen}/metrics | grep cachepulse_probe_success\n  \
+           curl -s http://{listen}/metrics | grep {metric}\n  \
            curl -s http://{listen}/status\n  \
            IDENTITY_ENDPOINT={endpoint} IDENTITY_HEADER={header} \\\n    \
              {program} check --host {HOST} --port {port} --ca-file {ca_file} --identity managed_identity\n  \
-           REDISCLI_AUTH=\"$(cat {key_file})\" redis-cli --tls --cacert {ca_file} -h {HOST} -p {port}\n",
+           REDISCLI_AUTH=\"$(cat {key_file})\" redis-cli {cluster_mode}--tls --cacert {ca_file} -h {HOST} -p {port}\n",
+        metric =
+            if standin.cluster().is_some() { "cachepulse_shard_success" } else { "cachepulse_probe_success" },
+        cluster_mode = if standin.cluster().is_some() { "-c " } else { "" },
         port = standin.cache_port(),
         endpoint = standin.identity_endpoint(),
         authority = standin.authority_url(),
@@ -253,7 +286,7 @@ impl fmt::Display for PortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.service {
             Service::Cache => "--redis-port: choose another port, or 0 for any free port",
-            Service::Node => "the ports of nodes must be free",
+            Service::Node => "--node-port: it and the next five ports must be free; choose another, or 0",
             Service::Identity => "--identity-port: choose another port, or 0 for any free port",
             Service::Authority => "--identity-port: the next port must be free too; choose another, or 0",
         })
