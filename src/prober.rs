@@ -127,6 +127,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         let interval = self.target.interval;
         let shared = Arc::clone(&self.links.shared);
         shared.record(|record| record.started(interval));
+        shared.signals.search(false);
         let grid = Grid { interval, first };
         self.front.start(Schedule::starting(grid));
         let companion = self.front.companion(self.links.rng.fork());

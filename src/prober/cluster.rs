@@ -307,7 +307,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Looks at what has become of the links.
     fn review(&mut self) {
-        let Some(metrics) = &self.metrics else { return };
         let shared = &self.links.shared;
         let (mut watched, mut tried, mut available, mut is_down) = (0, 0, 0_usize, false);
         for shard in &mut self.shards {
@@ -319,7 +318,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 watched += 1;
                 available += if verdict == Some(true) { usize::from(shard.shard.slots.len()) } else { 0 };
                 is_down |= verdict == Some(false);
-                shard.has_series(metrics, verdict);
+                if let Some(metrics) = &self.metrics {
+                    shard.has_series(metrics, verdict);
+                }
             } else if is_tried && !std::mem::replace(&mut shard.is_logged, true) {
                 warn!(
                     target = %self.links.target.name,
@@ -330,9 +331,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 );
             }
         }
-        metrics.slots_available(available);
-        metrics.nodes_watched(watched);
-        metrics.nodes_unwatched(self.shards.len() - watched);
+        shared.signals.search(watched == 0 && tried == self.shards.len());
+        if let Some(metrics) = &self.metrics {
+            metrics.slots_available(available);
+            metrics.nodes_watched(watched);
+            metrics.nodes_unwatched(self.shards.len() - watched);
+        }
         if !self.is_front_retired && watched > 0 && tried == self.shards.len() {
             self.is_front_retired = true;
             let now = Instant::now();

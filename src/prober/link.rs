@@ -227,10 +227,13 @@ impl<D: Dial> Link<D> {
     async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
         let role = self.connection.as_ref()?.server.role;
         self.ticks.note(Fact::Round);
-        let Self { ticks, rounds, directions, endpoint, opener, connection: Some(connection), .. } = self
+        let Self {
+            ticks, rounds, directions, endpoint, opener, shared, connection: Some(connection), ..
+        } = self
         else {
             return None;
         };
+        rounds.leave_keys(directions.is_none() && shared.signals.finds_shards());
         let began = Instant::now();
         let round = async {
             tokio::select! {

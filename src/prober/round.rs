@@ -37,6 +37,8 @@ pub(super) struct Rounds {
     searched: Option<Instant>,
     searched_after_ask: Option<Instant>,
     tried: Option<Instant>,
+    /// Whether keys of other nodes are left to the links that lead there.
+    leaves_keys: bool,
     /// Until when no `ASK` is followed, because the user may not.
     asking_denied_until: Option<Instant>,
 }
@@ -65,6 +67,7 @@ impl Rounds {
             searched: None,
             searched_after_ask: None,
             tried: None,
+            leaves_keys: false,
             asking_denied_until: None,
         }
     }
@@ -72,6 +75,12 @@ impl Rounds {
     /// Whether the reply to `CLIENT LIST` is so long that a server might hang up on a subscribed connection over it.
     pub(super) const fn lists_too_much(&self) -> bool {
         self.listing.length > MAX_SUBSCRIBED_LIST
+    }
+
+    /// Sets whether keys of other nodes are left to the links that lead there. A redirection then fails nothing, and no
+    /// other key is tried.
+    pub(super) const fn leave_keys(&mut self, leaves: bool) {
+        self.leaves_keys = leaves;
     }
 
     /// Writes keys in `slots` from now on.

@@ -23,6 +23,7 @@ pub(super) struct Signals {
 
 #[derive(Debug, Default)]
 struct State {
+    search: Search,
     /// Whether a server has said that it belongs to a cluster.
     is_cluster: bool,
     /// Whether something happened after which the topology may be another.
@@ -30,6 +31,18 @@ struct State {
     /// Whether something happened that the coordinator looks at.
     has_news: bool,
     question: Option<Question>,
+}
+
+/// Whether the shards of a cluster are looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Search {
+    /// There is nobody who would.
+    #[default]
+    Nobody,
+    /// They are watched, or are about to be.
+    Succeeds,
+    /// None can be watched.
+    InVain,
 }
 
 /// What the coordinator is woken for.
@@ -59,6 +72,17 @@ impl Question {
 }
 
 impl Signals {
+    /// If the target is a cluster, its shards are looked for, and so far not `in_vain`.
+    pub(super) fn search(&self, in_vain: bool) {
+        self.lock().search = if in_vain { Search::InVain } else { Search::Succeeds };
+    }
+
+    /// Whether the shards of a cluster are watched, or are about to be.
+    pub(super) fn finds_shards(&self) -> bool {
+        let state = self.lock();
+        state.is_cluster && state.search == Search::Succeeds
+    }
+
     /// A server belongs to a cluster, or redirects to other nodes.
     pub(super) fn is_cluster(&self) {
         self.tell(|state| (state.is_cluster, state.is_stale) = (true, true));

@@ -4,6 +4,7 @@
 
 mod asking;
 mod companion;
+mod front;
 mod keys;
 mod maintenance;
 mod moved;
@@ -749,7 +750,8 @@ async fn a_node_that_never_has_our_keys_is_not_asked_for_them_again_and_again() 
     cache.with(|state| state.own_slot = Some('x'));
     let running = start(&cache, target());
     sleep(59 * SECOND).await;
-    assert_eq!(running.failures("wrong_node"), 6.0);
+    // A follow-up of the first tick has left the key to shards, for which this server knows no topology.
+    assert_eq!((running.probes(), running.failures("wrong_node")), (6.0, 5.0));
     let (sets, dials) = (cache.count("SET"), cache.with(|state| state.dials.len()));
     assert!(sets <= 64 + dials + 6, "{sets} on {dials} connections");
 }

@@ -42,6 +42,8 @@ enum Accessed<S> {
     There(Box<Session<S>>),
     /// Nowhere: the node that is connected is a replica, and that is as well.
     IsReplica,
+    /// Nowhere: another link leads to the node that has the key.
+    Left,
 }
 
 impl Rounds {
@@ -84,6 +86,7 @@ impl Rounds {
         let mut there = match self.first(Access::Write(&value), connection, opener, round).await? {
             Accessed::Here => None,
             Accessed::There(session) => Some(session),
+            Accessed::Left => return Ok(()),
             Accessed::IsReplica => {
                 return self.first(Access::Read, connection, opener, round).await.map(drop);
             }
@@ -129,6 +132,10 @@ impl Rounds {
             if let Err(failure) = &accessed
                 && connection.session.is_usable()
             {
+                let is_elsewhere = step == Step::Set && failure.reason == FailureReason::WrongNode;
+                if is_elsewhere && self.leaves_keys && !self.only_reads(&connection.server) {
+                    return Ok(Accessed::Left);
+                }
                 if others.is_none() {
                     self.learn_role(connection, failure).await;
                 }
