@@ -159,9 +159,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         except: Option<LinkId>,
     ) -> Result<(Option<LinkId>, Topology), (Option<LinkId>, Failure)> {
         let target = Arc::clone(&self.links.target);
-        let answer = self.links.shared.signals.ask(except);
-        // The link has this long to take the question, and then to answer it.
-        if let Ok(Ok((by, answer))) = timeout(TAKE + target.command_timeout, answer).await {
+        let shared = Arc::clone(&self.links.shared);
+        let answer = shared.signals.ask(except);
+        let answered = tokio::select! {
+            biased;
+            // The link has this long to take the question, and then to answer it.
+            answered = timeout(TAKE + target.command_timeout, answer) => answered.ok().and_then(Result::ok),
+            () = shared.signals.until_alone() => None,
+        };
+        if let Some((by, answer)) = answered {
             return answer.map(|topology| (Some(by), topology)).map_err(|failure| (Some(by), failure));
         }
         let mut of_host = self.links.opener.clone();

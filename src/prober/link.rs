@@ -21,7 +21,7 @@ use super::roles::Roles;
 use super::round::Rounds;
 use super::schedule::Schedule;
 use super::shared::Shared;
-use super::signals::Question;
+use super::signals::{Connected, Question};
 use super::ticks::Ticks;
 use crate::connection::client_list::ClientList;
 use crate::connection::dial::DialFailure;
@@ -41,6 +41,8 @@ pub(super) struct Link<D: Dial> {
     directions: Option<Arc<Directions>>,
     shared: Arc<Shared>,
     connection: Option<Connection<D::Stream>>,
+    /// Tells the coordinator that there is a connection.
+    connected: Option<Connected>,
     /// Shows `connection` to those beside the link, and brings its replacement.
     handover: Arc<Handover<D::Stream>>,
     rounds: Rounds,
@@ -94,6 +96,7 @@ impl<D: Dial> Link<D> {
             directions,
             shared: Arc::clone(ticks.record().shared()),
             connection: None,
+            connected: None,
             handover: Arc::default(),
             rounds,
             ticks,
@@ -320,6 +323,7 @@ impl<D: Dial> Link<D> {
             self.shared.signals.is_cluster();
         }
         self.handover.changed(Some(connection.shown()));
+        self.connected = Some(self.shared.signals.connected());
         self.connection = Some(connection);
         self.note_role();
     }
@@ -510,6 +514,7 @@ impl<D: Dial> Link<D> {
         self.early.cancel();
         let connection = self.connection.take()?;
         self.handover.changed(None);
+        self.connected = None;
         self.ticks.record().disconnected(failure.reason);
         Some(connection.opened.elapsed())
     }

@@ -1,6 +1,6 @@
 //! What the links of one target share: the whole, and the record of what follows for the target.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ledger::Out;
 use super::record::Record;
@@ -11,7 +11,7 @@ use super::whole::Whole;
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    pub(super) signals: Signals,
+    pub(super) signals: Arc<Signals>,
 }
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ struct State {
 
 impl Shared {
     pub(super) fn new(record: Record) -> Self {
-        Self { state: Mutex::new(State { whole: Whole::default(), record }), signals: Signals::default() }
+        Self { state: Mutex::new(State { whole: Whole::default(), record }), signals: Arc::default() }
     }
 
     /// Lets `note` enter something in the whole. What follows for the target is recorded.

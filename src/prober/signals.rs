@@ -1,12 +1,17 @@
 //! What the links of a target tell the coordinator of its shards, and what it asks of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
 
 use super::whole::LinkId;
 use crate::probe::Failure;
 use crate::topology::Topology;
+
+/// How long the only connection may take to be replaced after a server has closed it.
+const REPLACEMENT: Duration = Duration::from_millis(100);
 
 /// The signals between the links of one target and its coordinator.
 #[derive(Debug, Default)]
@@ -16,6 +21,8 @@ pub(super) struct Signals {
     told: Notify,
     /// Wakes the links for a question.
     asked: Notify,
+    /// Wakes the coordinator when no link is connected any more.
+    alone: Notify,
     /// Whether the link to the configured host is not needed.
     is_front_retired: Mutex<bool>,
     front: Notify,
@@ -31,6 +38,19 @@ struct State {
     /// Whether something happened that the coordinator looks at.
     has_news: bool,
     question: Option<Question>,
+    /// The number of links that are connected.
+    connected: usize,
+}
+
+/// Counts a link as connected until it is dropped.
+#[derive(Debug)]
+pub(super) struct Connected(Arc<Signals>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.lock().connected -= 1;
+        self.0.alone.notify_one();
+    }
 }
 
 /// Whether the shards of a cluster are looked for.
@@ -126,6 +146,12 @@ impl Signals {
         }
     }
 
+    /// A link is connected, until what this returns is dropped.
+    pub(super) fn connected(self: &Arc<Self>) -> Connected {
+        self.lock().connected += 1;
+        Connected(Arc::clone(self))
+    }
+
     /// Asks the links for the topology, but not the one that is named.
     pub(super) fn ask(&self, except: Option<LinkId>) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
@@ -142,6 +168,20 @@ impl Signals {
             match question {
                 Some(question) => return question,
                 None => asked.await,
+            }
+        }
+    }
+
+    /// Waits until no link has been connected for a moment, so that none can answer. For the coordinator.
+    pub(super) async fn until_alone(&self) {
+        let is_alone = || self.lock().connected == 0;
+        loop {
+            while !is_alone() {
+                self.alone.notified().await;
+            }
+            sleep(REPLACEMENT).await;
+            if is_alone() {
+                return;
             }
         }
     }
@@ -166,5 +206,34 @@ impl Signals {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves a valid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_waits_for_links_while_one_is_connected_and_a_moment_longer() {
+        let signals = Arc::<Signals>::default();
+        let began = Instant::now();
+        signals.until_alone().await;
+        assert_eq!(began.elapsed(), REPLACEMENT);
+        let links = async {
+            let links = [signals.connected(), signals.connected()];
+            for link in links {
+                sleep(REPLACEMENT * 2).await;
+                drop(link);
+            }
+            sleep(REPLACEMENT / 2).await;
+            let replacement = signals.connected();
+            sleep(REPLACEMENT * 2).await;
+            drop(replacement);
+        };
+        let began = Instant::now();
+        let ((), ()) = tokio::join!(links, signals.until_alone());
+        assert_eq!(began.elapsed(), REPLACEMENT * 15 / 2);
     }
 }
