@@ -1,18 +1,346 @@
-//! What a client sees of real clusters.
+//! Real clusters, and what happens to them, against the record of a client that uses them.
+//!
+//! Each scenario has a cluster, an agent that was told one node of it, and the client. They run side by side. To run only
+//! some: `CLUSTER='is killed' cargo test --test agent cluster`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cachepulse::topology::Slot;
+use rustix::process::Signal;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster_bed::Cluster;
+use crate::cluster_bed::{Cluster, THIRDS};
 use crate::cluster_client::ClusterClient;
 use crate::gate::Gate;
 use crate::load::Beats;
-use crate::program::eventually;
+use crate::program::{Running, eventually};
 use crate::redis_server::Listen;
+use crate::scrape::Scrape;
 
-/// By how much nodes may be late, beside the load that is measured.
+/// The number of scenarios that run at a time. They mostly wait.
+const AT_ONCE: usize = 4;
+/// The interval of the agents.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// The timeout of a command of the agent, which is longer than the client's.
+const TIMEOUT: Duration = Duration::from_millis(300);
+/// By how much a busy machine may make late what the cluster does.
 const BUSY: Duration = Duration::from_secs(1);
+/// The lowest slots of the three shards.
+const LOWEST: [u16; 3] = [0, 5461, 10_923];
+
+type Scenario = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn scenarios() -> Vec<(&'static str, Scenario)> {
+    use Listen::{Plaintext, Tls};
+    vec![
+        ("a primary and its replica are killed", Box::pin(a_lost_shard_is_down_alone(Plaintext, 1))),
+        (
+            "another primary and its replica are killed, with TLS",
+            Box::pin(a_lost_shard_is_down_alone(Tls, 2)),
+        ),
+        ("a primary is killed and the cluster stops", Box::pin(a_promotion_ends_the_outage(Plaintext, 2))),
+        (
+            "a primary is killed and the cluster stops, with TLS",
+            Box::pin(a_promotion_ends_the_outage(Tls, 1)),
+        ),
+        ("each shard fails over", Box::pin(planned_failovers_cost_a_round_at_most(Plaintext))),
+        ("each shard fails over, with TLS", Box::pin(planned_failovers_cost_a_round_at_most(Tls))),
+        ("the slot of the key migrates", Box::pin(a_migration_fails_nothing())),
+        ("slots are removed", Box::pin(uncovered_slots_fail_the_target())),
+        ("all addresses change", Box::pin(new_addresses_are_followed(Plaintext))),
+        ("all addresses change, with TLS", Box::pin(new_addresses_are_followed(Tls))),
+        ("a primary hangs", Box::pin(a_node_that_hangs_is_down_alone())),
+        ("a primary hangs until its replica is promoted", Box::pin(a_node_that_hangs_is_replaced())),
+    ]
+}
+
+/// The scenarios ask servers for things and wait for the answers, which blocks threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 12)]
+async fn whatever_happens_to_a_cluster_the_agent_records_what_a_client_sees() {
+    let wanted = std::env::var("CLUSTER").unwrap_or_default();
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut playing = JoinSet::new();
+    for (name, scenario) in scenarios() {
+        if name.contains(&wanted) {
+            let places = Arc::clone(&places);
+            playing.spawn(async move {
+                let _place = places.acquire_owned().await.unwrap();
+                let began = Instant::now();
+                // In a separate task, so that a panic fails only this scenario.
+                let is_ok = tokio::spawn(scenario).await.is_ok();
+                (name, is_ok, began.elapsed())
+            });
+        }
+    }
+    let mut failed = Vec::new();
+    while let Some(ended) = playing.join_next().await {
+        let (name, is_ok, took) = ended.unwrap();
+        let word = if is_ok { "ok" } else { "FAILED" };
+        eprintln!("{word:>6} after {:>4.1} s: {name}", took.as_secs_f64());
+        if !is_ok {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// A cluster, an agent that watches it, and a client that writes to the lowest slot of each shard.
+struct Watched {
+    cluster: Cluster,
+    agent: Running,
+    client: ClusterClient,
+    beats: Beats,
+}
+
+impl Watched {
+    /// Starts the agent with the port of a node, and waits until it watches shards with these lowest slots.
+    async fn start(cluster: Cluster, port: u16, lowest: &[u16]) -> Self {
+        let agent = cluster.agent(port).serve().await;
+        let watched = Self::new(cluster, agent, lowest);
+        let scrape = watched.is_whole(lowest).await;
+        assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+        assert!(unavailable(&scrape).is_zero(), "{}", scrape.text);
+        watched
+    }
+
+    /// Starts a client of these slots beside an agent.
+    fn new(cluster: Cluster, agent: Running, slots: &[u16]) -> Self {
+        Self { client: ClusterClient::start(&cluster, slots), cluster, agent, beats: Beats::start() }
+    }
+
+    /// The same with three shards, at the port of node 0.
+    async fn thirds(listen: Listen) -> Self {
+        let cluster = Cluster::start(listen).await;
+        let port = cluster.node(0).port();
+        Self::start(cluster, port, &LOWEST).await
+    }
+
+    /// Waits until the cluster is up for the client, and for the agent with these shards and no other.
+    async fn is_whole(&self, lowest: &[u16]) -> Scrape {
+        eventually("the client is content", || self.client.is_content()).await;
+        let expected: Vec<_> = lowest.iter().map(|slot| (*slot, true)).collect();
+        let is_whole = |scrape: &Scrape| {
+            let all_slots = scrape.get(r#"cluster_slots_available{target="orders"}"#) == Some(16_384.0);
+            scrape.is_up("orders") && all_slots && shards(scrape).into_iter().eq(expected.iter().copied())
+        };
+        let scrape = self.agent.until(&format!("the shards {lowest:?} are up"), is_whole).await;
+        let series: Vec<u16> = named_shards(&scrape);
+        assert!(series.iter().all(|slot| lowest.contains(slot)), "series are left of {series:?}");
+        scrape
+    }
+
+    /// Waits until exactly this shard is down.
+    async fn is_down(&self, lowest: u16) -> Scrape {
+        let is_down = |scrape: &Scrape| {
+            scrape.is_down("orders") && shards(scrape).iter().all(|(slot, up)| *up == (*slot != lowest))
+        };
+        self.agent.until(&format!("the shard {lowest} is down"), is_down).await
+    }
+
+    /// The agent has recorded the outages that the client saw, within one interval and what the load of the machine adds.
+    fn agrees(&self, scrape: &Scrape) {
+        self.agrees_within(INTERVAL, scrape);
+    }
+
+    fn agrees_within(&self, tolerance: Duration, scrape: &Scrape) {
+        let (recorded, truth) = (unavailable(scrape), self.client.unavailable());
+        let load = self.beats.late() + self.agent.run_delay();
+        let difference = recorded.abs_diff(truth);
+        eprintln!("recorded {recorded:.1?}, truth {truth:.1?}, load {load:.1?}");
+        assert!(
+            difference <= tolerance + TIMEOUT + load,
+            "{recorded:?} recorded, but {truth:?}, and {load:?} are due to load\n{}",
+            scrape.text
+        );
+    }
+
+    /// No agent has left a key behind three intervals after it ended, or after 5 s, the shortest life of a key.
+    async fn leaves_no_keys(self) {
+        let nodes = 0..self.cluster.size();
+        let keys = nodes.clone().map(|index| self.cluster.keys(index).len()).sum::<usize>();
+        assert!(keys > 0, "there are keys while it runs");
+        self.agent.signal(Signal::TERM);
+        assert!(self.agent.ended().await.is_graceful());
+        let ended = Instant::now();
+        eventually("no keys are left", || nodes.clone().all(|index| self.cluster.keys(index).is_empty()))
+            .await;
+        assert!(ended.elapsed() < Duration::from_secs(5) + BUSY, "{:?}", ended.elapsed());
+    }
+}
+
+async fn a_lost_shard_is_down_alone(listen: Listen, index: usize) {
+    let mut it = Watched::thirds(listen).await;
+    it.cluster.require_full_coverage(false);
+    it.cluster.kill(index + 3).await;
+    it.cluster.kill(index).await;
+    it.is_down(LOWEST[index]).await;
+    let scrape = it.agent.until("its reason is counted", is_gone).await;
+    let available = scrape.value(r#"cluster_slots_available{target="orders"}"#);
+    let lost = f64::from(*THIRDS[index].end() - *THIRDS[index].start() + 1);
+    assert!((available - (16_384.0 - lost)).abs() < 0.5, "{available}");
+    sleep(Duration::from_secs(2)).await;
+    let scrape = it.is_down(LOWEST[index]).await;
+    for lowest in LOWEST {
+        let away = scrape.value(&shard_series("shard_unavailable_seconds_total", lowest));
+        assert_eq!(away > 0.0, lowest == LOWEST[index], "{lowest}: {away}");
+        assert_eq!(it.client.unavailable_at(lowest) > BUSY, lowest == LOWEST[index], "{lowest}");
+    }
+    it.cluster.restart(index).await;
+    it.cluster.restart(index + 3).await;
+    it.cluster.settled().await;
+    it.agrees(&it.is_whole(&LOWEST).await);
+    it.leaves_no_keys().await;
+}
+
+async fn a_promotion_ends_the_outage(listen: Listen, index: usize) {
+    let mut it = Watched::thirds(listen).await;
+    it.cluster.kill(index).await;
+    it.agent.until("the target is down", |scrape| scrape.is_down("orders")).await;
+    it.cluster.promoted(index + 3).await;
+    let scrape = it.is_whole(&LOWEST).await;
+    it.agrees(&scrape);
+    // One node is gone; that the others answer CLUSTERDOWN follows from it.
+    assert!(is_gone(&scrape), "{}", scrape.text);
+    it.cluster.restart(index).await;
+    it.cluster.settled().await;
+    sleep(3 * INTERVAL).await;
+    it.agrees(&it.is_whole(&LOWEST).await);
+}
+
+async fn planned_failovers_cost_a_round_at_most(listen: Listen) {
+    let it = Watched::thirds(listen).await;
+    for (index, lowest) in LOWEST.into_iter().enumerate() {
+        it.cluster.fail_over(index + 3).await;
+        sleep(3 * INTERVAL).await;
+        let scrape = it.is_whole(&LOWEST).await;
+        let failures = scrape.value(&shard_series("shard_failures_total", lowest));
+        assert!(failures <= 1.0, "{failures} failures of shard {lowest}\n{}", scrape.text);
+    }
+    it.agrees(&it.is_whole(&LOWEST).await);
+    it.leaves_no_keys().await;
+}
+
+async fn a_migration_fails_nothing() {
+    let it = Watched::thirds(Listen::Plaintext).await;
+    let keys = it.cluster.keys(1);
+    let [key] = &keys[..] else { panic!("not one key of the shard: {keys:?}") };
+    let slot = Slot::of_key(key.as_bytes()).number();
+    // From the second shard to the first: the lowest slots stay.
+    assert_ne!(slot, LOWEST[1], "{key}");
+    it.cluster.begin_migration(slot..=slot, 1, 0);
+    it.cluster.move_keys(slot..=slot, 1, 0);
+    sleep(4 * INTERVAL).await;
+    it.cluster.end_migration(slot..=slot, 0);
+    sleep(4 * INTERVAL).await;
+    let scrape = it.is_whole(&LOWEST).await;
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+    assert_eq!(scrape.sum("disconnects_total", "orders"), 0, "{}", scrape.text);
+    assert!(unavailable(&scrape).is_zero(), "{}", scrape.text);
+}
+
+async fn uncovered_slots_fail_the_target() {
+    let cluster = Cluster::start(Listen::Plaintext).await;
+    let agent = cluster.agent(cluster.node(0).port()).args(["--cluster-refresh", "1s"]).serve().await;
+    let it = Watched::new(cluster, agent, &[0, 100, 5461, 10_923]);
+    it.is_whole(&LOWEST).await;
+    it.cluster.require_full_coverage(false);
+    it.cluster.delete_slots(&(100..=199));
+    let is_uncovered = |scrape: &Scrape| scrape.failures("slots_uncovered", "orders") > 1;
+    let scrape = it.agent.until("slots are uncovered", is_uncovered).await;
+    assert!(scrape.is_down("orders"), "{}", scrape.text);
+    assert!(
+        (scrape.value(r#"cluster_slots_covered{target="orders"}"#) - 16_284.0).abs() < 0.5,
+        "{}",
+        scrape.text
+    );
+    assert!(shards(&scrape).values().all(|up| *up), "{}", scrape.text);
+    sleep(Duration::from_secs(2)).await;
+    it.cluster.add_slots(&(100..=199), 0);
+    let scrape = it.is_whole(&LOWEST).await;
+    // The topology is read every second.
+    it.agrees_within(Duration::from_secs(1) + INTERVAL, &scrape);
+}
+
+async fn new_addresses_are_followed(listen: Listen) {
+    let cluster = Cluster::start(listen).await;
+    let gates = |cluster: &Cluster| -> Vec<Gate> {
+        (0..cluster.size()).map(|index| Gate::open(cluster.node(index).port())).collect()
+    };
+    let ports = |gates: &[Gate]| -> Vec<u16> { gates.iter().map(|gate| gate.port).collect() };
+    let old = gates(&cluster);
+    cluster.announce(&ports(&old)).await;
+    let front = Gate::open(cluster.node(1).port());
+    let it = Watched::start(cluster, front.port, &LOWEST).await;
+    let new = gates(&it.cluster);
+    it.cluster.announce(&ports(&new)).await;
+    for mut gate in old {
+        gate.shut().await;
+    }
+    sleep(3 * INTERVAL).await;
+    let scrape = it.is_whole(&LOWEST).await;
+    it.agrees(&scrape);
+    it.leaves_no_keys().await;
+}
+
+async fn a_node_that_hangs_is_down_alone() {
+    let mut it = Watched::thirds(Listen::Plaintext).await;
+    it.cluster.require_full_coverage(false);
+    it.cluster.stop(1);
+    it.is_down(LOWEST[1]).await;
+    let is_late = |scrape: &Scrape| scrape.failures("command_timeout", "orders") > 0;
+    it.agent.until("its reason is counted", is_late).await;
+    it.cluster.resume(1);
+    it.agrees(&it.is_whole(&LOWEST).await);
+}
+
+async fn a_node_that_hangs_is_replaced() {
+    let mut it = Watched::thirds(Listen::Plaintext).await;
+    it.cluster.stop(2);
+    it.agent.until("the target is down", |scrape| scrape.is_down("orders")).await;
+    it.cluster.promoted(5).await;
+    it.agrees(&it.is_whole(&LOWEST).await);
+    it.cluster.resume(2);
+    it.cluster.settled().await;
+    sleep(3 * INTERVAL).await;
+    it.agrees(&it.is_whole(&LOWEST).await);
+}
+
+/// Whether probes have failed because a node is gone.
+fn is_gone(scrape: &Scrape) -> bool {
+    scrape.failures("connect_refused", "orders") + scrape.failures("closed", "orders") > 0
+}
+
+/// Returns the primaries' series with the verdict of each shard.
+fn shards(scrape: &Scrape) -> BTreeMap<u16, bool> {
+    let lines =
+        scrape.text.lines().filter(|line| line.starts_with("cachepulse_shard_success{role=\"primary\""));
+    lines.map(|line| (shard(line).unwrap(), line.ends_with(" 1"))).collect()
+}
+
+/// Returns the shards that any series names.
+fn named_shards(scrape: &Scrape) -> Vec<u16> {
+    let mut shards: Vec<_> =
+        scrape.text.lines().filter(|line| !line.starts_with('#')).filter_map(shard).collect();
+    shards.dedup();
+    shards
+}
+
+/// Returns the label `shard` of a series.
+fn shard(line: &str) -> Option<u16> {
+    line.split_once("shard=\"")?.1.split_once('"')?.0.parse().ok()
+}
+
+fn shard_series(name: &str, lowest: u16) -> String {
+    format!("{name}{{role=\"primary\",shard=\"{lowest}\",target=\"orders\"}}")
+}
+
+fn unavailable(scrape: &Scrape) -> Duration {
+    Duration::from_secs_f64(scrape.value(r#"unavailable_seconds_total{target="orders"}"#))
+}
 
 async fn sees_what_happens(listen: Listen) {
     let mut cluster = Cluster::start(listen).await;

@@ -13,11 +13,15 @@ use tokio::time::sleep;
 
 use crate::nodes::{UP, id, node_of, until};
 use crate::port::Port;
-use crate::program::within;
+use crate::program::{Program, cachepulse, within};
 use crate::redis_server::{ADMIN, Listen, PASSWORD, RedisServer};
 
 /// The slots of a new cluster's primaries.
 pub(crate) const THIRDS: [RangeInclusive<u16>; 3] = [0..=5460, 5461..=10_922, 10_923..=16_383];
+
+/// The user of the agent, and the rights that the documentation says it needs.
+const PROBE: &str = "probe";
+const LEAST: &str = "~cachepulse:* +ping +set +get +client|list +cluster|slots +readonly";
 
 /// How nodes behave. A primary that is not heard of for two seconds has failed. The first byte is replicated at once, which
 /// lets replicas be listed. A node keeps its role when it loses all slots.
@@ -49,7 +53,7 @@ impl Node {
     async fn start(listen: Listen) -> Self {
         let tls = if listen == Listen::Tls { "tls-cluster yes\ntls-replication yes\n" } else { "" };
         let lines = format!("{SETTINGS}masteruser {ADMIN}\nmasterauth {PASSWORD}\n{tls}");
-        let (server, bus) = node_of(listen, &[], &lines).await;
+        let (server, bus) = node_of(listen, &[(PROBE, LEAST)], &lines).await;
         let node = Self { id: id(&server), server, bus, is_running: true };
         if listen == Listen::Tls {
             node.announce(listen, node.server.port());
@@ -109,6 +113,11 @@ impl Cluster {
         cluster
     }
 
+    /// Returns the number of nodes.
+    pub(crate) const fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Returns the server of a node.
     pub(crate) fn node(&self, index: usize) -> &RedisServer {
         &self.nodes[index].server
@@ -117,6 +126,24 @@ impl Cluster {
     /// Returns the announced ports with the nodes' sockets.
     pub(crate) fn directory(&self) -> Directory {
         Arc::clone(&self.directory)
+    }
+
+    /// Returns the agent with the target `orders` at the port of a node, and 500 ms between its ticks.
+    pub(crate) fn agent(&self, port: u16) -> Program {
+        let (host, tls) = match self.listen {
+            Listen::Tls => ("localhost", "true"),
+            Listen::Plaintext | Listen::Socket => ("127.0.0.1", "false"),
+        };
+        let program = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--host", host]);
+        let program = program
+            .args(["--port", &port.to_string(), "--tls", tls])
+            .args(["--interval", "500ms", "--connect-timeout", "500ms", "--command-timeout", "300ms"])
+            .args(["--identity", "password", "--username", PROBE, "--password-env", "PROBE_PASSWORD"])
+            .env("PROBE_PASSWORD", PASSWORD);
+        match self.listen {
+            Listen::Tls => program.args(["--ca-file".into(), self.node(0).ca_file()]),
+            Listen::Plaintext | Listen::Socket => program,
+        }
     }
 
     /// Waits until every running node knows that all slots are served, and lists every running node.
@@ -317,6 +344,11 @@ impl Cluster {
             }
         })
         .await;
+    }
+
+    /// Returns the keys of agents at a node.
+    pub(crate) fn keys(&self, index: usize) -> Vec<String> {
+        self.node(index).ask(&["KEYS", "cachepulse:*"])
     }
 
     /// Returns the nodes that answer.

@@ -2,11 +2,17 @@
 //! running, and a healthy target after the fault without a restart.
 //!
 //! [`row`] defines and runs a row of the table, and the modules of [`rows`] contain the rows. [`table`] prints them and
-//! writes `docs/faults.md`, and [`secrets`] searches the output for secrets. [`chaos`] compares the metrics with random
-//! outages, and [`soak`] compares the agent's resources before and after minutes of faults.
+//! writes `docs/faults.md`, and [`secrets`] searches the output for secrets. [`chaos`] and
+//! [`cluster_chaos`] compare the metrics with random outages, and [`soak`] compares the agent's resources before and after minutes of faults.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/cluster_bed.rs"]
+mod cluster_bed;
+#[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/cluster_client.rs"]
+mod cluster_client;
 #[path = "../agent/gate.rs"]
 mod gate;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
@@ -33,6 +39,7 @@ mod scrape;
 mod bench;
 mod chaos;
 mod cluster;
+mod cluster_chaos;
 mod moves;
 mod names;
 mod prober;
