@@ -20,6 +20,7 @@ mod redis_server;
 mod scrape;
 mod sentinels;
 
+mod azure_clusters;
 mod check;
 mod cluster;
 mod endpoint;

@@ -1,7 +1,7 @@
 //! A cache with several shards: its kinds, and what can happen to it.
 //!
-//! The nodes are stores in memory. The replica of a shard has the keys of its primary, and every node announces the same
-//! address with a port of its own. All slots that are not lost stay served while others are.
+//! The nodes are stores in memory. The replica of a shard has the keys of its primary, and every node announces the
+//! same address with a port of its own. While a shard is lost, the others serve their slots.
 
 pub mod incidents;
 pub(crate) mod layout;
@@ -9,6 +9,8 @@ pub(crate) mod slot;
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::time::Instant;
 
 use self::layout::Layout;
 use self::slot::slot_of;
@@ -62,7 +64,7 @@ pub struct ClusterHandle(Arc<Handles>);
 
 struct Handles {
     layout: Arc<Mutex<Layout>>,
-    /// The keys of each shard.
+    /// The keys of each shard; those of the whole cache with the Enterprise policy.
     keys: Vec<Arc<Mutex<Keys>>>,
     door: CacheHandle,
     nodes: Vec<CacheHandle>,
@@ -78,14 +80,14 @@ impl Cluster {
         let managed = options.product != Product::CacheForRedis;
         let shards = if options.product == Product::ManagedRedisEnterprise { 0 } else { options.shards };
         let layout = Arc::new(Mutex::new(Layout::new(shards)));
-        let keys: Vec<Arc<Mutex<Keys>>> = (0..shards).map(|_| Arc::default()).collect();
+        let keys: Vec<Arc<Mutex<Keys>>> = (0..shards.max(1)).map(|_| Arc::default()).collect();
         let store = |node: usize| {
             let seat = Seat { layout: Arc::clone(&layout), node, managed };
             Store::new(Place::Node(seat), Arc::clone(&keys[node / 2]))
         };
         let stores: Vec<Store> = (0..2 * shards).map(store).collect();
         let at_door = if stores.is_empty() {
-            Connector::before(Store::new(Place::Proxied, Arc::default()))
+            Connector::before(Store::new(Place::Proxied, Arc::clone(&keys[0])))
         } else {
             Connector::before_any(stores.clone(), Arc::clone(&layout))
         };
@@ -195,6 +197,16 @@ impl ClusterHandle {
     /// node.
     pub fn announce(&self, kind: &str, start: &str, port: u16) {
         self.all().for_each(|node| node.announce_at(kind, start, port));
+    }
+
+    /// Returns the slots of the stored keys, in order. Two keys in one slot count twice.
+    #[must_use]
+    pub fn slots_in_use(&self) -> Vec<u16> {
+        let now = Instant::now();
+        let slots = |keys: &Arc<Mutex<Keys>>| lock(keys).names(now).map(slot_of).collect::<Vec<_>>();
+        let mut slots: Vec<u16> = self.0.keys.iter().flat_map(slots).collect();
+        slots.sort_unstable();
+        slots
     }
 
     /// Begins to migrate `slots` to the shard `to`: new keys go there.

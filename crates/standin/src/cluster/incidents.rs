@@ -1,5 +1,5 @@
-//! The incidents of the demo with a cluster: the loss of a shard, a planned failover and announced maintenance, in turn, each
-//! of another shard than the previous one.
+//! The incidents of the demo with a cluster, in turn: the loss of a shard, a planned failover, and announced
+//! maintenance, each of another shard than the previous one.
 
 use std::time::Duration;
 

@@ -56,8 +56,8 @@ pub(crate) enum Route {
 }
 
 impl Layout {
-    /// Returns a cluster of `shards` shards with the slots that redis-cli gives them. Node 2n is the primary of shard n, node 2n+1
-    /// its replica.
+    /// Returns a cluster of `shards` shards with the slots that redis-cli gives them. Node 2n is the primary of shard n,
+    /// node 2n+1 its replica.
     pub(crate) fn new(shards: usize) -> Self {
         let slots = usize::from(SLOTS);
         let owner = |slot: usize| ((2 * slot + 1) * shards).saturating_sub(1) / (2 * slots);

@@ -162,6 +162,11 @@ impl Keys {
         entry.is_alive(now)
     }
 
+    /// Returns the keys.
+    pub(crate) fn names(&self, now: Instant) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter(move |(_, entry)| entry.is_alive(now)).map(|(key, _)| key.as_slice())
+    }
+
     /// Removes and returns the entries whose keys fulfil a condition.
     pub(crate) fn take_where(&mut self, is_taken: impl Fn(&[u8]) -> bool) -> Vec<(Vec<u8>, Entry)> {
         let taken: Vec<_> = self.entries.extract_if(|key, _| is_taken(key)).collect();
