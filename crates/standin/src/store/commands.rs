@@ -97,7 +97,11 @@ pub(super) fn describe(command: &Command) -> Reply {
 impl Spec {
     fn describe(&self) -> Reply {
         let [first, last, step] = self.keys.map(Reply::Integer);
-        let flags = Reply::Array(Vec::new());
-        Reply::Array(vec![Reply::text(self.name), Reply::Integer(self.arity), flags, first, last, step])
+        let none = Reply::Array(Vec::new());
+        let mut fields =
+            vec![Reply::text(self.name), Reply::Integer(self.arity), none.clone(), first, last, step];
+        // Categories, tips, key specifications and subcommands.
+        fields.extend(std::iter::repeat_n(none, 4));
+        Reply::Array(fields)
     }
 }

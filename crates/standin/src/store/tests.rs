@@ -237,7 +237,7 @@ fn every_command_of_the_table_runs_with_the_fewest_arguments() {
         let reply = TestClient::new().send_words(&words);
         assert!(!reply.contains("unknown command") && !reply.contains("arguments"), "{words:?}: {reply}");
     }
-    let get = "*6\r\n$3\r\nget\r\n:2\r\n*0\r\n:1\r\n:1\r\n:1\r\n";
+    let get = "*10\r\n$3\r\nget\r\n:2\r\n*0\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
     TestClient::new().expect(&[("COMMAND INFO get nothing", &format!("*2\r\n{get}$-1\r\n"))]);
 }
 

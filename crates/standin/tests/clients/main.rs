@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use cachepulse_standin::{Backend, HOST, Options, Secret, Standin};
+use cachepulse_standin::{Backend, ClusterOptions, HOST, Options, Product, Secret, Standin};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -19,7 +19,11 @@ struct Lab {
 
 impl Lab {
     async fn start(backend: Backend) -> Self {
-        let standin = Standin::start(Options { backend, ..Options::default() }).await.unwrap();
+        Self::start_with(Options { backend, ..Options::default() }).await
+    }
+
+    async fn start_with(options: Options) -> Self {
+        let standin = Standin::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), standin.ca_pem()).unwrap();
         Self { standin, folder }
@@ -101,17 +105,51 @@ async fn redis_cli_gets_an_error_for_an_unknown_or_too_long_command() {
 
 #[tokio::test]
 async fn redis_py_works_in_resp2_and_resp3() {
-    let lab = Lab::start(Backend::Memory).await;
+    redis_py(&Lab::start(Backend::Memory).await, "tests/clients/redis_py.py").await;
+}
+
+#[tokio::test]
+async fn redis_py_uses_a_cluster_in_resp2_and_resp3() {
+    for product in [Product::CacheForRedis, Product::ManagedRedisOss] {
+        let cluster = Some(ClusterOptions { product, ..ClusterOptions::default() });
+        let lab = Lab::start_with(Options { cluster, ..Options::default() }).await;
+        redis_py(&lab, "tests/clients/redis_py_cluster.py").await;
+    }
+}
+
+/// Runs a script in both versions of the protocol.
+async fn redis_py(lab: &Lab, script: &str) {
     let python =
         std::env::var("CLIENTS_PYTHON").expect("CLIENTS_PYTHON is a Python with redis-py: make clients-test");
     let token = lab.token();
     for protocol in ["2", "3"] {
         let mut program = Command::new(&python);
-        program.arg("tests/clients/redis_py.py").args([HOST, &lab.standin.cache_port().to_string()]);
+        program.arg(script).args([HOST, &lab.standin.cache_port().to_string()]);
         program.arg(lab.ca_file()).args([lab.standin.object_id(), protocol]).env("REDIS_PASSWORD", &token);
         let output = run(program, String::new()).await;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "RESP{protocol}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn redis_cli_follows_the_redirects_of_a_cluster() {
+    for product in [Product::CacheForRedis, Product::ManagedRedisOss, Product::ManagedRedisEnterprise] {
+        let cluster = Some(ClusterOptions { product, ..ClusterOptions::default() });
+        let lab = Lab::start_with(Options { cluster, ..Options::default() }).await;
+        let (key, token) = (lab.standin.access_key().expose().to_owned(), lab.token());
+        let commands = "SET bar 1\nSET {}foo 2\nSET a 3\nGET bar\nGET {}foo\nGET a\n";
+        for (user, secret) in [("default", key.as_str()), (lab.standin.object_id(), &token)] {
+            for protocol in ["-2", "-3"] {
+                let output = lab.redis_cli(user, secret, &["-c", protocol], commands).await;
+                let replies: Vec<&str> = output.lines().filter(|line| !line.starts_with("-> ")).collect();
+                assert_eq!(replies, ["OK", "OK", "OK", "1", "2", "3"], "{product:?} {user} {protocol}");
+            }
+        }
+        let ports = lab.standin.cluster().unwrap().ports();
+        let slots = lab.redis_cli("default", &key, &["-3"], "CLUSTER SLOTS\n").await;
+        assert!(ports.iter().all(|port| slots.contains(&port.to_string())), "{slots}");
+        assert_eq!(ports.is_empty(), slots.starts_with("ERR unknown command"), "{slots}");
     }
 }
 
