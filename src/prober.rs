@@ -82,9 +82,9 @@ pub struct Setup<D> {
 /// Probes one target.
 pub struct Prober<D: Dial> {
     target: Arc<Target>,
-    links: Links<D>,
+    links: Box<Links<D>>,
     /// The link to the configured host.
-    front: Link<D>,
+    front: Box<Link<D>>,
     /// How many ticks [`Self::probe`] has let come due.
     probes: u64,
 }
@@ -118,7 +118,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
             fallback: Fallback::default(),
         };
         let maintenance = shared.record(|record| Maintenance::new(&target, record));
-        let mut links = Links::new(opener, instance, limits, shared, maintenance, rng);
+        let mut links = Box::new(Links::new(opener, instance, limits, shared, maintenance, rng));
         Self { front: links.front(0), links, probes: 0, target }
     }
 

@@ -408,7 +408,7 @@ impl Watched {
 }
 
 /// Runs a link: opens its connection at `at`, and probes at every tick from then on.
-async fn run<D: Dial>(mut link: Link<D>, schedule: Schedule, at: Instant) -> Infallible {
+async fn run<D: Dial>(mut link: Box<Link<D>>, schedule: Schedule, at: Instant) -> Infallible {
     sleep_until(at).await;
     link.start(schedule);
     link.begin();

@@ -4,6 +4,7 @@
 //! through `ticks.rs`, so that no tick goes unnoticed. Only timeouts and the peer end what is under way.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +156,8 @@ impl<D: Dial> Link<D> {
                 direction = directed => Event::Directed(direction),
             }
         };
-        match ticks.until_attempt(event).await {
+        let event = ticks.until_attempt(pin!(event)).await;
+        match event {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
             Some(Event::Replaced(opened)) => self.take_over(*opened),
@@ -197,7 +199,8 @@ impl<D: Dial> Link<D> {
                     direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => Err(direction),
                 }
             };
-            match ticks.during(opening).await {
+            let opened = ticks.during(pin!(opening)).await;
+            match opened {
                 Ok(result) => break result,
                 Err(direction) => self.redirect(direction),
             }
@@ -245,7 +248,8 @@ impl<D: Dial> Link<D> {
                 direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => Err(direction),
             }
         };
-        let round = match ticks.during(round).await {
+        let round = ticks.during(pin!(round)).await;
+        let round = match round {
             Ok(round) => round,
             Err(direction) => {
                 // The node that has the shard now can be asked at once, whatever the other one waits for.
@@ -336,8 +340,9 @@ impl<D: Dial> Link<D> {
         let target = Arc::clone(&opener.target);
         let deadline = Instant::now() + target.command_timeout;
         // Boxed: what is needed only for moments is not kept for each target.
-        let asked = Box::pin(connection.session.cluster_slots(hosts(&target, &endpoint.host), deadline));
-        let result = ticks.during(asked).await;
+        let mut asked = Box::pin(connection.session.cluster_slots(hosts(&target, &endpoint.host), deadline));
+        let result = ticks.during(asked.as_mut()).await;
+        drop(asked);
         let lost = result.as_ref().err().filter(|_| !connection.session.is_usable()).cloned();
         question.answer((ticks.record().id(), result));
         if let Some(failure) = lost {
@@ -466,8 +471,8 @@ impl<D: Dial> Link<D> {
         let deadline = now + opener.target.command_timeout;
         let session = &mut connection.session;
         let asked = match request {
-            Request::Subscribe => ticks.during(session.subscribe(AZURE_CHANNEL, deadline)).await,
-            Request::Notifications => ticks.during(session.request_notifications(deadline)).await,
+            Request::Subscribe => ticks.during(pin!(session.subscribe(AZURE_CHANNEL, deadline))).await,
+            Request::Notifications => ticks.during(pin!(session.request_notifications(deadline))).await,
         };
         match asked {
             Ok(()) => maintenance.granted(request, &mut connection.subscription),
@@ -495,7 +500,8 @@ impl<D: Dial> Link<D> {
             return;
         }
         let deadline = Instant::now() + opener.target.command_timeout;
-        match ticks.during(connection.session.server_info(deadline)).await {
+        let asked = ticks.during(pin!(connection.session.server_info(deadline))).await;
+        match asked {
             Ok(server) => {
                 connection.server = server;
                 self.note_role();
@@ -552,7 +558,8 @@ impl<D: Dial> Link<D> {
                 credentials = opener.sign_in.credentials() => Ok(credentials),
             }
         };
-        let credentials = match ticks.during(credentials).await {
+        let credentials = ticks.during(pin!(credentials)).await;
+        let credentials = match credentials {
             Err(lost) => return self.lost(lost),
             Ok(Ok(credentials)) if credentials != connection.credentials => credentials,
             Ok(Ok(_)) => return,
@@ -563,7 +570,8 @@ impl<D: Dial> Link<D> {
         };
         let since = Instant::now();
         let deadline = since + target.command_timeout;
-        match ticks.during(connection.session.authenticate(&credentials, deadline)).await {
+        let authenticated = ticks.during(pin!(connection.session.authenticate(&credentials, deadline))).await;
+        match authenticated {
             Ok(()) => {
                 ticks.record().reauthenticated(Ok(()));
                 connection.reauthenticated(credentials);

@@ -53,7 +53,7 @@ impl<D: Dial> Links<D> {
     }
 
     /// Makes a link to the configured host, whose first tick is the one with the number `first`.
-    pub(super) fn front(&mut self, first: u64) -> Link<D> {
+    pub(super) fn front(&mut self, first: u64) -> Box<Link<D>> {
         self.shared.note(|whole, _| whole.join(FRONT, Part::Front, first));
         let endpoint = self.target.server.host().cloned();
         self.link(FRONT, endpoint, None, Series::default(), None)
@@ -67,7 +67,7 @@ impl<D: Dial> Links<D> {
         series: Series,
         directions: Arc<Directions>,
         first: u64,
-    ) -> (LinkId, Link<D>) {
+    ) -> (LinkId, Box<Link<D>>) {
         let id = LinkId(self.next);
         self.next += 1;
         self.shared.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
@@ -81,7 +81,7 @@ impl<D: Dial> Links<D> {
         slots: Option<Arc<SlotSet>>,
         series: Series,
         directions: Option<Arc<Directions>>,
-    ) -> Link<D> {
+    ) -> Box<Link<D>> {
         let (template, instance) = (self.target.key.clone(), Arc::clone(&self.instance));
         let key = match slots {
             Some(slots) => Key::placed(template, instance, slots, &mut self.rng),
@@ -90,7 +90,8 @@ impl<D: Dial> Links<D> {
         let rounds = Rounds::new(Arc::clone(&self.target), key, self.rng.fork());
         let ledger = Ledger::new(self.limits, self.rng.fork());
         let ticks = Ticks::new(ledger, LinkRecord::new(id, Arc::clone(&self.shared), series));
-        Link::new(
+        // Boxed, because a future keeps a place for each value that is moved through it.
+        Box::new(Link::new(
             self.opener.clone(),
             endpoint,
             directions,
@@ -98,6 +99,6 @@ impl<D: Dial> Links<D> {
             ticks,
             self.rng.fork(),
             self.maintenance.clone(),
-        )
+        ))
     }
 }

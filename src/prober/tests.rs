@@ -25,7 +25,8 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::connection::dial::DialFailure;
-use crate::connection::dialer::{Dialed, Peer};
+use crate::connection::dialer::{Dialed, Dialer, Peer};
+use crate::connection::testing::resolver;
 use crate::identity::Token;
 use crate::identity::refresh::TokenState;
 use crate::identity::sign_in::Tokens;
@@ -914,4 +915,29 @@ async fn a_tick_that_the_machine_slept_through_is_counted_as_late() {
     let delays =
         document.targets[0].recent.iter().filter_map(|it| it.scheduler_delay_seconds).map(f64::round);
     assert_eq!(delays.collect::<Vec<_>>(), [38.0, 0.0]);
+}
+
+/// A future keeps a place for each value that it is handed and for each that it moves on, so that a careless change doubles
+/// what every target costs.
+#[tokio::test(start_paused = true)]
+async fn what_a_target_keeps_while_nothing_happens_stays_small() {
+    let endpoint = Endpoint { host: "localhost".into(), port: 6379 };
+    let dialer = Dialer::new(endpoint, None, resolver());
+    let (metrics, status, target) = (Metrics::new(), Status::new(clock()), target());
+    let prober = Prober::new(Setup {
+        dialer,
+        sign_in: SignIn::None,
+        clock: clock(),
+        rng: fastrand::Rng::with_seed(42),
+        metrics: metrics.target(&target.name),
+        status: status.target(&target),
+        instance: "pod".into(),
+        offset: Duration::ZERO,
+        started: Instant::now(),
+        target: Arc::new(target),
+    });
+    let link = size_of_val(&*prober.front);
+    let maker = size_of_val(&*prober.links);
+    let task = size_of_val(&prober.run(Instant::now()));
+    assert!(task + link + maker < 7 * 1024, "task {task}, link {link}, its maker {maker} bytes");
 }

@@ -1,6 +1,6 @@
 //! The clock of one link: notices every tick when it comes due, whatever is under way.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -61,9 +61,9 @@ impl Ticks {
         self.ledger.next_attempt().is_some_and(|at| at <= Instant::now())
     }
 
-    /// Awaits `work`. Nothing but `work` itself ends it; ticks that come due meanwhile are noted.
-    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    /// Awaits `work`. Nothing but `work` itself ends it; ticks that come due meanwhile are noted. It is pinned by the
+    /// caller: a future that is handed over by value takes its memory twice.
+    pub(super) async fn during<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         loop {
             if let Some(done) = self.first_of(work.as_mut(), None).await {
                 return done;
@@ -72,8 +72,10 @@ impl Ticks {
     }
 
     /// Awaits `event`, but only until the next attempt is to begin. `event` may be dropped.
-    pub(super) async fn until_attempt<T>(&mut self, event: impl Future<Output = T>) -> Option<T> {
-        let mut event = pin!(event);
+    pub(super) async fn until_attempt<T>(
+        &mut self,
+        mut event: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         while !self.is_attempt_due() {
             let next_attempt = self.ledger.next_attempt();
             if let Some(event) = self.first_of(event.as_mut(), next_attempt).await {
