@@ -50,11 +50,13 @@ fn scenarios() -> Vec<(&'static str, Scenario)> {
         ("each shard fails over", Box::pin(planned_failovers_cost_a_round_at_most(Plaintext))),
         ("each shard fails over, with TLS", Box::pin(planned_failovers_cost_a_round_at_most(Tls))),
         ("the slot of the key migrates", Box::pin(a_migration_fails_nothing())),
+        ("shards of any size come and go", Box::pin(resharding_leaves_the_series_of_the_new_shards())),
         ("slots are removed", Box::pin(uncovered_slots_fail_the_target())),
         ("all addresses change", Box::pin(new_addresses_are_followed(Plaintext))),
         ("all addresses change, with TLS", Box::pin(new_addresses_are_followed(Tls))),
         ("a primary hangs", Box::pin(a_node_that_hangs_is_down_alone())),
         ("a primary hangs until its replica is promoted", Box::pin(a_node_that_hangs_is_replaced())),
+        ("a replica is the host", Box::pin(a_replica_leads_to_the_primaries())),
     ]
 }
 
@@ -141,7 +143,8 @@ impl Watched {
         self.agent.until(&format!("the shard {lowest} is down"), is_down).await
     }
 
-    /// The agent has recorded the outages that the client saw, within one interval and what the load of the machine adds.
+    /// The agent has recorded the outages that the client saw, within one interval and what the load of the machine adds,
+    /// and was refused nothing.
     fn agrees(&self, scrape: &Scrape) {
         self.agrees_within(INTERVAL, scrape);
     }
@@ -156,10 +159,18 @@ impl Watched {
             "{recorded:?} recorded, but {truth:?}, and {load:?} are due to load\n{}",
             scrape.text
         );
+        self.was_refused_nothing();
     }
 
-    /// No agent has left a key behind three intervals after it ended, or after 5 s, the shortest life of a key.
+    /// Every node has granted whatever the agent asked for, with the rights that the documentation names.
+    fn was_refused_nothing(&self) {
+        let refusals = self.cluster.refusals();
+        assert!(refusals.is_empty(), "{refusals:?}");
+    }
+
+    /// The agent was refused nothing, and has left no key behind three intervals after it ended, or after 5 s, the shortest life of a key.
     async fn leaves_no_keys(self) {
+        self.was_refused_nothing();
         let nodes = 0..self.cluster.size();
         let keys = nodes.clone().map(|index| self.cluster.keys(index).len()).sum::<usize>();
         assert!(keys > 0, "there are keys while it runs");
@@ -239,7 +250,39 @@ async fn a_migration_fails_nothing() {
     let scrape = it.is_whole(&LOWEST).await;
     assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
     assert_eq!(scrape.sum("disconnects_total", "orders"), 0, "{}", scrape.text);
-    assert!(unavailable(&scrape).is_zero(), "{}", scrape.text);
+    it.agrees(&scrape);
+    it.leaves_no_keys().await;
+}
+
+async fn resharding_leaves_the_series_of_the_new_shards() {
+    // The third owns a hundredth of the slots.
+    let cluster = Cluster::with_slots(Listen::Plaintext, &[0..=8109, 8110..=16_219, 16_220..=16_383]).await;
+    let port = cluster.node(2).port();
+    let agent = cluster.agent(port).args(["--cluster-refresh", "1s"]).serve().await;
+    let mut it = Watched::new(cluster, agent, &[]);
+    it.is_whole(&[0, 8110, 16_220]).await;
+    sleep(3 * INTERVAL).await;
+    let scrape = it.is_whole(&[0, 8110, 16_220]).await;
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+    for index in 0..3 {
+        assert!(it.cluster.errors(index, "MOVED") <= 1, "no key is searched on the wire");
+    }
+    it.client = ClusterClient::start(&it.cluster, &[0, 4000, 8110, 12_000, 16_220]);
+    // To two shards,
+    it.cluster.reshard(16_220..=16_383, 2, 0).await;
+    it.is_whole(&[0, 8110]).await;
+    // to three,
+    it.cluster.reshard(4000..=4099, 0, 2).await;
+    it.is_whole(&[0, 4000, 8110]).await;
+    // and to four, with a node that is added.
+    let node = it.cluster.add_node().await;
+    it.cluster.reshard(12_000..=12_099, 1, node).await;
+    let scrape = it.is_whole(&[0, 4000, 8110, 12_000]).await;
+    it.agrees(&scrape);
+    assert!(scrape.value(r#"topology_changes_total{target="orders"}"#) >= 3.0, "{}", scrape.text);
+    let primaries = scrape.value(r#"cluster_nodes{role="primary",target="orders"}"#);
+    assert!((primaries - 4.0).abs() < 0.5, "{primaries}");
+    it.leaves_no_keys().await;
 }
 
 async fn uncovered_slots_fail_the_target() {
@@ -307,6 +350,15 @@ async fn a_node_that_hangs_is_replaced() {
     it.cluster.settled().await;
     sleep(3 * INTERVAL).await;
     it.agrees(&it.is_whole(&LOWEST).await);
+}
+
+async fn a_replica_leads_to_the_primaries() {
+    let cluster = Cluster::start(Listen::Plaintext).await;
+    let port = cluster.node(4).port();
+    let it = Watched::start(cluster, port, &LOWEST).await;
+    sleep(3 * INTERVAL).await;
+    assert!(it.cluster.errors(4, "MOVED") <= 3, "at most one extra command per tick");
+    it.leaves_no_keys().await;
 }
 
 /// Whether probes have failed because a node is gone.

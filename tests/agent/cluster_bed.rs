@@ -351,6 +351,18 @@ impl Cluster {
         self.node(index).ask(&["KEYS", "cachepulse:*"])
     }
 
+    /// Returns what users were refused by the nodes that answer.
+    pub(crate) fn refusals(&self) -> Vec<Value> {
+        self.running().flat_map(|node| node.server.ask::<Vec<Value>>(&["ACL", "LOG"])).collect()
+    }
+
+    /// Returns how often a node has answered with the error `code`.
+    pub(crate) fn errors(&self, index: usize, code: &str) -> u64 {
+        let info: String = self.node(index).ask(&["INFO", "errorstats"]);
+        let line = info.lines().find_map(|line| line.strip_prefix(&format!("errorstat_{code}:count=")));
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    }
+
     /// Returns the nodes that answer.
     fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.is_running)
