@@ -27,6 +27,7 @@ mod schedule;
 mod seeds;
 mod shared;
 mod signals;
+mod survey;
 mod ticks;
 mod whole;
 
@@ -54,6 +55,7 @@ use opening::Opener;
 use record::Record;
 use schedule::{Grid, Schedule};
 use shared::Shared;
+use survey::{Survey, survey};
 
 /// Everything that a prober is made of.
 pub struct Setup<D> {
@@ -165,9 +167,34 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         }
     }
 
-    /// Probes once, attempts included. Opens the connection first if there is none.
+    /// Probes once, attempts included. Opens the connection first if there is none. Of a cluster, every shard is probed on
+    /// a new connection, and one that cannot be reached has failed.
     pub async fn probe(&mut self) -> Probed {
-        self.links.shared.record(Record::quiet);
+        let shared = Arc::clone(&self.links.shared);
+        shared.record(Record::quiet);
+        shared.signals.search(false);
+        let mut probed = self.probe_host().await;
+        if !shared.signals.knows_cluster() {
+            return probed;
+        }
+        let started = Instant::now();
+        match survey(&mut self.front, &mut self.links, self.probes - 1).await {
+            Survey::Done(result) => probed.outcome.result = result,
+            Survey::Unreachable => {}
+            Survey::Refused => {
+                // Nobody else probes the keys that were left to shards.
+                shared.signals.search(true);
+                let Probed { outcome, clients } = self.probe_host().await;
+                let phases = probed.outcome.phases;
+                probed = Probed { outcome: Outcome { phases, ..outcome }, clients };
+            }
+        }
+        probed.outcome.duration += started.elapsed();
+        probed
+    }
+
+    /// Probes the configured host.
+    async fn probe_host(&mut self) -> Probed {
         loop {
             let clients = self.front.probe(self.probes).await;
             self.probes += 1;

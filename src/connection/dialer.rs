@@ -236,7 +236,8 @@ impl Dial for Dialer {
     type Stream = Stream;
 
     fn to(&self, endpoint: Endpoint) -> Self {
-        Self { way: Way::Host(endpoint), line: self.line.clone() }
+        // What is traced is the way to the target.
+        Self { way: Way::Host(endpoint), line: Line { trace: Trace::default(), ..self.line.clone() } }
     }
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {

@@ -241,14 +241,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             return;
         }
         self.uncovered = slots;
-        let failure = self.uncovered.as_ref().map(|slots| Failure {
-            slots: Some(Arc::new(slots.clone())),
-            ..Failure::new(
-                FailureReason::SlotsUncovered,
-                Stage::Topology,
-                format!("{} slots have no owner", slots.len()),
-            )
-        });
+        let failure = self.uncovered.as_ref().map(uncovered);
         let now = Instant::now();
         self.links.shared.note(|whole, out| whole.uncover(failure, now, out));
     }
@@ -404,6 +397,15 @@ impl Watched {
             }
             *series = Some(new);
         }
+    }
+}
+
+/// Returns the failure of a cluster in which nobody has `slots`.
+pub(super) fn uncovered(slots: &SlotSet) -> Failure {
+    let detail = format!("{} slots have no owner", slots.len());
+    Failure {
+        slots: Some(Arc::new(slots.clone())),
+        ..Failure::new(FailureReason::SlotsUncovered, Stage::Topology, detail)
     }
 }
 

@@ -4,6 +4,7 @@
 //! through `ticks.rs`, so that no tick goes unnoticed. Only timeouts and the peer end what is under way.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ use crate::connection::session::Incident;
 use crate::maintenance::{AZURE_CHANNEL, Moving, Request};
 use crate::probe::{ClientCount, Failure, FailureReason, Mode, PhaseTimes, Stage, Step};
 use crate::target::{AddressMode, ClusterMode, Endpoint, Protocol, Target};
-use crate::topology::{Hosts, Redirect, RedirectKind};
+use crate::topology::{Hosts, Redirect, RedirectKind, Topology};
 
 /// One kept connection, with its rounds and its ledger.
 pub(super) struct Link<D: Dial> {
@@ -332,10 +333,17 @@ impl<D: Dial> Link<D> {
         self.note_role();
     }
 
-    /// Asks the server for the topology.
+    /// Answers the coordinator.
     async fn answer(&mut self, question: Question) {
+        if let Some(result) = self.topology().await {
+            question.answer((self.ticks.record().id(), result));
+        }
+    }
+
+    /// Asks the server for the topology. `None` without a connection.
+    pub(super) async fn topology(&mut self) -> Option<Result<Topology, Failure>> {
         let Self { ticks, connection: Some(connection), opener, endpoint: Some(endpoint), .. } = self else {
-            return;
+            return None;
         };
         let target = Arc::clone(&opener.target);
         let deadline = Instant::now() + target.command_timeout;
@@ -344,10 +352,15 @@ impl<D: Dial> Link<D> {
         let result = ticks.during(asked.as_mut()).await;
         drop(asked);
         let lost = result.as_ref().err().filter(|_| !connection.session.is_usable()).cloned();
-        question.answer((ticks.record().id(), result));
         if let Some(failure) = lost {
             self.lost(failure);
         }
+        Some(result)
+    }
+
+    /// Returns the address of the server that is connected.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.connection.as_ref()?.peer.address
     }
 
     /// The coordinator has sent the link elsewhere, or to other slots.

@@ -97,6 +97,11 @@ impl Signals {
         self.lock().search = if in_vain { Search::InVain } else { Search::Succeeds };
     }
 
+    /// Whether a server has said that it belongs to a cluster.
+    pub(super) fn knows_cluster(&self) -> bool {
+        self.lock().is_cluster
+    }
+
     /// Whether the shards of a cluster are watched, or are about to be.
     pub(super) fn finds_shards(&self) -> bool {
         let state = self.lock();

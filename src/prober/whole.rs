@@ -169,6 +169,11 @@ impl Whole {
         self.changed(at, out);
     }
 
+    /// Returns what the link's server is down with, whether or not the link decides.
+    pub(super) fn failure_of(&self, id: LinkId) -> Option<Failure> {
+        self.members.iter().find(|member| member.id == id)?.failure()
+    }
+
     /// A link has noticed a tick. Returns whether it is the first to do so.
     pub(super) fn tick(&mut self, number: u64, at: Instant, out: Out<'_>) -> bool {
         let is_new = self.ticks.notice(number);
@@ -251,8 +256,7 @@ impl Whole {
         self.verdict_changed(at, None, out);
     }
 
-    /// Returns the failure to blame: `of` a link, or one that is known. Any other reason goes before that of a cluster
-    /// which is down because of another node, then the lowest slot decides.
+    /// Returns the failure to blame: `of` a link, or one that is known.
     fn blamed(&self, of: Option<(usize, Failure)>) -> Failure {
         let (place, failure) = of.map_or((None, None), |(place, failure)| (Some(place), Some(failure)));
         let own = place.zip(failure).map(|(place, failure)| self.members[place].named(failure));
@@ -261,12 +265,8 @@ impl Whole {
             .filter(|(other, _)| Some(*other) != place)
             .filter_map(|(_, member)| member.failure());
         let uncovered = self.uncovered.as_ref().map(|(failure, _)| (**failure).clone());
-        let rank = |failure: &Failure| {
-            let lowest = failure.slots.as_ref().and_then(|slots| slots.lowest());
-            (failure.reason == FailureReason::ClusterDown, lowest)
-        };
         let all = own.into_iter().chain(known).chain(uncovered);
-        all.min_by_key(rank).expect("there is a failure")
+        gravest(all).expect("there is a failure")
     }
 
     fn verdict_changed(&mut self, at: Instant, outage: Option<Duration>, out: Out<'_>) {
@@ -310,6 +310,15 @@ impl Whole {
             self.unavailable(span, out);
         }
     }
+}
+
+/// Returns the failure to blame for the whole. Any other reason goes before that of a cluster which is down because of
+/// another node, then the lowest slot decides.
+pub(super) fn gravest(failures: impl IntoIterator<Item = Failure>) -> Option<Failure> {
+    failures.into_iter().min_by_key(|failure| {
+        let lowest = failure.slots.as_ref().and_then(|slots| slots.lowest());
+        (failure.reason == FailureReason::ClusterDown, lowest)
+    })
 }
 
 #[cfg(test)]

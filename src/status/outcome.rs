@@ -64,6 +64,9 @@ pub struct FailureDocument {
     /// The phase or step.
     #[serde(serialize_with = "label")]
     pub stage: Stage,
+    /// The slots of a cluster that it is about, as in `0-5460,5462`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<String>,
     /// The error text of the server or the system.
     pub detail: Box<str>,
     /// What to check or change.
@@ -172,8 +175,14 @@ fn phases(times: &PhaseTimes) -> Vec<PhaseDocument> {
 
 impl FailureDocument {
     pub(super) fn new(failure: &Failure) -> Self {
-        let Failure { reason, stage, detail, .. } = failure;
-        Self { reason: *reason, stage: *stage, detail: detail.clone(), advice: failure.advice().into() }
+        let Failure { reason, stage, detail, slots, .. } = failure;
+        Self {
+            reason: *reason,
+            stage: *stage,
+            slots: slots.as_ref().map(ToString::to_string),
+            detail: detail.clone(),
+            advice: failure.advice().into(),
+        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! `cachepulse check`: its exit codes and messages.
 
+use std::time::Duration;
+
 use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile, TokenFault};
 
+use tokio::time::sleep;
+
+use crate::cluster_bed::Cluster;
 use crate::lab::{CONTRIBUTOR, Lab};
+use crate::nodes;
 use crate::port::Port;
-use crate::program::cachepulse;
-use crate::redis_server::{ALL, Listen, RedisServer};
+use crate::program::{Ended, cachepulse, within};
+use crate::redis_server::{ADMIN, ALL, Listen, PASSWORD, RedisServer};
 
 #[tokio::test]
 async fn a_refused_connection_is_shown_with_the_systems_error_and_advice() {
@@ -298,4 +304,68 @@ async fn the_server_is_shown_with_its_role() {
             (&"standalone".into(), &role.into())
         );
     }
+}
+
+/// Checks the cluster through `node`.
+async fn check_cluster(node: &RedisServer, output: &str) -> Ended {
+    cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--attempts", "1"])
+        .args(["--port", &node.port().to_string(), "--output", output, "--command-timeout", "1s"])
+        .args(["--identity", "password", "--password-env", "SECRET", "--username", ADMIN])
+        .env("SECRET", PASSWORD)
+        .run()
+        .await
+}
+
+#[tokio::test]
+async fn every_shard_of_a_cluster_is_checked() {
+    let mut cluster = Cluster::start(Listen::Plaintext).await;
+    cluster.require_full_coverage(false);
+    for node in [0, 2] {
+        let ended = check_cluster(cluster.node(node), "text").await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(" 16384 slots covered, 16384 available; 3 nodes watched"), "{ended:?}");
+        for shard in ["0   ", "5461", "10923"] {
+            assert!(ended.stdout.contains(&format!("shard {shard:<5}  primary  up ")), "{ended:?}");
+        }
+        let host = format!("   127.0.0.1:{}\n", cluster.node(node).port());
+        assert!(ended.stdout.contains(&host), "the way to the host: {ended:?}");
+    }
+    // Nobody has its replica to take over, too.
+    cluster.kill(4).await;
+    cluster.kill(1).await;
+    let ended = check_cluster(cluster.node(0), "text").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains(": connect_refused at connect\n    slots 5461-10922\n"), "{ended:?}");
+    assert!(!ended.stdout.contains("  connect           failed"), "the host was reached: {ended:?}");
+    let ended = check_cluster(cluster.node(0), "json").await;
+    let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&result["result"], &result["failure"]["slots"]), (&"failure".into(), &"5461-10922".into()));
+    let states: Vec<_> =
+        result["cluster"]["shards"].as_array().unwrap().iter().map(|shard| shard["state"].clone()).collect();
+    assert_eq!(states, ["up", "down", "up"]);
+    // A cluster that refuses all commands over it is not blamed on the shards that are there.
+    cluster.require_full_coverage(true);
+    within("the cluster is down", async {
+        while !cluster.node(0).ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:fail") {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let ended = check_cluster(cluster.node(0), "text").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains(": connect_refused at connect\n    slots 5461-10922\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_whose_topology_is_denied_is_checked_as_one_node_and_names_the_right() {
+    let rules = "on nopass ~* +ping +set +get +client|list";
+    let (node, _bus) = nodes::node(&[("default", rules)]).await;
+    node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    nodes::until(&node, nodes::UP.0, nodes::UP.1).await;
+    let ended = cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"])
+        .args(["--port", &node.port().to_string()])
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("+cluster|slots"), "{ended:?}");
 }

@@ -26,7 +26,7 @@ impl fmt::Display for ClusterText<'_> {
 }
 
 fn write_failure(f: &mut fmt::Formatter<'_>, failure: &FailureDocument) -> fmt::Result {
-    let FailureDocument { reason, stage, detail, advice } = failure;
+    let FailureDocument { reason, stage, detail, advice, .. } = failure;
     let separator = if detail.is_empty() { "" } else { ": " };
     writeln!(f, "        {reason} at {stage}{separator}{detail}")?;
     writeln!(f, "        {advice}")

@@ -124,8 +124,9 @@ impl CheckResult {
             server: known.and_then(|known| known.server.clone()),
             cluster,
             connection: ConnectionDocument::new(target, findings, status),
+            // The phases are those of the connection to the configured host.
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
-                Stage::Phase(phase) => Some(phase),
+                Stage::Phase(phase) if failure.slots.is_none() => Some(phase),
                 _ => None,
             }),
         }

@@ -46,10 +46,13 @@ impl fmt::Display for Text<'_> {
             attempts => format!(", {attempts} attempts"),
         };
         let took = milliseconds(outcome.duration_seconds);
-        let Some(FailureDocument { reason, stage, detail, advice }) = &outcome.failure else {
+        let Some(FailureDocument { reason, stage, slots, detail, advice }) = &outcome.failure else {
             return write!(f, "  {} in {took}{attempts}", self.style.good("success"));
         };
         writeln!(f, "  {} after {took}{attempts}: {reason} at {stage}", self.style.bad("FAILED"))?;
+        if let Some(slots) = slots {
+            writeln!(f, "    slots {slots}")?;
+        }
         if !detail.is_empty() {
             writeln!(f, "    {detail}")?;
         }
