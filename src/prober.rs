@@ -20,6 +20,7 @@ mod new_connections;
 mod opening;
 mod record;
 mod replacement;
+mod replicas;
 mod roles;
 mod round;
 mod schedule;
@@ -118,6 +119,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
             offset,
             had_credentials: false,
             fallback: Fallback::default(),
+            is_to_replica: false,
         };
         let maintenance = shared.record(|record| Maintenance::new(&target, record));
         let mut links = Box::new(Links::new(opener, instance, limits, shared, maintenance, rng));

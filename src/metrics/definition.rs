@@ -208,8 +208,10 @@ definitions! {
         doc: "Sum and count only. `cachepulse_step_duration_seconds` has the distribution over all shards.",
     }
     SHARD_REPLICA_STALENESS = Gauge "cachepulse_shard_replica_staleness_seconds" [TARGET, SHARD] {
-        help: "Age of the value of the primary that the shard's slowest replica had at its last probe.",
-        doc: "Only with `cluster.mode: all`. It is reported and not judged.",
+        help: "Time for which the shard's slowest replica has lacked a write of the agent to the primary.",
+        doc: "Zero if every replica returned the newest value. Of a replica that returns an older value or none, it is the \
+              time since the primary took the first write that the replica was not seen to have. It stays as it is while \
+              nothing is written. Only with `cluster.mode: all`. It is reported and not judged.",
     }
     CLUSTER_SLOTS_COVERED = Gauge "cachepulse_cluster_slots_covered" [TARGET] {
         help: "Hash slots that a shard owns; 16384 is all of them.",

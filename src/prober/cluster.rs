@@ -4,6 +4,9 @@
 //! shard of a new topology is which of the previous one is decided in [`crate::topology`], and what the links' findings
 //! mean for the target in `whole.rs`.
 
+mod replicas;
+
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +20,7 @@ use super::fallback::MEMORY;
 use super::link::{Link, hosts};
 use super::link_record::Series;
 use super::links::{FRONT, Links};
+use super::replicas::Replicas;
 use super::schedule::{Grid, Schedule};
 use super::signals::News;
 use super::whole::{Deciding, LinkId, Part};
@@ -54,6 +58,8 @@ pub(super) struct Coordinator<D: Dial> {
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
     uncovered: Option<SlotSet>,
+    /// Until when no replica is probed, because the user may not read them.
+    denied_until: Option<Instant>,
     is_front_retired: bool,
 }
 
@@ -66,6 +72,8 @@ struct Watched {
     series: Series,
     directions: Arc<Directions>,
     task: AbortHandle,
+    /// `None` if they are not to be probed.
+    replicas: Option<Replicas>,
     /// Whether it was logged that the shard cannot be reached.
     is_logged: bool,
 }
@@ -91,6 +99,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
             uncovered: None,
+            denied_until: None,
             is_front_retired: false,
         }
     }
@@ -99,6 +108,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     pub(super) async fn run(mut self) -> Infallible {
         let shared = Arc::clone(&self.links.shared);
         loop {
+            let change = self.next_change_of_replicas();
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next() => match ended {
@@ -108,6 +118,10 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                     Err(_) => {}
                 },
                 () = sleep_until(self.next_refresh) => self.refresh().await,
+                () = until(change), if change.is_some() => {
+                    self.pass_replicas();
+                    self.review();
+                }
                 news = shared.signals.news() => match news {
                     News::Stale => self.hurry(),
                     News::Progress => self.review(),
@@ -246,16 +260,34 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.links.shared.note(|whole, out| whole.uncover(failure, now, out));
     }
 
-    /// Lets links lead to the shards of `topology`.
+    /// Lets links lead to the nodes of `topology`.
     fn follow(&mut self, topology: Topology) {
+        let nodes = |shard: &Shard| {
+            [&shard.primary]
+                .into_iter()
+                .chain(&shard.replicas)
+                .map(|it| Arc::clone(&it.id))
+                .collect::<Vec<_>>()
+        };
+        let known: HashSet<Arc<str>> = topology.shards.iter().flat_map(nodes).collect();
+        let room = self.follow_primaries(topology);
+        self.follow_replicas(&known, room);
+    }
+
+    /// Lets links lead to the shards of `topology`. Returns how many replicas may be probed beside them.
+    fn follow_primaries(&mut self, topology: Topology) -> usize {
+        let wants_replicas = self.wants_replicas();
         let links = &mut self.links;
         let metrics =
             self.metrics.get_or_insert_with(|| links.shared.record(|record| record.metrics().cluster()));
         metrics.slots_covered(topology.covered().len().into());
+        let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
         metrics.nodes(Role::Primary, topology.shards.len());
-        metrics.nodes(Role::Replica, topology.shards.iter().map(|shard| shard.replicas.len()).sum());
+        metrics.nodes(Role::Replica, replicas);
         let max_nodes = usize::try_from(links.target.cluster.max_nodes.get()).unwrap_or(usize::MAX);
-        let skipped = topology.shards.len().saturating_sub(max_nodes);
+        let wanted_nodes = topology.shards.len() + if wants_replicas { replicas } else { 0 };
+        let skipped = wanted_nodes.saturating_sub(max_nodes);
+        let room = max_nodes.saturating_sub(topology.shards.len());
         metrics.nodes_skipped(skipped);
         let mut wanted = topology.shards;
         wanted.truncate(max_nodes);
@@ -263,7 +295,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let old: Vec<Shard> = self.shards.iter().map(|watched| watched.shard.clone()).collect();
         let is_first = old.is_empty();
         if old == wanted {
-            return;
+            return room;
         }
         let continued = continued(&old, &wanted);
         let mut previous: Vec<Option<Watched>> = self.shards.drain(..).map(Some).collect();
@@ -291,7 +323,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 // A node whose address is unknown is looked for at the configured host.
                 let endpoint = shard.primary.address.clone().unwrap_or_else(|| self.host.clone());
                 let at = now + spread * place / count;
-                Watched::start(shard, endpoint, at, links, self.grid, &mut self.tasks)
+                Watched::start(shard, endpoint, at, links, wants_replicas, self.grid, &mut self.tasks)
             };
             self.shards.push(watched);
         }
@@ -302,10 +334,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             metrics.topology_changed();
             info!(%target, shards, skipped, "topology changed");
         }
+        room
     }
 
     /// Looks at what has become of the links.
     fn review(&mut self) {
+        let (replicas, unreached_replicas) = self.review_replicas();
         let shared = &self.links.shared;
         let (mut watched, mut tried, mut available, mut is_down) = (0, 0, 0_usize, false);
         for shard in &mut self.shards {
@@ -333,8 +367,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         shared.signals.search(watched == 0 && tried == self.shards.len());
         if let Some(metrics) = &self.metrics {
             metrics.slots_available(available);
-            metrics.nodes_watched(watched);
-            metrics.nodes_unwatched(self.shards.len() - watched);
+            metrics.nodes_watched(watched + replicas);
+            metrics.nodes_unwatched(self.shards.len() - watched + unreached_replicas);
         }
         if !self.is_front_retired && watched > 0 && tried == self.shards.len() {
             self.is_front_retired = true;
@@ -357,20 +391,23 @@ impl Watched {
         endpoint: Endpoint,
         at: Instant,
         links: &mut Links<D>,
+        wants_replicas: bool,
         grid: Grid,
         tasks: &mut JoinSet<Infallible>,
     ) -> Self {
         let schedule = Schedule::after(grid, at);
         let (series, directions) = (Series::default(), Arc::<Directions>::default());
+        let replicas = wants_replicas.then(|| Replicas::new(Arc::clone(&series)));
         let (id, link) = links.shard(
             endpoint.clone(),
             Arc::new(shard.slots.clone()),
             Arc::clone(&series),
+            replicas.as_ref().map(|replicas| Arc::clone(replicas.group())),
             Arc::clone(&directions),
             schedule.number(),
         );
         let task = tasks.spawn(run(link, schedule, at));
-        Self { shard, endpoint, id, series, directions, task, is_logged: false }
+        Self { shard, endpoint, id, series, directions, task, replicas, is_logged: false }
     }
 
     /// Lets the link go on with what the shard is now.
@@ -384,16 +421,24 @@ impl Watched {
         if has_moved || shard.slots != self.shard.slots {
             self.directions.give(Direction { endpoint: endpoint.clone(), slots });
         }
-        (self.shard, self.endpoint) = (shard, endpoint);
+        let previous = std::mem::replace(&mut self.shard, shard);
+        if has_moved && let Some(replicas) = &mut self.replicas {
+            replicas.primary_was(previous.primary);
+        }
+        self.endpoint = endpoint;
     }
 
     /// Lets the shard have series, if it has none yet.
     fn has_series(&self, metrics: &ClusterMetrics, verdict: Option<bool>) {
+        let replicas = self.replicas.as_ref().and_then(|replicas| replicas.group().verdict());
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         if series.is_none() {
             let new = metrics.shard(self.shard.lowest().number());
             if let Some(is_up) = verdict {
                 new.verdict(Role::Primary, is_up);
+            }
+            if let Some(are_up) = replicas {
+                new.verdict(Role::Replica, are_up);
             }
             *series = Some(new);
         }
@@ -415,6 +460,13 @@ async fn run<D: Dial>(mut link: Box<Link<D>>, schedule: Schedule, at: Instant) -
     link.start(schedule);
     link.begin();
     link.run().await
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn set<T>(value: &Mutex<Option<T>>, to: Option<T>) {

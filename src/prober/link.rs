@@ -109,6 +109,12 @@ impl<D: Dial> Link<D> {
         }
     }
 
+    /// Lets the link lead to a replica of a shard. Nobody needs notices from there.
+    pub(super) fn is_to_replica(&mut self) {
+        self.opener.is_to_replica = true;
+        self.maintenance = None;
+    }
+
     /// Returns the companion that opens connections beside this link.
     pub(super) fn companion(&self, rng: fastrand::Rng) -> Companion<D> {
         Companion::new(self.opener.clone(), rng, self.ticks.record().shared(), Arc::clone(&self.handover))
@@ -221,6 +227,9 @@ impl<D: Dial> Link<D> {
             }
             Err(failed) => {
                 self.ticks.record().not_opened(&failed.phases);
+                if self.opener.is_to_replica && failed.failure.reason == FailureReason::PermissionDenied {
+                    self.ticks.record().denied(&failed.failure);
+                }
                 (failed.phases, failed.failure)
             }
         };
@@ -406,6 +415,8 @@ impl<D: Dial> Link<D> {
             return self.shared.signals.is_cluster();
         }
         if redirect.kind == RedirectKind::Moved
+            // A replica names its primary.
+            && !self.opener.is_to_replica
             && let Some(endpoint) = redirect.address(hosts(target, &endpoint.host))
         {
             self.lead_to(endpoint);
@@ -649,7 +660,7 @@ pub(super) const fn hosts<'a>(target: &'a Target, asked: &'a Arc<str>) -> Hosts<
 
 /// Returns the failure of a server that has another one's slots no more.
 fn elsewhere(endpoint: &Endpoint) -> Failure {
-    Failure::new(FailureReason::WrongNode, Stage::Idle, format!("the shard's primary is now {endpoint}"))
+    Failure::new(FailureReason::WrongNode, Stage::Idle, format!("the node is now {endpoint}"))
 }
 
 async fn next_direction(directions: Option<&Directions>) -> Direction {

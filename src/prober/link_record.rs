@@ -7,13 +7,14 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::ledger::Effect;
+use super::ledger::{Effect, Out};
 use super::links::FRONT;
+use super::replicas::Group;
 use super::schedule::Tick;
 use super::shared::Shared;
-use super::whole::LinkId;
+use super::whole::{LinkId, Whole};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::probe::{FailureReason, PhaseTimes, Role, ServerInfo};
+use crate::probe::{Failure, FailureReason, PhaseTimes, Role, ServerInfo};
 use crate::status::{ConnectionState, TargetStatus};
 use crate::target::Protocol;
 
@@ -27,8 +28,10 @@ pub(super) struct LinkRecord {
     shared: Arc<Shared>,
     metrics: Arc<TargetMetrics>,
     status: Arc<TargetStatus>,
-    /// Those of its shard.
+    /// Those of its shard, if it leads to a primary.
     series: Series,
+    /// The replicas that it belongs to, if it leads to one.
+    group: Option<Arc<Group>>,
     /// The numbers of the ticks that have come due and are not settled.
     due: VecDeque<u64>,
 }
@@ -37,7 +40,27 @@ impl LinkRecord {
     /// Creates the record of the link `id`, which has joined the whole of `shared`.
     pub(super) fn new(id: LinkId, shared: Arc<Shared>, series: Series) -> Self {
         let (metrics, status) = shared.record(|record| (record.metrics(), record.status()));
-        Self { id, shared, metrics, status, series, due: VecDeque::new() }
+        Self { id, shared, metrics, status, series, group: None, due: VecDeque::new() }
+    }
+
+    /// Creates the record of a link to a replica, which has joined the whole of `group`.
+    pub(super) fn of_replica(id: LinkId, shared: Arc<Shared>, group: Arc<Group>) -> Self {
+        Self { group: Some(group), ..Self::new(id, shared, Series::default()) }
+    }
+
+    /// Lets `note` enter something in the whole that the link belongs to.
+    fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
+        match &self.group {
+            Some(group) => group.note(note),
+            None => self.shared.note(note),
+        }
+    }
+
+    /// Shows the state of the connection. That of replicas says nothing about the target.
+    fn show(&self, state: ConnectionState) {
+        if self.group.is_none() {
+            self.status.connection(state);
+        }
     }
 
     /// Returns the name of the link.
@@ -58,6 +81,10 @@ impl LinkRecord {
     /// A tick was noticed at `at`.
     pub(super) fn tick(&mut self, at: Instant, tick: Tick) {
         self.due.push_back(tick.number);
+        if let Some(group) = &self.group {
+            group.note(|whole, out| whole.tick(tick.number, at, out));
+            return;
+        }
         self.shared.with(|whole, record| {
             if whole.tick(tick.number, at, &mut |effect| record.effect(effect)) {
                 record.tick(tick);
@@ -73,11 +100,10 @@ impl LinkRecord {
             self.metrics.steps(&outcome.steps);
         }
         let is_news = matches!(effect, Effect::Up { .. } | Effect::Down(_));
-        if self.is_shard() {
-            self.of_shard(&effect);
-        }
-        let ticks = &self.due.make_contiguous()[..settled];
-        self.shared.note(|whole, out| whole.effect(self.id, at, effect, ticks, out));
+        self.of_shard(&effect);
+        self.due.make_contiguous();
+        let ticks = &self.due.as_slices().0[..settled];
+        self.note(|whole, out| whole.effect(self.id, at, effect, ticks, out));
         self.due.drain(..settled);
         if is_news {
             self.has_news();
@@ -115,7 +141,7 @@ impl LinkRecord {
 
     /// The connection is being opened.
     pub(super) fn opening(&self) {
-        self.status.connection(ConnectionState::Connecting);
+        self.show(ConnectionState::Connecting);
     }
 
     /// The connection is open and signed in.
@@ -126,8 +152,8 @@ impl LinkRecord {
         protocol: Protocol,
     ) {
         self.metrics.connected(phases, certificate_expiry, protocol);
-        self.status.connection(ConnectionState::Connected);
-        self.shared.note(|whole, _| whole.reached(self.id));
+        self.show(ConnectionState::Connected);
+        self.note(|whole, _| whole.reached(self.id));
         self.has_news();
     }
 
@@ -139,20 +165,31 @@ impl LinkRecord {
     /// The connection could not be opened, or not signed in.
     pub(super) fn not_opened(&self, phases: &PhaseTimes) {
         self.metrics.connect_failed(phases);
-        self.status.connection(ConnectionState::Disconnected);
-        self.shared.note(|whole, _| whole.tried(self.id));
+        self.show(ConnectionState::Disconnected);
+        self.note(|whole, _| whole.tried(self.id));
         self.has_news();
     }
 
     /// An open connection has ended.
     pub(super) fn disconnected(&self, reason: FailureReason) {
         self.metrics.disconnected(reason);
-        self.status.connection(ConnectionState::Disconnected);
+        self.show(ConnectionState::Disconnected);
     }
 
     /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
     pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
-        self.shared.record(|record| record.server(server, previous));
+        // Each change concerns a primary, which counts it.
+        if self.group.is_none() {
+            self.shared.record(|record| record.server(server, previous));
+        }
+    }
+
+    /// Reading the replica is forbidden.
+    pub(super) fn denied(&self, failure: &Failure) {
+        if let Some(group) = &self.group {
+            group.denied(failure.clone());
+            self.has_news();
+        }
     }
 
     /// The cache took renewed credentials on the live connection, or did not.

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::link_record::{LinkRecord, Series};
 use super::maintenance::Maintenance;
 use super::opening::Opener;
+use super::replicas::{Group, Reader};
 use super::round::Rounds;
 use super::shared::Shared;
 use super::ticks::Ticks;
@@ -56,40 +57,71 @@ impl<D: Dial> Links<D> {
     pub(super) fn front(&mut self, first: u64) -> Box<Link<D>> {
         self.shared.note(|whole, _| whole.join(FRONT, Part::Front, first));
         let endpoint = self.target.server.host().cloned();
-        self.link(FRONT, endpoint, None, Series::default(), None)
+        let record = LinkRecord::new(FRONT, Arc::clone(&self.shared), Series::default());
+        let rounds = self.rounds(None);
+        self.link(record, endpoint, rounds, None)
     }
 
-    /// Makes a link to the node at `endpoint`, which has `slots`. Its first tick is the one with the number `first`.
+    /// Makes a link to the node at `endpoint`, which has `slots`. Its first tick is the one with the number `first`. Its
+    /// `replicas` are let know what it writes.
     pub(super) fn shard(
         &mut self,
         endpoint: Endpoint,
         slots: Arc<SlotSet>,
         series: Series,
+        replicas: Option<Arc<Group>>,
         directions: Arc<Directions>,
         first: u64,
     ) -> (LinkId, Box<Link<D>>) {
-        let id = LinkId(self.next);
-        self.next += 1;
+        let id = self.next_id();
         self.shared.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
-        (id, self.link(id, Some(endpoint), Some(slots), series, Some(directions)))
+        let record = LinkRecord::new(id, Arc::clone(&self.shared), series);
+        let rounds = self.rounds(Some(slots)).shared_with(replicas);
+        (id, self.link(record, Some(endpoint), rounds, Some(directions)))
     }
 
-    fn link(
+    /// Makes a link to the node at `endpoint`, a replica in the `group` of the shard that has `slots`.
+    pub(super) fn replica(
         &mut self,
-        id: LinkId,
-        endpoint: Option<Endpoint>,
-        slots: Option<Arc<SlotSet>>,
-        series: Series,
-        directions: Option<Arc<Directions>>,
-    ) -> Box<Link<D>> {
+        endpoint: Endpoint,
+        slots: Arc<SlotSet>,
+        group: &Arc<Group>,
+        directions: Arc<Directions>,
+        first: u64,
+    ) -> (LinkId, Box<Link<D>>) {
+        let id = self.next_id();
+        group.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
+        let record = LinkRecord::of_replica(id, Arc::clone(&self.shared), Arc::clone(group));
+        let rounds = self.rounds(Some(slots)).of_replica(Reader::new(Arc::clone(group), id));
+        let mut link = self.link(record, Some(endpoint), rounds, Some(directions));
+        link.is_to_replica();
+        (id, link)
+    }
+
+    const fn next_id(&mut self) -> LinkId {
+        let id = LinkId(self.next);
+        self.next += 1;
+        id
+    }
+
+    fn rounds(&mut self, slots: Option<Arc<SlotSet>>) -> Rounds {
         let (template, instance) = (self.target.key.clone(), Arc::clone(&self.instance));
         let key = match slots {
             Some(slots) => Key::placed(template, instance, slots, &mut self.rng),
             None => Key::new(template, instance, self.target.keys, &mut self.rng),
         };
-        let rounds = Rounds::new(Arc::clone(&self.target), key, self.rng.fork());
+        Rounds::new(Arc::clone(&self.target), key, self.rng.fork())
+    }
+
+    fn link(
+        &mut self,
+        record: LinkRecord,
+        endpoint: Option<Endpoint>,
+        rounds: Rounds,
+        directions: Option<Arc<Directions>>,
+    ) -> Box<Link<D>> {
         let ledger = Ledger::new(self.limits, self.rng.fork());
-        let ticks = Ticks::new(ledger, LinkRecord::new(id, Arc::clone(&self.shared), series));
+        let ticks = Ticks::new(ledger, record);
         // Boxed, because a future keeps a place for each value that is moved through it.
         Box::new(Link::new(
             self.opener.clone(),

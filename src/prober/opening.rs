@@ -38,6 +38,8 @@ pub(super) struct Opener<D> {
     /// Whether there were ever credentials to present.
     pub(super) had_credentials: bool,
     pub(super) fallback: Fallback,
+    /// Whether connections lead to replicas of a cluster, which answer `GET` only after `READONLY`.
+    pub(super) is_to_replica: bool,
 }
 
 /// A connection that was opened just now.
@@ -111,7 +113,12 @@ impl<D: Dial> Opener<D> {
                     self.fallback.negotiated(greeting.protocol, hung_up);
                 }
                 let refused = greeting.refused.clone();
-                let connection = Connection::new(session, credentials, peer, greeting);
+                let mut connection = Connection::new(session, credentials, peer, greeting);
+                if self.is_to_replica && refused.is_none() {
+                    let read_only = connection.session.read_only(deadline).await;
+                    read_only.map_err(|failure| DialFailure { failure, phases })?;
+                    connection.is_read_only = true;
+                }
                 Ok(Opened { connection, phases, took: started.elapsed(), refused })
             }
             Err(NotGreeted::Failed(failure) | NotGreeted::HungUp(failure)) => {

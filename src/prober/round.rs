@@ -2,6 +2,7 @@
 //! `access.rs`.
 
 mod access;
+mod replica;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::key::Key;
 use super::listing::{Listing, Reply};
 use super::opening::{Connection, Opener};
+use super::replicas::{Group, Reader};
 use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
 use crate::connection::session::Session;
@@ -30,6 +32,10 @@ pub(super) struct Rounds {
     listing: Listing,
     /// Whether each of the clients is wanted, and not only their number.
     pub(super) keeps_clients: bool,
+    /// The replicas of the shard, which read what is written here. `None` if they are not probed.
+    replicas: Option<Arc<Group>>,
+    /// What is read, if the server is a replica of a shard.
+    reader: Option<Reader>,
     /// Whether the key was ever accepted.
     is_accepted: bool,
     /// When a key was last searched, because none had been accepted yet and because a slot had left, and when another
@@ -63,6 +69,8 @@ impl Rounds {
             key,
             rng,
             keeps_clients: false,
+            replicas: None,
+            reader: None,
             is_accepted: is_placed,
             searched: None,
             searched_after_ask: None,
@@ -81,6 +89,16 @@ impl Rounds {
     /// other key is tried.
     pub(super) const fn leave_keys(&mut self, leaves: bool) {
         self.leaves_keys = leaves;
+    }
+
+    /// Lets the replicas of the shard know what is written.
+    pub(super) fn shared_with(self, replicas: Option<Arc<Group>>) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// Probes a replica of a shard.
+    pub(super) fn of_replica(self, reader: Reader) -> Self {
+        Self { reader: Some(reader), ..self }
     }
 
     /// Writes keys in `slots` from now on.
@@ -113,6 +131,9 @@ impl Rounds {
         let started = Instant::now();
         round.note(Step::Ping, started, connection.session.ping(started + timeout).await)?;
 
+        if let Some(reader) = &mut self.reader {
+            return reader.read(self.key.name(), timeout, &mut connection.session, round).await;
+        }
         self.access(connection, opener, round).await?;
 
         let Connection { session, protocol, .. } = connection;

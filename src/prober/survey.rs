@@ -62,7 +62,7 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
             // A node whose address is unknown is looked for at the configured host.
             let endpoint = shard.primary.address.clone().unwrap_or_else(|| host.clone());
             let slots = Arc::new(shard.slots.clone());
-            let (id, mut link) = links.shard(endpoint, slots, Arc::default(), Arc::default(), number);
+            let (id, mut link) = links.shard(endpoint, slots, Arc::default(), None, Arc::default(), number);
             tasks.spawn(async move {
                 link.probe(number).await;
                 link

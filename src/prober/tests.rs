@@ -9,6 +9,7 @@ mod keys;
 mod maintenance;
 mod moved;
 mod protocol;
+mod replicas;
 mod roles;
 mod simulation;
 mod token_life;

@@ -162,6 +162,11 @@ impl Whole {
         member.verdict.as_ref().map(Result::is_ok)
     }
 
+    /// Whether the target is up, as far as that is known.
+    pub(super) fn verdict(&self) -> Option<bool> {
+        self.verdict.map(|verdict| verdict.is_ok())
+    }
+
     /// Slots have no owner, which are named in `failure`; or all have one again.
     pub(super) fn uncover(&mut self, failure: Option<Failure>, at: Instant, out: Out<'_>) {
         self.count_uncovered(at, out);

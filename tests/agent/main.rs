@@ -34,6 +34,7 @@ mod network;
 mod new_connections;
 mod quickstart;
 mod reload;
+mod replicas;
 mod secrecy;
 mod sentinel;
 mod shutdown;

@@ -37,14 +37,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// `GET` of `key`, which may hold any value or none.
+    /// `GET` of `key`, which may hold any value or none. Returns the value.
     ///
     /// # Errors
     /// Anything but a value.
-    pub async fn read(&mut self, key: &str, deadline: Instant) -> Result<(), Failure> {
+    pub async fn read(&mut self, key: &str, deadline: Instant) -> Result<Option<Vec<u8>>, Failure> {
         let stage = Stage::Step(Step::Get);
         match self.keyed(stage, &["GET", key], deadline).await? {
-            Value::BulkString(_) | Value::Nil => Ok(()),
+            Value::BulkString(value) => Ok(Some(value)),
+            Value::Nil => Ok(None),
             other => Err(self.unasked(stage, &other)),
         }
     }

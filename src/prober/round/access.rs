@@ -176,6 +176,9 @@ impl Rounds {
                 (Ok(Accessed::Here), _) => {
                     self.is_accepted = true;
                     if step == Step::Set {
+                        if let Some(group) = &self.replicas {
+                            group.written(Instant::now(), self.expiry());
+                        }
                         connection.server.role.get_or_insert(Role::Primary);
                     }
                 }
@@ -196,11 +199,17 @@ impl Rounds {
         let deadline = now + self.target.command_timeout;
         match access {
             Access::Write(value) => {
-                let expiry = (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY);
-                session.set(self.key.name(), value, expiry, deadline).await
+                if let Some(group) = &self.replicas {
+                    group.writing(self.key.name(), value);
+                }
+                session.set(self.key.name(), value, self.expiry(), deadline).await
             }
-            Access::Read => session.read(self.key.name(), deadline).await,
+            Access::Read => session.read(self.key.name(), deadline).await.map(drop),
         }
+    }
+
+    fn expiry(&self) -> Duration {
+        (self.target.interval * EXPIRY_INTERVALS).max(MIN_EXPIRY)
     }
 
     /// Notes the role that `failure` shows, or asks the server for it if the failure shows that it may have changed.

@@ -1,0 +1,156 @@
+//! The replicas of a cluster's shards, where they are probed: which of them, and what became of their links.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::super::fallback::MEMORY;
+use super::super::replicas::Making;
+use super::{Coordinator, SPREAD};
+use crate::connection::dialer::Dial;
+use crate::probe::Failure;
+use crate::target::ClusterMode;
+use crate::topology::{Node, Shard};
+
+impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
+    /// Whether replicas are to be probed.
+    pub(super) fn wants_replicas(&self) -> bool {
+        self.links.target.cluster.mode == ClusterMode::All
+    }
+
+    /// Lets links lead to the replicas of the shards. `known` are the ids of all nodes, and `room` is how many replicas may
+    /// be probed.
+    pub(super) fn follow_replicas(&mut self, known: &HashSet<Arc<str>>, room: usize) {
+        let now = Instant::now();
+        if !self.wants_replicas() || self.denied_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.denied_until = None;
+        let Self { links, host, grid, shards, tasks, .. } = self;
+        let chosen = {
+            let replicas = shards.iter().map(|watched| {
+                let is_watched = |node: &Node| watched.replicas.as_ref().is_some_and(|it| it.has(node));
+                (&watched.shard, is_watched)
+            });
+            choose(replicas, room)
+        };
+        let count = u32::try_from(chosen.iter().map(Vec::len).sum::<usize>().max(1)).unwrap_or(u32::MAX);
+        let step = grid.interval.min(SPREAD) / count;
+        let mut making = Making { links, tasks, grid: *grid, host };
+        let mut place = 0;
+        for (watched, wanted) in shards.iter_mut().zip(chosen) {
+            let Some(replicas) = &mut watched.replicas else { continue };
+            replicas.follow(&watched.shard, &wanted, known, &mut making, || {
+                place += 1;
+                now + step * (place - 1)
+            });
+        }
+    }
+
+    /// Looks at what has become of the links to replicas. Returns how many were reached, and how many were not.
+    pub(super) fn review_replicas(&mut self) -> (usize, usize) {
+        if let Some(failure) = self.shards.iter().find_map(|it| it.replicas.as_ref()?.group().take_denied()) {
+            self.deny_replicas(&failure);
+        }
+        if self.denied_until.is_some() {
+            let all = self.shards.iter().map(|watched| watched.shard.replicas.len());
+            return (0, all.sum());
+        }
+        let (mut reached, mut unreached, mut is_stale) = (0, 0, false);
+        for replicas in self.shards.iter().filter_map(|watched| watched.replicas.as_ref()) {
+            let (some, others) = replicas.reached();
+            (reached, unreached) = (reached + some, unreached + others);
+            is_stale |= replicas.is_stale();
+        }
+        if is_stale {
+            self.hurry();
+        }
+        (reached, unreached)
+    }
+
+    /// The user may not say `READONLY`: no replica is probed for a while.
+    fn deny_replicas(&mut self, failure: &Failure) {
+        self.denied_until = Some(Instant::now() + MEMORY);
+        for replicas in self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut()) {
+            replicas.clear();
+        }
+        debug!(
+            target = %self.links.target.name,
+            detail = %failure.detail,
+            "replicas not monitored; give the user the right `+readonly`"
+        );
+    }
+
+    /// When something about replicas changes by time alone.
+    pub(super) fn next_change_of_replicas(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let replicas = self.shards.iter().filter_map(|watched| watched.replicas.as_ref());
+        replicas.filter_map(|replicas| replicas.next_change(now)).min()
+    }
+
+    /// Lets time pass for the replicas.
+    pub(super) fn pass_replicas(&mut self) {
+        let now = Instant::now();
+        for replicas in self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut()) {
+            replicas.pass(now);
+        }
+    }
+}
+
+/// Chooses so many replicas of shards: those that are watched already, and then one of each shard before a second.
+fn choose<'a, W: Fn(&Node) -> bool>(
+    shards: impl Iterator<Item = (&'a Shard, W)>,
+    room: usize,
+) -> Vec<Vec<Node>> {
+    let mut all = Vec::new();
+    let mut chosen = Vec::new();
+    for (place, (shard, is_watched)) in shards.enumerate() {
+        chosen.push(Vec::new());
+        for (index, node) in shard.replicas.iter().enumerate() {
+            all.push((!is_watched(node), index, place, node));
+        }
+    }
+    all.sort_by_key(|(is_new, index, place, _)| (*is_new, *index, *place));
+    for (_, _, place, node) in all.into_iter().take(room) {
+        chosen[place].push(node.clone());
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::Slot;
+
+    fn shard(first: u16, replicas: &[&str]) -> Shard {
+        let node = |id: &str| Node { id: id.into(), address: None };
+        let slot = Slot::new(first).unwrap();
+        Shard {
+            slots: [slot..=slot].into_iter().collect(),
+            primary: node("primary"),
+            replicas: replicas.iter().copied().map(node).collect(),
+        }
+    }
+
+    fn chosen(watched: &[&str], room: usize) -> Vec<Vec<String>> {
+        let shards = [shard(0, &["a", "b"]), shard(1, &["c"]), shard(2, &["d", "e"])];
+        let is_watched = |node: &Node| watched.contains(&&*node.id);
+        let chosen = choose(shards.iter().map(|shard| (shard, is_watched)), room);
+        chosen.iter().map(|nodes| nodes.iter().map(|node| node.id.to_string()).collect()).collect()
+    }
+
+    #[test]
+    fn each_shard_has_a_replica_probed_before_another_has_a_second() {
+        assert_eq!(chosen(&[], 9), [&["a", "b"][..], &["c"], &["d", "e"]]);
+        assert_eq!(chosen(&[], 4), [&["a", "b"][..], &["c"], &["d"]]);
+        assert_eq!(chosen(&[], 2), [&["a"][..], &["c"], &[]]);
+        assert_eq!(chosen(&[], 0), [&[] as &[&str], &[], &[]]);
+    }
+
+    #[test]
+    fn what_is_probed_already_stays() {
+        assert_eq!(chosen(&["e", "b"], 3), [&["b", "a"][..], &[], &["e"]]);
+    }
+}

@@ -1,0 +1,210 @@
+//! The links to the replicas of one shard: which there are, and which are missing.
+//!
+//! `group.rs` turns what they find into the series of the shard, `written.rs` says how far behind they are.
+
+mod absence;
+mod group;
+mod written;
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use self::absence::Absence;
+pub(super) use self::group::{Group, Reader};
+use super::directions::{Direction, Directions};
+use super::link_record::Series;
+use super::links::Links;
+use super::schedule::{Grid, Schedule};
+use super::whole::LinkId;
+use crate::connection::dialer::Dial;
+use crate::probe::{Failure, FailureReason, Stage};
+use crate::target::Endpoint;
+use crate::topology::{Node, Shard, SlotSet};
+
+/// The replicas of one shard.
+#[derive(Debug)]
+pub(super) struct Replicas {
+    group: Arc<Group>,
+    links: Vec<Replica>,
+    /// The previous primary, which may be a replica now.
+    former: Option<Node>,
+}
+
+/// A replica and its link.
+#[derive(Debug)]
+struct Replica {
+    node: Arc<str>,
+    endpoint: Endpoint,
+    id: LinkId,
+    directions: Arc<Directions>,
+    task: AbortHandle,
+    absence: Absence,
+    /// Whether it was the shard's primary before.
+    is_former: bool,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What links are made with.
+pub(super) struct Making<'a, D: Dial> {
+    pub(super) links: &'a mut Links<D>,
+    pub(super) tasks: &'a mut JoinSet<Infallible>,
+    pub(super) grid: Grid,
+    /// Where nodes are whose address is unknown.
+    pub(super) host: &'a Endpoint,
+}
+
+impl Replicas {
+    pub(super) fn new(series: Series) -> Self {
+        Self { group: Arc::new(Group::new(series)), links: Vec::new(), former: None }
+    }
+
+    /// Returns what the links share.
+    pub(super) const fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Another node is the primary now.
+    pub(super) fn primary_was(&mut self, node: Node) {
+        self.former = Some(node);
+    }
+
+    /// Whether there is a link to this node.
+    pub(super) fn has(&self, node: &Node) -> bool {
+        self.links.iter().any(|link| link.node == node.id)
+    }
+
+    /// Returns how many replicas of the topology were reached, and how many were not.
+    pub(super) fn reached(&self) -> (usize, usize) {
+        let present = self.links.iter().filter(|link| !link.absence.is_absent());
+        let reached: Vec<bool> =
+            self.group.note(|whole, _| present.map(|link| whole.is_reached(link.id)).collect());
+        let count = reached.iter().filter(|is_reached| **is_reached).count();
+        (count, reached.len() - count)
+    }
+
+    /// Whether a replica answers that the topology does not name.
+    pub(super) fn is_stale(&self) -> bool {
+        let mut absent = self.links.iter().filter(|link| link.absence.is_absent());
+        self.group.note(|whole, _| absent.any(|link| whole.verdict_of(link.id) == Some(true)))
+    }
+
+    /// When time alone changes something.
+    pub(super) fn next_change(&self, now: Instant) -> Option<Instant> {
+        self.links.iter().filter_map(|link| link.absence.next_change(now)).min()
+    }
+
+    /// Lets links lead to the `wanted` replicas of `shard`. `known` are the ids of all nodes of the topology. Calls `at` for
+    /// when each new link opens its connection.
+    pub(super) fn follow<D: Dial<Stream: 'static> + 'static>(
+        &mut self,
+        shard: &Shard,
+        wanted: &[Node],
+        known: &HashSet<Arc<str>>,
+        making: &mut Making<'_, D>,
+        mut at: impl FnMut() -> Instant,
+    ) {
+        let now = Instant::now();
+        let slots = Arc::new(shard.slots.clone());
+        self.links.retain_mut(|link| {
+            if let Some(node) = wanted.iter().find(|node| node.id == link.node) {
+                link.absence = Absence::default();
+                link.is_former = false;
+                link.lead_to(node, &slots);
+                return true;
+            }
+            // It may be a primary now, or another's replica.
+            let is_elsewhere = known.contains(&link.node);
+            let was_reached = link.is_former || self.group.note(|whole, _| whole.is_reached(link.id));
+            if !is_elsewhere && was_reached {
+                link.absence.begin(now);
+                return true;
+            }
+            self.group.leave(link.id, now);
+            false
+        });
+        if let Some(former) = self.former.take()
+            && !known.contains(&former.id)
+            && !self.has(&former)
+        {
+            let mut link = self.start(&former, &slots, now, making);
+            link.is_former = true;
+            link.absence.begin(now);
+            self.links.push(link);
+        }
+        for node in wanted {
+            if !self.has(node) {
+                let link = self.start(node, &slots, at(), making);
+                self.links.push(link);
+            }
+        }
+        self.pass(now);
+    }
+
+    /// Lets time pass: replicas that are absent are missed, and forgotten at last.
+    pub(super) fn pass(&mut self, now: Instant) {
+        self.links.retain(|link| {
+            let is_forgotten = link.absence.is_over(now);
+            if is_forgotten {
+                self.group.leave(link.id, now);
+            }
+            !is_forgotten
+        });
+        if self.links.is_empty() {
+            return self.group.clear();
+        }
+        let is_missing = self.links.iter().any(|link| link.absence.is_missed(now));
+        let missing =
+            || Failure::new(FailureReason::WrongNode, Stage::Topology, "a replica has left the topology");
+        self.group.miss(is_missing.then(missing), now);
+    }
+
+    /// Ends all links.
+    pub(super) fn clear(&mut self) {
+        self.links.clear();
+        self.group.clear();
+    }
+
+    fn start<D: Dial<Stream: 'static> + 'static>(
+        &self,
+        node: &Node,
+        slots: &Arc<SlotSet>,
+        at: Instant,
+        making: &mut Making<'_, D>,
+    ) -> Replica {
+        let endpoint = node.address.clone().unwrap_or_else(|| making.host.clone());
+        let schedule = Schedule::after(making.grid, at);
+        let directions = Arc::<Directions>::default();
+        let (id, mut link) = making.links.replica(
+            endpoint.clone(),
+            Arc::clone(slots),
+            &self.group,
+            Arc::clone(&directions),
+            schedule.number(),
+        );
+        let task = making.tasks.spawn(async move {
+            sleep_until(at).await;
+            link.start(schedule);
+            link.begin();
+            link.run().await
+        });
+        let node = Arc::clone(&node.id);
+        Replica { node, endpoint, id, directions, task, absence: Absence::default(), is_former: false }
+    }
+}
+
+impl Replica {
+    fn lead_to(&mut self, node: &Node, slots: &Arc<SlotSet>) {
+        let endpoint = node.address.clone().unwrap_or_else(|| self.endpoint.clone());
+        self.directions.give(Direction { endpoint: endpoint.clone(), slots: Arc::clone(slots) });
+        self.endpoint = endpoint;
+    }
+}

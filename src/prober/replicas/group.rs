@@ -1,0 +1,152 @@
+//! The replicas of one shard, as one: what their links find becomes the shard's series of the role `replica`.
+//!
+//! The links compose as those of a target do, in a [`Whole`] of their own, so that they never decide the target's verdict.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::written::{Behind, Expected, Written};
+use crate::probe::{Failure, Role};
+use crate::prober::ledger::{Effect, Out};
+use crate::prober::link_record::Series;
+use crate::prober::whole::{Deciding, LinkId, Whole};
+
+/// What the links to the nodes of one shard share.
+#[derive(Debug)]
+pub(in crate::prober) struct Group {
+    series: Series,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    whole: Whole,
+    written: Written,
+    /// For how long each replica that answers has lacked a write.
+    behind: Vec<(LinkId, Duration)>,
+    /// Why no replica can be read.
+    denied: Option<Failure>,
+}
+
+impl Group {
+    /// Creates the group of a shard that has these `series`.
+    pub(in crate::prober) fn new(series: Series) -> Self {
+        let (written, behind) = (Written::default(), Vec::new());
+        Self { series, state: Mutex::new(State { whole: whole(), written, behind, denied: None }) }
+    }
+
+    /// Lets `note` enter something in the whole of the replicas. What follows is counted.
+    pub(in crate::prober) fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
+        note(&mut self.lock().whole, &mut |effect| self.count(&effect))
+    }
+
+    /// Whether all replicas are up, as far as that is known.
+    pub(in crate::prober) fn verdict(&self) -> Option<bool> {
+        self.lock().whole.verdict()
+    }
+
+    /// The link to the primary begins to write.
+    pub(in crate::prober) fn writing(&self, key: &str, value: &str) {
+        self.lock().written.begin(key, value);
+    }
+
+    /// The primary has taken what was written last.
+    pub(in crate::prober) fn written(&self, at: Instant, expiry: Duration) {
+        self.lock().written.taken(at, expiry);
+    }
+
+    /// Reading is forbidden.
+    pub(in crate::prober) fn denied(&self, failure: Failure) {
+        self.lock().denied = Some(failure);
+    }
+
+    /// Takes why reading is forbidden, if it is.
+    pub(in crate::prober) fn take_denied(&self) -> Option<Failure> {
+        self.lock().denied.take()
+    }
+
+    /// The link to a replica leaves.
+    pub(super) fn leave(&self, id: LinkId, at: Instant) {
+        self.lock().behind.retain(|(other, _)| *other != id);
+        self.note(|whole, out| whole.leave(id, at, out));
+    }
+
+    /// A replica is missing, or none is any more.
+    pub(super) fn miss(&self, failure: Option<Failure>, at: Instant) {
+        self.note(|whole, out| whole.uncover(failure, at, out));
+    }
+
+    /// There are no replicas any more.
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        (state.whole, state.denied) = (whole(), None);
+        state.behind.clear();
+        if let Some(series) = &*self.series() {
+            series.no_replicas();
+        }
+    }
+
+    fn count(&self, effect: &Effect) {
+        let series = self.series();
+        let Some(series) = &*series else { return };
+        match effect {
+            Effect::Settled { ticks, outcome } => {
+                series.probe(Role::Replica, outcome.result.as_ref().map_or(Err(()), |()| Ok(())), *ticks);
+            }
+            Effect::Up { .. } => series.verdict(Role::Replica, true),
+            Effect::Down(_) => series.verdict(Role::Replica, false),
+            Effect::Unavailable(span) => series.unavailable(Role::Replica, span.length()),
+            Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
+        }
+    }
+
+    /// Only taken after the state, never before it.
+    fn series(&self) -> MutexGuard<'_, Option<crate::metrics::ShardMetrics>> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change leaves a valid state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn whole() -> Whole {
+    let mut whole = Whole::default();
+    whole.decide_by(Deciding::Shards, Instant::now(), &mut |_| {});
+    whole
+}
+
+/// What one link reads of its replica.
+#[derive(Debug)]
+pub(in crate::prober) struct Reader {
+    group: Arc<Group>,
+    id: LinkId,
+    behind: Behind,
+}
+
+impl Reader {
+    pub(in crate::prober) fn new(group: Arc<Group>, id: LinkId) -> Self {
+        Self { group, id, behind: Behind::default() }
+    }
+
+    /// Returns what the replica is expected to return at `at`. `None` if nothing was written yet.
+    pub(in crate::prober) fn expected(&self, at: Instant) -> Option<Expected> {
+        self.group.lock().written.expected(at)
+    }
+
+    /// The replica was asked at `at` and returned this `value`.
+    pub(in crate::prober) fn returned(&mut self, value: Option<&str>, expected: &Expected, at: Instant) {
+        let mut state = self.group.lock();
+        let Some(age) = self.behind.returned(value, expected, &state.written, at) else { return };
+        state.behind.retain(|(id, _)| *id != self.id);
+        state.behind.push((self.id, age));
+        if let Some(slowest) = state.behind.iter().map(|(_, age)| *age).max()
+            && let Some(series) = &*self.group.series()
+        {
+            series.replica_staleness(slowest);
+        }
+    }
+}
