@@ -144,7 +144,7 @@ impl ShardMetrics {
         self.0.series().step_duration[step as usize].observe(duration);
     }
 
-    /// Records the age of the value that the slowest replica had.
+    /// Records for how long the slowest replica has lacked a write to the primary.
     pub fn replica_staleness(&self, age: Duration) {
         self.0.series().replica_staleness.set(age.as_secs_f64());
     }
