@@ -337,8 +337,20 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         room
     }
 
+    /// Shows those who open other connections where the shards are.
+    fn show_reached(&self) {
+        let shared = &self.links.shared;
+        let is_reached = |shard: &&Watched| shared.note(|whole, _| whole.is_reached(shard.id));
+        let direction = |shard: &Watched| Direction {
+            endpoint: shard.endpoint.clone(),
+            slots: Arc::new(shard.shard.slots.clone()),
+        };
+        shared.signals.reached(self.shards.iter().filter(is_reached).map(direction).collect());
+    }
+
     /// Looks at what has become of the links.
     fn review(&mut self) {
+        self.show_reached();
         let (replicas, unreached_replicas) = self.review_replicas();
         let shared = &self.links.shared;
         let (mut watched, mut tried, mut available, mut is_down) = (0, 0, 0_usize, false);

@@ -22,6 +22,7 @@ use crate::connection::dialer::Dial;
 use crate::metrics::TargetMetrics;
 use crate::probe::Failure;
 use crate::target::Server;
+use crate::topology::Slot;
 
 /// The longest time from a failed probe of a new connection to the next.
 const REPEAT: Duration = Duration::from_secs(30);
@@ -31,10 +32,13 @@ const REPEAT: Duration = Duration::from_secs(30);
 pub(super) struct Companion<D: Dial> {
     opener: Opener<D>,
     rng: fastrand::Rng,
+    shared: Arc<Shared>,
     metrics: Arc<TargetMetrics>,
     new_connections: NewConnections,
     handover: Arc<Handover<D::Stream>>,
     replacement: Replacement,
+    /// The lowest slot of the shard to which a new connection succeeded last.
+    last_shard: Option<Slot>,
     next_probe: Option<Instant>,
     next_look_up: Option<Instant>,
 }
@@ -43,17 +47,19 @@ impl<D: Dial> Companion<D> {
     pub(super) fn new(
         opener: Opener<D>,
         rng: fastrand::Rng,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         handover: Arc<Handover<D::Stream>>,
     ) -> Self {
         let replacement = Replacement::new(opener.target.max_connection_age);
         Self {
             opener,
             rng,
+            shared: Arc::clone(shared),
             metrics: shared.record(|record| record.metrics()),
             new_connections: shared.record(|record| record.new_connections()),
             handover,
             replacement,
+            last_shard: None,
             next_probe: None,
             next_look_up: None,
         }
@@ -101,15 +107,18 @@ impl<D: Dial> Companion<D> {
         times.into_iter().flatten().min()
     }
 
-    /// Opens a connection, signs in, runs `PING` and closes it.
+    /// Opens a connection, signs in, runs `PING` and closes it. In a cluster, then does the same with one of the shards.
     async fn probe(&mut self) {
-        let (phases, result) = match self.opener.open().await {
+        let (phases, mut result) = match self.opener.open().await {
             Ok(Opened { connection, phases, refused, .. }) => {
                 self.metrics.certificate_seen(connection.certificate_expiry());
                 (phases, refused.map_or(Ok(()), Err))
             }
             Err(DialFailure { failure, phases }) => (phases, Err(failure)),
         };
+        if result.is_ok() {
+            result = self.probe_shard().await;
+        }
         let pause = self
             .opener
             .target
@@ -117,6 +126,22 @@ impl<D: Dial> Companion<D> {
             .map(|every| if result.is_ok() { every } else { every.min(REPEAT) });
         self.new_connections.probed(phases, result);
         self.next_probe = pause.map(|pause| self.after(pause));
+    }
+
+    /// Does so with the next of the shards that were reached. One that fails stays the next.
+    async fn probe_shard(&mut self) -> Result<(), Failure> {
+        let Some(shard) = self.shared.signals.shard_after(self.last_shard) else { return Ok(()) };
+        let mut opener = self.opener.clone();
+        opener.dialer = opener.dialer.to(shard.endpoint);
+        let failure = match opener.open().await {
+            Ok(Opened { refused, .. }) => refused,
+            Err(DialFailure { failure, .. }) => Some(failure),
+        };
+        if let Some(failure) = failure {
+            return Err(Failure { slots: Some(shard.slots), ..failure });
+        }
+        self.last_shard = shard.slots.lowest();
+        Ok(())
     }
 
     /// Compares the addresses of the host's name with that of the open connection. A failure changes nothing.

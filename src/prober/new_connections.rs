@@ -59,6 +59,7 @@ impl NewConnections {
         if self.logged.is_new(failure.reason) {
             warn!(
                 target = %self.target,
+                slots = failure.slots.as_deref().map(display),
                 reason = failure.reason.as_str(),
                 stage = failure.stage.as_str(),
                 detail = %failure.detail,

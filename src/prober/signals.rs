@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
+use super::directions::Direction;
 use super::whole::LinkId;
 use crate::probe::Failure;
-use crate::topology::Topology;
+use crate::topology::{Slot, Topology};
 
 /// How long the only connection may take to be replaced after a server has closed it.
 const REPLACEMENT: Duration = Duration::from_millis(100);
@@ -40,6 +41,8 @@ struct State {
     question: Option<Question>,
     /// The number of links that are connected.
     connected: usize,
+    /// The shards that were reached, by their lowest slots.
+    reached: Vec<Direction>,
 }
 
 /// Counts a link as connected until it is dropped.
@@ -95,6 +98,18 @@ impl Signals {
     /// If the target is a cluster, its shards are looked for, and so far not `in_vain`.
     pub(super) fn search(&self, in_vain: bool) {
         self.lock().search = if in_vain { Search::InVain } else { Search::Succeeds };
+    }
+
+    /// Only these shards have been reached. They are in the order of their lowest slots.
+    pub(super) fn reached(&self, shards: Vec<Direction>) {
+        self.lock().reached = shards;
+    }
+
+    /// Returns the shard that comes after the one with the lowest slot `last`; after the last, the first.
+    pub(super) fn shard_after(&self, last: Option<Slot>) -> Option<Direction> {
+        let state = self.lock();
+        let next = state.reached.iter().find(|shard| shard.slots.lowest() > last);
+        next.or_else(|| state.reached.first()).cloned()
     }
 
     /// Whether a server has said that it belongs to a cluster.

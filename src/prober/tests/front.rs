@@ -52,3 +52,21 @@ async fn a_key_is_searched_for_where_no_shard_can_be_reached() {
     assert!(cache.count("SET") > 64, "{}", cache.count("SET"));
     assert!(running.failures("wrong_node") > 0.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn new_connections_are_opened_to_the_host_and_to_a_shard_whose_failure_names_its_slots() {
+    let cache = node_without_our_keys();
+    cache.can("CLUSTER", ONE_SHARD);
+    let running = start(&cache, Target { new_connection_every: Some(60 * SECOND), ..cluster() });
+    sleep(300 * SECOND).await;
+    let to_shard = cache.with(|state| state.asked.iter().filter(|asked| asked.ends_with(" HELLO")).count());
+    assert!(to_shard > 3, "{to_shard}");
+    cache.with(|state| state.named_away = Some(FailureReason::ConnectRefused));
+    sleep(120 * SECOND).await;
+    assert!(running.is_up(), "the open connection serves");
+    let failures = r#"new_connection_failures_total{reason="connect_refused",target="t"}"#;
+    assert!(running.value(failures) > 1.0, "the shard that failed stays the next");
+    let status = serde_json::to_value(running.status.document()).unwrap();
+    let slots = &status["targets"][0]["new_connection"]["failure"]["slots"];
+    assert_eq!(slots, "0-16383", "{status}");
+}
