@@ -4,6 +4,7 @@
 mod asking;
 mod cluster;
 mod companion;
+mod connections;
 mod directions;
 mod early;
 mod fallback;

@@ -6,7 +6,7 @@ use crate::healthcheck::healthcheck;
 use crate::metrics::{Metrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage};
 use crate::status::{ClusterNode, Status, Watch};
-use crate::target::{Target, TargetName};
+use crate::target::{Endpoint, Target, TargetName};
 use crate::topology::SlotSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -259,7 +259,7 @@ fn the_overview_lists_the_nodes_of_a_cluster() {
     let node = |replica: Option<&str>| ClusterNode {
         slots: SlotSet::all(),
         replica: replica.map(Into::into),
-        address: Some("<10.0.0.4>:8500".to_owned()),
+        address: Some(Endpoint { host: "<10.0.0.4>".into(), port: 8500 }),
     };
     target.topology(SlotSet::all(), vec![node(None), node(Some("b"))], 3, SystemTime::UNIX_EPOCH);
     target.node(0, None, Watch::Down, SystemTime::UNIX_EPOCH);

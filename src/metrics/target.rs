@@ -266,21 +266,24 @@ impl TargetMetrics {
         }
     }
 
-    /// Records that a connection was opened and signed in. `certificate_expiry` is `None` without TLS.
-    pub fn connected(&self, phases: &PhaseTimes, certificate_expiry: Option<SystemTime>, protocol: Protocol) {
-        let series = self.registration.series();
-        series.protocol.iter().for_each(Gauge::clear);
-        series.protocol[protocol as usize].set(1.0);
-        series.connects[AttemptResult::Success as usize].increment();
+    /// Records that a connection was opened and signed in.
+    pub fn connected(&self, phases: &PhaseTimes) {
+        self.registration.series().connects[AttemptResult::Success as usize].increment();
         self.observe_phases(phases);
-        self.certificate_seen(certificate_expiry);
     }
 
-    /// Records the expiry of the certificate that the server has shown; `None` without TLS.
-    pub fn certificate_seen(&self, expiry: Option<SystemTime>) {
-        if let Some(expiry) = expiry {
-            self.registration.series().certificate_expiry.set(unix_seconds(expiry));
+    /// Records the protocol of the open connections; `None` if there are none.
+    pub fn protocol(&self, protocol: Option<Protocol>) {
+        let series = self.registration.series();
+        for version in Protocol::ALL {
+            let gauge = &series.protocol[version as usize];
+            if Some(version) == protocol { gauge.set(1.0) } else { gauge.clear() }
         }
+    }
+
+    /// Records the expiry of the certificate that the server has shown; of several, the earliest.
+    pub fn certificate_expiry(&self, expiry: SystemTime) {
+        self.registration.series().certificate_expiry.set(unix_seconds(expiry));
     }
 
     /// Records that a connection could not be opened or signed in. `phases` are those that completed.
@@ -312,9 +315,7 @@ impl TargetMetrics {
     /// Records that an open connection was lost.
     pub fn disconnected(&self, reason: FailureReason) {
         debug_assert!(reason.can_end_connection(), "{reason} would not be exported");
-        let series = self.registration.series();
-        series.disconnects[reason as usize].increment();
-        series.protocol.iter().for_each(Gauge::clear);
+        self.registration.series().disconnects[reason as usize].increment();
     }
 
     /// Records that the cache accepted a refreshed token on the open connection.

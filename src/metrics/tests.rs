@@ -68,7 +68,9 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics,
         phases.set(phase, MILLISECOND);
     }
     target.disconnected(FailureReason::Closed);
-    target.connected(&phases, Some(at(2_000_000)), Protocol::Resp3);
+    target.connected(&phases);
+    target.protocol(Some(Protocol::Resp3));
+    target.certificate_expiry(at(2_000_000));
     record(&target, &success(), at(1_010));
     record(&target, &failure(), at(1_020));
     target.new_connection(Err(FailureReason::TooManyClients), 1, &PhaseTimes::default());
@@ -190,13 +192,13 @@ fn the_protocol_is_that_of_the_open_connection() {
         series.map(str::to_owned).collect::<Vec<_>>()
     };
     for (protocol, version) in [(Protocol::Resp3, "3"), (Protocol::Resp2, "2")] {
-        target.connected(&PhaseTimes::default(), None, protocol);
+        target.protocol(Some(protocol));
         assert_eq!(
             exported(&metrics),
             [format!(r#"cachepulse_protocol{{target="orders",version="{version}"}} 1"#)]
         );
     }
-    target.disconnected(FailureReason::Closed);
+    target.protocol(None);
     assert!(exported(&metrics).is_empty());
 }
 

@@ -286,6 +286,12 @@ impl FailureReason {
         matches!(self, Self::LocalResource)
     }
 
+    /// Whether nothing was reached that could have answered, as behind a firewall.
+    #[must_use]
+    pub const fn is_blocked(self) -> bool {
+        matches!(self, Self::ConnectRefused | Self::ConnectUnreachable | Self::ConnectTimeout)
+    }
+
     /// Whether a connection can fail to open for this reason. Error replies can, because a server may answer a sign-in or
     /// PING with any of them.
     #[must_use]

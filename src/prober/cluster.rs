@@ -29,6 +29,7 @@ use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::metrics::ClusterMetrics;
 use crate::probe::{Failure, FailureReason, Role, Stage, StepResult};
+use crate::status::{ClusterNode, Watch};
 use crate::target::Endpoint;
 use crate::topology::{Shard, SlotSet, Topology, continued};
 
@@ -74,8 +75,6 @@ struct Watched {
     task: AbortHandle,
     /// `None` if they are not to be probed.
     replicas: Option<Replicas>,
-    /// Whether it was logged that the shard cannot be reached.
-    is_logged: bool,
 }
 
 impl Drop for Watched {
@@ -158,7 +157,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 self.refused(result, &failure);
                 MEMORY
             }
-            Err(_) => self.pauses.next(PAUSE_CAP, &mut self.links.rng),
+            Err((_, failure)) => {
+                if self.metrics.is_some() {
+                    self.show_failure(&failure);
+                }
+                self.pauses.next(PAUSE_CAP, &mut self.links.rng)
+            }
         };
         self.next_refresh = Instant::now() + pause;
         if let Some(metrics) = &self.metrics {
@@ -196,26 +200,39 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// The topology may not be asked for, or there is none. The target is probed as one node.
     fn refused(&mut self, result: StepResult, failure: &Failure) {
-        if self.refused.replace(result) == Some(result) {
-            return;
-        }
-        let target = &self.links.target.name;
-        if result == StepResult::Denied {
-            self.metrics.get_or_insert_with(|| self.links.shared.record(|record| record.metrics().cluster()));
-            warn!(
-                %target,
-                detail = %failure.detail,
-                "shards not monitored; give the user the right `+cluster|slots`"
-            );
-        }
-        if !self.shards.is_empty() {
-            info!(%target, detail = %failure.detail, "not a cluster any more");
-        }
-        if result == StepResult::Unsupported {
+        let is_new = self.refused.replace(result) != Some(result);
+        if is_new {
+            self.log_refusal(result, failure);
+            self.set_uncovered(None);
+            self.bring_front();
+            // The gauges of before are not true any more.
             self.metrics = None;
+            let shared = &self.links.shared;
+            if result == StepResult::Denied {
+                self.metrics = Some(shared.record(|record| record.metrics().cluster()));
+            }
+            shared.record(|record| record.no_cluster());
         }
-        self.set_uncovered(None);
-        self.bring_front();
+        if result == StepResult::Denied || !is_standalone(failure) {
+            self.show_failure(failure);
+        }
+    }
+
+    fn log_refusal(&self, result: StepResult, failure: &Failure) {
+        let (target, detail) = (&self.links.target.name, &failure.detail);
+        if !self.shards.is_empty() {
+            info!(%target, %detail, "not a cluster any more");
+        }
+        if result == StepResult::Denied {
+            warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
+        } else if !is_standalone(failure) {
+            info!(%target, %detail, "shards not monitored; the server does not list them");
+        }
+    }
+
+    /// Shows that shards are not watched, or not where they are now.
+    fn show_failure(&self, failure: &Failure) {
+        self.links.shared.record(|record| record.topology_failed(failure));
     }
 
     /// Lets the link to the configured host decide again.
@@ -223,14 +240,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         if std::mem::take(&mut self.is_front_retired) {
             self.links.shared.signals.retire_front(false);
         }
-        let now = Instant::now();
-        self.links.shared.note(|whole, out| {
-            for shard in &self.shards {
-                whole.leave(shard.id, now, out);
-            }
-            whole.decide_by(Deciding::Front, now, out);
-        });
-        self.shards.clear();
+        let (shared, now) = (&self.links.shared, Instant::now());
+        shared.note(|whole, out| whole.decide_by(Deciding::Front, now, out));
+        for shard in self.shards.drain(..) {
+            shared.leave(shard.id, now);
+        }
     }
 
     /// Sees whether slots have no owner. Views of nodes differ for a while, so two must agree.
@@ -280,7 +294,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let links = &mut self.links;
         let metrics =
             self.metrics.get_or_insert_with(|| links.shared.record(|record| record.metrics().cluster()));
-        metrics.slots_covered(topology.covered().len().into());
+        let covered = topology.covered();
+        metrics.slots_covered(covered.len().into());
         let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
         metrics.nodes(Role::Primary, topology.shards.len());
         metrics.nodes(Role::Replica, replicas);
@@ -291,6 +306,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         metrics.nodes_skipped(skipped);
         let mut wanted = topology.shards;
         wanted.truncate(max_nodes);
+
+        links.shared.record(|record| {
+            let nodes = wanted.iter().map(|shard| ClusterNode {
+                slots: shard.slots.clone(),
+                replica: None,
+                address: Some(shard.primary.address.clone().unwrap_or_else(|| self.host.clone())),
+            });
+            record.topology(covered, nodes.collect(), skipped);
+        });
 
         let old: Vec<Shard> = self.shards.iter().map(|watched| watched.shard.clone()).collect();
         let is_first = old.is_empty();
@@ -304,7 +328,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         // First those that go, so that no series exists twice.
         let now = Instant::now();
         for gone in previous.into_iter().flatten() {
-            links.shared.note(|whole, out| whole.leave(gone.id, now, out));
+            links.shared.leave(gone.id, now);
         }
         for (watched, shard) in matched.iter().zip(&wanted) {
             if let Some(watched) = watched
@@ -354,30 +378,22 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let (replicas, unreached_replicas) = self.review_replicas();
         let shared = &self.links.shared;
         let (mut watched, mut tried, mut available, mut is_down) = (0, 0, 0_usize, false);
-        for shard in &mut self.shards {
-            let (is_reached, is_tried, verdict) = shared.note(|whole, _| {
-                (whole.is_reached(shard.id), whole.is_tried(shard.id), whole.verdict_of(shard.id))
+        for shard in &self.shards {
+            let (is_reached, is_tried, watch) = shared.note(|whole, _| {
+                (whole.is_reached(shard.id), whole.is_tried(shard.id), whole.watch_of(shard.id))
             });
             tried += usize::from(is_tried);
             if is_reached {
                 watched += 1;
-                available += if verdict == Some(true) { usize::from(shard.shard.slots.len()) } else { 0 };
-                is_down |= verdict == Some(false);
+                available += if watch == Watch::Up { usize::from(shard.shard.slots.len()) } else { 0 };
+                is_down |= watch == Watch::Down;
                 if let Some(metrics) = &self.metrics {
-                    shard.has_series(metrics, verdict);
+                    shard.has_series(metrics, watch);
                 }
-            } else if is_tried && !std::mem::replace(&mut shard.is_logged, true) {
-                warn!(
-                    target = %self.links.target.name,
-                    slots = %shard.shard.slots,
-                    address = %shard.endpoint,
-                    "shard not reached; open port {} to the cache's addresses, or set `cluster.mode: off`",
-                    shard.endpoint.port
-                );
             }
         }
         shared.signals.search(watched == 0 && tried == self.shards.len());
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.shards.is_empty()) {
             metrics.slots_available(available);
             metrics.nodes_watched(watched + replicas);
             metrics.nodes_unwatched(self.shards.len() - watched + unreached_replicas);
@@ -387,8 +403,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let now = Instant::now();
             shared.note(|whole, out| {
                 whole.decide_by(Deciding::Shards, now, out);
-                whole.leave(FRONT, now, out);
             });
+            shared.leave(FRONT, now);
             shared.signals.retire_front(true);
         }
         if is_down || self.uncovered.is_some() {
@@ -419,7 +435,7 @@ impl Watched {
             schedule.number(),
         );
         let task = tasks.spawn(run(link, schedule, at));
-        Self { shard, endpoint, id, series, directions, task, replicas, is_logged: false }
+        Self { shard, endpoint, id, series, directions, task, replicas }
     }
 
     /// Lets the link go on with what the shard is now.
@@ -428,7 +444,10 @@ impl Watched {
         let has_moved = shard.primary != self.shard.primary;
         let slots = Arc::new(shard.slots.clone());
         if shard.slots != self.shard.slots {
-            links.shared.note(|whole, _| whole.rename(self.id, Part::Shard(Arc::clone(&slots))));
+            links.shared.with(|whole, record| {
+                whole.rename(self.id, Part::Shard(Arc::clone(&slots)));
+                record.shard(shard.lowest().number(), whole.watch_of(self.id), None);
+            });
         }
         if has_moved || shard.slots != self.shard.slots {
             self.directions.give(Direction { endpoint: endpoint.clone(), slots });
@@ -441,13 +460,13 @@ impl Watched {
     }
 
     /// Lets the shard have series, if it has none yet.
-    fn has_series(&self, metrics: &ClusterMetrics, verdict: Option<bool>) {
+    fn has_series(&self, metrics: &ClusterMetrics, watch: Watch) {
         let replicas = self.replicas.as_ref().and_then(|replicas| replicas.group().verdict());
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         if series.is_none() {
             let new = metrics.shard(self.shard.lowest().number());
-            if let Some(is_up) = verdict {
-                new.verdict(Role::Primary, is_up);
+            if matches!(watch, Watch::Up | Watch::Down) {
+                new.verdict(Role::Primary, watch == Watch::Up);
             }
             if let Some(are_up) = replicas {
                 new.verdict(Role::Replica, are_up);
@@ -464,6 +483,11 @@ pub(super) fn uncovered(slots: &SlotSet) -> Failure {
         slots: Some(Arc::new(slots.clone())),
         ..Failure::new(FailureReason::SlotsUncovered, Stage::Topology, detail)
     }
+}
+
+/// Whether a server has said by `failure` that it belongs to no cluster; others hide theirs.
+fn is_standalone(failure: &Failure) -> bool {
+    failure.detail.contains("cluster support disabled")
 }
 
 /// Runs a link: opens its connection at `at`, and probes at every tick from then on.

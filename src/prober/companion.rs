@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::handover::{Handover, OpenConnection};
+use super::links::FRONT;
 use super::new_connections::NewConnections;
 use super::opening::{Opened, Opener};
 use super::replacement::Replacement;
@@ -111,7 +112,8 @@ impl<D: Dial> Companion<D> {
     async fn probe(&mut self) {
         let (phases, mut result) = match self.opener.open().await {
             Ok(Opened { connection, phases, refused, .. }) => {
-                self.metrics.certificate_seen(connection.certificate_expiry());
+                let expiry = connection.certificate_expiry();
+                self.shared.record(|record| record.connections(|all| all.certificate_seen(FRONT, expiry)));
                 (phases, refused.map_or(Ok(()), Err))
             }
             Err(DialFailure { failure, phases }) => (phases, Err(failure)),

@@ -226,7 +226,7 @@ impl<D: Dial> Link<D> {
                 (phases, failure)
             }
             Err(failed) => {
-                self.ticks.record().not_opened(&failed.phases);
+                self.ticks.record().not_opened(&failed.phases, &failed.failure, self.endpoint.as_ref());
                 if self.opener.is_to_replica && failed.failure.reason == FailureReason::PermissionDenied {
                     self.ticks.record().denied(&failed.failure);
                 }

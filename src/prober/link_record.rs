@@ -15,8 +15,7 @@ use super::shared::Shared;
 use super::whole::{LinkId, Whole};
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, PhaseTimes, Role, ServerInfo};
-use crate::status::{ConnectionState, TargetStatus};
-use crate::target::Protocol;
+use crate::target::{Endpoint, Protocol};
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
 pub(super) type Series = Arc<Mutex<Option<ShardMetrics>>>;
@@ -27,7 +26,6 @@ pub(super) struct LinkRecord {
     id: LinkId,
     shared: Arc<Shared>,
     metrics: Arc<TargetMetrics>,
-    status: Arc<TargetStatus>,
     /// Those of its shard, if it leads to a primary.
     series: Series,
     /// The replicas that it belongs to, if it leads to one.
@@ -39,8 +37,8 @@ pub(super) struct LinkRecord {
 impl LinkRecord {
     /// Creates the record of the link `id`, which has joined the whole of `shared`.
     pub(super) fn new(id: LinkId, shared: Arc<Shared>, series: Series) -> Self {
-        let (metrics, status) = shared.record(|record| (record.metrics(), record.status()));
-        Self { id, shared, metrics, status, series, group: None, due: VecDeque::new() }
+        let metrics = shared.record(|record| record.metrics());
+        Self { id, shared, metrics, series, group: None, due: VecDeque::new() }
     }
 
     /// Creates the record of a link to a replica, which has joined the whole of `group`.
@@ -53,13 +51,6 @@ impl LinkRecord {
         match &self.group {
             Some(group) => group.note(note),
             None => self.shared.note(note),
-        }
-    }
-
-    /// Shows the state of the connection. That of replicas says nothing about the target.
-    fn show(&self, state: ConnectionState) {
-        if self.group.is_none() {
-            self.status.connection(state);
         }
     }
 
@@ -101,10 +92,20 @@ impl LinkRecord {
         }
         let is_news = matches!(effect, Effect::Up { .. } | Effect::Down(_));
         self.of_shard(&effect);
+        let failure = match &effect {
+            Effect::Settled { outcome, .. } | Effect::FailedBetweenTicks(outcome) => {
+                outcome.result.clone().err()
+            }
+            Effect::Down(failure) => Some(failure.clone()),
+            _ => None,
+        };
         self.due.make_contiguous();
         let ticks = &self.due.as_slices().0[..settled];
         self.note(|whole, out| whole.effect(self.id, at, effect, ticks, out));
         self.due.drain(..settled);
+        if is_news || failure.is_some() {
+            self.show(failure.as_ref());
+        }
         if is_news {
             self.has_news();
         }
@@ -128,6 +129,17 @@ impl LinkRecord {
         }
     }
 
+    /// Shows the state of the shard, and how it has `failed`.
+    fn show(&self, failed: Option<&Failure>) {
+        if self.is_shard() && self.group.is_none() {
+            self.shared.with(|whole, record| {
+                if let Some(lowest) = whole.slots_of(self.id).and_then(|slots| slots.lowest()) {
+                    record.shard(lowest.number(), whole.watch_of(self.id), failed);
+                }
+            });
+        }
+    }
+
     fn is_shard(&self) -> bool {
         self.id != FRONT
     }
@@ -141,7 +153,7 @@ impl LinkRecord {
 
     /// The connection is being opened.
     pub(super) fn opening(&self) {
-        self.show(ConnectionState::Connecting);
+        self.shared.record(|record| record.connections(|all| all.opening(self.id)));
     }
 
     /// The connection is open and signed in.
@@ -151,9 +163,15 @@ impl LinkRecord {
         certificate_expiry: Option<SystemTime>,
         protocol: Protocol,
     ) {
-        self.metrics.connected(phases, certificate_expiry, protocol);
-        self.show(ConnectionState::Connected);
-        self.note(|whole, _| whole.reached(self.id));
+        self.metrics.connected(phases);
+        let is_late = self.note(|whole, _| whole.reached(self.id));
+        self.shared.with(|whole, record| {
+            if is_late && let Some(slots) = whole.slots_of(self.id) {
+                record.shard_reached(slots);
+            }
+            // Those of replicas say nothing about the target: they have not joined.
+            record.connections(|all| all.opened(self.id, protocol, certificate_expiry));
+        });
         self.has_news();
     }
 
@@ -162,26 +180,41 @@ impl LinkRecord {
         self.metrics.connect_failed(phases);
     }
 
-    /// The connection could not be opened, or not signed in.
-    pub(super) fn not_opened(&self, phases: &PhaseTimes) {
+    /// The connection to `endpoint` could not be opened, or not signed in.
+    pub(super) fn not_opened(&self, phases: &PhaseTimes, failure: &Failure, endpoint: Option<&Endpoint>) {
         self.metrics.connect_failed(phases);
-        self.show(ConnectionState::Disconnected);
-        self.note(|whole, _| whole.tried(self.id));
+        let is_first = self.note(|whole, _| whole.tried(self.id));
+        self.shared.with(|whole, record| {
+            if is_first && let (Some(slots), Some(endpoint)) = (whole.slots_of(self.id), endpoint) {
+                record.shard_not_reached(slots, endpoint, failure);
+            }
+            record.connections(|all| all.closed(self.id));
+        });
+        self.show(Some(failure));
         self.has_news();
     }
 
     /// An open connection has ended.
     pub(super) fn disconnected(&self, reason: FailureReason) {
         self.metrics.disconnected(reason);
-        self.show(ConnectionState::Disconnected);
+        self.shared.record(|record| record.connections(|all| all.closed(self.id)));
     }
 
     /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
     pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
         // Each change concerns a primary, which counts it.
-        if self.group.is_none() {
-            self.shared.record(|record| record.server(server, previous));
+        if self.group.is_some() {
+            return;
         }
+        self.shared.with(|whole, record| {
+            // Each node has something else to say.
+            if whole.is_first(self.id) {
+                record.server(server);
+            }
+            if let Some(previous) = previous {
+                record.role_changed(server, previous);
+            }
+        });
     }
 
     /// Reading the replica is forbidden.

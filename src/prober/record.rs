@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::field::display;
 use tracing::{info, warn};
 
+use super::connections::Connections;
 use super::ledger::Effect;
 use super::logged::Logged;
 use super::new_connections::NewConnections;
@@ -13,8 +14,9 @@ use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Outcome, Role, ServerInfo};
-use crate::status::TargetStatus;
-use crate::target::TargetName;
+use crate::status::{ClusterNode, TargetStatus, Watch};
+use crate::target::{Endpoint, TargetName};
+use crate::topology::SlotSet;
 
 /// The record of one target.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(super) struct Record {
     /// How late the newest tick was noticed.
     delay: Duration,
     last_outcome: Option<Outcome>,
+    connections: Connections,
     /// The reasons for which the cache was down since the last success.
     logged: Logged,
     is_quiet: bool,
@@ -46,6 +49,7 @@ impl Record {
             status: Arc::new(status),
             delay: Duration::ZERO,
             last_outcome: None,
+            connections: Connections::default(),
             logged: Logged::default(),
             is_quiet: false,
             is_up: None,
@@ -71,6 +75,64 @@ impl Record {
     pub(super) fn new_connections(&self) -> NewConnections {
         let (metrics, status) = (self.metrics(), Arc::clone(&self.status));
         NewConnections::new(self.target.clone(), self.clock.clone(), metrics, status)
+    }
+
+    /// The connections of links have changed.
+    pub(super) fn connections(&mut self, change: impl FnOnce(&mut Connections)) {
+        change(&mut self.connections);
+        self.status.connection(self.connections.state());
+        self.metrics.protocol(self.connections.protocol());
+        if let Some(expiry) = self.connections.certificate_expiry() {
+            self.metrics.certificate_expiry(expiry);
+        }
+    }
+
+    /// The primary of the shard with this lowest slot is in this state, and may just have failed.
+    pub(super) fn shard(&self, lowest: u16, watch: Watch, failure: Option<&Failure>) {
+        let at = self.clock.now();
+        if let Some(failure) = failure {
+            self.status.node_failed(lowest, None, failure, at);
+        }
+        self.status.node(lowest, None, watch, at);
+    }
+
+    /// The first attempt to reach a shard has failed.
+    pub(super) fn shard_not_reached(&self, slots: &SlotSet, address: &Endpoint, failure: &Failure) {
+        if self.is_quiet {
+            return;
+        }
+        let (target, reason, detail) = (&self.target, failure.reason.as_str(), &failure.detail);
+        if failure.reason.is_blocked() {
+            let port = address.port;
+            warn!(
+                %target, %slots, %address, reason, %detail,
+                "shard not reached; open port {port} to the cache's nodes, or set `cluster.mode: off`"
+            );
+        } else {
+            warn!(%target, %slots, %address, reason, %detail, "shard not reached");
+        }
+    }
+
+    /// A shard was reached for the first time, after failures.
+    pub(super) fn shard_reached(&self, slots: &SlotSet) {
+        if !self.is_quiet {
+            info!(target = %self.target, %slots, "shard reached");
+        }
+    }
+
+    /// The topology is this: the slots with an owner, the nodes that are probed, and how many are not.
+    pub(super) fn topology(&self, covered: SlotSet, nodes: Vec<ClusterNode>, skipped: usize) {
+        self.status.topology(covered, nodes, skipped, self.clock.now());
+    }
+
+    /// The topology could not be read.
+    pub(super) fn topology_failed(&self, failure: &Failure) {
+        self.status.topology_failed(failure, self.clock.now());
+    }
+
+    /// The target is one node, as far as is known.
+    pub(super) fn no_cluster(&self) {
+        self.status.no_cluster();
     }
 
     /// Logs no change of state from now on: somebody waits for the outcome.
@@ -146,11 +208,14 @@ impl Record {
         self.status.verdict(is_up, at);
     }
 
-    /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
-    pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
+    /// The server that is connected says this of itself.
+    pub(super) fn server(&self, server: &ServerInfo) {
         self.status.server(server);
         self.metrics.server_info(server);
-        let Some(previous) = previous else { return };
+    }
+
+    /// The role of a server has changed; it had the `previous` one.
+    pub(super) fn role_changed(&self, server: &ServerInfo, previous: Role) {
         self.metrics.role_changed();
         if !self.is_quiet {
             info!(target = %self.target, role = server.role(), previous = previous.as_str(), "server role changed");

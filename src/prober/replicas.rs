@@ -22,6 +22,7 @@ use super::schedule::{Grid, Schedule};
 use super::whole::LinkId;
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
+use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Node, Shard, SlotSet};
 
@@ -94,7 +95,7 @@ impl Replicas {
     /// Whether a replica answers that the topology does not name.
     pub(super) fn is_stale(&self) -> bool {
         let mut absent = self.links.iter().filter(|link| link.absence.is_absent());
-        self.group.note(|whole, _| absent.any(|link| whole.verdict_of(link.id) == Some(true)))
+        self.group.note(|whole, _| absent.any(|link| whole.watch_of(link.id) == Watch::Up))
     }
 
     /// When time alone changes something.

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::ledger::Out;
 use super::record::Record;
 use super::signals::Signals;
-use super::whole::Whole;
+use super::whole::{LinkId, Part, Whole};
 
 /// What the links of one target share.
 #[derive(Debug)]
@@ -28,6 +30,22 @@ impl Shared {
     /// Lets `note` enter something in the whole. What follows for the target is recorded.
     pub(super) fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
         self.with(|whole, record| note(whole, &mut |effect| record.effect(effect)))
+    }
+
+    /// A link joins, which leads to `part`. Its first tick is the one with the number `first`.
+    pub(super) fn join(&self, id: LinkId, part: Part, first: u64) {
+        self.with(|whole, record| {
+            whole.join(id, part, first);
+            record.connections(|all| all.joined(id));
+        });
+    }
+
+    /// The link has ended.
+    pub(super) fn leave(&self, id: LinkId, at: Instant) {
+        self.with(|whole, record| {
+            whole.leave(id, at, &mut |effect| record.effect(effect));
+            record.connections(|all| all.left(id));
+        });
     }
 
     /// Lets `change` use the record of the target.

@@ -111,6 +111,5 @@ async fn agreed<D: Dial>(
 }
 
 fn node(shard: &Shard) -> ClusterNode {
-    let address = shard.primary.address.as_ref().map(ToString::to_string);
-    ClusterNode { slots: shard.slots.clone(), replica: None, address }
+    ClusterNode { slots: shard.slots.clone(), replica: None, address: shard.primary.address.clone() }
 }

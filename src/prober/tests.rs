@@ -11,6 +11,7 @@ mod moved;
 mod protocol;
 mod replicas;
 mod roles;
+mod shards;
 mod simulation;
 mod token_life;
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Effect, Out, Span};
 use crate::probe::{Failure, FailureReason};
+use crate::status::Watch;
 use crate::topology::{Slot, SlotSet};
 use ticks::Ticks;
 use union::Union;
@@ -132,18 +133,17 @@ impl Whole {
         self.changed(at, out);
     }
 
-    /// The link has reached its server.
-    pub(super) fn reached(&mut self, id: LinkId) {
-        if let Some(member) = self.member(id) {
-            (member.is_reached, member.is_tried) = (true, true);
-        }
+    /// The link has reached its server. Returns whether that is the first time, after failures.
+    pub(super) fn reached(&mut self, id: LinkId) -> bool {
+        self.member(id).is_some_and(|member| {
+            let is_tried = std::mem::replace(&mut member.is_tried, true);
+            !std::mem::replace(&mut member.is_reached, true) && is_tried
+        })
     }
 
-    /// An attempt of the link to reach its server has failed.
-    pub(super) fn tried(&mut self, id: LinkId) {
-        if let Some(member) = self.member(id) {
-            member.is_tried = true;
-        }
+    /// An attempt of the link to reach its server has failed. Returns whether that was the first attempt.
+    pub(super) fn tried(&mut self, id: LinkId) -> bool {
+        self.member(id).is_some_and(|member| !std::mem::replace(&mut member.is_tried, true))
     }
 
     /// Whether the link has ever reached its server.
@@ -156,10 +156,31 @@ impl Whole {
         self.members.iter().any(|member| member.id == id && member.is_tried)
     }
 
-    /// Whether the link's server is up, as far as that is known.
-    pub(super) fn verdict_of(&self, id: LinkId) -> Option<bool> {
-        let member = self.members.iter().find(|member| member.id == id)?;
-        member.verdict.as_ref().map(Result::is_ok)
+    /// Returns what is known of the link's server.
+    pub(super) fn watch_of(&self, id: LinkId) -> Watch {
+        let Some(member) = self.members.iter().find(|member| member.id == id) else { return Watch::Unknown };
+        match &member.verdict {
+            _ if !member.is_reached => {
+                if member.is_tried {
+                    Watch::Unwatched
+                } else {
+                    Watch::Unknown
+                }
+            }
+            Some(Ok(())) => Watch::Up,
+            Some(Err(_)) => Watch::Down,
+            None => Watch::Unknown,
+        }
+    }
+
+    /// Returns the slots of the link's shard.
+    pub(super) fn slots_of(&self, id: LinkId) -> Option<&Arc<SlotSet>> {
+        self.members.iter().find(|member| member.id == id)?.part.slots()
+    }
+
+    /// Whether the link is the first of those that decide, by the lowest slot.
+    pub(super) fn is_first(&self, id: LinkId) -> bool {
+        self.deciding().next().is_some_and(|(_, member)| member.id == id)
     }
 
     /// Whether the target is up, as far as that is known.

@@ -10,6 +10,7 @@ use super::outcome::{FailureDocument, label};
 use super::{TargetStatus, lock};
 use crate::clock::Rfc3339;
 use crate::probe::{Failure, Role};
+use crate::target::Endpoint;
 use crate::topology::{Slot, SlotSet};
 
 /// What is known of a cluster.
@@ -37,7 +38,7 @@ pub struct ClusterNode {
     /// The id of a replica. `None` is the primary of the shard, whichever node that is.
     pub replica: Option<Arc<str>>,
     /// The address at which it is reached, if it has one.
-    pub address: Option<String>,
+    pub address: Option<Endpoint>,
 }
 
 impl ClusterNode {
@@ -47,6 +48,12 @@ impl ClusterNode {
 
     fn role(&self) -> Role {
         if self.replica.is_some() { Role::Replica } else { Role::Primary }
+    }
+
+    /// Returns what to do about a node that was never reached, where more is known than the reason of the failure.
+    fn advice(&self, failure: &Failure) -> Option<String> {
+        let Endpoint { port, .. } = self.address.as_ref().filter(|_| failure.reason.is_blocked())?;
+        Some(format!("Open port {port} to the addresses of the cache's nodes, or set `cluster.mode: off`."))
     }
 }
 
@@ -78,6 +85,11 @@ impl Watch {
 }
 
 impl ClusterState {
+    /// Whether no topology was ever read.
+    fn is_unknown(&self) -> bool {
+        self.covered.is_empty() && self.nodes.is_empty()
+    }
+
     fn node(&mut self, shard: u16, replica: Option<&str>) -> Option<&mut NodeState> {
         self.nodes.iter_mut().find(|it| it.node.shard() == shard && it.node.replica.as_deref() == replica)
     }
@@ -189,7 +201,8 @@ impl ClusterDocument {
         let count =
             |is_counted: fn(Watch) -> bool| state.nodes.iter().filter(|it| is_counted(it.watch)).count();
         let primaries = state.nodes.iter().filter(|it| it.node.replica.is_none());
-        let uncovered = Some(state.covered.complement()).filter(|slots| !slots.is_empty());
+        let uncovered =
+            Some(state.covered.complement()).filter(|slots| !slots.is_empty() && !state.is_unknown());
         Self {
             slots_covered: state.covered.len(),
             slots_available: primaries.filter(|it| it.watch == Watch::Up).map(|it| it.node.slots.len()).sum(),
@@ -215,6 +228,9 @@ impl fmt::Display for ClusterDocument {
     /// Writes the numbers of slots and nodes in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { slots_covered, slots_available, nodes_watched, nodes_unwatched, nodes_skipped, .. } = self;
+        if self.shards.is_empty() && self.topology_failure.is_some() {
+            return f.write_str("shards unknown, only the configured host is watched");
+        }
         write!(
             f,
             "{slots_covered} slots covered, {slots_available} available; {nodes_watched} nodes watched"
@@ -237,8 +253,14 @@ impl NodeDocument {
             role: node.role(),
             state: *watch,
             since: Rfc3339(*since),
-            address: node.address.clone(),
-            last_failure: failure.as_ref().map(NodeFailureDocument::new),
+            address: node.address.as_ref().map(Endpoint::to_string),
+            last_failure: failure.as_ref().map(|failure| {
+                let mut document = NodeFailureDocument::new(failure);
+                if let (Watch::Unwatched, Some(advice)) = (watch, node.advice(&failure.1)) {
+                    document.failure.advice = advice.into();
+                }
+                document
+            }),
         }
     }
 }
@@ -285,7 +307,10 @@ mod tests {
         ClusterNode {
             slots: range(first, last),
             replica: replica.map(Into::into),
-            address: Some(address.to_owned()),
+            address: Some(Endpoint {
+                host: address.split_once(':').unwrap().0.into(),
+                port: address.split_once(':').unwrap().1.parse().unwrap(),
+            }),
         }
     }
 
@@ -315,7 +340,7 @@ mod tests {
         handle.node(0, None, Watch::Up, at(1_001));
         handle.node(8192, None, Watch::Unwatched, at(1_006));
         handle.node_failed(8192, None, &unreachable(), at(1_006));
-        let advice = FailureReason::ConnectTimeout.advice();
+        let advice = "Open port 8501 to the addresses of the cache's nodes, or set `cluster.mode: off`.";
         assert_eq!(
             serde_json::to_value(cluster(&status)).unwrap(),
             json!({

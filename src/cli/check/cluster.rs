@@ -40,7 +40,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::probe::{Failure, FailureReason, Phase, Stage};
     use crate::status::{ClusterNode, Status, TargetStatus};
-    use crate::target::Target;
+    use crate::target::{Endpoint, Target};
     use crate::topology::{Slot, SlotSet};
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -57,7 +57,7 @@ mod tests {
         let node = |slots: &SlotSet, port: u16| ClusterNode {
             slots: slots.clone(),
             replica: None,
-            address: Some(format!("10.0.0.4:{port}")),
+            address: Some(Endpoint { host: "10.0.0.4".into(), port }),
         };
         let shown = text(|target| {
             let middle = Slot::new(8192).unwrap();
@@ -70,7 +70,7 @@ mod tests {
                 target.node(shard, None, watch, NOW);
             }
         });
-        let advice = FailureReason::ConnectTimeout.advice();
+        let advice = "Open port 8501 to the addresses of the cache's nodes, or set `cluster.mode: off`.";
         let expected = format!(
             "  cluster                    16384 slots covered, 8192 available; 1 nodes watched, 1 never reached\n\
              \x20     shard 0      primary  up         10.0.0.4:8500  slots 0-8191\n\

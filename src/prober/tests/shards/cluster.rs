@@ -1,0 +1,200 @@
+//! A cluster in memory, whose nodes misbehave on request.
+
+use super::super::*;
+
+/// A dialer of one node of a cluster in memory; clones lead to the same one.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    state: Arc<Mutex<Nodes>>,
+    /// `None` is the node that the configured host leads to.
+    node: Option<usize>,
+}
+
+/// What all nodes agree on, and the nodes.
+pub(super) struct Nodes {
+    /// The first slot, the last one, and the place of the owner.
+    pub(super) slots: Vec<(u16, u16, usize)>,
+    pub(super) all: Vec<Node>,
+    /// The reply to `CLUSTER SLOTS`, if it is none.
+    pub(super) refusal: Option<&'static str>,
+    /// Whether the configured host's node says that it belongs to a cluster.
+    pub(super) is_cluster: bool,
+}
+
+/// One node.
+#[derive(Default)]
+pub(super) struct Node {
+    /// What dialing ends in.
+    pub(super) away: Option<FailureReason>,
+    /// Whether it takes connections and never answers.
+    pub(super) hangs: bool,
+    /// The slots that it lists, if it has not heard of others yet.
+    pub(super) view: Option<Vec<(u16, u16, usize)>>,
+    pub(super) is_replica: bool,
+    pub(super) clients: usize,
+    pub(super) dials: Vec<Instant>,
+    pub(super) commands: Vec<(Instant, String)>,
+    open: Vec<tokio::task::AbortHandle>,
+}
+
+impl Cluster {
+    /// A cluster of so many primaries with equal numbers of slots, and one node that has none.
+    pub(super) fn new(primaries: usize) -> Self {
+        let bound = |place: usize| u16::try_from(16_384 * place / primaries).unwrap();
+        let slots = (0..primaries).map(|place| (bound(place), bound(place + 1) - 1, place)).collect();
+        let all = (0..=primaries).map(|_| Node { clients: 1, ..Node::default() }).collect();
+        let state = Nodes { slots, all, refusal: None, is_cluster: true };
+        Self { state: Arc::new(Mutex::new(state)), node: None }
+    }
+
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Nodes) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+
+    /// Lets every connection to the node end, and no other begin.
+    pub(super) fn kill(&self, node: usize) {
+        self.with(|state| state.all[node].away = Some(FailureReason::ConnectRefused));
+        self.hang_up(node);
+    }
+
+    pub(super) fn hang_up(&self, node: usize) {
+        self.with(|state| state.all[node].open.drain(..).for_each(|task| task.abort()));
+    }
+
+    /// The number of these commands that the node has got.
+    pub(super) fn count(&self, node: usize, command: &str) -> usize {
+        let is_one = |(_, sent): &&(Instant, String)| sent.starts_with(command);
+        self.with(|state| state.all[node].commands.iter().filter(is_one).count())
+    }
+
+    /// The number of these commands that all nodes have got.
+    pub(super) fn count_all(&self, command: &str) -> usize {
+        let nodes = self.with(|state| state.all.len());
+        (0..nodes).map(|node| self.count(node, command)).sum()
+    }
+
+    pub(super) fn dials(&self, node: usize) -> usize {
+        self.with(|state| state.all[node].dials.len())
+    }
+
+    fn place(&self) -> usize {
+        self.node.unwrap_or(0)
+    }
+
+    async fn serve(self, mut stream: DuplexStream) {
+        let mut bytes = vec![0; 4096];
+        loop {
+            let length = stream.read(&mut bytes).await.unwrap_or(0);
+            if length == 0 {
+                return;
+            }
+            if self.with(|state| state.all[self.place()].hangs) {
+                std::future::pending::<()>().await;
+            }
+            let place = self.place();
+            let reply = |words: &Vec<String>| self.with(|state| state.reply(words, place));
+            let reply: String = commands(&bytes[..length]).iter().map(reply).collect();
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Nodes {
+    fn reply(&mut self, words: &[String], place: usize) -> String {
+        self.all[place].commands.push((Instant::now(), words.join(" ")));
+        match words[0].as_str() {
+            "HELLO" => {
+                let mode = if self.is_cluster { "cluster" } else { "standalone" };
+                let role = if self.all[place].is_replica { "replica" } else { "master" };
+                format!(
+                    "%4\r\n+proto\r\n:3\r\n+version\r\n+7.2.{place}\r\n+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n"
+                )
+            }
+            "PING" => "+PONG\r\n".into(),
+            "SET" | "GET" if self.is_cluster => {
+                let slot = Slot::of_key(words[1].as_bytes()).number();
+                let owner = self.slots.iter().find(|(first, last, _)| (first..=last).contains(&&slot));
+                match owner {
+                    Some(&(_, _, owner)) if owner == place => self.data(words),
+                    Some((_, _, owner)) => format!("-MOVED {slot} {}\r\n", endpoint(*owner)),
+                    None => "-CLUSTERDOWN Hash slot not served\r\n".into(),
+                }
+            }
+            "SET" | "GET" => self.data(words),
+            "CLUSTER" => self.refusal.map_or_else(|| self.topology(place), Into::into),
+            "CLIENT" => {
+                let list = "id=7 addr=10.0.0.1:50\n".repeat(self.all[place].clients);
+                format!("${}\r\n{list}\r\n", list.len())
+            }
+            _ => "+OK\r\n".into(),
+        }
+    }
+
+    fn data(&mut self, words: &[String]) -> String {
+        // What was written last is read next.
+        if words[0] == "SET" {
+            return "+OK\r\n".into();
+        }
+        let is_set = |sent: &&String| sent.starts_with(&format!("SET {} ", words[1]));
+        let all = self.all.iter().flat_map(|node| &node.commands);
+        let (_, sent) = all.filter(|(_, sent)| is_set(&sent)).max_by_key(|(at, _)| *at).unwrap();
+        let value = sent.split(' ').nth(2).unwrap();
+        format!("${}\r\n{value}\r\n", value.len())
+    }
+
+    fn topology(&self, place: usize) -> String {
+        let slots = self.all[place].view.as_ref().unwrap_or(&self.slots);
+        let rows = slots.iter().map(|(first, last, owner)| {
+            let Endpoint { host, port } = endpoint(*owner);
+            format!(
+                "*3\r\n:{first}\r\n:{last}\r\n*3\r\n${}\r\n{host}\r\n:{port}\r\n$5\r\nnode{owner}\r\n",
+                host.len()
+            )
+        });
+        format!("*{}\r\n{}", slots.len(), rows.collect::<String>())
+    }
+}
+
+/// The address of the node at `place`.
+pub(super) fn endpoint(place: usize) -> Endpoint {
+    let number = u16::try_from(place).unwrap();
+    Endpoint { host: format!("10.0.0.{number}").into(), port: 7000 + number }
+}
+
+impl Dial for Cluster {
+    type Stream = DuplexStream;
+
+    fn to(&self, endpoint: Endpoint) -> Self {
+        let node = endpoint.port.checked_sub(7000).filter(|node| *node < 100);
+        Self { state: Arc::clone(&self.state), node: node.map(usize::from) }
+    }
+
+    async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
+        let place = self.place();
+        let away = self.with(|state| {
+            state.all[place].dials.push(Instant::now());
+            state.all[place].away
+        });
+        if let Some(reason) = away {
+            if reason == FailureReason::ConnectTimeout {
+                tokio::time::sleep_until(deadline).await;
+            }
+            let failure = Failure::new(reason, Stage::Phase(Phase::Connect), "");
+            return Err(DialFailure { failure, phases: PhaseTimes::default() });
+        }
+        let (near, far) = duplex(64 * 1024);
+        let served = Self { node: Some(place), ..self.clone() };
+        let task = tokio::spawn(served.serve(far)).abort_handle();
+        self.with(|state| state.all[place].open.push(task));
+        let Endpoint { host, port } = endpoint(place);
+        let address = SocketAddr::new(host.parse().unwrap(), port);
+        let peer = Peer { address: Some(address), ..Peer::default() };
+        Ok(Dialed { stream: near, phases: PhaseTimes::default(), peer, deadline })
+    }
+
+    async fn leads_to(&self, _address: SocketAddr, _deadline: Instant) -> Option<bool> {
+        None
+    }
+}
