@@ -105,10 +105,10 @@ impl Topology {
                 }
             }
         }
-        let shards = shards.into_iter().map(|(ranges, primary, replicas)| Shard {
-            slots: ranges.into_iter().collect(),
-            primary,
-            replicas,
+        let shards = shards.into_iter().map(|(ranges, primary, mut replicas)| {
+            // Nodes list them in different orders, which is no change of the topology.
+            replicas.sort_by(|one, other| one.id.cmp(&other.id));
+            Shard { slots: ranges.into_iter().collect(), primary, replicas }
         });
         Ok(Self { shards: shards.collect() })
     }

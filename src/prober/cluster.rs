@@ -147,7 +147,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             Ok((by, topology)) if !topology.shards.is_empty() => {
                 self.refused = None;
                 self.pauses.reset();
-                self.check_coverage(by, &topology).await;
+                let topology = self.check_coverage(by, topology).await;
                 self.follow(topology);
                 self.links.target.cluster.refresh
             }
@@ -247,14 +247,18 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
     }
 
-    /// Sees whether slots have no owner. Views of nodes differ for a while, so two must agree.
-    async fn check_coverage(&mut self, by: Option<LinkId>, topology: &Topology) {
+    /// Sees whether slots have no owner. Views of nodes differ for a while, so two must agree. Returns the topology that
+    /// covers more: a shard that one node does not know is still there.
+    async fn check_coverage(&mut self, by: Option<LinkId>, mut topology: Topology) -> Topology {
         let mut missing = topology.covered().complement();
         if !missing.is_empty() {
             let nodes = topology.shards.iter().map(|shard| 1 + shard.replicas.len()).sum::<usize>();
             match self.ask(by.or(Some(FRONT))).await {
                 Ok((other, second)) if other != by || nodes == 1 => {
                     missing = missing.intersection(&second.covered().complement());
+                    if second.covered().len() > topology.covered().len() {
+                        topology = second;
+                    }
                 }
                 // Nobody else is there to ask.
                 _ if nodes == 1 => {}
@@ -262,6 +266,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
         }
         self.set_uncovered((!missing.is_empty()).then_some(missing));
+        topology
     }
 
     fn set_uncovered(&mut self, slots: Option<SlotSet>) {

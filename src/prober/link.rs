@@ -428,6 +428,9 @@ impl<D: Dial> Link<D> {
     fn note_role(&mut self) {
         let Some(Connection { server, peer, .. }) = &self.connection else { return };
         let previous = self.roles.seen(peer.address, server.role);
+        if previous.is_some() {
+            self.suspect_topology();
+        }
         self.ticks.record().server(server, previous);
     }
 
@@ -563,6 +566,7 @@ impl<D: Dial> Link<D> {
     fn demoted(&mut self, failure: Failure, since: Instant) {
         debug!(target = %self.opener.target.name, %failure, "server demoted");
         self.follow(&failure);
+        self.suspect_topology();
         self.roles.left();
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Demoted { failure, since, lived });
