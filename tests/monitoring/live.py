@@ -1,7 +1,7 @@
-"""Tests the whole chain on loopback: a cache, two agents, Prometheus 2 and 3 with the rules, Alertmanager, a webhook.
+"""Tests the whole chain on loopback: caches, two agents, Prometheus 2 and 3 with the rules, Alertmanager, a webhook.
 
-One agent probes a redis-server that this test stops and starts. The other agent is the demo, with its tokens, TLS and
-outages. Prometheus 3 runs twice: with classic histograms, and with native histograms.
+One agent probes a redis-server and a cluster that this test stops and starts. The other agent is the demo, with its tokens,
+TLS and outages. Prometheus 3 runs twice: with classic histograms, and with native histograms.
 
 The test uses a copy of the rules in which all durations are divided by SCALE: a minute takes six seconds. Nothing else
 is changed. `make monitoring-test` runs it. With --picture FILE it also draws the dashboard from the recorded data.
@@ -47,6 +47,7 @@ def main():
         say("all processes run")
         a_failover_fires_nothing(chain)
         an_outage_fires_and_resolves(chain)
+        a_dead_shard_pages_once_and_a_dead_cluster_as_one_cache(chain)
         the_rules_are_valid(chain)
         the_metrics_are_valid(chain)
         the_dashboard_shows_data(chain)
@@ -63,7 +64,7 @@ def a_failover_fires_nothing(chain):
     time.sleep(10 / SCALE)
     chain.start_cache()
     time.sleep(90 / SCALE)
-    fired = [alert["labels"]["alertname"] for alert in chain.webhook.alerts if is_about_orders(alert)]
+    fired = [alert["labels"]["alertname"] for alert in chain.webhook.about("orders")]
     assert not fired, f"a failover of 10 s fired {fired}"
     say("a failover of 10 s fired nothing")
 
@@ -85,6 +86,35 @@ def an_outage_fires_and_resolves(chain):
     chain.webhook.wait_for("CachepulseCacheDown", "resolved")
     chain.webhook.wait_for("CachepulseErrorBudgetBurningFast", "firing")
     say("the alert resolved, and the budget alert fired")
+
+
+def a_dead_shard_pages_once_and_a_dead_cluster_as_one_cache(chain):
+    webhook = chain.webhook
+    chain.cluster.stop_shard()
+    page = webhook.wait_for("CachepulseShardDown", "firing", target="sessions", receiver="pager")
+    assert page["labels"]["severity"] == "critical", page
+    assert page["annotations"]["description"].startswith("1 of the shards of the cache sessions "), page
+    say(f"fired: {page['annotations']['summary']} {page['annotations']['description']}")
+    # The budget burns as fast as for a whole cache. Its alert fires in Prometheus, and Alertmanager mutes it.
+    burning = 'ALERTS{alertname="CachepulseErrorBudgetBurningFast",target="sessions",alertstate="firing"}'
+    until(lambda: query(chain.prometheus["3"], burning), 60, "the budget alert never fired")
+    time.sleep(60 / SCALE)
+    pages = {alert["labels"]["alertname"] for alert in webhook.about("sessions", "pager")}
+    assert pages == {"CachepulseShardDown"}, f"one fault paged as {pages}"
+    chain.cluster.start_shard()
+    webhook.wait_for("CachepulseShardDown", "resolved", target="sessions", receiver="pager")
+    say("a dead shard paged once, and the alert resolved")
+
+    seen = len(webhook.alerts)
+    chain.cluster.stop()
+    webhook.wait_for("CachepulseCacheDown", "firing", target="sessions", receiver="pager")
+    time.sleep(60 / SCALE)
+    late = {alert["labels"]["alertname"] for alert in webhook.about("sessions", "pager", seen) if alert["status"] == "firing"}
+    # The shards fall one after another, so that the first of them may page before the whole cache does.
+    assert late <= {"CachepulseCacheDown", "CachepulseErrorBudgetBurningFast"}, f"a dead cluster paged as {late}"
+    chain.cluster.start()
+    webhook.wait_for("CachepulseCacheDown", "resolved", target="sessions", receiver="pager")
+    say("a dead cluster paged as one cache")
 
 
 def the_rules_are_valid(chain):
@@ -150,6 +180,7 @@ class Chain:
         self.cache, self.cache_port = None, free_port()
         stack.callback(lambda: self.cache and self.stop_cache())
         self.start_cache()
+        self.cluster = Cluster(folder / "cluster", stack)
         self.webhook = Webhook(stack)
         self.agents = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self._start_agents()
@@ -173,14 +204,16 @@ class Chain:
     def await_healthy(self):
         """Waits until every Prometheus has recorded a success of every target."""
         for url in self.prometheus.values():
-            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 2, 60, "no success")
+            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 3, 60, "no success")
 
     def _start_agents(self):
         config = self.folder / "cachepulse.yaml"
         config.write_text(
             f"http: {{listen: '{self.agents[0]}'}}\n"
             "targets:\n"
-            f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}\n",
+            f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}\n"
+            f"- {{name: sessions, host: 127.0.0.1, port: {self.cluster.ports[0]}, tls: false, identity: none, interval: 1s,"
+            " cluster: {mode: all, refresh: 10s}}\n",
             "utf-8",
         )
         self._start("agent", [AGENT, "run", "--config", config])
@@ -253,6 +286,78 @@ class Chain:
         self.stack.callback(stop)
 
 
+class Cluster:
+    """Three primaries, each with a replica. A shard that is lost does not stop the others."""
+
+    OPTIONS = (
+        "--bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 1000 --cluster-require-full-coverage no "
+        "--repl-ping-replica-period 1 --repl-diskless-sync-delay 0 --appendonly no"
+    ).split()
+
+    def __init__(self, folder, stack):
+        self.folder = folder
+        self.ports = [free_port() for _ in range(6)]
+        self.buses = [free_port() for _ in range(6)]
+        self.nodes = [None] * 6
+        stack.callback(self.stop)
+        self.start()
+        nodes = [f"127.0.0.1:{port}" for port in self.ports]
+        for port in self.ports:
+            until(lambda port=port: listens(port), 20, f"the node on port {port} does not listen")
+        # Options for each node's bus are not known to redis-cli, so the nodes are introduced here.
+        for port, bus in zip(self.ports[1:], self.buses[1:]):
+            self._ask(0, "cluster", "meet", "127.0.0.1", port, bus)
+        for node, slots in enumerate(["0 5460", "5461 10922", "10923 16383"]):
+            self._ask(node, "cluster", "addslotsrange", *slots.split())
+            self._ask(node, "cluster", "set-config-epoch", node + 1)
+        for node in range(3):
+            primary = self._ask(node, "cluster", "myid")
+            replicate = lambda node=node, primary=primary: self._ask(node + 3, "cluster", "replicate", primary) == "OK"
+            until(replicate, 20, "a replica does not find its primary")
+        for node in range(6):
+            complete = lambda node=node: self._ask(node, "--raw", "cluster", "slots").count("127.0.0.1") == len(nodes)
+            until(complete, 20, "the cluster is not complete")
+
+    def stop_shard(self):
+        """Kills the replica of the second shard, then its primary: nobody takes over."""
+        self._kill(self._replica())
+        self._kill(self._primary())
+
+    def start_shard(self):
+        self.start()
+
+    def start(self):
+        for node, port in enumerate(self.ports):
+            if self.nodes[node] is None:
+                home = self.folder / str(port)
+                home.mkdir(parents=True, exist_ok=True)
+                command = ["redis-server", "--port", port, "--cluster-port", self.buses[node], "--dir", home, "--save", ""]
+                self.nodes[node] = subprocess.Popen(
+                    [str(word) for word in [*command, *self.OPTIONS]], stdout=subprocess.DEVNULL
+                )
+
+    def stop(self):
+        for node in range(6):
+            self._kill(node)
+
+    def _primary(self):
+        return next(node for node in (1, 4) if self._ask(node, "role").startswith("master"))
+
+    def _replica(self):
+        return 5 - self._primary()
+
+    def _kill(self, node):
+        if self.nodes[node]:
+            self.nodes[node].kill()
+            self.nodes[node].wait()
+            self.nodes[node] = None
+
+    def _ask(self, node, *words):
+        command = ["redis-cli", "-p", self.ports[node], *words]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=10, check=False)
+        return done.stdout.strip()
+
+
 class Webhook:
     """A webhook that receives the notifications of Alertmanager."""
 
@@ -263,7 +368,8 @@ class Webhook:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                webhook.alerts.extend(json.loads(body)["alerts"])
+                receiver = self.path.strip("/")
+                webhook.alerts.extend(dict(alert, receiver=receiver) for alert in json.loads(body)["alerts"])
                 self.send_response(200)
                 self.end_headers()
 
@@ -275,18 +381,19 @@ class Webhook:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)
 
-    def wait_for(self, name, status):
+    def about(self, target, receiver=None, start=0):
+        """Returns the alerts about a target, in the order in which they came."""
+        alerts = [alert for alert in list(self.alerts)[start:] if alert["labels"].get("target") == target]
+        return [alert for alert in alerts if receiver in (None, alert["receiver"])]
+
+    def wait_for(self, name, status, target="orders", receiver=None):
         def found():
-            for alert in list(self.alerts):
-                if alert["labels"]["alertname"] == name and alert["status"] == status and is_about_orders(alert):
+            for alert in self.about(target, receiver):
+                if alert["labels"]["alertname"] == name and alert["status"] == status:
                     return alert
             return None
 
         return until(found, 90, f"{name} never arrived as {status}")
-
-
-def is_about_orders(alert):
-    return alert["labels"].get("target") == "orders"
 
 
 def scaled(text):
@@ -342,6 +449,12 @@ def answers(url):
     return False
 
 
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 def until(found, seconds, complaint):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -363,7 +476,7 @@ def say(text):
 
 
 if __name__ == "__main__":
-    for program in ("redis-server", AGENT):
+    for program in ("redis-server", "redis-cli", AGENT):
         if not shutil.which(program):
             sys.exit(f"{program} is missing; run: make redis-server && cargo build")
     main()
