@@ -114,3 +114,113 @@ async fn one_lost_connection_of_several_is_no_lost_target() {
     assert_ne!(shown(&running).connection_state, ConnectionState::Connected);
     assert!(!text(&running).contains("cachepulse_protocol{"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_moves_is_followed_without_an_outage() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    // The first node without slots takes over.
+    cluster.with(|state| {
+        state.slots[1].2 = 3;
+        state.all[1].is_replica = true;
+    });
+    sleep(INTERVAL).await;
+    assert_eq!(shards(&running)[1], ("5461".to_owned(), Watch::Up, endpoint(3).to_string()));
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
+    assert_eq!((cluster.dials(3), running.value(r#"topology_changes_total{target="t"}"#)), (1, 1.0));
+    assert_eq!(running.disconnects("wrong_node"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_lose_their_owner_are_noticed_within_a_second_and_shown_if_two_nodes_agree() {
+    for agree in [true, false] {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, target()).await;
+        cluster.with(|state| {
+            if !agree {
+                let before = state.slots.clone();
+                for node in &mut state.all[1..] {
+                    node.view = Some(before.clone());
+                }
+                state.all[0].view = Some(before[..2].to_vec());
+            }
+            state.slots.pop();
+        });
+        sleep(INTERVAL + SECOND).await;
+        assert!(!running.is_up());
+        let uncovered = cluster_of(&running).uncovered;
+        let reasons = ["slots_uncovered", "cluster_down"].map(|reason| running.failures(reason) > 0.0);
+        if agree {
+            assert_eq!(uncovered.as_deref(), Some("10922-16383"));
+        } else {
+            assert_eq!(reasons, [false, true]);
+        }
+        sleep(INTERVAL).await;
+        assert_eq!(running.failures("slots_uncovered") > 0.0, agree);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_over_the_limit_are_counted_and_not_probed() {
+    let cluster = Cluster::new(3);
+    let mut limited = target();
+    limited.cluster.max_nodes = NonZeroU32::new(2).unwrap();
+    let running = start_cluster(&cluster, limited).await;
+    assert_eq!((of_cluster(&running, "nodes_skipped"), cluster_of(&running).nodes_skipped), (1.0, 1));
+    assert_eq!((shards(&running).len(), cluster.dials(2), running.all_failures()), (2, 0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_remembered_for_an_hour_and_the_target_goes_on_as_one_node() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(1);
+    let denied = "-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n";
+    cluster.with(|state| state.refusal = Some(denied));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(3_500 * SECOND).await;
+    assert_eq!((cluster.count_all("CLUSTER"), running.all_failures(), running.is_up()), (1, 0.0, true));
+    let advice = cluster_of(&running).topology_failure.unwrap().failure.advice;
+    assert!(advice.contains("+cluster|slots"), "{advice}");
+    assert_eq!(lines.text().matches("shards not monitored").count(), 1);
+    cluster.with(|state| state.refusal = None);
+    sleep(200 * SECOND).await;
+    assert_eq!((shards(&running).len(), cluster_of(&running).topology_failure.is_none()), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_ceases_to_be_a_cluster_gets_its_front_link_back() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    let front = cluster.dials(0);
+    cluster.with(|state| {
+        state.refusal = Some("-ERR This instance has cluster support disabled\r\n");
+        state.is_cluster = false;
+    });
+    sleep(80 * SECOND).await;
+    assert!(shown(&running).cluster.is_none());
+    let text = text(&running);
+    assert!(!text.contains("cachepulse_cluster_") && !text.contains("cachepulse_shard_"), "{text}");
+    assert_eq!(cluster.dials(0), front + 1);
+    let (probes, sets) = (running.probes(), cluster.count_all("SET"));
+    sleep(3 * INTERVAL).await;
+    assert_eq!((running.probes() - probes, cluster.count_all("SET") - sets), (3.0, 3));
+    assert_eq!((running.all_failures(), running.is_up()), (0.0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_delays_no_other_and_its_shard_follows_a_failover() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| state.all[2].hangs = true);
+    sleep(INTERVAL + 3 * SECOND).await;
+    assert!(running.failures("command_timeout") > 0.0);
+    assert_eq!(
+        shards(&running).iter().map(|(_, watch, _)| *watch).collect::<Vec<_>>(),
+        [Watch::Up, Watch::Up, Watch::Down]
+    );
+    cluster.with(|state| state.slots[2].2 = 3);
+    // The topology is asked for each second, and the hung node is left at once.
+    sleep(3 * SECOND).await;
+    assert_eq!(shards(&running)[2], ("10922".to_owned(), Watch::Up, endpoint(3).to_string()));
+    assert!(running.is_up());
+}
