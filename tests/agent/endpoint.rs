@@ -19,6 +19,9 @@ fn normalised(scrape: &Scrape) -> String {
             return format!("{line}\n");
         };
         let name = series.split('{').next().unwrap_or_default();
+        if name == "cachepulse_server_info" {
+            return format!("{name}{{<server>}} {value}\n");
+        }
         let value = if name.starts_with("process_") {
             "<value>"
         } else if name.ends_with("_timestamp_seconds") {

@@ -46,8 +46,10 @@ async fn check_shows_the_sign_in_with_entra_and_the_four_commands() {
     let (first, second) = (&printed[14], &printed[15]);
     assert!(first.starts_with(&format!("id : {other_id}, addr : ")), "{printed:?}");
     assert!(second.starts_with("id : ") && second.contains(", addr : "), "{printed:?}");
-    assert!(printed[16].starts_with("success in"), "{printed:?}");
-    assert_eq!(printed.len(), 17, "{printed:?}");
+    let server = &printed[16];
+    assert!(server.starts_with("server ") && server.ends_with(", standalone, primary"), "{printed:?}");
+    assert!(printed[17].starts_with("success in"), "{printed:?}");
+    assert_eq!(printed.len(), 18, "{printed:?}");
 }
 
 #[tokio::test]
