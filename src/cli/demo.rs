@@ -66,12 +66,12 @@ pub(super) struct Demo {
     /// Leave out the outages
     #[arg(long)]
     steady: bool,
-    /// Simulate a cache of three shards, as the Premium tier of Azure Cache for Redis has them
+    /// Simulate a cluster of three shards, as in the Premium tier of Azure
     ///
     /// The incidents are the loss of a shard, a planned failover and announced maintenance.
     #[arg(long)]
     cluster: bool,
-    /// Port of the first of six nodes with --cluster; 0 takes free ports
+    /// Port of the first of six nodes; 0 takes free ports
     ///
     /// The other nodes take the next ports.
     #[arg(long, value_name = "PORT", default_value_t = 15000, requires = "cluster", value_parser = value_parser!(u16).range(..=i64::from(u16::MAX - 5)))]
