@@ -215,7 +215,7 @@ class Azure(unittest.TestCase):
     def test_replicas_need_one_more_command(self):
         _, asked = self.run_script("--group", "g", "--cache", "c", "--replicas")
         [policy] = [line for line in asked if line.startswith("redis|access-policy|create")]
-        self.assertIn("--permissions|+ping +set +get +client|list +cluster|slots +readonly ~cachepulse:*|", policy)
+        self.assertIn("--permissions|+ping +set +get +client|list +cluster|slots +readonly +subscribe ~cachepulse:*|", policy)
 
     def test_a_cluster_is_trusted_for_the_agents_service_account(self):
         _, asked = self.run_script("--group", "g", "--cache", "c", "--issuer", "https://issuer.example.com/x/")
