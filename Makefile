@@ -10,7 +10,7 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test simulation-test server-test static-test log-test binary lint words-lint locks deny redis-server openssl valgrind
+.PHONY: help demo docs static test test-parts quick-test simulation-test server-test cluster-test static-test log-test binary lint words-lint locks deny redis-server openssl valgrind
 
 # Each part of `make test`, in order; the files under make/ add theirs.
 TEST_PARTS = quick-test simulation-test server-test log-test
@@ -50,7 +50,12 @@ server-test: redis-server openssl ## test the agent with redis-server, under eve
 	for server in redis-8 valkey-8; do \
 		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- verdict quickstart || exit 1; \
 	done
-	PATH="$(CURDIR)/target/servers/valkey-8:$$PATH" $(CARGO) test --locked --test agent -- cluster
+
+cluster-test: redis-server ## run the scenarios of clusters with Redis 8 and Valkey 8, too
+	@tests/agent/servers
+	for server in redis-8 valkey-8; do \
+		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- cluster || exit 1; \
+	done
 
 static-test: redis-server static ## test how the static binary, whose C library is musl, resolves names
 	CACHEPULSE_BINARY=$(abspath $(STATIC)) $(CARGO) test --locked --test agent network::
