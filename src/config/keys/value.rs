@@ -147,38 +147,17 @@ impl Value for SocketAddr {
     }
 }
 
-impl Value for Level {
-    const KIND: Kind = Kind::Choice;
+/// Values that are one of a few words.
+macro_rules! choices {
+    ($($type:ty),+ $(,)?) => {
+        $(
+            impl Value for $type {
+                const KIND: Kind = Kind::Choice;
+            }
+        )+
+    };
 }
 
-impl Value for Format {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for Option<Protocol> {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for ClientListMode {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for IdentityType {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for AddressMode {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for ClusterMode {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for ExpectRole {
-    const KIND: Kind = Kind::Choice;
-}
-
-impl Value for Maintenance {
-    const KIND: Kind = Kind::Choice;
+choices! {
+    Level, Format, Option<Protocol>, ClientListMode, IdentityType, AddressMode, ClusterMode, ExpectRole, Maintenance,
 }
