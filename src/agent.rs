@@ -26,13 +26,10 @@ use crate::identity::refresh::{Refresher, TokenState};
 use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{EntraIdentity, Identity, TokenSource};
 use crate::metrics::Metrics;
-use crate::prober::{Prober, Setup};
+use crate::prober::{Prober, Setup, offset};
 use crate::secret::{SecretSource, WatchedSecret};
 use crate::status::Status;
 use crate::target::{Server, Target, TargetName, Tls, TlsFiles};
-
-/// The longest time over which the first ticks of targets that start together are spread.
-const SPREAD: Duration = Duration::from_secs(10);
 
 /// The services that all targets share.
 pub struct Services {
@@ -354,11 +351,6 @@ impl Agent {
         self.identities.insert(identity.clone(), Running { of: published.clone(), task });
         published
     }
-}
-
-/// Returns how long after the first of `count` targets the one at `place` begins: they are a steady flow, no burst.
-fn offset(interval: Duration, place: usize, count: usize) -> Duration {
-    interval.min(SPREAD).mul_f64(place as f64 / count as f64)
 }
 
 fn entra(identity: &Identity) -> Option<&EntraIdentity> {

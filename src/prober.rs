@@ -55,6 +55,7 @@ use links::Links;
 use maintenance::Maintenance;
 use opening::Opener;
 use record::Record;
+pub(crate) use schedule::offset;
 use schedule::{Grid, Schedule};
 use shared::Shared;
 use survey::{Survey, survey};

@@ -136,4 +136,10 @@ impl Node {
         };
         Self { id, address }
     }
+
+    /// Returns where the node can be reached, or `otherwise` if that is unknown.
+    #[must_use]
+    pub fn address_or(&self, otherwise: &Endpoint) -> Endpoint {
+        self.address.as_ref().unwrap_or(otherwise).clone()
+    }
 }

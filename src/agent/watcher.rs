@@ -22,7 +22,7 @@ use crate::target::{Protocol, Target, TargetName};
 /// How often a sentinel is asked for the primary that announces failovers, and one that does not.
 const ASK: Duration = Duration::from_secs(5);
 const ASK_UNSUBSCRIBED: Duration = Duration::from_secs(1);
-/// How long a sentinel that refuses to tell the quorum is not asked again.
+/// How long a sentinel that refuses `CKQUORUM` is not asked again.
 const QUORUM_MEMORY: Duration = Duration::from_secs(60 * 60);
 /// The first pause before another sentinel is watched, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

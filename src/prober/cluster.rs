@@ -17,11 +17,11 @@ use tracing::{info, warn};
 
 use super::directions::{Direction, Directions};
 use super::fallback::MEMORY;
-use super::link::{Link, hosts};
+use super::link::hosts;
 use super::link_record::Series;
 use super::links::{FRONT, Links};
 use super::replicas::Replicas;
-use super::schedule::{Grid, Schedule};
+use super::schedule::{Grid, Schedule, offset, until};
 use super::signals::News;
 use super::whole::{Deciding, LinkId, Part};
 use crate::backoff::Backoff;
@@ -40,8 +40,6 @@ const TAKE: Duration = Duration::from_millis(500);
 /// The pauses after a question that nobody answered.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_CAP: Duration = Duration::from_secs(5);
-/// The longest time over which the first openings of shards are spread.
-const SPREAD: Duration = Duration::from_secs(10);
 
 /// The coordinator of one target.
 pub(super) struct Coordinator<D: Dial> {
@@ -316,7 +314,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let nodes = wanted.iter().map(|shard| ClusterNode {
                 slots: shard.slots.clone(),
                 replica: None,
-                address: Some(shard.primary.address.clone().unwrap_or_else(|| self.host.clone())),
+                address: Some(shard.primary.address_or(&self.host)),
             });
             record.topology(covered, nodes.collect(), skipped);
         });
@@ -342,16 +340,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 set(&watched.series, None);
             }
         }
-        let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-        let spread = self.grid.interval.min(SPREAD);
-        for (place, (watched, shard)) in (0..).zip(matched.into_iter().zip(wanted)) {
+        let count = wanted.len();
+        for (place, (watched, shard)) in matched.into_iter().zip(wanted).enumerate() {
             let watched = if let Some(mut watched) = watched {
                 watched.move_to(shard, links);
                 watched
             } else {
                 // A node whose address is unknown is looked for at the configured host.
-                let endpoint = shard.primary.address.clone().unwrap_or_else(|| self.host.clone());
-                let at = now + spread * place / count;
+                let endpoint = shard.primary.address_or(&self.host);
+                let at = now + offset(self.grid.interval, place, count);
                 Watched::start(shard, endpoint, at, links, wants_replicas, self.grid, &mut self.tasks)
             };
             self.shards.push(watched);
@@ -439,13 +436,13 @@ impl Watched {
             Arc::clone(&directions),
             schedule.number(),
         );
-        let task = tasks.spawn(run(link, schedule, at));
+        let task = tasks.spawn(link.run_from(at, schedule));
         Self { shard, endpoint, id, series, directions, task, replicas }
     }
 
     /// Lets the link go on with what the shard is now.
     fn move_to<D: Dial>(&mut self, shard: Shard, links: &Links<D>) {
-        let endpoint = shard.primary.address.clone().unwrap_or_else(|| self.endpoint.clone());
+        let endpoint = shard.primary.address_or(&self.endpoint);
         let has_moved = shard.primary != self.shard.primary;
         let slots = Arc::new(shard.slots.clone());
         if shard.slots != self.shard.slots {
@@ -493,21 +490,6 @@ pub(super) fn uncovered(slots: &SlotSet) -> Failure {
 /// Whether a server has said by `failure` that it belongs to no cluster; others hide theirs.
 fn is_standalone(failure: &Failure) -> bool {
     failure.detail.contains("cluster support disabled")
-}
-
-/// Runs a link: opens its connection at `at`, and probes at every tick from then on.
-async fn run<D: Dial>(mut link: Box<Link<D>>, schedule: Schedule, at: Instant) -> Infallible {
-    sleep_until(at).await;
-    link.start(schedule);
-    link.begin();
-    link.run().await
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn set<T>(value: &Mutex<Option<T>>, to: Option<T>) {

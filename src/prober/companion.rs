@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::handover::{Handover, OpenConnection};
@@ -17,6 +17,7 @@ use super::links::FRONT;
 use super::new_connections::NewConnections;
 use super::opening::{Opened, Opener};
 use super::replacement::Replacement;
+use super::schedule::until;
 use super::shared::Shared;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
@@ -80,10 +81,7 @@ impl<D: Dial> Companion<D> {
         self.next_probe = target.new_connection_every.map(&mut first);
         self.next_look_up = target.dns_refresh.filter(|_| has_name).map(&mut first);
         loop {
-            match self.next() {
-                Some(next) => sleep_until(next).await,
-                None => std::future::pending().await,
-            }
+            until(self.next()).await;
             let now = Instant::now();
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             if is_due(self.next_probe) {

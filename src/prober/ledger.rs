@@ -99,7 +99,7 @@ pub(super) enum Effect {
     },
     /// The cache is down, or is down for another reason.
     Down(Failure),
-    /// The cache was unavailable for another time, which follows the one before.
+    /// The cache was unavailable for another time, which follows the previous one.
     Unavailable(Span),
     /// A lost connection could not be replaced in time: an outage has begun with the loss.
     Lost(Failure),

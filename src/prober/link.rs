@@ -21,7 +21,7 @@ use super::maintenance::Maintenance;
 use super::opening::{Connection, Opened, Opener, blame_credentials};
 use super::roles::Roles;
 use super::round::Rounds;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, until};
 use super::shared::Shared;
 use super::signals::{Connected, Question};
 use super::ticks::Ticks;
@@ -43,7 +43,7 @@ pub(super) struct Link<D: Dial> {
     directions: Option<Arc<Directions>>,
     shared: Arc<Shared>,
     connection: Option<Connection<D::Stream>>,
-    /// Tells the coordinator that there is a connection.
+    /// Reports to the coordinator that there is a connection.
     connected: Option<Connected>,
     /// Shows `connection` to those beside the link, and brings its replacement.
     handover: Arc<Handover<D::Stream>>,
@@ -123,6 +123,14 @@ impl<D: Dial> Link<D> {
     /// Lets ticks come due.
     pub(super) const fn start(&mut self, schedule: Schedule) {
         self.ticks.start(schedule);
+    }
+
+    /// Opens the connection at `at`, and probes at every tick from then on. Runs until it is dropped.
+    pub(super) async fn run_from(mut self: Box<Self>, at: Instant, schedule: Schedule) -> Infallible {
+        sleep_until(at).await;
+        self.start(schedule);
+        self.begin();
+        self.run().await
     }
 
     /// Lets the first attempt begin now, before any tick.
@@ -421,7 +429,6 @@ impl<D: Dial> Link<D> {
         {
             self.lead_to(endpoint);
         }
-        self.shared.signals.is_stale();
     }
 
     /// Notes what is known of the server, and whether its role has changed.
@@ -498,7 +505,9 @@ impl<D: Dial> Link<D> {
         let deadline = now + opener.target.command_timeout;
         let session = &mut connection.session;
         let asked = match request {
-            Request::Subscribe => ticks.during(pin!(session.subscribe(AZURE_CHANNEL, deadline))).await,
+            Request::Subscribe => {
+                ticks.during(pin!(session.subscribe(AZURE_CHANNEL, deadline))).await
+            }
             Request::Notifications => ticks.during(pin!(session.request_notifications(deadline))).await,
         };
         match asked {
@@ -717,12 +726,5 @@ async fn next_event<D: Dial>(
         () = until(again), if again.is_some() => Event::Renewed,
         result = early.opened() => Event::Early(result),
         () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Connection<S> {
     pub(super) opened: Instant,
     /// Whether a round has succeeded on it.
     pub(super) has_served: bool,
-    /// Whether a replica of a cluster was told that reads are wanted.
+    /// Whether `READONLY` was sent to a replica of a cluster.
     pub(super) is_read_only: bool,
     /// When the server last said which role it has.
     pub(super) role_seen: Instant,

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::absence::Absence;
 pub(super) use self::group::{Group, Reader};
@@ -181,22 +181,17 @@ impl Replicas {
         at: Instant,
         making: &mut Making<'_, D>,
     ) -> Replica {
-        let endpoint = node.address.clone().unwrap_or_else(|| making.host.clone());
+        let endpoint = node.address_or(making.host);
         let schedule = Schedule::after(making.grid, at);
         let directions = Arc::<Directions>::default();
-        let (id, mut link) = making.links.replica(
+        let (id, link) = making.links.replica(
             endpoint.clone(),
             Arc::clone(slots),
             &self.group,
             Arc::clone(&directions),
             schedule.number(),
         );
-        let task = making.tasks.spawn(async move {
-            sleep_until(at).await;
-            link.start(schedule);
-            link.begin();
-            link.run().await
-        });
+        let task = making.tasks.spawn(link.run_from(at, schedule));
         let node = Arc::clone(&node.id);
         Replica { node, endpoint, id, directions, task, absence: Absence::default(), is_former: false }
     }
@@ -204,7 +199,7 @@ impl Replicas {
 
 impl Replica {
     fn lead_to(&mut self, node: &Node, slots: &Arc<SlotSet>) {
-        let endpoint = node.address.clone().unwrap_or_else(|| self.endpoint.clone());
+        let endpoint = node.address_or(&self.endpoint);
         self.directions.give(Direction { endpoint: endpoint.clone(), slots: Arc::clone(slots) });
         self.endpoint = endpoint;
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+
+/// The longest time over which the beginnings of those that start together are spread.
+const SPREAD: Duration = Duration::from_secs(10);
 
 /// The instants at which the ticks of one target come due, numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,19 @@ pub(super) struct Tick {
     pub(super) delay: Duration,
     /// How many ticks were noticed late: this one, if it was, and those that passed while the process did not run.
     pub(super) late: u64,
+}
+
+/// Returns how long after the first of `count` the one at `place` begins: they are a steady flow, no burst.
+pub(crate) fn offset(interval: Duration, place: usize, count: usize) -> Duration {
+    interval.min(SPREAD).mul_f64(place as f64 / count as f64)
+}
+
+/// Waits until `time`, or for ever.
+pub(super) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Schedule {

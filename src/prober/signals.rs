@@ -1,4 +1,4 @@
-//! What the links of a target tell the coordinator of its shards, and what it asks of them.
+//! What the links of a target report to the coordinator of its shards, and what it asks of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

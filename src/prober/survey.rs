@@ -60,7 +60,7 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
         .iter()
         .map(|shard| {
             // A node whose address is unknown is looked for at the configured host.
-            let endpoint = shard.primary.address.clone().unwrap_or_else(|| host.clone());
+            let endpoint = shard.primary.address_or(&host);
             let slots = Arc::new(shard.slots.clone());
             let (id, mut link) = links.shard(endpoint, slots, Arc::default(), None, Arc::default(), number);
             tasks.spawn(async move {

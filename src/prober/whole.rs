@@ -338,7 +338,7 @@ impl Whole {
     }
 }
 
-/// Returns the failure to blame for the whole. Any other reason goes before that of a cluster which is down because of
+/// Returns the failure to blame for the whole. Any other reason takes precedence over that of a cluster which is down because of
 /// another node, then the lowest slot decides.
 pub(super) fn gravest(failures: impl IntoIterator<Item = Failure>) -> Option<Failure> {
     failures.into_iter().min_by_key(|failure| {

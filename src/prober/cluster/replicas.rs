@@ -8,7 +8,8 @@ use tracing::debug;
 
 use super::super::fallback::MEMORY;
 use super::super::replicas::Making;
-use super::{Coordinator, SPREAD};
+use super::super::schedule::offset;
+use super::Coordinator;
 use crate::connection::dialer::Dial;
 use crate::probe::Failure;
 use crate::target::ClusterMode;
@@ -36,15 +37,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             });
             choose(replicas, room)
         };
-        let count = u32::try_from(chosen.iter().map(Vec::len).sum::<usize>().max(1)).unwrap_or(u32::MAX);
-        let step = grid.interval.min(SPREAD) / count;
+        let count = chosen.iter().map(Vec::len).sum();
+        let interval = grid.interval;
         let mut making = Making { links, tasks, grid: *grid, host };
         let mut place = 0;
         for (watched, wanted) in shards.iter_mut().zip(chosen) {
             let Some(replicas) = &mut watched.replicas else { continue };
             replicas.follow(&watched.shard, &wanted, known, &mut making, || {
                 place += 1;
-                now + step * (place - 1)
+                now + offset(interval, place - 1, count)
             });
         }
     }
