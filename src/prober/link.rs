@@ -506,7 +506,7 @@ impl<D: Dial> Link<D> {
         let session = &mut connection.session;
         let asked = match request {
             Request::Subscribe => {
-                ticks.during(pin!(session.subscribe(AZURE_CHANNEL, deadline))).await
+                ticks.during(pin!(session.subscribe(Stage::Idle, AZURE_CHANNEL, deadline))).await
             }
             Request::Notifications => ticks.during(pin!(session.request_notifications(deadline))).await,
         };

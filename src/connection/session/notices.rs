@@ -16,21 +16,26 @@ use crate::probe::{Failure, Stage};
 const STAGE: Stage = Stage::Idle;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// `SUBSCRIBE` to `channel`, whose messages are pushes that are kept from now on.
+    /// `SUBSCRIBE` to `channel`, whose messages are pushes that are kept from now on. Failures have the `stage`.
     ///
     /// # Errors
     /// A refusal, which leaves the session usable, or the loss of the connection.
-    pub async fn subscribe(&mut self, channel: &str, mut deadline: Instant) -> Result<(), Failure> {
+    pub async fn subscribe(
+        &mut self,
+        stage: Stage,
+        channel: &str,
+        mut deadline: Instant,
+    ) -> Result<(), Failure> {
         self.keep_pushes();
         self.begin();
         self.pack(&["SUBSCRIBE", channel]);
-        let answer = within(&mut deadline, pin!(self.confirmation(channel))).await;
-        let refusal = answer.unwrap_or_else(|_| Err(no_reply(STAGE)))?;
-        self.end(STAGE)?;
+        let answer = within(&mut deadline, pin!(self.confirmation(stage, channel))).await;
+        let refusal = answer.unwrap_or_else(|_| Err(no_reply(stage)))?;
+        self.end(stage)?;
         match refusal {
             None => Ok(()),
-            Some(Value::ServerError(error)) => Err(error_reply(STAGE, &error)),
-            Some(other) => Err(self.unasked(STAGE, &other)),
+            Some(Value::ServerError(error)) => Err(error_reply(stage, &error)),
+            Some(other) => Err(self.unasked(stage, &other)),
         }
     }
 
@@ -47,11 +52,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends what was packed, and reads until a push confirms the subscription to `channel`, or a reply refuses it.
-    async fn confirmation(&mut self, channel: &str) -> Result<Option<Value>, Failure> {
-        self.send().await.map_err(|error| super::io_failure(STAGE, &error))?;
+    async fn confirmation(&mut self, stage: Stage, channel: &str) -> Result<Option<Value>, Failure> {
+        self.send().await.map_err(|error| super::io_failure(stage, &error))?;
         loop {
             while self.is_at_push() {
-                match self.next_push().map_err(|malformed| self.malformed(STAGE, malformed))? {
+                match self.next_push().map_err(|malformed| self.malformed(stage, malformed))? {
                     Some(push) if confirms(&push, channel) => return Ok(None),
                     Some(push) => self.keep(push),
                     None => break,
@@ -60,13 +65,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tokio::task::yield_now().await;
             }
             if !self.is_at_push()
-                && let Some(length) = self.frame().map_err(|malformed| self.malformed(STAGE, malformed))?
+                && let Some(length) = self.frame().map_err(|malformed| self.malformed(stage, malformed))?
             {
                 let value = reply::parse(&self.incoming[..length]);
                 self.incoming.discard(length);
-                return value.map(Some).map_err(|malformed| self.malformed(STAGE, malformed));
+                return value.map(Some).map_err(|malformed| self.malformed(stage, malformed));
             }
-            self.read_more(STAGE).await?;
+            self.read_more(stage).await?;
         }
     }
 }
@@ -101,7 +106,7 @@ mod tests {
         let message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n";
         let moving = b">4\r\n+MOVING\r\n:4\r\n:15\r\n_\r\n";
         let (mut session, mut far) = session(&[&moving[..], SUBSCRIBED, message, message].concat()).await;
-        session.subscribe("c", soon()).await.unwrap();
+        session.subscribe(STAGE, "c", soon()).await.unwrap();
         assert_eq!(sent(&mut far).await, "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n");
         far.write_all(b"+PONG\r\n").await.unwrap();
         session.ping(soon()).await.unwrap();
@@ -124,7 +129,7 @@ mod tests {
             ("", FailureReason::CommandTimeout, false),
         ] {
             let (mut session, _far) = self::session(reply.as_bytes()).await;
-            let failure = session.subscribe("c", soon()).await.unwrap_err();
+            let failure = session.subscribe(STAGE, "c", soon()).await.unwrap_err();
             assert_eq!((failure.reason, session.is_usable()), (reason, usable), "{reply:?}");
             let (mut session, _far) = self::session(reply.as_bytes()).await;
             let failure = session.request_notifications(soon()).await.unwrap_err();

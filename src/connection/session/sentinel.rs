@@ -4,9 +4,8 @@ use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::{Session, closed, error_reply, io_failure, no_reply, unexpected};
-use crate::connection::deadline::within;
-use crate::connection::reply;
+use super::{Incident, Session};
+use crate::connection::push::{Argument, Push};
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::target::Endpoint;
 
@@ -59,36 +58,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ///
     /// # Errors
     /// The sentinel's refusal, which leaves the session usable, or the loss of the connection.
-    pub async fn subscribe_to_failovers(&mut self, mut deadline: Instant) -> Result<(), Failure> {
-        self.begin();
-        self.pack(&["SUBSCRIBE", CHANNEL]);
-        let subscribed = within(&mut deadline, std::pin::pin!(self.subscribed())).await;
-        let subscribed = subscribed.unwrap_or_else(|_| Err(no_reply(STAGE)))?;
-        self.end(STAGE)?;
-        match subscribed {
-            None => Ok(()),
-            Some(error) => Err(error_reply(STAGE, &error)),
-        }
-    }
-
-    /// Sends the command and waits for the push that answers it, or an error reply.
-    async fn subscribed(&mut self) -> Result<Option<redis::ServerError>, Failure> {
-        self.send().await.map_err(|error| io_failure(STAGE, &error))?;
-        loop {
-            let frame = self.frame().map_err(|malformed| self.malformed(STAGE, malformed))?;
-            let Some(length) = frame else {
-                self.read_more(STAGE).await?;
-                continue;
-            };
-            let value = reply::parse(&self.incoming[..length]);
-            self.incoming.discard(length);
-            match value.map_err(|malformed| self.malformed(STAGE, malformed))? {
-                Value::Push { kind: redis::PushKind::Subscribe, .. } => return Ok(None),
-                Value::Push { .. } => {}
-                Value::ServerError(error) => return Ok(Some(error)),
-                other => return Err(self.unasked(STAGE, &other)),
-            }
-        }
+    pub async fn subscribe_to_failovers(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.subscribe(STAGE, CHANNEL, deadline).await
     }
 
     /// Waits, between commands, until a sentinel announces a failover of `service`. Other messages are skipped. May be
@@ -97,27 +68,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// The loss of the connection, after which it must not be used.
     pub async fn failover_of(&mut self, service: &str) -> Result<(), Failure> {
-        let failure = loop {
-            match self.frame() {
-                Ok(Some(length)) if reply::is_push(&self.incoming) => {
-                    let is_announced = reply::parse(&self.incoming[..length])
-                        .is_ok_and(|message| is_failover_of(service, &message));
-                    self.incoming.discard(length);
-                    if is_announced {
-                        return Ok(());
-                    }
+        loop {
+            while let Some(push) = self.take_push() {
+                if is_failover_of(service, &push) {
+                    return Ok(());
                 }
-                Ok(Some(length)) => break self.unprompted(length),
-                Ok(None) => match self.incoming.read_from(&mut self.stream).await {
-                    Ok(0) => break closed(Stage::Idle),
-                    Ok(_) => {}
-                    Err(error) => break io_failure(Stage::Idle, &error),
-                },
-                Err(_) => break unexpected(),
             }
-        };
-        self.in_step = false;
-        Err(failure)
+            if let Incident::Lost(failure) = self.incident().await {
+                return Err(failure);
+            }
+        }
     }
 }
 
@@ -130,13 +90,12 @@ fn endpoint(host: &[u8], port: &[u8]) -> Option<Endpoint> {
     (is_host && port > 0).then(|| Endpoint { host: host.into(), port })
 }
 
-/// Whether `message` says that `service` has another primary: `NAME OLD-HOST OLD-PORT HOST PORT`.
-fn is_failover_of(service: &str, message: &Value) -> bool {
-    let Value::Push { kind: redis::PushKind::Message, data } = message else { return false };
-    match &data[..] {
-        [Value::BulkString(channel), Value::BulkString(payload)] => {
-            channel == CHANNEL.as_bytes()
-                && payload.split(|byte| *byte == b' ').next() == Some(service.as_bytes())
+/// Whether `push` says that `service` has another primary: `NAME OLD-HOST OLD-PORT HOST PORT`.
+fn is_failover_of(service: &str, push: &Push) -> bool {
+    let Push::Read { name, arguments } = push else { return false };
+    match &arguments[..] {
+        [Argument::Text(channel), Argument::Text(payload)] => {
+            name == "message" && channel == CHANNEL && payload.split(' ').next() == Some(service)
         }
         _ => false,
     }
