@@ -43,7 +43,8 @@ object_id=$(az identity show --resource-group "$group" --name "$identity" --quer
 client_id=$(az identity show --resource-group "$group" --name "$identity" --query clientId --output tsv)
 
 # PING, SET, GET and CLIENT LIST, on the agent's own keys, and CLUSTER SLOTS to find the shards. No built-in policy fits:
-# Data Contributor forbids CLIENT LIST, Data Reader forbids SET, and Data Owner allows everything.
+# Data Contributor forbids CLIENT LIST, Data Reader forbids SET, and Data Owner allows everything. ASKING would only help
+# while the slot of a key that cannot change is migrated: see docs/identity.md.
 commands="+ping +set +get +client|list +cluster|slots"
 [ -z "$replicas" ] || commands="$commands +readonly"
 keys="~cachepulse:*"

@@ -186,7 +186,7 @@ fn row(html: &mut String, target: &TargetDocument) {
 fn shards(html: &mut String, name: &str, cluster: &ClusterDocument) {
     // Writing to a string cannot fail.
     let _ = writeln!(html, "<h2>{}</h2>\n<p>{}</p>", escape(name), escape(&cluster.to_string()));
-    if let Some(failure) = &cluster.topology_failure {
+    for failure in cluster.topology_failure.iter().chain(&cluster.replica_failure) {
         let _ = writeln!(html, "<p>{}</p>", escape(&failure.to_string()));
     }
     html.push_str(

@@ -67,6 +67,13 @@ impl Failure {
         Self { reason, stage, detail: detail.into(), advice: None, slots: None }
     }
 
+    /// Returns the failure; if the user lacks a right, with `advice` that names it.
+    #[must_use]
+    pub fn naming_right(self, advice: &'static str) -> Self {
+        let is_denied = self.reason == FailureReason::PermissionDenied;
+        Self { advice: if is_denied { Some(advice) } else { self.advice }, ..self }
+    }
+
     /// Returns what the operator can do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {

@@ -29,7 +29,7 @@ use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::metrics::ClusterMetrics;
 use crate::probe::{Failure, FailureReason, Role, Stage, StepResult};
-use crate::status::{ClusterNode, Watch};
+use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Shard, SlotSet, Topology, continued};
 
@@ -287,18 +287,21 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 .collect::<Vec<_>>()
         };
         let known: HashSet<Arc<str>> = topology.shards.iter().flat_map(nodes).collect();
-        let room = self.follow_primaries(topology);
+        let covered = topology.covered();
+        let (room, skipped) = self.follow_primaries(topology);
         self.follow_replicas(&known, room);
+        let nodes = self.nodes();
+        self.links.shared.record(|record| record.topology(covered, &nodes, skipped));
     }
 
-    /// Lets links lead to the shards of `topology`. Returns how many replicas may be probed beside them.
-    fn follow_primaries(&mut self, topology: Topology) -> usize {
+    /// Lets links lead to the shards of `topology`. Returns how many replicas may be probed beside them, and how many nodes
+    /// are skipped.
+    fn follow_primaries(&mut self, topology: Topology) -> (usize, usize) {
         let wants_replicas = self.wants_replicas();
         let links = &mut self.links;
         let metrics =
             self.metrics.get_or_insert_with(|| links.shared.record(|record| record.metrics().cluster()));
-        let covered = topology.covered();
-        metrics.slots_covered(covered.len().into());
+        metrics.slots_covered(topology.covered().len().into());
         let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
         metrics.nodes(Role::Primary, topology.shards.len());
         metrics.nodes(Role::Replica, replicas);
@@ -310,19 +313,10 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let mut wanted = topology.shards;
         wanted.truncate(max_nodes);
 
-        links.shared.record(|record| {
-            let nodes = wanted.iter().map(|shard| ClusterNode {
-                slots: shard.slots.clone(),
-                replica: None,
-                address: Some(shard.primary.address_or(&self.host)),
-            });
-            record.topology(covered, nodes.collect(), skipped);
-        });
-
         let old: Vec<Shard> = self.shards.iter().map(|watched| watched.shard.clone()).collect();
         let is_first = old.is_empty();
         if old == wanted {
-            return room;
+            return (room, skipped);
         }
         let continued = continued(&old, &wanted);
         let mut previous: Vec<Option<Watched>> = self.shards.drain(..).map(Some).collect();
@@ -360,7 +354,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             metrics.topology_changed();
             info!(%target, shards, skipped, "topology changed");
         }
-        room
+        (room, skipped)
     }
 
     /// Shows those who open other connections where the shards are.
@@ -446,10 +440,7 @@ impl Watched {
         let has_moved = shard.primary != self.shard.primary;
         let slots = Arc::new(shard.slots.clone());
         if shard.slots != self.shard.slots {
-            links.shared.with(|whole, record| {
-                whole.rename(self.id, Part::Shard(Arc::clone(&slots)));
-                record.shard(shard.lowest().number(), whole.watch_of(self.id), None);
-            });
+            links.shared.note(|whole, _| whole.rename(self.id, Part::Shard(Arc::clone(&slots))));
         }
         if has_moved || shard.slots != self.shard.slots {
             self.directions.give(Direction { endpoint: endpoint.clone(), slots });

@@ -28,27 +28,40 @@ pub(super) struct LinkRecord {
     metrics: Arc<TargetMetrics>,
     /// Those of its shard, if it leads to a primary.
     series: Series,
-    /// The replicas that it belongs to, if it leads to one.
-    group: Option<Arc<Group>>,
+    /// The replica that it leads to. Boxed: few links do.
+    replica: Option<Box<Replica>>,
     /// The numbers of the ticks that have come due and are not settled.
     due: VecDeque<u64>,
+}
+
+/// A replica that a link leads to.
+#[derive(Debug)]
+struct Replica {
+    /// Its id in the cluster.
+    node: Arc<str>,
+    /// All replicas of its shard.
+    group: Arc<Group>,
 }
 
 impl LinkRecord {
     /// Creates the record of the link `id`, which has joined the whole of `shared`.
     pub(super) fn new(id: LinkId, shared: Arc<Shared>, series: Series) -> Self {
         let metrics = shared.record(|record| record.metrics());
-        Self { id, shared, metrics, series, group: None, due: VecDeque::new() }
+        Self { id, shared, metrics, series, replica: None, due: VecDeque::new() }
     }
 
-    /// Creates the record of a link to a replica, which has joined the whole of `group`.
-    pub(super) fn of_replica(id: LinkId, shared: Arc<Shared>, group: Arc<Group>) -> Self {
-        Self { group: Some(group), ..Self::new(id, shared, Series::default()) }
+    /// Creates the record of a link to the replica `node`, which has joined the whole of `group`.
+    pub(super) fn of_replica(id: LinkId, shared: Arc<Shared>, node: Arc<str>, group: Arc<Group>) -> Self {
+        Self { replica: Some(Box::new(Replica { node, group })), ..Self::new(id, shared, Series::default()) }
+    }
+
+    fn group(&self) -> Option<&Arc<Group>> {
+        self.replica.as_ref().map(|replica| &replica.group)
     }
 
     /// Lets `note` enter something in the whole that the link belongs to.
     fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
-        match &self.group {
+        match self.group() {
             Some(group) => group.note(note),
             None => self.shared.note(note),
         }
@@ -72,7 +85,7 @@ impl LinkRecord {
     /// A tick was noticed at `at`.
     pub(super) fn tick(&mut self, at: Instant, tick: Tick) {
         self.due.push_back(tick.number);
-        if let Some(group) = &self.group {
+        if let Some(group) = self.group() {
             group.note(|whole, out| whole.tick(tick.number, at, out));
             return;
         }
@@ -129,14 +142,18 @@ impl LinkRecord {
         }
     }
 
-    /// Shows the state of the shard, and how it has `failed`.
+    /// Shows the state of the node, and how it has `failed`.
     fn show(&self, failed: Option<&Failure>) {
-        if self.is_shard() && self.group.is_none() {
-            self.shared.with(|whole, record| {
-                if let Some(lowest) = whole.slots_of(self.id).and_then(|slots| slots.lowest()) {
-                    record.shard(lowest.number(), whole.watch_of(self.id), failed);
-                }
-            });
+        if !self.is_shard() {
+            return;
+        }
+        let state = self.note(|whole, _| {
+            let shard = whole.slots_of(self.id)?.lowest()?.number();
+            Some((shard, whole.watch_of(self.id)))
+        });
+        if let Some((shard, watch)) = state {
+            let replica = self.replica.as_ref().map(|replica| &*replica.node);
+            self.shared.record(|record| record.node(shard, replica, watch, failed));
         }
     }
 
@@ -203,7 +220,7 @@ impl LinkRecord {
     /// The server that is connected says this of itself. If its role has changed, it had the `previous` one.
     pub(super) fn server(&self, server: &ServerInfo, previous: Option<Role>) {
         // Each change concerns a primary, which counts it.
-        if self.group.is_some() {
+        if self.replica.is_some() {
             return;
         }
         self.shared.with(|whole, record| {
@@ -219,7 +236,7 @@ impl LinkRecord {
 
     /// Reading the replica is forbidden.
     pub(super) fn denied(&self, failure: &Failure) {
-        if let Some(group) = &self.group {
+        if let Some(group) = self.group() {
             group.denied(failure.clone());
             self.has_news();
         }

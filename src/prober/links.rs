@@ -80,9 +80,10 @@ impl<D: Dial> Links<D> {
         (id, self.link(record, Some(endpoint), rounds, Some(directions)))
     }
 
-    /// Makes a link to the node at `endpoint`, a replica in the `group` of the shard that has `slots`.
+    /// Makes a link to `node` at `endpoint`, a replica in the `group` of the shard that has `slots`.
     pub(super) fn replica(
         &mut self,
+        node: &Arc<str>,
         endpoint: Endpoint,
         slots: Arc<SlotSet>,
         group: &Arc<Group>,
@@ -91,7 +92,8 @@ impl<D: Dial> Links<D> {
     ) -> (LinkId, Box<Link<D>>) {
         let id = self.next_id();
         group.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
-        let record = LinkRecord::of_replica(id, Arc::clone(&self.shared), Arc::clone(group));
+        let (shared, node, group_of) = (Arc::clone(&self.shared), Arc::clone(node), Arc::clone(group));
+        let record = LinkRecord::of_replica(id, shared, node, group_of);
         let rounds = self.rounds(Some(slots)).of_replica(Reader::new(Arc::clone(group), id));
         let mut link = self.link(record, Some(endpoint), rounds, Some(directions));
         link.is_to_replica();

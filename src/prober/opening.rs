@@ -116,7 +116,10 @@ impl<D: Dial> Opener<D> {
                 let mut connection = Connection::new(session, credentials, peer, greeting);
                 if self.is_to_replica && refused.is_none() {
                     let read_only = connection.session.read_only(deadline).await;
-                    read_only.map_err(|failure| DialFailure { failure, phases })?;
+                    read_only.map_err(|failure| DialFailure {
+                        failure: failure.naming_right(NO_READONLY),
+                        phases,
+                    })?;
                     connection.is_read_only = true;
                 }
                 Ok(Opened { connection, phases, took: started.elapsed(), refused })
@@ -255,5 +258,7 @@ fn suspect_tls(failure: Failure, tls: &Tls) -> Failure {
     if *tls == Tls::Off && hung_up { Failure { advice: Some(MAY_BE_TLS), ..failure } } else { failure }
 }
 
+const NO_READONLY: &str = "Give the user `+readonly`, so that replicas are watched as well as primaries, or set \
+                           `cluster.mode: primaries`. A changed right is noticed within an hour, or after a restart.";
 const MAY_BE_TLS: &str = "If this port serves TLS, remove `tls: false`: such a port hangs up on plain text. Otherwise \
                           expected for a few seconds during a failover or a restart.";

@@ -16,7 +16,7 @@ use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Outcome, Role, ServerInfo};
 use crate::status::{ClusterNode, TargetStatus, Watch};
 use crate::target::{Endpoint, TargetName};
-use crate::topology::SlotSet;
+use crate::topology::{Slot, SlotSet};
 
 /// The record of one target.
 #[derive(Debug)]
@@ -87,13 +87,13 @@ impl Record {
         }
     }
 
-    /// The primary of the shard with this lowest slot is in this state, and may just have failed.
-    pub(super) fn shard(&self, lowest: u16, watch: Watch, failure: Option<&Failure>) {
+    /// The primary of the shard with this lowest slot, or this replica, is in this state, and may just have failed.
+    pub(super) fn node(&self, lowest: u16, replica: Option<&str>, watch: Watch, failure: Option<&Failure>) {
         let at = self.clock.now();
         if let Some(failure) = failure {
-            self.status.node_failed(lowest, None, failure, at);
+            self.status.node_failed(lowest, replica, failure, at);
         }
-        self.status.node(lowest, None, watch, at);
+        self.status.node(lowest, replica, watch, at);
     }
 
     /// The first attempt to reach a shard has failed.
@@ -121,8 +121,27 @@ impl Record {
     }
 
     /// The topology is this: the slots with an owner, the nodes that are probed, and how many are not.
-    pub(super) fn topology(&self, covered: SlotSet, nodes: Vec<ClusterNode>, skipped: usize) {
-        self.status.topology(covered, nodes, skipped, self.clock.now());
+    pub(super) fn topology(&self, covered: SlotSet, nodes: &[(ClusterNode, Watch)], skipped: usize) {
+        self.status.topology(covered, listed(nodes), skipped, self.clock.now());
+        self.states(nodes);
+    }
+
+    /// Other nodes are probed, in the same topology.
+    pub(super) fn nodes(&self, nodes: &[(ClusterNode, Watch)]) {
+        self.status.nodes(listed(nodes), self.clock.now());
+        self.states(nodes);
+    }
+
+    fn states(&self, nodes: &[(ClusterNode, Watch)]) {
+        for (node, watch) in nodes {
+            let lowest = node.slots.lowest().map_or(0, Slot::number);
+            self.node(lowest, node.replica.as_deref(), *watch, None);
+        }
+    }
+
+    /// No replica may be read; or one was read again.
+    pub(super) fn replicas_denied(&self, failure: Option<&Failure>) {
+        self.status.replicas_denied(failure, self.clock.now());
     }
 
     /// The topology could not be read.
@@ -226,4 +245,8 @@ impl Record {
     pub(super) const fn take_outcome(&mut self) -> Option<Outcome> {
         self.last_outcome.take()
     }
+}
+
+fn listed(nodes: &[(ClusterNode, Watch)]) -> Vec<ClusterNode> {
+    nodes.iter().map(|(node, _)| node.clone()).collect()
 }

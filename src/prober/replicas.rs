@@ -22,7 +22,7 @@ use super::schedule::{Grid, Schedule};
 use super::whole::LinkId;
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
-use crate::status::Watch;
+use crate::status::{ClusterNode, Watch};
 use crate::target::Endpoint;
 use crate::topology::{Node, Shard, SlotSet};
 
@@ -90,6 +90,19 @@ impl Replicas {
             self.group.note(|whole, _| present.map(|link| whole.is_reached(link.id)).collect());
         let count = reached.iter().filter(|is_reached| **is_reached).count();
         (count, reached.len() - count)
+    }
+
+    /// Returns the replicas that are probed or missed, and what is known of them, as nodes of the shard that has `slots`.
+    pub(super) fn nodes(&self, slots: &SlotSet) -> Vec<(ClusterNode, Watch)> {
+        let now = Instant::now();
+        let node = |link: &Replica| {
+            let is_missed = link.absence.is_missed(now);
+            let watch = self.group.note(|whole, _| whole.watch_of(link.id));
+            let replica = Some(Arc::clone(&link.node));
+            let node = ClusterNode { slots: slots.clone(), replica, address: Some(link.endpoint.clone()) };
+            (node, if is_missed { Watch::Down } else { watch })
+        };
+        self.links.iter().map(node).collect()
     }
 
     /// Whether a replica answers that the topology does not name.
@@ -185,6 +198,7 @@ impl Replicas {
         let schedule = Schedule::after(making.grid, at);
         let directions = Arc::<Directions>::default();
         let (id, link) = making.links.replica(
+            &node.id,
             endpoint.clone(),
             Arc::clone(slots),
             &self.group,

@@ -20,6 +20,7 @@ pub(super) struct ClusterState {
     skipped: usize,
     nodes: Vec<NodeState>,
     topology_failure: Option<(SystemTime, Arc<Failure>)>,
+    replica_failure: Option<(SystemTime, Arc<Failure>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +86,17 @@ impl Watch {
 }
 
 impl ClusterState {
+    /// Replaces the list of nodes. Those that are known keep their state.
+    fn list(&mut self, nodes: Vec<ClusterNode>, at: SystemTime) {
+        let nodes = nodes.into_iter().map(|node| match self.node(node.shard(), node.replica.as_deref()) {
+            Some(known) => NodeState { node, ..known.clone() },
+            None => NodeState { node, watch: Watch::Unknown, since: at, failure: None },
+        });
+        let mut nodes: Vec<NodeState> = nodes.collect();
+        nodes.sort_by_key(|it| (it.node.shard(), it.node.replica.clone()));
+        self.nodes = nodes;
+    }
+
     /// Whether no topology was ever read.
     fn is_unknown(&self) -> bool {
         self.covered.is_empty() && self.nodes.is_empty()
@@ -102,14 +114,27 @@ impl TargetStatus {
     pub fn topology(&self, covered: SlotSet, nodes: Vec<ClusterNode>, skipped: usize, at: SystemTime) {
         let mut state = lock(&self.entry.state);
         let cluster = state.cluster.get_or_insert_default();
-        let nodes = nodes.into_iter().map(|node| match cluster.node(node.shard(), node.replica.as_deref()) {
-            Some(known) => NodeState { node, ..known.clone() },
-            None => NodeState { node, watch: Watch::Unknown, since: at, failure: None },
-        });
-        let mut nodes: Vec<NodeState> = nodes.collect();
-        nodes.sort_by_key(|it| (it.node.shard(), it.node.replica.clone()));
-        (cluster.covered, cluster.nodes, cluster.skipped) = (covered, nodes, skipped);
+        cluster.list(nodes, at);
+        (cluster.covered, cluster.skipped) = (covered, skipped);
         cluster.topology_failure = None;
+    }
+
+    /// Records which nodes are probed or should be, where the topology is the same.
+    pub fn nodes(&self, nodes: Vec<ClusterNode>, at: SystemTime) {
+        if let Some(cluster) = &mut lock(&self.entry.state).cluster {
+            cluster.list(nodes, at);
+        }
+    }
+
+    /// Records why no replica is probed although replicas should be; `None` once one is.
+    pub fn replicas_denied(&self, failure: Option<&Failure>, at: SystemTime) {
+        let mut state = lock(&self.entry.state);
+        let Some(cluster) = &mut state.cluster else { return };
+        cluster.replica_failure = failure.map(|failure| (at, Arc::new(failure.clone())));
+        if failure.is_some() {
+            // It is the same for each of them.
+            cluster.nodes.iter_mut().filter(|it| it.node.replica.is_some()).for_each(|it| it.failure = None);
+        }
     }
 
     /// Records that the topology could not be read, so that only the known nodes are watched.
@@ -161,6 +186,9 @@ pub struct ClusterDocument {
     /// Why the topology could not be read the last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_failure: Option<NodeFailureDocument>,
+    /// Why no replica is probed, although replicas should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_failure: Option<NodeFailureDocument>,
     /// The nodes that are probed or should be: by shard, each primary before its replicas.
     pub shards: Vec<NodeDocument>,
 }
@@ -211,6 +239,7 @@ impl ClusterDocument {
             nodes_unwatched: count(|watch| watch == Watch::Unwatched),
             nodes_skipped: state.skipped,
             topology_failure: state.topology_failure.as_ref().map(NodeFailureDocument::new),
+            replica_failure: state.replica_failure.as_ref().map(NodeFailureDocument::new),
             shards: state.nodes.iter().map(NodeDocument::new).collect(),
         }
     }
@@ -220,7 +249,7 @@ impl ClusterDocument {
     /// Iterates over every failure.
     pub fn failures_mut(&mut self) -> impl Iterator<Item = &mut FailureDocument> {
         let of_nodes = self.shards.iter_mut().filter_map(|node| node.last_failure.as_mut());
-        of_nodes.chain(&mut self.topology_failure).map(|it| &mut it.failure)
+        of_nodes.chain(&mut self.topology_failure).chain(&mut self.replica_failure).map(|it| &mut it.failure)
     }
 }
 
@@ -241,7 +270,8 @@ impl fmt::Display for ClusterDocument {
         if *nodes_skipped > 0 {
             write!(f, ", {nodes_skipped} over cluster.max_nodes")?;
         }
-        self.uncovered.iter().try_for_each(|slots| write!(f, "; slots without an owner: {slots}"))
+        self.uncovered.iter().try_for_each(|slots| write!(f, "; slots without an owner: {slots}"))?;
+        self.replica_failure.iter().try_for_each(|_| f.write_str("; replicas not watched"))
     }
 }
 
@@ -291,7 +321,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::probe::{FailureReason, Phase, Stage};
+    use crate::probe::{FailureReason, Phase, Stage, Step};
     use crate::status::Status;
     use crate::target::Target;
 
@@ -386,6 +416,24 @@ mod tests {
         assert_eq!(shown(cluster(&status)).1, Watch::Unknown, "an unknown shard is ignored");
         handle.no_cluster();
         assert!(status.document().targets[0].cluster.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_that_may_not_be_read_share_one_failure_until_one_is_read() {
+        let (status, handle) = target();
+        let nodes = || vec![node(0, 16_383, None, "a:1"), node(0, 16_383, Some("b"), "b:1")];
+        handle.topology(SlotSet::all(), nodes(), 0, at(1));
+        let refused = Failure::new(FailureReason::PermissionDenied, Stage::Step(Step::Get), "NOPERM");
+        handle.node_failed(0, Some("b"), &refused, at(2));
+        handle.replicas_denied(Some(&refused), at(2));
+        handle.topology(SlotSet::all(), nodes(), 0, at(3));
+        let shown = cluster(&status);
+        assert_eq!(&*shown.replica_failure.unwrap().failure.detail, "NOPERM");
+        assert!(shown.shards.iter().all(|node| node.last_failure.is_none()));
+        handle.nodes(nodes()[..1].to_vec(), at(4));
+        assert_eq!(cluster(&status).shards.len(), 1);
+        handle.replicas_denied(None, at(5));
+        assert!(cluster(&status).replica_failure.is_none());
     }
 
     #[tokio::test(start_paused = true)]

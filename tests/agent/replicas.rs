@@ -128,6 +128,12 @@ async fn without_the_right_to_read_replicas_only_the_primaries_are_watched() {
     let scrape = agent.until("the primaries are watched", found).await;
     assert_eq!(replicas(&scrape), [None; 3], "{}", scrape.text);
     agent.logs("give the user the right `+readonly`").await;
+    let cluster = &agent.status().await["targets"][0]["cluster"];
+    let advice = cluster["replica_failure"]["advice"].as_str().unwrap_or_default();
+    assert!(advice.contains("`+readonly`"), "{cluster}");
+    let states = cluster["shards"].as_array().unwrap().iter().map(|node| node["state"].clone());
+    assert_eq!(states.filter(|state| state == "unwatched").count(), 3, "{cluster}");
+    assert!(agent.get("/").await.body.contains("`+readonly`"), "the page names it, too");
     let denied = agent.log().matches("+readonly").count();
     let probes = scrape.count("probes_total", "c");
     agent.until("probes go on", |it| it.count("probes_total", "c") > probes + 3).await;

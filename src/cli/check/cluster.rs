@@ -21,7 +21,8 @@ impl fmt::Display for ClusterText<'_> {
                 write_failure(f, &failure.failure)?;
             }
         }
-        cluster.topology_failure.iter().try_for_each(|it| write_failure(f, &it.failure))
+        let failures = cluster.topology_failure.iter().chain(&cluster.replica_failure);
+        failures.into_iter().try_for_each(|it| write_failure(f, &it.failure))
     }
 }
 

@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::super::fallback::MEMORY;
 use super::super::replicas::Making;
 use super::super::schedule::offset;
-use super::Coordinator;
+use super::{Coordinator, Watched};
 use crate::connection::dialer::Dial;
 use crate::probe::Failure;
+use crate::status::{ClusterNode, Watch};
 use crate::target::ClusterMode;
 use crate::topology::{Node, Shard};
 
@@ -24,11 +25,10 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Lets links lead to the replicas of the shards. `known` are the ids of all nodes, and `room` is how many replicas may
     /// be probed.
     pub(super) fn follow_replicas(&mut self, known: &HashSet<Arc<str>>, room: usize) {
-        let now = Instant::now();
-        if !self.wants_replicas() || self.denied_until.is_some_and(|until| now < until) {
+        if !self.wants_replicas() || self.are_replicas_denied() {
             return;
         }
-        self.denied_until = None;
+        let now = Instant::now();
         let Self { links, host, grid, shards, tasks, .. } = self;
         let chosen = {
             let replicas = shards.iter().map(|watched| {
@@ -55,7 +55,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         if let Some(failure) = self.shards.iter().find_map(|it| it.replicas.as_ref()?.group().take_denied()) {
             self.deny_replicas(&failure);
         }
-        if self.denied_until.is_some() {
+        if self.are_replicas_denied() {
             let all = self.shards.iter().map(|watched| watched.shard.replicas.len());
             return (0, all.sum());
         }
@@ -68,20 +68,58 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         if is_stale {
             self.hurry();
         }
+        if reached > 0 && self.denied_until.take().is_some() {
+            self.links.shared.record(|record| record.replicas_denied(None));
+        }
         (reached, unreached)
+    }
+
+    fn are_replicas_denied(&self) -> bool {
+        self.denied_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// The user may not say `READONLY`: no replica is probed for a while.
     fn deny_replicas(&mut self, failure: &Failure) {
-        self.denied_until = Some(Instant::now() + MEMORY);
+        let is_new = self.denied_until.replace(Instant::now() + MEMORY).is_none();
         for replicas in self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut()) {
             replicas.clear();
         }
-        debug!(
-            target = %self.links.target.name,
-            detail = %failure.detail,
-            "replicas not monitored; give the user the right `+readonly`"
-        );
+        let (target, detail) = (&self.links.target.name, &failure.detail);
+        if is_new {
+            warn!(%target, %detail, "replicas not monitored; give the user the right `+readonly`");
+        } else {
+            debug!(%target, %detail, "replicas still not monitored");
+        }
+        self.links.shared.record(|record| record.replicas_denied(Some(failure)));
+        self.show_nodes();
+    }
+
+    /// Returns the nodes that are probed or should be, and what is known of them.
+    pub(super) fn nodes(&self) -> Vec<(ClusterNode, Watch)> {
+        let mut nodes = Vec::new();
+        for Watched { shard, id, replicas, .. } in &self.shards {
+            let slots = &shard.slots;
+            let watch = self.links.shared.note(|whole, _| whole.watch_of(*id));
+            let address = Some(shard.primary.address_or(&self.host));
+            nodes.push((ClusterNode { slots: slots.clone(), replica: None, address }, watch));
+            let Some(replicas) = replicas else { continue };
+            if self.are_replicas_denied() {
+                nodes.extend(shard.replicas.iter().map(|node| {
+                    let (replica, address) = (Some(Arc::clone(&node.id)), node.address_or(&self.host));
+                    let node = ClusterNode { slots: slots.clone(), replica, address: Some(address) };
+                    (node, Watch::Unwatched)
+                }));
+            } else {
+                nodes.extend(replicas.nodes(slots));
+            }
+        }
+        nodes
+    }
+
+    /// Shows which nodes are probed.
+    fn show_nodes(&self) {
+        let nodes = self.nodes();
+        self.links.shared.record(|record| record.nodes(&nodes));
     }
 
     /// When something about replicas changes by time alone.
@@ -97,6 +135,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         for replicas in self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut()) {
             replicas.pass(now);
         }
+        self.show_nodes();
     }
 }
 

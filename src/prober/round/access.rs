@@ -25,6 +25,10 @@ const SEARCH_PAUSE: Duration = Duration::from_secs(60);
 const IS_REPLICA: &str = "`host` leads to a replica: set it to the name of the whole cache or of its primary, or set \
                           `expect_role: replica`. Expected for a few seconds during a failover.";
 
+/// What to do if a replica of a cluster may not be read.
+const NO_READONLY: &str =
+    "`host` leads to a replica of a cluster, which answers reads only after `READONLY`: give the user `+readonly`.";
+
 /// What is done with a key.
 #[derive(Clone, Copy, Debug)]
 enum Access<'a> {
@@ -143,8 +147,16 @@ impl Rounds {
                 if step == Step::Set && is_replica && self.only_reads(&connection.server) {
                     return Ok(Accessed::IsReplica);
                 }
-                if step == Step::Get && self.reads_of_cluster(connection, failure).await {
-                    continue;
+                if step == Step::Get && Self::needs_read_only(connection, failure) {
+                    let read_only = connection.session.read_only(started + self.target.command_timeout).await;
+                    connection.is_read_only = read_only.is_ok();
+                    match read_only {
+                        Ok(()) => continue,
+                        Err(failure) => {
+                            let failure = failure.naming_right(NO_READONLY);
+                            return round.note(step, started, Err(failure));
+                        }
+                    }
                 }
                 if failure.reason == FailureReason::WrongNode && self.key.is_renewable() {
                     let takes_none = is_replica && step == Step::Set;
@@ -234,22 +246,16 @@ impl Rounds {
         }
     }
 
-    /// Makes a replica of a cluster answer reads, if `failure` says that it does not yet. Returns whether it does now.
-    async fn reads_of_cluster<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        connection: &mut Connection<S>,
+    /// Whether `failure` says that a replica of a cluster answers reads only after `READONLY`.
+    fn needs_read_only<S: AsyncRead + AsyncWrite + Unpin>(
+        Connection { session, server, is_read_only, .. }: &Connection<S>,
         failure: &Failure,
     ) -> bool {
-        let Connection { session, server, is_read_only, .. } = connection;
-        let is_needed = failure.reason == FailureReason::WrongNode
+        failure.reason == FailureReason::WrongNode
             && server.is_replica()
             && server.mode == Some(Mode::Cluster)
-            && !*is_read_only;
-        if !is_needed || !session.is_usable() {
-            return false;
-        }
-        *is_read_only = true;
-        session.read_only(Instant::now() + self.target.command_timeout).await.is_ok()
+            && !is_read_only
+            && session.is_usable()
     }
 
     /// How many other keys may be tried in this round after the node has said that a key is not its own. A server that

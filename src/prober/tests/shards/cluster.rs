@@ -15,6 +15,10 @@ pub(super) struct Nodes {
     /// The first slot, the last one, and the place of the owner.
     pub(super) slots: Vec<(u16, u16, usize)>,
     pub(super) all: Vec<Node>,
+    /// The places of replicas, each with that of its primary.
+    pub(super) replicas: Vec<(usize, usize)>,
+    /// The reply to `READONLY`.
+    pub(super) read_only: &'static str,
     /// The reply to `CLUSTER SLOTS`, if it is none.
     pub(super) refusal: Option<&'static str>,
     /// Whether the configured host's node says that it belongs to a cluster.
@@ -43,8 +47,22 @@ impl Cluster {
         let bound = |place: usize| u16::try_from(16_384 * place / primaries).unwrap();
         let slots = (0..primaries).map(|place| (bound(place), bound(place + 1) - 1, place)).collect();
         let all = (0..=primaries).map(|_| Node { clients: 1, ..Node::default() }).collect();
-        let state = Nodes { slots, all, refusal: None, is_cluster: true };
+        let (replicas, read_only) = (Vec::new(), "+OK\r\n");
+        let state = Nodes { slots, all, replicas, read_only, refusal: None, is_cluster: true };
         Self { state: Arc::new(Mutex::new(state)), node: None }
+    }
+
+    /// The same with one replica of each primary, in the same order.
+    pub(super) fn with_replicas(primaries: usize) -> Self {
+        let cluster = Self::new(primaries);
+        cluster.with(|state| {
+            state.all.resize_with(2 * primaries, || Node { clients: 1, ..Node::default() });
+            state.replicas = (0..primaries).map(|place| (primaries + place, place)).collect();
+            for replica in &mut state.all[primaries..] {
+                replica.is_replica = true;
+            }
+        });
+        cluster
     }
 
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Nodes) -> T) -> T {
@@ -118,11 +136,15 @@ impl Nodes {
                 let owner = self.slots.iter().find(|(first, last, _)| (first..=last).contains(&&slot));
                 match owner {
                     Some(&(_, _, owner)) if owner == place => self.data(words),
+                    Some(&(_, _, owner)) if words[0] == "GET" && self.replicas.contains(&(place, owner)) => {
+                        self.data(words)
+                    }
                     Some((_, _, owner)) => format!("-MOVED {slot} {}\r\n", endpoint(*owner)),
                     None => "-CLUSTERDOWN Hash slot not served\r\n".into(),
                 }
             }
             "SET" | "GET" => self.data(words),
+            "READONLY" => self.read_only.into(),
             "CLUSTER" => self.refusal.map_or_else(|| self.topology(place), Into::into),
             "CLIENT" => {
                 let list = "id=7 addr=10.0.0.1:50\n".repeat(self.all[place].clients);
@@ -139,7 +161,9 @@ impl Nodes {
         }
         let is_set = |sent: &&String| sent.starts_with(&format!("SET {} ", words[1]));
         let all = self.all.iter().flat_map(|node| &node.commands);
-        let (_, sent) = all.filter(|(_, sent)| is_set(&sent)).max_by_key(|(at, _)| *at).unwrap();
+        let Some((_, sent)) = all.filter(|(_, sent)| is_set(&sent)).max_by_key(|(at, _)| *at) else {
+            return "_\r\n".into();
+        };
         let value = sent.split(' ').nth(2).unwrap();
         format!("${}\r\n{value}\r\n", value.len())
     }
@@ -147,14 +171,19 @@ impl Nodes {
     fn topology(&self, place: usize) -> String {
         let slots = self.all[place].view.as_ref().unwrap_or(&self.slots);
         let rows = slots.iter().map(|(first, last, owner)| {
-            let Endpoint { host, port } = endpoint(*owner);
-            format!(
-                "*3\r\n:{first}\r\n:{last}\r\n*3\r\n${}\r\n{host}\r\n:{port}\r\n$5\r\nnode{owner}\r\n",
-                host.len()
-            )
+            let replicas = self.replicas.iter().filter(|(_, primary)| primary == owner);
+            let nodes = [owner].into_iter().chain(replicas.map(|(it, _)| it)).copied();
+            let nodes: Vec<String> = nodes.map(node).collect();
+            let count = 2 + nodes.len();
+            format!("*{count}\r\n:{first}\r\n:{last}\r\n{}", nodes.concat())
         });
         format!("*{}\r\n{}", slots.len(), rows.collect::<String>())
     }
+}
+
+fn node(place: usize) -> String {
+    let Endpoint { host, port } = endpoint(place);
+    format!("*3\r\n${}\r\n{host}\r\n:{port}\r\n$5\r\nnode{place}\r\n", host.len())
 }
 
 /// The address of the node at `place`.
