@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::info;
 
-use self::watcher::Watcher;
+pub use self::watcher::Watcher;
 use crate::clock::Clock;
 use crate::connection::dialer::Dialer;
 use crate::connection::resolver::Resolver;
@@ -239,8 +239,8 @@ impl Agent {
         }
     }
 
-    /// Creates a prober of `target` without starting it. Starts the refresh loop of its identity. `trace` records details of
-    /// the connection.
+    /// Creates a prober of `target` without starting it, and what asks its sentinels if it has any. Starts the refresh loop of
+    /// its identity. `trace` records details of the connection.
     ///
     /// # Errors
     /// [`ReconcileError`] if its certificates cannot be used.
@@ -248,10 +248,10 @@ impl Agent {
         &mut self,
         target: &Arc<Target>,
         trace: &Trace,
-    ) -> Result<Prober<Dialer>, ReconcileError> {
+    ) -> Result<(Prober<Dialer>, Option<Watcher>), ReconcileError> {
         let clients = self.read_certificates(std::slice::from_ref(target)).await?;
         self.keep_clients(clients);
-        Ok(self.build(target, trace, Duration::ZERO).0)
+        Ok(self.build(target, trace, Duration::ZERO))
     }
 
     /// Creates a prober of `target`, and what watches its sentinels if it has any.
@@ -262,9 +262,12 @@ impl Agent {
         offset: Duration,
     ) -> (Prober<Dialer>, Option<Watcher>) {
         let dialer = self.dialer(target).with_trace(trace.clone());
-        let watcher = dialer
-            .locator()
-            .map(|locator| Watcher::new(locator.clone(), target, self.services.metrics.target(&target.name)));
+        let status = self.services.status.target(target);
+        let watcher = dialer.locator().map(|locator| {
+            let metrics = self.services.metrics.target(&target.name);
+            let status = status.sentinel(&locator.sentinels().service);
+            Watcher::new(locator.clone(), target, metrics, status)
+        });
         let sign_in = self.sign_in(target);
         let services = &self.services;
         let prober = Prober::new(Setup {
@@ -273,7 +276,7 @@ impl Agent {
             clock: services.clock.clone(),
             rng: fastrand::Rng::new(),
             metrics: services.metrics.target(&target.name),
-            status: services.status.target(target),
+            status,
             instance: Arc::clone(&services.instance),
             target: Arc::clone(target),
             offset,

@@ -172,11 +172,17 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
     }
 
     /// Probes once, attempts included. Opens the connection first if there is none. Of a cluster, every shard is probed on
-    /// a new connection, and one that cannot be reached has failed.
+    /// a new connection, and one that cannot be reached has failed. Then asks for maintenance notices.
     pub async fn probe(&mut self) -> Probed {
         let shared = Arc::clone(&self.links.shared);
         shared.record(Record::quiet);
         shared.signals.search(false);
+        let probed = self.probe_all(&shared).await;
+        self.front.ask_for_notices().await;
+        probed
+    }
+
+    async fn probe_all(&mut self, shared: &Shared) -> Probed {
         let mut probed = self.probe_host().await;
         if !shared.signals.knows_cluster() {
             return probed;

@@ -8,6 +8,7 @@ mod cluster;
 mod document;
 mod maintenance;
 mod outcome;
+mod sentinel;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -19,11 +20,12 @@ use tokio::time::Instant;
 use self::cluster::ClusterState;
 pub use self::cluster::{ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch};
 pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
-pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument};
+pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument, NOT_REQUESTED, NoticeState};
 pub use self::outcome::{
     ClientDocument, ClientsDocument, FailureDocument, NewConnectionDocument, OutcomeDocument, PhaseDocument,
     StepDocument,
 };
+pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 use crate::clock::Clock;
 use crate::probe::{Failure, Outcome, PhaseTimes, ServerInfo};
 use crate::target::{Target, TargetName};
@@ -83,6 +85,8 @@ struct TargetState {
     cluster: Option<Box<ClusterState>>,
     /// `None` where the agent does not ask for notices.
     maintenance: Option<Box<maintenance::Maintenance>>,
+    /// `None` for a target without sentinels.
+    sentinel: Option<Box<sentinel::SentinelState>>,
     /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
     recent: VecDeque<Arc<Record>>,
     failures: VecDeque<Arc<Record>>,
@@ -207,6 +211,7 @@ impl Status {
                 server: None,
                 cluster: None,
                 maintenance: None,
+                sentinel: None,
                 recent: VecDeque::with_capacity(RECENT),
                 failures: VecDeque::new(),
             }),

@@ -8,6 +8,8 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -17,6 +19,7 @@ use crate::connection::sentinel::Locator;
 use crate::connection::session::Session;
 use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
+use crate::status::{Quorum, SentinelStatus};
 use crate::target::{Protocol, Target, TargetName};
 
 /// How often a sentinel is asked for the primary that announces failovers, and one that does not.
@@ -30,13 +33,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Watches the sentinels of one target.
 #[derive(Debug)]
-pub(super) struct Watcher {
+pub struct Watcher {
     target: TargetName,
     locator: Locator,
     connect_timeout: Duration,
     command_timeout: Duration,
     rng: fastrand::Rng,
     metrics: TargetMetrics,
+    status: SentinelStatus,
     state: Mutex<State>,
 }
 
@@ -54,7 +58,12 @@ struct State {
 }
 
 impl Watcher {
-    pub(super) fn new(locator: Locator, target: &Target, metrics: TargetMetrics) -> Self {
+    pub(super) fn new(
+        locator: Locator,
+        target: &Target,
+        metrics: TargetMetrics,
+        status: SentinelStatus,
+    ) -> Self {
         Self {
             target: target.name.clone(),
             locator,
@@ -62,6 +71,7 @@ impl Watcher {
             command_timeout: target.command_timeout,
             rng: fastrand::Rng::new(),
             metrics,
+            status,
             state: Mutex::default(),
         }
     }
@@ -73,6 +83,36 @@ impl Watcher {
         tokio::select! {
             never = self.post(0, first) => never,
             never = self.post(1, second) => never,
+            never = self.show_primary() => never,
+        }
+    }
+
+    /// Asks each sentinel once, side by side. The first answer counts.
+    pub async fn ask_once(&self) {
+        let count = self.locator.sentinels().addresses.len();
+        let mut asking: FuturesUnordered<_> = (0..count).map(|sentinel| self.ask(sentinel)).collect();
+        while let Some(Err(failure)) = asking.next().await {
+            debug!(target = %self.target, %failure, "sentinel not asked");
+        }
+        self.status.primary(self.locator.knowledge().borrow().primary());
+    }
+
+    async fn ask(&self, sentinel: usize) -> Result<(), Failure> {
+        let mut locator = self.locator.clone();
+        let (mut session, _) = locator.open(sentinel, Instant::now() + self.connect_timeout).await?;
+        self.ask_for_primary(sentinel, &mut session).await?;
+        self.ask_for_quorum(&mut session).await
+    }
+
+    /// Shows which primary the sentinels name.
+    async fn show_primary(&self) -> Infallible {
+        let mut knowledge = self.locator.knowledge();
+        loop {
+            self.status.primary(knowledge.borrow_and_update().primary());
+            if knowledge.changed().await.is_err() {
+                // The sender lives in the locator.
+                return std::future::pending().await;
+            }
         }
     }
 
@@ -113,17 +153,14 @@ impl Watcher {
             Ok(opened) => opened,
             Err(failure) => return failure,
         };
-        let service = &*self.locator.sentinels().service;
         // Before the first question, so that nothing between is missed.
         let is_subscribed = match self.subscribe(sentinel, &mut session, protocol).await {
             Ok(is_subscribed) => is_subscribed,
             Err(failure) => return failure,
         };
         loop {
-            match session.primary_of(service, Instant::now() + self.command_timeout).await {
-                Ok(Some(address)) => self.locator.named(sentinel, &address),
-                Ok(None) => return unknown(service),
-                Err(failure) => return failure,
+            if let Err(failure) = self.ask_for_primary(sentinel, &mut session).await {
+                return failure;
             }
             backoff.reset();
             self.answers(post, sentinel);
@@ -132,6 +169,7 @@ impl Watcher {
             }
             let pause = if is_subscribed { ASK } else { ASK_UNSUBSCRIBED };
             // The sentinel is asked for the address that it announces.
+            let service = &self.locator.sentinels().service;
             if let Ok(Err(failure)) = timeout(pause, session.failover_of(service)).await {
                 return failure;
             }
@@ -159,6 +197,17 @@ impl Watcher {
         }
     }
 
+    async fn ask_for_primary(&self, sentinel: usize, session: &mut Session<Stream>) -> Result<(), Failure> {
+        let service = &self.locator.sentinels().service;
+        match session.primary_of(service, Instant::now() + self.command_timeout).await? {
+            Some(address) => {
+                self.locator.named(sentinel, &address);
+                Ok(())
+            }
+            None => Err(unknown(service)),
+        }
+    }
+
     async fn ask_for_quorum(&self, session: &mut Session<Stream>) -> Result<(), Failure> {
         let now = Instant::now();
         if self.lock().quorum_refused_until.is_some_and(|until| now < until) {
@@ -168,18 +217,28 @@ impl Watcher {
         match session.has_quorum(service, now + self.command_timeout).await {
             Ok(has_quorum) => {
                 self.lock().has_told_quorum = true;
-                self.metrics.sentinel_quorum(Some(has_quorum));
+                self.show_quorum(if has_quorum { Quorum::Reached } else { Quorum::Lost });
             }
             Err(failure) if session.is_usable() => {
                 debug!(target = %self.target, %failure, "quorum of the sentinels not told");
                 let mut state = self.lock();
                 state.quorum_refused_until = Some(now + QUORUM_MEMORY);
                 state.has_told_quorum = false;
-                self.metrics.sentinel_quorum(None);
+                let is_denied = failure.reason == FailureReason::PermissionDenied;
+                self.show_quorum(if is_denied { Quorum::Denied } else { Quorum::Unsupported });
             }
             Err(failure) => return Err(failure),
         }
         Ok(())
+    }
+
+    fn show_quorum(&self, quorum: Quorum) {
+        self.status.quorum(quorum);
+        self.metrics.sentinel_quorum(match quorum {
+            Quorum::Reached => Some(true),
+            Quorum::Lost => Some(false),
+            Quorum::Unknown | Quorum::Denied | Quorum::Unsupported => None,
+        });
     }
 
     fn answers(&self, post: usize, sentinel: usize) {
@@ -204,7 +263,7 @@ impl Watcher {
         }
         if state.is_live == [false; 2] && state.has_told_quorum {
             // Nobody is left to elect another primary, as far as this agent can see.
-            self.metrics.sentinel_quorum(Some(false));
+            self.show_quorum(Quorum::Lost);
         }
     }
 

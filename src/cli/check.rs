@@ -108,11 +108,14 @@ impl Check {
         let mut write_error = None;
         for target in targets {
             let trace = Trace::on();
-            let mut prober = match agent.prober(target, &trace).await {
-                Ok(prober) => prober,
+            let (mut prober, sentinels) = match agent.prober(target, &trace).await {
+                Ok(both) => both,
                 Err(error) => return usage(&Chain(&error)),
             };
             let found = prober.probe().await;
+            if let Some(sentinels) = &sentinels {
+                sentinels.ask_once().await;
+            }
             if found.outcome.result.is_err() {
                 code = ExitCode::FAILURE;
             }

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::body::{Content, Encoded, gzip};
 use super::{Liveness, Route};
 use crate::metrics::Metrics;
-use crate::status::{ClusterDocument, Readiness, Status, StatusDocument, TargetDocument};
+use crate::status::{ClusterDocument, NOT_REQUESTED, Readiness, Status, StatusDocument, TargetDocument};
 
 /// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -126,7 +126,7 @@ fn overview(document: &StatusDocument) -> String {
          .up{{color:#17722b}}.down{{color:#b3261e;font-weight:bold}}</style></head><body>\n\
          <h1>cachepulse {}</h1>\n<p>{}</p>\n<p>{}</p>\n\
          <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>server</th>\
-         <th>new connections</th><th>last failure</th></tr>\n",
+         <th>maintenance</th><th>new connections</th><th>last failure</th></tr>\n",
         document.version,
         escape(&document.readiness),
         links(),
@@ -167,16 +167,22 @@ fn row(html: &mut String, target: &TargetDocument) {
                 )
             }
         });
+    let server = target.server.as_ref().map(ToString::to_string);
+    let sentinel = target.sentinel.as_ref().map(|sentinel| format!("sentinel: {sentinel}"));
+    let server = server.into_iter().chain(sentinel).collect::<Vec<_>>().join("; ");
+    let maintenance =
+        target.maintenance.as_ref().map_or_else(|| NOT_REQUESTED.to_owned(), ToString::to_string);
     let state = target.state.as_str();
     // Writing to a string cannot fail.
     let _ = writeln!(
         html,
         "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td><td>{}</td>\
-         <td>{}</td></tr>",
+         <td>{}</td><td>{}</td></tr>",
         escape(&target.target),
         escape(&target.endpoint),
         target.since,
-        escape(&target.server.as_ref().map_or_else(String::new, ToString::to_string)),
+        escape(&server),
+        escape(&maintenance),
         escape(&new_connection),
         escape(&failure),
     );
@@ -196,9 +202,10 @@ fn shards(html: &mut String, name: &str, cluster: &ClusterDocument) {
     for node in &cluster.shards {
         let state = node.state.as_str();
         let failure = node.last_failure.as_ref().map_or_else(String::new, ToString::to_string);
+        let behind = node.staleness_seconds.map_or_else(String::new, |age| format!(", {age:.3} s behind"));
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td>\
+            "<tr><td>{}</td><td>{}</td><td>{}{behind}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td>\
              <td>{}</td></tr>",
             node.shard,
             node.slots,

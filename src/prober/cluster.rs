@@ -4,7 +4,7 @@
 //! shard of a new topology is which of the previous one is decided in [`crate::topology`], and what the links' findings
 //! mean for the target in `whole.rs`.
 
-mod replicas;
+pub(super) mod replicas;
 
 use std::collections::HashSet;
 use std::convert::Infallible;

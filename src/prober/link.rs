@@ -500,7 +500,9 @@ impl<D: Dial> Link<D> {
             return;
         }
         if request == Request::Subscribe && rounds.lists_too_much() {
-            return maintenance.refused(request, "CLIENT LIST is too long for a subscribed connection");
+            let detail = "CLIENT LIST is too long for a subscribed connection";
+            let failure = Failure::new(FailureReason::ReplyTooLarge, Stage::Idle, detail);
+            return maintenance.refused(request, &failure);
         }
         let deadline = now + opener.target.command_timeout;
         let session = &mut connection.session;
@@ -512,12 +514,20 @@ impl<D: Dial> Link<D> {
         };
         match asked {
             Ok(()) => maintenance.granted(request, &mut connection.subscription),
-            Err(failure) if session.is_usable() => maintenance.refused(request, &failure.detail),
+            Err(failure) if session.is_usable() => maintenance.refused(request, &failure),
             Err(failure) => {
                 maintenance.lost(request, &failure);
                 self.lost(failure);
             }
         }
+    }
+
+    /// Asks for all maintenance notices that are due, for somebody who waits for that.
+    pub(super) async fn ask_for_notices(&mut self) {
+        for _ in Request::ALL {
+            self.maintain().await;
+        }
+        self.pushed();
     }
 
     /// Whether the role is to be asked for again: no write shows that the server has been promoted.

@@ -122,6 +122,9 @@ impl LinkRecord {
         if is_news {
             self.has_news();
         }
+        if settled > 0 {
+            self.show_staleness();
+        }
     }
 
     /// Enters an effect in the series of the shard.
@@ -154,6 +157,15 @@ impl LinkRecord {
         if let Some((shard, watch)) = state {
             let replica = self.replica.as_ref().map(|replica| &*replica.node);
             self.shared.record(|record| record.node(shard, replica, watch, failed));
+        }
+    }
+
+    /// Shows how far the replica is behind.
+    fn show_staleness(&self) {
+        let Some(Replica { node, group }) = self.replica.as_deref() else { return };
+        let shard = group.note(|whole, _| whole.slots_of(self.id)?.lowest());
+        if let Some((shard, age)) = shard.zip(group.staleness(self.id)) {
+            self.shared.record(|record| record.staleness(shard, node, age));
         }
     }
 

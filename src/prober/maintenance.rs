@@ -15,8 +15,8 @@ use crate::maintenance::{
     Announced, Made, Moment, Moving, Noted, Notice, Notices, Receiver, Request, Requests,
 };
 use crate::metrics::TargetMetrics;
-use crate::probe::Failure;
-use crate::status::TargetStatus;
+use crate::probe::{Failure, FailureReason};
+use crate::status::{NoticeState, TargetStatus};
 use crate::target::{self, Product, Server, Target, TargetName};
 
 /// What one target asks for and knows about maintenance.
@@ -32,6 +32,8 @@ pub(super) struct Maintenance {
 #[derive(Debug)]
 struct State {
     requests: Requests,
+    /// The request that the user may not make, which is worth more to know than what the server does not support.
+    denied: Option<Request>,
     notices: Notices,
     /// How many connections have asked.
     connections: u64,
@@ -73,6 +75,7 @@ impl Maintenance {
         }
         let state = Mutex::new(State {
             requests,
+            denied: None,
             notices: Notices::default(),
             connections: 0,
             shown: Announced::default(),
@@ -84,7 +87,7 @@ impl Maintenance {
             status: record.status(),
             state,
         };
-        maintenance.show_agreement(false);
+        maintenance.show_state(NoticeState::NotRequested, "");
         maintenance.show(Announced::default());
         Some(Arc::new(maintenance))
     }
@@ -119,24 +122,22 @@ impl Maintenance {
         if request == Request::Notifications {
             subscription.agreed = Some(Instant::now());
         }
-        self.show_agreement(true);
+        self.show_state(NoticeState::Received, "");
         debug!(target = %self.target, request = request.as_str(), "maintenance notices requested");
     }
 
     /// The server has refused `request`, or it would do harm.
-    pub(super) fn refused(&self, request: Request, detail: &str) {
+    pub(super) fn refused(&self, request: Request, failure: &Failure) {
         let mut state = self.lock();
         state.requests.refused(request, Instant::now());
-        self.show_agreement(state.requests.is_granted());
-        self.log_refusal(request, detail);
+        self.show_refusal(&mut state, request, failure);
     }
 
     /// The connection was lost over `request`.
     pub(super) fn lost(&self, request: Request, failure: &Failure) {
         let mut state = self.lock();
         if state.requests.lost(request, Instant::now()) {
-            self.show_agreement(state.requests.is_granted());
-            self.log_refusal(request, &failure.detail);
+            self.show_refusal(&mut state, request, failure);
         }
     }
 
@@ -188,14 +189,21 @@ impl Maintenance {
         self.status.maintenance_announced(announced);
     }
 
-    fn show_agreement(&self, agreed: bool) {
-        self.metrics.maintenance_notifications(agreed);
-        self.status.maintenance_notifications(agreed);
+    fn show_state(&self, state: NoticeState, detail: &str) {
+        self.metrics.maintenance_notifications(state == NoticeState::Received);
+        self.status.maintenance_notices(state, detail);
     }
 
-    fn log_refusal(&self, request: Request, detail: &str) {
+    fn show_refusal(&self, state: &mut State, request: Request, failure: &Failure) {
+        let detail = &failure.detail;
+        let is_denied = failure.reason == FailureReason::PermissionDenied;
+        state.denied = if is_denied { Some(request) } else { state.denied.filter(|other| *other != request) };
+        if !state.requests.is_granted() && state.denied.is_none_or(|denied| denied == request) {
+            let shown = if is_denied { NoticeState::Denied } else { NoticeState::Unsupported };
+            self.show_state(shown, detail);
+        }
         let request = request.as_str();
-        debug!(target = %self.target, request, detail, "maintenance notices not available");
+        debug!(target = %self.target, request, %detail, "maintenance notices not available");
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

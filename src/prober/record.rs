@@ -96,6 +96,11 @@ impl Record {
         self.status.node(lowest, replica, watch, at);
     }
 
+    /// A replica of the shard with this lowest slot has lacked a write for so long.
+    pub(super) fn staleness(&self, lowest: Slot, replica: &str, age: Duration) {
+        self.status.staleness(lowest.number(), replica, age);
+    }
+
     /// The first attempt to reach a shard has failed.
     pub(super) fn shard_not_reached(&self, slots: &SlotSet, address: &Endpoint, failure: &Failure) {
         if self.is_quiet {

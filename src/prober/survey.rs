@@ -1,18 +1,22 @@
-//! One probe of all shards of a cluster, for somebody who waits for it.
+//! One probe of all shards of a cluster, and of their replicas if these are probed, for somebody who waits for it.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::cluster::replicas::choose;
 use super::cluster::uncovered;
 use super::link::Link;
+use super::link_record::Series;
 use super::links::Links;
+use super::replicas::Group;
 use super::whole::{LinkId, gravest};
 use crate::connection::dialer::Dial;
-use crate::probe::{Failure, StepResult};
+use crate::probe::{Failure, FailureReason, StepResult};
 use crate::status::{ClusterNode, Watch};
-use crate::topology::{Shard, SlotSet, Topology};
+use crate::target::{ClusterMode, Endpoint};
+use crate::topology::{Node, Shard, SlotSet, Topology};
 
 /// What was found of the shards.
 pub(super) enum Survey {
@@ -51,18 +55,28 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
     let count = shards.len();
     let mut missing = Topology { shards: shards.clone() }.covered().complement();
     let covered = missing.complement();
-    shards.truncate(usize::try_from(links.target.cluster.max_nodes.get()).unwrap_or(usize::MAX));
-    let nodes = shards.iter().map(node).collect();
-    status.topology(covered, nodes, count - shards.len(), clock.now());
+    let wants_replicas = links.target.cluster.mode == ClusterMode::All;
+    let replicas_of = |shard: &Shard| if wants_replicas { shard.replicas.len() } else { 0 };
+    let wanted: usize = shards.iter().map(|shard| 1 + replicas_of(shard)).sum();
+    let max_nodes = usize::try_from(links.target.cluster.max_nodes.get()).unwrap_or(usize::MAX);
+    shards.truncate(max_nodes);
+    let room = if wants_replicas { max_nodes - shards.len() } else { 0 };
+    let replicas = choose(shards.iter().map(|shard| (shard, |_: &Node| false)), room);
+    let nodes: Vec<ClusterNode> = listed(&shards, &replicas, &host).collect();
+    let skipped = wanted - nodes.len();
+    status.topology(covered, nodes, skipped, clock.now());
+    let groups: Vec<Arc<Group>> = shards.iter().map(|_| Arc::new(Group::new(Series::default()))).collect();
 
     let mut tasks = JoinSet::new();
     let ids: Vec<(LinkId, &Shard)> = shards
         .iter()
-        .map(|shard| {
+        .zip(&groups)
+        .map(|(shard, group)| {
             // A node whose address is unknown is looked for at the configured host.
             let endpoint = shard.primary.address_or(&host);
             let slots = Arc::new(shard.slots.clone());
-            let (id, mut link) = links.shard(endpoint, slots, Arc::default(), None, Arc::default(), number);
+            let group = wants_replicas.then(|| Arc::clone(group));
+            let (id, mut link) = links.shard(endpoint, slots, Arc::default(), group, Arc::default(), number);
             tasks.spawn(async move {
                 link.probe(number).await;
                 link
@@ -87,6 +101,15 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
             failures.push(failure);
         }
     }
+    // They are to return what was just written.
+    let to_replicas = shards.iter().zip(&replicas).zip(&groups);
+    read_replicas(
+        links,
+        to_replicas.map(|((shard, nodes), group)| (shard, &nodes[..], group)),
+        &host,
+        number,
+    )
+    .await;
     if !missing.is_empty() && count > 1 {
         missing = agreed(missing, front, others).await;
     }
@@ -110,6 +133,55 @@ async fn agreed<D: Dial>(
     SlotSet::default()
 }
 
-fn node(shard: &Shard) -> ClusterNode {
-    ClusterNode { slots: shard.slots.clone(), replica: None, address: shard.primary.address.clone() }
+/// Reads the replicas once, side by side. None of them decides the outcome.
+async fn read_replicas<'a, D: Dial<Stream: 'static> + 'static>(
+    links: &mut Links<D>,
+    shards: impl Iterator<Item = (&'a Shard, &'a [Node], &'a Arc<Group>)>,
+    host: &Endpoint,
+    number: u64,
+) {
+    let shared = Arc::clone(&links.shared);
+    let (status, clock) = shared.record(|record| (record.status(), record.clock().clone()));
+    let mut tasks = JoinSet::new();
+    let mut asked = Vec::new();
+    for (shard, nodes, group) in shards {
+        for node in nodes {
+            let (endpoint, slots) = (node.address_or(host), Arc::new(shard.slots.clone()));
+            let (id, mut link) = links.replica(&node.id, endpoint, slots, group, Arc::default(), number);
+            tasks.spawn(async move { drop(link.probe(number).await) });
+            asked.push((id, shard.lowest().number(), &node.id, group));
+        }
+    }
+    tasks.join_all().await;
+    let mut denied = None;
+    for (id, shard, node, group) in asked {
+        denied = group.take_denied().or(denied);
+        let failure = group.note(|whole, _| whole.failure_of(id));
+        let watch = match &failure {
+            None => Watch::Up,
+            Some(failure) if failure.reason == FailureReason::PermissionDenied => Watch::Unwatched,
+            Some(_) => Watch::Down,
+        };
+        status.node(shard, Some(node), watch, clock.now());
+    }
+    if let Some(failure) = &denied {
+        status.replicas_denied(Some(failure), clock.now());
+    }
+}
+
+/// Returns the nodes that are probed.
+fn listed<'a>(
+    shards: &'a [Shard],
+    replicas: &'a [Vec<Node>],
+    host: &'a Endpoint,
+) -> impl Iterator<Item = ClusterNode> + 'a {
+    shards.iter().zip(replicas).flat_map(move |(shard, replicas)| {
+        let of_shard = move |node: &Node, replica| ClusterNode {
+            slots: shard.slots.clone(),
+            replica,
+            address: Some(node.address_or(host)),
+        };
+        let replicas = replicas.iter().map(move |node| of_shard(node, Some(Arc::clone(&node.id))));
+        [of_shard(&shard.primary, None)].into_iter().chain(replicas)
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ struct NodeState {
     watch: Watch,
     since: SystemTime,
     failure: Option<(SystemTime, Arc<Failure>)>,
+    /// For how long a replica has lacked a write.
+    staleness: Option<Duration>,
 }
 
 /// A node of a cluster that is probed, or should be.
@@ -90,7 +92,7 @@ impl ClusterState {
     fn list(&mut self, nodes: Vec<ClusterNode>, at: SystemTime) {
         let nodes = nodes.into_iter().map(|node| match self.node(node.shard(), node.replica.as_deref()) {
             Some(known) => NodeState { node, ..known.clone() },
-            None => NodeState { node, watch: Watch::Unknown, since: at, failure: None },
+            None => NodeState { node, watch: Watch::Unknown, since: at, failure: None, staleness: None },
         });
         let mut nodes: Vec<NodeState> = nodes.collect();
         nodes.sort_by_key(|it| (it.node.shard(), it.node.replica.clone()));
@@ -158,6 +160,14 @@ impl TargetStatus {
         }
     }
 
+    /// Records for how long this replica has lacked a write.
+    pub fn staleness(&self, shard: u16, replica: &str, age: Duration) {
+        let mut state = lock(&self.entry.state);
+        if let Some(node) = state.cluster.as_mut().and_then(|cluster| cluster.node(shard, Some(replica))) {
+            node.staleness = Some(age);
+        }
+    }
+
     /// Records the failure at `at` of a node, which later successes do not remove.
     pub fn node_failed(&self, shard: u16, replica: Option<&str>, failure: &Failure, at: SystemTime) {
         let mut state = lock(&self.entry.state);
@@ -209,6 +219,9 @@ pub struct NodeDocument {
     pub since: Rfc3339,
     /// The address at which it is reached.
     pub address: Option<String>,
+    /// For how long a replica that was read last time has lacked a write of its primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness_seconds: Option<f64>,
     /// The last failure. Later successes do not remove it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<NodeFailureDocument>,
@@ -276,7 +289,9 @@ impl fmt::Display for ClusterDocument {
 }
 
 impl NodeDocument {
-    fn new(NodeState { node, watch, since, failure }: &NodeState) -> Self {
+    fn new(NodeState { node, watch, since, failure, staleness }: &NodeState) -> Self {
+        // Nobody knows how far a replica is behind that does not answer.
+        let staleness = staleness.filter(|_| *watch == Watch::Up);
         Self {
             shard: node.shard().to_string(),
             slots: node.slots.to_string(),
@@ -284,6 +299,7 @@ impl NodeDocument {
             state: *watch,
             since: Rfc3339(*since),
             address: node.address.as_ref().map(Endpoint::to_string),
+            staleness_seconds: staleness.map(|age| age.as_secs_f64()),
             last_failure: failure.as_ref().map(|failure| {
                 let mut document = NodeFailureDocument::new(failure);
                 if let (Watch::Unwatched, Some(advice)) = (watch, node.advice(&failure.1)) {
@@ -315,8 +331,6 @@ impl fmt::Display for NodeFailureDocument {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
@@ -368,6 +382,8 @@ mod tests {
         ];
         handle.topology(range(0, 16_382), nodes, 2, at(1_000));
         handle.node(0, None, Watch::Up, at(1_001));
+        handle.node(0, Some("b"), Watch::Up, at(1_001));
+        handle.staleness(0, "b", Duration::from_millis(250));
         handle.node(8192, None, Watch::Unwatched, at(1_006));
         handle.node_failed(8192, None, &unreachable(), at(1_006));
         let advice = "Open port 8501 to the addresses of the cache's nodes, or set `cluster.mode: off`.";
@@ -375,15 +391,16 @@ mod tests {
             serde_json::to_value(cluster(&status)).unwrap(),
             json!({
                 "slots_covered": 16383, "slots_available": 8192, "uncovered": "16383",
-                "nodes_watched": 1, "nodes_unwatched": 1, "nodes_skipped": 2,
+                "nodes_watched": 2, "nodes_unwatched": 1, "nodes_skipped": 2,
                 "shards": [
                     {
                         "shard": "0", "slots": "0-8191", "role": "primary", "state": "up",
                         "since": "1970-01-01T00:16:41.000Z", "address": "10.0.0.4:8500",
                     },
                     {
-                        "shard": "0", "slots": "0-8191", "role": "replica", "state": "unknown",
-                        "since": "1970-01-01T00:16:40.000Z", "address": "10.0.0.6:8502",
+                        "shard": "0", "slots": "0-8191", "role": "replica", "state": "up",
+                        "since": "1970-01-01T00:16:41.000Z", "address": "10.0.0.6:8502",
+                        "staleness_seconds": 0.25,
                     },
                     {
                         "shard": "8192", "slots": "8192-16382", "role": "primary", "state": "unwatched",

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::cluster::ClusterDocument;
 use super::maintenance::MaintenanceDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
+use super::sentinel::SentinelDocument;
 use super::{ConnectionState, IdentityEntry, Readiness, Record, Status, TargetEntry, Verdict, lock};
 use crate::clock::Rfc3339;
 use crate::probe::ServerInfo;
@@ -55,6 +56,9 @@ pub struct TargetDocument {
     /// The cluster. `None` for a target that is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterDocument>,
+    /// What the sentinels say. `None` for a target without sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<SentinelDocument>,
     /// What the cache has announced of maintenance. `None` where the agent does not ask for notices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceDocument>,
@@ -141,6 +145,7 @@ impl TargetDocument {
             new_connection: state.new_connection.as_deref().map(NewConnectionDocument::new),
             server: state.server.as_deref().map(ServerDocument::new),
             cluster: state.cluster.as_deref().map(ClusterDocument::new),
+            sentinel: state.sentinel.as_deref().map(SentinelDocument::new),
             maintenance: state.maintenance.as_deref().map(MaintenanceDocument::new),
             recent: newest_first(&state.recent),
             failures: newest_first(&state.failures),

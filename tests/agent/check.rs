@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use cachepulse_standin::{CertificateAuthority, Clock, Dialect, HOST, Profile, TokenFault};
-
+use cachepulse_standin::{Announcing, CertificateAuthority, Clock, Dialect, HOST, Profile, TokenFault};
 use tokio::time::sleep;
 
 use crate::cluster_bed::Cluster;
@@ -368,4 +367,76 @@ async fn a_cluster_whose_topology_is_denied_is_checked_as_one_node_and_names_the
         .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("+cluster|slots"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn replicas_are_read_where_they_are_to_be_probed_and_decide_nothing() {
+    let mut cluster = Cluster::start(Listen::Plaintext).await;
+    let check = async |cluster: &Cluster, user: &str, output: &str| {
+        cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--attempts", "1"])
+            .args(["--port", &cluster.node(0).port().to_string(), "--output", output])
+            .args(["--cluster-mode", "all", "--command-timeout", "1s"])
+            .args(["--identity", "password", "--password-env", "SECRET", "--username", user])
+            .env("SECRET", PASSWORD)
+            .run()
+            .await
+    };
+    let ended = check(&cluster, ADMIN, "text").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("16384 available; 6 nodes watched\n"), "{ended:?}");
+    assert_eq!(ended.stdout.matches("  replica  up ").count(), 3, "{ended:?}");
+    assert_eq!(ended.stdout.matches(" s behind\n").count(), 3, "{ended:?}");
+    cluster.kill(4).await;
+    let ended = check(&cluster, ADMIN, "json").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let shards = result["cluster"]["shards"].as_array().unwrap();
+    let states: Vec<_> =
+        shards.iter().map(|node| [&node["role"], &node["state"]].map(Clone::clone)).collect();
+    let up = states.iter().filter(|state| state[1] == "up").count();
+    let down: Vec<_> = shards.iter().filter(|node| node["state"] == "down").collect();
+    // The servers may hide it already.
+    assert_eq!((up, down.len() <= 1), (5, true), "{states:?}");
+    assert!(down.iter().all(|node| node["last_failure"]["reason"] == "connect_refused"), "{down:?}");
+
+    let least = "~cachepulse:* +ping +set +get +client|list +cluster|slots";
+    for index in [0, 1, 2, 3, 5] {
+        cluster.node(index).set_user("probe", least);
+    }
+    let ended = check(&cluster, "probe", "text").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("replicas not watched\n"), "{ended:?}");
+    assert_eq!(ended.stdout.matches("Give the user `+readonly`").count(), 1, "{ended:?}");
+    assert!(ended.stdout.contains("`--cluster-mode primaries`"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn maintenance_notices_are_requested_and_a_missing_right_is_named() {
+    let lab = Lab::start().await;
+    let ended = lab.check([]).run().await;
+    assert!(ended.stdout.contains("\n  maintenance                notices not requested\n"), "{ended:?}");
+    let profile = Profile { announcing: Announcing::Channel, ..Profile::default() };
+    lab.azure.cache().set_profile(profile);
+    let ended = lab.check(["--maintenance", "on"]).run().await;
+    assert!(ended.stdout.contains("  notices received; none scheduled\n"), "{ended:?}");
+
+    let redis = RedisServer::start(Listen::Plaintext, &[("default", "nopass ~* resetchannels +@all")]).await;
+    let check = |output| {
+        cachepulse(["check", "--host", "127.0.0.1", "--tls", "false", "--identity", "none"]).args([
+            "--port",
+            &redis.port().to_string(),
+            "--maintenance",
+            "on",
+            "--output",
+            output,
+        ])
+    };
+    let ended = check("text").run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for words in ["  notices denied: NOPERM ", "\n        Give the user `+subscribe`", "`--maintenance off`"]
+    {
+        assert!(ended.stdout.contains(words), "{words}: {ended:?}");
+    }
+    let result: serde_json::Value = serde_json::from_str(&check("json").run().await.stdout).unwrap();
+    assert_eq!(result["maintenance"]["notices"], "denied");
 }

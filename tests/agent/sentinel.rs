@@ -80,6 +80,8 @@ async fn check_shows_which_sentinel_named_the_primary_and_an_unknown_service() {
     assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
     let named = format!(": the primary is 127.0.0.1:{}\n", bed.servers[0].port());
     assert!(checked.stdout.contains(&named), "{}", checked.stdout);
+    let summary = format!("primary 127.0.0.1:{}, quorum reached\n", bed.servers[0].port());
+    assert!(checked.stdout.contains(&summary), "{}", checked.stdout);
     let checked = behind(&bed.addresses(), "other", &["check", "--attempts", "1"]).run().await;
     assert_eq!(checked.code, Some(1), "{}{}", checked.stdout, checked.stderr);
     for text in ["resolve at resolve", "the service other is unknown", "--sentinel-service"] {
@@ -106,6 +108,10 @@ async fn a_user_of_the_sentinels_needs_three_rights_and_a_wrong_password_is_told
     assert!(is_primary(old), "the agent left the old primary by itself");
     let scrape = agent.scrape().await;
     assert!(!scrape.text.contains("cachepulse_sentinel_quorum{"), "refused: {}", scrape.text);
+    let sentinel = &agent.status().await["targets"][0]["sentinel"];
+    assert_eq!(sentinel["quorum"], "denied");
+    assert_eq!(sentinel["primary"], format!("127.0.0.1:{}", new.port()));
+    assert!(agent.get("/").await.body.contains("quorum denied"));
     let checked = bed
         .agent(&["check", "--attempts", "1"])
         .args(sign_in)

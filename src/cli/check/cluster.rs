@@ -12,10 +12,12 @@ impl fmt::Display for ClusterText<'_> {
         let Self(cluster) = self;
         writeln!(f, "  {:<24}   {cluster}", "cluster")?;
         for node in &cluster.shards {
-            let NodeDocument { shard, slots, role, state, address, .. } = node;
+            let NodeDocument { shard, slots, role, state, address, staleness_seconds, .. } = node;
             let address = address.as_deref().unwrap_or("no address");
             let (role, state) = (role.as_str(), state.as_str());
-            writeln!(f, "      shard {shard:<5}  {role:<7}  {state:<9}  {address}  slots {slots}")?;
+            write!(f, "      shard {shard:<5}  {role:<7}  {state:<9}  {address}  slots {slots}")?;
+            staleness_seconds.iter().try_for_each(|age| write!(f, ", {age:.3} s behind"))?;
+            writeln!(f)?;
             // A failure before the last success is history, and for `/status`.
             if let Some(failure) = node.last_failure.as_ref().filter(|_| node.state != Watch::Up) {
                 write_failure(f, &failure.failure)?;

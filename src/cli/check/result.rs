@@ -11,7 +11,8 @@ use crate::identity::Identity;
 use crate::probe::{Phase, Stage};
 use crate::prober::Probed;
 use crate::status::{
-    ClientDocument, ClusterDocument, IdentityDocument, OutcomeDocument, ServerDocument, StatusDocument,
+    ClientDocument, ClusterDocument, IdentityDocument, MaintenanceDocument, OutcomeDocument,
+    SentinelDocument, ServerDocument, StatusDocument,
 };
 use crate::target::Target;
 
@@ -28,6 +29,12 @@ pub(super) struct CheckResult {
     /// The cluster that the target is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cluster: Option<ClusterDocument>,
+    /// What its sentinels say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sentinel: Option<SentinelDocument>,
+    /// What the cache has announced of maintenance. `None` where nobody asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) maintenance: Option<MaintenanceDocument>,
     pub(super) connection: ConnectionDocument,
     /// The phase that failed.
     #[serde(skip)]
@@ -45,7 +52,7 @@ pub(super) struct ConnectionDocument {
     pub(super) username: Option<String>,
     /// The sentinels that were asked for the primary, in the order of their answers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) sentinels: Vec<SentinelDocument>,
+    pub(super) sentinels: Vec<AskedDocument>,
     /// The resolved addresses, without ports.
     pub(super) addresses: Vec<String>,
     /// The addresses to which a connection was attempted, in order.
@@ -62,7 +69,7 @@ pub(super) struct ConnectionDocument {
 
 /// A sentinel that was asked for the primary.
 #[derive(Debug, Serialize)]
-pub(super) struct SentinelDocument {
+pub(super) struct AskedDocument {
     pub(super) sentinel: String,
     /// The address that it named.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +119,10 @@ impl CheckResult {
                 failure.advice = with_flags(&failure.advice).into();
             }
         }
+        let mut maintenance = known.and_then(|known| known.maintenance.clone());
+        if let Some(advice) = maintenance.as_mut().and_then(|it| it.advice.as_mut()).filter(|_| is_of_flags) {
+            *advice = with_flags(advice).into();
+        }
         if let (Some(document), Some(list)) = (&mut outcome.clients, &probed.clients) {
             let listed: Vec<_> = list.clients.iter().take(clients).map(ClientDocument::from).collect();
             document.truncated = Some((listed.len() as u64) < document.count);
@@ -123,6 +134,8 @@ impl CheckResult {
             outcome,
             server: known.and_then(|known| known.server.clone()),
             cluster,
+            sentinel: known.and_then(|known| known.sentinel.clone()),
+            maintenance,
             connection: ConnectionDocument::new(target, findings, status),
             // The phases are those of the connection to the configured host.
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
@@ -173,7 +186,7 @@ impl ConnectionDocument {
     }
 }
 
-impl From<&AskedSentinel> for SentinelDocument {
+impl From<&AskedSentinel> for AskedDocument {
     fn from(AskedSentinel { sentinel, answer }: &AskedSentinel) -> Self {
         let (primary, error) = match answer {
             Ok(address) => (Some(address.to_string()), None),

@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::cluster::ClusterText;
-use super::result::{CertificateDocument, CheckResult, ConnectionDocument, SentinelDocument};
+use super::result::{AskedDocument, CertificateDocument, CheckResult, ConnectionDocument};
 use crate::cli::output::{Style, counted, enumerated};
 use crate::clock::Rfc3339;
 use crate::excerpt::excerpt;
 use crate::probe::{Phase, Step, StepResult};
-use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, StepDocument};
+use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, NOT_REQUESTED, StepDocument};
 
 /// The longest address of a client, in characters. The server chose it, so it is bounded.
 const ADDRESS_LENGTH: usize = 200;
@@ -22,7 +22,17 @@ pub(super) struct Text<'a> {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CheckResult { target, endpoint, outcome, server, cluster, connection, failed } = self.result;
+        let CheckResult {
+            target,
+            endpoint,
+            outcome,
+            server,
+            cluster,
+            sentinel,
+            maintenance,
+            connection,
+            failed,
+        } = self.result;
         let now = outcome.time.0;
         writeln!(f, "{target}  {endpoint}")?;
         let phases = outcome.phases.iter().map(|it| (it.phase, Some(it.duration_seconds)));
@@ -36,10 +46,17 @@ impl fmt::Display for Text<'_> {
             write_clients(f, clients)?;
         }
         if let Some(server) = server {
-            writeln!(f, "  {:<24}   {server}", "server")?;
+            fact(f, "server", server, None)?;
         }
         if let Some(cluster) = cluster {
             write!(f, "{}", ClusterText(cluster))?;
+        }
+        if let Some(sentinel) = sentinel {
+            fact(f, "sentinel", sentinel, sentinel.advice)?;
+        }
+        match maintenance {
+            Some(maintenance) => fact(f, "maintenance", maintenance, maintenance.advice.as_deref())?,
+            None => fact(f, "maintenance", &NOT_REQUESTED, None)?,
         }
         let attempts = match outcome.attempts {
             1 => String::new(),
@@ -90,7 +107,7 @@ fn write_phase(
         }),
         Phase::Tls => connection.certificate.iter().try_for_each(|it| write_certificate(f, it)),
         Phase::Resolve => connection.sentinels.iter().try_for_each(|asked| {
-            let SentinelDocument { sentinel, primary, error } = asked;
+            let AskedDocument { sentinel, primary, error } = asked;
             let answer = primary.iter().map(|primary| format!("the primary is {primary}"));
             let answer: String = answer.chain(error.clone()).collect();
             writeln!(f, "      sentinel {sentinel}: {answer}")
@@ -147,6 +164,17 @@ fn write_clients(f: &mut fmt::Formatter<'_>, clients: &ClientsDocument) -> fmt::
         writeln!(f, "      (this connection is not among them: behind a proxy the list is per node)")?;
     }
     Ok(())
+}
+
+/// Writes a row without a duration, and what to do about it below.
+fn fact(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    text: &dyn fmt::Display,
+    advice: Option<&str>,
+) -> fmt::Result {
+    writeln!(f, "  {name:<24}   {text}")?;
+    advice.iter().try_for_each(|advice| writeln!(f, "        {advice}"))
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, seconds: Option<f64>, text: &str) -> fmt::Result {

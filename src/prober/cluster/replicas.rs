@@ -140,7 +140,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 }
 
 /// Chooses so many replicas of shards: those that are watched already, and then one of each shard before a second.
-fn choose<'a, W: Fn(&Node) -> bool>(
+pub(in crate::prober) fn choose<'a, W: Fn(&Node) -> bool>(
     shards: impl Iterator<Item = (&'a Shard, W)>,
     room: usize,
 ) -> Vec<Vec<Node>> {

@@ -57,6 +57,11 @@ impl Group {
         self.lock().written.taken(at, expiry);
     }
 
+    /// Returns for how long the replica of link `id` has lacked a write, as far as that is known.
+    pub(in crate::prober) fn staleness(&self, id: LinkId) -> Option<Duration> {
+        self.lock().behind.iter().find(|(other, _)| *other == id).map(|(_, age)| *age)
+    }
+
     /// Reading is forbidden.
     pub(in crate::prober) fn denied(&self, failure: Failure) {
         self.lock().denied = Some(failure);
