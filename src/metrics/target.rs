@@ -269,7 +269,7 @@ impl TargetMetrics {
     /// Records that a connection was opened and signed in.
     pub fn connected(&self, phases: &PhaseTimes) {
         self.registration.series().connects[AttemptResult::Success as usize].increment();
-        self.observe_phases(phases);
+        self.phases(phases);
     }
 
     /// Records the protocol of the open connections; `None` if there are none.
@@ -289,7 +289,7 @@ impl TargetMetrics {
     /// Records that a connection could not be opened or signed in. `phases` are those that completed.
     pub fn connect_failed(&self, phases: &PhaseTimes) {
         self.registration.series().connects[AttemptResult::Failure as usize].increment();
-        self.observe_phases(phases);
+        self.phases(phases);
     }
 
     /// Records that a new connection was probed, and how many of these probes have failed in a row. `phases` are those
@@ -309,7 +309,7 @@ impl TargetMetrics {
             debug_assert!(reason.can_fail_opening(), "{reason} would not be exported");
             series.new_connection_failures[reason as usize].increment();
         }
-        self.observe_phases(phases);
+        self.phases(phases);
     }
 
     /// Records that an open connection was lost.
@@ -380,7 +380,8 @@ impl TargetMetrics {
         self.registration.series().maintenance.get_or_init(Box::default)
     }
 
-    fn observe_phases(&self, phases: &PhaseTimes) {
+    /// Records the phases of a connection.
+    pub fn phases(&self, phases: &PhaseTimes) {
         for (phase, duration) in phases.iter() {
             self.registration.series().phase_duration[phase as usize].observe(duration);
         }

@@ -361,9 +361,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     fn show_reached(&self) {
         let shared = &self.links.shared;
         let is_reached = |shard: &&Watched| shared.note(|whole, _| whole.is_reached(shard.id));
-        let direction = |shard: &Watched| Direction {
-            endpoint: shard.endpoint.clone(),
-            slots: Arc::new(shard.shard.slots.clone()),
+        let direction = |shard: &Watched| {
+            let (endpoint, slots) = (shard.endpoint.clone(), Arc::new(shard.shard.slots.clone()));
+            (shard.id, Direction { endpoint, slots })
         };
         shared.signals.reached(self.shards.iter().filter(is_reached).map(direction).collect());
     }

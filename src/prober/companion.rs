@@ -130,13 +130,18 @@ impl<D: Dial> Companion<D> {
 
     /// Does so with the next of the shards that were reached. One that fails stays the next.
     async fn probe_shard(&mut self) -> Result<(), Failure> {
-        let Some(shard) = self.shared.signals.shard_after(self.last_shard) else { return Ok(()) };
+        let Some((link, shard)) = self.shared.signals.shard_after(self.last_shard) else { return Ok(()) };
         let mut opener = self.opener.clone();
         opener.dialer = opener.dialer.to(shard.endpoint);
-        let failure = match opener.open().await {
-            Ok(Opened { refused, .. }) => refused,
-            Err(DialFailure { failure, .. }) => Some(failure),
+        let (phases, failure) = match opener.open().await {
+            Ok(Opened { connection, phases, refused, .. }) => {
+                let expiry = connection.certificate_expiry();
+                self.shared.record(|record| record.connections(|all| all.certificate_seen(link, expiry)));
+                (phases, refused)
+            }
+            Err(DialFailure { failure, phases }) => (phases, Some(failure)),
         };
+        self.metrics.phases(&phases);
         if let Some(failure) = failure {
             return Err(Failure { slots: Some(shard.slots), ..failure });
         }

@@ -4,33 +4,50 @@
 
 use std::time::SystemTime;
 
+use super::links::FRONT;
 use super::whole::LinkId;
 use crate::status::ConnectionState;
 use crate::target::Protocol;
 
-/// The connections of a target's links.
+/// The connections of a target's links, and new ones beside them.
 #[derive(Debug, Default)]
-pub(super) struct Connections(Vec<Known>);
+pub(super) struct Connections {
+    links: Vec<Known>,
+    /// The expiry of the last certificate that the configured host has shown: new connections lead there also where no link
+    /// does.
+    host_expiry: Option<SystemTime>,
+}
 
 /// What is known of a link's connections.
 #[derive(Debug)]
 struct Known {
     link: LinkId,
+    /// Whether it leads to a replica of a cluster, which says nothing of the target but when its certificate expires.
+    is_to_replica: bool,
     state: ConnectionState,
     /// That of the open connection.
     protocol: Option<Protocol>,
-    /// That of the last certificate that the server has shown.
+    /// That of the last certificate that the server has shown. Not for the configured host.
     certificate_expiry: Option<SystemTime>,
 }
 
 impl Connections {
     /// A link joins. What comes from others is ignored: a link may be heard of once more after its end.
     pub(super) fn joined(&mut self, link: LinkId) {
+        self.join(link, false);
+    }
+
+    /// A link to a replica joins.
+    pub(super) fn replica_joined(&mut self, link: LinkId) {
+        self.join(link, true);
+    }
+
+    fn join(&mut self, link: LinkId, is_to_replica: bool) {
         self.left(link);
         // Most targets have one link.
-        self.0.reserve_exact(1);
+        self.links.reserve_exact(1);
         let state = ConnectionState::Disconnected;
-        self.0.push(Known { link, state, protocol: None, certificate_expiry: None });
+        self.links.push(Known { link, is_to_replica, state, protocol: None, certificate_expiry: None });
     }
 
     /// The link opens a connection.
@@ -57,35 +74,44 @@ impl Connections {
 
     /// The server of the link has shown a certificate; `None` without TLS.
     pub(super) fn certificate_seen(&mut self, link: LinkId, expiry: Option<SystemTime>) {
-        if let Some(known) = self.of(link).filter(|_| expiry.is_some()) {
+        if link == FRONT {
+            self.host_expiry = expiry.or(self.host_expiry);
+        } else if let Some(known) = self.of(link).filter(|_| expiry.is_some()) {
             known.certificate_expiry = expiry;
         }
     }
 
     /// The link has ended.
     pub(super) fn left(&mut self, link: LinkId) {
-        self.0.retain(|known| known.link != link);
+        self.links.retain(|known| known.link != link);
+        if link == FRONT {
+            self.host_expiry = None;
+        }
     }
 
     /// Returns the state of the link that has got the furthest: one of many that is lost is no lost target.
     pub(super) fn state(&self) -> ConnectionState {
-        let has = |state| self.0.iter().any(|known| known.state == state);
+        let has = |state| self.of_target().any(|known| known.state == state);
         let states = [ConnectionState::Connected, ConnectionState::Connecting];
         states.into_iter().find(|&state| has(state)).unwrap_or(ConnectionState::Disconnected)
     }
 
     /// Returns the oldest protocol of an open connection.
     pub(super) fn protocol(&self) -> Option<Protocol> {
-        self.0.iter().filter_map(|known| known.protocol).min_by_key(|protocol| *protocol as usize)
+        self.of_target().filter_map(|known| known.protocol).min_by_key(|protocol| *protocol as usize)
     }
 
     /// Returns when the first certificate expires.
     pub(super) fn certificate_expiry(&self) -> Option<SystemTime> {
-        self.0.iter().filter_map(|known| known.certificate_expiry).min()
+        self.links.iter().filter_map(|known| known.certificate_expiry).chain(self.host_expiry).min()
     }
 
     fn of(&mut self, link: LinkId) -> Option<&mut Known> {
-        self.0.iter_mut().find(|known| known.link == link)
+        self.links.iter_mut().find(|known| known.link == link)
+    }
+
+    fn of_target(&self) -> impl Iterator<Item = &Known> {
+        self.links.iter().filter(|known| !known.is_to_replica)
     }
 }
 
@@ -95,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    const FIRST: LinkId = LinkId(0);
-    const SECOND: LinkId = LinkId(1);
+    const FIRST: LinkId = LinkId(1);
+    const SECOND: LinkId = LinkId(2);
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -157,5 +183,32 @@ mod tests {
         assert_eq!(connections.certificate_expiry(), Some(at(20)));
         connections.left(SECOND);
         assert_eq!(connections.certificate_expiry(), Some(at(30)));
+    }
+    #[test]
+    fn the_host_shows_a_certificate_to_new_connections_also_where_no_link_leads_there() {
+        let mut connections = two();
+        connections.joined(FRONT);
+        connections.opened(FRONT, Protocol::Resp3, Some(at(5)));
+        connections.opened(FIRST, Protocol::Resp3, Some(at(10)));
+        assert_eq!(connections.certificate_expiry(), Some(at(5)));
+        connections.left(FRONT);
+        assert_eq!(connections.certificate_expiry(), Some(at(10)), "nobody would notice a renewed one");
+        connections.certificate_seen(FRONT, Some(at(7)));
+        assert_eq!(connections.certificate_expiry(), Some(at(7)));
+    }
+
+    #[test]
+    fn a_replica_says_nothing_of_the_target_but_when_its_certificate_expires() {
+        let mut connections = two();
+        let replica = LinkId(3);
+        connections.replica_joined(replica);
+        connections.opened(FIRST, Protocol::Resp3, Some(at(20)));
+        connections.opened(replica, Protocol::Resp2, Some(at(10)));
+        assert_eq!(connections.protocol(), Some(Protocol::Resp3));
+        assert_eq!(connections.certificate_expiry(), Some(at(10)));
+        connections.closed(FIRST);
+        assert_eq!(connections.state(), ConnectionState::Disconnected);
+        connections.left(replica);
+        assert_eq!(connections.certificate_expiry(), Some(at(20)));
     }
 }

@@ -198,7 +198,6 @@ impl LinkRecord {
             if is_late && let Some(slots) = whole.slots_of(self.id) {
                 record.shard_reached(slots);
             }
-            // Those of replicas say nothing about the target: they have not joined.
             record.connections(|all| all.opened(self.id, protocol, certificate_expiry));
         });
         self.has_news();

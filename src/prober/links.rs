@@ -92,6 +92,7 @@ impl<D: Dial> Links<D> {
     ) -> (LinkId, Box<Link<D>>) {
         let id = self.next_id();
         group.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
+        self.shared.record(|record| record.connections(|all| all.replica_joined(id)));
         let (shared, node, group_of) = (Arc::clone(&self.shared), Arc::clone(node), Arc::clone(group));
         let record = LinkRecord::of_replica(id, shared, node, group_of);
         let rounds = self.rounds(Some(slots)).of_replica(Reader::new(Arc::clone(group), id));

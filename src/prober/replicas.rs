@@ -19,6 +19,7 @@ use super::directions::{Direction, Directions};
 use super::link_record::Series;
 use super::links::Links;
 use super::schedule::{Grid, Schedule};
+use super::shared::Shared;
 use super::whole::LinkId;
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
@@ -43,6 +44,7 @@ struct Replica {
     id: LinkId,
     directions: Arc<Directions>,
     task: AbortHandle,
+    shared: Arc<Shared>,
     absence: Absence,
     /// Whether it was the shard's primary before.
     is_former: bool,
@@ -51,6 +53,7 @@ struct Replica {
 impl Drop for Replica {
     fn drop(&mut self) {
         self.task.abort();
+        self.shared.record(|record| record.connections(|all| all.left(self.id)));
     }
 }
 
@@ -207,7 +210,8 @@ impl Replicas {
         );
         let task = making.tasks.spawn(link.run_from(at, schedule));
         let node = Arc::clone(&node.id);
-        Replica { node, endpoint, id, directions, task, absence: Absence::default(), is_former: false }
+        let (shared, absence) = (Arc::clone(&making.links.shared), Absence::default());
+        Replica { node, endpoint, id, directions, task, shared, absence, is_former: false }
     }
 }
 

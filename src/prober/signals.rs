@@ -42,7 +42,7 @@ struct State {
     /// The number of links that are connected.
     connected: usize,
     /// The shards that were reached, by their lowest slots.
-    reached: Vec<Direction>,
+    reached: Vec<(LinkId, Direction)>,
 }
 
 /// Counts a link as connected until it is dropped.
@@ -100,15 +100,15 @@ impl Signals {
         self.lock().search = if in_vain { Search::InVain } else { Search::Succeeds };
     }
 
-    /// Only these shards have been reached. They are in the order of their lowest slots.
-    pub(super) fn reached(&self, shards: Vec<Direction>) {
+    /// Only these shards have been reached, by these links. They are in the order of their lowest slots.
+    pub(super) fn reached(&self, shards: Vec<(LinkId, Direction)>) {
         self.lock().reached = shards;
     }
 
     /// Returns the shard that comes after the one with the lowest slot `last`; after the last, the first.
-    pub(super) fn shard_after(&self, last: Option<Slot>) -> Option<Direction> {
+    pub(super) fn shard_after(&self, last: Option<Slot>) -> Option<(LinkId, Direction)> {
         let state = self.lock();
-        let next = state.reached.iter().find(|shard| shard.slots.lowest() > last);
+        let next = state.reached.iter().find(|(_, shard)| shard.slots.lowest() > last);
         next.or_else(|| state.reached.first()).cloned()
     }
 

@@ -279,3 +279,28 @@ async fn replicas_that_may_not_be_read_are_unwatched_and_the_missing_right_is_na
     assert!(cluster_of(&running).replica_failure.is_none());
     assert_eq!(running.all_failures(), 0.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_connection_counts_phases_and_the_first_certificate_to_expire_of_all_is_shown() {
+    let expiry = |days: u64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400));
+    let cluster = Cluster::with_replicas(2);
+    cluster.with(|state| {
+        for (node, days) in state.all.iter_mut().zip([40, 30, 20, 50]) {
+            node.expiry = expiry(days);
+        }
+    });
+    let every = Some(60 * SECOND);
+    let running = start_cluster(&cluster, Target { new_connection_every: every, ..with_replicas() }).await;
+    sleep(2 * INTERVAL).await;
+    let shown = || running.value(r#"tls_certificate_expiry_timestamp_seconds{target="t"}"#) / 86_400.0;
+    let phases = || running.value(r#"phase_duration_seconds_count{phase="connect",target="t"}"#);
+    let dials = || (0..4).map(|node| cluster.dials(node)).sum::<usize>();
+    assert_eq!(shown(), 20.0, "a replica's");
+    // They are renewed, which new connections to the host and in turn to each shard find first.
+    cluster.with(|state| state.all[1].expiry = expiry(10));
+    let before = dials();
+    sleep(300 * SECOND).await;
+    assert_eq!(shown(), 10.0, "of a new connection to a shard");
+    assert!(dials() >= before + 8, "two each time");
+    assert_eq!(phases(), f64::from(u32::try_from(dials()).unwrap()), "every connection");
+}

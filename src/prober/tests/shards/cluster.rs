@@ -1,6 +1,7 @@
 //! A cluster in memory, whose nodes misbehave on request.
 
 use super::super::*;
+use crate::connection::tls::handshake::TlsInfo;
 
 /// A dialer of one node of a cluster in memory; clones lead to the same one.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub(super) struct Node {
     pub(super) view: Option<Vec<(u16, u16, usize)>>,
     pub(super) is_replica: bool,
     pub(super) clients: usize,
+    /// The expiry of its certificate, if it has one.
+    pub(super) expiry: Option<SystemTime>,
     pub(super) dials: Vec<Instant>,
     pub(super) commands: Vec<(Instant, String)>,
     open: Vec<tokio::task::AbortHandle>,
@@ -219,8 +222,12 @@ impl Dial for Cluster {
         self.with(|state| state.all[place].open.push(task));
         let Endpoint { host, port } = endpoint(place);
         let address = SocketAddr::new(host.parse().unwrap(), port);
-        let peer = Peer { address: Some(address), ..Peer::default() };
-        Ok(Dialed { stream: near, phases: PhaseTimes::default(), peer, deadline })
+        let expiry = self.with(|state| state.all[place].expiry);
+        let tls = expiry.map(|expiry| TlsInfo { version: "1.3", certificate_expiry: Some(expiry) });
+        let mut phases = PhaseTimes::default();
+        phases.set(Phase::Connect, Duration::ZERO);
+        let peer = Peer { address: Some(address), tls, ..Peer::default() };
+        Ok(Dialed { stream: near, phases, peer, deadline })
     }
 
     async fn leads_to(&self, _address: SocketAddr, _deadline: Instant) -> Option<bool> {
