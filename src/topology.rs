@@ -3,6 +3,7 @@
 //! [`crate::connection::session`] asks for it by `CLUSTER SLOTS`.
 
 mod address;
+mod elsewhere;
 mod matching;
 mod redirect;
 mod row;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crate::target::Endpoint;
 
 pub use self::address::{AnnouncedHost, Hosts};
+pub use self::elsewhere::Elsewhere;
 pub use self::matching::continued;
 pub use self::redirect::{Redirect, RedirectKind};
 pub use self::row::{AnnouncedNode, Row};

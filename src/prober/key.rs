@@ -1,11 +1,12 @@
 //! The keys that one prober writes and reads: one, or several that are spread evenly over the hash slots and take turns.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::excerpt::excerpt;
 use crate::target::KeyTemplate;
-use crate::topology::{Slot, SlotSet, key_in};
+use crate::topology::{Elsewhere, Redirect, Slot, SlotSet, key_in};
 
 /// How many slots a key of several may lie in: few, and a key is still found at once.
 const WIDTH: usize = 64;
@@ -19,6 +20,8 @@ pub(super) struct Key {
     instance: Arc<str>,
     /// The slots in which it lies; `None` if it may lie in any.
     slots: Option<Arc<SlotSet>>,
+    /// What redirections have shown of the slots, where they are not known otherwise.
+    elsewhere: Option<Box<Elsewhere>>,
     /// Never empty. If there are several, each lies in the middle of its part of the slots.
     names: Vec<String>,
     /// The place of the one whose turn it is.
@@ -61,6 +64,7 @@ impl Key {
             template,
             instance,
             slots,
+            elsewhere: None,
             names: vec![String::new(); keys.get() as usize],
             turn: 0,
             is_renewable,
@@ -95,13 +99,31 @@ impl Key {
             name =
                 key_in(&name, &middle(self.turn, self.names.len())).expect("the middle of a part has slots");
         }
-        if let Some(slots) = &self.slots
+        let guess = self.elsewhere.as_ref().map(|elsewhere| elsewhere.guess());
+        if let Some(slots) = self.slots.as_deref().or(guess.as_ref())
             && !slots.contains(Slot::of_key(name.as_bytes()))
             && let Some(there) = key_in(&name, slots)
         {
             name = there;
         }
         std::mem::replace(&mut self.names[self.turn], name)
+    }
+
+    /// The node at `address` has answered that another has the key.
+    pub(super) fn redirected(&mut self, address: Option<SocketAddr>, redirect: Redirect) {
+        // One of several stays in its part of the slots.
+        if self.slots.is_none() && self.names.len() == 1 {
+            let slot = Slot::of_key(self.name().as_bytes());
+            self.elsewhere.get_or_insert_default().redirected(address, slot, redirect);
+        }
+    }
+
+    /// The node that was asked has the key.
+    pub(super) fn accepted(&mut self) {
+        let slot = Slot::of_key(self.names[self.turn].as_bytes());
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.is_here(slot);
+        }
     }
 
     /// Whether its slots are known, so that no key needs to be searched.

@@ -57,8 +57,8 @@ struct State {
     /// Replies by command, instead of the real ones. An empty reply is silence, [`HANG_UP`] the end.
     canned: HashMap<&'static str, String>,
     keys: HashMap<String, String>,
-    /// The only key that lies on this node of a cluster ends with this.
-    own_slot: Option<char>,
+    /// The slots of this node of a cluster; `None` if it has all.
+    own_slots: Option<SlotSet>,
     /// Keys whose slot is on its way to another node.
     migrating: Vec<String>,
     /// Connections before this one lead to a node that was demoted.
@@ -139,8 +139,8 @@ impl Cache {
                 "SET" | "GET" if state.migrating.contains(&words[1]) => "-ASK 42 10.0.0.9:8500\r\n".into(),
                 "SET" if state.full.contains(Slot::of_key(words[1].as_bytes())) => OOM.into(),
                 "SET" if connection < state.replicas => READONLY.into(),
-                "SET" if state.own_slot.is_some_and(|slot| !words[1].ends_with(slot)) => {
-                    "-MOVED 42 10.0.0.9:8500\r\n".into()
+                "SET" if !state.has(&words[1]) => {
+                    format!("-MOVED {} 10.0.0.9:8500\r\n", Slot::of_key(words[1].as_bytes()))
                 }
                 "SET" => state.set(words),
                 "GET" => state.get(words),
@@ -183,6 +183,10 @@ impl Cache {
 }
 
 impl State {
+    fn has(&self, key: &str) -> bool {
+        self.own_slots.as_ref().is_none_or(|slots| slots.contains(Slot::of_key(key.as_bytes())))
+    }
+
     fn set(&mut self, words: &[String]) -> String {
         self.keys.insert(words[1].clone(), words[2].clone());
         "+OK\r\n".into()
@@ -686,7 +690,7 @@ async fn a_target_without_tokens_is_never_told_of_policies() {
 #[tokio::test(start_paused = true)]
 async fn a_node_of_a_cluster_is_probed_with_a_key_of_its_own() {
     let cache = Cache::default();
-    cache.with(|state| state.own_slot = Some('7'));
+    cache.with(|state| state.own_slots = Some(a_sixteenth()));
     let running = start(&cache, target());
     sleep(25 * SECOND).await;
     assert_eq!(running.all_failures(), 0.0);
@@ -694,6 +698,10 @@ async fn a_node_of_a_cluster_is_probed_with_a_key_of_its_own() {
     let searched = cache.count("SET") - 2;
     sleep(10 * SECOND).await;
     assert_eq!(cache.count("SET"), searched + 3);
+}
+
+fn a_sixteenth() -> SlotSet {
+    [Slot::new(1000).unwrap()..=Slot::new(2023).unwrap()].into_iter().collect()
 }
 
 /// Lets the slots of all keys that were written so far be on their way.
@@ -704,9 +712,9 @@ fn migrate(cache: &Cache) {
 #[tokio::test(start_paused = true)]
 async fn a_slot_on_its_way_is_left_for_another_on_the_same_connection() {
     // Where all keys are the node's own, and where they must be searched.
-    for own_slot in [None, Some('7')] {
+    for own_slots in [None, Some(a_sixteenth())] {
         let cache = Cache::default();
-        cache.with(|state| state.own_slot = own_slot);
+        cache.with(|state| state.own_slots = own_slots.clone());
         let running = start(&cache, Target { attempts: NonZeroU32::MIN, ..target() });
         sleep(5 * SECOND).await;
         migrate(&cache);
@@ -714,7 +722,7 @@ async fn a_slot_on_its_way_is_left_for_another_on_the_same_connection() {
         sleep(30 * SECOND).await;
         assert_eq!((running.probes(), running.all_failures(), running.unavailable()), (4.0, 0.0, 0.0));
         assert_eq!(cache.with(|state| state.dials.len()), dials);
-        if own_slot.is_none() {
+        if own_slots.is_none() {
             assert_eq!(cache.count("SET") - sets, 4, "the key of before once, and another in each probe");
         }
     }
@@ -750,7 +758,7 @@ async fn a_demoted_node_is_left_for_the_one_that_its_name_leads_to_now() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_never_has_our_keys_is_not_asked_for_them_again_and_again() {
     let cache = Cache::default();
-    cache.with(|state| state.own_slot = Some('x'));
+    cache.with(|state| state.own_slots = Some(SlotSet::default()));
     let running = start(&cache, target());
     sleep(59 * SECOND).await;
     // A follow-up of the first tick has left the key to shards, for which this server knows no topology.

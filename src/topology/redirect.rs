@@ -40,6 +40,12 @@ impl Redirect {
         Some(Self { kind, slot, host: AnnouncedHost::new(host), port })
     }
 
+    /// Whether both name the same node.
+    #[must_use]
+    pub fn leads_where(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
     /// Returns the address of the node that has the key, if it is known.
     #[must_use]
     pub fn address(&self, hosts: Hosts<'_>) -> Option<Endpoint> {

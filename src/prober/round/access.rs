@@ -14,6 +14,7 @@ use crate::connection::dialer::Dial;
 use crate::connection::session::Session;
 use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage, Step};
 use crate::target::ExpectRole;
+use crate::topology::Redirect;
 
 /// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
 const EXPIRY_INTERVALS: u32 = 3;
@@ -26,8 +27,7 @@ const IS_REPLICA: &str = "`host` leads to a replica: set it to the name of the w
                           `expect_role: replica`. Expected for a few seconds during a failover.";
 
 /// What to do if a replica of a cluster may not be read.
-const NO_READONLY: &str =
-    "`host` leads to a replica of a cluster, which answers reads only after `READONLY`: give the user `+readonly`.";
+const NO_READONLY: &str = "`host` leads to a replica of a cluster, which answers reads only after `READONLY`: give the user `+readonly`.";
 
 /// What is done with a key.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +160,9 @@ impl Rounds {
                 }
                 if failure.reason == FailureReason::WrongNode && self.key.is_renewable() {
                     let takes_none = is_replica && step == Step::Set;
+                    if let Some(redirect) = Redirect::parse(&failure.detail).filter(|_| !takes_none) {
+                        self.key.redirected(connection.peer.address, redirect);
+                    }
                     let left = others.get_or_insert_with(|| self.other_keys(failure, takes_none));
                     if *left > 0 && connection.session.is_usable() {
                         *left -= 1;
@@ -187,6 +190,7 @@ impl Rounds {
             match (&accessed, first_key) {
                 (Ok(Accessed::Here), _) => {
                     self.is_accepted = true;
+                    self.key.accepted();
                     if step == Step::Set {
                         if let Some(group) = &self.replicas {
                             group.written(Instant::now(), self.expiry());

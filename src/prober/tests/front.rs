@@ -9,7 +9,7 @@ const ONE_SHARD: &str = "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n+10.0.0.9\r\n:8500\r\
 /// A cluster's node that has none of our keys.
 fn node_without_our_keys() -> Cache {
     let cache = Cache::default();
-    cache.with(|state| state.own_slot = Some('!'));
+    cache.with(|state| state.own_slots = Some(SlotSet::default()));
     cache
 }
 

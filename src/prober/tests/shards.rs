@@ -304,3 +304,35 @@ async fn every_connection_counts_phases_and_the_first_certificate_to_expire_of_a
     assert!(dials() >= before + 8, "two each time");
     assert_eq!(phases(), f64::from(u32::try_from(dials()).unwrap()), "every connection");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_slot_has_moved_is_followed_by_one_more_command_in_each_tick_where_slots_are_not_listed()
+{
+    let cluster = Cluster::new(3);
+    cluster
+        .with(|state| state.refusal = Some("-NOPERM no permissions to run the 'cluster|slots' command\r\n"));
+    let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
+    assert_eq!(running.all_failures(), 0.0);
+    // A tenth of all slots stays, without the one of the key.
+    let written = cluster.with(|state| {
+        let sent = |node: &cluster::Node| {
+            node.commands.iter().rev().find(|(_, sent)| sent.starts_with("SET ")).cloned()
+        };
+        sent(&state.all[0]).unwrap().1.split(' ').nth(1).unwrap().to_owned()
+    });
+    let is_low = Slot::of_key(written.as_bytes()).number() < 2700;
+    cluster.with(|state| {
+        let (moved, stays) = if is_low { ((0, 3799), (3800, 5460)) } else { ((1700, 5460), (0, 1699)) };
+        state.slots[0] = (stays.0, stays.1, 0);
+        state.slots.push((moved.0, moved.1, 1));
+    });
+    // Follow-ups of a failed tick ask for the key alone, each on a connection of its own.
+    let asked = || f64::from(u32::try_from(cluster.count_all("SET") - cluster.dials(0)).unwrap());
+    let (before, probes) = (asked(), running.probes());
+    sleep(25 * INTERVAL).await;
+    let (asked, probes) = (asked() - before, running.probes() - probes);
+    assert!(running.is_up());
+    let failed = running.failures("wrong_node");
+    assert!(failed <= 20.0, "{failed}");
+    assert!(asked <= 2.0 * probes, "{asked} in {probes} probes");
+}
