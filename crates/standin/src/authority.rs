@@ -26,6 +26,9 @@ pub const CACHE_AUDIENCES: [&str; 2] = ["https://redis.azure.com", "acca5fbb-b7e
 /// The audience of a Kubernetes service account's token that is exchanged.
 pub const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 
+/// The audience of one that the proxy of AKS identity bindings exchanges.
+pub const BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
 /// How far before its issue Entra's tokens become valid, for clocks that run slow.
 const BACKDATED: Duration = Duration::from_secs(300);
 

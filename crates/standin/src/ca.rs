@@ -77,6 +77,10 @@ impl CertificateAuthority {
 pub struct ServerCertificate(Arc<ServerConfig>);
 
 impl ServerCertificate {
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0)
+    }
+
     pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
         Arc::clone(&self.0).into()
     }

@@ -1,5 +1,6 @@
 //! The lab's identity endpoint: issues tokens as App Service, the virtual machines' metadata service (IMDS) and
-//! Entra's token service do. The first two speak http and share a port, the third speaks https.
+//! Entra's token service do. The first two speak http and share a port, the third speaks https. So does the proxy of AKS
+//! identity bindings, behind another name at the same port.
 //!
 //! `protocol.rs` validates requests and shapes the responses; `fault.rs` lists what can go wrong.
 
@@ -19,11 +20,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::server::Acceptor;
 use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 pub use fault::{ErrorBody, TokenFault};
 
@@ -60,6 +64,8 @@ pub struct EndpointOptions {
     pub https_port: u16,
     /// The certificate of the https part.
     pub certificate: ServerCertificate,
+    /// The name and certificate of the proxy of AKS identity bindings, which shares the https port.
+    pub token_proxy: (&'static str, ServerCertificate),
     /// The identities that get tokens.
     pub principals: Vec<Principal>,
     /// The value of `IDENTITY_HEADER` on App Service.
@@ -101,6 +107,10 @@ pub struct RequestRecord {
     pub path: String,
     /// The requested client id, object id or resource id, if any.
     pub identity: Option<String>,
+    /// The header `Host`.
+    pub host: Option<String>,
+    /// The name in SNI, over https.
+    pub server_name: Option<String>,
 }
 
 struct Shared {
@@ -169,8 +179,9 @@ impl IdentityEndpoint {
             tokens: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
+        let tls = Tls { certificate: options.certificate, token_proxy: options.token_proxy };
         tasks.spawn(accept(http.0, None, Arc::clone(&shared)));
-        tasks.spawn(accept(https.0, Some(options.certificate), Arc::clone(&shared)));
+        tasks.spawn(accept(https.0, Some(Arc::new(tls)), Arc::clone(&shared)));
         Ok(Self { handle: EndpointHandle(shared), http_port: http.1, https_port: https.1, _tasks: tasks })
     }
 
@@ -201,11 +212,7 @@ async fn bind(service: Service, port: u16) -> Result<(TcpListener, u16), BindErr
     Ok((listener, port))
 }
 
-async fn accept(
-    listener: TcpListener,
-    certificate: Option<ServerCertificate>,
-    shared: Arc<Shared>,
-) -> Infallible {
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, shared: Arc<Shared>) -> Infallible {
     /// Keeps this loop from spinning when file descriptors run out.
     const PAUSE: Duration = Duration::from_millis(50);
     let mut connections = JoinSet::new();
@@ -214,7 +221,7 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, certificate.clone(), Arc::clone(&shared)));
+                    connections.spawn(serve(stream, tls.clone(), Arc::clone(&shared)));
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             },
@@ -222,14 +229,33 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, certificate: Option<ServerCertificate>, shared: Arc<Shared>) {
+/// The services of the https port, by the name in SNI.
+struct Tls {
+    certificate: ServerCertificate,
+    token_proxy: (&'static str, ServerCertificate),
+}
+
+impl Tls {
+    async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Scheme)> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let server_name = hello.client_hello().server_name().map(str::to_owned);
+        let (name, certificate) = &self.token_proxy;
+        if server_name.as_deref() == Some(name) {
+            Ok((hello.into_stream(certificate.config()).await?, Scheme::TokenProxy))
+        } else {
+            Ok((hello.into_stream(self.certificate.config()).await?, Scheme::Https { server_name }))
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, tls: Option<Arc<Tls>>, shared: Arc<Shared>) {
     // A second handle, to reset the connection that hyper owns.
     let Ok(socket) = SockRef::from(&stream).try_clone() else { return };
-    match certificate {
-        None => converse(stream, Scheme::Http, &socket, &shared).await,
-        Some(certificate) => {
-            if let Ok(stream) = certificate.acceptor().accept(stream).await {
-                converse(stream, Scheme::Https, &socket, &shared).await;
+    match tls {
+        None => converse(stream, &Scheme::Http, &socket, &shared).await,
+        Some(tls) => {
+            if let Ok((stream, scheme)) = tls.accept(stream).await {
+                converse(stream, &scheme, &socket, &shared).await;
             }
         }
     }
@@ -237,7 +263,7 @@ async fn serve(stream: TcpStream, certificate: Option<ServerCertificate>, shared
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    scheme: Scheme,
+    scheme: &Scheme,
     socket: &Socket,
     shared: &Shared,
 ) {
@@ -255,7 +281,11 @@ async fn converse(
 
 impl Shared {
     /// Responds to one request; an error resets the connection.
-    async fn respond(&self, scheme: Scheme, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    async fn respond(
+        &self,
+        scheme: &Scheme,
+        request: Request<Incoming>,
+    ) -> io::Result<Response<Full<Bytes>>> {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
         let request = TokenRequest::new(scheme, &head, &body);

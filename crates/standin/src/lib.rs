@@ -27,7 +27,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use authority::{Authority, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant, Rejection, Token};
+pub use authority::{
+    Authority, BINDING_AUDIENCE, CACHE_AUDIENCES, Claims, EXCHANGE_AUDIENCE, Grant, Rejection, Token,
+};
 pub use ca::{CertificateAuthority, ServerCertificate};
 pub use clock::Clock;
 use cluster::Cluster;
@@ -46,6 +48,9 @@ pub use secret::Secret;
 
 /// The name in the certificates, and the host to connect to.
 pub const HOST: &str = "localhost";
+
+/// The name in the certificate of the proxy of AKS identity bindings, and the value of `AZURE_KUBERNETES_SNI_NAME`.
+pub const TOKEN_PROXY_NAME: &str = "token-proxy.standin.test";
 
 const TENANT_ID: &str = "5f0c2d1e-7a34-4c8b-9d61-2b8e4f10a7c3";
 const CLIENT_ID: &str = "c91b7e52-06d4-4f3a-8e2f-7d5a30b4e916";
@@ -104,6 +109,7 @@ impl Cache {
 /// access policy on the cache. Everything stops when this is dropped.
 pub struct Standin {
     ca: CertificateAuthority,
+    token_proxy_ca: CertificateAuthority,
     authority: Arc<Authority>,
     endpoint: IdentityEndpoint,
     cache: Cache,
@@ -116,6 +122,7 @@ impl Standin {
     /// Starts everything.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let ca = CertificateAuthority::new(options.clock.clone())?;
+        let token_proxy_ca = CertificateAuthority::new(options.clock.clone())?;
         let authority = Arc::new(Authority::new(TENANT_ID, options.clock)?);
         let (header, client_secret, access_key) =
             (authority.new_secret()?, authority.new_secret()?, authority.new_secret()?);
@@ -124,6 +131,7 @@ impl Standin {
                 http_port: options.ports.identity,
                 https_port: options.ports.authority,
                 certificate: ca.issue(&[HOST])?,
+                token_proxy: (TOKEN_PROXY_NAME, token_proxy_ca.issue(&[TOKEN_PROXY_NAME])?),
                 principals: vec![Principal {
                     object_id: OBJECT_ID.to_owned(),
                     client_id: CLIENT_ID.to_owned(),
@@ -150,7 +158,7 @@ impl Standin {
             None => Cache::One(CacheFront::start(options.backend, cache, Arc::clone(&authority))?),
             Some(cluster) => Cache::Cluster(Cluster::start(cluster, cache, &authority)?),
         };
-        Ok(Self { ca, authority, endpoint, cache, header, client_secret, access_key })
+        Ok(Self { ca, token_proxy_ca, authority, endpoint, cache, header, client_secret, access_key })
     }
 
     /// Returns the value of `IDENTITY_ENDPOINT` on App Service.
@@ -177,7 +185,20 @@ impl Standin {
         format!("https://{HOST}:{}", self.endpoint.https_port())
     }
 
-    /// Returns the root of all certificates here, for `tls.ca_file` or `SSL_CERT_FILE`.
+    /// Returns the value of `AZURE_KUBERNETES_TOKEN_PROXY` in a pod with an AKS identity binding. As on an API server, the
+    /// proxy is behind its name in SNI, [`TOKEN_PROXY_NAME`]; behind any other is Entra's token service.
+    #[must_use]
+    pub fn token_proxy_url(&self) -> String {
+        format!("{}/token-proxy", self.authority_url())
+    }
+
+    /// Returns the only root that is right for the proxy, for `AZURE_KUBERNETES_CA_FILE` or `AZURE_KUBERNETES_CA_DATA`.
+    #[must_use]
+    pub fn token_proxy_ca_pem(&self) -> String {
+        self.token_proxy_ca.pem()
+    }
+
+    /// Returns the root of all certificates here but the proxy's, for `tls.ca_file` or `SSL_CERT_FILE`.
     #[must_use]
     pub fn ca_pem(&self) -> String {
         self.ca.pem()
@@ -198,10 +219,20 @@ impl Standin {
     /// Returns a service account's token, for the file of `AZURE_FEDERATED_TOKEN_FILE`. It can be exchanged for the
     /// identity's tokens during `lifetime`.
     pub fn federated_token(&self, lifetime: Duration) -> io::Result<Secret> {
+        self.service_account_token(EXCHANGE_AUDIENCE, lifetime)
+    }
+
+    /// Returns the token of a service account with an AKS identity binding. Only the proxy exchanges it.
+    pub fn binding_token(&self, lifetime: Duration) -> io::Result<Secret> {
+        self.service_account_token(BINDING_AUDIENCE, lifetime)
+    }
+
+    /// Returns a service account's token for any audience.
+    pub fn service_account_token(&self, audience: &str, lifetime: Duration) -> io::Result<Secret> {
         let grant = Grant {
             object_id: None,
             client_id: CLIENT_ID,
-            audience: EXCHANGE_AUDIENCE,
+            audience,
             issued_at: self.authority.now(),
             lifetime,
         };

@@ -60,6 +60,8 @@ impl TokenFault {
 pub enum ErrorBody {
     /// JSON, as Azure sends it.
     Json,
+    /// JSON, as a Kubernetes API server sends it that does not let the service account pass.
+    Kubernetes,
     /// A page, as proxies and gateways send it.
     Html,
     /// Nothing.
@@ -72,6 +74,10 @@ impl ErrorBody {
             Self::Json => (
                 Some("application/json; charset=utf-8"),
                 r#"{"error":"server_error","error_description":"The request could not be served."}"#,
+            ),
+            Self::Kubernetes => (
+                Some("application/json"),
+                r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"use-managed-identity is forbidden","reason":"Forbidden","code":403}"#,
             ),
             Self::Html => (Some("text/html"), "<html><body><h1>Service Unavailable</h1></body></html>"),
             Self::Empty => (None, ""),

@@ -1,4 +1,4 @@
-//! The three protocols of the identity endpoint: which requests are valid, and the exact shape of the responses.
+//! The protocols of the identity endpoint: which requests are valid, and the exact shape of the responses.
 //!
 //! Source: Microsoft Learn, "How to use managed identities for App Service", "How to use managed identities on a virtual
 //! machine to acquire an access token", "OAuth 2.0 client credentials flow".
@@ -15,15 +15,21 @@ use tokio::time::Instant;
 
 use super::fault::TokenFault;
 use super::{Principal, RequestRecord, Shared};
-use crate::authority::{CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection, Token};
+use crate::TOKEN_PROXY_NAME;
+use crate::authority::{BINDING_AUDIENCE, CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection, Token};
 
-/// How a request came in. Each protocol has one scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a request came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// App Service and IMDS.
     Http,
     /// Entra's token service.
-    Https,
+    Https {
+        /// The name in SNI.
+        server_name: Option<String>,
+    },
+    /// The proxy of AKS identity bindings.
+    TokenProxy,
 }
 
 /// The protocol of a response.
@@ -36,7 +42,7 @@ enum Protocol {
 
 /// A request for a token.
 pub(super) struct TokenRequest<'a> {
-    scheme: Scheme,
+    scheme: &'a Scheme,
     head: &'a Parts,
     /// The query, or with POST the form.
     fields: Vec<(String, String)>,
@@ -62,7 +68,7 @@ pub(super) struct TokenResponse {
 }
 
 impl<'a> TokenRequest<'a> {
-    pub(super) fn new(scheme: Scheme, head: &'a Parts, body: &[u8]) -> Self {
+    pub(super) fn new(scheme: &'a Scheme, head: &'a Parts, body: &[u8]) -> Self {
         let source =
             if head.method == Method::POST { body } else { head.uri.query().unwrap_or_default().as_bytes() };
         Self { scheme, head, fields: form_urlencoded::parse(source).into_owned().collect() }
@@ -71,7 +77,13 @@ impl<'a> TokenRequest<'a> {
     pub(super) fn record(&self) -> RequestRecord {
         let identity = self.identity_field().map(|(_, value)| value.to_owned());
         let (method, path) = (self.head.method.to_string(), self.head.uri.path().to_owned());
-        RequestRecord { at: Instant::now(), method, path, identity }
+        let server_name = match self.scheme {
+            Scheme::Http => None,
+            Scheme::Https { server_name } => server_name.clone(),
+            Scheme::TokenProxy => Some(TOKEN_PROXY_NAME.to_owned()),
+        };
+        let host = self.header("host").map(str::to_owned);
+        RequestRecord { at: Instant::now(), method, path, identity, host, server_name }
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -95,11 +107,14 @@ impl<'a> TokenRequest<'a> {
         match (self.scheme, self.head.uri.path()) {
             (Scheme::Http, "/msi/token") => self.check_app_service(shared),
             (Scheme::Http, "/metadata/identity/oauth2/token") => self.check_imds(shared),
-            (Scheme::Https, path) if path == format!("/{tenant}/oauth2/v2.0/token") => {
+            (Scheme::Https { .. }, path) if path == format!("/{tenant}/oauth2/v2.0/token") => {
                 self.check_token_service(shared)
             }
-            (Scheme::Https, path) if path.ends_with("/oauth2/v2.0/token") => {
+            (Scheme::Https { .. }, path) if path.ends_with("/oauth2/v2.0/token") => {
                 Err(entra(400, "invalid_request", 90002, "Tenant not found."))
+            }
+            (Scheme::TokenProxy, path) if path == format!("/token-proxy/{tenant}/oauth2/v2.0/token") => {
+                self.check_token_service(shared)
             }
             _ => Err(TokenResponse::new(404, json!({"error": "not_found"}))),
         }
@@ -225,22 +240,42 @@ impl<'a> TokenRequest<'a> {
         {
             return Err(entra(400, "invalid_request", 900_144, "The 'client_assertion_type' is wrong."));
         }
-        match shared.authority.verify(assertion, &[EXCHANGE_AUDIENCE]) {
-            Ok(claims) if claims.appid == principal.client_id => Ok(()),
-            Err(Rejection::Expired | Rejection::NotYetValid) => Err(entra(
-                401,
-                "invalid_client",
-                700_024,
-                "Client assertion is not within its valid time range.",
-            )),
-            Ok(_) | Err(_) => Err(entra(
-                400,
-                "invalid_request",
-                70021,
-                "No matching federated identity record found for presented assertion.",
-            )),
-        }
+        let audience = match self.scheme {
+            Scheme::TokenProxy => BINDING_AUDIENCE,
+            Scheme::Http | Scheme::Https { .. } => EXCHANGE_AUDIENCE,
+        };
+        let refused = match shared.authority.verify(assertion, &[audience]) {
+            Ok(claims) if claims.appid == principal.client_id => return Ok(()),
+            // An API server does not know the account, and says so in its own words.
+            Err(_) if *self.scheme == Scheme::TokenProxy => {
+                return Err(kubernetes(401, "Unauthorized", "Unauthorized"));
+            }
+            Err(Rejection::Expired | Rejection::NotYetValid) => {
+                let words = "Client assertion is not within its valid time range.";
+                return Err(entra(401, "invalid_client", 700_024, words));
+            }
+            Ok(_) => (700_213, "subject"),
+            Err(Rejection::Signature) => (700_211, "issuer"),
+            Err(Rejection::Audience) => (700_212, "audience"),
+            Err(_) => (70_021, "issuer, subject and audience"),
+        };
+        let (code, what) = refused;
+        let words = format!("No matching federated identity record found for presented assertion {what}.");
+        Err(entra(400, "invalid_client", code, &words))
     }
+}
+
+/// Returns an error of a Kubernetes API server.
+fn kubernetes(status: u16, reason: &str, message: &str) -> TokenResponse {
+    let body = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": status,
+    });
+    TokenResponse::new(status, body)
 }
 
 /// Returns an error of Entra's token service. The real ones also have a timestamp.

@@ -47,14 +47,24 @@ async fn metadata(lab: &Standin, query: &str, headers: &str) -> io::Result<Respo
 }
 
 async fn exchange_for(lab: &Standin, proof: &str) -> io::Result<Response> {
+    exchange_at(lab, (&lab.ca_pem(), HOST), "", proof).await
+}
+
+/// Exchanges `proof` with the service behind a name, whose certificate comes from `pem`, below the path `prefix`.
+async fn exchange_at(
+    lab: &Standin,
+    (pem, name): (&str, &'static str),
+    prefix: &str,
+    proof: &str,
+) -> io::Result<Response> {
     let tcp = TcpStream::connect(("127.0.0.1", lab.endpoint.https_port())).await?;
-    let stream = handshake(&lab.ca_pem(), HOST, tcp).await?;
+    let stream = handshake(pem, name, tcp).await?;
     let form = format!(
         "client_id={}&grant_type=client_credentials&scope=https%3A%2F%2Fredis.azure.com%2F.default&{proof}",
         lab.client_id()
     );
     let request = format!(
-        "POST /{}/oauth2/v2.0/token HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\
+        "POST {prefix}/{}/oauth2/v2.0/token HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
         lab.tenant_id(),
         form.len()
@@ -170,7 +180,16 @@ async fn the_token_service_refuses_with_entras_codes() {
     let lab = Standin::start(Options::default()).await.unwrap();
     let expired = lab.federated_token(Duration::ZERO).unwrap();
     let for_the_cache = lab.token(Duration::from_secs(600)).unwrap().secret;
-    for (token, status, code) in [(expired, 401, 700_024), (for_the_cache, 400, 70021)] {
+    let for_the_proxy = lab.binding_token(Duration::from_secs(600)).unwrap();
+    let foreign = Standin::start(Options::default()).await.unwrap();
+    let foreign = foreign.federated_token(Duration::from_secs(600)).unwrap();
+    for (token, status, code) in [
+        (expired, 401, 700_024),
+        (for_the_cache, 400, 700_212),
+        (for_the_proxy, 400, 700_212),
+        (foreign, 400, 700_211),
+        (Secret::new("no-token".into()), 400, 70_021),
+    ] {
         let response = assert_federated(&lab, token.expose()).await;
         let body = response.json();
         assert_eq!((response.status, body["error_codes"][0].as_u64()), (status, Some(code)));
@@ -180,6 +199,26 @@ async fn the_token_service_refuses_with_entras_codes() {
     assert_eq!(exchange_for(&lab, &secret).await.unwrap().status, 200);
     let wrong = exchange_for(&lab, "client_secret=guess").await.unwrap();
     assert_eq!((wrong.status, wrong.json()["error_codes"][0].as_u64()), (401, Some(7_000_215)));
+}
+
+#[tokio::test]
+async fn the_token_proxy_is_behind_its_name_and_exchanges_its_own_tokens() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let ca = lab.token_proxy_ca_pem();
+    let kind = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    let assert_at = async |prefix: &str, token: Secret| {
+        let proof = format!("{kind}&client_assertion={}", token.expose());
+        exchange_at(&lab, (&ca, TOKEN_PROXY_NAME), prefix, &proof).await.unwrap()
+    };
+    let hour = Duration::from_secs(3600);
+    let granted = assert_at("/token-proxy", lab.binding_token(hour).unwrap()).await;
+    assert_eq!(object_id_of(&lab, &granted.json()).as_deref(), Some(lab.object_id()));
+    assert_eq!(assert_at("", lab.binding_token(hour).unwrap()).await.status, 404);
+    let refused = assert_at("/token-proxy", lab.federated_token(hour).unwrap()).await;
+    assert_eq!((refused.status, refused.json()["kind"].as_str()), (401, Some("Status")));
+    let tcp = TcpStream::connect(("127.0.0.1", lab.endpoint.https_port())).await.unwrap();
+    handshake(&lab.ca_pem(), TOKEN_PROXY_NAME, tcp).await.unwrap_err();
+    assert_eq!(lab.endpoint().requests()[0].server_name.as_deref(), Some(TOKEN_PROXY_NAME));
 }
 
 #[tokio::test]
