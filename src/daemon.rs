@@ -16,8 +16,9 @@ use crate::descriptors;
 use crate::error::Chain;
 use crate::files::Files;
 use crate::http::{self, Listener, Liveness, Pages};
-use crate::identity::azure::AzureTokens;
-use crate::identity::transport::{Carry, Transport};
+use crate::identity::entra::EntraTokens;
+use crate::identity::platform::Platform;
+use crate::identity::transport::Transport;
 use crate::metrics::{Metrics, Part};
 use crate::signal::{Signal, Signals};
 use crate::status::Status;
@@ -37,23 +38,24 @@ pub struct Daemon {
     pub telemetry: Telemetry,
 }
 
-/// Returns the services of a real agent: the system clock, tokens from `azure_identity`, and the host name as the
+/// Returns the services of a real agent: the system clock, tokens from Entra, and the host name as the
 /// instance. TLS trusts `roots`, and `files` were read for the configuration.
 #[must_use]
 pub fn services(roots: Roots, files: Files) -> Services {
     let clock = Clock::system();
     let resolver = Resolver::system(files.clone());
-    let transport: Arc<dyn Carry> = Arc::new(Transport::new(&roots, resolver.clone()));
+    let transport = Arc::new(Transport::new(&roots, resolver.clone()));
+    let platform = Platform::system(transport, files.clone());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Services {
         metrics: Metrics::new(),
         status: Status::new(clock.clone()),
         clock,
-        files: files.clone(),
+        files,
         resolver,
         roots,
         token_source: Box::new(move |identity| {
-            Box::new(AzureTokens::new(identity.clone(), Arc::clone(&transport), files.clone()))
+            Box::new(EntraTokens::new(identity.clone(), platform.clone()))
         }),
         instance: host.into(),
     }

@@ -1,10 +1,22 @@
 //! Identities: where a target's credentials come from, and their tokens.
 //!
-//! The configuration selects an [`Identity`]. A [`TokenSource`] fetches its tokens; `azure.rs` has the one for Entra and
-//! is the only file that uses `azure_*`.
+//! The configuration selects an [`Identity`]. A [`TokenSource`] fetches its tokens; `entra.rs` has the one for Entra,
+//! [`refresh`] calls it, and [`sign_in`] hands the tokens to probers. Only `azure.rs` and its folder use `azure_*`.
 
+mod announced;
+mod azure;
+mod claims;
+pub mod detect;
+pub mod entra;
+pub mod platform;
 pub mod refresh;
+mod refusal;
 pub mod sign_in;
+#[cfg(test)]
+mod testing;
+mod token_proxy;
+pub mod transport;
+pub mod variables;
 
 use std::fmt;
 use std::future::Future;
@@ -13,15 +25,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-
+use self::claims::Claims;
 use crate::secret::{Secret, SecretSource};
-
-pub mod azure;
-pub mod detect;
-#[cfg(test)]
-mod testing;
-pub mod transport;
 
 /// The scope of both Azure products, in every cloud.
 /// Source: Microsoft Learn, "Use Microsoft Entra ID for cache authentication".
@@ -59,6 +64,8 @@ pub enum EntraSource {
     Auto {
         /// The client id of a user-assigned identity.
         client_id: Option<String>,
+        /// Whether a workload identity uses the proxy of AKS identity bindings.
+        token_proxy: TokenProxyMode,
     },
     /// App Service, Container Apps or a virtual machine's metadata service (IMDS).
     ManagedIdentity(ManagedIdentityId),
@@ -71,6 +78,8 @@ pub enum EntraSource {
         tenant_id: Option<String>,
         /// The projected service account token.
         token_file: Option<PathBuf>,
+        /// Whether it uses the proxy of AKS identity bindings.
+        token_proxy: TokenProxyMode,
     },
     /// A service principal's secret. The fields default to `AZURE_CLIENT_ID`, `AZURE_TENANT_ID` and
     /// `AZURE_CLIENT_SECRET`.
@@ -86,6 +95,15 @@ pub enum EntraSource {
     AzureCli,
     /// `azd auth token`.
     AzureDeveloperCli,
+}
+
+/// Whether a workload identity exchanges its service account token through the proxy of AKS identity bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenProxyMode {
+    /// Where the variables of the pod name a proxy and the token file.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// A managed identity.
@@ -110,7 +128,7 @@ impl fmt::Display for EntraIdentity {
             None => f.write_str(name),
         };
         match &self.source {
-            EntraSource::Auto { client_id } => with_id(f, "auto", client_id.as_deref()),
+            EntraSource::Auto { client_id, .. } => with_id(f, "auto", client_id.as_deref()),
             EntraSource::ManagedIdentity(id) => match id {
                 ManagedIdentityId::System => f.write_str("managed_identity"),
                 ManagedIdentityId::ClientId(id)
@@ -154,22 +172,9 @@ impl Token {
     /// Creates a token and reads the claim `oid` from `secret`. The cache verifies the signature.
     #[must_use]
     pub fn new(secret: Secret, expires_at: SystemTime) -> Self {
-        let object_id = object_id(secret.expose());
+        let object_id = Claims::of(secret.expose()).object_id();
         Self { secret, expires_at, object_id }
     }
-}
-
-fn object_id(jwt: &str) -> Option<Arc<str>> {
-    #[derive(serde::Deserialize)]
-    struct Claims {
-        oid: String,
-    }
-    let payload = jwt.split('.').nth(1)?;
-    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let claims: Claims = serde_json::from_slice(&json).ok()?;
-    let fits = (1..=Token::OBJECT_ID_LENGTH).contains(&claims.oid.len());
-    let is_word = claims.oid.bytes().all(|byte| byte.is_ascii_graphic());
-    (fits && is_word).then(|| claims.oid.into())
 }
 
 /// The credentials for signing in to a cache.
@@ -209,13 +214,15 @@ pub struct FetchError {
     pub text: Box<str>,
     /// Whether the agent's own limits are the cause.
     pub is_local: bool,
+    /// What to do about it, where more is known than that there is no token.
+    pub advice: Option<&'static str>,
 }
 
 impl FetchError {
     /// An error for which the agent's limits are not to blame.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self { text: text.into(), is_local: false }
+        Self { text: text.into(), is_local: false, advice: None }
     }
 }
 
@@ -230,36 +237,6 @@ impl std::error::Error for FetchError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn jwt(claims: &str) -> String {
-        let encode = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part);
-        format!("{}.{}.signature", encode("{}"), encode(claims))
-    }
-
-    #[test]
-    fn the_user_name_comes_from_the_claim_oid() {
-        assert_eq!(object_id(&jwt(r#"{"oid":"7c3a","sub":"x"}"#)).as_deref(), Some("7c3a"));
-    }
-
-    #[test]
-    fn a_token_without_an_oid_has_no_user_name() {
-        for token in
-            ["", "opaque", "a.b.c", "a.!!.c", &jwt("{}"), &jwt(r#"{"oid":""}"#), &jwt(r#"{"oid":1}"#)]
-        {
-            assert_eq!(object_id(token), None, "{token}");
-        }
-    }
-
-    #[test]
-    fn an_oid_with_spaces_or_control_characters_or_too_long_is_ignored() {
-        let named = |oid: &str| object_id(&jwt(&serde_json::json!({ "oid": oid }).to_string()));
-        assert!(named(&"x".repeat(Token::OBJECT_ID_LENGTH)).is_some());
-        for oid in
-            ["7c3a 8b", "7c3a\nlevel=error", "\u{1b}[31m", "ö", &"x".repeat(Token::OBJECT_ID_LENGTH + 1)]
-        {
-            assert_eq!(named(oid), None, "{oid:?}");
-        }
-    }
 
     #[test]
     fn the_label_has_the_type_and_ids_and_no_defaults() {

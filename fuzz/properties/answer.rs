@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cachepulse::clock::unix_seconds;
 use cachepulse::files::Files;
-use cachepulse::identity::azure::AzureTokens;
-use cachepulse::identity::transport::{Carry, TransportError};
+use cachepulse::identity::entra::EntraTokens;
+use cachepulse::identity::platform::Platform;
+use cachepulse::identity::transport::{Carry, Route, TransportError};
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, ManagedIdentityId, TokenSource as _};
 use cachepulse::secret::SecretSource;
 use hyper::{Request, Response};
@@ -27,7 +28,7 @@ struct Endpoint {
 
 #[async_trait::async_trait]
 impl Carry for Endpoint {
-    async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+    async fn send(&self, _: Request<Bytes>, _: &Route) -> Result<Response<Bytes>, TransportError> {
         Ok(Response::builder().status(self.status).body(self.body.clone())?)
     }
 }
@@ -53,7 +54,7 @@ fn is_a_token_or_an_error(source: EntraSource, endpoint: Arc<Endpoint>, secret: 
     let sends_it = matches!(source, EntraSource::ClientSecret { .. });
     let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.to_owned(), authority: None };
     let succeeds = (200..300).contains(&endpoint.status);
-    match run_in_real_time(AzureTokens::new(identity, endpoint, Files::system()).fetch()) {
+    match run_in_real_time(EntraTokens::new(identity, Platform::system(endpoint, Files::system())).fetch()) {
         Ok(token) => {
             assert!(succeeds, "a token from an error response");
             assert!(!token.secret.expose().is_empty());

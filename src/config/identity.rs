@@ -8,7 +8,7 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
 use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS, OBJECT_ID, PASSWORD,
-    SCOPE, SecretKeys, TENANT_ID, TOKEN_FILE, TYPE,
+    SCOPE, SecretKeys, TENANT_ID, TOKEN_FILE, TOKEN_PROXY, TYPE,
 };
 use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key};
@@ -49,7 +49,7 @@ pub(super) fn type_name(identity: &Identity) -> &'static str {
 
 /// Returns the identity of a target without the key.
 pub(super) fn default_identity() -> Identity {
-    let source = EntraSource::Auto { client_id: None };
+    let source = EntraSource::Auto { client_id: None, token_proxy: TOKEN_PROXY.default() };
     Identity::Entra(EntraIdentity { source, scope: SCOPE.default().to_owned(), authority: None })
 }
 
@@ -62,11 +62,13 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let client_id = id(&CLIENT_ID);
     let tenant_id = id(&TENANT_ID);
     let scope = own(&SCOPE).map(|field| field.word(&SCOPE)).transpose();
+    let token_proxy = fields.get(&TOKEN_PROXY).filter(|_| TOKEN_PROXY.about.is_used_by(kind));
+    let token_proxy = token_proxy.map_or(Ok(TOKEN_PROXY.default()), |field| field.choice(&TOKEN_PROXY));
     let authority = own(&AUTHORITY).map(|field| read_authority(&field)).transpose();
     let required_secret = |keys| read_required_secret(field, &fields, keys, TYPE.name_of(&kind));
 
     let source = match kind {
-        IdentityType::Auto => EntraSource::Auto { client_id: client_id? },
+        IdentityType::Auto => EntraSource::Auto { client_id: client_id?, token_proxy: token_proxy? },
         IdentityType::ManagedIdentity => EntraSource::ManagedIdentity(read_managed_identity(&fields)?),
         IdentityType::WorkloadIdentity => {
             let token_file = own(&TOKEN_FILE).map(|field| field.text(&TOKEN_FILE)).transpose();
@@ -74,6 +76,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
                 client_id: client_id?,
                 tenant_id: tenant_id?,
                 token_file: token_file?.map(PathBuf::from),
+                token_proxy: token_proxy?,
             }
         }
         IdentityType::ClientSecret => {

@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use super::{EntraSource, ManagedIdentityId};
-use crate::files::{Files, ReadError};
+use super::platform::Platform;
+use super::variables::Variables;
+use super::{EntraSource, ManagedIdentityId, TokenProxyMode};
+use crate::files::ReadError;
 
 /// The chassis asset tag of every Azure virtual machine.
 /// Source: Microsoft Learn, "Azure Instance Metadata Service", and cloud-init's Azure data source.
 const AZURE_ASSET_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
 
 /// The signs of a token source in the environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Environment {
-    /// The value of `AZURE_CLIENT_ID`.
-    pub client_id: Option<String>,
-    /// The names of the other variables that are set and not empty. Their values are not kept: they may be secrets.
-    pub variables: Vec<&'static str>,
+    /// The environment variables.
+    pub variables: Variables,
     /// The commands on `PATH`.
     pub commands: Vec<&'static str>,
     /// Whether this is an Azure virtual machine, or a container on one.
@@ -23,19 +23,17 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads this process's environment. Its commands, and the kernel's description of the machine, come from `files`.
+    /// Reads the environment of `platform`: its commands, and the kernel's description of the machine.
     ///
     /// # Errors
     /// [`ReadError`] if the agent's own limits prevent it. What hangs does not exist.
-    pub async fn read(files: &Files) -> Result<Self, ReadError> {
-        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    pub async fn read(platform: &Platform) -> Result<Self, ReadError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let asset_tag = files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
-        let (asset_tag, commands) = tokio::join!(asset_tag, files.search(path, &["az", "azd"]));
+        let asset_tag = platform.files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
+        let (asset_tag, commands) = tokio::join!(asset_tag, platform.files.search(path, &["az", "azd"]));
         let (asset_tag, commands) = (unless_local(asset_tag.content)?, unless_local(commands)?);
         Ok(Self {
-            client_id: value(CLIENT_ID),
-            variables: VARIABLES.into_iter().filter(|name| value(name).is_some()).collect(),
+            variables: platform.variables.clone(),
             commands: commands.unwrap_or_default(),
             azure_machine: asset_tag.is_some_and(|tag| tag.trim_ascii() == AZURE_ASSET_TAG.as_bytes()),
         })
@@ -50,30 +48,25 @@ fn unless_local<T>(found: Result<T, ReadError>) -> Result<Option<T>, ReadError> 
     }
 }
 
-const CLIENT_ID: &str = "AZURE_CLIENT_ID";
-const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
-const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
-const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
-const TENANT_ID: &str = "AZURE_TENANT_ID";
-const VARIABLES: [&str; 5] =
-    [CLIENT_SECRET, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, IDENTITY_HEADER, TENANT_ID];
-
 /// Returns the source that `environment` offers, never [`EntraSource::Auto`]. A configured `client_id` takes
 /// precedence over the environment's.
 ///
 /// Variables of this process take precedence over the machine's identity, and that over installed tools. The fallback
 /// is a managed identity, because its error explains what to set up.
 #[must_use]
-pub fn detect(client_id: Option<&str>, environment: &Environment) -> EntraSource {
-    let has = |name| environment.variables.contains(&name);
-    let client_id = client_id.or(environment.client_id.as_deref()).map(str::to_owned);
-    let registered = client_id.is_some() && has(TENANT_ID);
-    if registered && has(FEDERATED_TOKEN_FILE) {
-        EntraSource::WorkloadIdentity { client_id, tenant_id: None, token_file: None }
-    } else if has(IDENTITY_ENDPOINT) && has(IDENTITY_HEADER) {
+pub fn detect(
+    client_id: Option<&str>,
+    token_proxy: TokenProxyMode,
+    environment: &Environment,
+) -> EntraSource {
+    let has = |name| environment.variables.has(name);
+    let client_id = client_id.map(str::to_owned).or_else(|| environment.variables.get("AZURE_CLIENT_ID"));
+    let registered = client_id.is_some() && has("AZURE_TENANT_ID");
+    if registered && has("AZURE_FEDERATED_TOKEN_FILE") {
+        EntraSource::WorkloadIdentity { client_id, tenant_id: None, token_file: None, token_proxy }
+    } else if has("IDENTITY_ENDPOINT") && has("IDENTITY_HEADER") {
         managed_identity(client_id)
-    } else if registered && has(CLIENT_SECRET) {
+    } else if registered && has("AZURE_CLIENT_SECRET") {
         EntraSource::ClientSecret { client_id, tenant_id: None, secret: None }
     } else if environment.azure_machine {
         managed_identity(client_id)
@@ -94,13 +87,21 @@ fn managed_identity(client_id: Option<String>) -> EntraSource {
 mod tests {
     use super::*;
 
-    fn with_all() -> Environment {
-        Environment {
-            client_id: Some("from-environment".into()),
-            variables: VARIABLES.to_vec(),
-            commands: vec!["az", "azd"],
-            azure_machine: true,
-        }
+    const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+    const TENANT_ID: &str = "AZURE_TENANT_ID";
+    const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+    const ENDPOINT: &str = "IDENTITY_ENDPOINT";
+    const HEADER: &str = "IDENTITY_HEADER";
+    const SECRET: &str = "AZURE_CLIENT_SECRET";
+
+    /// Returns an environment with these variables, which are set to their names in lower case.
+    fn with(variables: &'static [&'static str]) -> Environment {
+        let look_up = |name: &str| variables.contains(&name).then(|| name.to_ascii_lowercase());
+        Environment { variables: Variables::new(look_up), commands: Vec::new(), azure_machine: false }
+    }
+
+    fn detected(environment: &Environment) -> EntraSource {
+        detect(None, TokenProxyMode::Auto, environment)
     }
 
     fn user_assigned(id: &str) -> EntraSource {
@@ -109,39 +110,39 @@ mod tests {
 
     #[test]
     fn the_first_source_in_the_order_of_precedence_is_chosen() {
-        let client_id = Some("from-environment".to_owned());
-        let mut environment = with_all();
-        let workload =
-            EntraSource::WorkloadIdentity { client_id: client_id.clone(), tenant_id: None, token_file: None };
-        assert_eq!(detect(None, &environment), workload);
-        environment.variables.retain(|name| *name != FEDERATED_TOKEN_FILE);
-        assert_eq!(detect(None, &environment), user_assigned("from-environment"));
-        environment.variables.retain(|name| *name != IDENTITY_HEADER);
+        let client_id = Some("azure_client_id".to_owned());
+        let workload = EntraSource::WorkloadIdentity {
+            client_id: client_id.clone(),
+            tenant_id: None,
+            token_file: None,
+            token_proxy: TokenProxyMode::Auto,
+        };
+        let all = with(&[CLIENT_ID, TENANT_ID, TOKEN_FILE, ENDPOINT, HEADER, SECRET]);
+        assert_eq!(detected(&all), workload);
+        let app_service = with(&[CLIENT_ID, TENANT_ID, ENDPOINT, HEADER, SECRET]);
+        assert_eq!(detected(&app_service), user_assigned("azure_client_id"));
         let secret = EntraSource::ClientSecret { client_id, tenant_id: None, secret: None };
-        assert_eq!(detect(None, &environment), secret);
-        environment.variables.retain(|name| *name != CLIENT_SECRET);
-        assert_eq!(detect(None, &environment), user_assigned("from-environment"));
-        environment.azure_machine = false;
-        assert_eq!(detect(None, &environment), EntraSource::AzureCli);
-        environment.commands.remove(0);
-        assert_eq!(detect(None, &environment), EntraSource::AzureDeveloperCli);
-        environment.commands.clear();
-        assert_eq!(detect(None, &environment), user_assigned("from-environment"));
+        assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, SECRET])), secret);
+        let tools = Environment { commands: vec!["az", "azd"], ..with(&[CLIENT_ID, TENANT_ID]) };
+        let machine = Environment { azure_machine: true, ..tools.clone() };
+        assert_eq!(detected(&machine), user_assigned("azure_client_id"));
+        assert_eq!(detected(&tools), EntraSource::AzureCli);
+        let azd = Environment { commands: vec!["azd"], ..tools };
+        assert_eq!(detected(&azd), EntraSource::AzureDeveloperCli);
+        assert_eq!(detected(&with(&[CLIENT_ID])), user_assigned("azure_client_id"));
     }
 
     #[test]
     fn a_configured_client_id_takes_precedence_over_the_environments() {
-        let mut environment = with_all();
-        environment.variables = vec![IDENTITY_ENDPOINT, IDENTITY_HEADER];
-        assert_eq!(detect(Some("configured"), &environment), user_assigned("configured"));
+        let environment = with(&[CLIENT_ID, ENDPOINT, HEADER]);
+        let found = detect(Some("configured"), TokenProxyMode::Auto, &environment);
+        assert_eq!(found, user_assigned("configured"));
     }
 
     #[test]
     fn a_federated_token_without_a_client_or_tenant_is_no_workload_identity() {
-        let no_client =
-            Environment { variables: vec![FEDERATED_TOKEN_FILE, TENANT_ID], ..Environment::default() };
-        assert_eq!(detect(None, &no_client), EntraSource::ManagedIdentity(ManagedIdentityId::System));
-        let no_tenant = Environment { variables: vec![FEDERATED_TOKEN_FILE], ..with_all() };
-        assert_eq!(detect(None, &no_tenant), user_assigned("from-environment"));
+        let system = EntraSource::ManagedIdentity(ManagedIdentityId::System);
+        assert_eq!(detected(&with(&[TOKEN_FILE, TENANT_ID])), system);
+        assert_eq!(detected(&with(&[TOKEN_FILE, CLIENT_ID])), user_assigned("azure_client_id"));
     }
 }

@@ -158,7 +158,8 @@ impl Refresher {
         self.status.failed(took, &error.text);
         let usable_seconds = self.lifetime_left().as_secs();
         if self.publish.borrow().error.is_none() {
-            warn!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");
+            let advice = error.advice;
+            warn!(identity = %self.label, %error, usable_seconds, advice, "token refresh failed; retrying");
         } else {
             // The state has not changed, although the text may contain a new trace id or timestamp.
             debug!(identity = %self.label, %error, usable_seconds, "token refresh failed; retrying");

@@ -99,7 +99,7 @@ impl SignIn {
                 }
             },
             Self::Tokens(tokens) => tokens.newest().await.map_err(|error| {
-                let failure = nothing(error.text.into());
+                let failure = Failure { advice: error.advice, ..nothing(error.text.into()) };
                 if error.is_local {
                     Failure { reason: FailureReason::LocalResource, ..failure }
                 } else {

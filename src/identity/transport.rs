@@ -38,11 +38,26 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// Sends requests to identity endpoints. Tests replace it.
 #[async_trait::async_trait]
 pub trait Carry: fmt::Debug + Send + Sync {
-    /// Sends `request`, whose URI names scheme and host, and reads the whole response, whatever its status.
+    /// Sends `request`, whose URI names scheme and host, along `route`. Reads the whole response, whatever its status.
     ///
     /// # Errors
     /// [`TransportError`] if there is no response.
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError>;
+    async fn send(&self, request: Request<Bytes>, route: &Route) -> Result<Response<Bytes>, TransportError>;
+}
+
+/// The way to a host, and whom it must prove to be.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// HTTPS obeys the proxies of the environment and trusts the platform's roots. Plain HTTP goes straight to the host:
+    /// it is for hosts on this machine.
+    Usual,
+    /// Straight to the host.
+    Direct {
+        /// The only roots that are trusted; `None` trusts the platform's.
+        roots: Option<Roots>,
+        /// The name for SNI and the certificate check. `None` is the host.
+        server_name: Option<String>,
+    },
 }
 
 /// Sends requests over the network.
@@ -120,7 +135,7 @@ impl Transport {
 
 #[async_trait::async_trait]
 impl Carry for Transport {
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+    async fn send(&self, request: Request<Bytes>, route: &Route) -> Result<Response<Bytes>, TransportError> {
         let uri = request.uri();
         let endpoint = endpoint(uri)?;
         let mut deadline = Instant::now() + CONNECT_TIMEOUT;
@@ -129,6 +144,12 @@ impl Carry for Transport {
             // localhost. They identify the machine that sends the request, so a proxy would get its own identity or
             // not reach them. IMDS rejects forwarded requests.
             return exchange(self.dial(&endpoint, None, deadline).await?, request).await;
+        }
+        if let Route::Direct { roots, server_name } = route {
+            let own = roots.as_ref().map(|roots| TlsClient::new(roots, None));
+            let name = server_name.as_deref().unwrap_or(&endpoint.host);
+            let tls = Some((own.as_ref().unwrap_or(&self.tls), name));
+            return exchange(self.dial(&endpoint, tls, deadline).await?, request).await;
         }
         let Some(proxy) = self.proxies.intercept(uri) else {
             let tls = Some((&self.tls, &*endpoint.host));
@@ -270,7 +291,7 @@ mod tests {
     async fn plain_http_never_goes_through_a_proxy() {
         let server = Server::start(None, ok()).await;
         let url = format!("http://127.0.0.1:{}/msi/token?resource=r", server.port());
-        let answer = plain().send(get(&url)).await.unwrap();
+        let answer = plain().send(get(&url), &Route::Usual).await.unwrap();
         assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, OK.as_bytes()));
         let request = server.requests().remove(0);
         assert!(request.starts_with("GET /msi/token?resource=r HTTP/1.1\r\n"), "{request}");
@@ -286,7 +307,7 @@ mod tests {
             Matcher::builder().https(format!("http://user:pass@127.0.0.1:{}", proxy.port())).build();
         let transport = Transport::with_proxies(&authority.roots(), proxies, resolver());
         let url = format!("https://localhost:{}/t/token", server.port());
-        let answer = transport.send(get(&url)).await.unwrap();
+        let answer = transport.send(get(&url), &Route::Usual).await.unwrap();
         assert_eq!(&answer.body()[..], OK.as_bytes());
         let connect = proxy.requests().remove(0);
         assert!(
@@ -305,7 +326,7 @@ mod tests {
         let server = Server::start(Some(authority.server("localhost")), ok()).await;
         let proxies = Matcher::builder().https("http://127.0.0.1:1").no("localhost").build();
         let transport = Transport::with_proxies(&authority.roots(), proxies, resolver());
-        transport.send(get(&format!("https://localhost:{}/", server.port()))).await.unwrap();
+        transport.send(get(&format!("https://localhost:{}/", server.port())), &Route::Usual).await.unwrap();
         assert_eq!(server.requests().len(), 1);
     }
 
@@ -316,7 +337,7 @@ mod tests {
         let error = |scheme: &str| {
             let proxies = Matcher::builder().https(format!("{scheme}://user:hunter2@{address}")).build();
             let transport = Transport::with_proxies(&Roots::none(), proxies, resolver());
-            async move { transport.send(get("https://login.test/")).await.unwrap_err().to_string() }
+            async move { transport.send(get("https://login.test/"), &Route::Usual).await.unwrap_err().to_string() }
         };
         assert_eq!(
             error("http").await,
@@ -335,29 +356,54 @@ mod tests {
         let through = Matcher::builder().https(format!("http://127.0.0.1:{}", proxy.port())).build();
         for proxies in [Matcher::builder().build(), through] {
             let transport = Transport::with_proxies(&Authority::new().roots(), proxies, resolver());
-            let error =
-                transport.send(get(&format!("https://localhost:{}/", server.port()))).await.unwrap_err();
+            let error = transport
+                .send(get(&format!("https://localhost:{}/", server.port())), &Route::Usual)
+                .await
+                .unwrap_err();
             assert!(error.to_string().contains("tls_certificate at tls"), "{error}");
         }
         assert_eq!(server.requests(), [""; 0]);
     }
 
     #[tokio::test]
+    async fn a_direct_route_ignores_proxies_and_trusts_its_own_roots_for_its_own_name() {
+        let authority = Authority::new();
+        let server = Server::start(Some(authority.server("proxy.test")), ok()).await;
+        let url = format!("https://localhost:{}/", server.port());
+        let route = |roots, server_name: Option<&str>| Route::Direct {
+            roots,
+            server_name: server_name.map(str::to_owned),
+        };
+        let own = Some(authority.roots());
+        plain().send(get(&url), &route(own.clone(), Some("proxy.test"))).await.unwrap();
+        for route in [route(own, None), route(None, Some("proxy.test"))] {
+            let error = plain().send(get(&url), &route).await.unwrap_err();
+            assert!(error.to_string().contains("tls_certificate at tls"), "{error}");
+        }
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_redirect_is_not_followed() {
         let server = Server::start(None, response(302, &[("location", "http://127.0.0.1:1/")], "")).await;
-        let answer = plain().send(get(&format!("http://127.0.0.1:{}/", server.port()))).await.unwrap();
+        let answer =
+            plain().send(get(&format!("http://127.0.0.1:{}/", server.port())), &Route::Usual).await.unwrap();
         assert_eq!(answer.status().as_u16(), 302);
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_long_or_truncated_is_an_error() {
         let endless = Server::start(None, response(200, &[], &"x".repeat(BODY_LIMIT + 1))).await;
-        let error = plain().send(get(&format!("http://127.0.0.1:{}/", endless.port()))).await.unwrap_err();
+        let error = plain()
+            .send(get(&format!("http://127.0.0.1:{}/", endless.port())), &Route::Usual)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "the response is longer than 1048576 bytes");
         let mut cut = ok();
         cut.truncate(cut.len() - 1);
         let cut = Server::start(None, cut).await;
-        let error = plain().send(get(&format!("http://127.0.0.1:{}/", cut.port()))).await.unwrap_err();
+        let error =
+            plain().send(get(&format!("http://127.0.0.1:{}/", cut.port())), &Route::Usual).await.unwrap_err();
         assert!(matches!(error, TransportError::Interrupted(_)), "{error}");
     }
 
@@ -366,7 +412,7 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", server.local_addr().unwrap());
         let transport = plain();
-        let mut request = Box::pin(transport.send(get(&url)));
+        let mut request = Box::pin(transport.send(get(&url), &Route::Usual));
         let (mut accepted, _) = tokio::select! {
             accepted = server.accept() => accepted.unwrap(),
             answer = &mut request => panic!("{answer:?}"),

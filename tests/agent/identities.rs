@@ -1,6 +1,9 @@
 //! Every type of identity, from the variables and files of its environment to the cache.
 
 use std::path::Path;
+use std::time::Duration;
+
+use cachepulse_standin::TOKEN_PROXY_NAME;
 
 use crate::lab::Lab;
 use crate::program::{Ended, Program, cachepulse};
@@ -47,6 +50,35 @@ async fn an_unknown_identity_is_shown_with_the_endpoints_error() {
 async fn a_workload_identity_signs_in_with_the_variables_of_a_pod() {
     let lab = Lab::start().await;
     signed_in(&lab, &lab.pod(check(&lab, ["--identity", "workload_identity"])).run().await);
+}
+
+#[tokio::test]
+async fn a_pod_with_an_identity_binding_signs_in_through_its_proxy_and_logs_that_once() {
+    let lab = Lab::start().await;
+    let run = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--interval", "200ms"]);
+    // Renewals follow each other.
+    lab.azure.endpoint().set(|settings| settings.lifetime = Duration::from_secs(4));
+    let run = run.args(lab.flags()).args(["--identity", "workload_identity"]);
+    let agent = lab.bound_pod(run).env("HTTPS_PROXY", "http://127.0.0.1:1").serve().await;
+    let renewals = r#"token_refreshes_total{identity="workload_identity",result="success"}"#;
+    agent.until("three tokens", |scrape| scrape.is_up("orders") && scrape.value(renewals) > 2.5).await;
+    let message = format!(
+        "msg=\"identity binding proxy in use\" identity=workload_identity proxy={} server_name={TOKEN_PROXY_NAME}",
+        lab.azure.token_proxy_url(),
+    );
+    assert_eq!(agent.log().matches(&message).count(), 1, "{}", agent.log());
+    assert!(lab.azure.endpoint().requests().iter().all(|it| it.path.starts_with("/token-proxy/")));
+}
+
+#[tokio::test]
+async fn a_pod_with_an_identity_binding_that_does_not_use_the_proxy_is_told_so() {
+    let lab = Lab::start().await;
+    let off = check(&lab, ["--identity", "workload_identity", "--token-proxy", "off"]);
+    let ended = lab.bound_pod(off).run().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains("HTTP 400: AADSTS700212: "), "{ended:?}");
+    assert!(ended.stdout.contains("leave out `--token-file` and `--token-proxy`"), "{ended:?}");
+    assert!(ended.stderr.contains("advice=\"The service account token is meant for the proxy"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachepulse_standin::{HOST, Options, Standin, Token};
+use cachepulse_standin::{HOST, Options, Standin, TOKEN_PROXY_NAME, Token};
 use tempfile::TempDir;
 
 use crate::program::{Program, cachepulse};
@@ -117,6 +117,16 @@ impl Lab {
     /// Adds the variables of a Kubernetes pod with a workload identity.
     pub(crate) fn pod(&self, program: Program) -> Program {
         self.application(program).env("AZURE_FEDERATED_TOKEN_FILE", self.federated_token_file())
+    }
+
+    /// Adds the variables of a Kubernetes pod with an AKS identity binding.
+    pub(crate) fn bound_pod(&self, program: Program) -> Program {
+        let token = self.azure.binding_token(HOUR).unwrap();
+        self.application(program)
+            .env("AZURE_FEDERATED_TOKEN_FILE", self.file("binding-token", token.expose()))
+            .env("AZURE_KUBERNETES_TOKEN_PROXY", self.azure.token_proxy_url())
+            .env("AZURE_KUBERNETES_SNI_NAME", TOKEN_PROXY_NAME)
+            .env("AZURE_KUBERNETES_CA_FILE", self.file("proxy-ca.pem", &self.azure.token_proxy_ca_pem()))
     }
 
     /// Adds the variables of an application.

@@ -16,7 +16,9 @@ use std::time::Duration;
 use cachepulse::config::keys;
 use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log, Sources};
 use cachepulse::files::Files;
-use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
+use cachepulse::identity::{
+    DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId, TokenProxyMode,
+};
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
     AddressMode, ClientFiles, ClientList, ClientListMode, Cluster, ClusterMode, Endpoint, ExpectRole,
@@ -185,9 +187,12 @@ targets:
 fn every_type_of_identity_is_read() {
     let id = || Some("c".to_owned());
     let by = |id: fn(String) -> ManagedIdentityId| entra(EntraSource::ManagedIdentity(id("c".into())));
+    let auto = |client_id, token_proxy| entra(EntraSource::Auto { client_id, token_proxy });
     let cases = [
-        ("auto", entra(EntraSource::Auto { client_id: None })),
-        ("{client_id: c}", entra(EntraSource::Auto { client_id: id() })),
+        ("auto", auto(None, TokenProxyMode::Auto)),
+        ("{client_id: c}", auto(id(), TokenProxyMode::Auto)),
+        ("{token_proxy: off}", auto(None, TokenProxyMode::Off)),
+        ("{token_proxy: false}", auto(None, TokenProxyMode::Off)),
         ("managed_identity", entra(EntraSource::ManagedIdentity(ManagedIdentityId::System))),
         ("{type: managed_identity, client_id: c}", by(ManagedIdentityId::ClientId)),
         ("{type: managed_identity, object_id: c}", by(ManagedIdentityId::ObjectId)),
@@ -198,6 +203,16 @@ fn every_type_of_identity_is_read() {
                 client_id: id(),
                 tenant_id: id(),
                 token_file: Some("/not/yet/there".into()),
+                token_proxy: TokenProxyMode::Auto,
+            }),
+        ),
+        (
+            "{type: workload_identity, token_proxy: off}",
+            entra(EntraSource::WorkloadIdentity {
+                client_id: None,
+                tenant_id: None,
+                token_file: None,
+                token_proxy: TokenProxyMode::Off,
             }),
         ),
         (
@@ -230,7 +245,7 @@ fn every_type_of_identity_is_read() {
         (
             "{authority: \"https://localhost:8443/\"}",
             Arc::new(Identity::Entra(EntraIdentity {
-                source: EntraSource::Auto { client_id: None },
+                source: EntraSource::Auto { client_id: None, token_proxy: TokenProxyMode::Auto },
                 scope: DEFAULT_SCOPE.into(),
                 authority: Some("https://localhost:8443".into()),
             })),

@@ -1,6 +1,7 @@
 //! How a target signs in.
 
 use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, Kind, Values, WORD};
+use crate::identity::TokenProxyMode;
 
 const GROUP: Group = Group::Identity;
 
@@ -88,6 +89,7 @@ pub static IDENTITY: Key<IdentityType> = Key {
             &RESOURCE_ID,
             &TENANT_ID,
             &TOKEN_FILE,
+            &TOKEN_PROXY,
             &CLIENT_SECRET.whole,
             &ACCESS_KEY.whole,
             &PASSWORD.whole,
@@ -204,6 +206,29 @@ pub static TOKEN_FILE: Key<&str> = Key {
     },
     values: Values::Text(Kind::Path, "a path"),
     absent: Absent::Described("$AZURE_FEDERATED_TOKEN_FILE"),
+};
+
+/// `targets[].identity.token_proxy`
+pub static TOKEN_PROXY: Key<TokenProxyMode> = Key {
+    about: About {
+        path: "targets[].identity.token_proxy",
+        flag: Some(Flag::new("token-proxy", "MODE")),
+        group: GROUP,
+        help: "Whether tokens are exchanged by the proxy of AKS identity bindings",
+        doc: "The webhook of Azure Workload Identity names the proxy in the variable `AZURE_KUBERNETES_TOKEN_PROXY`. With \
+              `token_file`, the token is exchanged with Entra ID.",
+        identities: &[IdentityType::Auto, IdentityType::WorkloadIdentity],
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice {
+            name: "auto",
+            value: TokenProxyMode::Auto,
+            help: "Where the variables of the pod name the proxy and the token file",
+        },
+        Choice { name: "off", value: TokenProxyMode::Off, help: "Never" },
+    ]),
+    absent: Absent::Default(TokenProxyMode::Auto),
 };
 
 /// `targets[].identity.client_secret`

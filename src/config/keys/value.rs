@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::IdentityType;
 use crate::config::{duration, size};
+use crate::identity::TokenProxyMode;
 use crate::target::{AddressMode, ClientListMode, ClusterMode, ExpectRole, Maintenance, Protocol};
 use crate::telemetry::{Format, Level};
 
@@ -160,4 +161,5 @@ macro_rules! choices {
 
 choices! {
     Level, Format, Option<Protocol>, ClientListMode, IdentityType, AddressMode, ClusterMode, ExpectRole, Maintenance,
+    TokenProxyMode,
 }

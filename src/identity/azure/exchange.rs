@@ -13,7 +13,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::error::Chain;
-use crate::identity::transport::{Carry, TransportError};
+use crate::identity::refusal::explanation;
+use crate::identity::token_proxy::TokenProxy;
+use crate::identity::transport::{Carry, Route, TransportError};
 
 /// A response of an identity endpoint.
 #[derive(Clone, Debug)]
@@ -26,15 +28,18 @@ pub(super) struct EndpointResponse {
 #[derive(Debug)]
 pub(super) struct Exchange {
     transport: Arc<dyn Carry>,
+    /// The proxy that takes the place of Entra's token service, and the way to it.
+    proxy: Option<(TokenProxy, Route)>,
     last_response: Mutex<Option<EndpointResponse>>,
     failures: watch::Sender<Option<String>>,
     met_local_limit: AtomicBool,
 }
 
 impl Exchange {
-    pub(super) fn new(transport: Arc<dyn Carry>) -> Self {
+    pub(super) fn new(transport: Arc<dyn Carry>, proxy: Option<(TokenProxy, Route)>) -> Self {
         Self {
             transport,
+            proxy,
             last_response: Mutex::default(),
             failures: watch::Sender::default(),
             met_local_limit: AtomicBool::default(),
@@ -64,8 +69,10 @@ impl Exchange {
     }
 
     async fn send(&self, request: &Request) -> azure_core::Result<hyper::Response<bytes::Bytes>> {
-        let sent = match translate(request) {
-            Ok(request) => self.transport.send(request).await.map_err(|error| (ErrorKind::Io, error)),
+        let sent = match self.translate(request) {
+            Ok((request, route)) => {
+                self.transport.send(request, route).await.map_err(|error| (ErrorKind::Io, error))
+            }
             Err(error) => Err((ErrorKind::Other, error)),
         };
         sent.map_err(|(kind, error)| {
@@ -75,6 +82,19 @@ impl Exchange {
             self.failures.send_replace(Some(Chain(&error).to_string()));
             Error::new(kind, error)
         })
+    }
+
+    fn translate(&self, request: &Request) -> Result<(hyper::Request<bytes::Bytes>, &Route), TransportError> {
+        let Body::Bytes(body) = request.body() else { return Err(TransportError::Unsendable) };
+        let mut message =
+            hyper::Request::builder().method(request.method().as_ref()).uri(request.url().as_str());
+        for (name, value) in request.headers().iter() {
+            message = message.header(name.as_str(), value.as_str());
+        }
+        let mut message = message.body(body.clone())?;
+        let Some((proxy, route)) = &self.proxy else { return Ok((message, &Route::Usual)) };
+        *message.uri_mut() = proxy.uri(message.uri())?;
+        Ok((message, route))
     }
 }
 
@@ -111,15 +131,6 @@ impl HttpClient for Exchange {
     }
 }
 
-fn translate(request: &Request) -> Result<hyper::Request<bytes::Bytes>, TransportError> {
-    let Body::Bytes(body) = request.body() else { return Err(TransportError::Unsendable) };
-    let mut message = hyper::Request::builder().method(request.method().as_ref()).uri(request.url().as_str());
-    for (name, value) in request.headers().iter() {
-        message = message.header(name.as_str(), value.as_str());
-    }
-    Ok(message.body(body.clone())?)
-}
-
 /// Whether `azure_identity` can parse this response. It adds `expires_in` to the current time and panics if the sum is
 /// not a valid date. It also accepts a list as the fields of the response.
 fn is_valid_bearer_response(body: &[u8]) -> bool {
@@ -134,49 +145,4 @@ fn is_valid_bearer_response(body: &[u8]) -> bool {
     let seconds =
         serde_json::from_slice(body).ok().and_then(|response: Response| response.expires_in.as_i64());
     !is_list && seconds.is_none_or(|seconds| (0..=LONGEST).contains(&seconds))
-}
-
-/// Returns the explanation in an error response: Entra and IMDS send `error_description`, App Service `message`, some only
-/// `error`.
-fn explanation(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let found = ["/error_description", "/message", "/error/message", "/error"]
-        .iter()
-        .find_map(|path| json.pointer(path)?.as_str());
-    match found {
-        Some(explanation) => explanation.to_owned(),
-        None if text.trim_start().starts_with('<') => {
-            "a web page instead of the endpoint's response; is there a proxy in between?".to_owned()
-        }
-        None if text.trim().is_empty() => "no explanation".to_owned(),
-        None => text.into_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_explanation_is_found_in_the_format_of_each_endpoint() {
-        for (body, expected) in [
-            (
-                r#"{"error":"invalid_client","error_description":"AADSTS7000215: \"x\"\r\nTrace"}"#,
-                "AADSTS7000215: \"x\"\r\nTrace",
-            ),
-            (r#"{"error":"invalid_request","error_description":"Identity not found"}"#, "Identity not found"),
-            (r#"{"statusCode":400,"message":"No managed identity"}"#, "No managed identity"),
-            (r#"{"error":{"code":"x","message":"nested"}}"#, "nested"),
-            (r#"{"error":"unknown_source"}"#, "unknown_source"),
-            ("upstream connect error", "upstream connect error"),
-            (" \n", "no explanation"),
-            (
-                "\n<!doctype html><title>Blocked</title>",
-                "a web page instead of the endpoint's response; is there a proxy in between?",
-            ),
-        ] {
-            assert_eq!(explanation(body.as_bytes()), expected);
-        }
-    }
 }

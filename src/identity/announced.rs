@@ -1,0 +1,40 @@
+//! What was logged about an identity, so that each state is logged once, and again only when it changes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{EntraIdentity, EntraSource};
+
+/// What was logged last about one identity.
+#[derive(Debug, Default)]
+pub(super) struct Announced(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    source: Option<EntraSource>,
+    token_proxy: Option<String>,
+}
+
+impl Announced {
+    /// Logs that `source` was chosen for `identity`, whose type is `auto`.
+    pub(super) fn source(&self, identity: &EntraIdentity, source: &EntraSource) {
+        let mut said = self.said();
+        if said.source.as_ref() != Some(source) {
+            let chosen = EntraIdentity { source: source.clone(), ..identity.clone() };
+            tracing::info!(%identity, %chosen, "identity source chosen");
+            said.source = Some(source.clone());
+        }
+    }
+
+    /// Logs that tokens of `identity` are requested through the proxy of AKS identity bindings.
+    pub(super) fn token_proxy(&self, identity: &EntraIdentity, proxy: &str, server_name: &str) {
+        let mut said = self.said();
+        if said.token_proxy.as_deref() != Some(proxy) {
+            tracing::info!(%identity, proxy, server_name, "identity binding proxy in use");
+            said.token_proxy = Some(proxy.to_owned());
+        }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

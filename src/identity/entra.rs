@@ -1,0 +1,117 @@
+//! Entra tokens: finds out where a token comes from, and requests it there.
+//!
+//! Makes one request at a time. The refresh loop schedules and retries requests. Two clients request tokens: `azure.rs`
+//! those of service principals, workload identities and developers, `managed.rs` those of managed identities.
+
+use std::path::PathBuf;
+
+use super::announced::Announced;
+use super::azure::{self, Grant, Proof};
+use super::detect::{Environment, detect};
+use super::platform::Platform;
+use super::refusal::fetch_error;
+use super::token_proxy::TokenProxy;
+use super::{EntraIdentity, EntraSource, FetchError, FetchFuture, Token, TokenProxyMode, TokenSource};
+use crate::error::Chain;
+use crate::secret::{Secret, SecretSource};
+
+/// Fetches the tokens of one Entra identity. Each fetch rereads every file and variable, so that nothing that is rotated
+/// needs a restart.
+#[derive(Debug)]
+pub struct EntraTokens {
+    identity: EntraIdentity,
+    platform: Platform,
+    announced: Announced,
+}
+
+impl EntraTokens {
+    /// Creates a source of tokens of `identity` on `platform`.
+    #[must_use]
+    pub fn new(identity: EntraIdentity, platform: Platform) -> Self {
+        Self { identity, platform, announced: Announced::default() }
+    }
+
+    async fn fetch_once(&self) -> Result<Token, FetchError> {
+        let grant = match self.source().await? {
+            // Unreachable: `detect` never returns `Auto`.
+            EntraSource::Auto { .. } => return Err(FetchError::new("no source of tokens was detected")),
+            EntraSource::ManagedIdentity(id) => Grant::ManagedIdentity(id),
+            EntraSource::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy } => {
+                self.workload_identity(client_id, tenant_id, token_file, token_proxy).await?
+            }
+            EntraSource::ClientSecret { client_id, tenant_id, secret } => {
+                let from_environment = SecretSource::Env("AZURE_CLIENT_SECRET".into());
+                Grant::ServicePrincipal {
+                    tenant_id: self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?,
+                    client_id: self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?,
+                    proof: Proof::Secret(self.read(&secret.unwrap_or(from_environment)).await?),
+                }
+            }
+            EntraSource::AzureCli => Grant::AzureCli,
+            EntraSource::AzureDeveloperCli => Grant::AzureDeveloperCli,
+        };
+        azure::fetch(grant, &self.identity, &self.platform).await
+    }
+
+    /// Returns the identity's source, with `auto` resolved.
+    async fn source(&self) -> Result<EntraSource, FetchError> {
+        let EntraSource::Auto { client_id, token_proxy } = &self.identity.source else {
+            return Ok(self.identity.source.clone());
+        };
+        let environment = Environment::read(&self.platform).await.map_err(|error| FetchError {
+            is_local: error.is_local(),
+            ..FetchError::new(format!("the environment cannot be read: {error}"))
+        })?;
+        let found = detect(client_id.as_deref(), *token_proxy, &environment);
+        self.announced.source(&self.identity, &found);
+        Ok(found)
+    }
+
+    /// Reads the service account token and finds out who exchanges it: the proxy that the pod's variables name, if the
+    /// token is theirs, too, otherwise Entra ID.
+    async fn workload_identity(
+        &self,
+        client_id: Option<String>,
+        tenant_id: Option<String>,
+        token_file: Option<PathBuf>,
+        token_proxy: TokenProxyMode,
+    ) -> Result<Grant, FetchError> {
+        let tenant_id = self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?;
+        let client_id = self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?;
+        let proxy = match token_proxy {
+            TokenProxyMode::Auto if token_file.is_none() => TokenProxy::named_by(&self.platform.variables)?,
+            TokenProxyMode::Auto | TokenProxyMode::Off => None,
+        };
+        let token_file = match token_file {
+            Some(path) => path,
+            None => self.given_or_set(None, "token_file", "AZURE_FEDERATED_TOKEN_FILE")?.into(),
+        };
+        let assertion = self.read(&SecretSource::File(token_file)).await?;
+        if let Some(proxy) = &proxy {
+            self.announced.token_proxy(&self.identity, &proxy.to_string(), proxy.server_name());
+        }
+        Ok(Grant::ServicePrincipal { tenant_id, client_id, proof: Proof::Assertion { assertion, proxy } })
+    }
+
+    async fn read(&self, source: &SecretSource) -> Result<Secret, FetchError> {
+        source.read(&self.platform.files).await.map_err(|error| FetchError {
+            is_local: error.is_local(),
+            ..fetch_error(&Chain(&error).to_string(), &[])
+        })
+    }
+
+    fn given_or_set(&self, given: Option<String>, key: &str, variable: &str) -> Result<String, FetchError> {
+        given
+            .or_else(|| self.platform.variables.get(variable))
+            .ok_or_else(|| FetchError::new(format!("neither {key} nor {variable} is set")))
+    }
+}
+
+impl TokenSource for EntraTokens {
+    fn fetch(&self) -> FetchFuture<'_> {
+        Box::pin(self.fetch_once())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Requests for tokens over real sockets and with fakes.
+
+mod identity_binding;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hyper::{Request, Response};
+use hyper_util::client::proxy::matcher::Matcher;
+
+use super::*;
+use crate::clock::Clock;
+use crate::connection::testing::{Authority, resolver};
+use crate::files::Files;
+use crate::identity::refusal::ERROR_LENGTH;
+use crate::identity::testing::{Server, json, response};
+use crate::identity::transport::{Carry, Route, Transport, TransportError};
+use crate::identity::variables::Variables;
+use crate::identity::{DEFAULT_SCOPE, ManagedIdentityId};
+
+const TOKEN: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"opaque"}"#;
+
+fn tokens(identity: EntraIdentity, transport: Arc<dyn Carry>, variables: Variables) -> EntraTokens {
+    let platform = Platform { transport, files: Files::system(), variables, clock: Clock::system() };
+    EntraTokens::new(identity, platform)
+}
+
+/// Starts Entra's token endpoint for the tenant `t`, with TLS, and a source of tokens of a service principal. The file
+/// `secret` contains the principal's secret.
+async fn entra(reply: Vec<u8>, secret: &Path) -> (Server, EntraTokens) {
+    let source = EntraSource::ClientSecret {
+        client_id: Some("c".into()),
+        tenant_id: Some("t".into()),
+        secret: Some(SecretSource::File(secret.into())),
+    };
+    entra_with(reply, source).await
+}
+
+async fn entra_with(reply: Vec<u8>, source: EntraSource) -> (Server, EntraTokens) {
+    let authority = Authority::new();
+    let server = Server::start(Some(authority.server("localhost")), reply).await;
+    let identity = EntraIdentity {
+        source,
+        scope: DEFAULT_SCOPE.into(),
+        authority: Some(format!("https://localhost:{}", server.port())),
+    };
+    let transport = Transport::with_proxies(&authority.roots(), Matcher::builder().build(), resolver());
+    (server, tokens(identity, Arc::new(transport), Variables::of([])))
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+async fn error_for(reply: Vec<u8>) -> String {
+    let secret = file("s3cr3t-value");
+    let (_server, tokens) = entra(reply, secret.path()).await;
+    tokens.fetch().await.unwrap_err().to_string()
+}
+
+/// A transport for which no descriptor is left.
+#[derive(Debug)]
+struct Starved;
+
+#[async_trait::async_trait]
+impl Carry for Starved {
+    async fn send(&self, _: Request<Bytes>, _: &Route) -> Result<Response<Bytes>, TransportError> {
+        Err(TransportError::LocalLimit("too many open files".into()))
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_agents_own_limits_prevent_says_so() {
+    let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
+    let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+    let tokens = tokens(identity, Arc::new(Starved), Variables::of([]));
+    let error = tokens.fetch().await.unwrap_err();
+    assert!(error.is_local && error.text.contains("too many open files"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_federated_token_is_exchanged_without_its_line_break() {
+    let token_file = file("eyJhbGciOiJSUzI1NiJ9.assertion.signature\n");
+    let source = EntraSource::WorkloadIdentity {
+        client_id: Some("c".into()),
+        tenant_id: Some("t".into()),
+        token_file: Some(token_file.path().into()),
+        token_proxy: TokenProxyMode::Auto,
+    };
+    let (server, tokens) = entra_with(json(200, TOKEN), source).await;
+    let token = tokens.fetch().await.unwrap();
+    assert_eq!(token.secret.expose(), "opaque");
+    let clock = crate::clock::Clock::system();
+    let lifetime = clock.until(token.expires_at);
+    assert!(lifetime > Duration::from_secs(3000) && lifetime < Duration::from_secs(3600), "{lifetime:?}");
+    assert!(token.expires_at > SystemTime::UNIX_EPOCH);
+    let request = server.requests().remove(0);
+    assert!(request.starts_with("POST /t/oauth2/v2.0/token HTTP/1.1\r\n"), "{request}");
+    for field in [
+        "client_assertion=eyJhbGciOiJSUzI1NiJ9.assertion.signature&",
+        "client_id=c&",
+        "grant_type=client_credentials",
+        "scope=https%3A%2F%2Fredis.azure.com%2F.default",
+    ] {
+        assert!(request.contains(field), "{field} in {request}");
+    }
+}
+
+#[tokio::test]
+async fn each_fetch_rereads_the_secret() {
+    let secret = file("first-secret");
+    let (server, tokens) = entra(json(200, TOKEN), secret.path()).await;
+    tokens.fetch().await.unwrap();
+    std::fs::write(secret.path(), "second-secret").unwrap();
+    tokens.fetch().await.unwrap();
+    let requests = server.requests();
+    assert!(requests[0].contains("client_secret=first-secret"), "{}", requests[0]);
+    assert!(requests[1].contains("client_secret=second-secret"), "{}", requests[1]);
+}
+
+#[tokio::test]
+async fn an_error_has_entras_explanation_without_secrets() {
+    let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret 's3cr3t-value' or \"eyJhbGciOi.J9.x\" provided.\r\nTrace ID: 1","error_codes":[7000215]}"#;
+    assert_eq!(
+        error_for(json(401, body)).await,
+        "HTTP 401: AADSTS7000215: Invalid client secret '<redacted>' or \"<redacted>\" provided. Trace ID: 1"
+    );
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_json_has_its_status() {
+    let html = response(500, &[("content-type", "text/html")], "<html>Oops</html>");
+    assert_eq!(
+        error_for(html).await,
+        "HTTP 500: a web page instead of the endpoint's response; is there a proxy in between?"
+    );
+    assert_eq!(error_for(response(503, &[], "")).await, "HTTP 503: no explanation");
+}
+
+#[tokio::test]
+async fn a_long_error_is_cut() {
+    let error = error_for(response(400, &[], &"long ".repeat(1000))).await;
+    assert_eq!(error.chars().count(), ERROR_LENGTH);
+}
+
+#[tokio::test]
+async fn a_response_without_a_token_is_an_error() {
+    let truncated = error_for(json(200, &TOKEN[..40])).await;
+    assert!(truncated.starts_with("HTTP 200, but not a token: "), "{truncated}");
+    assert_eq!(error_for(json(200, "{}")).await, "the response contains no token");
+}
+
+#[tokio::test]
+async fn an_expiry_that_is_no_valid_date_is_an_error() {
+    for body in [
+        r#"{"token_type":"Bearer","expires_in":9223372036854775807,"access_token":"opaque"}"#,
+        r#"{"token_type":"Bearer","expires_in":-9223372036854775808,"access_token":"opaque"}"#,
+        r#" ["Bearer",9223372036854775807,0,"opaque"]"#,
+    ] {
+        let error = error_for(json(200, body)).await;
+        assert!(error.starts_with("HTTP 200, but not a token: "), "{error}");
+    }
+}
+
+/// An IMDS that counts the requests and never returns a token.
+#[derive(Debug, Default)]
+struct Imds {
+    status: Option<u16>,
+    requests: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Carry for Imds {
+    async fn send(&self, _: Request<Bytes>, _: &Route) -> Result<Response<Bytes>, TransportError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let status = self.status.ok_or(TransportError::Unsendable)?;
+        Ok(Response::builder().status(status).header("retry-after", "0").body("busy".into())?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_imds_is_not_retried_and_its_error_is_returned_at_once() {
+    let began = tokio::time::Instant::now();
+    for (status, expected) in [
+        (Some(404), "HTTP 404: busy".to_owned()),
+        (Some(429), "HTTP 429: busy".to_owned()),
+        (Some(503), "HTTP 503: busy".to_owned()),
+        (None, TransportError::Unsendable.to_string()),
+    ] {
+        let imds = Arc::new(Imds { status, ..Imds::default() });
+        let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
+        let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+        let error = tokens(identity, Arc::clone(&imds) as _, Variables::of([])).fetch().await.unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(imds.requests.load(Ordering::Relaxed), 1, "{expected}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn requests_are_not_retried_and_retry_after_is_ignored() {
+    let secret = file("s3cr3t-value");
+    let (server, tokens) = entra(response(429, &[("retry-after", "3600")], "slow down"), secret.path()).await;
+    assert_eq!(tokens.fetch().await.unwrap_err().to_string(), "HTTP 429: slow down");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_error_names_an_unreachable_endpoint() {
+    let secret = file("s3cr3t-value");
+    let (server, tokens) = entra(Vec::new(), secret.path()).await;
+    let port = server.port();
+    drop(server);
+    let error = tokens.fetch().await.unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("cannot reach localhost:{port}: connect_refused at connect: ")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_error_names_a_missing_file_or_variable() {
+    let source = EntraSource::WorkloadIdentity {
+        client_id: Some("c".into()),
+        tenant_id: Some("t".into()),
+        token_file: Some("/nonexistent/token".into()),
+        token_proxy: TokenProxyMode::Auto,
+    };
+    let (_server, tokens) = entra_with(Vec::new(), source).await;
+    assert_eq!(
+        tokens.fetch().await.unwrap_err().to_string(),
+        "the secret in file /nonexistent/token cannot be read: No such file or directory (os error 2)"
+    );
+    let source = EntraSource::ClientSecret { client_id: None, tenant_id: None, secret: None };
+    let (_server, tokens) = entra_with(Vec::new(), source).await;
+    assert_eq!(tokens.fetch().await.unwrap_err().to_string(), "neither tenant_id nor AZURE_TENANT_ID is set");
+}

@@ -1,0 +1,127 @@
+//! Refusals: what an identity endpoint sends instead of a token, in words for an operator.
+
+use serde_json::Value;
+
+use super::FetchError;
+use crate::excerpt::excerpt;
+use crate::secret::Secret;
+
+/// The longest text of a [`FetchError`], in characters.
+pub(super) const ERROR_LENGTH: usize = 300;
+
+const ISSUER: &str = "Give the identity a federated credential whose issuer is that of this cluster: \
+                      `az aks show --query oidcIssuerProfile.issuerUrl` prints it.";
+const AUDIENCE: &str = "Give the identity a federated credential whose audience is that of the service account token: \
+                        `api://AzureADTokenExchange`, in China `api://AzureADTokenExchangeChina`.";
+const SUBJECT: &str = "Give the identity a federated credential whose subject is the service account of this pod: \
+                       `system:serviceaccount:NAMESPACE:NAME`.";
+const FEDERATION: &str = "Give the identity a federated credential with the issuer of this cluster, the service account \
+                          of this pod as its subject, and the audience `api://AzureADTokenExchange`.";
+
+/// Returns what to do about an error of Entra, by its code.
+/// Source: Microsoft Learn, "Microsoft Entra authentication and authorization error codes".
+pub(super) fn entra_advice(explanation: &str) -> Option<&'static str> {
+    match entra_code(explanation)? {
+        70_021 => Some(FEDERATION),
+        700_211 => Some(ISSUER),
+        700_212 => Some(AUDIENCE),
+        700_213 => Some(SUBJECT),
+        _ => None,
+    }
+}
+
+/// Returns the number after `AADSTS` in an error of Entra.
+pub(super) fn entra_code(explanation: &str) -> Option<u32> {
+    let (_, after) = explanation.split_once("AADSTS")?;
+    let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+    after[..end].parse().ok()
+}
+
+/// Returns the explanation in an error response: Entra and IMDS send `error_description`, App Service and Kubernetes
+/// `message`, some only `error`.
+pub(super) fn explanation(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let found = ["/error_description", "/message", "/error/message", "/error"]
+        .iter()
+        .find_map(|path| json.pointer(path)?.as_str());
+    match found {
+        Some(explanation) => explanation.to_owned(),
+        None if text.trim_start().starts_with('<') => {
+            "a web page instead of the endpoint's response; is there a proxy in between?".to_owned()
+        }
+        None if text.trim().is_empty() => "no explanation".to_owned(),
+        None => text.into_owned(),
+    }
+}
+
+/// Returns an error with this text, in one bounded line without `secrets` and tokens.
+pub(super) fn fetch_error(text: &str, secrets: &[Secret]) -> FetchError {
+    // Cut before redaction, which is slow for long texts, and again after it.
+    let text = without_tokens(&excerpt(text, ERROR_LENGTH));
+    let text = secrets.iter().fold(text, |text, secret| secret.redact(&text));
+    FetchError::new(excerpt(&text, ERROR_LENGTH))
+}
+
+/// Returns `text` without anything that looks like a JWT: they all begin with `{"` in base64.
+fn without_tokens(text: &str) -> String {
+    let separates = |c: char| !(c.is_ascii_alphanumeric() || "-_.=".contains(c));
+    text.split_inclusive(separates)
+        .map(|part| match part.find("eyJ") {
+            Some(start) => {
+                let end = part.trim_end_matches(separates).len();
+                format!("{}<redacted>{}", &part[..start], &part[end..])
+            }
+            None => part.to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_explanation_is_found_in_the_format_of_each_endpoint() {
+        for (body, expected) in [
+            (
+                r#"{"error":"invalid_client","error_description":"AADSTS7000215: \"x\"\r\nTrace"}"#,
+                "AADSTS7000215: \"x\"\r\nTrace",
+            ),
+            (r#"{"error":"invalid_request","error_description":"Identity not found"}"#, "Identity not found"),
+            (r#"{"statusCode":400,"message":"No managed identity"}"#, "No managed identity"),
+            (r#"{"kind":"Status","message":"forbidden: x","reason":"Forbidden"}"#, "forbidden: x"),
+            (r#"{"error":{"code":"x","message":"nested"}}"#, "nested"),
+            (r#"{"error":"unknown_source"}"#, "unknown_source"),
+            ("upstream connect error", "upstream connect error"),
+            (" \n", "no explanation"),
+            (
+                "\n<!doctype html><title>Blocked</title>",
+                "a web page instead of the endpoint's response; is there a proxy in between?",
+            ),
+        ] {
+            assert_eq!(explanation(body.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn each_error_of_a_federated_credential_has_advice_of_its_own() {
+        for (explanation, expected) in [
+            ("AADSTS70021: No matching federated identity record found.", Some(FEDERATION)),
+            ("AADSTS700211: … issuer 'x'", Some(ISSUER)),
+            ("x: AADSTS700212: … audience 'x'", Some(AUDIENCE)),
+            ("AADSTS700213 subject", Some(SUBJECT)),
+            ("AADSTS7000215: Invalid client secret provided.", None),
+            ("AADSTS", None),
+            ("no code", None),
+        ] {
+            assert_eq!(entra_advice(explanation), expected, "{explanation}");
+        }
+    }
+
+    #[test]
+    fn anything_that_looks_like_a_token_is_redacted() {
+        assert_eq!(without_tokens("a=eyJx.y-_z, b 'eyJ'"), "a=<redacted>, b '<redacted>'");
+        assert_eq!(without_tokens("client_id=abc"), "client_id=abc");
+    }
+}
