@@ -226,9 +226,17 @@ class Identity(unittest.TestCase):
     def test_without_workload_identity_nothing_of_it_is_rendered(self):
         self.assertNotIn("azure.workload.identity", json.dumps(render(SMALLEST)))
 
-    def test_a_sidecar_brings_the_label_to_the_applications_pod(self):
+    def test_an_identity_binding_annotates_the_pod(self):
+        annotation = "azure.workload.identity/use-identity-binding"
+        for arguments, expected in [((), None), (("--set=azureWorkloadIdentity.identityBinding=true",), "true")]:
+            pod = find(render(ci("workload-identity"), arguments=arguments), "Deployment")["spec"]["template"]
+            self.assertEqual(pod["metadata"]["annotations"].get(annotation), expected)
+            self.assertIn("checksum/config", pod["metadata"]["annotations"])
+
+    def test_a_sidecar_brings_the_label_and_annotation_to_the_applications_pod(self):
         pod = find(InTheParentChart.render(ci("sidecar")), "Deployment")["spec"]["template"]
         self.assertEqual(pod["metadata"]["labels"]["azure.workload.identity/use"], "true")
+        self.assertEqual(pod["metadata"]["annotations"]["azure.workload.identity/use-identity-binding"], "true")
         self.assertEqual(pod["metadata"]["labels"]["app"], "application")
 
 

@@ -44,5 +44,9 @@ azure.workload.identity/use: "true"
 {{- if and .Values.restartOnConfigChange (include "cachepulse.ownsConfig" .) -}}
 {{- $checksum = dict "checksum/config" (include "cachepulse.checksum" .) -}}
 {{- end -}}
-{{- with merge (dict) $checksum .Values.podAnnotations -}}{{- toYaml . -}}{{- end -}}
+{{- $binding := dict -}}
+{{- if .Values.azureWorkloadIdentity.identityBinding -}}
+{{- $binding = dict "azure.workload.identity/use-identity-binding" "true" -}}
+{{- end -}}
+{{- with merge (dict) $checksum $binding .Values.podAnnotations -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}

@@ -24,6 +24,9 @@
 {{- if and $wi.enabled (not $sidecar) (not $account.create) (not $account.name) -}}
 {{- fail "cachepulse: azureWorkloadIdentity.enabled needs a service account: set serviceAccount.create, or set serviceAccount.name to an annotated service account" -}}
 {{- end -}}
+{{- if and (not $wi.enabled) $wi.identityBinding -}}
+{{- fail "cachepulse: azureWorkloadIdentity.identityBinding has no effect: set azureWorkloadIdentity.enabled" -}}
+{{- end -}}
 {{- if and (not $wi.enabled) (or $wi.clientId $wi.tenantId) -}}
 {{- fail "cachepulse: azureWorkloadIdentity.clientId and tenantId have no effect: set azureWorkloadIdentity.enabled" -}}
 {{- end -}}
