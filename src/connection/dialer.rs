@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::connection::dial::{self, DialFailure, Stream};
 use crate::connection::handshake::Greeting;
@@ -17,6 +18,9 @@ use crate::connection::trace::Trace;
 use crate::descriptors::Purpose;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
 use crate::target::Endpoint;
+
+/// The shortest time from one attempt to reach a primary to the next, where sentinels name another one.
+const MOVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens streams to one endpoint. Clones lead to the same one.
 pub trait Dial: Clone + Send + 'static {
@@ -56,8 +60,8 @@ pub trait Dial: Clone + Send + 'static {
         Ok(())
     }
 
-    /// Waits until there are other certificates, or other credentials for those who name the server, than those of the
-    /// last [`Self::dial`]. Cancel safe.
+    /// Waits until another [`Self::dial`] may do better than the last: there are other certificates, other credentials for
+    /// those who name the server, or the server is elsewhere. Cancel safe.
     fn renewed(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -101,8 +105,16 @@ pub struct Dialer {
 #[derive(Clone, Debug)]
 enum Way {
     Host(Endpoint),
-    /// By asking sentinels. They named the endpoint last.
-    Sentinels(Box<Locator>, Option<Endpoint>),
+    /// By asking sentinels.
+    Sentinels(Box<Locator>, Tried),
+}
+
+/// The last attempt to reach the primary that sentinels name.
+#[derive(Clone, Debug, Default)]
+struct Tried {
+    endpoint: Option<Endpoint>,
+    /// How often the primary had changed, and when the attempt ended.
+    ended: Option<(u64, Instant)>,
 }
 
 /// How the server is connected to, once its endpoint is known.
@@ -131,7 +143,7 @@ impl Dialer {
         resolver: Resolver,
     ) -> Self {
         Self {
-            way: Way::Sentinels(locator.into(), None),
+            way: Way::Sentinels(locator.into(), Tried::default()),
             line: Line { tls, resolver, trace: Trace::default() },
         }
     }
@@ -149,7 +161,7 @@ impl Dialer {
     #[must_use]
     pub fn with_trace(self, trace: Trace) -> Self {
         let way = match self.way {
-            Way::Sentinels(locator, named) => Way::Sentinels(locator.with_trace(trace.clone()).into(), named),
+            Way::Sentinels(locator, tried) => Way::Sentinels(locator.with_trace(trace.clone()).into(), tried),
             Way::Host(endpoint) => Way::Host(endpoint),
         };
         Self { way, line: Line { trace, ..self.line } }
@@ -200,15 +212,22 @@ fn concerns_certificates(failed: &DialFailure) -> bool {
 /// Asks for the primary and dials it. Begins again if it moves meanwhile.
 async fn dial_primary(
     locator: &mut Locator,
-    named: &mut Option<Endpoint>,
+    tried: &mut Tried,
     line: &mut Line,
     mut deadline: Instant,
 ) -> Result<(dial::Dialed, u64), DialFailure> {
     let started = Instant::now();
+    let mut epoch = locator.knowledge().borrow().epoch();
     loop {
-        let located = locator.locate(deadline).await;
-        let Located { endpoint, epoch, deadline: moved } =
-            located.map_err(|failure| DialFailure { failure, phases: PhaseTimes::default() })?;
+        let located = match locator.locate(deadline).await {
+            Ok(located) => located,
+            Err(failure) => {
+                tried.ended = Some((epoch, Instant::now()));
+                return Err(DialFailure { failure, phases: PhaseTimes::default() });
+            }
+        };
+        let Located { endpoint, deadline: moved, .. } = located;
+        epoch = located.epoch;
         deadline = moved;
         let mut phases = PhaseTimes::default();
         phases.set(Phase::Resolve, started.elapsed());
@@ -217,7 +236,7 @@ async fn dial_primary(
             dialed = line.dial(&endpoint, deadline) => dialed,
             _ = locator.moved_since(epoch) => continue,
         };
-        *named = Some(endpoint);
+        *tried = Tried { endpoint: Some(endpoint), ended: Some((epoch, Instant::now())) };
         return match dialed {
             Ok(mut dialed) => {
                 phases.add(&dialed.phases);
@@ -243,7 +262,7 @@ impl Dial for Dialer {
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let (dialed, epoch) = match &mut self.way {
             Way::Host(endpoint) => (self.line.dial(endpoint, deadline).await?, 0),
-            Way::Sentinels(locator, named) => dial_primary(locator, named, &mut self.line, deadline).await?,
+            Way::Sentinels(locator, tried) => dial_primary(locator, tried, &mut self.line, deadline).await?,
         };
         let peer = Peer {
             address: Some(dialed.peer),
@@ -271,18 +290,32 @@ impl Dial for Dialer {
 
     fn accept(&self, greeting: &Greeting) -> Result<(), Failure> {
         match &self.way {
-            Way::Sentinels(locator, Some(named)) => locator.accept(named, greeting),
-            Way::Sentinels(_, None) | Way::Host(_) => Ok(()),
+            Way::Sentinels(locator, Tried { endpoint: Some(endpoint), .. }) => {
+                locator.accept(endpoint, greeting)
+            }
+            Way::Sentinels(..) | Way::Host(_) => Ok(()),
         }
     }
 
     async fn renewed(&mut self) {
         match &mut self.way {
             Way::Host(_) => self.line.renewed().await,
-            Way::Sentinels(locator, _) => tokio::select! {
-                () = self.line.renewed() => {}
-                () = locator.renewed() => {}
-            },
+            Way::Sentinels(locator, tried) => {
+                let mut knowledge = locator.knowledge();
+                let tried = tried.ended;
+                let moved = async move {
+                    let Some((epoch, ended)) = tried else { return std::future::pending().await };
+                    // The locator keeps the sender.
+                    let _ = knowledge.wait_for(|knowledge| knowledge.epoch() != epoch).await;
+                    // Sentinels that name one server after the other are not obeyed without end.
+                    sleep_until(ended + MOVE_PAUSE).await;
+                };
+                tokio::select! {
+                    () = self.line.renewed() => {}
+                    () = locator.renewed() => {}
+                    () = moved => {}
+                }
+            }
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct Link<D: Dial> {
 enum Event<S> {
     /// The connection is gone, or cannot be trusted any more.
     Lost(Failure),
-    /// There are credentials to present, or, without a connection, other certificates to open one with.
+    /// There are credentials to present, or, without a connection, another attempt to open one may do better.
     Renewed,
     /// A new connection takes over from the open one.
     Replaced(Box<Opened<S>>),

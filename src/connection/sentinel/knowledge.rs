@@ -50,7 +50,7 @@ impl Knowledge {
     }
 
     /// Returns how often the primary has changed.
-    pub(super) const fn epoch(&self) -> u64 {
+    pub(in crate::connection) const fn epoch(&self) -> u64 {
         self.epoch
     }
 
