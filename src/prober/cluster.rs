@@ -8,6 +8,7 @@ pub(super) mod replicas;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Shard, SlotSet, Topology, continued};
 
-/// The shortest time from one question for the topology to the next.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time from one question for the topology to the next: half an interval, so that a failover is followed
+/// within one, but within these bounds.
+const MIN_PAUSE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(1);
 /// How long an idle link may take to answer that there is a question.
 const TAKE: Duration = Duration::from_millis(500);
 /// The pauses after a question that nobody answered.
@@ -130,7 +132,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Lets the topology be asked for as soon as it may be.
     fn hurry(&mut self) {
         if self.refused.is_none() {
-            let soonest = self.last_refresh.map_or_else(Instant::now, |last| last + MIN_PAUSE);
+            let pause = (self.grid.interval / 2).clamp(*MIN_PAUSE.start(), *MIN_PAUSE.end());
+            let soonest = self.last_refresh.map_or_else(Instant::now, |last| last + pause);
             self.next_refresh = self.next_refresh.min(soonest);
         }
     }

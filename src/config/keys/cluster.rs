@@ -66,7 +66,9 @@ pub static CLUSTER_REFRESH: Key<Duration> = Key {
         flag: Some(Flag::new("cluster-refresh", "DURATION")),
         group: GROUP,
         help: "Time from one reading of the topology to the next",
-        doc: "After a redirect, a lost shard or a change of role the topology is read at once, at most once a second.",
+        doc: "After a redirect, a lost shard or a change of role the topology is read at once, but at most once a \
+              second, or twice per interval where that is shorter. Slots that lose their owner while all nodes answer are \
+              noticed at the next regular reading.",
         ..About::EMPTY
     },
     values: Values::Range(Duration::from_secs(1), Duration::from_secs(3600)),

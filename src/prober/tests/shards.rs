@@ -336,3 +336,25 @@ async fn a_key_whose_slot_has_moved_is_followed_by_one_more_command_in_each_tick
     assert!(failed <= 20.0, "{failed}");
     assert!(asked <= 2.0 * probes, "{asked} in {probes} probes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_followed_within_an_interval_of_less_than_a_second() {
+    let interval = SECOND / 2;
+    for after in [1_700, 2_100, 2_500, 2_900].map(Duration::from_millis) {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, Target { interval, ..target() }).await;
+        cluster.kill(2);
+        let asked = cluster.count_all("CLUSTER SLOTS");
+        sleep(after).await;
+        let asked = cluster.count_all("CLUSTER SLOTS") - asked;
+        assert!(asked <= 12, "twice per interval: {asked} times in {after:?}");
+        cluster.with(|state| state.slots[2].2 = 3);
+        sleep(interval).await;
+        assert_eq!(
+            shards(&running)[2],
+            ("10922".to_owned(), Watch::Up, endpoint(3).to_string()),
+            "{after:?}"
+        );
+        assert!(running.is_up(), "{after:?}");
+    }
+}
