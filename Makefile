@@ -51,10 +51,10 @@ server-test: redis-server openssl ## test the agent with redis-server, under eve
 		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- verdict quickstart || exit 1; \
 	done
 
-cluster-test: redis-server ## run the scenarios of clusters with Redis 8 and Valkey 8, too
+cluster-test: redis-server ## test clusters, Sentinel and maintenance notices with Redis 8 and Valkey 8, too
 	@tests/agent/servers
 	for server in redis-8 valkey-8; do \
-		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- cluster || exit 1; \
+		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- cluster replicas sentinel maintenance || exit 1; \
 	done
 
 static-test: redis-server static ## test how the static binary, whose C library is musl, resolves names

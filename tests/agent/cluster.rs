@@ -95,7 +95,6 @@ struct Watched {
     cluster: Cluster,
     agent: Running,
     client: ClusterClient,
-    beats: Beats,
 }
 
 impl Watched {
@@ -105,13 +104,13 @@ impl Watched {
         let watched = Self::new(cluster, agent, lowest);
         let scrape = watched.is_whole(lowest).await;
         assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
-        assert!(unavailable(&scrape).is_zero(), "{}", scrape.text);
+        assert!(scrape.unavailable("orders").is_zero(), "{}", scrape.text);
         watched
     }
 
     /// Starts a client of these slots beside an agent.
     fn new(cluster: Cluster, agent: Running, slots: &[u16]) -> Self {
-        Self { client: ClusterClient::start(&cluster, slots), cluster, agent, beats: Beats::start() }
+        Self { client: ClusterClient::start(&cluster, slots), cluster, agent }
     }
 
     /// The same with three shards, at the port of node 0.
@@ -123,7 +122,7 @@ impl Watched {
 
     /// Waits until the cluster is up for the client, and for the agent with these shards and no other.
     async fn is_whole(&self, lowest: &[u16]) -> Scrape {
-        eventually("the client is content", || self.client.is_content()).await;
+        self.client.recovers().await;
         let expected: Vec<_> = lowest.iter().map(|slot| (*slot, true)).collect();
         let is_whole = |scrape: &Scrape| {
             let all_slots = scrape.get(r#"cluster_slots_available{target="orders"}"#) == Some(16_384.0);
@@ -150,15 +149,7 @@ impl Watched {
     }
 
     fn agrees_within(&self, tolerance: Duration, scrape: &Scrape) {
-        let (recorded, truth) = (unavailable(scrape), self.client.unavailable());
-        let load = self.beats.late() + self.agent.run_delay();
-        let difference = recorded.abs_diff(truth);
-        eprintln!("recorded {recorded:.1?}, truth {truth:.1?}, load {load:.1?}");
-        assert!(
-            difference <= tolerance + TIMEOUT + load,
-            "{recorded:?} recorded, but {truth:?}, and {load:?} are due to load\n{}",
-            scrape.text
-        );
+        self.client.agrees(&self.agent, scrape, tolerance + TIMEOUT);
         self.was_refused_nothing();
     }
 
@@ -394,10 +385,6 @@ fn shard_series(name: &str, lowest: u16) -> String {
     format!("{name}{{role=\"primary\",shard=\"{lowest}\",target=\"orders\"}}")
 }
 
-fn unavailable(scrape: &Scrape) -> Duration {
-    Duration::from_secs_f64(scrape.value(r#"unavailable_seconds_total{target="orders"}"#))
-}
-
 async fn sees_what_happens(listen: Listen) {
     let mut cluster = Cluster::start(listen).await;
     let client = ClusterClient::start(&cluster, &[0, 77, 5461, 10_923]);
@@ -424,7 +411,7 @@ async fn sees_what_happens(listen: Listen) {
     sleep(Duration::from_millis(800)).await;
     let hung = began.elapsed();
     cluster.resume(node);
-    eventually("the client is content", || client.is_content()).await;
+    client.recovers().await;
     let missed = client.unavailable_at(10_923);
     assert!(missed.abs_diff(hung) < late(), "{missed:?} of {hung:?}");
     assert!(client.unavailable_at(0) < late());
@@ -434,7 +421,7 @@ async fn sees_what_happens(listen: Listen) {
     sleep(Duration::from_millis(800)).await;
     cluster.add_slots(&(77..=77), 0);
     let deleted = began.elapsed();
-    eventually("the client is content", || client.is_content()).await;
+    client.recovers().await;
     // The other nodes learn the owner from it.
     let (missed, known) = (client.unavailable_at(77), began.elapsed());
     assert!(
@@ -447,7 +434,7 @@ async fn sees_what_happens(listen: Listen) {
     let (before, began) = (client.unavailable(), Instant::now());
     cluster.kill(1).await;
     cluster.promoted(4).await;
-    eventually("the client is content", || client.is_content()).await;
+    client.recovers().await;
     let missed = client.unavailable().saturating_sub(before);
     let known = began.elapsed();
     assert!(missed > Duration::ZERO && missed < known + late(), "{missed:?} of {known:?}");

@@ -71,15 +71,7 @@ impl RedisServer {
         let mut config = match listen {
             Listen::Socket => "port 0\n".to_owned(),
             Listen::Plaintext => format!("port {number}\n"),
-            Listen::Tls => {
-                let [certificate, key] = &*CERTIFICATE;
-                std::fs::write(folder.path().join("ca.pem"), certificate).unwrap();
-                std::fs::write(folder.path().join("key.pem"), key).unwrap();
-                format!(
-                    "port 0\ntls-port {number}\ntls-cert-file ca.pem\ntls-key-file key.pem\n\
-                     tls-ca-cert-file ca.pem\ntls-auth-clients no\n"
-                )
-            }
+            Listen::Tls => listen_with_tls(folder.path(), number),
         };
         config.push_str("bind 127.0.0.1\nunixsocket redis.sock\nsave \"\"\nappendonly no\n");
         for (user, rules) in users.iter().chain([&(ADMIN, ALL)]) {
@@ -185,6 +177,17 @@ impl RedisServer {
         })
         .await;
     }
+}
+
+/// Writes the certificate into the folder of a server, and returns the lines that make it listen on a port with TLS.
+pub(crate) fn listen_with_tls(folder: &Path, port: u16) -> String {
+    let [certificate, key] = &*CERTIFICATE;
+    std::fs::write(folder.join("ca.pem"), certificate).unwrap();
+    std::fs::write(folder.join("key.pem"), key).unwrap();
+    format!(
+        "port 0\ntls-port {port}\ntls-cert-file ca.pem\ntls-key-file key.pem\n\
+         tls-ca-cert-file ca.pem\ntls-auth-clients no\n"
+    )
 }
 
 fn spawn<const N: usize>(folder: &Path, directives: [&str; N]) -> Child {

@@ -1,6 +1,7 @@
 //! One response of `/metrics`, parsed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The series of one scrape, by name and labels as in the text.
 #[derive(Debug)]
@@ -80,6 +81,11 @@ impl Scrape {
     /// Whether the target's last probe failed; false before the first.
     pub(crate) fn is_down(&self, target: &str) -> bool {
         self.get(&format!("probe_success{{target=\"{target}\"}}")) == Some(0.0)
+    }
+
+    /// Returns for how long the target was unavailable.
+    pub(crate) fn unavailable(&self, target: &str) -> Duration {
+        Duration::from_secs_f64(self.value(&format!("unavailable_seconds_total{{target=\"{target}\"}}")))
     }
 
     /// Returns the sum of a counter of a target over its other label.

@@ -1,16 +1,32 @@
 //! A target behind Redis Sentinel.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::program::{Running, eventually};
-use crate::redis_server::RedisServer;
-use crate::sentinels::{SERVICE, Sentinels, behind};
+use crate::program::{Program, Running, eventually};
+use crate::redis_server::{Listen, RedisServer};
+use crate::sentinel_bed::{SERVICE, SentinelBed, behind};
+use crate::sentinel_client;
 
 const QUORUM: &str = r#"sentinel_quorum{target="orders"}"#;
+/// The rights that the documentation says a user of sentinels needs.
+const RIGHTS: &str = "-@all +sentinel|get-master-addr-by-name +subscribe resetchannels &+switch-master";
 
-async fn start(bed: &Sentinels) -> Running {
-    let agent = bed.agent(&["run", "--listen", "127.0.0.1:0", "--interval", "300ms"]).serve().await;
+/// The interval of agents.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+fn daemon(bed: &SentinelBed) -> Program {
+    daemon_every("500ms", bed)
+}
+
+fn daemon_every(interval: &str, bed: &SentinelBed) -> Program {
+    bed.agent(&["run", "--listen", "127.0.0.1:0", "--interval", interval])
+}
+
+async fn serve(program: Program) -> Running {
+    let agent = program.serve().await;
     agent.until("the target is up", |it| it.is_up("orders")).await;
     agent
 }
@@ -23,40 +39,116 @@ fn is_primary(server: &RedisServer) -> bool {
     server.ask::<String>(&["INFO", "replication"]).contains("role:master")
 }
 
-#[tokio::test]
-async fn a_failover_is_followed_while_the_old_primary_goes_on_to_take_writes() {
-    let bed = Sentinels::start().await;
-    let agent = start(&bed).await;
-    let [old, new] = &bed.servers;
-    assert!(has_agent(old) && !has_agent(new));
+/// Lets the sentinels fail over to the replica, and waits until the agent has followed.
+async fn fail_over(bed: &SentinelBed) {
     bed.sentinels[0].ask::<()>(&["SENTINEL", "FAILOVER", SERVICE]).unwrap();
+    let [old, new] = &bed.servers;
     eventually("the agent is at the new primary", || has_agent(new) && !has_agent(old)).await;
     // The sentinels turn it into a replica, which closes its connections, 11 s after the failover.
     assert!(is_primary(old), "the agent left the old primary by itself");
+}
+
+async fn the_sentinels_decide_who_is_the_primary(listen: Listen) {
+    let bed = SentinelBed::start(listen).await;
+    let application = sentinel_client::start(&bed);
+    let agent = serve(daemon(&bed)).await;
+    assert!(has_agent(&bed.servers[0]) && !has_agent(&bed.servers[1]));
+    fail_over(&bed).await;
     let scrape = agent.until("the new primary is up", |it| it.connects("success", "orders") == 2).await;
     assert!(scrape.is_up("orders"), "{}", scrape.text);
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
     assert_eq!(scrape.disconnects("wrong_node", "orders"), 1, "{}", scrape.text);
     let log = agent.log();
     assert!(log.contains("sentinels name another primary"), "{log}");
+    application.recovers().await;
+    application.agrees(&agent, &agent.scrape().await, INTERVAL);
 }
 
 #[tokio::test]
-async fn a_killed_primary_is_down_until_the_replica_is_promoted() {
-    let mut bed = Sentinels::start().await;
-    let agent = start(&bed).await;
+async fn a_failover_is_followed_while_the_old_primary_goes_on_to_take_writes() {
+    the_sentinels_decide_who_is_the_primary(Listen::Plaintext).await;
+}
+
+#[tokio::test]
+async fn a_failover_is_followed_with_tls_to_sentinels_and_servers() {
+    the_sentinels_decide_who_is_the_primary(Listen::Tls).await;
+}
+
+async fn the_outage_ends_with_the_promotion(listen: Listen) {
+    let mut bed = SentinelBed::start(listen).await;
+    let application = sentinel_client::start(&bed);
+    // No tick shows the end of the outage; the sentinels announce it.
+    let agent = serve(daemon_every("1h", &bed)).await;
     bed.servers[0].kill().await;
-    agent.until("the loss is seen", |it| !it.is_up("orders")).await;
+    agent.until("the loss is seen", |it| it.is_down("orders")).await;
     let new = &bed.servers[1];
     eventually("the agent is at the new primary", || has_agent(new)).await;
+    application.recovers().await;
     let scrape = agent.until("the new primary is up", |it| it.is_up("orders")).await;
-    assert!(scrape.value(r#"unavailable_seconds_total{target="orders"}"#) > 0.5, "{}", scrape.text);
+    // The sentinels wait a second before they act.
+    assert!(scrape.unavailable("orders") > Duration::from_secs(1), "{}", scrape.text);
+    application.agrees(&agent, &scrape, INTERVAL);
     assert_eq!(bed.sentinels[0].primary(), Some(new.port()));
 }
 
 #[tokio::test]
+async fn a_killed_primary_is_down_until_the_replica_is_promoted() {
+    the_outage_ends_with_the_promotion(Listen::Plaintext).await;
+}
+
+#[tokio::test]
+async fn a_killed_primary_is_down_until_the_replica_is_promoted_with_tls() {
+    the_outage_ends_with_the_promotion(Listen::Tls).await;
+}
+
+/// Rotates the password of sentinels that have these additional `lines`, while an agent signs in with `sign_in`. `change`
+/// is what makes a sentinel take `new-password`.
+async fn a_password_rotates(lines: &str, sign_in: &[&str], change: &[&[&str]]) {
+    let bed = SentinelBed::start_with(Listen::Plaintext, lines).await;
+    let application = sentinel_client::start(&bed);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "old-password\n").unwrap();
+    let program = daemon(&bed).args(["--sentinel-identity", "password", "--sentinel-password-file"]);
+    let agent = serve(program.args([file.as_os_str()]).args(sign_in)).await;
+    // They close the connections on which failovers are announced.
+    for words in change.iter().chain([&["CLIENT", "KILL", "TYPE", "pubsub"][..]].iter()) {
+        bed.ask_all(words);
+    }
+    agent.logs("msg=\"sentinel lost\"").await;
+    agent.logs("reason=auth_rejected").await;
+    std::fs::write(&file, "new-password\n").unwrap();
+    agent.logs("msg=\"sentinel answers again\"").await;
+    fail_over(&bed).await;
+    let scrape = agent.until("the new primary is up", |it| it.connects("success", "orders") == 2).await;
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+    application.recovers().await;
+    application.agrees(&agent, &agent.scrape().await, INTERVAL);
+    let log = agent.log();
+    assert!(!log.contains("old-password") && !log.contains("new-password"), "{log}");
+}
+
+#[tokio::test]
+async fn the_password_of_the_sentinels_is_read_again_when_it_rotates() {
+    let lines = "requirepass old-password\n";
+    let change = [
+        &["SENTINEL", "CONFIG", "SET", "sentinel-pass", "new-password"][..],
+        &["ACL", "SETUSER", "default", "resetpass", ">new-password"],
+    ];
+    a_password_rotates(lines, &[], &change).await;
+}
+
+#[tokio::test]
+async fn the_password_of_a_user_of_the_sentinels_is_read_again_when_it_rotates() {
+    let lines = format!("user probe on >old-password {RIGHTS}\n");
+    let change = [&["ACL", "SETUSER", "probe", "resetpass", ">new-password"][..]];
+    a_password_rotates(&lines, &["--sentinel-username", "probe"], &change).await;
+}
+
+#[tokio::test]
 async fn dead_sentinels_cost_the_quorum_and_not_the_verdict() {
-    let mut bed = Sentinels::start().await;
-    let agent = start(&bed).await;
+    let mut bed = SentinelBed::start(Listen::Plaintext).await;
+    let agent = serve(daemon(&bed)).await;
     agent.until("the quorum is there", |it| it.text.contains(&format!("cachepulse_{QUORUM} 1"))).await;
     bed.sentinels[0].kill().await;
     bed.sentinels[1].kill().await;
@@ -75,14 +167,15 @@ async fn dead_sentinels_cost_the_quorum_and_not_the_verdict() {
 
 #[tokio::test]
 async fn check_shows_which_sentinel_named_the_primary_and_an_unknown_service() {
-    let bed = Sentinels::start().await;
+    let bed = SentinelBed::start(Listen::Plaintext).await;
     let checked = bed.agent(&["check"]).run().await;
     assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
     let named = format!(": the primary is 127.0.0.1:{}\n", bed.servers[0].port());
     assert!(checked.stdout.contains(&named), "{}", checked.stdout);
     let summary = format!("primary 127.0.0.1:{}, quorum reached\n", bed.servers[0].port());
     assert!(checked.stdout.contains(&summary), "{}", checked.stdout);
-    let checked = behind(&bed.addresses(), "other", &["check", "--attempts", "1"]).run().await;
+    let checked =
+        behind(&bed.addresses(), "other", &["check", "--tls", "false", "--attempts", "1"]).run().await;
     assert_eq!(checked.code, Some(1), "{}{}", checked.stdout, checked.stderr);
     for text in ["resolve at resolve", "the service other is unknown", "--sentinel-service"] {
         assert!(checked.stdout.contains(text), "{text}: {}", checked.stdout);
@@ -91,26 +184,19 @@ async fn check_shows_which_sentinel_named_the_primary_and_an_unknown_service() {
 
 #[tokio::test]
 async fn a_user_of_the_sentinels_needs_three_rights_and_a_wrong_password_is_told() {
-    let rights = "-@all +sentinel|get-master-addr-by-name +subscribe resetchannels &+switch-master";
-    let bed = Sentinels::start_with(&format!("user probe on >s3cret {rights}\n")).await;
+    let bed = SentinelBed::start_with(Listen::Plaintext, &format!("user probe on >s3cret {RIGHTS}\n")).await;
     let sign_in = ["--sentinel-identity", "password", "--sentinel-username", "probe"];
-    let agent = bed
-        .agent(&["run", "--listen", "127.0.0.1:0", "--interval", "300ms"])
+    let program = daemon(&bed)
         .args(sign_in)
         .args(["--sentinel-password-env", "SENTINEL_PASSWORD"])
-        .env("SENTINEL_PASSWORD", "s3cret")
-        .serve()
-        .await;
-    agent.until("the target is up", |it| it.is_up("orders")).await;
-    bed.sentinels[0].ask::<()>(&["SENTINEL", "FAILOVER", SERVICE]).unwrap();
-    let [old, new] = &bed.servers;
-    eventually("the agent is at the new primary", || has_agent(new) && !has_agent(old)).await;
-    assert!(is_primary(old), "the agent left the old primary by itself");
+        .env("SENTINEL_PASSWORD", "s3cret");
+    let agent = serve(program).await;
+    fail_over(&bed).await;
     let scrape = agent.scrape().await;
     assert!(!scrape.text.contains("cachepulse_sentinel_quorum{"), "refused: {}", scrape.text);
     let sentinel = &agent.status().await["targets"][0]["sentinel"];
     assert_eq!(sentinel["quorum"], "denied");
-    assert_eq!(sentinel["primary"], format!("127.0.0.1:{}", new.port()));
+    assert_eq!(sentinel["primary"], format!("127.0.0.1:{}", bed.servers[1].port()));
     assert!(agent.get("/").await.body.contains("quorum denied"));
     let checked = bed
         .agent(&["check", "--attempts", "1"])
@@ -157,7 +243,7 @@ fn address(port: u16) -> String {
 
 #[tokio::test]
 async fn a_hostile_sentinel_costs_an_attempt_and_others_are_asked_then() {
-    let bed = Sentinels::start().await;
+    let bed = SentinelBed::start(Listen::Plaintext).await;
     let huge = |_| format!("${}\r\n{}", 900_000_000, "x".repeat(100_000));
     let replica = bed.servers[1].port();
     for hostile in [
@@ -169,9 +255,9 @@ async fn a_hostile_sentinel_costs_an_attempt_and_others_are_asked_then() {
         hostile(move |_| address(replica)).await,
     ] {
         let all = format!("{hostile},{}", bed.addresses());
-        let checked = behind(&all, SERVICE, &["check"]).run().await;
+        let checked = behind(&all, SERVICE, &["check", "--tls", "false"]).run().await;
         assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
-        let once = ["check", "--attempts", "1", "--connect-timeout", "2s"];
+        let once = ["check", "--tls", "false", "--attempts", "1", "--connect-timeout", "2s"];
         let checked = behind(&hostile, SERVICE, &once).run().await;
         assert_eq!(checked.code, Some(1), "{}{}", checked.stdout, checked.stderr);
         assert!(checked.stdout.contains("sentinel"), "{}", checked.stdout);

@@ -10,7 +10,7 @@ use crate::bench::TARGET;
 use crate::cluster_bed::{Cluster, THIRDS};
 use crate::cluster_client::ClusterClient;
 use crate::load::Load;
-use crate::program::{Running, within};
+use crate::program::Running;
 use crate::redis_server::Listen;
 use crate::run::Run;
 
@@ -19,8 +19,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// How often the agent reads the topology.
 const REFRESH: Duration = Duration::from_secs(1);
-/// How often the end of an event is looked for.
-const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
@@ -105,17 +103,12 @@ fn watched(shard: usize) -> u16 {
 
 /// Waits until the client and the agent are content, and returns the time that the agent has recorded as unavailable.
 async fn healthy(agent: &Running, client: &ClusterClient) -> Duration {
-    within("the client is content", async {
-        while !client.is_content() {
-            sleep(LOOK).await;
-        }
-    })
-    .await;
+    client.recovers().await;
     let available = format!("cluster_slots_available{{target=\"{TARGET}\"}}");
     let scrape = agent
         .until("all slots are available", |it| it.is_up(TARGET) && it.get(&available) == Some(16_384.0))
         .await;
-    Duration::from_secs_f64(scrape.value(&format!("unavailable_seconds_total{{target=\"{TARGET}\"}}")))
+    scrape.unavailable(TARGET)
 }
 
 /// The short form; `make chaos` runs longer.

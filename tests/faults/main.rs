@@ -8,6 +8,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[allow(dead_code, reason = "shared with the tests of the agent")]
+#[path = "../agent/application.rs"]
+mod application;
+#[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/cluster_bed.rs"]
 mod cluster_bed;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
@@ -18,6 +21,8 @@ mod gate;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/lab.rs"]
 mod lab;
+#[path = "../agent/line_connection.rs"]
+mod line_connection;
 #[allow(dead_code, reason = "shared with the tests of the agent")]
 #[path = "../agent/load.rs"]
 mod load;
