@@ -58,8 +58,13 @@ impl Scrape {
     }
 
     fn is_whole(&self) -> bool {
+        self.is_whole_with(3.0)
+    }
+
+    /// Whether all slots are available, and `nodes` are watched.
+    fn is_whole_with(&self, nodes: f64) -> bool {
         self.is_up("orders")
-            && self.of_cluster("nodes_watched") == Some(3.0)
+            && self.of_cluster("nodes_watched") == Some(nodes)
             && self.of_cluster("slots_available") == Some(16_384.0)
             && self.shards("primary") == [Some(true); 3]
     }
@@ -98,6 +103,44 @@ async fn azure_cache_for_redis_is_watched_through_the_ports_of_its_nodes() {
 #[tokio::test]
 async fn azure_managed_redis_is_watched_through_the_ports_of_its_nodes() {
     every_shard_is_watched(Product::ManagedRedisOss).await;
+}
+
+async fn every_replica_is_read(product: Product) {
+    let cluster = Cluster::start(product).await;
+    let agent = cluster.agent(["--cluster-mode", "all"]).await;
+    let staleness = |it: &Scrape, shard: &str| {
+        it.get(&format!("shard_replica_staleness_seconds{{shard=\"{shard}\",target=\"orders\"}}"))
+    };
+    let is_read = |it: &Scrape| {
+        it.is_whole_with(6.0)
+            && it.shards("replica") == [Some(true); 3]
+            && SHARDS.iter().all(|shard| staleness(it, shard).is_some_and(|age| age < 1.0))
+    };
+    let scrape = agent.until("all replicas are read", is_read).await;
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+
+    cluster.handle().lose(1);
+    let only_second = [Some(true), Some(false), Some(true)];
+    let lost = |it: &Scrape| it.shards("primary") == only_second && it.shards("replica") == only_second;
+    agent.until("both nodes of a shard are lost", lost).await;
+    cluster.handle().restore(1);
+    let before = agent.until("they are back", is_read).await.sum("probe_failures_total", "orders");
+
+    cluster.handle().fail_over(2);
+    let probes = agent.scrape().await.count("probes_total", "orders");
+    let goes_on = |it: &Scrape| is_read(it) && it.count("probes_total", "orders") > probes + 5;
+    let scrape = agent.until("primary and replica have changed places", goes_on).await;
+    assert!(scrape.sum("probe_failures_total", "orders") <= before + 1, "{}", scrape.text);
+}
+
+#[tokio::test]
+async fn the_replicas_of_azure_cache_for_redis_are_read() {
+    every_replica_is_read(Product::CacheForRedis).await;
+}
+
+#[tokio::test]
+async fn the_replicas_of_azure_managed_redis_are_read() {
+    every_replica_is_read(Product::ManagedRedisOss).await;
 }
 
 #[tokio::test]

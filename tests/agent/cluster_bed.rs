@@ -130,6 +130,16 @@ impl Cluster {
 
     /// Returns the agent with the target `orders` at the port of a node, and 500 ms between its ticks.
     pub(crate) fn agent(&self, port: u16) -> Program {
+        self.daemon(port, PROBE).args(["--interval", "500ms"]).args([
+            "--connect-timeout",
+            "500ms",
+            "--command-timeout",
+            "300ms",
+        ])
+    }
+
+    /// Returns the agent with the target `orders` at the port of a node, which signs in as `user`.
+    pub(crate) fn daemon(&self, port: u16, user: &str) -> Program {
         let (host, tls) = match self.listen {
             Listen::Tls => ("localhost", "true"),
             Listen::Plaintext | Listen::Socket => ("127.0.0.1", "false"),
@@ -137,8 +147,7 @@ impl Cluster {
         let program = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--host", host]);
         let program = program
             .args(["--port", &port.to_string(), "--tls", tls])
-            .args(["--interval", "500ms", "--connect-timeout", "500ms", "--command-timeout", "300ms"])
-            .args(["--identity", "password", "--username", PROBE, "--password-env", "PROBE_PASSWORD"])
+            .args(["--identity", "password", "--username", user, "--password-env", "PROBE_PASSWORD"])
             .env("PROBE_PASSWORD", PASSWORD);
         match self.listen {
             Listen::Tls => program.args(["--ca-file".into(), self.node(0).ca_file()]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::cluster_bed::Cluster;
-use crate::program::{Program, Running, cachepulse};
+use crate::program::{Program, Running};
 use crate::redis_server::{ADMIN, Listen, PASSWORD};
 use crate::scrape::Scrape;
 
@@ -13,15 +13,16 @@ use crate::scrape::Scrape;
 const LEAST: &str = "~cachepulse:* +ping +set +get +client|list +cluster|slots";
 
 fn agent(cluster: &Cluster, user: &str) -> Program {
-    cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "c", "--host", "127.0.0.1", "--tls", "false"])
-        .args(["--port", &cluster.node(1).port().to_string(), "--interval", "1s"])
-        .args(["--cluster-mode", "all", "--new-connection-every", "0s", "--log-level", "debug"])
-        .args(["--identity", "password", "--username", user, "--password-env", "PROBE_PASSWORD"])
-        .env("PROBE_PASSWORD", PASSWORD)
+    cluster.daemon(cluster.node(1).port(), user).args(["--interval", "1s", "--cluster-mode", "all"]).args([
+        "--new-connection-every",
+        "0s",
+        "--log-level",
+        "debug",
+    ])
 }
 
 fn success(scrape: &Scrape, shard: u16, role: &str) -> Option<f64> {
-    scrape.get(&format!("shard_success{{role=\"{role}\",shard=\"{shard}\",target=\"c\"}}"))
+    scrape.get(&format!("shard_success{{role=\"{role}\",shard=\"{shard}\",target=\"orders\"}}"))
 }
 
 fn replicas(scrape: &Scrape) -> [Option<f64>; 3] {
@@ -29,19 +30,25 @@ fn replicas(scrape: &Scrape) -> [Option<f64>; 3] {
 }
 
 fn staleness(scrape: &Scrape, shard: u16) -> Option<f64> {
-    scrape.get(&format!("shard_replica_staleness_seconds{{shard=\"{shard}\",target=\"c\"}}"))
+    scrape.get(&format!("shard_replica_staleness_seconds{{shard=\"{shard}\",target=\"orders\"}}"))
 }
 
 fn unavailable(scrape: &Scrape, shard: u16) -> f64 {
-    let labels = format!("{{role=\"replica\",shard=\"{shard}\",target=\"c\"}}");
+    let labels = format!("{{role=\"replica\",shard=\"{shard}\",target=\"orders\"}}");
     scrape.value(&format!("shard_unavailable_seconds_total{labels}"))
 }
 
+/// Waits until all replicas of three shards are up.
 async fn all_up(agent: &Running) -> Scrape {
+    all_of(6, agent).await
+}
+
+/// The same in a cluster of so many nodes.
+async fn all_of(nodes: u64, agent: &Running) -> Scrape {
     let are_up = |it: &Scrape| {
         replicas(it) == [Some(1.0); 3]
             && [0, 5461, 10_923].iter().all(|shard| staleness(it, *shard).is_some())
-            && it.count("cluster_nodes_watched", "c") == 6
+            && it.count("cluster_nodes_watched", "orders") == nodes
     };
     agent.until("all replicas are up", are_up).await
 }
@@ -52,23 +59,23 @@ async fn a_killed_replica_is_down_while_the_servers_hide_it_and_up_when_it_retur
     let agent = agent(&cluster, ADMIN).serve().await;
     let scrape = all_up(&agent).await;
     assert!(staleness(&scrape, 0).unwrap() < 1.0, "{}", scrape.text);
-    assert_eq!(scrape.count("cluster_nodes_skipped", "c"), 0);
+    assert_eq!(scrape.count("cluster_nodes_skipped", "orders"), 0);
 
     cluster.kill(4).await;
     let only_second = [Some(1.0), Some(0.0), Some(1.0)];
     agent.until("the replica is down", |it| replicas(it) == only_second).await;
-    let of_replicas = |it: &Scrape| it.value("cluster_nodes{role=\"replica\",target=\"c\"}");
+    let of_replicas = |it: &Scrape| it.value("cluster_nodes{role=\"replica\",target=\"orders\"}");
     agent.until("the servers hide it", |it| of_replicas(it) < 3.0).await;
     // A replica that is away decides nothing, and stays away.
     for _ in 0..10 {
         sleep(Duration::from_millis(200)).await;
         let scrape = agent.scrape().await;
-        assert_eq!((replicas(&scrape), scrape.is_up("c")), (only_second, true), "{}", scrape.text);
+        assert_eq!((replicas(&scrape), scrape.is_up("orders")), (only_second, true), "{}", scrape.text);
     }
     cluster.restart(4).await;
     let scrape = all_up(&agent).await;
     assert!(unavailable(&scrape, 5461) > 2.0, "{}", scrape.text);
-    assert_eq!(scrape.sum("probe_failures_total", "c"), 0, "{}", scrape.text);
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
     assert!(unavailable(&scrape, 0) < 0.1, "{}", scrape.text);
 }
 
@@ -90,6 +97,36 @@ async fn a_replica_that_lags_is_up_and_its_staleness_grows() {
 }
 
 #[tokio::test]
+async fn the_replicas_of_a_shard_are_up_if_all_are_and_as_stale_as_the_slowest() {
+    let mut cluster = Cluster::start(Listen::Tls).await;
+    let second = cluster.add_node().await;
+    cluster.replicate(second, 0).await;
+    cluster.settled().await;
+    let agent = agent(&cluster, ADMIN).serve().await;
+    let scrape = all_of(7, &agent).await;
+    let series =
+        scrape.text.lines().filter(|line| line.starts_with("cachepulse_shard_success{role=\"replica\""));
+    assert_eq!(series.count(), 3, "one of each shard: {}", scrape.text);
+    for replica in [3, second] {
+        cluster.kill(replica).await;
+        let only_first = [Some(0.0), Some(1.0), Some(1.0)];
+        let scrape = agent.until("one of two is down", |it| replicas(it) == only_first).await;
+        assert_eq!(success(&scrape, 0, "primary"), Some(1.0), "{}", scrape.text);
+        cluster.restart(replica).await;
+        cluster.settled().await;
+        all_of(7, &agent).await;
+    }
+    // One copies its primary no more, the other does so again at once.
+    cluster.node(second).ask::<()>(&["CONFIG", "SET", "masterauth", "wrong"]);
+    cluster.node(0).ask::<()>(&["CLIENT", "KILL", "TYPE", "replica"]);
+    let lags = |it: &Scrape| staleness(it, 0).is_some_and(|age| age > 3.0);
+    let scrape = agent.until("the slowest lags", lags).await;
+    assert_eq!(replicas(&scrape), [Some(1.0); 3], "{}", scrape.text);
+    assert!(staleness(&scrape, 5461).unwrap() < 1.0, "{}", scrape.text);
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
+}
+
+#[tokio::test]
 async fn a_failover_keeps_the_series_of_replicas() {
     let mut cluster = Cluster::start(Listen::Plaintext).await;
     let agent = agent(&cluster, ADMIN).serve().await;
@@ -97,16 +134,16 @@ async fn a_failover_keeps_the_series_of_replicas() {
     cluster.fail_over(3).await;
     let changed = |it: &Scrape| {
         assert!(success(it, 0, "replica").is_some(), "{}", it.text);
-        it.count("topology_changes_total", "c") > before.count("topology_changes_total", "c")
+        it.count("topology_changes_total", "orders") > before.count("topology_changes_total", "orders")
     };
     agent.until("the topology has changed", changed).await;
     let scrape = all_up(&agent).await;
-    assert_eq!(scrape.sum("probe_failures_total", "c"), 0, "{}", scrape.text);
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}", scrape.text);
 
     // Nobody replaces a primary that is dead: it is missed as a replica.
     cluster.kill(3).await;
     cluster.promoted(0).await;
-    let missed = |it: &Scrape| it.is_up("c") && replicas(it) == [Some(0.0), Some(1.0), Some(1.0)];
+    let missed = |it: &Scrape| it.is_up("orders") && replicas(it) == [Some(0.0), Some(1.0), Some(1.0)];
     agent.until("the old primary is missed", missed).await;
     cluster.restart(3).await;
     cluster.settled().await;
@@ -121,9 +158,9 @@ async fn without_the_right_to_read_replicas_only_the_primaries_are_watched() {
     }
     let agent = agent(&cluster, "probe").serve().await;
     let found = |it: &Scrape| {
-        it.is_up("c")
-            && it.get("cluster_nodes_watched{target=\"c\"}") == Some(3.0)
-            && it.get("cluster_nodes_unwatched{target=\"c\"}") == Some(3.0)
+        it.is_up("orders")
+            && it.get("cluster_nodes_watched{target=\"orders\"}") == Some(3.0)
+            && it.get("cluster_nodes_unwatched{target=\"orders\"}") == Some(3.0)
     };
     let scrape = agent.until("the primaries are watched", found).await;
     assert_eq!(replicas(&scrape), [None; 3], "{}", scrape.text);
@@ -135,7 +172,7 @@ async fn without_the_right_to_read_replicas_only_the_primaries_are_watched() {
     assert_eq!(states.filter(|state| state == "unwatched").count(), 3, "{cluster}");
     assert!(agent.get("/").await.body.contains("`+readonly`"), "the page names it, too");
     let denied = agent.log().matches("+readonly").count();
-    let probes = scrape.count("probes_total", "c");
-    agent.until("probes go on", |it| it.count("probes_total", "c") > probes + 3).await;
+    let probes = scrape.count("probes_total", "orders");
+    agent.until("probes go on", |it| it.count("probes_total", "orders") > probes + 3).await;
     assert_eq!(agent.log().matches("+readonly").count(), denied, "logged once");
 }
