@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::lab::Lab;
 use crate::port::Port;
-use crate::program::{Program, cachepulse, eventually};
+use crate::program::cachepulse;
 use crate::scrape::Scrape;
 
 /// Returns the text of a scrape without help texts and zeros, with placeholders for values that differ between runs.
@@ -153,61 +153,6 @@ async fn the_health_check_succeeds_only_while_the_agent_responds() {
     assert_eq!(ask(addr).await.code, Some(0));
     let nobody = Port::reserve();
     assert_eq!(ask(format!("127.0.0.1:{}", nobody.number)).await.code, Some(1));
-}
-
-/// Returns `cachepulse demo` without outages, on these ports.
-fn demo(redis_port: u16, identity_port: u16) -> Program {
-    let ports = [
-        "--redis-port".to_owned(),
-        redis_port.to_string(),
-        "--identity-port".to_owned(),
-        identity_port.to_string(),
-    ];
-    cachepulse(["demo", "--steady", "--listen", "127.0.0.1:0"]).args(ports)
-}
-
-#[tokio::test]
-async fn the_demo_names_the_flag_of_a_port_in_use() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = listener.local_addr().unwrap().port();
-    for (demo, message) in [
-        (demo(taken, 0), "--redis-port: choose another port"),
-        (demo(0, taken), "--identity-port: choose another port"),
-        (demo(0, taken - 1), "--identity-port: the next port must be free too"),
-    ] {
-        let ended = demo.run().await;
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        let cause = format!(": cannot listen on 127.0.0.1:{taken}: ");
-        assert!(ended.stderr.contains(message) && ended.stderr.contains(&cause), "{ended:?}");
-    }
-}
-
-#[tokio::test]
-async fn the_demo_is_up_and_its_suggested_commands_work() {
-    let folder = tempfile::tempdir().unwrap();
-    let demo = demo(0, 0).env("TMPDIR", folder.path()).serve().await;
-    demo.until("the demo's cache is up", |scrape| scrape.is_up("demo")).await;
-    assert!(demo.printed().starts_with("cachepulse monitors a simulated cache."), "{}", demo.printed());
-    eventually("it reports events", || demo.printed().contains("[azure] client ")).await;
-
-    let printed = demo.printed();
-    let commands =
-        printed.split_once("Try in another terminal:\n\n").unwrap().1.split_once("\n\n").unwrap().0;
-    let (_, check) = commands.split_once("  IDENTITY_ENDPOINT=").unwrap();
-    let (check, redis_cli) = check.split_once("\n  REDISCLI_AUTH=").unwrap();
-    for (command, output) in [
-        (format!("IDENTITY_ENDPOINT={check}"), "CLIENT LIST"),
-        (format!("REDISCLI_AUTH={redis_cli} PING"), "PONG"),
-    ] {
-        let tried = tokio::process::Command::new("/bin/sh").args(["-c", &command]).output().await.unwrap();
-        let printed = String::from_utf8_lossy(&tried.stdout).into_owned();
-        assert!(tried.status.success() && printed.contains(output), "{command}: {tried:?}");
-    }
-
-    demo.signal(Signal::INT);
-    let ended = demo.ended().await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
 }
 
 #[tokio::test]

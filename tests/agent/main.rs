@@ -27,6 +27,7 @@ mod sentinel_client;
 mod azure_clusters;
 mod check;
 mod cluster;
+mod demo;
 mod endpoint;
 mod faults;
 mod files;
