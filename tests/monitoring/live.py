@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import urllib.error
@@ -48,6 +49,7 @@ def main():
         a_failover_fires_nothing(chain)
         an_outage_fires_and_resolves(chain)
         a_dead_shard_pages_once_and_a_dead_cluster_as_one_cache(chain)
+        announced_maintenance_mutes_warnings_and_no_page(chain)
         the_rules_are_valid(chain)
         the_metrics_are_valid(chain)
         the_dashboard_shows_data(chain)
@@ -70,9 +72,10 @@ def a_failover_fires_nothing(chain):
 
 
 def an_outage_fires_and_resolves(chain):
+    seen = len(chain.webhook.alerts)
     chain.stop_cache()
-    warning = chain.webhook.wait_for("CachepulseCacheFailing", "firing")
-    page = chain.webhook.wait_for("CachepulseCacheDown", "firing")
+    warning = chain.webhook.wait_for("CachepulseCacheFailing", "firing", start=seen)
+    page = chain.webhook.wait_for("CachepulseCacheDown", "firing", start=seen)
     for alert, severity in (warning, "warning"), (page, "critical"):
         labels = alert["labels"]
         expected = {"severity": severity, "namespace": "shop", "target": "orders"}
@@ -83,7 +86,7 @@ def an_outage_fires_and_resolves(chain):
         assert annotations["runbook_url"].endswith(f"/{labels['alertname']}.md"), annotations
     say(f"fired: {page['annotations']['summary']} {page['annotations']['description']}")
     chain.start_cache()
-    chain.webhook.wait_for("CachepulseCacheDown", "resolved")
+    chain.webhook.wait_for("CachepulseCacheDown", "resolved", start=seen)
     chain.webhook.wait_for("CachepulseErrorBudgetBurningFast", "firing")
     say("the alert resolved, and the budget alert fired")
 
@@ -115,6 +118,28 @@ def a_dead_shard_pages_once_and_a_dead_cluster_as_one_cache(chain):
     chain.cluster.start()
     webhook.wait_for("CachepulseCacheDown", "resolved", target="sessions", receiver="pager")
     say("a dead cluster paged as one cache")
+
+
+def announced_maintenance_mutes_warnings_and_no_page(chain):
+    """With the additional rule and inhibition of docs/alerting.md."""
+    active = 'cachepulse_maintenance_active{target="orders"}'
+    chain.announce("NodeMaintenanceStart")
+    until(lambda: value(chain.prometheus["3"], active) == 1, 20, "the notice is not counted")
+    until(lambda: "CachepulseMaintenance" in chain.known_alerts(), 60, "the maintenance does not fire")
+    seen = len(chain.webhook.alerts)
+    chain.stop_cache()
+    failing = 'ALERTS{alertname="CachepulseCacheFailing",target="orders",alertstate="firing"}'
+    until(lambda: query(chain.prometheus["3"], failing), 60, "the cache never failed")
+    chain.webhook.wait_for("CachepulseCacheDown", "firing", receiver="pager", start=seen)
+    chain.start_cache()
+    chain.webhook.wait_for("CachepulseCacheDown", "resolved", receiver="pager", start=seen)
+    names = {alert["labels"]["alertname"] for alert in chain.webhook.about("orders", start=seen) if alert["status"] == "firing"}
+    assert "CachepulseCacheFailing" not in names, f"maintenance was announced, but {names} arrived"
+    chain.announce("NodeMaintenanceEnded")
+    until(lambda: value(chain.prometheus["3"], active) == 0, 20, "the maintenance does not end")
+    arrived = {alert["labels"]["alertname"] for alert in chain.webhook.alerts}
+    assert "CachepulseMaintenance" not in arrived, "it only inhibits"
+    say("announced maintenance muted the warning of an outage, and the page arrived")
 
 
 def the_rules_are_valid(chain):
@@ -184,12 +209,15 @@ class Chain:
         self.webhook = Webhook(stack)
         self.agents = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self._start_agents()
-        alertmanager = self._start_alertmanager()
+        extra_rules, extra_config = planned_maintenance()
+        self.alertmanager = self._start_alertmanager(extra_config)
         rules = folder / "rules.yaml"
-        rules.write_text(scaled((ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")), "utf-8")
+        text = (ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")
+        text += "\n- name: maintenance\n  rules:\n" + textwrap.indent(extra_rules, "  ")
+        rules.write_text(scaled(text), "utf-8")
         self.prometheus = {
             "2": self._start_prometheus("2", "prometheus-2", rules, None),
-            "3": self._start_prometheus("3", "prometheus-3", rules, alertmanager),
+            "3": self._start_prometheus("3", "prometheus-3", rules, self.alertmanager),
             "3-native": self._start_prometheus("3-native", "prometheus-3", rules, None),
         }
 
@@ -201,6 +229,18 @@ class Chain:
         self.cache.kill()
         self.cache.wait()
 
+    def announce(self, kind):
+        """Publishes a notice of maintenance as Azure does, until the agent has subscribed."""
+        words = ["publish", "AzureRedisEvents", f"NotificationType|{kind}|StartTimeInUTC||IsReplica|False"]
+        command = ["redis-cli", "-p", str(self.cache_port), *words]
+        is_heard = lambda: subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "1"
+        until(is_heard, 20, "the agent does not subscribe")
+
+    def known_alerts(self):
+        """Returns the names of the alerts that Alertmanager knows."""
+        with urllib.request.urlopen(f"http://{self.alertmanager}/api/v2/alerts", timeout=5) as response:
+            return {alert["labels"]["alertname"] for alert in json.load(response)}
+
     def await_healthy(self):
         """Waits until every Prometheus has recorded a success of every target."""
         for url in self.prometheus.values():
@@ -211,7 +251,8 @@ class Chain:
         config.write_text(
             f"http: {{listen: '{self.agents[0]}'}}\n"
             "targets:\n"
-            f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}\n"
+            f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s,"
+            " maintenance: on}\n"
             f"- {{name: sessions, host: 127.0.0.1, port: {self.cluster.ports[0]}, tls: false, identity: none, interval: 1s,"
             " cluster: {mode: all, refresh: 10s}}\n",
             "utf-8",
@@ -219,9 +260,10 @@ class Chain:
         self._start("agent", [AGENT, "run", "--config", config])
         self._start("demo", [AGENT, "demo", "--listen", self.agents[1], "--redis-port", "0", "--identity-port", "0"])
 
-    def _start_alertmanager(self):
+    def _start_alertmanager(self, extra_config):
         port = free_port()
-        text = scaled((ROOT / "deploy/prometheus/alertmanager.yaml").read_text("utf-8"))
+        text = (ROOT / "deploy/prometheus/alertmanager.yaml").read_text("utf-8")
+        text = scaled(with_items(text, extra_config))
         config = self.folder / "alertmanager.yaml"
         config.write_text(text.replace("127.0.0.1:9099", f"127.0.0.1:{self.webhook.port}"), "utf-8")
         command = [
@@ -386,14 +428,29 @@ class Webhook:
         alerts = [alert for alert in list(self.alerts)[start:] if alert["labels"].get("target") == target]
         return [alert for alert in alerts if receiver in (None, alert["receiver"])]
 
-    def wait_for(self, name, status, target="orders", receiver=None):
+    def wait_for(self, name, status, target="orders", receiver=None, start=0):
         def found():
-            for alert in self.about(target, receiver):
+            for alert in self.about(target, receiver, start):
                 if alert["labels"]["alertname"] == name and alert["status"] == status:
                     return alert
             return None
 
         return until(found, 90, f"{name} never arrived as {status}")
+
+
+def planned_maintenance():
+    """Returns the rules, and the parts of Alertmanager's configuration, that docs/alerting.md proposes."""
+    _, section = (ROOT / "docs/alerting.md").read_text("utf-8").split("### Planned maintenance\n", 1)
+    rules, config = re.findall(r"^```yaml\n# (?:rules|Alertmanager)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[:2]
+    return rules, config
+
+
+def with_items(text, additions):
+    """Adds the items of lists to the lists of the same keys."""
+    for key, items in re.findall(r"^( *\w+:)\n((?: *- .*\n(?: +(?!- ).*\n)*)+)", additions, re.MULTILINE):
+        assert f"\n{key}\n" in text, key
+        text = text.replace(f"\n{key}\n", f"\n{key}\n{items}", 1)
+    return text
 
 
 def scaled(text):
@@ -437,6 +494,11 @@ def get(url, path):
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{path}: {error.read().decode()}") from error
+
+
+def value(url, text):
+    """Returns the value of the first series."""
+    return next((float(series["value"][1]) for series in query(url, text)), None)
 
 
 def has_number(series):
