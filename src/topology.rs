@@ -3,6 +3,7 @@
 //! [`crate::connection::session`] asks for it by `CLUSTER SLOTS`.
 
 mod address;
+mod changes;
 mod elsewhere;
 mod matching;
 mod redirect;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::target::Endpoint;
 
 pub use self::address::{AnnouncedHost, Hosts};
+pub use self::changes::Changes;
 pub use self::elsewhere::Elsewhere;
 pub use self::matching::continued;
 pub use self::redirect::{Redirect, RedirectKind};

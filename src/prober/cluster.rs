@@ -32,7 +32,7 @@ use crate::metrics::ClusterMetrics;
 use crate::probe::{Failure, FailureReason, Role, Stage, StepResult};
 use crate::status::Watch;
 use crate::target::Endpoint;
-use crate::topology::{Shard, SlotSet, Topology, continued};
+use crate::topology::{Changes, Shard, SlotSet, Topology, continued};
 
 /// The shortest time from one question for the topology to the next: half an interval, so that a failover is followed
 /// within one, but within these bounds.
@@ -59,6 +59,8 @@ pub(super) struct Coordinator<D: Dial> {
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
     uncovered: Option<SlotSet>,
+    /// How many nodes are over `cluster.max_nodes`.
+    skipped: usize,
     /// Until when no replica is probed, because the user may not read them.
     denied_until: Option<Instant>,
     is_front_retired: bool,
@@ -98,6 +100,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
             uncovered: None,
+            skipped: 0,
             denied_until: None,
             is_front_retired: false,
         }
@@ -295,6 +298,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.follow_replicas(&known, room);
         let nodes = self.nodes();
         self.links.shared.record(|record| record.topology(covered, &nodes, skipped));
+        self.show_skipped(skipped);
     }
 
     /// Lets links lead to the shards of `topology`. Returns how many replicas may be probed beside them, and how many nodes
@@ -321,6 +325,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         if old == wanted {
             return (room, skipped);
         }
+        let changes = (!is_first).then(|| Changes { old: &old, new: &wanted }.to_string());
         let continued = continued(&old, &wanted);
         let mut previous: Vec<Option<Watched>> = self.shards.drain(..).map(Some).collect();
         let matched: Vec<Option<Watched>> =
@@ -351,13 +356,27 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             self.shards.push(watched);
         }
         let (target, shards) = (&links.target.name, self.shards.len());
-        if is_first {
-            info!(%target, shards, skipped, "cluster found");
-        } else {
-            metrics.topology_changed();
-            info!(%target, shards, skipped, "topology changed");
+        match changes {
+            None => info!(%target, shards, "cluster found"),
+            Some(changes) => {
+                metrics.topology_changed();
+                info!(%target, shards, changes, "topology changed");
+            }
         }
         (room, skipped)
+    }
+
+    /// Logs how many nodes are over the limit, where that is news.
+    fn show_skipped(&mut self, skipped: usize) {
+        if std::mem::replace(&mut self.skipped, skipped) == skipped {
+            return;
+        }
+        let target = &self.links.target.name;
+        if skipped > 0 {
+            warn!(%target, skipped, "nodes not monitored; raise `cluster.max_nodes`");
+        } else {
+            info!(%target, "all nodes monitored");
+        }
     }
 
     /// Shows those who open other connections where the shards are.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Effect, Out};
 use super::links::FRONT;
+use super::logged::Logged;
 use super::replicas::Group;
 use super::schedule::Tick;
 use super::shared::Shared;
@@ -32,6 +33,8 @@ pub(super) struct LinkRecord {
     replica: Option<Box<Replica>>,
     /// The numbers of the ticks that have come due and are not settled.
     due: VecDeque<u64>,
+    /// The reasons for which the node was down since its last success.
+    logged: Logged,
 }
 
 /// A replica that a link leads to.
@@ -47,7 +50,7 @@ impl LinkRecord {
     /// Creates the record of the link `id`, which has joined the whole of `shared`.
     pub(super) fn new(id: LinkId, shared: Arc<Shared>, series: Series) -> Self {
         let metrics = shared.record(|record| record.metrics());
-        Self { id, shared, metrics, series, replica: None, due: VecDeque::new() }
+        Self { id, shared, metrics, series, replica: None, due: VecDeque::new(), logged: Logged::default() }
     }
 
     /// Creates the record of a link to the replica `node`, which has joined the whole of `group`.
@@ -105,6 +108,7 @@ impl LinkRecord {
         }
         let is_news = matches!(effect, Effect::Up { .. } | Effect::Down(_));
         self.of_shard(&effect);
+        self.log(&effect);
         let failure = match &effect {
             Effect::Settled { outcome, .. } | Effect::FailedBetweenTicks(outcome) => {
                 outcome.result.clone().err()
@@ -142,6 +146,35 @@ impl LinkRecord {
             Effect::Down(_) => series.verdict(Role::Primary, false),
             Effect::Unavailable(span) => series.unavailable(Role::Primary, span.length()),
             Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
+        }
+    }
+
+    /// Logs that the node of a cluster goes down or comes back. One that was never reached is logged as such.
+    fn log(&mut self, effect: &Effect) {
+        if !self.is_shard() {
+            return;
+        }
+        let (id, replica) = (self.id, self.replica.as_ref().map(|replica| Arc::clone(&replica.node)));
+        let reached = |whole: &Whole| whole.slots_of(id).filter(|_| whole.is_reached(id)).cloned();
+        match effect {
+            Effect::Down(failure) => {
+                // No right to read replicas is one fact about all of them.
+                let is_forbidden = replica.is_some() && failure.reason == FailureReason::PermissionDenied;
+                if let Some(slots) = self.note(|whole, _| reached(whole))
+                    && !is_forbidden
+                    && self.logged.is_new(failure.reason)
+                {
+                    self.shared.record(|record| record.node_down(&slots, replica.as_deref(), failure));
+                }
+            }
+            Effect::Up { outage } => {
+                if let Some(reason) = self.logged.succeeded()
+                    && let Some(slots) = self.note(|whole, _| reached(whole))
+                {
+                    self.shared.record(|record| record.node_up(&slots, replica.as_deref(), *outage, reason));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -240,7 +273,7 @@ impl LinkRecord {
                 record.server(server);
             }
             if let Some(previous) = previous {
-                record.role_changed(server, previous);
+                record.role_changed(server, previous, whole.slots_of(self.id).map(|slots| &**slots));
             }
         });
     }

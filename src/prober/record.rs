@@ -125,6 +125,47 @@ impl Record {
         }
     }
 
+    /// The primary of the shard with this lowest slot, or this replica, is down, for a reason that is new.
+    pub(super) fn node_down(&self, slots: &SlotSet, replica: Option<&str>, failure: &Failure) {
+        // For lack of the agent's own resources the cache is not to blame.
+        if self.is_quiet || failure.reason.is_local() {
+            return;
+        }
+        let (target, address) = (&self.target, self.address_of(slots, replica));
+        let (address, detail) = (address.as_ref().map(display), &failure.detail);
+        let (reason, stage) = (failure.reason.as_str(), failure.stage.as_str());
+        if replica.is_some() {
+            warn!(%target, %slots, address, reason, stage, %detail, "replica unavailable");
+        } else {
+            warn!(%target, %slots, address, reason, stage, %detail, "shard unavailable");
+        }
+    }
+
+    /// The primary of the shard with this lowest slot, or this replica, is up again.
+    pub(super) fn node_up(
+        &self,
+        slots: &SlotSet,
+        replica: Option<&str>,
+        outage: Option<Duration>,
+        reason: FailureReason,
+    ) {
+        if self.is_quiet {
+            return;
+        }
+        let (target, address) = (&self.target, self.address_of(slots, replica));
+        let (address, reason) = (address.as_ref().map(display), reason.as_str());
+        let outage_seconds = outage.map(seconds);
+        if replica.is_some() {
+            info!(%target, %slots, address, outage_seconds, reason, "replica available");
+        } else {
+            info!(%target, %slots, address, outage_seconds, reason, "shard available");
+        }
+    }
+
+    fn address_of(&self, slots: &SlotSet, replica: Option<&str>) -> Option<Endpoint> {
+        self.status.address_of(slots.lowest()?.number(), replica)
+    }
+
     /// The topology is this: the slots with an owner, the nodes that are probed, and how many are not.
     pub(super) fn topology(&self, covered: SlotSet, nodes: &[(ClusterNode, Watch)], skipped: usize) {
         self.status.topology(covered, listed(nodes), skipped, self.clock.now());
@@ -238,11 +279,14 @@ impl Record {
         self.metrics.server_info(server);
     }
 
-    /// The role of a server has changed; it had the `previous` one.
-    pub(super) fn role_changed(&self, server: &ServerInfo, previous: Role) {
+    /// The role of a server has changed; it had the `previous` one. In a cluster it had these `slots`.
+    pub(super) fn role_changed(&self, server: &ServerInfo, previous: Role, slots: Option<&SlotSet>) {
         self.metrics.role_changed();
         if !self.is_quiet {
-            info!(target = %self.target, role = server.role(), previous = previous.as_str(), "server role changed");
+            let (role, previous) = (server.role(), previous.as_str());
+            let address = slots.and_then(|slots| self.address_of(slots, None));
+            let (slots, address) = (slots.map(display), address.as_ref().map(display));
+            info!(target = %self.target, role, previous, slots, address, "server role changed");
         }
     }
 

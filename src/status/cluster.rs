@@ -160,6 +160,13 @@ impl TargetStatus {
         }
     }
 
+    /// Returns where the primary of `shard`, or this replica, is reached.
+    #[must_use]
+    pub fn address_of(&self, shard: u16, replica: Option<&str>) -> Option<Endpoint> {
+        let mut state = lock(&self.entry.state);
+        state.cluster.as_mut()?.node(shard, replica)?.node.address.clone()
+    }
+
     /// Records for how long this replica has lacked a write.
     pub fn staleness(&self, shard: u16, replica: &str, age: Duration) {
         let mut state = lock(&self.entry.state);

@@ -1,6 +1,7 @@
 //! The coordinator of a cluster's shards, on a cluster in memory.
 
 mod cluster;
+mod log;
 
 use super::*;
 use crate::status::{ClusterDocument, ConnectionState, NodeDocument, TargetDocument, Watch};

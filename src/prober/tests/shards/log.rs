@@ -1,0 +1,83 @@
+//! What the log says about the shards of a cluster.
+
+use super::*;
+
+/// Returns the lines of the log that contain `message`, from its first field on.
+fn lines_of(lines: &str, message: &str) -> Vec<String> {
+    let of_message = |line: &str| Some(line.split_once(message)?.1.trim().to_owned());
+    lines.lines().filter_map(of_message).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_shard_that_goes_down_and_comes_back_is_named_with_its_slots_its_node_and_the_reason() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let _running = start_cluster(&cluster, target()).await;
+    assert!(!lines.text().contains("shard available"), "the first success is no news");
+    cluster.kill(0);
+    sleep(10 * SECOND).await;
+    cluster.kill(2);
+    sleep(60 * SECOND).await;
+    let down = lines_of(&lines.text(), "shard unavailable");
+    let shown = |slots: &str, node: usize| {
+        format!(
+            "target=t slots={slots} address={} reason=\"connect_refused\" stage=\"connect\"",
+            endpoint(node)
+        )
+    };
+    assert_eq!(down.len(), 2, "once per outage and reason: {down:?}");
+    assert!(down[0].starts_with(&shown("0-5460", 0)), "{}", down[0]);
+    assert!(down[1].starts_with(&shown("10922-16383", 2)), "{}", down[1]);
+    cluster.with(|state| state.all[0].away = None);
+    sleep(10 * SECOND).await;
+    let up = lines_of(&lines.text(), "shard available");
+    assert_eq!(up.len(), 1, "the other one is still down: {up:?}");
+    let expected = format!("target=t slots=0-5460 address={} outage_seconds=", endpoint(0));
+    assert!(up[0].starts_with(&expected) && up[0].ends_with("reason=\"connect_refused\""), "{}", up[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_is_named_as_such() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::with_replicas(2);
+    let _running = start_cluster(&cluster, with_replicas()).await;
+    sleep(INTERVAL).await;
+    cluster.kill(3);
+    sleep(2 * INTERVAL).await;
+    cluster.with(|state| state.all[3].away = None);
+    sleep(2 * INTERVAL).await;
+    for message in ["replica unavailable", "replica available"] {
+        let shown = lines_of(&lines.text(), message);
+        assert_eq!(shown.len(), 1, "{message}: {shown:?}");
+        let expected = format!("target=t slots=8192-16383 address={} ", endpoint(3));
+        assert!(shown[0].starts_with(&expected), "{message}: {}", shown[0]);
+    }
+    assert!(!lines.text().contains("shard unavailable"), "{}", lines.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_says_which_node_has_which_slots_now() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let _running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| {
+        state.slots[1].2 = 3;
+        state.all[1].is_replica = true;
+    });
+    sleep(INTERVAL).await;
+    let shown = lines_of(&lines.text(), "topology changed");
+    let (from, to) = (endpoint(1), endpoint(3));
+    assert_eq!(shown, [format!("target=t shards=3 changes=\"5461-10921: primary {from} -> {to}\"")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_over_the_limit_are_a_warning_of_their_own() {
+    let (lines, _guard) = logged();
+    let mut limited = target();
+    limited.cluster.max_nodes = NonZeroU32::new(2).unwrap();
+    let _running = start_cluster(&Cluster::new(3), limited).await;
+    sleep(200 * SECOND).await;
+    let shown = lines_of(&lines.text(), "nodes not monitored; raise `cluster.max_nodes`");
+    assert_eq!(shown, ["target=t skipped=1"]);
+    assert_eq!(lines_of(&lines.text(), "cluster found"), ["target=t shards=2"]);
+}
