@@ -1,0 +1,72 @@
+//! What happens to a link while nothing is under way.
+
+use super::notices::request;
+use crate::connection::dialer::Dial;
+use crate::connection::session::Incident;
+use crate::probe::Failure;
+use crate::prober::directions::Direction;
+use crate::prober::early::{Early, EarlyConnection};
+use crate::prober::handover::Handover;
+use crate::prober::maintenance::Maintenance;
+use crate::prober::opening::{Connection, Opened, Opener};
+use crate::prober::schedule::until;
+use crate::prober::signals::Question;
+
+/// What happens while nothing is under way.
+pub(super) enum Event<S> {
+    /// The connection is gone, or cannot be trusted any more.
+    Lost(Failure),
+    /// There are credentials to present, or, without a connection, another attempt to open one may do better.
+    Renewed,
+    /// A new connection takes over from the open one.
+    Replaced(Box<Opened<S>>),
+    /// A connection was opened early, because the endpoint of the open one moves.
+    Early(Early<S>),
+    /// The server has sent something out of band.
+    Pushed,
+    /// Maintenance notices are to be asked for, or what is known of maintenance changes by itself.
+    Maintenance,
+    /// The server is to be asked for the topology.
+    Asked(Question),
+    /// The shard is elsewhere, or has other slots.
+    Directed(Direction),
+}
+
+/// Waits until something happens to the open connection, there are credentials to present, or something about maintenance
+/// is due. May be dropped at any time.
+pub(super) async fn next_event<D: Dial>(
+    connection: Option<&mut Connection<D::Stream>>,
+    handover: &Handover<D::Stream>,
+    opener: &mut Opener<D>,
+    maintenance: Option<&Maintenance>,
+    early: &mut EarlyConnection<D>,
+    question: impl Future<Output = Question>,
+) -> Event<D::Stream> {
+    let Opener { sign_in, dialer, .. } = opener;
+    let change = maintenance.and_then(Maintenance::next_change);
+    let Some(connection) = connection else {
+        return tokio::select! {
+            () = sign_in.renewed() => Event::Renewed,
+            () = dialer.renewed() => Event::Renewed,
+            () = until(change), if change.is_some() => Event::Maintenance,
+        };
+    };
+    let request = maintenance.and_then(|maintenance| request(connection, maintenance));
+    let maintenance_due = change.into_iter().chain(request.map(|(_, due)| due)).min();
+    let again = connection.reauthenticate;
+    tokio::select! {
+        biased;
+        incident = connection.session.incident() => match incident {
+            Incident::Lost(failure) => Event::Lost(failure),
+            Incident::Pushed => Event::Pushed,
+        },
+        // It answers, but nobody should use it any more.
+        failure = dialer.moved_from(&connection.peer) => Event::Lost(failure),
+        replacement = handover.replacement() => Event::Replaced(replacement),
+        question = question => Event::Asked(question),
+        () = sign_in.renewed() => Event::Renewed,
+        () = until(again), if again.is_some() => Event::Renewed,
+        result = early.opened() => Event::Early(result),
+        () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
+    }
+}

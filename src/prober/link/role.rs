@@ -1,0 +1,51 @@
+//! The role of a link's server: noting it, and asking for it where no write shows it.
+
+use std::pin::pin;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Link;
+use crate::connection::dialer::Dial;
+use crate::prober::opening::Connection;
+
+impl<D: Dial> Link<D> {
+    /// Notes what is known of the server, and whether its role has changed.
+    pub(super) fn note_role(&mut self) {
+        let Some(Connection { server, peer, .. }) = &self.connection else { return };
+        let previous = self.roles.seen(peer.address, server.role);
+        if previous.is_some() {
+            self.suspect_topology();
+        }
+        self.ticks.record().server(server, previous);
+    }
+
+    /// Whether the role is to be asked for again: no write shows that the server has been promoted.
+    pub(super) fn is_role_due(&self) -> bool {
+        let refresh = self.opener.target.cluster.refresh;
+        self.connection.as_ref().is_some_and(|connection| {
+            self.rounds.only_reads(&connection.server) && connection.role_seen.elapsed() >= refresh
+        })
+    }
+
+    /// Asks the server for its role, where that needs no right.
+    pub(in crate::prober) async fn ask_role(&mut self) {
+        let Self { ticks, connection: Some(connection), opener, .. } = self else { return };
+        connection.role_seen = Instant::now();
+        if !connection.server.answers_hello_again() {
+            return;
+        }
+        let deadline = Instant::now() + opener.target.command_timeout;
+        let asked = ticks.during(pin!(connection.session.server_info(deadline))).await;
+        match asked {
+            Ok(server) => {
+                connection.server = server;
+                self.note_role();
+            }
+            Err(failure) if connection.session.is_usable() => {
+                debug!(target = %opener.target.name, %failure, "role unknown; keeping the previous one");
+            }
+            Err(failure) => self.lost(failure),
+        }
+    }
+}

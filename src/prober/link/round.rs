@@ -1,0 +1,125 @@
+//! What follows for a link from a round on its connection.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Link;
+use super::topology::{elsewhere, next_direction_from};
+use crate::connection::client_list::ClientList;
+use crate::connection::dialer::Dial;
+use crate::maintenance::Moving;
+use crate::probe::{ClientCount, Failure, FailureReason, PhaseTimes, Stage, Step};
+use crate::prober::ledger::{Fact, Measurements};
+use crate::prober::opening::blame_credentials;
+
+impl<D: Dial> Link<D> {
+    /// Runs a round on the open connection, which was idle before if `is_warm`.
+    pub(super) async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
+        let role = self.connection.as_ref()?.server.role;
+        self.ticks.note(Fact::Round);
+        let Self {
+            ticks, rounds, directions, endpoint, opener, shared, connection: Some(connection), ..
+        } = self
+        else {
+            return None;
+        };
+        rounds.leave_keys(directions.is_none() && shared.signals.finds_shards());
+        let began = Instant::now();
+        let round = async {
+            tokio::select! {
+                biased;
+                round = rounds.run(connection, opener) => Ok(round),
+                direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => Err(direction),
+            }
+        };
+        let round = ticks.during(pin!(round)).await;
+        let round = match round {
+            Ok(round) => round,
+            Err(direction) => {
+                // The node that has the shard now can be asked at once, whatever the other one waits for.
+                let failure = elsewhere(&direction.endpoint);
+                self.redirect(direction);
+                self.demoted(failure, began);
+                return None;
+            }
+        };
+        if self.connection.as_ref()?.server.role != role {
+            self.note_role();
+        }
+        let connection = self.connection.as_mut()?;
+        let clients =
+            round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });
+        let measurements = Measurements { phases, steps: round.steps, clients };
+        let Some((failure, since)) = round.failed else {
+            connection.loading = None;
+            connection.has_served = true;
+            self.ticks.note(Fact::RoundSucceeded(measurements));
+            if let Some(failure) = round.lost {
+                self.lost(failure);
+            } else if self.rounds.lists_too_much()
+                && let Some(identity) = connection.subscription.subscriber()
+            {
+                // A server grants a subscribed connection less room for replies, so one without a subscription replaces it.
+                let moving = Moving { identity, endpoint: None, wait: Duration::ZERO };
+                self.early.begin(moving, &self.opener);
+            }
+            return round.clients;
+        };
+        if is_warm && failure.stage == Stage::Step(Step::Ping) && connection.session.was_idle_close(&failure)
+        {
+            self.lost(failure);
+            return None;
+        }
+        if connection.has_served && is_demotion(&failure) {
+            self.demoted(failure, since);
+            return None;
+        }
+        debug!(target = %self.opener.target.name, %failure, "attempt failed");
+        self.follow(&failure);
+        self.suspect_topology();
+        let connection = self.connection.as_mut()?;
+        let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
+        let ends = !connection.session.is_usable() || self.replaces(&failure);
+        let lived = if ends { self.close(&failure) } else { None };
+        self.ticks.note(Fact::RoundFailed { failure, measurements, since, lived });
+        round.clients
+    }
+
+    /// Whether a new connection may do better than the open one, which answered with `failure`.
+    pub(super) fn replaces(&mut self, failure: &Failure) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let now = Instant::now();
+        if failure.reason == FailureReason::Loading {
+            return now - *connection.loading.get_or_insert(now) > self.opener.target.connect_timeout;
+        }
+        connection.loading = None;
+        // The server may have forgotten who we are, or be the wrong one: a new connection signs in, and may lead to
+        // another. `ASK` says that a slot is on its way.
+        failure.reason == FailureReason::AuthRejected || is_demotion(failure)
+    }
+
+    /// The server had served, and has answered that it is the wrong one now.
+    fn demoted(&mut self, failure: Failure, since: Instant) {
+        debug!(target = %self.opener.target.name, %failure, "server demoted");
+        self.follow(&failure);
+        self.suspect_topology();
+        self.roles.left();
+        if let Some(lived) = self.close(&failure) {
+            self.ticks.note(Fact::Demoted { failure, since, lived });
+        }
+    }
+}
+
+/// Whether a server says by `failure` that another one is the primary now.
+fn is_demotion(failure: &Failure) -> bool {
+    match failure.reason {
+        FailureReason::ReadOnly => true,
+        FailureReason::WrongNode => failure.detail.starts_with("MOVED"),
+        // A replica that has lost its primary.
+        FailureReason::ClusterDown => failure.detail.starts_with("MASTERDOWN"),
+        _ => false,
+    }
+}

@@ -1,0 +1,129 @@
+//! What a link has to do with the topology of a cluster: it asks its server for it, and goes where the coordinator or a
+//! redirection sends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Link;
+use crate::connection::dialer::Dial;
+use crate::probe::{Failure, FailureReason, Stage};
+use crate::prober::directions::{Direction, Directions};
+use crate::prober::ledger::Fact;
+use crate::prober::signals::Question;
+use crate::target::{AddressMode, ClusterMode, Endpoint, Target};
+use crate::topology::{Hosts, Redirect, RedirectKind, Topology};
+
+impl<D: Dial> Link<D> {
+    /// Answers the coordinator.
+    pub(super) async fn answer(&mut self, question: Question) {
+        if let Some(result) = self.topology().await {
+            question.answer((self.ticks.record().id(), result));
+        }
+    }
+
+    /// Asks the server for the topology. `None` without a connection.
+    pub(in crate::prober) async fn topology(&mut self) -> Option<Result<Topology, Failure>> {
+        let Self { ticks, connection: Some(connection), opener, endpoint: Some(endpoint), .. } = self else {
+            return None;
+        };
+        let target = Arc::clone(&opener.target);
+        let deadline = Instant::now() + target.command_timeout;
+        // Boxed: what is needed only for moments is not kept for each target.
+        let mut asked = Box::pin(connection.session.cluster_slots(hosts(&target, &endpoint.host), deadline));
+        let result = ticks.during(asked.as_mut()).await;
+        drop(asked);
+        let lost = result.as_ref().err().filter(|_| !connection.session.is_usable()).cloned();
+        if let Some(failure) = lost {
+            self.lost(failure);
+        }
+        Some(result)
+    }
+
+    /// Returns the address of the server that is connected.
+    pub(in crate::prober) fn address(&self) -> Option<SocketAddr> {
+        self.connection.as_ref()?.peer.address
+    }
+
+    /// The coordinator has sent the link elsewhere, or to other slots.
+    pub(super) fn direct(&mut self, direction: Direction) {
+        if Some(&direction.endpoint) == self.endpoint.as_ref() {
+            return self.rounds.place(direction.slots);
+        }
+        let failure = elsewhere(&direction.endpoint);
+        self.redirect(direction);
+        if self.connection.is_some() {
+            self.lost(failure);
+        } else {
+            self.ticks.note(Fact::Renewed(Instant::now()));
+        }
+    }
+
+    pub(super) fn redirect(&mut self, Direction { endpoint, slots }: Direction) {
+        self.rounds.place(slots);
+        self.lead_to(endpoint);
+    }
+
+    fn lead_to(&mut self, endpoint: Endpoint) {
+        self.opener.dialer = self.opener.dialer.to(endpoint.clone());
+        self.endpoint = Some(endpoint);
+    }
+
+    /// Something failed that may have to do with a change of the topology.
+    pub(super) fn suspect_topology(&self) {
+        if self.directions.is_some() {
+            self.shared.signals.is_stale();
+        }
+    }
+
+    /// Follows the redirection in `failure`, if it is one.
+    pub(super) fn follow(&mut self, failure: &Failure) {
+        let Some(redirect) = Redirect::parse(&failure.detail) else { return };
+        let target = &self.opener.target;
+        let Some(endpoint) = self.endpoint.as_ref().filter(|_| target.cluster.mode != ClusterMode::Off)
+        else {
+            return;
+        };
+        if self.directions.is_none() {
+            return self.shared.signals.is_cluster();
+        }
+        if redirect.kind == RedirectKind::Moved
+            // A replica names its primary.
+            && !self.opener.is_to_replica
+            && let Some(endpoint) = redirect.address(hosts(target, &endpoint.host))
+        {
+            self.lead_to(endpoint);
+        }
+    }
+}
+
+/// Returns which hosts lead to the nodes that a server at `asked` announces.
+pub(in crate::prober) const fn hosts<'a>(target: &'a Target, asked: &'a Arc<str>) -> Hosts<'a> {
+    match (target.cluster.address, target.server.host()) {
+        (AddressMode::Host, Some(endpoint)) => Hosts::One(&endpoint.host),
+        _ => Hosts::Announced { asked },
+    }
+}
+
+/// Returns the failure of a server that has another one's slots no more.
+pub(super) fn elsewhere(endpoint: &Endpoint) -> Failure {
+    Failure::new(FailureReason::WrongNode, Stage::Idle, format!("the node is now {endpoint}"))
+}
+
+pub(super) async fn next_direction(directions: Option<&Directions>) -> Direction {
+    match directions {
+        Some(directions) => directions.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) async fn next_direction_from(
+    directions: Option<&Directions>,
+    endpoint: Option<&Endpoint>,
+) -> Direction {
+    match (directions, endpoint) {
+        (Some(directions), Some(endpoint)) => directions.away_from(endpoint).await,
+        _ => std::future::pending().await,
+    }
+}
