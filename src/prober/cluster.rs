@@ -4,32 +4,36 @@
 //! shard of a new topology is which of the previous one is decided in [`crate::topology`], and what the links' findings
 //! mean for the target in `whole.rs`.
 
-pub(super) mod replicas;
+mod coverage;
+mod refusal;
+mod replicas;
+mod watched;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::directions::{Direction, Directions};
+pub(super) use self::coverage::uncovered;
+pub(super) use self::replicas::choose;
+use self::watched::Watched;
+use super::directions::Direction;
 use super::fallback::MEMORY;
 use super::link::hosts;
-use super::link_record::Series;
 use super::links::{FRONT, Links};
-use super::replicas::Replicas;
-use super::schedule::{Grid, Schedule, offset, until};
+use super::schedule::{Grid, offset, until};
 use super::signals::News;
-use super::whole::{Deciding, LinkId, Part};
+use super::whole::{Deciding, LinkId};
 use crate::backoff::Backoff;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::metrics::ClusterMetrics;
-use crate::probe::{Failure, FailureReason, Role, Stage, StepResult};
+use crate::probe::{Failure, Role, StepResult};
 use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Changes, Shard, SlotSet, Topology, continued};
@@ -64,26 +68,6 @@ pub(super) struct Coordinator<D: Dial> {
     /// Until when no replica is probed, because the user may not read them.
     denied_until: Option<Instant>,
     is_front_retired: bool,
-}
-
-/// A shard and its link.
-struct Watched {
-    shard: Shard,
-    /// Where the link was sent to.
-    endpoint: Endpoint,
-    id: LinkId,
-    series: Series,
-    directions: Arc<Directions>,
-    task: AbortHandle,
-    /// `None` if they are not to be probed.
-    replicas: Option<Replicas>,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.task.abort();
-        set(&self.series, None);
-    }
 }
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
@@ -202,87 +186,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         asked.map(|topology| (None, topology)).map_err(|failure| (None, failure))
     }
 
-    /// The topology may not be asked for, or there is none. The target is probed as one node.
-    fn refused(&mut self, result: StepResult, failure: &Failure) {
-        let is_new = self.refused.replace(result) != Some(result);
-        if is_new {
-            self.log_refusal(result, failure);
-            self.set_uncovered(None);
-            self.bring_front();
-            // The gauges of before are not true any more.
-            self.metrics = None;
-            let shared = &self.links.shared;
-            if result == StepResult::Denied {
-                self.metrics = Some(shared.record(|record| record.metrics().cluster()));
-            }
-            shared.record(|record| record.no_cluster());
-        }
-        if result == StepResult::Denied || !is_standalone(failure) {
-            self.show_failure(failure);
-        }
-    }
-
-    fn log_refusal(&self, result: StepResult, failure: &Failure) {
-        let (target, detail) = (&self.links.target.name, &failure.detail);
-        if !self.shards.is_empty() {
-            info!(%target, %detail, "not a cluster any more");
-        }
-        if result == StepResult::Denied {
-            warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
-        } else if !is_standalone(failure) {
-            info!(%target, %detail, "shards not monitored; the server does not list them");
-        }
-    }
-
-    /// Shows that shards are not watched, or not where they are now.
-    fn show_failure(&self, failure: &Failure) {
-        self.links.shared.record(|record| record.topology_failed(failure));
-    }
-
-    /// Lets the link to the configured host decide again.
-    fn bring_front(&mut self) {
-        if std::mem::take(&mut self.is_front_retired) {
-            self.links.shared.signals.retire_front(false);
-        }
-        let (shared, now) = (&self.links.shared, Instant::now());
-        shared.note(|whole, out| whole.decide_by(Deciding::Front, now, out));
-        for shard in self.shards.drain(..) {
-            shared.leave(shard.id, now);
-        }
-    }
-
-    /// Sees whether slots have no owner. Views of nodes differ for a while, so two must agree. Returns the topology that
-    /// covers more: a shard that one node does not know is still there.
-    async fn check_coverage(&mut self, by: Option<LinkId>, mut topology: Topology) -> Topology {
-        let mut missing = topology.covered().complement();
-        if !missing.is_empty() {
-            let nodes = topology.shards.iter().map(|shard| 1 + shard.replicas.len()).sum::<usize>();
-            match self.ask(by.or(Some(FRONT))).await {
-                Ok((other, second)) if other != by || nodes == 1 => {
-                    missing = missing.intersection(&second.covered().complement());
-                    if second.covered().len() > topology.covered().len() {
-                        topology = second;
-                    }
-                }
-                // Nobody else is there to ask.
-                _ if nodes == 1 => {}
-                _ => missing = self.uncovered.clone().unwrap_or_default(),
-            }
-        }
-        self.set_uncovered((!missing.is_empty()).then_some(missing));
-        topology
-    }
-
-    fn set_uncovered(&mut self, slots: Option<SlotSet>) {
-        if self.uncovered == slots {
-            return;
-        }
-        self.uncovered = slots;
-        let failure = self.uncovered.as_ref().map(uncovered);
-        let now = Instant::now();
-        self.links.shared.note(|whole, out| whole.uncover(failure, now, out));
-    }
-
     /// Lets links lead to the nodes of `topology`.
     fn follow(&mut self, topology: Topology) {
         let nodes = |shard: &Shard| {
@@ -339,7 +242,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             if let Some(watched) = watched
                 && watched.shard.lowest() != shard.lowest()
             {
-                set(&watched.series, None);
+                watched.end_series();
             }
         }
         let count = wanted.len();
@@ -429,82 +332,4 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             self.hurry();
         }
     }
-}
-
-impl Watched {
-    fn start<D: Dial<Stream: 'static> + 'static>(
-        shard: Shard,
-        endpoint: Endpoint,
-        at: Instant,
-        links: &mut Links<D>,
-        wants_replicas: bool,
-        grid: Grid,
-        tasks: &mut JoinSet<Infallible>,
-    ) -> Self {
-        let schedule = Schedule::after(grid, at);
-        let (series, directions) = (Series::default(), Arc::<Directions>::default());
-        let replicas = wants_replicas.then(|| Replicas::new(Arc::clone(&series)));
-        let (id, link) = links.shard(
-            endpoint.clone(),
-            Arc::new(shard.slots.clone()),
-            Arc::clone(&series),
-            replicas.as_ref().map(|replicas| Arc::clone(replicas.group())),
-            Arc::clone(&directions),
-            schedule.number(),
-        );
-        let task = tasks.spawn(link.run_from(at, schedule));
-        Self { shard, endpoint, id, series, directions, task, replicas }
-    }
-
-    /// Lets the link go on with what the shard is now.
-    fn move_to<D: Dial>(&mut self, shard: Shard, links: &Links<D>) {
-        let endpoint = shard.primary.address_or(&self.endpoint);
-        let has_moved = shard.primary != self.shard.primary;
-        let slots = Arc::new(shard.slots.clone());
-        if shard.slots != self.shard.slots {
-            links.shared.note(|whole, _| whole.rename(self.id, Part::Shard(Arc::clone(&slots))));
-        }
-        if has_moved || shard.slots != self.shard.slots {
-            self.directions.give(Direction { endpoint: endpoint.clone(), slots });
-        }
-        let previous = std::mem::replace(&mut self.shard, shard);
-        if has_moved && let Some(replicas) = &mut self.replicas {
-            replicas.primary_was(previous.primary);
-        }
-        self.endpoint = endpoint;
-    }
-
-    /// Lets the shard have series, if it has none yet.
-    fn has_series(&self, metrics: &ClusterMetrics, watch: Watch) {
-        let replicas = self.replicas.as_ref().and_then(|replicas| replicas.group().verdict());
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        if series.is_none() {
-            let new = metrics.shard(self.shard.lowest().number());
-            if matches!(watch, Watch::Up | Watch::Down) {
-                new.verdict(Role::Primary, watch == Watch::Up);
-            }
-            if let Some(are_up) = replicas {
-                new.verdict(Role::Replica, are_up);
-            }
-            *series = Some(new);
-        }
-    }
-}
-
-/// Returns the failure of a cluster in which nobody has `slots`.
-pub(super) fn uncovered(slots: &SlotSet) -> Failure {
-    let detail = format!("{} slots have no owner", slots.len());
-    Failure {
-        slots: Some(Arc::new(slots.clone())),
-        ..Failure::new(FailureReason::SlotsUncovered, Stage::Topology, detail)
-    }
-}
-
-/// Whether a server has said by `failure` that it belongs to no cluster; others hide theirs.
-fn is_standalone(failure: &Failure) -> bool {
-    failure.detail.contains("cluster support disabled")
-}
-
-fn set<T>(value: &Mutex<Option<T>>, to: Option<T>) {
-    *value.lock().unwrap_or_else(PoisonError::into_inner) = to;
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::cluster::replicas::choose;
-use super::cluster::uncovered;
+use super::cluster::{choose, uncovered};
 use super::link::Link;
 use super::link_record::Series;
 use super::links::Links;

@@ -1,0 +1,65 @@
+//! A topology that may not be read, or that does not exist: the target goes on as one node.
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Coordinator;
+use crate::connection::dialer::Dial;
+use crate::probe::{Failure, StepResult};
+use crate::prober::whole::Deciding;
+
+impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
+    /// The topology may not be asked for, or there is none. The target is probed as one node.
+    pub(super) fn refused(&mut self, result: StepResult, failure: &Failure) {
+        let is_new = self.refused.replace(result) != Some(result);
+        if is_new {
+            self.log_refusal(result, failure);
+            self.set_uncovered(None);
+            self.bring_front();
+            // The gauges of before are not true any more.
+            self.metrics = None;
+            let shared = &self.links.shared;
+            if result == StepResult::Denied {
+                self.metrics = Some(shared.record(|record| record.metrics().cluster()));
+            }
+            shared.record(|record| record.no_cluster());
+        }
+        if result == StepResult::Denied || !is_standalone(failure) {
+            self.show_failure(failure);
+        }
+    }
+
+    fn log_refusal(&self, result: StepResult, failure: &Failure) {
+        let (target, detail) = (&self.links.target.name, &failure.detail);
+        if !self.shards.is_empty() {
+            info!(%target, %detail, "not a cluster any more");
+        }
+        if result == StepResult::Denied {
+            warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
+        } else if !is_standalone(failure) {
+            info!(%target, %detail, "shards not monitored; the server does not list them");
+        }
+    }
+
+    /// Shows that shards are not watched, or not where they are now.
+    pub(super) fn show_failure(&self, failure: &Failure) {
+        self.links.shared.record(|record| record.topology_failed(failure));
+    }
+
+    /// Lets the link to the configured host decide again.
+    fn bring_front(&mut self) {
+        if std::mem::take(&mut self.is_front_retired) {
+            self.links.shared.signals.retire_front(false);
+        }
+        let (shared, now) = (&self.links.shared, Instant::now());
+        shared.note(|whole, out| whole.decide_by(Deciding::Front, now, out));
+        for shard in self.shards.drain(..) {
+            shared.leave(shard.id, now);
+        }
+    }
+}
+
+/// Whether a server has said by `failure` that it belongs to no cluster; others hide theirs.
+fn is_standalone(failure: &Failure) -> bool {
+    failure.detail.contains("cluster support disabled")
+}
