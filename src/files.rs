@@ -8,6 +8,7 @@ mod disk;
 mod fingerprint;
 mod reads;
 mod search;
+mod turns;
 mod watch;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use self::disk::Disk;
@@ -45,6 +47,8 @@ struct Shared {
     disk: Box<dyn Disk>,
     reads: Mutex<Reads>,
     watched: Mutex<Watched>,
+    /// Notified when a file begins to be watched.
+    is_watching: Notify,
     /// Held by the thread that searches.
     searching: Arc<tokio::sync::Mutex<()>>,
 }
@@ -61,6 +65,7 @@ impl Files {
             disk: Box::new(disk),
             reads: Mutex::default(),
             watched: Mutex::default(),
+            is_watching: Notify::new(),
             searching: Arc::default(),
         }))
     }

@@ -72,11 +72,6 @@ impl Files {
         self.known(path, snapshot.recv_timeout(left).ok())
     }
 
-    /// Whether a reader of the file hangs.
-    pub(super) fn is_left_behind(&self, path: &Path) -> bool {
-        lock(&self.0.reads).running.get(path).is_some_and(|running| running.until <= Instant::now())
-    }
-
     /// Starts to read, or joins a read that is under way. Returns until when to wait.
     fn start(&self, path: &Path, waiting: Waiting) -> Instant {
         let mut reads = lock(&self.0.reads);
@@ -106,6 +101,13 @@ impl Files {
             note(&self.0, path, Fingerprint::Unknown);
         }
         snapshot
+    }
+}
+
+impl Shared {
+    /// Whether a reader of the file hangs.
+    pub(super) fn is_left_behind(&self, path: &Path) -> bool {
+        lock(&self.reads).running.get(path).is_some_and(|running| running.until <= Instant::now())
     }
 }
 

@@ -93,7 +93,7 @@ async fn a_reader_that_hangs_is_left_behind_once_and_not_started_again_until_it_
     assert_eq!(disk.looks("hangs"), 1, "one reader");
     assert!(files.read(Path::new("other")).await.content.is_ok());
     disk.release();
-    eventually("it returns", || !files.is_left_behind(path)).await;
+    eventually("it returns", || !files.0.is_left_behind(path)).await;
     assert!(files.read(path).await.content.is_ok());
 }
 

@@ -1,17 +1,18 @@
-//! Watching: all watched files are looked at every few seconds, each once for all who watch it.
-//!
-//! One thread looks at them in turn and ends. If it hangs at one, the next round starts another thread for the others.
+//! Watching: all watched files are looked at every few seconds, each once for all who watch it. Which thread does that is
+//! decided in `turns.rs`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
+use super::turns::Turns;
 use super::{Content, Files, Fingerprint, LOOK, ReadError, Shared, lock};
 
 /// The files that are watched.
@@ -85,6 +86,7 @@ impl Files {
             .entry(path.to_owned())
             .or_insert_with(|| State { found: watch::Sender::new(Fingerprint::Unknown), looking: None });
         let found = state.found.subscribe();
+        self.0.is_watching.notify_one();
         WatchedFile { files: self.clone(), path: path.to_owned(), found, seen }
     }
 
@@ -95,34 +97,43 @@ impl Files {
 
     /// Looks at them once per `period`.
     pub(crate) async fn run_every(self, period: Duration) -> Infallible {
-        let mut rounds = interval(period);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while lock(&self.0.watched).files.is_empty() {
+            self.0.is_watching.notified().await;
+        }
         loop {
-            rounds.tick().await;
-            for _ in 0..self.next_round() {
-                let shared = Arc::clone(&self.0);
-                let looker = thread::Builder::new().name("files".into());
-                // Without a thread, the next round tries again.
-                let _ = looker.spawn(move || look_at_due(&shared));
+            let shared = Arc::clone(&self.0);
+            match Turns::start(period, move || look_at_all(&shared)) {
+                Ok(_turns) => return pending().await,
+                Err(_) => sleep(period).await,
             }
         }
     }
+}
 
-    /// Plans the next round. Returns how many threads it needs: none if nothing is watched, and more than one where files
-    /// hung in the last round, so that a whole mount that hangs does not delay the others for long.
-    fn next_round(&self) -> usize {
-        let mut watched = lock(&self.0.watched);
-        watched.files.retain(|_, state| state.found.receiver_count() > 0 || state.looking.is_some());
-        let is_due =
-            |(path, state): &(&PathBuf, &State)| state.looking.is_none() && !self.is_left_behind(path);
-        let due: Vec<PathBuf> = watched.files.iter().filter(is_due).map(|(path, _)| path.clone()).collect();
-        let last = Some(watched.round);
-        let hanging = watched.files.values().filter(|state| state.looking == last).count();
-        let threads = due.len().min(hanging + 1);
-        watched.due = due;
-        watched.round += 1;
-        threads
+/// Looks at every watched file, once in a round. Where files hung in the last round, several threads share the work, so
+/// that a whole mount that hangs does not delay the others for long.
+fn look_at_all(shared: &Arc<Shared>) {
+    for _ in 1..next_round(shared) {
+        let shared = Arc::clone(shared);
+        let looker = thread::Builder::new().name("files".into());
+        // Without a thread, there are fewer.
+        let _ = looker.spawn(move || look_at_due(&shared));
     }
+    look_at_due(shared);
+}
+
+/// Plans the next round. Returns how many threads it needs.
+fn next_round(shared: &Shared) -> usize {
+    let mut watched = lock(&shared.watched);
+    watched.files.retain(|_, state| state.found.receiver_count() > 0 || state.looking.is_some());
+    let is_due = |(path, state): &(&PathBuf, &State)| state.looking.is_none() && !shared.is_left_behind(path);
+    let due: Vec<PathBuf> = watched.files.iter().filter(is_due).map(|(path, _)| path.clone()).collect();
+    let last = Some(watched.round);
+    let hanging = watched.files.values().filter(|state| state.looking == last).count();
+    let threads = due.len().min(hanging + 1);
+    watched.due = due;
+    watched.round += 1;
+    threads
 }
 
 /// Tells those who watch the file at `path` that it was found like this.
