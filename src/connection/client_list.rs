@@ -91,13 +91,19 @@ impl<'a> Counter<'a> {
             return;
         }
         self.list.count += 1;
-        let (id, addr) = fields(&line[..line.len().min(LINE)]);
-        self.list.own_seen |= match self.own {
-            OwnClient::Id(own) => id == Some(own),
-            OwnClient::Address(_) => !self.own_address.is_empty() && addr == self.own_address.as_bytes(),
-        };
-        if let (true, Some(id)) = (self.keeps, id) {
-            self.list.clients.push(Client { id, addr: String::from_utf8_lossy(addr).into() });
+        let line = &line[..line.len().min(LINE)];
+        // Once it was seen, the other lines need not be read.
+        self.list.own_seen = self.list.own_seen
+            || match self.own {
+                OwnClient::Id(own) => id(line) == Some(own),
+                OwnClient::Address(_) => {
+                    !self.own_address.is_empty() && address(line) == self.own_address.as_bytes()
+                }
+            };
+        if self.keeps
+            && let Some(id) = id(line)
+        {
+            self.list.clients.push(Client { id, addr: String::from_utf8_lossy(address(line)).into() });
         }
     }
 }
@@ -109,12 +115,20 @@ fn line_end(mut piece: &[u8]) -> Option<usize> {
     skipped.checked_sub(1).filter(|&last| bytes[last] == b'\n')
 }
 
-/// The number and the address of a client.
-fn fields(line: &[u8]) -> (Option<u64>, &[u8]) {
-    // The first of each counts: a client can put what it likes into the fields that follow.
-    let value = |name: &[u8]| line.split(|byte| *byte == b' ').find_map(|field| field.strip_prefix(name));
-    let id = value(b"id=").and_then(|id| std::str::from_utf8(id).ok()).and_then(|id| id.parse().ok());
-    (id, value(b"addr=").unwrap_or_default().trim_ascii_end())
+/// The number of a client.
+fn id(line: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value(line, b"id=")?).ok()?.parse().ok()
+}
+
+/// The address of a client; empty if there is none.
+fn address(line: &[u8]) -> &[u8] {
+    value(line, b"addr=").unwrap_or_default().trim_ascii_end()
+}
+
+/// The value of the field that begins with `name`. The first counts: a client can put what it likes into the fields that
+/// follow.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    line.split(|byte| *byte == b' ').find_map(|field| field.strip_prefix(name))
 }
 
 #[cfg(test)]
