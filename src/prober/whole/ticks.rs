@@ -59,7 +59,7 @@ impl Ticks {
 
     /// A link has passed `ticks`. All links have settled those before the one with the number `passed`.
     pub(super) fn pass(&mut self, ticks: &[u64], outcome: &Outcome, passed: u64, out: Out<'_>) {
-        let mut groups = Groups::default();
+        let mut groups = Groups { last: None, out };
         while self.waiting.front().is_some_and(|tick| tick.number < passed) {
             let Some(Waiting { number, is_settled: false, slowest }) = self.waiting.pop_front() else {
                 continue;
@@ -78,7 +78,7 @@ impl Ticks {
                 None => groups.add(outcome.clone()),
             }
         }
-        groups.settle(out);
+        groups.settle();
         for tick in self.waiting.iter_mut().filter(|tick| !tick.is_settled && ticks.contains(&tick.number)) {
             match &mut tick.slowest {
                 Some(slowest) if slowest.duration > outcome.duration => {
@@ -96,32 +96,37 @@ impl Ticks {
     /// All links have settled the ticks before the one with the number `passed`. One without any outcome takes that of
     /// the next round.
     pub(super) fn settle_passed(&mut self, passed: u64, out: Out<'_>) {
-        let mut groups = Groups::default();
+        let mut groups = Groups { last: None, out };
         for tick in self.waiting.iter_mut().filter(|tick| tick.number < passed) {
             if let Some(slowest) = tick.slowest.take() {
                 tick.is_settled = true;
                 groups.add(*slowest);
             }
         }
-        groups.settle(out);
+        groups.settle();
     }
 }
 
 /// Ticks with their outcomes. Those with the same one are settled together: it is the outcome of one round.
-#[derive(Debug, Default)]
-struct Groups(Vec<(u64, Outcome)>);
+struct Groups<'a> {
+    last: Option<(u64, Outcome)>,
+    out: Out<'a>,
+}
 
-impl Groups {
+impl Groups<'_> {
     fn add(&mut self, outcome: Outcome) {
-        match self.0.last_mut() {
+        match &mut self.last {
             Some((ticks, last)) if *last == outcome => *ticks += 1,
-            _ => self.0.push((1, outcome)),
+            _ => {
+                self.settle();
+                self.last = Some((1, outcome));
+            }
         }
     }
 
-    fn settle(self, out: Out<'_>) {
-        for (ticks, outcome) in self.0 {
-            settled(ticks, outcome, out);
+    fn settle(&mut self) {
+        if let Some((ticks, outcome)) = self.last.take() {
+            settled(ticks, outcome, self.out);
         }
     }
 }
