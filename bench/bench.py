@@ -12,6 +12,7 @@ import time
 
 import many
 import report
+import shards
 import single
 from figures import Results, Row, Scale, say
 from lab import Lab, Tools
@@ -49,10 +50,10 @@ def main(agent, bare, folder, output):
         if residents:
             attempt("residents", lambda: residents.finish(seconds), results)
             residents.stop()
-        for measure in [many.many, many.curve]:
+        for measure in [shards.shards, many.many, many.curve]:
             attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
     say(f"done after {time.monotonic() - began:.0f} s")
-    order = ["memory", "cpu", "latency", "many", "curve", "scrape", "scrapes", "start", "loss", "idle", "size", "delay"]
+    order = ["memory", "cpu", "latency", "shards", "many", "curve", "scrape", "scrapes", "start", "loss", "idle", "size", "delay"]
     results.rows.sort(key=lambda row: order.index(row.key) if row.key in order else len(order))
     report.write(pathlib.Path(output), results, versions, report.reasons(HERE / "reasons.json"), seconds)
     for row in results.rows:

@@ -1,7 +1,7 @@
 """Figures, their conditions, and the rows of the table.
 
-Each function in `resident.py`, `single.py` and `many.py` fills one group of rows. `Results` passes on the results that
-other functions need.
+Each function in `resident.py`, `single.py`, `shards.py` and `many.py` fills one group of rows. `Results` passes on the
+results that other functions need.
 """
 
 import time

@@ -120,10 +120,8 @@ class Lab:
                 [sys.executable, HERE / "identity.py", self.identity_port],
                 env={"BENCH_HEADER": self.header, "BENCH_TOKEN": self.token},
             )
-            self.port = free_port()
-            self.redis = self._run("redis-server", ["redis-server", self._redis_configuration()])
-            for port in [self.identity_port, self.port]:
-                wait_for_port(port)
+            self.port = self._redis("redis-server", self.stack)
+            wait_for_port(self.identity_port)
             self.stack = self.stack.pop_all()
         return self
 
@@ -136,25 +134,56 @@ class Lab:
     def start(self, name, args, **options):
         return Process(args, self.logs / f"{name}.log", **options)
 
-    def _redis_configuration(self):
-        users = self.folder / "users.acl"
+    def _redis(self, name, stack, *options):
+        """Starts a server, which `stack` stops, and returns its port."""
+        port = free_port()
+        folder = self.folder / name
+        folder.mkdir()
+        configuration = self._redis_configuration(folder, port, options)
+        server = stack.enter_context(self.start(name, ["redis-server", configuration]))
+        wait_for_port(port, server)
+        return port
+
+    def _redis_configuration(self, folder, port, options):
+        users = folder / "users.acl"
         # `many` may not run CLIENT LIST. A list of thousands of clients is not realistic for one target, and sending
         # it thousands of times would measure the server.
-        probe = "~cachepulse:* +ping +set +get +client|setname +client|id"
+        probe = "~cachepulse:* +ping +set +get +cluster|slots"
         users.write_text(
             f"user default off\n"
             f"user {OBJECT_ID} on #{sha256(self.token)} ~* &* +@all\n"
             f"user single on #{sha256(self.password)} {probe} +client|list\n"
             f"user many on #{sha256(self.password)} {probe}\n"
         )
-        configuration = self.folder / "redis.conf"
+        configuration = folder / "redis.conf"
         configuration.write_text(
-            f"bind 127.0.0.1\nport 0\ntls-port {self.port}\n"
+            f"bind 127.0.0.1\nport 0\ntls-port {port}\n"
             f"tls-cert-file {self.folder}/server.pem\ntls-key-file {self.folder}/server.key\n"
             f"tls-ca-cert-file {self.ca_file}\ntls-auth-clients no\n"
-            f'aclfile {users}\ndir {self.folder}\nsave ""\nappendonly no\nmaxclients 12000\ntcp-backlog 511\n'
+            f'aclfile {users}\ndir {folder}\nsave ""\nappendonly no\nmaxclients 12000\ntcp-backlog 511\n'
+            + "".join(f"{option}\n" for option in options)
         )
         return configuration
+
+    @contextlib.contextmanager
+    def cluster(self, shards):
+        """Runs a cluster of primaries. Its value is the list of their ports."""
+        cluster = ["cluster-enabled yes", "tls-cluster yes"]
+        buses = [free_port() for _ in range(shards)]
+        with contextlib.ExitStack() as servers:
+            ports = [
+                self._redis(f"shard-{shard}", servers, *cluster, f"cluster-port {bus}")
+                for shard, bus in enumerate(buses)
+            ]
+            nodes = [Admin(self, port) for port in ports]
+            for shard, node in enumerate(nodes):
+                node.command("CLUSTER", "SET-CONFIG-EPOCH", str(shard + 1))
+                first, end = (16384 * place // shards for place in (shard, shard + 1))
+                node.command("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
+                if shard > 0:
+                    node.command("CLUSTER", "MEET", "127.0.0.1", str(ports[0]), str(buses[0]))
+            wait_for_cluster(nodes)
+            yield ports
 
     @property
     def identity_environment(self):
@@ -166,7 +195,11 @@ class Lab:
 
     def agent(self, name, interval, targets=1, user=None):
         """Starts an agent that signs in with a managed identity, or as a user with a password."""
-        return Agent(self, name, interval, targets, user)
+        return Agent(self, name, interval, [{"port": self.port}] * targets, user)
+
+    def agent_of(self, name, interval, targets):
+        """Starts an agent with `targets`, for which settings are given, that signs in as a user with a password."""
+        return Agent(self, name, interval, targets, "single")
 
     def redis_exporter(self):
         port = free_port()
@@ -227,7 +260,7 @@ class Lab:
 
     def admin(self):
         """Opens an administrator's connection to the server."""
-        return Admin(self)
+        return Admin(self, self.port)
 
 
 class Bare:
@@ -266,7 +299,6 @@ class Agent:
         identity = {"type": "password", "password": {"env": "BENCH_PASSWORD"}} if user else "managed_identity"
         target = {
             "host": "localhost",
-            "port": lab.port,
             "tls": {"ca_file": str(lab.ca_file)},
             "identity": identity,
             **({"username": user} if user else {}),
@@ -274,12 +306,14 @@ class Agent:
         configuration = {
             "http": {"listen": f"127.0.0.1:{self.port}"},
             "defaults": {"interval": interval},
-            "targets": [{"name": f"target-{number}", **target} for number in range(targets)],
+            "targets": [
+                {"name": f"target-{number}", **target, **settings} for number, settings in enumerate(targets)
+            ],
         }
         file = lab.folder / f"{name}.yaml"
         file.write_text(json.dumps(configuration))
         environment = {"BENCH_PASSWORD": lab.password} if user else lab.identity_environment
-        self.targets = targets
+        self.targets = len(targets)
         self.started = time.monotonic()
         self.process = lab.start(name, [lab.tools.agent, "run", "--config", file], env=environment)
 
@@ -349,9 +383,9 @@ class Agent:
 class Admin:
     """An administrator's connection to the server."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, port):
         context = ssl.create_default_context(cafile=lab.ca_file)
-        plain = socket.create_connection(("127.0.0.1", lab.port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
         self.socket = context.wrap_socket(plain, server_hostname="localhost")
         self.command("AUTH", OBJECT_ID, lab.token)
 
@@ -394,6 +428,18 @@ def wait_for_port(port, process=None):
         except OSError:
             time.sleep(0.02)
     raise RuntimeError(f"nothing listens on port {port}")
+
+
+def wait_for_cluster(nodes):
+    """Waits until each node of a new cluster knows the others and an owner of every slot."""
+    end = time.monotonic() + 30
+    for node in nodes:
+        while not {"cluster_state:ok", f"cluster_known_nodes:{len(nodes)}"} <= set(
+            node.command("CLUSTER", "INFO").split()
+        ):
+            if time.monotonic() > end:
+                raise RuntimeError("the nodes of the cluster do not find each other")
+            time.sleep(0.05)
 
 
 def certificates(folder):

@@ -21,7 +21,7 @@ def text(results, versions, reasons, seconds):
         "# Performance\n",
         "After reading this page you know what the agent costs, how precise its latencies are, and how it compares with\n"
         "other tools. `make bench` writes this page (harness: `bench/`). All figures come from one run on one machine,\n"
-        "against one redis-server over TLS on loopback. Compare ratios; absolute times differ between machines.\n",
+        "against redis-server over TLS on loopback. Compare ratios; absolute times differ between machines.\n",
         machine(versions, seconds),
         f"## The agent: {met} of {len(results.rows)} goals met\n",
         table(
