@@ -88,6 +88,8 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::sync::mpsc;
 
     use super::*;
@@ -97,32 +99,35 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[test]
-    fn work_goes_on_beside_a_thread_that_hangs_and_ends_with_its_owner() {
+    fn work_goes_on_beside_threads_that_hang_and_few_stay_when_they_return() {
+        const HANGING: usize = 10;
         let (done, works) = mpsc::channel();
-        let (release, hang) = mpsc::channel::<()>();
-        let hang = Mutex::new(Some(hang));
+        let next = || works.recv_timeout(LONG);
+        let gate = Arc::<Mutex<()>>::default();
+        let closed = lock(&gate);
+        let (calls, gate) = (AtomicUsize::new(0), Arc::clone(&gate));
         let turns = Turns::start(PERIOD, move || {
-            let hang = lock(&hang).take();
+            let call = calls.fetch_add(1, Relaxed);
             // Who has seen enough is gone.
             let _ = done.send(thread::current().id());
-            if let Some(hang) = hang {
-                hang.recv().unwrap();
+            if call < HANGING {
+                drop(lock(&gate));
             }
         })
         .unwrap();
-        let first = works.recv_timeout(LONG).unwrap();
+        let hanging: HashSet<_> = (0..HANGING).map(|_| next().unwrap()).collect();
         for _ in 0..10 {
-            assert_ne!(works.recv_timeout(LONG).unwrap(), first, "it hangs");
+            assert!(!hanging.contains(&next().unwrap()), "it hangs");
         }
+        drop(closed);
+        let later: HashSet<_> = (0..50).map(|_| next().unwrap()).skip(20).collect();
+        assert!(later.len() < HANGING, "{later:?}");
         drop(turns);
-        release.send(()).unwrap();
-        let ended = loop {
-            match works.recv_timeout(LONG) {
-                Ok(_) => {}
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(ended, mpsc::RecvTimeoutError::Disconnected, "no thread is left");
+        let until = Instant::now() + LONG;
+        while next().is_ok() {
+            assert!(Instant::now() < until, "it goes on");
+        }
+        assert_eq!(next(), Err(mpsc::RecvTimeoutError::Disconnected), "no thread is left");
     }
 
     #[test]
