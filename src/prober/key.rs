@@ -219,6 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_has_moved_is_followed_by_one_in_the_middle_of_the_slots_that_are_not_known() {
+        let (mut key, mut rng) = (key("cachepulse:{instance}", 1), fastrand::Rng::with_seed(3));
+        let slot = |key: &Key| Slot::of_key(key.name().as_bytes()).number();
+        let before = slot(&key);
+        let redirect = Redirect::parse(&format!("MOVED {before} 10.0.0.4:7001")).unwrap();
+        key.redirected(None, redirect);
+        key.renew(&mut rng);
+        let unknown = if before < 8192 { (before + 1, 16_383) } else { (0, before - 1) };
+        let middle = u16::midpoint(unknown.0, unknown.1);
+        assert!(slot(&key).abs_diff(middle) <= 32, "{} after {before}", slot(&key));
+    }
+
+    #[test]
     fn a_single_key_is_as_the_operator_wrote_it_and_not_named_in_failures() {
         assert_eq!((key("health", 1).name(), key("health", 1).shown()), ("health", None));
         assert_eq!(key("health", 2).name(), "health{47}", "the same for all probers");
