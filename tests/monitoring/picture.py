@@ -72,7 +72,7 @@ def read(url, panel, start, end, rate_interval, board):
             times = np.array([time for time, _ in series["values"]])
             numbers = np.array([float(number) for _, number in series["values"]])
             # A sum over all reasons or results lacks their labels.
-            name = re.sub(r" ?{{\w+}}", "", name)
+            name = re.sub(r" ?{{\w+}}", "", name).strip()
             yield name if len(name) < 34 else f"{name[:33]}…", times, numbers, series["metric"]
 
 
