@@ -219,7 +219,7 @@ def arm(value):
 
 def written():
     """Returns each file with its content."""
-    shipped = json.dumps(groups(), indent=2, ensure_ascii=False) + "\n"
+    shipped = json.dumps({"groups": groups()}, indent=2, ensure_ascii=False) + "\n"
     return {BICEP: bicep_template(), ARM: arm_template(), GROUPS: shipped}
 
 

@@ -1,4 +1,5 @@
-"""Validates objects against Kubernetes and the Prometheus operator: unknown fields and wrong types are errors."""
+"""Validates objects against Kubernetes, the Prometheus operator, Azure Monitor and Azure Service Operator: unknown fields and
+wrong types are errors."""
 
 import functools
 import json
@@ -33,7 +34,8 @@ def any_of(names):
     return {name: {} for name in names.split()}
 
 
-# The fields of the Prometheus operator's kinds that a chart uses, from its reference.
+# The fields of the kinds that a chart uses, from the references of the Prometheus operator (0.93), Azure Monitor (July 2026)
+# and Azure Service Operator (2.x).
 TEXT = {"type": "string"}
 BOOLEAN = {"type": "boolean"}
 LABELS = {"type": "object", "additionalProperties": TEXT}
@@ -103,8 +105,64 @@ PROMETHEUS_RULE = strict(
     spec=strict(["groups"], groups={"type": "array", "minItems": 1, "items": GROUP}),
 )
 
+# An object of the same namespace by its name, or a resource by its id.
+ARM_ID = {"type": "string", "pattern": "^/subscriptions/"}
+AZURE_DURATION = {"type": "string", "pattern": "^PT([0-9]+H)?([0-9]+M)?([0-9]+S)?$"}
+AZURE_LABELS = {
+    "type": "object",
+    "maxProperties": 10,
+    "propertyNames": {"pattern": "^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"},
+    "additionalProperties": {"type": "string", "maxLength": 1024},
+}
+AZURE_RULE = {
+    "oneOf": [
+        strict(["record", "expression"], record=TEXT, expression=TEXT, labels=AZURE_LABELS, enabled=BOOLEAN),
+        strict(
+            ["alert", "expression"],
+            alert=TEXT,
+            expression=TEXT,
+            labels=AZURE_LABELS,
+            annotations=AZURE_LABELS,
+            enabled=BOOLEAN,
+            severity={"type": "integer", "minimum": 0, "maximum": 4},
+            resolveConfiguration=strict(autoResolved=BOOLEAN, timeToResolve=AZURE_DURATION),
+            actions={
+                "type": "array",
+                "items": strict(["actionGroupReference"], actionGroupReference=strict(["armId"], armId=ARM_ID), actionProperties=LABELS),
+            },
+            **{"for": AZURE_DURATION},
+        ),
+    ]
+}
+RULE_GROUP = strict(
+    ["metadata", "spec"],
+    apiVersion=TEXT,
+    kind=TEXT,
+    metadata=METADATA,
+    spec=strict(
+        ["location", "owner", "rules", "scopesReferences"],
+        azureName={"type": "string", "pattern": "^[^:@/#{}%&+*<>?]+$"},
+        owner=strict(name=TEXT, armId=ARM_ID) | {"minProperties": 1, "maxProperties": 1},
+        location={"type": "string", "minLength": 1},
+        clusterName=TEXT,
+        description=TEXT,
+        enabled=BOOLEAN,
+        interval={"type": "string", "pattern": "^PT([1-9]|1[0-5])M$"},
+        rules={"type": "array", "minItems": 1, "maxItems": 20, "items": AZURE_RULE},
+        scopesReferences={"type": "array", "minItems": 1, "items": strict(["armId"], armId=ARM_ID)},
+        tags=LABELS,
+        operatorSpec={"type": "object"},
+    ),
+)
+
+# Azure's copies of the two kinds lack the fields that only the operator's have.
 OPERATOR = {
-    ("monitoring.coreos.com/v1", "PodMonitor"): monitor("PodMonitor", "podMetricsEndpoints"),
-    ("monitoring.coreos.com/v1", "ServiceMonitor"): monitor("ServiceMonitor", "endpoints", targetLabels={}, serviceDiscoveryRole={}),
+    ("monitoring.coreos.com/v1", "PodMonitor"): monitor("PodMonitor", "podMetricsEndpoints", scrapeNativeHistograms=BOOLEAN),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): monitor(
+        "ServiceMonitor", "endpoints", targetLabels={}, scrapeNativeHistograms=BOOLEAN, serviceDiscoveryRole=TEXT
+    ),
     ("monitoring.coreos.com/v1", "PrometheusRule"): PROMETHEUS_RULE,
+    ("azmonitoring.coreos.com/v1", "PodMonitor"): monitor("PodMonitor", "podMetricsEndpoints"),
+    ("azmonitoring.coreos.com/v1", "ServiceMonitor"): monitor("ServiceMonitor", "endpoints", targetLabels={}),
+    ("alertsmanagement.azure.com/v1api20230301", "PrometheusRuleGroup"): RULE_GROUP,
 }

@@ -483,6 +483,67 @@ class Monitoring(unittest.TestCase):
         for url in urls:
             self.assertRegex(url, r"^https://example\.com/wiki/cachepulse/Cachepulse\w+\.md$")
 
+    @staticmethod
+    def with_values(settings):
+        """Renders the values for Azure Monitor with others on top."""
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump(settings, file)
+            return render(ci("azure-monitor"), file.name)
+
+    def test_azure_scrapes_by_a_monitor_of_its_own_group_with_its_limits_and_without_fields_that_it_lacks(self):
+        for kind in ("PodMonitor", "ServiceMonitor"):
+            monitor = find(self.with_values({"monitor": {"kind": kind}, "service": {"enabled": True}}), kind)
+            self.assertEqual(monitor["apiVersion"], "azmonitoring.coreos.com/v1")
+            spec = monitor["spec"]
+            limits = [spec[f"label{name}Limit"] for name in ("", "NameLength", "ValueLength")]
+            self.assertEqual((limits, spec["sampleLimit"]), ([63, 511, 200], 10000))
+            kubernetes.check(monitor, "1.33")
+        again = self.with_values({"monitor": {"apiGroup": "monitoring.coreos.com"}})
+        spec = find(again, "PodMonitor")["spec"]
+        self.assertNotIn("labelLimit", spec)
+        self.assertTrue(spec["scrapeNativeHistograms"])
+
+    def test_azures_rule_groups_are_those_of_the_templates_with_the_values(self):
+        manifest = self.with_values({})
+        self.assertFalse([one for one in manifest if one["kind"] == "PrometheusRule"])
+        groups = [one["spec"] for one in manifest if one["kind"] == "PrometheusRuleGroup"]
+        shipped = json.loads((CHART / "files/azure-rules.json").read_text())["groups"]
+        names = [f"r-{one['name']}-west" for one in shipped]
+        self.assertEqual([one["azureName"] for one in groups], [*names, "r-cachepulse-shop-west"])
+        given = values(ci("azure-monitor"))["prometheusRule"]["azure"]
+        rules = {rule.get("alert"): rule for group in groups for rule in group["rules"]}
+        for group in groups:
+            self.assertEqual((group["owner"], group["location"], group["clusterName"]), ({"name": "monitoring"}, "westeurope", "west"))
+            self.assertEqual(group["scopesReferences"], [{"armId": given["workspaceId"]}])
+        for name, rule in rules.items():
+            if name:
+                self.assertEqual(rule["actions"], [{"actionGroupReference": {"armId": given["actionGroupIds"][0]}}])
+                self.assertEqual(rule["labels"]["team"], "storage")
+                self.assertRegex(rule["annotations"]["runbook_url"], r"^https://example\.com/wiki/cachepulse/Cachepulse\w+\.md$")
+        self.assertEqual(rules["CachepulseCacheDown"]["severity"], 1)
+        self.assertEqual(rules["CachepulseCacheFailing"]["severity"], 2)
+        self.assertNotIn("CachepulseReplicaDown", rules)
+        changed = rules["CachepulseLatencyHigh"]
+        self.assertEqual((changed["for"], changed["severity"], changed["labels"]["severity"]), ("PT1H30M", 3, "info"))
+        self.assertNotRegex(json.dumps(groups), r"0\.999(?!5)")
+        self.assertTrue(rules["CachepulseCacheDown"]["annotations"]["description"].endswith(" http://127.0.0.1:9860/status"))
+
+    def test_azures_rule_groups_can_have_other_owners_severities_and_links_and_no_cluster(self):
+        azure = {"owner": "/subscriptions/s/resourceGroups/g", "clusterName": "", "statusUrl": "https://pulse.shop/status"}
+        overrides = {"CachepulseCacheDown": {"severity": "0"}}
+        extra = [{"name": "own", "rules": [{"alert": "Own", "expression": "up", "severity": 4}]}]
+        manifest = self.with_values({"prometheusRule": {"azure": azure, "overrides": overrides, "extraGroups": extra}})
+        groups = [one for one in manifest if one["kind"] == "PrometheusRuleGroup"]
+        for one in groups:
+            kubernetes.check(one, "1.33")
+            self.assertEqual(one["spec"]["owner"], {"armId": azure["owner"]})
+            self.assertNotIn("clusterName", one["spec"])
+        self.assertEqual(groups[0]["spec"]["azureName"], groups[0]["metadata"]["name"])
+        rules = {rule.get("alert"): rule for one in groups for rule in one["spec"]["rules"]}
+        self.assertEqual((rules["CachepulseCacheDown"]["severity"], rules["Own"]["severity"]), (0, 4))
+        self.assertTrue(rules["CachepulseCacheDown"]["annotations"]["description"].endswith(" https://pulse.shop/status"))
+        self.assertEqual(rules["Own"]["actions"], rules["CachepulseCacheDown"]["actions"])
+
     def test_the_dashboard_is_the_shipped_one_where_grafanas_sidecar_looks(self):
         config_map = find(render(ci("workload-identity")), "ConfigMap", "r-cachepulse-dashboard")
         self.assertEqual(json.loads(config_map["data"]["cachepulse.json"]), json.loads((CHART / "files/dashboard.json").read_text()))

@@ -24,7 +24,7 @@ def rule(one):
 
 
 def groups():
-    for group in json.loads((ROOT / "charts/cachepulse/files/azure-rules.json").read_text("utf-8")):
+    for group in json.loads((ROOT / "charts/cachepulse/files/azure-rules.json").read_text("utf-8"))["groups"]:
         yield {"name": group["name"], "interval": duration(group["interval"]), "rules": [rule(one) for one in group["rules"]]}
 
 

@@ -40,6 +40,13 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.prometheusRule.enabled (eq .Values.prometheusRule.kind "azure") -}}
+{{- range $key := list "owner" "location" "workspaceId" -}}
+{{- if not (get $.Values.prometheusRule.azure $key) -}}
+{{- fail (printf "cachepulse: prometheusRule.kind: azure needs prometheusRule.azure.%s" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if $sidecar -}}
 {{- if eq .Values.monitor.kind "ServiceMonitor" -}}
 {{- fail "cachepulse: a sidecar has no Service: set monitor.kind to PodMonitor" -}}
