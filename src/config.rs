@@ -58,7 +58,7 @@ pub struct Config {
     pub log: Log,
     /// The longest time that a shutdown waits for running requests.
     pub shutdown_grace_period: Duration,
-    /// The targets: 1 to 10,000, with unique names.
+    /// The targets: 1 to 10,000, with names that are unique without regard to case.
     pub targets: Vec<Target>,
     /// Settings that are valid, but probably mistakes.
     pub warnings: Vec<Finding>,

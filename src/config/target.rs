@@ -39,7 +39,8 @@ pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
 /// The names and identities of earlier targets, each with its path.
 #[derive(Default)]
 struct Earlier {
-    names: HashMap<TargetName, String>,
+    /// By the name in lower case.
+    names: HashMap<String, (TargetName, String)>,
     /// By their label in the metrics.
     identities: HashMap<String, (Arc<Identity>, String)>,
 }
@@ -48,13 +49,20 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
     let fields = item.fields_of(TARGETS.about.keys, "a mapping with the keys name and host")?;
     let name = fields.required(&NAME, "give the target a name").and_then(|field| {
         let name = read_name(&field)?;
-        match earlier.names.entry(name.clone()) {
+        match earlier.names.entry(name.as_str().to_lowercase()) {
             Entry::Occupied(first) => {
-                let (first, name) = (first.get(), first.key());
-                Err(field.problem(format!("duplicate name \"{name}\"; {first} has it, too")))
+                let (first, path) = first.get();
+                Err(field.problem(if *first == name {
+                    format!("duplicate name \"{name}\"; {path} has it, too")
+                } else {
+                    format!(
+                        "name \"{name}\" differs only in case from \"{first}\" of {path}; Azure Monitor ignores case and \
+                         would mix their series; choose another name"
+                    )
+                }))
             }
             Entry::Vacant(free) => {
-                free.insert(item.path().to_owned());
+                free.insert((name.clone(), item.path().to_owned()));
                 Ok(name)
             }
         }

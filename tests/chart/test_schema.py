@@ -36,6 +36,7 @@ UNKNOWABLE = {
     "key-file-of-another-certificate",
     "key-file-without-key",
     "key-with-hash-tag",
+    "name-in-another-case",
     "plaintext-token",
     "plaintext-token-by-defaults",
     "plaintext-token-of-a-named-identity",

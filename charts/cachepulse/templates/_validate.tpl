@@ -14,6 +14,8 @@
 {{- range .Values.config.targets -}}{{- $names = append $names .name -}}{{- end -}}
 {{- if ne (len $names) (len (uniq $names)) -}}
 {{- fail (printf "cachepulse: two targets have the same name: %s" (join ", " $names)) -}}
+{{- else if ne (len $names) (len (uniq (splitList "\n" (lower (join "\n" $names))))) -}}
+{{- fail (printf "cachepulse: two names of targets differ only in case, which Azure Monitor ignores: %s" (join ", " $names)) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|\\[::1\\])" .Values.config.http.listen -}}
 {{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to [::]:9860, for example" -}}
