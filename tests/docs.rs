@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cachepulse::config::Config;
 use cachepulse::metrics::{DEFINITIONS, MetricType};
@@ -171,6 +172,21 @@ fn every_cachepulse_command_in_a_shell_block_parses() {
         }
     }
     assert!(commands >= 8, "only {commands}");
+}
+
+#[test]
+fn every_block_of_shell_commands_is_valid_shell() {
+    let mut blocks = 0;
+    for page in pages() {
+        for block in page.blocks_in("sh") {
+            let shell = Command::new("bash").args(["-n", "-c", block]).output();
+            let shell = shell.unwrap_or_else(|error| panic!("this test needs bash; install it: {error}"));
+            let said = String::from_utf8_lossy(&shell.stderr);
+            assert!(shell.status.success(), "{}: {said}\n{block}", page.path.display());
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 20, "only {blocks}");
 }
 
 #[test]

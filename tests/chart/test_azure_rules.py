@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 import unittest
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from pycep import BicepParser
 
 import azure_rules
 from azure_rules import ARM, BICEP
+from helm import ROOT, find, render
 
 GIVEN = {
     "workspaceId": "/subscriptions/s/resourcegroups/g/providers/microsoft.monitor/accounts/w",
@@ -176,6 +178,41 @@ class Rules(unittest.TestCase):
         [first, *_] = Template({key: value for key, value in GIVEN.items() if key != "clusterName"}).resources()
         self.assertEqual((first["name"], first["properties"]["clusterName"]), ("cachepulse-availability", None))
         self.assertEqual((self.groups[0]["name"], self.groups[0]["clusterName"]), ("cachepulse-availability-west", "west"))
+
+
+class Page(unittest.TestCase):
+    """The commands and values of the page that installs all this."""
+
+    text = (ROOT / "docs/install/aks-azure-monitor.md").read_text()
+
+    def test_its_deployment_names_the_file_and_parameters_that_it_has(self):
+        [command] = [block for block in blocks(self.text, "sh") if "az deployment group create" in block]
+        self.assertIn(f"--template-file {BICEP.relative_to(ROOT)} ", command)
+        given = re.findall(r"\s(\w+)=", command.split("--parameters")[1])
+        known = json.loads(ARM.read_text())["parameters"]
+        self.assertEqual(given, ["workspaceId", "clusterName", "location", "actionGroupIds"])
+        self.assertLessEqual(set(given), set(known))
+        self.assertLessEqual({name for name, one in known.items() if "defaultValue" not in one}, set(given))
+        for name in set(known) - set(given):
+            self.assertIn(f"`{name}`", self.text)
+
+    def test_its_values_create_a_monitor_for_azure(self):
+        [values] = blocks(self.text, "yaml")
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(values)
+            file.flush()
+            manifest = render(file.name)
+        self.assertEqual(find(manifest, "PodMonitor")["apiVersion"], "azmonitoring.coreos.com/v1")
+
+    def test_every_command_continues_and_every_variable_is_set(self):
+        commands = "".join(blocks(self.text, "sh"))
+        used = set(re.findall(r"\$(\w+)", commands))
+        self.assertTrue(used)
+        self.assertLessEqual(used, set(re.findall(r"(?:^|\s)(\w+)=", commands, re.MULTILINE)))
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 if __name__ == "__main__":
