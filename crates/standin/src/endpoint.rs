@@ -1,9 +1,10 @@
-//! The lab's identity endpoint: issues tokens as App Service, the virtual machines' metadata service (IMDS) and
-//! Entra's token service do. The first two speak http and share a port, the third speaks https. So does the proxy of AKS
-//! identity bindings, behind another name at the same port.
+//! The lab's identity endpoint: issues tokens as the hosts of managed identities and Entra's token service do. The hosts
+//! speak http and share a port, the token service speaks https. So does the proxy of AKS identity bindings, behind another
+//! name at the same port.
 //!
 //! `protocol.rs` validates requests and shapes the responses; `fault.rs` lists what can go wrong.
 
+mod expiry;
 mod fault;
 mod protocol;
 
@@ -11,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +31,9 @@ use tokio::time::Instant;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub use fault::{ErrorBody, TokenFault};
+pub use expiry::ExpiryForm;
+pub use fault::{Challenge, ErrorBody, TokenFault};
+pub use protocol::ManagedHost;
 
 use super::authority::{Authority, Grant, Token};
 use super::ca::ServerCertificate;
@@ -94,6 +98,8 @@ pub struct Settings {
     pub script: VecDeque<TokenFault>,
     /// The fault of every request.
     pub fault: Option<TokenFault>,
+    /// The folder in which Azure Arc's agent writes its keys. Without one it gives no tokens.
+    pub arc_keys: Option<PathBuf>,
 }
 
 /// A received request, without secrets: of the query and the form, only the requested identity.
@@ -121,6 +127,8 @@ struct Shared {
     events: EventSink,
     settings: Mutex<Settings>,
     requests: Mutex<VecDeque<RequestRecord>>,
+    /// The key of the last challenge of Azure Arc.
+    arc_key: Mutex<Option<String>>,
     /// The last token of each object id and audience.
     tokens: Mutex<HashMap<(String, String), Token>>,
 }
@@ -167,6 +175,7 @@ impl IdentityEndpoint {
             delay: Duration::ZERO,
             script: VecDeque::new(),
             fault: None,
+            arc_keys: None,
         };
         let shared = Arc::new(Shared {
             authority,
@@ -175,6 +184,7 @@ impl IdentityEndpoint {
             client_secret: options.client_secret,
             events: options.events,
             settings: Mutex::new(settings),
+            arc_key: Mutex::default(),
             requests: Mutex::default(),
             tokens: Mutex::default(),
         });
@@ -290,16 +300,21 @@ impl Shared {
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
         let request = TokenRequest::new(scheme, &head, &body);
         self.record(&request);
+        let is_challenge = request.is_to_be_challenged();
         let (delay, fault) = {
             let mut settings = lock(&self.settings);
-            let fault = settings.script.pop_front().or_else(|| settings.fault.clone());
-            (settings.delay, fault)
+            // Of the two requests of Azure Arc, a fault of tokens is that of the second.
+            let applies = |fault: &TokenFault| !is_challenge || fault.is_of_challenges();
+            let next = settings.script.front().is_none_or(applies);
+            let fault = if next { settings.script.pop_front() } else { None };
+            (settings.delay, fault.or_else(|| settings.fault.clone().filter(applies)))
         };
         tokio::time::sleep(delay).await;
         match fault.as_ref() {
             Some(TokenFault::Hang) => std::future::pending().await,
             Some(TokenFault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
             Some(TokenFault::Status { code, retry_after, body }) => Ok(body.response(*code, *retry_after)),
+            fault if is_challenge => Ok(self.challenge(fault)?.into_http(None)),
             fault => {
                 let response = match request.check(self) {
                     Ok(approval) => {
@@ -311,6 +326,32 @@ impl Shared {
                 Ok(response.into_http(fault))
             }
         }
+    }
+
+    /// Writes a key for the next request of Azure Arc, and returns the challenge that names it.
+    fn challenge(&self, fault: Option<&TokenFault>) -> io::Result<TokenResponse> {
+        let manner = if let Some(TokenFault::Challenge(manner)) = fault { Some(*manner) } else { None };
+        let Some(folder) = lock(&self.settings).arc_keys.clone() else {
+            return Err(io::Error::other("no folder for the keys of Azure Arc"));
+        };
+        let folder = if manner == Some(Challenge::OtherFolder) { folder.join("other") } else { folder };
+        std::fs::create_dir_all(&folder)?;
+        let key = self.authority.new_secret()?.expose().to_owned();
+        let path = folder.join(format!("{}.key", &key[..8]));
+        let written = match manner {
+            Some(Challenge::LongKey) => "x".repeat(4097),
+            Some(Challenge::LineBreak) => format!("{key}\n"),
+            _ => key.clone(),
+        };
+        if manner != Some(Challenge::NoFile) {
+            std::fs::write(&path, written)?;
+        }
+        *lock(&self.arc_key) = Some(key);
+        Ok(match manner {
+            Some(Challenge::None) => TokenResponse::unchallenged(),
+            Some(Challenge::WithoutHeader) => TokenResponse::challenge(None),
+            _ => TokenResponse::challenge(Some(format!("Basic realm={}", path.display()))),
+        })
     }
 
     fn record(&self, request: &TokenRequest) {

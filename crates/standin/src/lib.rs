@@ -35,8 +35,8 @@ pub use clock::Clock;
 use cluster::Cluster;
 pub use cluster::{ClusterHandle, ClusterOptions, Product};
 pub use endpoint::{
-    EndpointHandle, EndpointOptions, ErrorBody, IdentityEndpoint, Principal, RequestRecord, Settings,
-    TokenFault,
+    Challenge, EndpointHandle, EndpointOptions, ErrorBody, ExpiryForm, IdentityEndpoint, ManagedHost,
+    Principal, RequestRecord, Settings, TokenFault,
 };
 pub use event::{Event, EventSink};
 pub use front::{
@@ -173,10 +173,20 @@ impl Standin {
         &self.header
     }
 
-    /// Returns the URL of the metadata service, which virtual machines have at `http://169.254.169.254`.
+    /// Returns the variables of a process on `host`.
     #[must_use]
-    pub fn metadata_url(&self) -> String {
-        format!("http://127.0.0.1:{}/metadata/identity/oauth2/token", self.endpoint.http_port())
+    pub fn host_variables(&self, host: ManagedHost) -> Vec<(&'static str, String)> {
+        let base = format!("http://127.0.0.1:{}", self.endpoint.http_port());
+        let endpoint = format!("{base}{}", host.path());
+        let secret = self.header.expose().to_owned();
+        match host {
+            ManagedHost::AppService => vec![("IDENTITY_ENDPOINT", endpoint), ("IDENTITY_HEADER", secret)],
+            // For virtual machines it is `http://169.254.169.254`, and there is no variable.
+            ManagedHost::Imds => vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", base)],
+            ManagedHost::Arc => vec![("IDENTITY_ENDPOINT", endpoint), ("IMDS_ENDPOINT", base)],
+            ManagedHost::MachineLearning => vec![("MSI_ENDPOINT", endpoint), ("MSI_SECRET", secret)],
+            ManagedHost::CloudShell => vec![("MSI_ENDPOINT", endpoint)],
+        }
     }
 
     /// Returns the value of `AZURE_AUTHORITY_HOST` or `identity.authority`.
@@ -260,6 +270,12 @@ impl Standin {
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         CLIENT_ID
+    }
+
+    /// Returns the identity's Azure resource id.
+    #[must_use]
+    pub fn resource_id(&self) -> &'static str {
+        RESOURCE_ID
     }
 
     /// Returns the identity's object id, which is the Redis user name.

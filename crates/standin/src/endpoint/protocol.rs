@@ -1,13 +1,15 @@
 //! The protocols of the identity endpoint: which requests are valid, and the exact shape of the responses.
 //!
-//! Source: Microsoft Learn, "How to use managed identities for App Service", "How to use managed identities on a virtual
-//! machine to acquire an access token", "OAuth 2.0 client credentials flow".
+//! Which host has which endpoint is in `hosts.rs`, Entra's token service in `token_service.rs`.
+
+mod hosts;
+mod token_service;
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -16,7 +18,8 @@ use tokio::time::Instant;
 use super::fault::TokenFault;
 use super::{Principal, RequestRecord, Shared};
 use crate::TOKEN_PROXY_NAME;
-use crate::authority::{BINDING_AUDIENCE, CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection, Token};
+use crate::authority::Token;
+pub use hosts::ManagedHost;
 
 /// How a request came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +38,7 @@ pub(super) enum Scheme {
 /// The protocol of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
-    AppService,
-    Imds,
+    ManagedIdentity(ManagedHost),
     TokenService,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct TokenRequest<'a> {
 pub(super) struct Approval<'a> {
     pub(super) principal: &'a Principal,
     pub(super) audience: String,
+    /// The field and the value that named the identity, for hosts that repeat it.
+    asked: Option<(&'static str, String)>,
     protocol: Protocol,
 }
 
@@ -64,6 +68,10 @@ impl Approval<'_> {
 /// A response, before faults change it.
 pub(super) struct TokenResponse {
     status: StatusCode,
+    /// The header `WWW-Authenticate`.
+    challenge: Option<String>,
+    /// When the token expires in seconds since 1970, and in how many seconds that is.
+    expiry: (u64, u64),
     body: Value,
 }
 
@@ -96,206 +104,57 @@ impl<'a> TokenRequest<'a> {
 
     /// Returns the field that names an identity, under any of its names.
     fn identity_field(&self) -> Option<(&'static str, &str)> {
-        ["client_id", "object_id", "principal_id", "mi_res_id", "msi_res_id"]
+        ["client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id"]
             .into_iter()
             .find_map(|name| Some((name, self.field(name)?)))
+    }
+
+    /// Whether this is the first of the two requests of Azure Arc.
+    pub(super) fn is_to_be_challenged(&self) -> bool {
+        let is_arc = *self.scheme == Scheme::Http && self.head.uri.path() == ManagedHost::Arc.path();
+        is_arc && self.header("authorization").is_none()
     }
 
     /// Validates the request.
     pub(super) fn check<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
         let tenant = shared.authority.tenant_id();
-        match (self.scheme, self.head.uri.path()) {
-            (Scheme::Http, "/msi/token") => self.check_app_service(shared),
-            (Scheme::Http, "/metadata/identity/oauth2/token") => self.check_imds(shared),
-            (Scheme::Https { .. }, path) if path == format!("/{tenant}/oauth2/v2.0/token") => {
+        let path = self.head.uri.path();
+        match self.scheme {
+            Scheme::Http => match ManagedHost::ALL.into_iter().find(|host| host.path() == path) {
+                Some(host) => self.check_host(host, shared),
+                None => Err(TokenResponse::not_found()),
+            },
+            Scheme::Https { .. } if path == format!("/{tenant}/oauth2/v2.0/token") => {
                 self.check_token_service(shared)
             }
-            (Scheme::Https { .. }, path) if path.ends_with("/oauth2/v2.0/token") => {
-                Err(entra(400, "invalid_request", 90002, "Tenant not found."))
-            }
-            (Scheme::TokenProxy, path) if path == format!("/token-proxy/{tenant}/oauth2/v2.0/token") => {
+            Scheme::Https { .. } if path.ends_with("/oauth2/v2.0/token") => Err(TokenResponse::no_tenant()),
+            Scheme::TokenProxy if path == format!("/token-proxy/{tenant}/oauth2/v2.0/token") => {
                 self.check_token_service(shared)
             }
-            _ => Err(TokenResponse::new(404, json!({"error": "not_found"}))),
+            Scheme::Https { .. } | Scheme::TokenProxy => Err(TokenResponse::not_found()),
         }
     }
-
-    fn check_app_service<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
-        let refuse = |status: u16, message: &str| {
-            Err(TokenResponse::new(status, json!({"statusCode": status, "message": message})))
-        };
-        if self.head.method != Method::GET {
-            return refuse(405, "The method is not allowed.");
-        }
-        if self.header("x-identity-header") != Some(shared.header.expose()) {
-            return refuse(401, "The header X-IDENTITY-HEADER is missing or wrong.");
-        }
-        if self.field("api-version") != Some("2019-08-01") {
-            return refuse(400, "The api-version is missing or not supported.");
-        }
-        let Some(audience) = self.field("resource").filter(|resource| CACHE_AUDIENCES.contains(resource))
-        else {
-            return refuse(400, "The resource is missing or unknown.");
-        };
-        let Some(principal) = self.managed_identity(shared) else {
-            return refuse(400, "No managed identity was found for the specified id.");
-        };
-        Ok(Approval { principal, audience: audience.to_owned(), protocol: Protocol::AppService })
-    }
-
-    fn check_imds<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
-        let refuse = |error: &str, description: &str| {
-            Err(TokenResponse::new(400, json!({"error": error, "error_description": description})))
-        };
-        if self.head.method != Method::GET {
-            return refuse("bad_request_102", "The method is not allowed");
-        }
-        if !self.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return refuse("invalid_request", "Required metadata header not specified");
-        }
-        if self.head.headers.contains_key("x-forwarded-for") {
-            return refuse("invalid_request", "The header X-Forwarded-For is not allowed");
-        }
-        if self.field("api-version").is_none() {
-            return refuse("invalid_request", "Required query variable 'api-version' is missing");
-        }
-        let Some(resource) = self.field("resource") else {
-            return refuse("invalid_request", "Required query variable 'resource' is missing");
-        };
-        if !CACHE_AUDIENCES.contains(&resource) {
-            return refuse(
-                "invalid_resource",
-                "AADSTS500011: The resource principal was not found in the tenant.",
-            );
-        }
-        let Some(principal) = self.managed_identity(shared) else {
-            return refuse("invalid_request", "Identity not found");
-        };
-        Ok(Approval { principal, audience: resource.to_owned(), protocol: Protocol::Imds })
-    }
-
-    fn managed_identity<'s>(&self, shared: &'s Shared) -> Option<&'s Principal> {
-        let requested = self.identity_field();
-        shared.principals.iter().find(|principal| match requested {
-            None => principal.system_assigned,
-            Some(("client_id", id)) => principal.client_id == id,
-            Some(("object_id" | "principal_id", id)) => principal.object_id == id,
-            Some((_, id)) => principal.resource_id.as_deref() == Some(id),
-        })
-    }
-
-    fn check_token_service<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
-        if self.head.method != Method::POST {
-            return Err(entra(400, "invalid_request", 900_561, "The endpoint only accepts POST requests."));
-        }
-        let is_form = self
-            .header("content-type")
-            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-        if !is_form || self.field("grant_type").is_none() {
-            return Err(entra(400, "invalid_request", 900_144, "The body must contain 'grant_type'."));
-        }
-        if self.field("grant_type") != Some("client_credentials") {
-            return Err(entra(400, "unsupported_grant_type", 70003, "The grant type is not supported."));
-        }
-        let audience = self
-            .field("scope")
-            .and_then(|scope| scope.strip_suffix("/.default"))
-            .filter(|resource| CACHE_AUDIENCES.contains(resource))
-            .ok_or_else(|| {
-                entra(400, "invalid_scope", 70011, "The provided value for 'scope' is not valid.")
-            })?;
-        let principal = self
-            .field("client_id")
-            .and_then(|id| shared.principals.iter().find(|principal| principal.client_id == id))
-            .ok_or_else(|| {
-                entra(400, "unauthorized_client", 700_016, "The application was not found in the directory.")
-            })?;
-        match (self.field("client_assertion"), self.field("client_secret")) {
-            (Some(assertion), _) => self.check_assertion(shared, principal, assertion)?,
-            (None, Some(secret)) if secret == shared.client_secret.expose() => {}
-            (None, Some(_)) => {
-                return Err(entra(401, "invalid_client", 7_000_215, "Invalid client secret provided."));
-            }
-            (None, None) => {
-                return Err(entra(
-                    401,
-                    "invalid_client",
-                    7_000_216,
-                    "'client_assertion' or 'client_secret' is required.",
-                ));
-            }
-        }
-        Ok(Approval { principal, audience: audience.to_owned(), protocol: Protocol::TokenService })
-    }
-
-    /// Checks that a federated token is this authority's, for exchange, for this application, and valid now.
-    fn check_assertion(
-        &self,
-        shared: &Shared,
-        principal: &Principal,
-        assertion: &str,
-    ) -> Result<(), TokenResponse> {
-        if self.field("client_assertion_type")
-            != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-        {
-            return Err(entra(400, "invalid_request", 900_144, "The 'client_assertion_type' is wrong."));
-        }
-        let audience = match self.scheme {
-            Scheme::TokenProxy => BINDING_AUDIENCE,
-            Scheme::Http | Scheme::Https { .. } => EXCHANGE_AUDIENCE,
-        };
-        let refused = match shared.authority.verify(assertion, &[audience]) {
-            Ok(claims) if claims.appid == principal.client_id => return Ok(()),
-            // An API server does not know the account, and says so in its own words.
-            Err(_) if *self.scheme == Scheme::TokenProxy => {
-                return Err(kubernetes(401, "Unauthorized", "Unauthorized"));
-            }
-            Err(Rejection::Expired | Rejection::NotYetValid) => {
-                let words = "Client assertion is not within its valid time range.";
-                return Err(entra(401, "invalid_client", 700_024, words));
-            }
-            Ok(_) => (700_213, "subject"),
-            Err(Rejection::Signature) => (700_211, "issuer"),
-            Err(Rejection::Audience) => (700_212, "audience"),
-            Err(_) => (70_021, "issuer, subject and audience"),
-        };
-        let (code, what) = refused;
-        let words = format!("No matching federated identity record found for presented assertion {what}.");
-        Err(entra(400, "invalid_client", code, &words))
-    }
-}
-
-/// Returns an error of a Kubernetes API server.
-fn kubernetes(status: u16, reason: &str, message: &str) -> TokenResponse {
-    let body = json!({
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": status,
-    });
-    TokenResponse::new(status, body)
-}
-
-/// Returns an error of Entra's token service. The real ones also have a timestamp.
-fn entra(status: u16, error: &str, code: u32, words: &str) -> TokenResponse {
-    TokenResponse::new(
-        status,
-        json!({
-            "error": error,
-            "error_description": format!("AADSTS{code}: {words}"),
-            "error_codes": [code],
-            "trace_id": "00000000-0000-0000-0000-000000000000",
-            "correlation_id": "00000000-0000-0000-0000-000000000000",
-            "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
-        }),
-    )
 }
 
 impl TokenResponse {
     fn new(status: u16, body: Value) -> Self {
-        Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body }
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, challenge: None, expiry: (0, 0), body }
+    }
+
+    fn not_found() -> Self {
+        Self::new(404, json!({"error": "not_found"}))
+    }
+
+    /// Returns a first response of Azure Arc that asks for no key.
+    pub(super) fn unchallenged() -> Self {
+        Self::new(200, json!({}))
+    }
+
+    /// Returns the first response of Azure Arc, with this header `WWW-Authenticate`.
+    pub(super) fn challenge(header: Option<String>) -> Self {
+        let body = json!({"error": "unauthorized", "error_description": "A key is required."});
+        Self { challenge: header, ..Self::new(401, body) }
     }
 
     /// Returns the token as its protocol does: managed identities send every value as a string, the token service
@@ -305,25 +164,35 @@ impl TokenResponse {
         let end = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let left = token.expires_at.duration_since(now).unwrap_or_default().as_secs();
         let (audience, client_id) = (&approval.audience, &approval.principal.client_id);
-        let body = match approval.protocol {
-            Protocol::AppService => json!({
+        let mut body = match approval.protocol {
+            Protocol::ManagedIdentity(ManagedHost::AppService) => json!({
                 "access_token": secret,
                 "client_id": client_id,
                 "expires_on": end.to_string(),
                 "resource": audience,
                 "token_type": "Bearer",
             }),
-            Protocol::Imds => json!({
+            // The only one with a number.
+            Protocol::ManagedIdentity(ManagedHost::MachineLearning) => json!({
                 "access_token": secret,
                 "client_id": client_id,
-                "expires_in": left.to_string(),
-                "expires_on": end.to_string(),
-                "ext_expires_in": left.to_string(),
-                "not_before": end.saturating_sub(left).to_string(),
-                "refresh_token": "",
+                "expires_on": end,
                 "resource": audience,
                 "token_type": "Bearer",
             }),
+            Protocol::ManagedIdentity(ManagedHost::Imds | ManagedHost::Arc | ManagedHost::CloudShell) => {
+                json!({
+                    "access_token": secret,
+                    "client_id": client_id,
+                    "expires_in": left.to_string(),
+                    "expires_on": end.to_string(),
+                    "ext_expires_in": left.to_string(),
+                    "not_before": end.saturating_sub(left).to_string(),
+                    "refresh_token": "",
+                    "resource": audience,
+                    "token_type": "Bearer",
+                })
+            }
             Protocol::TokenService => json!({
                 "access_token": secret,
                 "expires_in": left,
@@ -331,24 +200,17 @@ impl TokenResponse {
                 "token_type": "Bearer",
             }),
         };
-        Self::new(200, body)
+        if let (Some((name, id)), Protocol::ManagedIdentity(ManagedHost::Arc)) =
+            (&approval.asked, approval.protocol)
+        {
+            body[*name] = json!(id);
+        }
+        Self { expiry: (end, left), ..Self::new(200, body) }
     }
 
     pub(super) fn into_http(mut self, fault: Option<&TokenFault>) -> Response<Full<Bytes>> {
         if let (Some(fault), Some(fields)) = (fault, self.body.as_object_mut()) {
-            match fault {
-                TokenFault::NumericExpiry => {
-                    let number =
-                        fields.get("expires_on").and_then(Value::as_str).and_then(|text| text.parse().ok());
-                    if let Some(number) = number {
-                        fields.insert("expires_on".to_owned(), Value::Number(number));
-                    }
-                }
-                TokenFault::WithoutField(name) => {
-                    fields.remove(*name);
-                }
-                _ => {}
-            }
+            fault.change(fields, self.expiry.0, self.expiry.1);
         }
         let mut text = self.body.to_string();
         if fault == Some(&TokenFault::Truncated) {
@@ -356,9 +218,11 @@ impl TokenResponse {
         }
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        if let Some(header) = self.challenge.and_then(|header| HeaderValue::from_str(&header).ok()) {
+            headers.insert(WWW_AUTHENTICATE, header);
+        }
         response
     }
 }

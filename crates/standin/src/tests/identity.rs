@@ -256,8 +256,8 @@ async fn a_response_can_have_each_fault() {
     };
     let good = app_service(&lab, "").await.unwrap().json();
     assert!(serde_json::from_str::<Value>(&spoilt(TokenFault::Truncated).await.body).is_err());
-    assert!(spoilt(TokenFault::NumericExpiry).await.json()["expires_on"].is_u64());
-    assert!(spoilt(TokenFault::WithoutField("resource")).await.json().get("resource").is_none());
+    assert!(spoilt(TokenFault::without("resource")).await.json().get("resource").is_none());
+    assert_eq!(spoilt(TokenFault::with("client_id", "x")).await.json()["client_id"], "x");
     let last = spoilt(TokenFault::Lifetime(Duration::from_secs(5))).await.json();
     assert!(last["expires_on"].as_str() < good["expires_on"].as_str());
     assert_eq!(spoilt(TokenFault::SameToken).await.json()["access_token"], last["access_token"]);
@@ -285,4 +285,78 @@ async fn a_request_can_hang_be_delayed_or_be_reset() {
     let before = tokio::time::Instant::now();
     assert_eq!(app_service(&lab, "").await.unwrap().status, 200);
     assert!(before.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn a_response_says_in_each_form_when_the_token_expires() {
+    let lab = Standin::start(Options { token_lifetime: Duration::from_secs(3600), ..Options::default() });
+    let lab = lab.await.unwrap();
+    for form in ExpiryForm::ALL {
+        lab.endpoint().set(|settings| settings.script.push_back(TokenFault::Expiry(form)));
+        let body = app_service(&lab, "").await.unwrap().json();
+        let (on, within) = (&body["expires_on"], &body["expires_in"]);
+        let is_right = match form {
+            ExpiryForm::Text | ExpiryForm::FromNow => on.as_str().unwrap().parse::<u64>().is_ok(),
+            ExpiryForm::Integer => on.is_u64(),
+            ExpiryForm::Float => on.is_f64(),
+            ExpiryForm::FloatText => on.as_str().unwrap().ends_with(".5"),
+            ExpiryForm::Rfc3339 => on.as_str().unwrap().ends_with('Z'),
+            ExpiryForm::Spaced => on.as_str().unwrap().len() == 19,
+            ExpiryForm::TwelveHours => on.as_str().unwrap().ends_with("M +00:00"),
+            ExpiryForm::TwentyFourHours => on.as_str().unwrap().len() == 26,
+            ExpiryForm::ExpiresInText => on.is_null() && within.is_string(),
+            ExpiryForm::ExpiresIn => on.is_null() && within.is_u64(),
+            ExpiryForm::Unreadable => on == "soon",
+            ExpiryForm::Missing => on.is_null() && within.is_null(),
+        };
+        assert!(is_right, "{form:?}: {on} {within}");
+    }
+}
+
+#[tokio::test]
+async fn azure_arc_gives_a_token_for_the_key_in_its_file_once() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    lab.endpoint().set(|settings| settings.arc_keys = Some(keys.path().to_owned()));
+    let target =
+        "/arc/metadata/identity/oauth2/token?api-version=2020-06-01&resource=https%3A%2F%2Fredis.azure.com";
+    let target = format!("{target}&msi_res_id={}", RESOURCE_ID.replace('/', "%2F"));
+    let challenge = get(&lab, &target, "Metadata: true\r\n").await.unwrap();
+    assert_eq!(challenge.status, 401);
+    // The head is in lower case.
+    assert!(challenge.head.contains("www-authenticate: basic realm=/"), "{}", challenge.head);
+    let file = std::fs::read_dir(keys.path()).unwrap().next().unwrap().unwrap().path();
+    let headers =
+        format!("Metadata: true\r\nAuthorization: Basic {}\r\n", std::fs::read_to_string(file).unwrap());
+    let body = get(&lab, &target, &headers).await.unwrap().json();
+    assert_eq!(object_id_of(&lab, &body).as_deref(), Some(lab.object_id()));
+    assert_eq!(body["msi_res_id"], RESOURCE_ID);
+    assert_eq!(get(&lab, &target, &headers).await.unwrap().status, 401);
+}
+
+#[tokio::test]
+async fn azure_machine_learning_and_cloud_shell_have_requests_of_their_own() {
+    let lab = Standin::start(Options::default()).await.unwrap();
+    let learning = |query: &str| {
+        format!(
+            "/machine-learning/token?api-version=2017-09-01&resource=https%3A%2F%2Fredis.azure.com{query}"
+        )
+    };
+    let secret = format!("secret: {}\r\n", lab.identity_header().expose());
+    for (query, headers, status) in [
+        ("", &*secret, 200),
+        (&format!("&clientid={CLIENT_ID}"), &secret, 200),
+        ("&clientid=x", &secret, 400),
+        ("", "", 401),
+    ] {
+        assert_eq!(get(&lab, &learning(query), headers).await.unwrap().status, status, "{query}");
+    }
+    let post = async |headers: &str| {
+        let stream = TcpStream::connect(("127.0.0.1", lab.endpoint.http_port())).await.unwrap();
+        let form = "resource=https%3A%2F%2Fredis.azure.com";
+        let head = format!("host: lab\r\nconnection: close\r\ncontent-length: {}\r\n{headers}", form.len());
+        let request = format!("POST /cloud-shell/oauth2/token HTTP/1.1\r\n{head}\r\n{form}");
+        exchange(stream, &request).await.unwrap().status
+    };
+    assert_eq!((post("Metadata: true\r\n").await, post("").await), (200, 400));
 }
