@@ -96,6 +96,19 @@ const fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + (month <= 2) as u64, month, day)
 }
 
+/// Returns the days from 1970-01-01 to a date, the inverse of [`date`]; `None` for a date that does not exist.
+#[must_use]
+pub(crate) fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    ((1970..=9999).contains(&year) && (1..=12).contains(&month)).then_some(())?;
+    let from_march = (month + 9) % 12;
+    let years = year - u64::from(month <= 2);
+    let (era, year_of_era) = (years / 400, years % 400);
+    let day_of_year = (153 * from_march + 2) / 5 + day;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = days.checked_sub(719_469)?;
+    (date(days) == (year, month, day)).then_some(days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +124,25 @@ mod tests {
         ] {
             let time = SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
             assert_eq!(Rfc3339(time).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn the_days_of_a_date_are_found_if_it_exists() {
+        for number in (0..3_000_000).step_by(97).filter(|number| date(*number).0 <= 9999) {
+            let (year, month, day) = date(number);
+            assert_eq!(days(year, month, day), Some(number), "{year}-{month}-{day}");
+        }
+        for (year, month, day) in [
+            (1969, 12, 31),
+            (2019, 2, 29),
+            (2020, 2, 30),
+            (2020, 0, 1),
+            (2020, 13, 1),
+            (2020, 4, 31),
+            (2020, 1, 0),
+        ] {
+            assert_eq!(days(year, month, day), None, "{year}-{month}-{day}");
         }
     }
 }

@@ -6,8 +6,10 @@
 mod announced;
 mod azure;
 mod claims;
-pub mod detect;
+mod detect;
 pub mod entra;
+mod expiry;
+mod managed;
 pub mod platform;
 pub mod refresh;
 mod refusal;
@@ -60,14 +62,14 @@ pub struct EntraIdentity {
 /// Where Entra tokens come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntraSource {
-    /// The first of the other sources that the environment offers; see [`detect::detect`].
+    /// The first of the other sources that the environment offers; see `detect.rs`.
     Auto {
         /// The client id of a user-assigned identity.
         client_id: Option<String>,
         /// Whether a workload identity uses the proxy of AKS identity bindings.
         token_proxy: TokenProxyMode,
     },
-    /// App Service, Container Apps or a virtual machine's metadata service (IMDS).
+    /// A managed identity of the host: App Service, a virtual machine and others.
     ManagedIdentity(ManagedIdentityId),
     /// A Kubernetes service account's token, exchanged for an Entra token. The fields default to `AZURE_CLIENT_ID`,
     /// `AZURE_TENANT_ID` and `AZURE_FEDERATED_TOKEN_FILE`.

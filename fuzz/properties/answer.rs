@@ -9,6 +9,7 @@ use cachepulse::files::Files;
 use cachepulse::identity::entra::EntraTokens;
 use cachepulse::identity::platform::Platform;
 use cachepulse::identity::transport::{Carry, Route, TransportError};
+use cachepulse::identity::variables::Variables;
 use cachepulse::identity::{DEFAULT_SCOPE, EntraIdentity, EntraSource, ManagedIdentityId, TokenSource as _};
 use cachepulse::secret::SecretSource;
 use hyper::{Request, Response};
@@ -54,7 +55,14 @@ fn is_a_token_or_an_error(source: EntraSource, endpoint: Arc<Endpoint>, secret: 
     let sends_it = matches!(source, EntraSource::ClientSecret { .. });
     let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.to_owned(), authority: None };
     let succeeds = (200..300).contains(&endpoint.status);
-    match run_in_real_time(EntraTokens::new(identity, Platform::system(endpoint, Files::system())).fetch()) {
+    // On App Service, so that no file of this machine decides.
+    let variables = Variables::new(|name| match name {
+        "IDENTITY_ENDPOINT" => Some("http://localhost/".to_owned()),
+        "IDENTITY_HEADER" => Some("header".to_owned()),
+        _ => None,
+    });
+    let platform = Platform { variables, ..Platform::system(endpoint, Files::system()) };
+    match run_in_real_time(EntraTokens::new(identity, platform).fetch()) {
         Ok(token) => {
             assert!(succeeds, "a token from an error response");
             assert!(!token.secret.expose().is_empty());

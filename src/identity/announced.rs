@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::managed::Host;
 use super::{EntraIdentity, EntraSource};
 
 /// What was logged last about one identity.
@@ -12,6 +13,7 @@ pub(super) struct Announced(Mutex<Said>);
 struct Said {
     source: Option<EntraSource>,
     token_proxy: Option<String>,
+    ignored_client_id: bool,
 }
 
 impl Announced {
@@ -31,6 +33,15 @@ impl Announced {
         if said.token_proxy.as_deref() != Some(proxy) {
             tracing::info!(%identity, proxy, server_name, "identity binding proxy in use");
             said.token_proxy = Some(proxy.to_owned());
+        }
+    }
+
+    /// Logs that `host` has no use for `AZURE_CLIENT_ID`.
+    pub(super) fn ignored_client_id(&self, identity: &EntraIdentity, host: Host) {
+        let mut said = self.said();
+        if !said.ignored_client_id {
+            tracing::warn!(%identity, %host, "AZURE_CLIENT_ID ignored; the host's own identity is used");
+            said.ignored_client_id = true;
         }
     }
 

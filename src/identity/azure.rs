@@ -15,7 +15,6 @@ use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
     AzureDeveloperCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
 use self::command::GroupExecutor;
@@ -24,7 +23,7 @@ use super::claims::Claims;
 use super::platform::Platform;
 use super::refusal::{entra_advice, entra_code, fetch_error};
 use super::token_proxy::{self, TokenProxy};
-use super::{EntraIdentity, FetchError, ManagedIdentityId, Token};
+use super::{EntraIdentity, FetchError, Token};
 use crate::error::Chain;
 use crate::secret::Secret;
 
@@ -32,8 +31,6 @@ use crate::secret::Secret;
 pub(super) enum Grant {
     /// A service principal or workload identity, with a proof of it.
     ServicePrincipal { tenant_id: String, client_id: String, proof: Proof },
-    /// A managed identity.
-    ManagedIdentity(ManagedIdentityId),
     /// The sign-in of `az`.
     AzureCli,
     /// The sign-in of `azd`.
@@ -45,13 +42,13 @@ pub(super) enum Proof {
     /// A client secret.
     Secret(Secret),
     /// A signed statement, and the proxy that exchanges it instead of Entra ID.
-    Assertion { assertion: Secret, proxy: Option<TokenProxy> },
+    Assertion { assertion: Secret, proxy: Option<Box<TokenProxy>> },
 }
 
 impl Grant {
     fn proxy(&self) -> Option<&TokenProxy> {
         match self {
-            Self::ServicePrincipal { proof: Proof::Assertion { proxy, .. }, .. } => proxy.as_ref(),
+            Self::ServicePrincipal { proof: Proof::Assertion { proxy, .. }, .. } => proxy.as_deref(),
             _ => None,
         }
     }
@@ -84,7 +81,7 @@ pub(super) async fn fetch(
     };
     let is_proxied = proxy.is_some();
     let exchange = Arc::new(Exchange::new(Arc::clone(&platform.transport), proxy));
-    let token = request(grant, identity, platform, &exchange).await;
+    let token = request(grant, identity, &exchange).await;
     token.map_err(|error| FetchError {
         is_local: error.is_local || exchange.met_local_limit(),
         advice: exchange.last_response().and_then(|response| advice(&response, is_proxied, is_for_proxy)),
@@ -95,20 +92,12 @@ pub(super) async fn fetch(
 async fn request(
     grant: Grant,
     identity: &EntraIdentity,
-    platform: &Platform,
     exchange: &Arc<Exchange>,
 ) -> Result<Token, FetchError> {
-    let Credential { azure, secrets } = credential(grant, identity, platform, exchange)?;
+    let Credential { azure, secrets } = credential(grant, identity, exchange)?;
     let scopes = [&*identity.scope];
-    let token = tokio::select! {
-        biased;
-        token = azure.get_token(&scopes, None) => {
-            token.map_err(|error| request_error(&error, exchange, &secrets))?
-        }
-        // azure_identity retries IMDS up to six times in 72 s, even with retries disabled. The refresh loop retries,
-        // and the first error is reported at once.
-        failure = exchange.failed() => return Err(fetch_error(&failure, &secrets)),
-    };
+    let token = azure.get_token(&scopes, None).await;
+    let token = token.map_err(|error| request_error(&error, exchange, &secrets))?;
     match token.token.secret() {
         "" => Err(FetchError::new("the response contains no token")),
         secret => Ok(Token::new(Secret::new(secret.to_owned()), token.expires_on.into())),
@@ -118,7 +107,6 @@ async fn request(
 fn credential(
     grant: Grant,
     identity: &EntraIdentity,
-    platform: &Platform,
     exchange: &Arc<Exchange>,
 ) -> Result<Credential, FetchError> {
     let client_options = client_options(identity, exchange);
@@ -136,18 +124,6 @@ fn credential(
             let statement = Assertion(assertion.clone());
             let azure = ClientAssertionCredential::new(tenant_id, client_id, statement, Some(options));
             Credential::new(azure, vec![assertion])
-        }
-        Grant::ManagedIdentity(id) => {
-            let user_assigned_id = match id {
-                ManagedIdentityId::System => None,
-                ManagedIdentityId::ClientId(id) => Some(UserAssignedId::ClientId(id)),
-                ManagedIdentityId::ObjectId(id) => Some(UserAssignedId::ObjectId(id)),
-                ManagedIdentityId::ResourceId(id) => Some(UserAssignedId::ResourceId(id)),
-            };
-            let options = ManagedIdentityCredentialOptions { user_assigned_id, client_options };
-            // The secret that App Service's endpoint requires.
-            let header = platform.variables.secret("IDENTITY_HEADER");
-            Credential::new(ManagedIdentityCredential::new(Some(options)), header.into_iter().collect())
         }
         Grant::AzureCli => {
             let options = AzureCliCredentialOptions {
@@ -222,10 +198,13 @@ fn advice(response: &EndpointResponse, is_proxied: bool, is_for_proxy: bool) -> 
 /// Returns why there is no token: the endpoint's explanation if it responded, otherwise the error of `azure_identity`.
 fn request_error(error: &azure_core::Error, exchange: &Exchange, secrets: &[Secret]) -> FetchError {
     let text = match exchange.last_response() {
-        Some(response) => response
-            .refusal()
-            .unwrap_or_else(|| format!("HTTP {}, but not a token: {}", response.status, Chain(error))),
-        None => Chain(error).to_string(),
+        Some(EndpointResponse { status, explanation: Some(explanation) }) => {
+            format!("HTTP {status}: {explanation}")
+        }
+        Some(EndpointResponse { status, explanation: None }) => {
+            format!("HTTP {status}, but not a token: {}", Chain(error))
+        }
+        None => exchange.failure().unwrap_or_else(|| Chain(error).to_string()),
     };
     fetch_error(&text, secrets)
 }

@@ -1,6 +1,7 @@
 //! The claims of a token that the agent reads. Only the cache verifies the signature.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -29,6 +30,12 @@ impl Claims {
         let id = self.0.get("oid")?.as_str()?;
         let fits = (1..=Token::OBJECT_ID_LENGTH).contains(&id.len());
         (fits && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.into())
+    }
+
+    /// Returns the claim `exp`: when the token expires.
+    pub(super) fn expires_at(&self) -> Option<SystemTime> {
+        let seconds = Duration::from_secs(self.0.get("exp")?.as_u64()?);
+        SystemTime::UNIX_EPOCH.checked_add(seconds)
     }
 
     /// Whether the claim `aud` is `audience`, or a list that contains it.
@@ -77,6 +84,15 @@ mod tests {
             ["7c3a 8b", "7c3a\nlevel=error", "\u{1b}[31m", "ö", &"x".repeat(Token::OBJECT_ID_LENGTH + 1)]
         {
             assert_eq!(named(oid), None, "{oid:?}");
+        }
+    }
+
+    #[test]
+    fn the_expiry_is_a_number_of_seconds() {
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(claims(r#"{"exp":1700000000}"#).expires_at(), Some(expected));
+        for json in ["{}", r#"{"exp":"soon"}"#, r#"{"exp":-1}"#, r#"{"exp":18446744073709551615}"#] {
+            assert_eq!(claims(json).expires_at(), None, "{json}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::managed::Host;
 use super::platform::Platform;
 use super::variables::Variables;
 use super::{EntraSource, ManagedIdentityId, TokenProxyMode};
@@ -13,13 +14,15 @@ const AZURE_ASSET_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
 
 /// The signs of a token source in the environment.
 #[derive(Clone, Debug)]
-pub struct Environment {
+pub(super) struct Environment {
     /// The environment variables.
-    pub variables: Variables,
+    pub(super) variables: Variables,
     /// The commands on `PATH`.
-    pub commands: Vec<&'static str>,
+    pub(super) commands: Vec<&'static str>,
     /// Whether this is an Azure virtual machine, or a container on one.
-    pub azure_machine: bool,
+    pub(super) azure_machine: bool,
+    /// The host of managed identities.
+    pub(super) host: Host,
 }
 
 impl Environment {
@@ -27,14 +30,16 @@ impl Environment {
     ///
     /// # Errors
     /// [`ReadError`] if the agent's own limits prevent it. What hangs does not exist.
-    pub async fn read(platform: &Platform) -> Result<Self, ReadError> {
+    pub(super) async fn read(platform: &Platform) -> Result<Self, ReadError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let asset_tag = platform.files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
-        let (asset_tag, commands) = tokio::join!(asset_tag, platform.files.search(path, &["az", "azd"]));
+        let commands = platform.files.search(path, &["az", "azd"]);
+        let (asset_tag, commands, host) = tokio::join!(asset_tag, commands, Host::of(platform));
         let (asset_tag, commands) = (unless_local(asset_tag.content)?, unless_local(commands)?);
         Ok(Self {
             variables: platform.variables.clone(),
             commands: commands.unwrap_or_default(),
+            host: host?,
             azure_machine: asset_tag.is_some_and(|tag| tag.trim_ascii() == AZURE_ASSET_TAG.as_bytes()),
         })
     }
@@ -51,10 +56,9 @@ fn unless_local<T>(found: Result<T, ReadError>) -> Result<Option<T>, ReadError> 
 /// Returns the source that `environment` offers, never [`EntraSource::Auto`]. A configured `client_id` takes
 /// precedence over the environment's.
 ///
-/// Variables of this process take precedence over the machine's identity, and that over installed tools. The fallback
-/// is a managed identity, because its error explains what to set up.
-#[must_use]
-pub fn detect(
+/// Variables of this process and the host that they name take precedence over the machine's identity, and that over
+/// installed tools. The fallback is a managed identity, because its error explains what to set up.
+pub(super) fn detect(
     client_id: Option<&str>,
     token_proxy: TokenProxyMode,
     environment: &Environment,
@@ -64,7 +68,7 @@ pub fn detect(
     let registered = client_id.is_some() && has("AZURE_TENANT_ID");
     if registered && has("AZURE_FEDERATED_TOKEN_FILE") {
         EntraSource::WorkloadIdentity { client_id, tenant_id: None, token_file: None, token_proxy }
-    } else if has("IDENTITY_ENDPOINT") && has("IDENTITY_HEADER") {
+    } else if environment.host != Host::Imds {
         managed_identity(client_id)
     } else if registered && has("AZURE_CLIENT_SECRET") {
         EntraSource::ClientSecret { client_id, tenant_id: None, secret: None }
@@ -97,7 +101,9 @@ mod tests {
     /// Returns an environment with these variables, which are set to their names in lower case.
     fn with(variables: &'static [&'static str]) -> Environment {
         let look_up = |name: &str| variables.contains(&name).then(|| name.to_ascii_lowercase());
-        Environment { variables: Variables::new(look_up), commands: Vec::new(), azure_machine: false }
+        let variables = Variables::new(look_up);
+        let host = Host::named_by(&variables).unwrap_or(Host::Imds);
+        Environment { variables, commands: Vec::new(), azure_machine: false, host }
     }
 
     fn detected(environment: &Environment) -> EntraSource {
@@ -121,6 +127,8 @@ mod tests {
         assert_eq!(detected(&all), workload);
         let app_service = with(&[CLIENT_ID, TENANT_ID, ENDPOINT, HEADER, SECRET]);
         assert_eq!(detected(&app_service), user_assigned("azure_client_id"));
+        let arc = Environment { host: Host::Arc, ..with(&[CLIENT_ID, TENANT_ID, SECRET]) };
+        assert_eq!(detected(&arc), user_assigned("azure_client_id"));
         let secret = EntraSource::ClientSecret { client_id, tenant_id: None, secret: None };
         assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, SECRET])), secret);
         let tools = Environment { commands: vec!["az", "azd"], ..with(&[CLIENT_ID, TENANT_ID]) };

@@ -8,10 +8,14 @@ use std::path::PathBuf;
 use super::announced::Announced;
 use super::azure::{self, Grant, Proof};
 use super::detect::{Environment, detect};
+use super::managed::{self, Wanted};
 use super::platform::Platform;
 use super::refusal::fetch_error;
 use super::token_proxy::TokenProxy;
-use super::{EntraIdentity, EntraSource, FetchError, FetchFuture, Token, TokenProxyMode, TokenSource};
+use super::{
+    EntraIdentity, EntraSource, FetchError, FetchFuture, ManagedIdentityId, Token, TokenProxyMode,
+    TokenSource,
+};
 use crate::error::Chain;
 use crate::secret::{Secret, SecretSource};
 
@@ -35,7 +39,7 @@ impl EntraTokens {
         let grant = match self.source().await? {
             // Unreachable: `detect` never returns `Auto`.
             EntraSource::Auto { .. } => return Err(FetchError::new("no source of tokens was detected")),
-            EntraSource::ManagedIdentity(id) => Grant::ManagedIdentity(id),
+            EntraSource::ManagedIdentity(id) => return self.managed_identity(&id).await,
             EntraSource::WorkloadIdentity { client_id, tenant_id, token_file, token_proxy } => {
                 self.workload_identity(client_id, tenant_id, token_file, token_proxy).await?
             }
@@ -51,6 +55,16 @@ impl EntraTokens {
             EntraSource::AzureDeveloperCli => Grant::AzureDeveloperCli,
         };
         azure::fetch(grant, &self.identity, &self.platform).await
+    }
+
+    async fn managed_identity(&self, id: &ManagedIdentityId) -> Result<Token, FetchError> {
+        let is_hint = matches!(self.identity.source, EntraSource::Auto { client_id: None, .. });
+        let wanted = Wanted { id, is_hint, scope: &self.identity.scope };
+        let answer = managed::fetch(wanted, &self.platform).await?;
+        if let Some(host) = answer.without_hint {
+            self.announced.ignored_client_id(&self.identity, host);
+        }
+        Ok(answer.token)
     }
 
     /// Returns the identity's source, with `auto` resolved.
@@ -90,7 +104,11 @@ impl EntraTokens {
         if let Some(proxy) = &proxy {
             self.announced.token_proxy(&self.identity, &proxy.to_string(), proxy.server_name());
         }
-        Ok(Grant::ServicePrincipal { tenant_id, client_id, proof: Proof::Assertion { assertion, proxy } })
+        Ok(Grant::ServicePrincipal {
+            tenant_id,
+            client_id,
+            proof: Proof::Assertion { assertion, proxy: proxy.map(Box::new) },
+        })
     }
 
     async fn read(&self, source: &SecretSource) -> Result<Secret, FetchError> {

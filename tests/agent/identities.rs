@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cachepulse_standin::TOKEN_PROXY_NAME;
+use cachepulse_standin::{ErrorBody, ManagedHost, TOKEN_PROXY_NAME, TokenFault};
 
 use crate::lab::Lab;
 use crate::program::{Ended, Program, cachepulse};
@@ -34,6 +34,66 @@ async fn a_managed_identity_signs_in_on_app_service() {
     signed_in(&lab, &lab.check(["--identity", "managed_identity", "--object-id", object_id]).run().await);
     let asked: Vec<_> = lab.azure.endpoint().requests().into_iter().map(|it| it.identity).collect();
     assert_eq!(asked, [None, Some(client_id.to_owned()), Some(object_id.to_owned())]);
+}
+
+#[tokio::test]
+async fn a_managed_identity_signs_in_on_every_host_and_auto_recognises_it() {
+    let lab = Lab::start().await;
+    // The folder of Azure Arc's keys is fixed and belongs to root; the unit tests have another one.
+    for host in ManagedHost::ALL.into_iter().filter(|host| *host != ManagedHost::Arc) {
+        for identity in ["managed_identity", "auto"] {
+            if (identity, host) == ("auto", ManagedHost::Imds) {
+                continue;
+            }
+            let variables = lab.azure.host_variables(host);
+            let program =
+                variables.iter().fold(check(&lab, ["--identity", identity]), |program, (name, value)| {
+                    program.env(name, value)
+                });
+            signed_in(&lab, &program.run().await);
+            assert_eq!(lab.azure.endpoint().requests().pop().unwrap().path, host.path());
+        }
+    }
+}
+
+#[tokio::test]
+async fn azure_client_id_is_used_by_auto_and_named_where_it_is_not_used() {
+    let lab = Lab::start().await;
+    let client_id = lab.azure.client_id();
+    let auto = lab.check(["--identity", "auto"]).env("AZURE_CLIENT_ID", client_id);
+    signed_in(&lab, &auto.run().await);
+    let explicit = lab.check(["--identity", "managed_identity"]).env("AZURE_CLIENT_ID", client_id);
+    signed_in(&lab, &explicit.run().await);
+    let asked: Vec<_> = lab.azure.endpoint().requests().into_iter().map(|it| it.identity).collect();
+    assert_eq!(asked, [Some(client_id.to_owned()), None]);
+
+    let not_found = TokenFault::Status { code: 400, retry_after: None, body: ErrorBody::NoIdentity };
+    lab.azure.endpoint().set(|settings| settings.fault = Some(not_found));
+    for (identity, expected) in [
+        ("auto", "The identity that AZURE_CLIENT_ID names is not assigned to this host."),
+        (
+            "managed_identity",
+            "AZURE_CLIENT_ID is set, but the type `managed_identity` does not use it: set `--client-id`",
+        ),
+    ] {
+        let program = lab.check(["--identity", identity]).env("AZURE_CLIENT_ID", client_id);
+        let ended = program.run().await;
+        assert!(ended.stdout.contains(expected), "{ended:?}");
+    }
+    let ended = lab.check(["--identity", "managed_identity"]).run().await;
+    assert!(ended.stdout.contains("set `--client-id`, or AZURE_CLIENT_ID with the type `auto`"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn in_cloud_shell_auto_ignores_azure_client_id_with_a_warning() {
+    let lab = Lab::start().await;
+    let variables = lab.azure.host_variables(ManagedHost::CloudShell);
+    let program = variables.iter().fold(check(&lab, []), |program, (name, value)| program.env(name, value));
+    let ended = program.env("AZURE_CLIENT_ID", lab.azure.client_id()).run().await;
+    signed_in(&lab, &ended);
+    let message =
+        "msg=\"AZURE_CLIENT_ID ignored; the host's own identity is used\" identity=auto host=\"Cloud Shell\"";
+    assert!(ended.stderr.contains(message), "{ended:?}");
 }
 
 #[tokio::test]

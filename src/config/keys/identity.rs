@@ -37,7 +37,7 @@ const TYPES: &[Choice<IdentityType>] = &[
     Choice {
         name: "managed_identity",
         value: IdentityType::ManagedIdentity,
-        help: "A managed identity of App Service, Container Apps or a virtual machine",
+        help: "A managed identity of the host: a virtual machine, App Service, Container Apps, Azure Arc and others",
     },
     Choice {
         name: "workload_identity",

@@ -10,7 +10,6 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::error::Chain;
 use crate::identity::refusal::explanation;
@@ -31,7 +30,7 @@ pub(super) struct Exchange {
     /// The proxy that takes the place of Entra's token service, and the way to it.
     proxy: Option<(TokenProxy, Route)>,
     last_response: Mutex<Option<EndpointResponse>>,
-    failures: watch::Sender<Option<String>>,
+    failure: Mutex<Option<String>>,
     met_local_limit: AtomicBool,
 }
 
@@ -41,7 +40,7 @@ impl Exchange {
             transport,
             proxy,
             last_response: Mutex::default(),
-            failures: watch::Sender::default(),
+            failure: Mutex::default(),
             met_local_limit: AtomicBool::default(),
         }
     }
@@ -61,11 +60,9 @@ impl Exchange {
         self.met_local_limit.load(Ordering::Relaxed)
     }
 
-    /// Waits for a request that fails, and returns why.
-    pub(super) async fn failed(&self) -> String {
-        let mut failures = self.failures.subscribe();
-        let failure = failures.wait_for(Option::is_some).await.expect("its sender is here");
-        failure.clone().unwrap_or_default()
+    /// Returns why the last request had no response, if it had none.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn send(&self, request: &Request) -> azure_core::Result<hyper::Response<bytes::Bytes>> {
@@ -79,7 +76,8 @@ impl Exchange {
             if let TransportError::LocalLimit(_) = error {
                 self.meet_local_limit();
             }
-            self.failures.send_replace(Some(Chain(&error).to_string()));
+            let failure = Some(Chain(&error).to_string());
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
             Error::new(kind, error)
         })
     }
@@ -98,13 +96,6 @@ impl Exchange {
     }
 }
 
-impl EndpointResponse {
-    /// Returns status and explanation of a failure; `None` on success.
-    pub(super) fn refusal(&self) -> Option<String> {
-        self.explanation.as_ref().map(|explanation| format!("HTTP {}: {explanation}", self.status))
-    }
-}
-
 #[async_trait::async_trait]
 impl HttpClient for Exchange {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
@@ -112,9 +103,6 @@ impl HttpClient for Exchange {
         let status = response.status();
         let explanation = (!status.is_success()).then(|| explanation(response.body()));
         let last = EndpointResponse { status: status.as_u16(), explanation };
-        if let Some(refusal) = last.refusal() {
-            self.failures.send_replace(Some(refusal));
-        }
         *self.last_response.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
         if status.is_success() && !is_valid_bearer_response(response.body()) {
             return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is out of range"));
