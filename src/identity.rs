@@ -177,6 +177,14 @@ impl Token {
         let object_id = Claims::of(secret.expose()).object_id();
         Self { secret, expires_at, object_id }
     }
+
+    /// Returns the claims `appid` and `xms_mirid`: the client id and the Azure resource id of the identity that answered,
+    /// as far as the token names them. Each is one printable word of bounded length.
+    #[must_use]
+    pub fn identity(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        let claims = Claims::of(self.secret.expose());
+        (claims.client_id(), claims.resource_id())
+    }
 }
 
 /// The credentials for signing in to a cache.

@@ -27,6 +27,7 @@ pub use self::outcome::{
 };
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 use crate::clock::Clock;
+use crate::identity::Token;
 use crate::probe::{Failure, Outcome, PhaseTimes, ServerInfo};
 use crate::target::{Target, TargetName};
 
@@ -360,6 +361,8 @@ struct CurrentToken {
     obtained_at: SystemTime,
     expires_at: SystemTime,
     object_id: Option<Arc<str>>,
+    client_id: Option<Arc<str>>,
+    resource_id: Option<Arc<str>>,
 }
 
 /// Writes the entry of one identity, and removes it when dropped.
@@ -370,11 +373,13 @@ pub struct IdentityStatus {
 }
 
 impl IdentityStatus {
-    /// Records a new token that is valid until `expires_at`. The request took `took`.
-    pub fn token(&self, took: Duration, expires_at: SystemTime, object_id: Option<Arc<str>>) {
+    /// Records a new token. The request took `took`.
+    pub fn token(&self, took: Duration, token: &Token) {
         let obtained_at = self.status.0.clock.now();
+        let (object_id, (client_id, resource_id)) = (token.object_id.clone(), token.identity());
+        let expires_at = token.expires_at;
         let mut state = lock(&self.entry.state);
-        state.token = Some(CurrentToken { obtained_at, expires_at, object_id });
+        state.token = Some(CurrentToken { obtained_at, expires_at, object_id, client_id, resource_id });
         state.took = Some(took);
     }
 

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use super::Token;
 
+/// The longest resource id that is kept, in bytes.
+const RESOURCE_ID_LENGTH: usize = 512;
+
 /// The claims of a JSON Web Token.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Map<String, Value>);
@@ -27,9 +30,25 @@ impl Claims {
 
     /// Returns the claim `oid`: the identity's object id, if it is one printable word that is not too long.
     pub(super) fn object_id(&self) -> Option<Arc<str>> {
-        let id = self.0.get("oid")?.as_str()?;
-        let fits = (1..=Token::OBJECT_ID_LENGTH).contains(&id.len());
-        (fits && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.into())
+        self.word("oid", Token::OBJECT_ID_LENGTH)
+    }
+
+    /// Returns the claim `appid`: the identity's client id.
+    pub(super) fn client_id(&self) -> Option<Arc<str>> {
+        self.word("appid", Token::OBJECT_ID_LENGTH)
+    }
+
+    /// Returns the claim `xms_mirid`: the Azure resource id of a user-assigned managed identity, or of the machine or
+    /// application whose system-assigned identity it is.
+    pub(super) fn resource_id(&self) -> Option<Arc<str>> {
+        self.word("xms_mirid", RESOURCE_ID_LENGTH)
+    }
+
+    /// Returns a claim that is one printable word of at most `limit` bytes.
+    fn word(&self, name: &str, limit: usize) -> Option<Arc<str>> {
+        let word = self.0.get(name)?.as_str()?;
+        let fits = (1..=limit).contains(&word.len());
+        (fits && word.bytes().all(|byte| byte.is_ascii_graphic())).then(|| word.into())
     }
 
     /// Returns the claim `exp`: when the token expires.
@@ -85,6 +104,15 @@ mod tests {
         {
             assert_eq!(named(oid), None, "{oid:?}");
         }
+    }
+
+    #[test]
+    fn the_identity_that_answered_has_a_client_id_and_a_resource_id() {
+        let found = claims(r#"{"appid":"c1","xms_mirid":"/subscriptions/0/x"}"#);
+        assert_eq!(found.client_id().as_deref(), Some("c1"));
+        assert_eq!(found.resource_id().as_deref(), Some("/subscriptions/0/x"));
+        let none = claims(&format!(r#"{{"appid":"two words","xms_mirid":"{}"}}"#, "x".repeat(513)));
+        assert_eq!((none.client_id(), none.resource_id()), (None, None));
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Refresher {
             return false;
         }
         self.metrics.refreshed(took, token.expires_at);
-        self.status.token(took, token.expires_at, token.object_id.clone());
+        self.status.token(took, &token);
         let lifetime = self.clock.until(token.expires_at);
         let object_id = token.object_id.as_deref().unwrap_or("none");
         info!(identity = %self.label, object_id, lifetime_seconds = lifetime.as_secs(), "token refreshed");

@@ -88,6 +88,12 @@ pub struct IdentityDocument {
     pub identity: Box<str>,
     /// The token's `oid`, which is also the Redis user name.
     pub object_id: Option<Box<str>>,
+    /// The token's `appid`: the client id of the identity that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Box<str>>,
+    /// The token's `xms_mirid`: the resource id of a managed identity, or of the host that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<Box<str>>,
     /// When the token in use was obtained.
     pub token_obtained: Option<Rfc3339>,
     /// When the token in use expires.
@@ -179,6 +185,8 @@ impl IdentityDocument {
         Self {
             identity: Box::from(&*entry.label),
             object_id: token.and_then(|token| token.object_id.as_deref().map(Box::from)),
+            client_id: token.and_then(|token| token.client_id.as_deref().map(Box::from)),
+            resource_id: token.and_then(|token| token.resource_id.as_deref().map(Box::from)),
             token_obtained: token.map(|token| Rfc3339(token.obtained_at)),
             token_expiry: token.map(|token| Rfc3339(token.expires_at)),
             duration_seconds: state.took.map(|took| took.as_secs_f64()),

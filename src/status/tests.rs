@@ -2,6 +2,8 @@ use super::*;
 use crate::probe::{
     ClientCount, Failure, FailureReason, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
+use crate::secret::Secret;
+use base64::Engine as _;
 use serde_json::json;
 
 const DELAY: Duration = Duration::from_millis(250);
@@ -135,7 +137,9 @@ async fn the_document_is_exactly_this_json() {
     handle.record(&failure(), DELAY, false, at(1_020));
     handle.new_connection(failure().result, 2, failure().phases, at(1_025));
     let identity = status.identity("azure_cli");
-    identity.token(Duration::from_millis(500), at(9_000), Some("oid-1".into()));
+    let claims = json!({"oid": "oid-1", "appid": "app-1", "xms_mirid": "/subscriptions/0"}).to_string();
+    let jwt = format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims));
+    identity.token(Duration::from_millis(500), &Token::new(Secret::new(jwt), at(9_000)));
     tokio::time::advance(Duration::from_secs(60)).await;
     identity.failed(Duration::from_millis(250), "no answer");
     status.started();
@@ -168,7 +172,8 @@ async fn the_document_is_exactly_this_json() {
             "recent": [failure, success], "failures": [failure],
         }],
         "identities": [{
-            "identity": "azure_cli", "object_id": "oid-1", "token_obtained": "1970-01-01T00:16:40.000Z",
+            "identity": "azure_cli", "object_id": "oid-1", "client_id": "app-1", "resource_id": "/subscriptions/0",
+            "token_obtained": "1970-01-01T00:16:40.000Z",
             "token_expiry": "1970-01-01T02:30:00.000Z", "duration_seconds": 0.25,
             "last_error": {"time": "1970-01-01T00:17:40.000Z", "detail": "no answer"},
         }],
