@@ -6,22 +6,38 @@ use std::net::SocketAddr;
 
 use crate::probe::Role;
 
-/// The last role that was seen, and at which address.
+/// The roles of the server at the end of one link.
 #[derive(Debug, Default)]
-pub(super) struct Roles(Option<(Option<SocketAddr>, Role)>);
+pub(super) struct Roles {
+    /// What it says of itself.
+    claimed: Option<Seen>,
+    /// What it has shown.
+    shown: Option<Seen>,
+}
+
+/// A role, and at which address.
+type Seen = (Option<SocketAddr>, Role);
 
 impl Roles {
-    /// The server at `address` has shown its role. Returns the previous one of the same server if it was another.
+    /// The server at `address` has this role, as it says. Returns the previous one of the same server if it was another: a
+    /// replica is believed at once, and a primary when it has served. Proxies call themselves primary and take no writes,
+    /// on one connection after the other.
     pub(super) fn seen(&mut self, address: Option<SocketAddr>, role: Option<Role>) -> Option<Role> {
-        let role = role?;
-        let previous = self.0.replace((address, role))?;
+        self.claimed = Some((address, role?));
+        if role == Some(Role::Replica) { self.served() } else { None }
+    }
+
+    /// A round has succeeded. Returns the previous role of the same server if it was another.
+    pub(super) fn served(&mut self) -> Option<Role> {
+        let (address, role) = self.claimed?;
+        let previous = self.shown.replace((address, role))?;
         (previous.0 == address && previous.1 != role).then_some(previous.1)
     }
 
     /// The server was left for the one that now has the role. A new connection may lead to that by the same address, which
     /// is no other change.
     pub(super) const fn left(&mut self) {
-        self.0 = None;
+        (self.claimed, self.shown) = (None, None);
     }
 }
 
@@ -31,6 +47,19 @@ mod tests {
 
     const PRIMARY: Option<Role> = Some(Role::Primary);
     const REPLICA: Option<Role> = Some(Role::Replica);
+
+    #[test]
+    fn a_server_that_calls_itself_primary_and_takes_no_writes_has_changed_once() {
+        let here = "10.0.0.1:6379".parse().ok();
+        let mut roles = Roles::default();
+        assert_eq!((roles.seen(here, PRIMARY), roles.served()), (None, None));
+        assert_eq!(roles.seen(here, REPLICA), PRIMARY);
+        roles.left();
+        for _ in 0..3 {
+            assert_eq!((roles.seen(here, PRIMARY), roles.seen(here, REPLICA)), (None, None));
+        }
+        assert_eq!((roles.seen(here, PRIMARY), roles.served(), roles.served()), (None, REPLICA, None));
+    }
 
     #[test]
     fn a_role_changes_if_the_same_server_had_another() {
@@ -47,7 +76,8 @@ mod tests {
             (here, REPLICA, None),
             (here, PRIMARY, REPLICA),
         ] {
-            assert_eq!(roles.seen(address, role), previous, "{address:?} {role:?}");
+            let seen = roles.seen(address, role);
+            assert_eq!(seen.or_else(|| roles.served()), previous, "{address:?} {role:?}");
         }
     }
 
@@ -55,9 +85,9 @@ mod tests {
     fn a_failover_behind_one_address_is_one_change() {
         let mut roles = Roles::default();
         let address = "10.0.0.1:6380".parse().ok();
-        assert_eq!(roles.seen(address, PRIMARY), None);
+        assert_eq!((roles.seen(address, PRIMARY), roles.served()), (None, None));
         assert_eq!(roles.seen(address, REPLICA), PRIMARY);
         roles.left();
-        assert_eq!(roles.seen(address, PRIMARY), None);
+        assert_eq!((roles.seen(address, PRIMARY), roles.served()), (None, None));
     }
 }

@@ -20,6 +20,16 @@ impl<D: Dial> Link<D> {
         self.ticks.record().server(server, previous);
     }
 
+    /// A round has succeeded: the server has the role that it claims.
+    pub(super) fn note_served(&mut self) {
+        if let Some(previous) = self.roles.served()
+            && let Some(Connection { server, .. }) = &self.connection
+        {
+            self.suspect_topology();
+            self.ticks.record().server(server, Some(previous));
+        }
+    }
+
     /// Whether the role is to be asked for again: no write shows that the server has been promoted.
     pub(super) fn is_role_due(&self) -> bool {
         let refresh = self.opener.target.cluster.refresh;

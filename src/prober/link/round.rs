@@ -49,6 +49,9 @@ impl<D: Dial> Link<D> {
         if self.connection.as_ref()?.server.role != role {
             self.note_role();
         }
+        if round.failed.is_none() {
+            self.note_served();
+        }
         let connection = self.connection.as_mut()?;
         let clients =
             round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });

@@ -51,6 +51,28 @@ async fn a_new_connection_that_says_the_same_is_the_failure_and_no_other_replace
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_calls_itself_primary_and_takes_no_writes_is_one_change_and_one_more_at_the_end() {
+    let cache = Cache::default();
+    cache.with(|state| state.version = Some("7.0.15"));
+    let (lines, _guard) = logged();
+    let running = start(&cache, Target { interval: SECOND, ..target() });
+    sleep(5 * SECOND).await;
+    cache.can("SET", READONLY);
+    let before = dials(&cache);
+    sleep(300 * SECOND).await;
+    let changes = || running.value(r#"role_changes_total{target="t"}"#);
+    let told = || lines.text().matches("server role changed").count();
+    assert_eq!((changes(), told(), running.is_up()), (1.0, 1, false));
+    let lines_so_far = lines.text().lines().count();
+    assert!(lines_so_far < 10, "{}", lines.text());
+    // A tick, and a follow-up now and then.
+    assert!(dials(&cache) - before <= 2 * 300, "{}", dials(&cache) - before);
+    cache.with(|state| state.canned.remove("SET"));
+    sleep(60 * SECOND).await;
+    assert_eq!((changes(), told(), running.is_up()), (2.0, 2, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_moved_is_asked_for_its_role_once_and_only_where_that_needs_no_right() {
     for (version, asked, sets) in [(Some("7.0.15"), 1, 1), (Some("6.2.14"), 0, 2), (None, 0, 2)] {
         let cache = Cache::default();
