@@ -3,6 +3,8 @@
 //! Two sentinels are watched at a time, so that one that dies or is cut off hides nothing. A subscription may be refused and an
 //! announcement lost, so both are asked regularly as well.
 
+mod disputes;
+
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
@@ -84,6 +86,8 @@ impl Watcher {
             never = self.post(0, first) => never,
             never = self.post(1, second) => never,
             never = self.show_primary() => never,
+            never = self.follow_rumours() => never,
+            never = self.ask_others() => never,
         }
     }
 
@@ -98,10 +102,16 @@ impl Watcher {
     }
 
     async fn ask(&self, sentinel: usize) -> Result<(), Failure> {
+        let mut session = self.ask_at_no_post(sentinel).await?;
+        self.ask_for_quorum(&mut session).await
+    }
+
+    /// Asks a sentinel for the primary on a connection of its own.
+    async fn ask_at_no_post(&self, sentinel: usize) -> Result<Session<Stream>, Failure> {
         let mut locator = self.locator.clone();
         let (mut session, _) = locator.open(sentinel, Instant::now() + self.connect_timeout).await?;
         self.ask_for_primary(sentinel, &mut session).await?;
-        self.ask_for_quorum(&mut session).await
+        Ok(session)
     }
 
     /// Shows which primary the sentinels name.
@@ -158,20 +168,32 @@ impl Watcher {
             Ok(is_subscribed) => is_subscribed,
             Err(failure) => return failure,
         };
+        let (mut has_stayed, mut last_announced) = (false, None);
         loop {
             if let Err(failure) = self.ask_for_primary(sentinel, &mut session).await {
                 return failure;
             }
-            backoff.reset();
-            self.answers(post, sentinel);
+            self.lock().is_live[post] = true;
+            if has_stayed {
+                backoff.reset();
+                self.answers(sentinel);
+            }
             if let Err(failure) = self.ask_for_quorum(&mut session).await {
                 return failure;
             }
             let pause = if is_subscribed { ASK } else { ASK_UNSUBSCRIBED };
             // The sentinel is asked for the address that it announces.
             let service = &self.locator.sentinels().service;
-            if let Ok(Err(failure)) = timeout(pause, session.failover_of(service)).await {
-                return failure;
+            match timeout(pause, session.failover_of(service)).await {
+                Ok(Err(failure)) => return failure,
+                Ok(Ok(())) => {
+                    // One that announces failovers all the time is not asked more often than the others.
+                    if let Some(last) = last_announced {
+                        sleep_until(last + ASK_UNSUBSCRIBED).await;
+                    }
+                    last_announced = Some(Instant::now());
+                }
+                Err(_) => has_stayed = true,
             }
         }
     }
@@ -241,10 +263,9 @@ impl Watcher {
         });
     }
 
-    fn answers(&self, post: usize, sentinel: usize) {
-        let mut state = self.lock();
-        state.is_live[post] = true;
-        if state.failed.remove(&sentinel) {
+    /// A sentinel answers, and not only once: one that hangs up each time is no news.
+    fn answers(&self, sentinel: usize) {
+        if self.lock().failed.remove(&sentinel) {
             let sentinel = &self.locator.sentinels().addresses[sentinel];
             info!(target = %self.target, %sentinel, "sentinel answers again");
         }

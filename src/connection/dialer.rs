@@ -19,8 +19,10 @@ use crate::descriptors::Purpose;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes};
 use crate::target::Endpoint;
 
-/// The shortest time from one attempt to reach a primary to the next, where sentinels name another one.
+/// The shortest time from one attempt to reach a primary to the next, where sentinels name another one, and the longest if
+/// they go on so.
 const MOVE_PAUSE: Duration = Duration::from_millis(100);
+const MOVE_CAP: Duration = Duration::from_secs(5);
 
 /// Opens streams to one endpoint. Clones lead to the same one.
 pub trait Dial: Clone + Send + 'static {
@@ -49,6 +51,11 @@ pub trait Dial: Clone + Send + 'static {
     fn moved_from(&self, peer: &Peer) -> impl Future<Output = Failure> + Send {
         let _ = peer;
         std::future::pending()
+    }
+
+    /// There was no greeting from the server that was dialed last.
+    fn not_greeted(&self, failure: &Failure) {
+        let _ = failure;
     }
 
     /// Judges the server that was dialed last by its greeting.
@@ -113,8 +120,25 @@ enum Way {
 #[derive(Clone, Debug, Default)]
 struct Tried {
     endpoint: Option<Endpoint>,
-    /// How often the primary had changed, and when the attempt ended.
+    /// In which epoch of the primary, and when the attempt ended.
     ended: Option<(u64, Instant)>,
+    /// The attempts that have failed in a row, each in another epoch than the one before.
+    moves: u32,
+}
+
+impl Tried {
+    /// An attempt in `epoch` has ended.
+    fn end(&mut self, epoch: u64, has_failed: bool) {
+        let is_move = self.ended.is_some_and(|(previous, _)| previous != epoch);
+        self.moves = if has_failed { self.moves.saturating_add(is_move.into()) } else { 0 };
+        self.ended = Some((epoch, Instant::now()));
+    }
+
+    /// Returns the pause after the last attempt if the sentinels name another primary then. They are not obeyed without end.
+    fn pause(&self) -> Duration {
+        let factor = 1_u32.checked_shl(self.moves).unwrap_or(u32::MAX);
+        MOVE_PAUSE.saturating_mul(factor).min(MOVE_CAP)
+    }
 }
 
 /// How the server is connected to, once its endpoint is known.
@@ -222,7 +246,7 @@ async fn dial_primary(
         let located = match locator.locate(deadline).await {
             Ok(located) => located,
             Err(failure) => {
-                tried.ended = Some((epoch, Instant::now()));
+                tried.end(epoch, true);
                 return Err(DialFailure { failure, phases: PhaseTimes::default() });
             }
         };
@@ -236,7 +260,8 @@ async fn dial_primary(
             dialed = line.dial(&endpoint, deadline) => dialed,
             _ = locator.moved_since(epoch) => continue,
         };
-        *tried = Tried { endpoint: Some(endpoint), ended: Some((epoch, Instant::now())) };
+        tried.end(epoch, dialed.is_err());
+        let endpoint = tried.endpoint.insert(endpoint);
         return match dialed {
             Ok(mut dialed) => {
                 phases.add(&dialed.phases);
@@ -244,6 +269,7 @@ async fn dial_primary(
                 Ok((dialed, epoch))
             }
             Err(failed) => {
+                locator.not_reached(endpoint, &failed.failure);
                 phases.add(&failed.phases);
                 Err(DialFailure { phases, ..failed })
             }
@@ -288,6 +314,12 @@ impl Dial for Dialer {
         }
     }
 
+    fn not_greeted(&self, failure: &Failure) {
+        if let Way::Sentinels(locator, Tried { endpoint: Some(endpoint), .. }) = &self.way {
+            locator.not_reached(endpoint, failure);
+        }
+    }
+
     fn accept(&self, greeting: &Greeting) -> Result<(), Failure> {
         match &self.way {
             Way::Sentinels(locator, Tried { endpoint: Some(endpoint), .. }) => {
@@ -302,13 +334,12 @@ impl Dial for Dialer {
             Way::Host(_) => self.line.renewed().await,
             Way::Sentinels(locator, tried) => {
                 let mut knowledge = locator.knowledge();
-                let tried = tried.ended;
+                let (tried, pause) = (tried.ended, tried.pause());
                 let moved = async move {
                     let Some((epoch, ended)) = tried else { return std::future::pending().await };
                     // The locator keeps the sender.
-                    let _ = knowledge.wait_for(|knowledge| knowledge.epoch() != epoch).await;
-                    // Sentinels that name one server after the other are not obeyed without end.
-                    sleep_until(ended + MOVE_PAUSE).await;
+                    let _ = knowledge.wait_for(|knowledge| !knowledge.stands(epoch)).await;
+                    sleep_until(ended + pause).await;
                 };
                 tokio::select! {
                     () = self.line.renewed() => {}

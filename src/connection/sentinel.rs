@@ -1,23 +1,23 @@
 //! Finds the primary of a service by asking its sentinels.
 //!
-//! The sentinels are asked in turn. If one takes long, the next is asked beside it, so that a dead sentinel costs a
-//! fraction of a second. What they have said is kept in `knowledge.rs`, which decides between answers that differ. All
-//! dialers of a target share it, and so does who watches the sentinels for failovers.
+//! The sentinels are asked in turn (`turns.rs`). What they have said is kept in `knowledge.rs`, which decides between answers
+//! that differ. All dialers of a target share it, and so does who watches the sentinels for failovers.
 
 mod knowledge;
+mod telling;
+mod turns;
 
-use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 pub use self::knowledge::Knowledge;
+use self::telling::Telling;
+use self::turns::Turns;
 use super::deadline::within;
 use super::dial::{self, Stream};
 use super::handshake::{Greeting, NotGreeted};
@@ -34,8 +34,8 @@ use crate::probe::{Failure, FailureReason, Mode, Phase, Role, ServerInfo, Stage}
 use crate::target::{Endpoint, Protocol, Sentinels, TargetName, Tls};
 
 const STAGE: Stage = Stage::Phase(Phase::Resolve);
-/// How long a sentinel is waited for before the next one is asked as well.
-const HEDGE: Duration = Duration::from_millis(250);
+/// How long a server may take to accept a connection that shows whether it is there.
+const REACH: Duration = Duration::from_secs(2);
 /// The largest reply of a sentinel, in bytes. The answers have less than 300.
 const REPLY_LIMIT: usize = 16 * 1024;
 /// The longest text about all sentinels that failed, in characters.
@@ -75,6 +75,8 @@ struct Service {
     target: TargetName,
     sentinels: Sentinels,
     knowledge: watch::Sender<Knowledge>,
+    turns: Turns,
+    telling: Mutex<Telling>,
 }
 
 /// Where the primary is.
@@ -104,7 +106,8 @@ impl Locator {
         resolver: Resolver,
     ) -> Self {
         let knowledge = watch::Sender::new(Knowledge::new(sentinels.addresses.len()));
-        let service = Arc::new(Service { target, sentinels, knowledge });
+        let turns = Turns::new(sentinels.addresses.len());
+        let service = Arc::new(Service { target, sentinels, knowledge, turns, telling: Mutex::default() });
         Self { service, sign_in, tls, resolver, trace: Trace::default() }
     }
 
@@ -137,23 +140,22 @@ impl Locator {
         let access = self.access(&mut until).await?;
         // Each question ends by itself; a stop of the agent moves both ends.
         let asked_until = until;
-        let endpoint = {
+        let place = {
             let locator = &*self;
             let asking = pin!(locator.ask_in_turn(&access, asked_until));
             match within(&mut until, asking).await {
-                Ok(answer) => answer?,
+                Ok(place) => place?,
                 Err(_) => return Err(no_answer_in_time()),
             }
         };
-        let epoch = self.service.knowledge.borrow().epoch();
-        Ok(Located { endpoint, epoch, deadline: deadline + (until - half) })
+        Ok(Located { endpoint: place.address, epoch: place.epoch, deadline: deadline + (until - half) })
     }
 
     /// Waits until the primary is another one than it was in `epoch`, and returns why a connection to that one is to be
     /// left. Cancel safe.
     pub(super) async fn moved_since(&self, epoch: u64) -> Failure {
         let mut knowledge = self.knowledge();
-        let moved = knowledge.wait_for(|knowledge| knowledge.epoch() != epoch).await;
+        let moved = knowledge.wait_for(|knowledge| !knowledge.stands(epoch)).await;
         let address = moved.ok().and_then(|knowledge| knowledge.primary().map(Endpoint::to_string));
         let detail = format!("the sentinels name another primary: {}", address.unwrap_or_default());
         Failure { advice: Some(MOVED), ..Failure::new(FailureReason::WrongNode, Stage::Idle, detail) }
@@ -190,26 +192,33 @@ impl Locator {
 
     /// Records that `sentinel` names `address` as the primary's. Everybody who follows the primary learns of a change.
     pub fn named(&self, sentinel: usize, address: &Endpoint) {
-        let mut previous = None;
-        self.service.knowledge.send_if_modified(|knowledge| {
-            let before = knowledge.said_by(sentinel).cloned();
-            previous = knowledge.named(sentinel, address);
-            before.as_ref() != Some(address) || previous.is_some()
-        });
-        if let Some(previous) = previous {
-            info!(
-                target = %self.service.target,
-                sentinel = %self.sentinels().addresses[sentinel],
-                %address,
-                %previous,
-                "sentinels name another primary"
-            );
-        }
+        self.learn(|knowledge, now| knowledge.named(sentinel, address, now));
     }
 
     /// Records that `sentinel` names no address.
     pub fn silent(&self, sentinel: usize) {
         self.service.knowledge.send_modify(|knowledge| knowledge.silent(sentinel));
+    }
+
+    /// Finds out whether a server is where one sentinel says that the primary is now: the connection to the previous one is
+    /// left only then.
+    pub async fn check_rumour(&self) {
+        let Some(address) = self.service.knowledge.borrow().rumour().cloned() else { return };
+        let deadline = Instant::now() + REACH;
+        let trace = Trace::default();
+        let dialed = dial::dial(&address, None, deadline, &self.resolver, Purpose::Target, &trace).await;
+        match dialed {
+            Ok(_) => self.learn(|knowledge, now| knowledge.reached(&address, now)),
+            Err(failed) => self.not_reached(&address, &failed.failure),
+        }
+    }
+
+    /// Records that there is no connection to the server at `address`: it is not known to be the primary.
+    pub(super) fn not_reached(&self, address: &Endpoint, failure: &Failure) {
+        debug!(target = %self.service.target, %address, %failure, "primary not reached");
+        if !failure.reason.is_local() {
+            self.learn(|knowledge, now| knowledge.refuted(address, false, now));
+        }
     }
 
     /// Judges the server at `address` by its greeting: it must be a primary. Who named another server is asked last from
@@ -219,13 +228,39 @@ impl Locator {
     /// What it is instead.
     pub(super) fn accept(&self, address: &Endpoint, greeting: &Greeting) -> Result<(), Failure> {
         let failure = not_a_primary(greeting);
-        self.service.knowledge.send_modify(|knowledge| {
-            if failure.is_none() { knowledge.confirmed(address) } else { knowledge.disproved(address) }
+        self.learn(|knowledge, now| match failure {
+            None => knowledge.confirmed(address, now),
+            Some(_) => knowledge.refuted(address, true, now),
         });
         let Some((reason, words, advice)) = failure else { return Ok(()) };
         let detail =
             format!("the sentinels name {address} as the primary of {}; {words}", self.sentinels().service);
         Err(Failure { advice: Some(advice), ..Failure::new(reason, Stage::Phase(Phase::Auth), detail) })
+    }
+
+    /// Enters something in the knowledge, and tells what has changed: it returns the previous primary.
+    fn learn(&self, change: impl FnOnce(&mut Knowledge, Instant) -> Option<Endpoint>) {
+        let now = Instant::now();
+        let (mut previous, mut address, mut distrusted) = (None, None, Vec::new());
+        self.service.knowledge.send_modify(|knowledge| {
+            let before: Vec<usize> = knowledge.distrusted().collect();
+            previous = change(knowledge, now);
+            address = knowledge.primary().cloned();
+            distrusted = knowledge.distrusted().filter(|it| !before.contains(it)).collect();
+        });
+        let Service { target, sentinels, telling, .. } = &*self.service;
+        let mut telling = telling.lock().unwrap_or_else(PoisonError::into_inner);
+        for sentinel in distrusted.into_iter().filter(|_| telling.may_tell(now)) {
+            let sentinel = &sentinels.addresses[sentinel];
+            warn!(%target, %sentinel, "sentinel is wrong about the primary; others are asked first");
+        }
+        if let (Some(previous), Some(address)) = (previous, address) {
+            if telling.may_tell(now) {
+                info!(%target, %address, %previous, "sentinels name another primary");
+            } else {
+                debug!(%target, %address, %previous, "sentinels name another primary again");
+            }
+        }
     }
 
     /// Returns what connections to sentinels need.
@@ -242,42 +277,6 @@ impl Locator {
                 let detail = "the sentinels' password was not read in time";
                 let failure = Failure::new(FailureReason::NoToken, STAGE, detail);
                 Err(Failure { advice: Some(NO_PASSWORD), ..failure })
-            }
-        }
-    }
-
-    /// Asks one sentinel after the other, and the next one as well where one takes long. The first answer counts.
-    async fn ask_in_turn(&self, access: &Access, until: Instant) -> Result<Endpoint, Failure> {
-        let mut waiting: VecDeque<usize> = self.service.knowledge.borrow().order().iter().copied().collect();
-        let mut asking = FuturesUnordered::new();
-        let mut failed = Vec::new();
-        let mut next = Instant::now();
-        loop {
-            tokio::select! {
-                biased;
-                Some((sentinel, answer)) = asking.next() => {
-                    self.note(sentinel, &answer);
-                    match answer {
-                        Ok(Some(address)) => {
-                            self.service.knowledge.send_modify(|knowledge| knowledge.answered(sentinel));
-                            self.named(sentinel, &address);
-                            // Others may know better.
-                            return Ok(self.service.knowledge.borrow().primary().cloned().unwrap_or(address));
-                        }
-                        Ok(None) => failed.push((sentinel, None)),
-                        Err(failure) => failed.push((sentinel, Some(failure))),
-                    }
-                    self.silent(sentinel);
-                    next = Instant::now();
-                }
-                () = sleep_until(next), if !waiting.is_empty() => {
-                    let Some(sentinel) = waiting.pop_front() else { continue };
-                    asking.push(async move {
-                        (sentinel, self.service.ask(sentinel, access, &self.resolver, until).await)
-                    });
-                    next = Instant::now() + HEDGE;
-                }
-                else => return Err(self.service.nobody_knows(&failed)),
             }
         }
     }

@@ -178,10 +178,18 @@ impl<D: Dial> Opener<D> {
                 // The server that does not answer is not the one that is wanted any more.
                 _ = self.dialer.moved_from(&peer) => continue,
             };
-            let result = result.and_then(|greeting| {
-                self.dialer.accept(&greeting).map_err(NotGreeted::Failed)?;
-                Ok((session, peer, greeting))
-            });
+            let result = match result {
+                Ok(greeting) => {
+                    let accepted = self.dialer.accept(&greeting).map_err(NotGreeted::Failed);
+                    accepted.map(|()| (session, peer, greeting))
+                }
+                Err(NotGreeted::Failed(failure)) => {
+                    self.dialer.not_greeted(&failure);
+                    Err(NotGreeted::Failed(failure))
+                }
+                // It is greeted again, in another way.
+                Err(hung_up) => Err(hung_up),
+            };
             return Ok((result, started.elapsed()));
         }
     }

@@ -42,6 +42,7 @@ mod reload;
 mod replicas;
 mod secrecy;
 mod sentinel;
+mod sentinel_lies;
 mod shutdown;
 mod tls;
 mod verdict;

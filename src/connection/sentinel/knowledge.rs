@@ -1,57 +1,125 @@
 //! What the sentinels of a service have said of its primary, and which address follows from that.
 //!
-//! Pure: no I/O and no clock. Sentinels disagree for moments after a failover, and for long where the network is split. The
-//! newest change wins: a sentinel that names another address than before has learnt of a failover, and one that repeats an
-//! old address has not.
+//! Pure: no I/O and no clock. Sentinels disagree for moments after a failover, and for long where the network is split or one
+//! of them is wrong. One that names another address than before has probably learnt of a failover, so that its answer is a
+//! rumour: the primary changes once a server was reached at that address, or once most sentinels name it. If neither
+//! happens, or the others still say otherwise when they had time to hear of it, that sentinel starts no rumour again before
+//! it has agreed with others about a change.
 
 use std::cmp::Reverse;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::target::Endpoint;
+
+/// How long the other sentinels may take to hear of a failover that one of them has told.
+const HEARING: Duration = Duration::from_secs(10);
+/// How long it counts that the primary was not found at an address that is still named.
+const MEMORY: Duration = Duration::from_secs(60);
 
 /// What the sentinels have said. They are numbered in the order of the configuration.
 #[derive(Clone, Debug)]
 pub struct Knowledge {
-    /// The last statement of each sentinel. `None` for one that did not answer last time, or does not know the service.
-    said: Vec<Option<Statement>>,
+    voices: Vec<Voice>,
     /// The sentinels in the order in which to ask them.
     order: Vec<usize>,
-    /// The changes so far.
-    changes: u64,
-    primary: Option<Endpoint>,
-    epoch: u64,
+    primary: Option<Place>,
+    /// Where one sentinel says that the primary is now.
+    rumour: Option<Place>,
+    /// By when all sentinels have heard of the primary, if it was a rumour.
+    heard: Option<Instant>,
+    /// Since when those that answer name other addresses than the primary's.
+    unnamed: Option<Instant>,
+    /// The places so far.
+    places: u64,
+    /// The failed attempts to reach a primary so far.
+    refutations: u64,
+}
+
+/// One sentinel.
+#[derive(Clone, Debug, Default)]
+struct Voice {
+    /// Its last statement. `None` if it did not answer last time, or does not know the service.
+    said: Option<Statement>,
+    /// Whether a change that it told turned out to be wrong.
+    is_distrusted: bool,
 }
 
 /// What a sentinel has said.
 #[derive(Clone, Debug)]
 struct Statement {
     address: Endpoint,
-    /// The number of the change after which it said so. 0 if it has said nothing else before.
-    change: u64,
-    /// Whether the server at the address turned out not to be the primary.
-    is_disproved: bool,
+    /// When it said so last.
+    at: Instant,
+    refuted: Option<Refutation>,
+}
+
+/// The last attempt to reach the primary at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refutation {
+    number: u64,
+    at: Instant,
+    /// Whether a server answered which is not the primary.
+    is_another: bool,
+}
+
+/// Where the primary is, or may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) address: Endpoint,
+    /// Each change of the primary has another one, from 1.
+    pub(super) epoch: u64,
 }
 
 impl Knowledge {
     /// Creates the knowledge of `sentinels` that were not asked yet.
     pub(super) fn new(sentinels: usize) -> Self {
         Self {
-            said: vec![None; sentinels],
+            voices: vec![Voice::default(); sentinels],
             order: (0..sentinels).collect(),
-            changes: 0,
             primary: None,
-            epoch: 0,
+            rumour: None,
+            heard: None,
+            unnamed: None,
+            places: 0,
+            refutations: 0,
         }
     }
 
     /// Returns the address of the primary, as far as the sentinels have said.
     #[must_use]
-    pub const fn primary(&self) -> Option<&Endpoint> {
-        self.primary.as_ref()
+    pub fn primary(&self) -> Option<&Endpoint> {
+        self.primary.as_ref().map(|place| &place.address)
     }
 
-    /// Returns how often the primary has changed.
-    pub(in crate::connection) const fn epoch(&self) -> u64 {
-        self.epoch
+    /// Returns the address at which one sentinel says that the primary is now. It is to be told whether a server is there.
+    #[must_use]
+    pub fn rumour(&self) -> Option<&Endpoint> {
+        self.rumour.as_ref().map(|place| &place.address)
+    }
+
+    /// Whether sentinels name different addresses.
+    #[must_use]
+    pub fn is_contested(&self) -> bool {
+        let mut addresses = self.statements().map(|said| &said.address);
+        let first = addresses.next();
+        addresses.any(|address| Some(address) != first)
+    }
+
+    /// Returns where to connect to, if any sentinel names it.
+    pub(super) fn guess(&self) -> Option<&Place> {
+        self.rumour.as_ref().or(self.primary.as_ref()).filter(|place| self.votes(&place.address) > 0)
+    }
+
+    /// Returns the epoch of the primary; 0 if there is none.
+    pub(in crate::connection) fn epoch(&self) -> u64 {
+        self.primary.as_ref().map_or(0, |place| place.epoch)
+    }
+
+    /// Whether the primary may still be where it was in `epoch`.
+    pub(in crate::connection) fn stands(&self, epoch: u64) -> bool {
+        self.epoch() == epoch || self.rumour.as_ref().is_some_and(|place| place.epoch == epoch)
     }
 
     /// Returns the sentinels in the order in which to ask them: the one that answered last comes first.
@@ -59,180 +127,177 @@ impl Knowledge {
         &self.order
     }
 
-    /// Returns the address that `sentinel` names.
-    #[must_use]
-    pub fn said_by(&self, sentinel: usize) -> Option<&Endpoint> {
-        self.said[sentinel].as_ref().map(|statement| &statement.address)
+    /// Returns the sentinels that were wrong about a change.
+    pub(super) fn distrusted(&self) -> impl Iterator<Item = usize> {
+        self.voices.iter().enumerate().filter(|(_, voice)| voice.is_distrusted).map(|(index, _)| index)
     }
 
-    /// Records that `sentinel` names `address`. Returns the previous primary if it has changed.
-    pub(super) fn named(&mut self, sentinel: usize, address: &Endpoint) -> Option<Endpoint> {
-        match &self.said[sentinel] {
-            Some(statement) if statement.address == *address => {}
-            previous => {
-                self.changes += u64::from(previous.is_some());
-                let change = if previous.is_some() { self.changes } else { 0 };
-                let address = address.clone();
-                self.said[sentinel] = Some(Statement { address, change, is_disproved: false });
-            }
+    /// Records that `sentinel` names `address` at the instant `now`. Returns the previous primary if it has changed.
+    pub(super) fn named(&mut self, sentinel: usize, address: &Endpoint, now: Instant) -> Option<Endpoint> {
+        let voice = &mut self.voices[sentinel];
+        let previous = voice.said.take();
+        let has_changed = previous.as_ref().is_some_and(|said| said.address != *address);
+        let refuted = previous.filter(|_| !has_changed).and_then(|said| said.refuted);
+        let refuted = refuted.filter(|refuted| now < refuted.at + MEMORY);
+        voice.said = Some(Statement { address: address.clone(), at: now, refuted });
+        let is_distrusted = voice.is_distrusted;
+        if self.primary.is_none() {
+            self.primary = Some(self.place(address));
+            return None;
         }
-        self.decide(sentinel)
+        if self.rumour().is_some_and(|rumour| self.votes(rumour) == 0) {
+            self.rumour = None;
+        }
+        if let Some(agreed) = self.agreed() {
+            return self.adopt_agreed(&agreed);
+        }
+        let is_unnamed = self.primary().is_some_and(|primary| self.votes(primary) == 0);
+        self.unnamed = is_unnamed.then(|| self.unnamed.unwrap_or(now));
+        let is_believed = match self.unnamed {
+            // Another one may just have been lost that knows better.
+            Some(since) => !is_distrusted || since + HEARING <= now,
+            None => has_changed && !is_distrusted,
+        };
+        if is_believed && self.primary() != Some(address) && self.rumour() != Some(address) {
+            self.rumour = Some(self.place(address));
+        }
+        None
     }
 
     /// Records that `sentinel` was asked and answered first.
     pub(super) fn answered(&mut self, sentinel: usize) {
         self.order.retain(|other| *other != sentinel);
-        self.order.insert(0, sentinel);
+        let place = if self.voices[sentinel].is_distrusted { self.order.len() } else { 0 };
+        self.order.insert(place, sentinel);
     }
 
     /// Records that `sentinel` names no address: it does not answer, or does not know the service.
     pub(super) fn silent(&mut self, sentinel: usize) {
-        self.said[sentinel] = None;
+        self.voices[sentinel].said = None;
         self.order.retain(|other| *other != sentinel);
         self.order.push(sentinel);
     }
 
-    /// Records that the server at `address` is not the primary. Those who say so are asked last, and count only if no
-    /// other address is known.
-    pub(super) fn disproved(&mut self, address: &Endpoint) {
-        let is_wrong = |statement: &Option<Statement>| {
-            statement.as_ref().is_some_and(|statement| statement.address == *address)
-        };
-        let said = &self.said;
-        self.order.sort_by_key(|sentinel| is_wrong(&said[*sentinel]));
-        for statement in self.said.iter_mut().flatten().filter(|statement| statement.address == *address) {
-            statement.is_disproved = true;
-        }
-        let first = self.order[0];
-        self.decide(first);
+    /// Records that a server was reached at `address`. Returns the previous primary if it has changed.
+    pub(super) fn reached(&mut self, address: &Endpoint, now: Instant) -> Option<Endpoint> {
+        let place = self.rumour.take_if(|place| place.address == *address)?;
+        self.heard = Some(now + HEARING);
+        self.primary.replace(place).map(|place| place.address)
     }
 
-    /// Records that the server at `address` is the primary.
-    pub(super) fn confirmed(&mut self, address: &Endpoint) {
-        for statement in self.said.iter_mut().flatten().filter(|statement| statement.address == *address) {
-            statement.is_disproved = false;
+    /// Records that the server at `address` is the primary. Returns the previous primary if it has changed.
+    pub(super) fn confirmed(&mut self, address: &Endpoint, now: Instant) -> Option<Endpoint> {
+        for said in self.saying(address) {
+            said.refuted = None;
         }
+        self.reached(address, now)
     }
 
-    /// Decides which address is the primary's. Of addresses that are as good, the present one wins, or else that of
-    /// `sentinel`. Returns the previous primary if it has changed.
-    fn decide(&mut self, sentinel: usize) -> Option<Endpoint> {
+    /// Records that the primary was not found at `address`, and whether another server is there. Those who named it are asked
+    /// last. Returns the previous primary if it has changed.
+    pub(super) fn refuted(&mut self, address: &Endpoint, is_another: bool, at: Instant) -> Option<Endpoint> {
+        self.refutations += 1;
+        let refutation = Refutation { number: self.refutations, at, is_another };
+        for said in self.saying(address) {
+            said.refuted = Some(refutation);
+        }
+        let voices = &self.voices;
+        self.order.sort_by_key(|sentinel| {
+            let voice = &voices[*sentinel];
+            (voice.is_distrusted, voice.said.as_ref().is_some_and(|said| said.address == *address))
+        });
+        if let Some(rumour) = self.rumour.take_if(|place| place.address == *address) {
+            if self.primary().is_some_and(|primary| self.votes(primary) > 0) {
+                self.distrust(address);
+                return None;
+            }
+            // Nobody says otherwise.
+            self.heard = None;
+            return self.primary.replace(rumour).map(|place| place.address);
+        }
+        let instead = (self.primary() == Some(address)).then(|| self.instead_of(address)).flatten()?;
+        self.distrust(address);
+        self.heard = None;
+        let place = self.place(&instead);
+        self.primary.replace(place).map(|place| place.address)
+    }
+
+    /// Returns the address that more sentinels name than the primary's, though they had time to hear of that.
+    fn agreed(&self) -> Option<Endpoint> {
+        let primary = self.primary()?;
+        let counts = |said: &&Statement| self.heard.is_none_or(|heard| said.at >= heard);
         let votes = |address: &Endpoint| {
-            self.said.iter().flatten().filter(|statement| statement.address == *address).count()
+            self.statements().filter(counts).filter(|said| said.address == *address).count()
         };
-        let statements = self.said.iter().enumerate();
-        let best = statements
-            .filter_map(|(index, statement)| Some((index, statement.as_ref()?)))
-            .max_by_key(|(index, statement)| {
-                let is_present = self.primary.as_ref() == Some(&statement.address);
-                // Without a change, the majority decides.
-                let votes = if statement.change == 0 { votes(&statement.address) } else { 0 };
-                let is_new = *index == sentinel;
-                (!statement.is_disproved, statement.change, votes, is_present, is_new, Reverse(*index))
-            })?;
-        let address = best.1.address.clone();
-        if self.primary.as_ref() == Some(&address) {
-            return None;
+        let is_another = |said: &Statement| said.refuted.is_some_and(|refuted| refuted.is_another);
+        let others = self.statements().filter(|said| said.address != *primary && !is_another(said));
+        let best = others.max_by_key(|said| votes(&said.address))?;
+        let votes = votes(&best.address);
+        (votes > 1 && votes > self.votes(primary)).then(|| best.address.clone())
+    }
+
+    /// Lets the primary be at the address on which most sentinels agree.
+    fn adopt_agreed(&mut self, address: &Endpoint) -> Option<Endpoint> {
+        let place = match self.rumour.take() {
+            Some(rumour) if rumour.address == *address => rumour,
+            _ => self.place(address),
+        };
+        let previous = self.primary.replace(place).map(|place| place.address);
+        if self.heard.take().is_some()
+            && let Some(previous) = &previous
+        {
+            self.distrust(previous);
         }
-        let previous = self.primary.replace(address);
-        self.epoch += u64::from(previous.is_some());
+        for voice in &mut self.voices {
+            voice.is_distrusted &= voice.said.as_ref().is_none_or(|said| said.address != *address);
+        }
         previous
+    }
+
+    /// Returns which address may be the primary's if it was not found at `address`. Of those that were tried as well, the one
+    /// whose turn is longest ago.
+    fn instead_of(&self, address: &Endpoint) -> Option<Endpoint> {
+        let is_another = |address: &Endpoint| self.refutation_of(address).is_some_and(|it| it.is_another);
+        let others = self.statements().map(|said| &said.address).filter(|other| *other != address);
+        // A server that says what it is weighs more than any number of sentinels.
+        let candidates = others.filter(|other| {
+            self.votes(other) >= self.votes(address) || (is_another(address) && !is_another(other))
+        });
+        let best = candidates.max_by_key(|other| {
+            let turn = self.refutation_of(other).map_or(0, |refuted| refuted.number);
+            (!is_another(other), Reverse(turn), self.votes(other))
+        });
+        best.cloned()
+    }
+
+    fn refutation_of(&self, address: &Endpoint) -> Option<Refutation> {
+        let of_address = self.statements().filter(|said| said.address == *address);
+        of_address.filter_map(|said| said.refuted).max_by_key(|refuted| refuted.number)
+    }
+
+    fn distrust(&mut self, address: &Endpoint) {
+        for voice in &mut self.voices {
+            voice.is_distrusted |= voice.said.as_ref().is_some_and(|said| said.address == *address);
+        }
+    }
+
+    fn place(&mut self, address: &Endpoint) -> Place {
+        self.places += 1;
+        Place { address: address.clone(), epoch: self.places }
+    }
+
+    fn votes(&self, address: &Endpoint) -> usize {
+        self.statements().filter(|said| said.address == *address).count()
+    }
+
+    fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.voices.iter().filter_map(|voice| voice.said.as_ref())
+    }
+
+    fn saying(&mut self, address: &Endpoint) -> impl Iterator<Item = &mut Statement> {
+        self.voices.iter_mut().filter_map(|voice| voice.said.as_mut()).filter(|said| said.address == *address)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(port: u16) -> Endpoint {
-        Endpoint { host: "10.0.0.1".into(), port }
-    }
-
-    const OLD: u16 = 1;
-    const NEW: u16 = 2;
-
-    /// The knowledge after these sentinels, of three, have named these ports.
-    fn after(statements: &[(usize, u16)]) -> Knowledge {
-        let mut knowledge = Knowledge::new(3);
-        for &(sentinel, port) in statements {
-            knowledge.named(sentinel, &at(port));
-        }
-        knowledge
-    }
-
-    #[test]
-    fn the_first_answer_is_the_primary_and_no_change() {
-        let mut knowledge = Knowledge::new(3);
-        assert_eq!(knowledge.primary(), None);
-        assert_eq!(knowledge.named(1, &at(OLD)), None);
-        assert_eq!((knowledge.primary(), knowledge.epoch()), (Some(&at(OLD)), 0));
-    }
-
-    #[test]
-    fn one_sentinel_that_changes_its_mind_outweighs_two_that_have_not_heard_yet() {
-        let mut knowledge = after(&[(0, OLD), (1, OLD), (2, OLD)]);
-        assert_eq!(knowledge.named(1, &at(NEW)), Some(at(OLD)));
-        assert_eq!((knowledge.primary(), knowledge.epoch()), (Some(&at(NEW)), 1));
-        for sentinel in [0, 2, 0] {
-            assert_eq!(knowledge.named(sentinel, &at(OLD)), None, "it repeats what it said before");
-        }
-        assert_eq!(knowledge.named(0, &at(NEW)), None);
-        assert_eq!((knowledge.primary(), knowledge.epoch()), (Some(&at(NEW)), 1));
-    }
-
-    #[test]
-    fn a_failover_back_is_a_change_again() {
-        let mut knowledge = after(&[(0, OLD), (1, OLD), (0, NEW), (1, NEW)]);
-        assert_eq!(knowledge.named(0, &at(OLD)), Some(at(NEW)));
-        assert_eq!(knowledge.named(1, &at(OLD)), None);
-        assert_eq!(knowledge.epoch(), 2);
-    }
-
-    #[test]
-    fn a_sentinel_that_was_restarted_with_an_old_file_changes_nothing() {
-        let mut knowledge = after(&[(0, OLD), (1, OLD), (0, NEW), (1, NEW)]);
-        knowledge.silent(0);
-        assert_eq!(knowledge.named(0, &at(OLD)), None);
-        assert_eq!(knowledge.primary(), Some(&at(NEW)));
-    }
-
-    #[test]
-    fn the_only_sentinel_that_answers_is_believed() {
-        let mut knowledge = after(&[(0, OLD)]);
-        knowledge.silent(0);
-        assert_eq!(knowledge.primary(), Some(&at(OLD)), "nobody says otherwise");
-        assert_eq!(knowledge.named(1, &at(NEW)), Some(at(OLD)));
-    }
-
-    #[test]
-    fn without_a_change_the_majority_is_believed() {
-        let mut knowledge = after(&[(0, OLD), (1, NEW)]);
-        assert_eq!(knowledge.primary(), Some(&at(OLD)), "one against one");
-        knowledge.named(2, &at(NEW));
-        assert_eq!(knowledge.primary(), Some(&at(NEW)));
-    }
-
-    #[test]
-    fn an_address_that_is_not_the_primarys_counts_only_if_there_is_no_other() {
-        let mut knowledge = after(&[(0, OLD)]);
-        knowledge.answered(0);
-        knowledge.disproved(&at(OLD));
-        assert_eq!(knowledge.order(), [1, 2, 0], "others are asked first");
-        assert_eq!(knowledge.primary(), Some(&at(OLD)));
-        assert_eq!(knowledge.named(2, &at(NEW)), Some(at(OLD)));
-        assert_eq!(knowledge.named(0, &at(OLD)), None);
-        assert_eq!(knowledge.primary(), Some(&at(NEW)));
-        knowledge.confirmed(&at(OLD));
-        assert_eq!(knowledge.named(0, &at(OLD)), None, "the present one goes on");
-        assert_eq!(knowledge.primary(), Some(&at(NEW)));
-    }
-
-    #[test]
-    fn the_sentinel_that_answered_is_asked_first_and_a_silent_one_last() {
-        let mut knowledge = Knowledge::new(3);
-        knowledge.silent(0);
-        assert_eq!(knowledge.order(), [1, 2, 0]);
-        knowledge.answered(2);
-        assert_eq!(knowledge.order(), [2, 1, 0]);
-    }
-}
+mod tests;

@@ -1,0 +1,115 @@
+//! Asks sentinels in turn for the primary. If one takes long, the next is asked beside it, so that a dead sentinel costs a
+//! fraction of a second. Each is asked at most once in a second, however often connections fail.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
+
+use super::knowledge::Place;
+use super::{Access, Locator};
+use crate::probe::Failure;
+
+/// How long a sentinel is waited for before the next one is asked as well.
+const HEDGE: Duration = Duration::from_millis(250);
+/// The shortest time from one question to a sentinel to the next.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// When each sentinel may be asked again. All who ask for one target share it.
+#[derive(Debug)]
+pub(super) struct Turns(Mutex<Vec<Option<Instant>>>);
+
+impl Turns {
+    pub(super) fn new(sentinels: usize) -> Self {
+        Self(Mutex::new(vec![None; sentinels]))
+    }
+
+    /// Takes the first of `waiting` that may be asked at `now`; if none may be, returns when the first may.
+    fn take(&self, waiting: &mut VecDeque<usize>, now: Instant) -> Result<usize, Instant> {
+        let mut next = self.lock();
+        match waiting.iter().position(|sentinel| next[*sentinel].is_none_or(|next| next <= now)) {
+            Some(place) => {
+                let sentinel = waiting.remove(place).unwrap_or_default();
+                next[sentinel] = Some(now + PAUSE);
+                Ok(sentinel)
+            }
+            None => Err(waiting.iter().filter_map(|sentinel| next[*sentinel]).min().unwrap_or(now)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
+        // Every change leaves a valid state.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Locator {
+    /// Asks one sentinel after the other, and the next one as well where one takes long, until one answers. Returns where the
+    /// primary is, as far as all have said. If none may be asked again yet, what they said before counts.
+    pub(super) async fn ask_in_turn(&self, access: &Access, until: Instant) -> Result<Place, Failure> {
+        let mut waiting: VecDeque<usize> = self.service.knowledge.borrow().order().iter().copied().collect();
+        let mut asking = FuturesUnordered::new();
+        let mut failed = Vec::new();
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                Some((sentinel, answer)) = asking.next() => {
+                    self.note(sentinel, &answer);
+                    match answer {
+                        Ok(Some(address)) => {
+                            self.service.knowledge.send_modify(|knowledge| knowledge.answered(sentinel));
+                            self.named(sentinel, &address);
+                            // Others may know better.
+                            if let Some(place) = self.guess() {
+                                return Ok(place);
+                            }
+                            continue;
+                        }
+                        Ok(None) => failed.push((sentinel, None)),
+                        Err(failure) => failed.push((sentinel, Some(failure))),
+                    }
+                    self.silent(sentinel);
+                    next = Instant::now();
+                }
+                () = sleep_until(next), if !waiting.is_empty() => {
+                    let now = Instant::now();
+                    match self.service.turns.take(&mut waiting, now) {
+                        Ok(sentinel) => {
+                            asking.push(async move {
+                                (sentinel, self.service.ask(sentinel, access, &self.resolver, until).await)
+                            });
+                            next = now + HEDGE;
+                        }
+                        Err(again) => match self.guess().filter(|_| asking.is_empty()) {
+                            Some(place) => return Ok(place),
+                            None => next = again,
+                        },
+                    }
+                }
+                else => return Err(self.service.nobody_knows(&failed)),
+            }
+        }
+    }
+
+    fn guess(&self) -> Option<Place> {
+        self.service.knowledge.borrow().guess().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sentinel_is_asked_once_in_a_second() {
+        let (start, turns) = (Instant::now(), Turns::new(2));
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let take = |now| turns.take(&mut VecDeque::from([1, 0]), now);
+        assert_eq!((take(start), take(at(100)), take(at(200))), (Ok(1), Ok(0), Err(at(1000))));
+        assert_eq!((take(at(1000)), take(at(1050)), take(at(1100))), (Ok(1), Err(at(1100)), Ok(0)));
+    }
+}
