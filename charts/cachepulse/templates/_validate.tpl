@@ -11,10 +11,11 @@
 {{- fail "cachepulse: config.targets and existingConfigMap.name are both set: keep one" -}}
 {{- end -}}
 {{- $names := list -}}
-{{- range .Values.config.targets -}}{{- $names = append $names .name -}}{{- end -}}
+{{- $folded := list -}}
+{{- range .Values.config.targets -}}{{- $names = append $names .name -}}{{- $folded = append $folded (lower .name) -}}{{- end -}}
 {{- if ne (len $names) (len (uniq $names)) -}}
 {{- fail (printf "cachepulse: two targets have the same name: %s" (join ", " $names)) -}}
-{{- else if ne (len $names) (len (uniq (splitList "\n" (lower (join "\n" $names))))) -}}
+{{- else if ne (len $folded) (len (uniq $folded)) -}}
 {{- fail (printf "cachepulse: two names of targets differ only in case, which Azure Monitor ignores: %s" (join ", " $names)) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|\\[::1\\])" .Values.config.http.listen -}}
