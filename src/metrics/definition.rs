@@ -229,7 +229,8 @@ definitions! {
     }
     CLUSTER_NODES_UNWATCHED = Gauge "cachepulse_cluster_nodes_unwatched" [TARGET] {
         help: "Nodes that should be probed but were never reached.",
-        doc: "They do not change the verdict. A firewall that does not let node ports through is the usual cause.",
+        doc: "They do not change the verdict. A firewall that does not let node ports through is the usual cause. A node \
+              that accepts TCP connections has been reached, even if it refuses to serve the agent.",
     }
     CLUSTER_NODES_SKIPPED = Gauge "cachepulse_cluster_nodes_skipped" [TARGET] {
         help: "Nodes that are not probed, because there are more than cluster.max_nodes.",

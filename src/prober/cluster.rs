@@ -319,7 +319,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             metrics.nodes_watched(watched + replicas);
             metrics.nodes_unwatched(self.shards.len() - watched + unreached_replicas);
         }
-        if !self.is_front_retired && watched > 0 && tried == self.shards.len() {
+        // One that is known to be down is not hidden until the last has been tried.
+        if !self.is_front_retired && watched > 0 && (is_down || tried == self.shards.len()) {
             self.is_front_retired = true;
             let now = Instant::now();
             shared.note(|whole, out| {

@@ -13,9 +13,9 @@ use super::logged::Logged;
 use super::replicas::Group;
 use super::schedule::Tick;
 use super::shared::Shared;
-use super::whole::{LinkId, Whole};
+use super::whole::{LinkId, Reach, Whole};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::probe::{Failure, FailureReason, PhaseTimes, Role, ServerInfo};
+use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Role, ServerInfo};
 use crate::target::{Endpoint, Protocol};
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
@@ -122,8 +122,6 @@ impl LinkRecord {
         self.due.drain(..settled);
         if is_news || failure.is_some() {
             self.show(failure.as_ref());
-        }
-        if is_news {
             self.has_news();
         }
         if settled > 0 {
@@ -244,9 +242,16 @@ impl LinkRecord {
     /// The connection to `endpoint` could not be opened, or not signed in.
     pub(super) fn not_opened(&self, phases: &PhaseTimes, failure: &Failure, endpoint: Option<&Endpoint>) {
         self.metrics.connect_failed(phases);
-        let is_first = self.note(|whole, _| whole.tried(self.id));
+        // A replica that may not be read is there, and nobody knows how it does.
+        let is_unreadable = self.replica.is_some() && failure.reason == FailureReason::PermissionDenied;
+        let reach = match failure.reason {
+            reason if reason.is_local() => Reach::Local,
+            _ if phases.get(Phase::Connect).is_some() && !is_unreadable => Reach::Server,
+            _ => Reach::Nowhere,
+        };
+        let is_unreached = self.note(|whole, _| whole.tried(self.id, reach));
         self.shared.with(|whole, record| {
-            if is_first && let (Some(slots), Some(endpoint)) = (whole.slots_of(self.id), endpoint) {
+            if is_unreached && let (Some(slots), Some(endpoint)) = (whole.slots_of(self.id), endpoint) {
                 record.shard_not_reached(slots, endpoint, failure);
             }
             record.connections(|all| all.closed(self.id));

@@ -3,6 +3,7 @@
 //! Pure: no I/O and no clock. With one link everything passes as it is. With several, a tick fails as soon as one of the
 //! links that decide fails it, and succeeds when all of them have passed it; the target is up if all of them are.
 
+mod contact;
 mod ticks;
 mod union;
 
@@ -15,6 +16,8 @@ use super::ledger::{Effect, Out, Span};
 use crate::probe::{Failure, FailureReason};
 use crate::status::Watch;
 use crate::topology::{Slot, SlotSet};
+use contact::Contact;
+pub(super) use contact::Reach;
 use ticks::Ticks;
 use union::Union;
 
@@ -52,7 +55,7 @@ pub(super) enum Deciding {
     /// The one to the configured host.
     #[default]
     Front,
-    /// Those to shards, once each has reached its server.
+    /// Those to shards, each from the moment on at which its server has taken a connection.
     Shards,
 }
 
@@ -76,10 +79,7 @@ pub(super) struct Whole {
 struct Member {
     id: LinkId,
     part: Part,
-    /// Whether it has reached its server at any time.
-    is_reached: bool,
-    /// Whether an attempt has ended.
-    is_tried: bool,
+    contact: Contact,
     /// It has settled all ticks below this one, or takes no part in them.
     settled: u64,
     verdict: Option<Result<(), Failure>>,
@@ -89,7 +89,7 @@ impl Member {
     const fn decides(&self, deciding: Deciding) -> bool {
         match (deciding, &self.part) {
             (Deciding::Front, Part::Front) => true,
-            (Deciding::Shards, Part::Shard(_)) => self.is_reached,
+            (Deciding::Shards, Part::Shard(_)) => self.contact.decides(),
             _ => false,
         }
     }
@@ -109,7 +109,7 @@ impl Whole {
     /// A link joins, whose first tick is the one with the number `first`.
     pub(super) fn join(&mut self, id: LinkId, part: Part, first: u64) {
         let place = self.members.partition_point(|member| member.part.lowest() <= part.lowest());
-        let member = Member { id, part, is_reached: false, is_tried: false, settled: first, verdict: None };
+        let member = Member { id, part, contact: Contact::default(), settled: first, verdict: None };
         self.members.insert(place, member);
     }
 
@@ -133,35 +133,32 @@ impl Whole {
         self.changed(at, out);
     }
 
-    /// The link has reached its server. Returns whether that is the first time, after failures.
+    /// The link has signed in. Returns whether its server is reached for the first time, after failures.
     pub(super) fn reached(&mut self, id: LinkId) -> bool {
-        self.member(id).is_some_and(|member| {
-            let is_tried = std::mem::replace(&mut member.is_tried, true);
-            !std::mem::replace(&mut member.is_reached, true) && is_tried
-        })
+        self.member(id).is_some_and(|member| member.contact.connected())
     }
 
-    /// An attempt of the link to reach its server has failed. Returns whether that was the first attempt.
-    pub(super) fn tried(&mut self, id: LinkId) -> bool {
-        self.member(id).is_some_and(|member| !std::mem::replace(&mut member.is_tried, true))
+    /// An attempt of the link to sign in has failed. Returns whether its server is unreached after this, the first attempt.
+    pub(super) fn tried(&mut self, id: LinkId, reach: Reach) -> bool {
+        self.member(id).is_some_and(|member| member.contact.failed(reach))
     }
 
-    /// Whether the link has ever reached its server.
+    /// Whether the link's server has ever taken a connection.
     pub(super) fn is_reached(&self, id: LinkId) -> bool {
-        self.members.iter().any(|member| member.id == id && member.is_reached)
+        self.members.iter().any(|member| member.id == id && member.contact.is_reached())
     }
 
     /// Whether an attempt of the link has ended.
     pub(super) fn is_tried(&self, id: LinkId) -> bool {
-        self.members.iter().any(|member| member.id == id && member.is_tried)
+        self.members.iter().any(|member| member.id == id && member.contact.is_tried())
     }
 
     /// Returns what is known of the link's server.
     pub(super) fn watch_of(&self, id: LinkId) -> Watch {
         let Some(member) = self.members.iter().find(|member| member.id == id) else { return Watch::Unknown };
         match &member.verdict {
-            _ if !member.is_reached => {
-                if member.is_tried {
+            _ if !member.contact.is_reached() => {
+                if member.contact.is_tried() {
                     Watch::Unwatched
                 } else {
                     Watch::Unknown
@@ -214,6 +211,10 @@ impl Whole {
     pub(super) fn effect(&mut self, id: LinkId, at: Instant, effect: Effect, settled: &[u64], out: Out<'_>) {
         let deciding = self.deciding;
         let Some(place) = self.members.iter().position(|member| member.id == id) else { return };
+        let shows_more = !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened);
+        if shows_more {
+            self.members[place].contact.shown();
+        }
         let decides = self.members[place].decides(deciding);
         match effect {
             Effect::Settled { outcome, .. } => {

@@ -97,6 +97,72 @@ async fn a_shard_that_was_never_reached_is_unwatched_and_does_not_decide() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_whose_node_takes_connections_decides_also_if_it_has_never_served() {
+    for (refusal, reason) in [(Some("-WRONGPASS invalid\r\n"), "auth_rejected"), (None, "command_timeout")] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        cluster.with(|state| {
+            state.all[1].refusal = refusal;
+            state.all[1].hangs = refusal.is_none();
+        });
+        let running = start_cluster(&cluster, target()).await;
+        sleep(INTERVAL).await;
+        assert!(!running.is_up(), "{reason}");
+        assert_eq!(of_cluster(&running, "nodes_unwatched"), 0.0);
+        assert_eq!(running.value(r#"shard_success{role="primary",shard="5461",target="t"}"#), 0.0);
+        assert!(running.failures(reason) > 0.0 && running.unavailable() > 5.0);
+        assert_eq!(shards(&running)[1].1, Watch::Down);
+        assert!(!lines.text().contains("shard not reached"), "{}", lines.text());
+        assert!(lines.text().contains("cache unavailable"), "{}", lines.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_reached_at_last_was_not_down_before() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectRefused));
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| (state.all[1].away, state.all[1].latency) = (None, SECOND / 4));
+    sleep(2 * INTERVAL).await;
+    assert_eq!(shards(&running)[1].1, Watch::Up);
+    assert!(running.is_up());
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
+    assert_eq!(
+        running.value(r#"shard_unavailable_seconds_total{role="primary",shard="5461",target="t"}"#),
+        0.0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_not_probed_for_want_of_resources_fails_ticks_and_is_not_unavailable() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].away = Some(FailureReason::LocalResource));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(INTERVAL).await;
+    assert!(running.failures("local_resource") > 0.0);
+    assert_eq!((running.is_up(), running.unavailable()), (false, 0.0));
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectTimeout));
+    sleep(3 * INTERVAL).await;
+    let failures = running.all_failures();
+    sleep(2 * INTERVAL).await;
+    assert!(running.is_up(), "it was never reached");
+    assert_eq!(running.all_failures(), failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_down_decides_while_others_are_still_being_tried() {
+    let cluster = Cluster::new(3);
+    let patient = Target { connect_timeout: 50 * SECOND, ..target() };
+    cluster.with(|state| state.all[2].away = Some(FailureReason::ConnectTimeout));
+    let running = start_cluster(&cluster, patient).await;
+    assert!(running.is_up());
+    cluster.kill(1);
+    sleep(INTERVAL).await;
+    assert!(!running.is_up());
+    assert_eq!(shards(&running)[2].1, Watch::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_lost_connection_of_several_is_no_lost_target() {
     let cluster = Cluster::new(3);
     for (node, clients) in [(0, 3), (1, 5), (2, 7)] {

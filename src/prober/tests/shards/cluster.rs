@@ -31,6 +31,10 @@ pub(super) struct Nodes {
 pub(super) struct Node {
     /// What dialing ends in.
     pub(super) away: Option<FailureReason>,
+    /// What it answers every command with, if it serves none.
+    pub(super) refusal: Option<&'static str>,
+    /// How long it takes to answer.
+    pub(super) latency: Duration,
     /// Whether it takes connections and never answers.
     pub(super) hangs: bool,
     /// The slots that it lists, if it has not heard of others yet.
@@ -113,6 +117,7 @@ impl Cluster {
                 std::future::pending::<()>().await;
             }
             let place = self.place();
+            sleep(self.with(|state| state.all[place].latency)).await;
             let reply = |words: &Vec<String>| self.with(|state| state.reply(words, place));
             let reply: String = commands(&bytes[..length]).iter().map(reply).collect();
             if stream.write_all(reply.as_bytes()).await.is_err() {
@@ -125,6 +130,9 @@ impl Cluster {
 impl Nodes {
     fn reply(&mut self, words: &[String], place: usize) -> String {
         self.all[place].commands.push((Instant::now(), words.join(" ")));
+        if let Some(refusal) = self.all[place].refusal {
+            return refusal.into();
+        }
         match words[0].as_str() {
             "HELLO" => {
                 let mode = if self.is_cluster { "cluster" } else { "standalone" };

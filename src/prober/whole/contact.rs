@@ -1,0 +1,109 @@
+//! How far the attempts of a link have got: a server that nobody can connect to decides nothing.
+//!
+//! Pure: no I/O and no clock.
+
+/// What is known of a link's way to its server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// No attempt has ended.
+    #[default]
+    Untried,
+    /// No attempt has reached the server.
+    Unreached,
+    /// No attempt has reached the server, the last one for want of the agent's own resources.
+    Local,
+    /// The server has taken a connection after failures. It decides from what that leads to, and not by what failed before.
+    Connected,
+    /// The server has taken a connection, and decides.
+    Reached,
+}
+
+/// How far an attempt to sign in has got that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::prober) enum Reach {
+    /// To no server.
+    Nowhere,
+    /// Not out of this machine.
+    Local,
+    /// To the server, which took the connection.
+    Server,
+}
+
+impl Contact {
+    pub(super) const fn is_tried(self) -> bool {
+        !matches!(self, Self::Untried)
+    }
+
+    pub(super) const fn is_reached(self) -> bool {
+        matches!(self, Self::Reached)
+    }
+
+    /// Whether what the link finds decides.
+    pub(super) const fn decides(self) -> bool {
+        matches!(self, Self::Reached | Self::Local)
+    }
+
+    /// The server has taken a connection. Returns whether that is the first one, after failures.
+    pub(super) fn connected(&mut self) -> bool {
+        let is_late = matches!(self, Self::Unreached | Self::Local);
+        *self = match self {
+            Self::Untried | Self::Reached => Self::Reached,
+            Self::Unreached | Self::Local | Self::Connected => Self::Connected,
+        };
+        is_late
+    }
+
+    /// An attempt to sign in has failed. Returns whether the server is unreached after this, the first attempt.
+    pub(super) fn failed(&mut self, reach: Reach) -> bool {
+        let is_first = *self == Self::Untried;
+        match (reach, *self) {
+            (Reach::Server, _) => {
+                self.connected();
+            }
+            (_, Self::Connected | Self::Reached) => {}
+            (Reach::Nowhere, _) => *self = Self::Unreached,
+            (Reach::Local, _) => *self = Self::Local,
+        }
+        is_first && reach == Reach::Nowhere
+    }
+
+    /// It is known what the connection has led to.
+    pub(super) const fn shown(&mut self) {
+        if matches!(self, Self::Connected) {
+            *self = Self::Reached;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_decides_once_it_has_taken_a_connection_and_what_that_leads_to_is_known() {
+        let mut contact = Contact::default();
+        assert!(contact.failed(Reach::Nowhere) && !contact.failed(Reach::Nowhere));
+        assert!(contact.is_tried() && !contact.decides());
+        assert!(contact.connected() && !contact.connected());
+        assert!(!contact.decides(), "what failed before is no fault of its own");
+        contact.shown();
+        assert!(contact.is_reached() && contact.decides());
+        assert!(!contact.failed(Reach::Nowhere) && contact.decides(), "for ever");
+    }
+
+    #[test]
+    fn a_first_attempt_that_reaches_the_server_lets_it_decide_at_once() {
+        let (mut served, mut refused) = (Contact::default(), Contact::default());
+        assert!(!served.connected() && !refused.failed(Reach::Server));
+        assert!(served.decides() && refused.decides());
+    }
+
+    #[test]
+    fn the_agents_own_resources_decide_while_they_are_what_an_attempt_fails_for() {
+        let mut contact = Contact::default();
+        assert!(!contact.failed(Reach::Local));
+        assert!(contact.decides() && !contact.is_reached());
+        contact.failed(Reach::Nowhere);
+        assert!(!contact.decides());
+    }
+}
