@@ -4,7 +4,9 @@
 //! shard of a new topology is which of the previous one is decided in [`crate::topology`], and what the links' findings
 //! mean for the target in `whole.rs`.
 
+mod answers;
 mod coverage;
+mod inquiry;
 mod refusal;
 mod replicas;
 mod watched;
@@ -16,24 +18,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use self::answers::Answers;
 pub(super) use self::coverage::uncovered;
+use self::inquiry::Unanswered;
 pub(super) use self::replicas::choose;
 use self::watched::Watched;
-use super::directions::Direction;
+use super::directions::{Direction, Place};
 use super::fallback::MEMORY;
-use super::link::hosts;
 use super::links::{FRONT, Links};
 use super::schedule::{Grid, offset, until};
 use super::signals::News;
-use super::whole::{Deciding, LinkId};
+use super::whole::Deciding;
 use crate::backoff::Backoff;
-use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::metrics::ClusterMetrics;
-use crate::probe::{Failure, Role, StepResult};
+use crate::probe::{Role, StepResult};
 use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Changes, Shard, SlotSet, Topology, continued};
@@ -65,8 +67,9 @@ pub(super) struct Coordinator<D: Dial> {
     uncovered: Option<SlotSet>,
     /// How many nodes are over `cluster.max_nodes`.
     skipped: usize,
-    /// Until when no replica is probed, because the user may not read them.
-    denied_until: Option<Instant>,
+    /// Whether it is shown that the user may not read replicas.
+    are_replicas_denied: bool,
+    answers: Answers,
     is_front_retired: bool,
 }
 
@@ -85,7 +88,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             refused: None,
             uncovered: None,
             skipped: 0,
-            denied_until: None,
+            are_replicas_denied: false,
+            answers: Answers::default(),
             is_front_retired: false,
         }
     }
@@ -127,29 +131,33 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Asks for the topology, and follows it.
     async fn refresh(&mut self) {
-        let answer = self.ask(None).await;
-        let now = Instant::now();
-        self.last_refresh = Some(now);
-        let result = StepResult::of(&answer.as_ref().map_err(|(_, failure)| failure.clone()));
-        let pause = match answer {
-            Ok((by, topology)) if !topology.shards.is_empty() => {
-                self.refused = None;
-                self.pauses.reset();
-                let topology = self.check_coverage(by, topology).await;
-                self.follow(topology);
-                self.links.target.cluster.refresh
-            }
+        let answer = self.inquire().await;
+        self.last_refresh = Some(Instant::now());
+        let refresh = self.links.target.cluster.refresh;
+        let (result, pause) = match answer {
             // A node that has no slots, and knows no other.
-            Ok(_) => self.links.target.cluster.refresh,
-            Err((_, failure)) if matches!(result, StepResult::Denied | StepResult::Unsupported) => {
-                self.refused(result, &failure);
-                MEMORY
+            Ok(answered) if answered.topology.shards.is_empty() => (StepResult::Success, refresh),
+            Ok(answered) => {
+                self.refused = None;
+                let (topology, is_sure) = self.check(answered).await;
+                self.follow(topology);
+                if self.lead_back() && is_sure {
+                    self.pauses.reset();
+                    (StepResult::Success, refresh)
+                } else {
+                    (StepResult::Success, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
+                }
             }
-            Err((_, failure)) => {
+            Err(Unanswered::Refused(result, failure)) => {
+                self.refused(result, &failure);
+                (result, MEMORY)
+            }
+            Err(Unanswered::Failed(failure)) => {
                 if self.metrics.is_some() {
                     self.show_failure(&failure);
                 }
-                self.pauses.next(PAUSE_CAP, &mut self.links.rng)
+                let result = StepResult::of::<()>(&Err(failure));
+                (result, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
             }
         };
         self.next_refresh = Instant::now() + pause;
@@ -159,31 +167,22 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.review();
     }
 
-    /// Asks the links, or if none of them is idle and connected, the configured host. Returns who answered.
-    async fn ask(
-        &mut self,
-        except: Option<LinkId>,
-    ) -> Result<(Option<LinkId>, Topology), (Option<LinkId>, Failure)> {
-        let target = Arc::clone(&self.links.target);
-        let shared = Arc::clone(&self.links.shared);
-        let answer = shared.signals.ask(except);
-        let answered = tokio::select! {
-            biased;
-            // The link has this long to take the question, and then to answer it.
-            answered = timeout(TAKE + target.command_timeout, answer) => answered.ok().and_then(Result::ok),
-            () = shared.signals.until_alone() => None,
-        };
-        if let Some((by, answer)) = answered {
-            return answer.map(|topology| (Some(by), topology)).map_err(|failure| (Some(by), failure));
+    /// Leads links back to where the topology says, if redirections have led them elsewhere. Returns whether all are there,
+    /// or on their way.
+    fn lead_back(&self) -> bool {
+        let now = Instant::now();
+        let mut are_right = true;
+        for Watched { shard, endpoint, directions, .. } in &self.shards {
+            match directions.place(endpoint, now) {
+                Place::Right => {}
+                Place::Ahead => are_right = false,
+                Place::Astray => {
+                    let slots = Arc::new(shard.slots.clone());
+                    directions.give(Direction { endpoint: endpoint.clone(), slots });
+                }
+            }
         }
-        let mut of_host = self.links.opener.clone();
-        let mut session = match of_host.open().await {
-            Ok(opened) => opened.connection.session,
-            Err(DialFailure { failure, .. }) => return Err((None, failure)),
-        };
-        let deadline = Instant::now() + target.command_timeout;
-        let asked = session.cluster_slots(hosts(&target, &self.host.host), deadline).await;
-        asked.map(|topology| (None, topology)).map_err(|failure| (None, failure))
+        are_right
     }
 
     /// Lets links lead to the nodes of `topology`.
@@ -248,6 +247,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let count = wanted.len();
         for (place, (watched, shard)) in matched.into_iter().zip(wanted).enumerate() {
             let watched = if let Some(mut watched) = watched {
+                if watched.shard.primary != shard.primary {
+                    self.answers.forget(Some(watched.id));
+                }
                 watched.move_to(shard, links);
                 watched
             } else {
@@ -258,6 +260,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             };
             self.shards.push(watched);
         }
+        let shards = &self.shards;
+        self.answers.retain(|link| link == FRONT || shards.iter().any(|watched| watched.id == link));
         let (target, shards) = (&links.target.name, self.shards.len());
         match changes {
             None => info!(%target, shards, "cluster found"),

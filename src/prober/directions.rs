@@ -1,17 +1,42 @@
 //! Where the coordinator sends a shard's link: to the node that has the shard's slots now.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::target::Endpoint;
 use crate::topology::SlotSet;
+
+/// How long a redirection is believed although the topology says otherwise.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// The newest direction of one link.
 #[derive(Debug, Default)]
 pub(super) struct Directions {
     newest: Mutex<Option<Direction>>,
     given: Notify,
+    /// Where a redirection has led the link since.
+    detour: Mutex<Option<Detour>>,
+}
+
+/// Where a redirection has led a link. Nodes know of a failover at different times, so it is believed for a moment.
+#[derive(Debug)]
+struct Detour {
+    to: Endpoint,
+    since: Instant,
+    has_failed: bool,
+}
+
+/// Whether a link is where the topology says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Right,
+    /// A redirection led it elsewhere a moment ago: the topology may not be as new.
+    Ahead,
+    /// A redirection led it elsewhere, and the topology does not say so.
+    Astray,
 }
 
 /// Which slots a link probes, and where.
@@ -24,8 +49,35 @@ pub(super) struct Direction {
 impl Directions {
     /// Gives a direction, which replaces one that the link has not taken yet.
     pub(super) fn give(&self, direction: Direction) {
+        *self.detour() = None;
         *self.lock() = Some(direction);
         self.given.notify_one();
+    }
+
+    /// A redirection leads the link to `to`.
+    pub(super) fn redirected(&self, to: Endpoint) {
+        *self.detour() = Some(Detour { to, since: Instant::now(), has_failed: false });
+    }
+
+    /// The link has failed where it is now.
+    pub(super) fn failed(&self) {
+        if let Some(detour) = &mut *self.detour() {
+            detour.has_failed = true;
+        }
+    }
+
+    /// Returns whether the link is at `endpoint`, where the topology says at `now` that it should be.
+    pub(super) fn place(&self, endpoint: &Endpoint, now: Instant) -> Place {
+        let mut detour = self.detour();
+        match &*detour {
+            Some(it) if it.to == *endpoint => {
+                *detour = None;
+                Place::Right
+            }
+            Some(it) if it.has_failed || it.since + BELIEVED <= now => Place::Astray,
+            Some(_) => Place::Ahead,
+            None => Place::Right,
+        }
     }
 
     /// Waits for a direction. Cancel safe.
@@ -48,6 +100,11 @@ impl Directions {
                 None => self.given.notified().await,
             }
         }
+    }
+
+    fn detour(&self) -> MutexGuard<'_, Option<Detour>> {
+        // Every change leaves a valid state.
+        self.detour.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Direction>> {

@@ -246,7 +246,9 @@ impl<D: Dial> Link<D> {
             self.shared.signals.is_cluster();
         }
         self.handover.changed(Some(connection.shown()));
-        self.connected = Some(self.shared.signals.connected());
+        // Replicas are not asked for the topology: they may go on to answer with one of the past.
+        let signals = &self.shared.signals;
+        self.connected = (!self.opener.is_to_replica).then(|| signals.connected(self.ticks.record().id()));
         self.connection = Some(connection);
         self.note_role();
     }

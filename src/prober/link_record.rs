@@ -106,6 +106,9 @@ impl LinkRecord {
             settled = usize::try_from(*ticks).map_or(self.due.len(), |ticks| ticks.min(self.due.len()));
             self.metrics.steps(&outcome.steps);
         }
+        if !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened) {
+            self.note(|whole, _| whole.shown(self.id));
+        }
         let is_news = matches!(effect, Effect::Up { .. } | Effect::Down(_));
         self.of_shard(&effect);
         self.log(&effect);
@@ -277,8 +280,11 @@ impl LinkRecord {
             if whole.is_first(self.id) {
                 record.server(server);
             }
-            if let Some(previous) = previous {
-                record.role_changed(server, previous, whole.slots_of(self.id).map(|slots| &**slots));
+            // In a cluster, the topology shows it.
+            if let Some(previous) = previous
+                && !self.is_shard()
+            {
+                record.role_changed(server, previous);
             }
         });
     }
@@ -286,7 +292,7 @@ impl LinkRecord {
     /// Reading the replica is forbidden.
     pub(super) fn denied(&self, failure: &Failure) {
         if let Some(group) = self.group() {
-            group.denied(failure.clone());
+            group.denied(self.id, failure.clone());
             self.has_news();
         }
     }

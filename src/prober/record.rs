@@ -279,15 +279,17 @@ impl Record {
         self.metrics.server_info(server);
     }
 
-    /// The role of a server has changed; it had the `previous` one. In a cluster it had these `slots`.
-    pub(super) fn role_changed(&self, server: &ServerInfo, previous: Role, slots: Option<&SlotSet>) {
+    /// The role of a server has changed; it had the `previous` one.
+    pub(super) fn role_changed(&self, server: &ServerInfo, previous: Role) {
         self.metrics.role_changed();
         if !self.is_quiet {
-            let (role, previous) = (server.role(), previous.as_str());
-            let address = slots.and_then(|slots| self.address_of(slots, None));
-            let (slots, address) = (slots.map(display), address.as_ref().map(display));
-            info!(target = %self.target, role, previous, slots, address, "server role changed");
+            info!(target = %self.target, role = server.role(), previous = previous.as_str(), "server role changed");
         }
+    }
+
+    /// A replica has become the primary of its shard.
+    pub(super) fn failed_over(&self) {
+        self.metrics.role_changed();
     }
 
     /// Takes the last outcome.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::absence::Absence;
 pub(super) use self::group::{Group, Reader};
 use super::directions::{Direction, Directions};
+use super::fallback::MEMORY;
 use super::link_record::Series;
 use super::links::Links;
 use super::schedule::{Grid, Schedule};
@@ -46,6 +47,8 @@ struct Replica {
     task: AbortHandle,
     shared: Arc<Shared>,
     absence: Absence,
+    /// Until when it is not asked again, because the user may not read it.
+    denied_until: Option<Instant>,
     /// Whether it was the shard's primary before.
     is_former: bool,
 }
@@ -103,6 +106,7 @@ impl Replicas {
             let watch = self.group.note(|whole, _| whole.watch_of(link.id));
             let replica = Some(Arc::clone(&link.node));
             let node = ClusterNode { slots: slots.clone(), replica, address: Some(link.endpoint.clone()) };
+            let watch = if link.denied_until.is_some() { Watch::Unwatched } else { watch };
             (node, if is_missed { Watch::Down } else { watch })
         };
         self.links.iter().map(node).collect()
@@ -132,6 +136,11 @@ impl Replicas {
         let now = Instant::now();
         let slots = Arc::new(shard.slots.clone());
         self.links.retain_mut(|link| {
+            if link.denied_until.is_some() {
+                // It is asked again on a new link.
+                let is_wanted = wanted.iter().any(|node| node.id == link.node);
+                return is_wanted && link.denied_until.is_some_and(|until| now < until);
+            }
             if let Some(node) = wanted.iter().find(|node| node.id == link.node) {
                 link.absence = Absence::default();
                 link.is_former = false;
@@ -184,10 +193,22 @@ impl Replicas {
         self.group.miss(is_missing.then(missing), now);
     }
 
-    /// Ends all links.
-    pub(super) fn clear(&mut self) {
-        self.links.clear();
-        self.group.clear();
+    /// Ends the links to replicas that the user may not read, for a while. Returns how they have refused.
+    pub(super) fn deny(&mut self) -> Vec<Failure> {
+        let now = Instant::now();
+        let mut failures = Vec::new();
+        for (id, failure) in self.group.take_denied() {
+            let Some(link) = self.links.iter_mut().find(|link| link.id == id) else { continue };
+            link.task.abort();
+            link.denied_until = Some(now + MEMORY);
+            let detail = format!("{} (replica {})", failure.detail, link.endpoint);
+            failures.push(Failure { detail: detail.into(), ..failure });
+            self.group.leave(id, now);
+        }
+        if self.links.iter().all(|link| link.denied_until.is_some()) {
+            self.group.clear();
+        }
+        failures
     }
 
     fn start<D: Dial<Stream: 'static> + 'static>(
@@ -211,7 +232,17 @@ impl Replicas {
         let task = making.tasks.spawn(link.run_from(at, schedule));
         let node = Arc::clone(&node.id);
         let (shared, absence) = (Arc::clone(&making.links.shared), Absence::default());
-        Replica { node, endpoint, id, directions, task, shared, absence, is_former: false }
+        Replica {
+            node,
+            endpoint,
+            id,
+            directions,
+            task,
+            shared,
+            absence,
+            denied_until: None,
+            is_former: false,
+        }
     }
 }
 

@@ -24,14 +24,19 @@ impl Roles {
     /// on one connection after the other.
     pub(super) fn seen(&mut self, address: Option<SocketAddr>, role: Option<Role>) -> Option<Role> {
         self.claimed = Some((address, role?));
-        if role == Some(Role::Replica) { self.served() } else { None }
+        if role == Some(Role::Replica) { self.served(false) } else { None }
     }
 
-    /// A round has succeeded. Returns the previous role of the same server if it was another.
-    pub(super) fn served(&mut self) -> Option<Role> {
+    /// A round has succeeded. Returns the previous role of the same server if it was another. Where sentinels name the
+    /// primary (`is_named`), a primary elsewhere was a replica before.
+    pub(super) fn served(&mut self, is_named: bool) -> Option<Role> {
         let (address, role) = self.claimed?;
-        let previous = self.shown.replace((address, role))?;
-        (previous.0 == address && previous.1 != role).then_some(previous.1)
+        let (there, before) = self.shown.replace((address, role))?;
+        if there == address {
+            (before != role).then_some(before)
+        } else {
+            (is_named && before == Role::Primary && role == Role::Primary).then_some(Role::Replica)
+        }
     }
 
     /// The server was left for the one that now has the role. A new connection may lead to that by the same address, which
@@ -52,13 +57,16 @@ mod tests {
     fn a_server_that_calls_itself_primary_and_takes_no_writes_has_changed_once() {
         let here = "10.0.0.1:6379".parse().ok();
         let mut roles = Roles::default();
-        assert_eq!((roles.seen(here, PRIMARY), roles.served()), (None, None));
+        assert_eq!((roles.seen(here, PRIMARY), roles.served(false)), (None, None));
         assert_eq!(roles.seen(here, REPLICA), PRIMARY);
         roles.left();
         for _ in 0..3 {
             assert_eq!((roles.seen(here, PRIMARY), roles.seen(here, REPLICA)), (None, None));
         }
-        assert_eq!((roles.seen(here, PRIMARY), roles.served(), roles.served()), (None, REPLICA, None));
+        assert_eq!(
+            (roles.seen(here, PRIMARY), roles.served(false), roles.served(false)),
+            (None, REPLICA, None)
+        );
     }
 
     #[test]
@@ -77,7 +85,7 @@ mod tests {
             (here, PRIMARY, REPLICA),
         ] {
             let seen = roles.seen(address, role);
-            assert_eq!(seen.or_else(|| roles.served()), previous, "{address:?} {role:?}");
+            assert_eq!(seen.or_else(|| roles.served(false)), previous, "{address:?} {role:?}");
         }
     }
 
@@ -85,9 +93,20 @@ mod tests {
     fn a_failover_behind_one_address_is_one_change() {
         let mut roles = Roles::default();
         let address = "10.0.0.1:6380".parse().ok();
-        assert_eq!((roles.seen(address, PRIMARY), roles.served()), (None, None));
+        assert_eq!((roles.seen(address, PRIMARY), roles.served(false)), (None, None));
         assert_eq!(roles.seen(address, REPLICA), PRIMARY);
         roles.left();
-        assert_eq!((roles.seen(address, PRIMARY), roles.served()), (None, None));
+        assert_eq!((roles.seen(address, PRIMARY), roles.served(false)), (None, None));
+    }
+
+    #[test]
+    fn a_primary_that_sentinels_name_elsewhere_has_been_promoted_and_is_counted_once() {
+        let (here, there) = ("10.0.0.1:6379".parse().ok(), "10.0.0.2:6379".parse().ok());
+        let mut roles = Roles::default();
+        assert_eq!((roles.seen(here, PRIMARY), roles.served(true)), (None, None));
+        assert_eq!((roles.seen(there, PRIMARY), roles.served(true)), (None, REPLICA));
+        assert_eq!(roles.seen(there, REPLICA), PRIMARY);
+        roles.left();
+        assert_eq!((roles.seen(here, PRIMARY), roles.served(true)), (None, None), "the demotion was counted");
     }
 }

@@ -1,5 +1,6 @@
 //! What the links of a target report to the coordinator of its shards, and what it asks of them.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,19 +40,23 @@ struct State {
     /// Whether something happened that the coordinator looks at.
     has_news: bool,
     question: Option<Question>,
-    /// The number of links that are connected.
-    connected: usize,
+    /// The links to primaries, or to the configured host, that are connected.
+    connected: Vec<LinkId>,
     /// The shards that were reached, by their lowest slots.
     reached: Vec<(LinkId, Direction)>,
 }
 
-/// Counts a link as connected until it is dropped.
+/// A link is connected until this is dropped.
 #[derive(Debug)]
-pub(super) struct Connected(Arc<Signals>);
+pub(super) struct Connected(Arc<Signals>, LinkId);
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.lock().connected -= 1;
+        let mut state = self.0.lock();
+        if let Some(place) = state.connected.iter().position(|link| *link == self.1) {
+            state.connected.swap_remove(place);
+        }
+        drop(state);
         self.0.alone.notify_one();
     }
 }
@@ -80,12 +85,12 @@ pub(super) enum News {
 /// The question for the topology. A link that is idle and connected answers it.
 #[derive(Debug)]
 pub(super) struct Question {
-    except: Option<LinkId>,
+    except: Vec<LinkId>,
     reply: oneshot::Sender<Answer>,
 }
 
-/// Who answered what.
-pub(super) type Answer = (LinkId, Result<Topology, Failure>);
+/// Who answered, at which address, and what.
+pub(super) type Answer = (LinkId, Option<SocketAddr>, Result<Topology, Failure>);
 
 impl Question {
     pub(super) fn answer(self, answer: Answer) {
@@ -167,24 +172,47 @@ impl Signals {
     }
 
     /// A link is connected, until what this returns is dropped.
-    pub(super) fn connected(self: &Arc<Self>) -> Connected {
-        self.lock().connected += 1;
-        Connected(Arc::clone(self))
+    pub(super) fn connected(self: &Arc<Self>, link: LinkId) -> Connected {
+        let mut state = self.lock();
+        // Most targets have one.
+        state.connected.reserve_exact(1);
+        state.connected.push(link);
+        drop(state);
+        Connected(Arc::clone(self), link)
     }
 
-    /// Asks the links for the topology, but not the one that is named.
-    pub(super) fn ask(&self, except: Option<LinkId>) -> oneshot::Receiver<Answer> {
+    /// Returns the links that are connected.
+    pub(super) fn connected_links(&self) -> Vec<LinkId> {
+        self.lock().connected.clone()
+    }
+
+    /// Whether a link is connected that is not among `these`.
+    pub(super) fn are_connected_beside(&self, these: &[LinkId]) -> bool {
+        self.lock().connected.iter().any(|link| !these.contains(link))
+    }
+
+    /// Asks the links for the topology, but not those that are named.
+    pub(super) fn ask(&self, except: Vec<LinkId>) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         self.lock().question = Some(Question { except, reply });
         self.asked.notify_waiters();
         answer
     }
 
-    /// Waits for a question to the link `id`. Cancel safe.
+    /// Withdraws the question. Returns whether no link has taken it yet.
+    pub(super) fn withdraw(&self) -> bool {
+        self.lock().question.take().is_some()
+    }
+
+    /// Waits for a question to the link `id`, which is asked only while it is connected. Cancel safe.
     pub(super) async fn question(&self, id: LinkId) -> Question {
         loop {
             let asked = self.asked.notified();
-            let question = self.lock().question.take_if(|it| it.except != Some(id) && !it.reply.is_closed());
+            let question = {
+                let mut state = self.lock();
+                let is_connected = state.connected.contains(&id);
+                state.question.take_if(|it| is_connected && !it.except.contains(&id) && !it.reply.is_closed())
+            };
             match question {
                 Some(question) => return question,
                 None => asked.await,
@@ -192,15 +220,14 @@ impl Signals {
         }
     }
 
-    /// Waits until no link has been connected for a moment, so that none can answer. For the coordinator.
-    pub(super) async fn until_alone(&self) {
-        let is_alone = || self.lock().connected == 0;
+    /// Waits until no link beside `these` has been connected for a moment, so that none can answer. For the coordinator.
+    pub(super) async fn until_alone(&self, these: &[LinkId]) {
         loop {
-            while !is_alone() {
+            while self.are_connected_beside(these) {
                 self.alone.notified().await;
             }
             sleep(REPLACEMENT).await;
-            if is_alone() {
+            if !self.are_connected_beside(these) {
                 return;
             }
         }
@@ -239,21 +266,21 @@ mod tests {
     async fn a_question_waits_for_links_while_one_is_connected_and_a_moment_longer() {
         let signals = Arc::<Signals>::default();
         let began = Instant::now();
-        signals.until_alone().await;
+        signals.until_alone(&[]).await;
         assert_eq!(began.elapsed(), REPLACEMENT);
         let links = async {
-            let links = [signals.connected(), signals.connected()];
+            let links = [1, 2].map(|link| signals.connected(LinkId(link)));
             for link in links {
                 sleep(REPLACEMENT * 2).await;
                 drop(link);
             }
             sleep(REPLACEMENT / 2).await;
-            let replacement = signals.connected();
+            let replacement = signals.connected(LinkId(1));
             sleep(REPLACEMENT * 2).await;
             drop(replacement);
         };
         let began = Instant::now();
-        let ((), ()) = tokio::join!(links, signals.until_alone());
+        let ((), ()) = tokio::join!(links, signals.until_alone(&[]));
         assert_eq!(began.elapsed(), REPLACEMENT * 15 / 2);
     }
 }

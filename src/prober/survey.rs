@@ -154,7 +154,7 @@ async fn read_replicas<'a, D: Dial<Stream: 'static> + 'static>(
     tasks.join_all().await;
     let mut denied = None;
     for (id, shard, node, group) in asked {
-        denied = group.take_denied().or(denied);
+        denied = group.take_denied().pop().map(|(_, failure)| failure).or(denied);
         let failure = group.note(|whole, _| whole.failure_of(id));
         let watch = match &failure {
             None => Watch::Up,

@@ -143,6 +143,13 @@ impl Whole {
         self.member(id).is_some_and(|member| member.contact.failed(reach))
     }
 
+    /// Something is known of what the link has found, if it has reached its server. It decides from now on.
+    pub(super) fn shown(&mut self, id: LinkId) {
+        if let Some(member) = self.member(id) {
+            member.contact.shown();
+        }
+    }
+
     /// Whether the link's server has ever taken a connection.
     pub(super) fn is_reached(&self, id: LinkId) -> bool {
         self.members.iter().any(|member| member.id == id && member.contact.is_reached())
@@ -211,10 +218,6 @@ impl Whole {
     pub(super) fn effect(&mut self, id: LinkId, at: Instant, effect: Effect, settled: &[u64], out: Out<'_>) {
         let deciding = self.deciding;
         let Some(place) = self.members.iter().position(|member| member.id == id) else { return };
-        let shows_more = !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened);
-        if shows_more {
-            self.members[place].contact.shown();
-        }
         let decides = self.members[place].decides(deciding);
         match effect {
             Effect::Settled { outcome, .. } => {

@@ -1,37 +1,81 @@
-//! Slots that have no owner, as far as two nodes agree.
+//! Whether an answer is to be believed: slots that have no owner, or shards that have moved, as far as two nodes agree.
 
+use std::cmp::Reverse;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::Coordinator;
+use super::answers::Asked;
+use super::inquiry::Answered;
+use super::watched::Watched;
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
-use crate::prober::links::FRONT;
-use crate::prober::whole::LinkId;
+use crate::status::Watch;
 use crate::topology::{SlotSet, Topology};
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
-    /// Sees whether slots have no owner. Views of nodes differ for a while, so two must agree. Returns the topology that
-    /// covers more: a shard that one node does not know is still there.
-    pub(super) async fn check_coverage(&mut self, by: Option<LinkId>, mut topology: Topology) -> Topology {
+    /// Compares an answer with that of a second node, if slots have no owner by it or shards that answer have moved. Views
+    /// of nodes differ for a while, and one that is cut off from the others keeps its own. Returns the topology that takes
+    /// less away: a shard that one node does not know, or knows elsewhere, is still there. Returns as well whether it is
+    /// sure.
+    pub(super) async fn check(&mut self, first: Answered) -> (Topology, bool) {
+        let Answered { by, address, mut topology } = first;
         let mut missing = topology.covered().complement();
-        if !missing.is_empty() {
+        let displaced = self.displaced(&topology);
+        let mut is_sure = true;
+        if !missing.is_empty() || displaced > 0 {
             let nodes = topology.shards.iter().map(|shard| 1 + shard.replicas.len()).sum::<usize>();
-            match self.ask(by.or(Some(FRONT))).await {
-                Ok((other, second)) if other != by || nodes == 1 => {
+            match self.second(by, address).await {
+                Some(second) => {
                     missing = missing.intersection(&second.covered().complement());
-                    if second.covered().len() > topology.covered().len() {
+                    is_sure = self.displaced(&second) == displaced;
+                    let rank = |it: &Topology| (self.displaced(it), Reverse(it.covered().len()));
+                    if rank(&second) < rank(&topology) {
                         topology = second;
                     }
                 }
                 // Nobody else is there to ask.
-                _ if nodes == 1 => {}
-                _ => missing = self.uncovered.clone().unwrap_or_default(),
+                None if nodes == 1 || missing.is_empty() => {}
+                None => {
+                    is_sure = false;
+                    missing = self.uncovered.clone().unwrap_or_default();
+                }
             }
         }
         self.set_uncovered((!missing.is_empty()).then_some(missing));
-        topology
+        (topology, is_sure)
+    }
+
+    /// Returns the topology by another node than the one that has answered.
+    async fn second(&mut self, by: Asked, address: Option<SocketAddr>) -> Option<Topology> {
+        let mut asked = vec![by];
+        while let Some((other, other_address, answer)) = self.ask(&asked).await {
+            match answer {
+                Ok(topology) if other_address != address && !topology.shards.is_empty() => {
+                    self.answers.answered(other);
+                    return Some(topology);
+                }
+                Ok(_) => self.answers.answered(other),
+                Err(failure) => {
+                    self.answers.failed(other, &failure, Instant::now());
+                }
+            }
+            asked.push(other);
+        }
+        None
+    }
+
+    /// Returns how many shards answer where they are and are not there by `topology`.
+    fn displaced(&self, topology: &Topology) -> usize {
+        let shared = &self.links.shared;
+        let is_displaced = |watched: &&Watched| {
+            let there = topology.shard_of(watched.shard.lowest());
+            there.is_none_or(|shard| shard.primary != watched.shard.primary)
+                && shared.note(|whole, _| whole.watch_of(watched.id)) == Watch::Up
+        };
+        self.shards.iter().filter(is_displaced).count()
     }
 
     pub(super) fn set_uncovered(&mut self, slots: Option<SlotSet>) {

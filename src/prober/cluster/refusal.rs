@@ -19,7 +19,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             // The gauges of before are not true any more.
             self.metrics = None;
             let shared = &self.links.shared;
-            if result == StepResult::Denied {
+            if result == StepResult::Denied || !is_standalone(failure) {
                 self.metrics = Some(shared.record(|record| record.metrics().cluster()));
             }
             shared.record(|record| record.no_cluster());

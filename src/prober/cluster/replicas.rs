@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::super::fallback::MEMORY;
-use super::super::replicas::Making;
+use super::super::replicas::{Making, Replicas};
 use super::super::schedule::offset;
 use super::Coordinator;
 use super::watched::Watched;
@@ -26,7 +25,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Lets links lead to the replicas of the shards. `known` are the ids of all nodes, and `room` is how many replicas may
     /// be probed.
     pub(super) fn follow_replicas(&mut self, known: &HashSet<Arc<str>>, room: usize) {
-        if !self.wants_replicas() || self.are_replicas_denied() {
+        if !self.wants_replicas() {
             return;
         }
         let now = Instant::now();
@@ -53,12 +52,10 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Looks at what has become of the links to replicas. Returns how many were reached, and how many were not.
     pub(super) fn review_replicas(&mut self) -> (usize, usize) {
-        if let Some(failure) = self.shards.iter().find_map(|it| it.replicas.as_ref()?.group().take_denied()) {
-            self.deny_replicas(&failure);
-        }
-        if self.are_replicas_denied() {
-            let all = self.shards.iter().map(|watched| watched.shard.replicas.len());
-            return (0, all.sum());
+        let replicas = self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut());
+        let denied: Vec<Failure> = replicas.flat_map(Replicas::deny).collect();
+        if let Some(failure) = denied.first() {
+            self.show_denied(failure);
         }
         let (mut reached, mut unreached, mut is_stale) = (0, 0, false);
         for replicas in self.shards.iter().filter_map(|watched| watched.replicas.as_ref()) {
@@ -69,22 +66,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         if is_stale {
             self.hurry();
         }
-        if reached > 0 && self.denied_until.take().is_some() {
+        if reached > 0 && unreached == 0 && std::mem::take(&mut self.are_replicas_denied) {
             self.links.shared.record(|record| record.replicas_denied(None));
         }
         (reached, unreached)
     }
 
-    fn are_replicas_denied(&self) -> bool {
-        self.denied_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// The user may not say `READONLY`: no replica is probed for a while.
-    fn deny_replicas(&mut self, failure: &Failure) {
-        let is_new = self.denied_until.replace(Instant::now() + MEMORY).is_none();
-        for replicas in self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut()) {
-            replicas.clear();
-        }
+    /// Shows that the user may not say `READONLY` to a replica.
+    fn show_denied(&mut self, failure: &Failure) {
+        let is_new = !std::mem::replace(&mut self.are_replicas_denied, true);
         let (target, detail) = (&self.links.target.name, &failure.detail);
         if is_new {
             warn!(%target, %detail, "replicas not monitored; give the user the right `+readonly`");
@@ -104,15 +94,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let address = Some(shard.primary.address_or(&self.host));
             nodes.push((ClusterNode { slots: slots.clone(), replica: None, address }, watch));
             let Some(replicas) = replicas else { continue };
-            if self.are_replicas_denied() {
-                nodes.extend(shard.replicas.iter().map(|node| {
-                    let (replica, address) = (Some(Arc::clone(&node.id)), node.address_or(&self.host));
-                    let node = ClusterNode { slots: slots.clone(), replica, address: Some(address) };
-                    (node, Watch::Unwatched)
-                }));
-            } else {
-                nodes.extend(replicas.nodes(slots));
-            }
+            nodes.extend(replicas.nodes(slots));
         }
         nodes
     }

@@ -17,7 +17,7 @@ use crate::prober::schedule::{Grid, Schedule};
 use crate::prober::whole::{LinkId, Part};
 use crate::status::Watch;
 use crate::target::Endpoint;
-use crate::topology::Shard;
+use crate::topology::{Node, Shard};
 
 /// A shard and its link.
 pub(super) struct Watched {
@@ -75,6 +75,9 @@ impl Watched {
         if has_moved || shard.slots != self.shard.slots {
             self.directions.give(Direction { endpoint: endpoint.clone(), slots });
         }
+        if is_failover(&self.shard, &shard) {
+            links.shared.record(|record| record.failed_over());
+        }
         let previous = std::mem::replace(&mut self.shard, shard);
         if has_moved && let Some(replicas) = &mut self.replicas {
             replicas.primary_was(previous.primary);
@@ -102,4 +105,11 @@ impl Watched {
             *series = Some(new);
         }
     }
+}
+
+/// Whether a replica has become the primary. Slots that have moved to another shard's node are no failover.
+fn is_failover(old: &Shard, new: &Shard) -> bool {
+    let is_among = |node: &Node, nodes: &[Node]| nodes.iter().any(|other| other.id == node.id);
+    old.primary.id != new.primary.id
+        && (is_among(&new.primary, &old.replicas) || is_among(&old.primary, &new.replicas))
 }

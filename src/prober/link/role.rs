@@ -22,7 +22,8 @@ impl<D: Dial> Link<D> {
 
     /// A round has succeeded: the server has the role that it claims.
     pub(super) fn note_served(&mut self) {
-        if let Some(previous) = self.roles.served()
+        let is_named = self.endpoint.is_none();
+        if let Some(previous) = self.roles.served(is_named)
             && let Some(Connection { server, .. }) = &self.connection
         {
             self.suspect_topology();

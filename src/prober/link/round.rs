@@ -81,8 +81,8 @@ impl<D: Dial> Link<D> {
             return None;
         }
         debug!(target = %self.opener.target.name, %failure, "attempt failed");
-        self.follow(&failure);
         self.suspect_topology();
+        self.follow(&failure);
         let connection = self.connection.as_mut()?;
         let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
         let ends = !connection.session.is_usable() || self.replaces(&failure);
@@ -107,8 +107,8 @@ impl<D: Dial> Link<D> {
     /// The server had served, and has answered that it is the wrong one now.
     fn demoted(&mut self, failure: Failure, since: Instant) {
         debug!(target = %self.opener.target.name, %failure, "server demoted");
-        self.follow(&failure);
         self.suspect_topology();
+        self.follow(&failure);
         self.roles.left();
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Demoted { failure, since, lived });

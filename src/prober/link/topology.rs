@@ -18,8 +18,9 @@ use crate::topology::{Hosts, Redirect, RedirectKind, Topology};
 impl<D: Dial> Link<D> {
     /// Answers the coordinator.
     pub(super) async fn answer(&mut self, question: Question) {
+        let address = self.address();
         if let Some(result) = self.topology().await {
-            question.answer((self.ticks.record().id(), result));
+            question.answer((self.ticks.record().id(), address, result));
         }
     }
 
@@ -72,7 +73,8 @@ impl<D: Dial> Link<D> {
 
     /// Something failed that may have to do with a change of the topology.
     pub(super) fn suspect_topology(&self) {
-        if self.directions.is_some() {
+        if let Some(directions) = &self.directions {
+            directions.failed();
             self.shared.signals.is_stale();
         }
     }
@@ -85,14 +87,13 @@ impl<D: Dial> Link<D> {
         else {
             return;
         };
-        if self.directions.is_none() {
-            return self.shared.signals.is_cluster();
-        }
+        let Some(directions) = &self.directions else { return self.shared.signals.is_cluster() };
         if redirect.kind == RedirectKind::Moved
             // A replica names its primary.
             && !self.opener.is_to_replica
             && let Some(endpoint) = redirect.address(hosts(target, &endpoint.host))
         {
+            directions.redirected(endpoint.clone());
             self.lead_to(endpoint);
         }
     }

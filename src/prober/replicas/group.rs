@@ -26,15 +26,15 @@ struct State {
     written: Written,
     /// For how long each replica that answers has lacked a write.
     behind: Vec<(LinkId, Duration)>,
-    /// Why no replica can be read.
-    denied: Option<Failure>,
+    /// The replicas that have refused to be read since this was asked for, and how.
+    denied: Vec<(LinkId, Failure)>,
 }
 
 impl Group {
     /// Creates the group of a shard that has these `series`.
     pub(in crate::prober) fn new(series: Series) -> Self {
         let (written, behind) = (Written::default(), Vec::new());
-        Self { series, state: Mutex::new(State { whole: whole(), written, behind, denied: None }) }
+        Self { series, state: Mutex::new(State { whole: whole(), written, behind, denied: Vec::new() }) }
     }
 
     /// Lets `note` enter something in the whole of the replicas. What follows is counted.
@@ -62,14 +62,16 @@ impl Group {
         self.lock().behind.iter().find(|(other, _)| *other == id).map(|(_, age)| *age)
     }
 
-    /// Reading is forbidden.
-    pub(in crate::prober) fn denied(&self, failure: Failure) {
-        self.lock().denied = Some(failure);
+    /// Reading this replica is forbidden.
+    pub(in crate::prober) fn denied(&self, id: LinkId, failure: Failure) {
+        let denied = &mut self.lock().denied;
+        denied.retain(|(other, _)| *other != id);
+        denied.push((id, failure));
     }
 
-    /// Takes why reading is forbidden, if it is.
-    pub(in crate::prober) fn take_denied(&self) -> Option<Failure> {
-        self.lock().denied.take()
+    /// Takes which replicas may not be read, and why.
+    pub(in crate::prober) fn take_denied(&self) -> Vec<(LinkId, Failure)> {
+        std::mem::take(&mut self.lock().denied)
     }
 
     /// The link to a replica leaves.
@@ -86,7 +88,7 @@ impl Group {
     /// There are no replicas any more.
     pub(super) fn clear(&self) {
         let mut state = self.lock();
-        (state.whole, state.denied) = (whole(), None);
+        (state.whole, state.denied) = (whole(), Vec::new());
         state.behind.clear();
         if let Some(series) = &*self.series() {
             series.no_replicas();

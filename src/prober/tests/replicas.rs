@@ -171,7 +171,10 @@ async fn a_replica_that_may_not_be_read_was_not_reached() {
     bed.follow(&["a"], &[]);
     bed.pass(21).await;
     assert_eq!((bed.value("success"), bed.replicas.reached()), (None, (0, 1)));
-    assert_eq!(bed.replicas.group().take_denied().unwrap().reason, FailureReason::PermissionDenied);
+    let failures = bed.replicas.deny();
+    assert_eq!(failures[0].reason, FailureReason::PermissionDenied);
+    assert!(failures[0].detail.ends_with("(replica 10.0.0.1:8501)"), "{}", failures[0].detail);
+    assert_eq!(bed.replicas.reached(), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 mod cluster;
 mod log;
+mod refusals;
+mod views;
 
 use super::*;
 use crate::status::{ClusterDocument, ConnectionState, NodeDocument, TargetDocument, Watch};

@@ -33,6 +33,15 @@ pub(super) struct Node {
     pub(super) away: Option<FailureReason>,
     /// What it answers every command with, if it serves none.
     pub(super) refusal: Option<&'static str>,
+    /// What it answers `CLUSTER SLOTS` and `READONLY` with, if others answer otherwise.
+    pub(super) no_topology: Option<&'static str>,
+    pub(super) read_only: Option<&'static str>,
+    /// How many accesses of keys it sends to the last node, whoever has the slot.
+    pub(super) misdirects: usize,
+    /// Whether it takes the keys of all slots.
+    pub(super) takes_all: bool,
+    /// Whether it is cut off from the other nodes.
+    pub(super) is_cut_off: bool,
     /// How long it takes to answer.
     pub(super) latency: Duration,
     /// Whether it takes connections and never answers.
@@ -120,7 +129,7 @@ impl Cluster {
             sleep(self.with(|state| state.all[place].latency)).await;
             let reply = |words: &Vec<String>| self.with(|state| state.reply(words, place));
             let reply: String = commands(&bytes[..length]).iter().map(reply).collect();
-            if stream.write_all(reply.as_bytes()).await.is_err() {
+            if reply.contains(HANG_UP) || stream.write_all(reply.as_bytes()).await.is_err() {
                 return;
             }
         }
@@ -142,7 +151,12 @@ impl Nodes {
                 )
             }
             "PING" => "+PONG\r\n".into(),
-            "SET" | "GET" if self.is_cluster => {
+            "SET" | "GET" if self.all[place].misdirects > 0 => {
+                self.all[place].misdirects -= 1;
+                format!("-MOVED 42 {}\r\n", endpoint(self.all.len() - 1))
+            }
+            "SET" | "GET" if self.all[place].is_cut_off => "-CLUSTERDOWN The cluster is down\r\n".into(),
+            "SET" | "GET" if self.is_cluster && !self.all[place].takes_all => {
                 let slot = Slot::of_key(words[1].as_bytes()).number();
                 let owner = self.slots.iter().find(|(first, last, _)| (first..=last).contains(&&slot));
                 match owner {
@@ -155,8 +169,11 @@ impl Nodes {
                 }
             }
             "SET" | "GET" => self.data(words),
-            "READONLY" => self.read_only.into(),
-            "CLUSTER" => self.refusal.map_or_else(|| self.topology(place), Into::into),
+            "READONLY" => self.all[place].read_only.unwrap_or(self.read_only).into(),
+            "CLUSTER" => {
+                let refusal = self.all[place].no_topology.or(self.refusal);
+                refusal.map_or_else(|| self.topology(place), Into::into)
+            }
             "CLIENT" => {
                 let list = "id=7 addr=10.0.0.1:50\n".repeat(self.all[place].clients);
                 format!("${}\r\n{list}\r\n", list.len())

@@ -1,0 +1,81 @@
+//! Servers that do not say which shards there are: one of several, or all of them.
+
+use super::*;
+
+const DENIED: &str = "-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n";
+
+fn refreshes(running: &Running, result: &str) -> f64 {
+    running.value(&format!(r#"topology_refreshes_total{{result="{result}",target="t"}}"#))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_by_one_node_ends_nothing_and_is_asked_of_another() {
+    for refusal in [DENIED, "-ERR This instance has cluster support disabled\r\n", HANG_UP] {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.all[1].no_topology = Some(refusal));
+        let running = start_cluster(&cluster, target()).await;
+        sleep(3_000 * SECOND).await;
+        // It is remembered for an hour.
+        let (asked, most) = (cluster.count(1, "CLUSTER"), if refusal == HANG_UP { 2 } else { 1 });
+        assert!((1..=most).contains(&asked), "{asked}: {refusal}");
+        assert_eq!((running.is_up(), running.all_failures()), (true, 0.0));
+        assert!(refreshes(&running, "success") > 45.0);
+        // Those that are left to be asked are down, and come back elsewhere.
+        cluster.kill(0);
+        cluster.kill(2);
+        sleep(INTERVAL + SECOND).await;
+        let down = [("0", Watch::Down), ("5461", Watch::Up), ("10922", Watch::Down)];
+        let states = shards(&running).into_iter().map(|(shard, watch, _)| (shard, watch));
+        assert_eq!(states.collect::<Vec<_>>(), down.map(|(shard, watch)| (shard.to_owned(), watch)));
+        assert!(!running.is_up());
+        cluster.with(|state| {
+            state.all[0].away = None;
+            state.slots[2].2 = 3;
+        });
+        sleep(2 * INTERVAL).await;
+        assert!(running.is_up());
+        assert_eq!(shards(&running)[2].2, endpoint(3).to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_survive_the_question_is_not_asked_again_and_again() {
+    let unknown = "-ERR CLUSTER is not available on this tier\r\n";
+    for refusal in [HANG_UP, "", unknown] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(1);
+        cluster.with(|state| state.all[0].no_topology = Some(refusal));
+        let running = start_cluster(&cluster, target()).await;
+        sleep(3_000 * SECOND).await;
+        assert_eq!(cluster.count_all("CLUSTER"), 2, "{refusal}");
+        assert!(cluster.dials(0) <= 3, "{refusal}: {} connections", cluster.dials(0));
+        assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+        assert_eq!(refreshes(&running, "unsupported"), 1.0);
+        assert_eq!(lines.text().matches("shards not monitored").count(), 1, "{}", lines.text());
+        cluster.with(|state| state.all[0].no_topology = None);
+        sleep(700 * SECOND).await;
+        assert_eq!(shards(&running).len(), 1, "it is asked again after an hour");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_replica_that_may_not_be_read_is_unwatched_and_the_failure_names_it() {
+    let cluster = Cluster::with_replicas(2);
+    cluster.with(|state| state.all[3].read_only = Some("-NOPERM no permissions to run 'readonly'\r\n"));
+    let running = start_cluster(&cluster, with_replicas()).await;
+    sleep(2 * INTERVAL).await;
+    let up = [("primary", Watch::Up), ("replica", Watch::Up)];
+    let unread = [("primary", Watch::Up), ("replica", Watch::Unwatched)];
+    assert_eq!(states(&running), [up, unread].concat());
+    let failure = cluster_of(&running).replica_failure.unwrap().failure;
+    assert!(failure.detail.contains(&endpoint(3).to_string()), "{}", failure.detail);
+    sleep(3_000 * SECOND).await;
+    assert_eq!(cluster.count(3, "READONLY"), 1, "it is remembered for an hour");
+    cluster.kill(2);
+    sleep(2 * INTERVAL).await;
+    assert_eq!(running.value(r#"shard_success{role="replica",shard="0",target="t"}"#), 0.0);
+    cluster.with(|state| (state.all[2].away, state.all[3].read_only) = (None, None));
+    sleep(700 * SECOND).await;
+    assert_eq!(states(&running), [up, up].concat());
+    assert!(cluster_of(&running).replica_failure.is_none());
+}

@@ -1,0 +1,125 @@
+//! What nodes say of the topology, of which some know less than others, or nothing that is true.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_redirection_to_where_the_topology_has_no_node_costs_one_failed_round() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[3].away = Some(FailureReason::ConnectRefused));
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| state.all[1].misdirects = 2);
+    sleep(2 * INTERVAL).await;
+    assert!(running.is_up());
+    assert!(running.all_failures() <= 1.0, "{}", running.all_failures());
+    assert!(running.unavailable() < 3.0, "{}", running.unavailable());
+    assert!(cluster.dials(3) > 0);
+    let (dials, sets) = (cluster.dials(1), cluster.count(1, "SET"));
+    sleep(3 * INTERVAL).await;
+    assert_eq!((cluster.dials(1), cluster.count(1, "SET")), (dials, sets + 3), "it is back for good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirection_to_a_node_that_serves_although_the_topology_says_otherwise_is_no_longer_followed() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| (state.all[1].misdirects, state.all[3].takes_all) = (2, true));
+    sleep(2 * INTERVAL).await;
+    assert_eq!((running.is_up(), running.all_failures()), (true, 0.0));
+    let sets = (cluster.count(1, "SET"), cluster.count(3, "SET"));
+    assert!(sets.1 > 0);
+    sleep(3 * INTERVAL).await;
+    assert_eq!((cluster.count(1, "SET"), cluster.count(3, "SET")), (sets.0 + 3, sets.1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_not_heard_of_a_failover_delays_nobody_who_asks_another() {
+    for view in [None, Some(Vec::new())] {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, target()).await;
+        cluster.with(|state| {
+            let old = state.slots.clone();
+            // The node serves its own slots.
+            state.all[0].view = Some(view.unwrap_or(old));
+            state.slots[1].2 = 3;
+        });
+        cluster.kill(1);
+        sleep(INTERVAL).await;
+        assert!(running.is_up());
+        assert!(running.unavailable() < 4.0, "{}", running.unavailable());
+        let dials = cluster.dials(3);
+        sleep(300 * SECOND).await;
+        assert!(running.is_up());
+        assert_eq!((cluster.dials(3), cluster.dials(1)), (dials, cluster.dials(1)), "it is not left again");
+        assert_eq!(shards(&running)[1].2, endpoint(3).to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_down_is_asked_last() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    // It is cut off from the others, which have promoted another.
+    cluster.with(|state| {
+        state.all[1].view = Some(state.slots.clone());
+        state.all[1].is_cut_off = true;
+    });
+    sleep(INTERVAL).await;
+    assert!(!running.is_up());
+    let asked = cluster.count(1, "CLUSTER");
+    cluster.with(|state| state.slots[1].2 = 3);
+    sleep(3 * SECOND).await;
+    assert!(running.is_up());
+    assert_eq!(cluster.count(1, "CLUSTER"), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_asked_twice_is_not_two_that_agree() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| {
+        state.slots.pop();
+        state.all[1].away = Some(FailureReason::ConnectTimeout);
+    });
+    let running = start_cluster(&cluster, target()).await;
+    sleep(6 * INTERVAL).await;
+    assert_eq!((running.failures("slots_uncovered"), running.is_up()), (0.0, true));
+    cluster.with(|state| state.all[1].away = None);
+    sleep(6 * INTERVAL).await;
+    assert!(running.failures("slots_uncovered") > 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_are_not_asked_for_the_topology() {
+    let cluster = Cluster::with_replicas(2);
+    let running = start_cluster(&cluster, with_replicas()).await;
+    sleep(600 * SECOND).await;
+    assert_eq!((cluster.count(2, "CLUSTER"), cluster.count(3, "CLUSTER")), (0, 0));
+    // Not even if nobody else is there.
+    (0..2).for_each(|primary| cluster.kill(primary));
+    sleep(20 * SECOND).await;
+    assert_eq!((cluster.count(2, "CLUSTER"), cluster.count(3, "CLUSTER")), (0, 0));
+    assert!(!running.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_one_change_of_a_role_and_a_migration_is_none() {
+    let cluster = Cluster::with_replicas(2);
+    let running = start_cluster(&cluster, target()).await;
+    let changes = || running.value(r#"role_changes_total{target="t"}"#);
+    cluster.with(|state| {
+        state.slots[0].2 = 2;
+        state.replicas[0] = (0, 2);
+        (state.all[0].is_replica, state.all[2].is_replica) = (true, false);
+    });
+    sleep(2 * INTERVAL).await;
+    assert_eq!((changes(), running.all_failures()), (1.0, 0.0), "planned");
+    cluster.kill(1);
+    cluster.with(|state| {
+        state.slots[1].2 = 3;
+        state.replicas.pop();
+    });
+    sleep(2 * INTERVAL).await;
+    assert_eq!((changes(), running.is_up()), (2.0, true), "after a crash");
+    cluster.with(|state| (state.slots[0].1, state.slots[1].0) = (9_000, 9_001));
+    sleep(8 * INTERVAL).await;
+    assert_eq!(changes(), 2.0);
+}
