@@ -21,7 +21,7 @@ use tracing::debug;
 
 use self::event::{Event, next_event};
 pub(super) use self::topology::hosts;
-use self::topology::{next_direction, next_direction_from};
+use self::topology::{elsewhere, next_direction, next_direction_from};
 use super::companion::Companion;
 use super::directions::Directions;
 use super::early::EarlyConnection;
@@ -203,7 +203,13 @@ impl<D: Dial> Link<D> {
             let opened = ticks.during(pin!(opening)).await;
             match opened {
                 Ok(result) => break result,
-                Err(direction) => self.redirect(direction),
+                Err(direction) => {
+                    // Whoever waits for the first attempt of each link may not wait for one that is led on for ever.
+                    let failure = elsewhere(&direction.endpoint);
+                    ticks.record().not_opened(&PhaseTimes::default(), &failure, endpoint.as_ref());
+                    ticks.record().opening();
+                    self.redirect(direction);
+                }
             }
         };
         let (phases, failure) = match result {

@@ -89,6 +89,8 @@ impl Member {
     const fn decides(&self, deciding: Deciding) -> bool {
         match (deciding, &self.part) {
             (Deciding::Front, Part::Front) => true,
+            // The host answers, and the agent lacks what it needs to reach a shard.
+            (Deciding::Front, Part::Shard(_)) => self.contact.is_local(),
             (Deciding::Shards, Part::Shard(_)) => self.contact.decides(),
             _ => false,
         }

@@ -165,6 +165,50 @@ async fn a_shard_that_is_down_decides_while_others_are_still_being_tried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn shards_that_all_want_resources_of_the_agent_decide_beside_the_host_that_has_them() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| {
+        for (node, room) in state.all.iter_mut().zip([1, 0, 0]) {
+            node.room = Some(room);
+        }
+    });
+    let running = start_cluster(&cluster, target()).await;
+    assert!(running.failures("local_resource") > 0.0);
+    assert_eq!((running.is_up(), running.unavailable()), (false, 0.0));
+    assert_eq!(of_cluster(&running, "nodes_watched"), 0.0);
+    cluster.with(|state| state.all.iter_mut().for_each(|node| node.room = None));
+    sleep(3 * INTERVAL).await;
+    assert_eq!((running.is_up(), of_cluster(&running, "nodes_watched")), (true, 3.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_first_opening_is_led_on_each_time_has_been_tried() {
+    let cluster = Cluster::new(3);
+    let mut patient = Target { connect_timeout: 50 * SECOND, ..target() };
+    patient.cluster.refresh = SECOND;
+    cluster.with(|state| {
+        for node in [1, 3] {
+            state.all[node].away = Some(FailureReason::ConnectTimeout);
+        }
+    });
+    let led_on = cluster.clone();
+    tokio::spawn(async move {
+        loop {
+            sleep(3 * SECOND).await;
+            led_on.with(|state| state.slots[1].2 = 4 - state.slots[1].2);
+        }
+    });
+    let running = start_cluster(&cluster, patient).await;
+    sleep(INTERVAL).await;
+    assert_eq!(shards(&running)[1].1, Watch::Unwatched);
+    assert!(running.value(r#"connects_total{result="failure",target="t"}"#) > 2.0);
+    assert!(running.is_up());
+    let before = cluster.count_all("SET");
+    sleep(INTERVAL).await;
+    assert_eq!(cluster.count_all("SET") - before, 2, "the link to the host has ended");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_lost_connection_of_several_is_no_lost_target() {
     let cluster = Cluster::new(3);
     for (node, clients) in [(0, 3), (1, 5), (2, 7)] {

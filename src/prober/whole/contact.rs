@@ -38,6 +38,11 @@ impl Contact {
         matches!(self, Self::Reached)
     }
 
+    /// Whether the agent's own resources are all that is known to stand in the way.
+    pub(super) const fn is_local(self) -> bool {
+        matches!(self, Self::Local)
+    }
+
     /// Whether what the link finds decides.
     pub(super) const fn decides(self) -> bool {
         matches!(self, Self::Reached | Self::Local)

@@ -31,6 +31,8 @@ pub(super) struct Nodes {
 pub(super) struct Node {
     /// What dialing ends in.
     pub(super) away: Option<FailureReason>,
+    /// For how many connections to it the agent has resources.
+    pub(super) room: Option<usize>,
     /// What it answers every command with, if it serves none.
     pub(super) refusal: Option<&'static str>,
     /// What it answers `CLUSTER SLOTS` and `READONLY` with, if others answer otherwise.
@@ -231,8 +233,10 @@ impl Dial for Cluster {
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
         let place = self.place();
         let away = self.with(|state| {
-            state.all[place].dials.push(Instant::now());
-            state.all[place].away
+            let node = &mut state.all[place];
+            node.dials.push(Instant::now());
+            let is_full = node.room.is_some_and(|room| node.dials.len() > room);
+            node.away.or(is_full.then_some(FailureReason::LocalResource))
         });
         if let Some(reason) = away {
             if reason == FailureReason::ConnectTimeout {
