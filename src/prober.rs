@@ -137,6 +137,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         let grid = Grid { interval, first };
         self.front.start(Schedule::starting(grid));
         let companion = self.front.companion(self.links.rng.fork());
+        let handover = self.front.handover();
         let Self { links, mut front, .. } = self;
         let links = Mutex::new(links);
         let make = || links.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,9 +149,11 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
                     () = shared.signals.until_front(true) => {}
                 }
                 drop(front);
+                handover.retire();
                 shared.signals.until_front(false).await;
                 let schedule = Schedule::after(grid, Instant::now());
                 front = make().front(schedule.number());
+                front.succeed(Arc::clone(&handover));
                 front.start(schedule);
                 front.begin();
             }

@@ -8,6 +8,7 @@ mod answers;
 mod coverage;
 mod inquiry;
 mod refusal;
+mod relocation;
 mod replicas;
 mod watched;
 
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use self::answers::Answers;
+pub(super) use self::answers::is_in_words;
 pub(super) use self::coverage::uncovered;
 use self::inquiry::Unanswered;
 pub(super) use self::replicas::choose;
@@ -115,6 +117,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 news = shared.signals.news() => match news {
                     News::Stale => self.hurry(),
                     News::Progress => self.review(),
+                    News::HostMoved(answer) => self.relocate(*answer),
                 },
             }
         }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::cluster::is_in_words;
 use super::handover::{Handover, OpenConnection};
+use super::link::hosts;
 use super::links::FRONT;
 use super::new_connections::NewConnections;
 use super::opening::{Opened, Opener};
@@ -52,7 +54,6 @@ impl<D: Dial> Companion<D> {
         shared: &Arc<Shared>,
         handover: Arc<Handover<D::Stream>>,
     ) -> Self {
-        let replacement = Replacement::new(opener.target.max_connection_age);
         Self {
             opener,
             rng,
@@ -60,7 +61,7 @@ impl<D: Dial> Companion<D> {
             metrics: shared.record(|record| record.metrics()),
             new_connections: shared.record(|record| record.new_connections()),
             handover,
-            replacement,
+            replacement: Replacement::default(),
             last_shard: None,
             next_probe: None,
             next_look_up: None,
@@ -90,20 +91,26 @@ impl<D: Dial> Companion<D> {
             if is_due(self.next_look_up) {
                 self.look_up().await;
             }
-            if let Some(open) = self.handover.open()
-                && self.replacement.is_due(open, Instant::now())
-            {
+            if let Some(open) = self.handover.open().filter(|open| self.replacement.is_due(*open, now)) {
                 self.replace(open).await;
+            }
+            if let Some(last) = self.handover.retired().filter(|last| self.replacement.is_due(*last, now)) {
+                // Boxed: most targets never get here.
+                Box::pin(self.ask(last)).await;
             }
         }
     }
 
     /// Returns when something is due.
     fn next(&self) -> Option<Instant> {
-        // A connection that is opened later is not older than one that is opened now.
-        let open = self.handover.open().unwrap_or(OpenConnection { address: None, since: Instant::now() });
-        let times = [self.next_probe, self.next_look_up, self.replacement.next(open)];
+        let replaces = self.known().and_then(|open| self.replacement.next(open));
+        let times = [self.next_probe, self.next_look_up, replaces];
         times.into_iter().flatten().min()
+    }
+
+    /// Returns the open connection to the host, or if shards are watched instead, the last one.
+    fn known(&self) -> Option<OpenConnection> {
+        self.handover.open().or_else(|| self.handover.retired())
     }
 
     /// Opens a connection, signs in, runs `PING` and closes it. In a cluster, then does the same with one of the shards.
@@ -151,7 +158,7 @@ impl<D: Dial> Companion<D> {
 
     /// Compares the addresses of the host's name with that of the open connection. A failure changes nothing.
     async fn look_up(&mut self) {
-        if let Some(open) = self.handover.open()
+        if let Some(open) = self.known()
             && let Some(address) = open.address
         {
             let deadline = Instant::now() + self.opener.target.connect_timeout;
@@ -169,6 +176,31 @@ impl<D: Dial> Companion<D> {
             Ok(opened) => {
                 self.replacement.opened(open, Instant::now());
                 return self.handover.offer(open, Box::new(opened));
+            }
+            Err(failed) => failed,
+        };
+        self.metrics.connect_failed(&failed.phases);
+        self.not_replaced(&failed.failure);
+    }
+
+    /// Asks for the topology where the host leads now, and lets the coordinator follow it. `last` is the last connection to
+    /// the host.
+    async fn ask(&mut self, last: OpenConnection) {
+        let target = Arc::clone(&self.opener.target);
+        let Some(host) = target.server.host() else { return };
+        let failed = match self.opener.open().await {
+            Ok(Opened { refused: Some(failure), phases, .. }) => DialFailure { failure, phases },
+            Ok(Opened { mut connection, phases, .. }) => {
+                let deadline = Instant::now() + target.command_timeout;
+                let asked = connection.session.cluster_slots(hosts(&target, &host.host), deadline).await;
+                match asked {
+                    Err(failure) if !is_in_words(&failure) => DialFailure { failure, phases },
+                    answer => {
+                        self.replacement.opened(last, Instant::now());
+                        self.handover.moved_to(connection.shown());
+                        return self.shared.signals.host_moved(answer);
+                    }
+                }
             }
             Err(failed) => failed,
         };

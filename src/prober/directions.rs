@@ -1,5 +1,6 @@
 //! Where the coordinator sends a shard's link: to the node that has the shard's slots now.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ const BELIEVED: Duration = Duration::from_secs(1);
 pub(super) struct Directions {
     newest: Mutex<Option<Direction>>,
     given: Notify,
+    /// Whether the name of the endpoint leads to another address than before.
+    is_renewed: AtomicBool,
     /// Where a redirection has led the link since.
     detour: Mutex<Option<Detour>>,
 }
@@ -52,6 +55,18 @@ impl Directions {
         *self.detour() = None;
         *self.lock() = Some(direction);
         self.given.notify_one();
+    }
+
+    /// Gives the same direction anew, because the name of the endpoint leads to another address than before. The link opens
+    /// a connection there, which takes over.
+    pub(super) fn renew(&self, direction: Direction) {
+        self.is_renewed.store(true, Ordering::Relaxed);
+        self.give(direction);
+    }
+
+    /// Takes whether the direction was given anew.
+    pub(super) fn take_renewal(&self) -> bool {
+        self.is_renewed.swap(false, Ordering::Relaxed)
     }
 
     /// A redirection leads the link to `to`.

@@ -1,4 +1,4 @@
-//! A connection that is opened early, because the endpoint of the open one is about to move.
+//! A connection that is opened while another is open: its endpoint is about to move, or it has reached its greatest age.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::maintenance::Moving;
 
 /// The pause from one early connection to the next: a server that announces moves without end must not be obeyed.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The pause after a connection of the greatest age could not be replaced.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// The result of opening a connection early.
 pub(super) type Early<S> = Box<Result<Opened<S>, DialFailure>>;
@@ -22,11 +24,13 @@ pub(super) struct EarlyConnection<D: Dial> {
     opening: Option<Opening<D::Stream>>,
     /// The move that was last obeyed, and when.
     last: Option<(u64, Instant)>,
+    /// Whether the last attempt has failed.
+    has_failed: bool,
 }
 
 impl<D: Dial> Default for EarlyConnection<D> {
     fn default() -> Self {
-        Self { opening: None, last: None }
+        Self { opening: None, last: None, has_failed: false }
     }
 }
 
@@ -55,6 +59,26 @@ impl<D: Dial> EarlyConnection<D> {
             }
             Box::new(opener.open().await)
         }));
+    }
+
+    /// Begins to open a connection to where the open one leads.
+    pub(super) fn renew(&mut self, opener: &Opener<D>) {
+        let identity = self.last.map_or(0, |(identity, _)| identity);
+        self.last = Some((identity, Instant::now()));
+        let mut opener = opener.clone();
+        self.opening = Some(Box::pin(async move { Box::new(opener.open().await) }));
+    }
+
+    /// Returns when a connection that was opened at `opened` is to be replaced, if it may become as old as `max_age`.
+    pub(super) fn renewal(&self, opened: Instant, max_age: Option<Duration>) -> Option<Instant> {
+        let due = opened + max_age?;
+        let last = self.last.map(|(_, at)| at).filter(|at| *at >= due);
+        self.opening.is_none().then(|| last.map_or(due, |at| at + RETRY))
+    }
+
+    /// The attempt has ended. Returns whether it is the first to have failed since one has succeeded.
+    pub(super) const fn ended(&mut self, has_failed: bool) -> bool {
+        !std::mem::replace(&mut self.has_failed, has_failed) && has_failed
     }
 
     /// Gives up what is being opened: the connection that it was to replace is gone.

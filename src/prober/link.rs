@@ -106,6 +106,16 @@ impl<D: Dial> Link<D> {
         Companion::new(self.opener.clone(), rng, self.ticks.record().shared(), Arc::clone(&self.handover))
     }
 
+    /// Returns where the link shows its connection, for one that follows it.
+    pub(super) fn handover(&self) -> Arc<Handover<D::Stream>> {
+        Arc::clone(&self.handover)
+    }
+
+    /// Lets the link show its connection where the one before it did.
+    pub(super) fn succeed(&mut self, handover: Arc<Handover<D::Stream>>) {
+        self.handover = handover;
+    }
+
     /// Lets ticks come due.
     pub(super) const fn start(&mut self, schedule: Schedule) {
         self.ticks.start(schedule);
@@ -163,6 +173,7 @@ impl<D: Dial> Link<D> {
             Some(Event::Lost(failure)) => self.lost(failure),
             Some(Event::Replaced(opened)) => self.take_over(*opened),
             Some(Event::Early(result)) => self.opened_early(*result),
+            Some(Event::Aged) => self.early.renew(&self.opener),
             Some(Event::Pushed) => self.pushed(),
             Some(Event::Maintenance) => self.maintain().await,
             Some(Event::Asked(question)) => self.answer(question).await,

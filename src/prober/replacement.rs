@@ -1,4 +1,4 @@
-//! When the open connection is replaced by a new one: its host's name leads elsewhere, or it has reached its greatest age.
+//! When the open connection is replaced by a new one, because its host's name leads elsewhere.
 //!
 //! Pure: no I/O and no clock.
 
@@ -16,9 +16,8 @@ const REST: Duration = Duration::from_secs(10 * 60);
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Decides when the open connection is replaced.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Replacement {
-    max_age: Option<Duration>,
     /// The connection that the name no longer leads to, and for how many lookups in a row.
     absent: Option<(OpenConnection, u32)>,
     /// Until when a moved name replaces no connection.
@@ -28,10 +27,6 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
-    pub(super) const fn new(max_age: Option<Duration>) -> Self {
-        Self { max_age, absent: None, rest_until: None, retry_at: None }
-    }
-
     /// A lookup, while `open` was open, has found whether the name leads to its address.
     pub(super) fn looked_up(&mut self, open: OpenConnection, leads_there: bool) {
         self.absent = match self.absent {
@@ -44,14 +39,12 @@ impl Replacement {
     /// Whether `open` is to be replaced now.
     pub(super) fn is_due(&self, open: OpenConnection, now: Instant) -> bool {
         let is_over = |until: Option<Instant>| until.is_none_or(|until| until <= now);
-        let is_old = self.age_limit(open).is_some_and(|limit| limit <= now);
-        is_over(self.retry_at) && (is_old || self.has_moved(open) && is_over(self.rest_until))
+        self.has_moved(open) && is_over(self.retry_at) && is_over(self.rest_until)
     }
 
     /// When `open` is to be replaced unless a lookup says so before.
     pub(super) fn next(&self, open: OpenConnection) -> Option<Instant> {
-        let moved = self.has_moved(open).then(|| self.rest_until.unwrap_or(open.since));
-        let first = self.age_limit(open).into_iter().chain(moved).min()?;
+        let first = self.has_moved(open).then(|| self.rest_until.unwrap_or(open.since))?;
         Some(self.retry_at.map_or(first, |retry| retry.max(first)))
     }
 
@@ -71,10 +64,6 @@ impl Replacement {
     fn has_moved(&self, open: OpenConnection) -> bool {
         self.absent.is_some_and(|(absent, times)| absent == open && times >= LOOK_UPS)
     }
-
-    fn age_limit(&self, open: OpenConnection) -> Option<Instant> {
-        Some(open.since + self.max_age?)
-    }
 }
 
 #[cfg(test)]
@@ -89,7 +78,7 @@ mod tests {
     fn only_two_look_ups_in_a_row_without_its_address_replace_a_connection() {
         let now = Instant::now();
         let old = open(now);
-        let mut replacement = Replacement::new(None);
+        let mut replacement = Replacement::default();
         for leads_there in [false, true, false] {
             replacement.looked_up(old, leads_there);
             assert!(!replacement.is_due(old, now));
@@ -106,7 +95,7 @@ mod tests {
     fn answers_that_rotate_replace_a_connection_every_ten_minutes_at_most() {
         let now = Instant::now();
         let old = open(now);
-        let mut replacement = Replacement::new(None);
+        let mut replacement = Replacement::default();
         let moves = |replacement: &mut Replacement, open| {
             replacement.looked_up(open, false);
             replacement.looked_up(open, false);
@@ -121,20 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn an_old_connection_is_replaced_at_its_age_and_after_a_failure_half_a_minute_later() {
+    fn after_a_failure_it_is_tried_again_half_a_minute_later_and_reported_once() {
         let now = Instant::now();
-        let (old, age) = (open(now), Duration::from_secs(3600));
-        let mut replacement = Replacement::new(Some(age));
-        assert_eq!(replacement.next(old), Some(now + age));
-        assert!(
-            !replacement.is_due(old, now + age - Duration::from_millis(1))
-                && replacement.is_due(old, now + age)
-        );
-        assert!(replacement.failed(now + age));
-        assert!(!replacement.is_due(old, now + age));
-        assert_eq!(replacement.next(old), Some(now + age + RETRY));
-        assert!(!replacement.failed(now + age + RETRY), "it is reported once");
-        replacement.opened(old, now + age + 2 * RETRY);
-        assert!(replacement.failed(now + 2 * age));
+        let old = open(now);
+        let mut replacement = Replacement::default();
+        replacement.looked_up(old, false);
+        replacement.looked_up(old, false);
+        assert!(replacement.is_due(old, now) && replacement.failed(now));
+        assert!(!replacement.is_due(old, now));
+        assert_eq!(replacement.next(old), Some(now + RETRY));
+        assert!(!replacement.failed(now + RETRY), "it is reported once");
+        replacement.opened(old, now + 2 * RETRY);
+        assert!(replacement.failed(now + 3 * RETRY));
     }
 }

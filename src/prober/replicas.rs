@@ -118,6 +118,14 @@ impl Replicas {
         self.group.note(|whole, _| absent.any(|link| whole.watch_of(link.id) == Watch::Up))
     }
 
+    /// Lets the links open connections anew. The shard has these `slots`.
+    pub(super) fn renew(&self, slots: &Arc<SlotSet>) {
+        for link in &self.links {
+            let direction = Direction { endpoint: link.endpoint.clone(), slots: Arc::clone(slots) };
+            link.directions.renew(direction);
+        }
+    }
+
     /// When time alone changes something.
     pub(super) fn next_change(&self, now: Instant) -> Option<Instant> {
         self.links.iter().filter_map(|link| link.absence.next_change(now)).min()

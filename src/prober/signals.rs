@@ -40,6 +40,8 @@ struct State {
     /// Whether something happened that the coordinator looks at.
     has_news: bool,
     question: Option<Question>,
+    /// What the server at the host's new address has answered.
+    host_moved: Option<Box<Result<Topology, Failure>>>,
     /// The links to primaries, or to the configured host, that are connected.
     connected: Vec<LinkId>,
     /// The shards that were reached, by their lowest slots.
@@ -74,12 +76,14 @@ enum Search {
 }
 
 /// What the coordinator is woken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum News {
     /// The topology may be another.
     Stale,
     /// A link has been tried, or is up or down.
     Progress,
+    /// The host's name leads to another address than before, where this was answered to the question for the topology.
+    HostMoved(Box<Result<Topology, Failure>>),
 }
 
 /// The question for the topology. A link that is idle and connected answers it.
@@ -138,6 +142,11 @@ impl Signals {
         self.tell(|state| state.is_stale = true);
     }
 
+    /// The host's name leads elsewhere now, where this was answered.
+    pub(super) fn host_moved(&self, answer: Result<Topology, Failure>) {
+        self.tell(|state| state.host_moved = Some(Box::new(answer)));
+    }
+
     /// Something happened that the coordinator looks at.
     pub(super) fn has_news(&self) {
         self.tell(|state| state.has_news = true);
@@ -160,6 +169,9 @@ impl Signals {
         loop {
             {
                 let mut state = self.lock();
+                if let Some(answer) = state.host_moved.take() {
+                    return News::HostMoved(answer);
+                }
                 if std::mem::take(&mut state.is_stale) {
                     return News::Stale;
                 }

@@ -79,7 +79,7 @@ impl Answers {
 }
 
 /// Whether the server says that it does not answer this question, or that the user may not ask it.
-pub(super) fn is_in_words(failure: &Failure) -> bool {
+pub(in crate::prober) fn is_in_words(failure: &Failure) -> bool {
     matches!(StepResult::of::<()>(&Err(failure.clone())), StepResult::Denied | StepResult::Unsupported)
 }
 

@@ -20,8 +20,10 @@ pub(super) enum Event<S> {
     Renewed,
     /// A new connection takes over from the open one.
     Replaced(Box<Opened<S>>),
-    /// A connection was opened early, because the endpoint of the open one moves.
+    /// A connection was opened early, because the endpoint of the open one moves, or because that is old.
     Early(Early<S>),
+    /// The connection has reached its greatest age.
+    Aged,
     /// The server has sent something out of band.
     Pushed,
     /// Maintenance notices are to be asked for, or what is known of maintenance changes by itself.
@@ -42,7 +44,7 @@ pub(super) async fn next_event<D: Dial>(
     early: &mut EarlyConnection<D>,
     question: impl Future<Output = Question>,
 ) -> Event<D::Stream> {
-    let Opener { sign_in, dialer, .. } = opener;
+    let Opener { sign_in, dialer, target, .. } = opener;
     let change = maintenance.and_then(Maintenance::next_change);
     let Some(connection) = connection else {
         return tokio::select! {
@@ -54,6 +56,7 @@ pub(super) async fn next_event<D: Dial>(
     let request = maintenance.and_then(|maintenance| request(connection, maintenance));
     let maintenance_due = change.into_iter().chain(request.map(|(_, due)| due)).min();
     let again = connection.reauthenticate;
+    let aged = early.renewal(connection.opened, target.max_connection_age);
     tokio::select! {
         biased;
         incident = connection.session.incident() => match incident {
@@ -67,6 +70,7 @@ pub(super) async fn next_event<D: Dial>(
         () = sign_in.renewed() => Event::Renewed,
         () = until(again), if again.is_some() => Event::Renewed,
         result = early.opened() => Event::Early(result),
+        () = until(aged), if aged.is_some() => Event::Aged,
         () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
     }
 }

@@ -1,7 +1,7 @@
 //! Going on with another connection than the open one.
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info, warn};
 
 use super::Link;
 use crate::connection::dial::DialFailure;
@@ -31,16 +31,19 @@ impl<D: Dial> Link<D> {
     pub(super) fn opened_early(&mut self, result: Result<Opened<D::Stream>, DialFailure>) {
         let failed = match result {
             Ok(Opened { refused: Some(failure), phases, .. }) => DialFailure { failure, phases },
-            Ok(opened) => return self.take_over(opened),
+            Ok(opened) => {
+                self.early.ended(false);
+                return self.take_over(opened);
+            }
             Err(failed) => failed,
         };
         self.ticks.record().not_replaced(&failed.phases);
-        info!(
-            target = %self.opener.target.name,
-            reason = failed.failure.reason.as_str(),
-            stage = failed.failure.stage.as_str(),
-            detail = %failed.failure.detail,
-            "early connection failed; keeping the connection"
-        );
+        let (target, reason) = (&self.opener.target.name, failed.failure.reason.as_str());
+        let (stage, detail) = (failed.failure.stage.as_str(), &failed.failure.detail);
+        if self.early.ended(true) {
+            warn!(%target, reason, stage, %detail, "replacement of the connection failed; keeping the connection");
+        } else {
+            debug!(%target, reason, stage, %detail, "replacement of the connection failed again");
+        }
     }
 }

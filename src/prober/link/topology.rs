@@ -50,7 +50,11 @@ impl<D: Dial> Link<D> {
     /// The coordinator has sent the link elsewhere, or to other slots.
     pub(super) fn direct(&mut self, direction: Direction) {
         if Some(&direction.endpoint) == self.endpoint.as_ref() {
-            return self.rounds.place(direction.slots);
+            self.rounds.place(direction.slots);
+            if self.connection.is_some() && self.directions.as_ref().is_some_and(|it| it.take_renewal()) {
+                self.early.renew(&self.opener);
+            }
+            return;
         }
         let failure = elsewhere(&direction.endpoint);
         self.redirect(direction);

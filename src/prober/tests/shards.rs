@@ -3,12 +3,13 @@
 mod cluster;
 mod log;
 mod refusals;
+mod renewal;
 mod views;
 
 use super::*;
 use crate::status::{ClusterDocument, ConnectionState, NodeDocument, TargetDocument, Watch};
 use crate::target::ClusterMode;
-use cluster::{Cluster, endpoint};
+use cluster::{Cluster, Node, endpoint};
 
 /// Starts a prober of the cluster, and waits until each of its shards was probed.
 async fn start_cluster(cluster: &Cluster, target: Target) -> Running {

@@ -22,6 +22,8 @@ pub(super) struct Nodes {
     pub(super) read_only: &'static str,
     /// The reply to `CLUSTER SLOTS`, if it is none.
     pub(super) refusal: Option<&'static str>,
+    /// The place of the node that the configured host leads to.
+    pub(super) host: usize,
     /// Whether the configured host's node says that it belongs to a cluster.
     pub(super) is_cluster: bool,
 }
@@ -66,7 +68,7 @@ impl Cluster {
         let slots = (0..primaries).map(|place| (bound(place), bound(place + 1) - 1, place)).collect();
         let all = (0..=primaries).map(|_| Node { clients: 1, ..Node::default() }).collect();
         let (replicas, read_only) = (Vec::new(), "+OK\r\n");
-        let state = Nodes { slots, all, replicas, read_only, refusal: None, is_cluster: true };
+        let state = Nodes { slots, all, replicas, read_only, refusal: None, host: 0, is_cluster: true };
         Self { state: Arc::new(Mutex::new(state)), node: None }
     }
 
@@ -114,7 +116,7 @@ impl Cluster {
     }
 
     fn place(&self) -> usize {
-        self.node.unwrap_or(0)
+        self.node.unwrap_or_else(|| self.with(|state| state.host))
     }
 
     async fn serve(self, mut stream: DuplexStream) {
@@ -259,7 +261,7 @@ impl Dial for Cluster {
         Ok(Dialed { stream: near, phases, peer, deadline })
     }
 
-    async fn leads_to(&self, _address: SocketAddr, _deadline: Instant) -> Option<bool> {
-        None
+    async fn leads_to(&self, address: SocketAddr, _deadline: Instant) -> Option<bool> {
+        Some(address.port() == endpoint(self.place()).port)
     }
 }

@@ -1,0 +1,51 @@
+//! A host whose name leads to another address than before: the cluster there is the target now.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::answers::Answers;
+use super::{Coordinator, Watched};
+use crate::connection::dialer::Dial;
+use crate::probe::{Failure, StepResult};
+use crate::prober::directions::Direction;
+use crate::prober::fallback::MEMORY;
+use crate::target::AddressMode;
+use crate::topology::Topology;
+
+impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
+    /// Follows what the server at the new address has answered. The previous cluster, which may go on to serve, is left.
+    pub(super) fn relocate(&mut self, answer: Result<Topology, Failure>) {
+        let now = Instant::now();
+        match answer {
+            Ok(topology) if !topology.shards.is_empty() => {
+                info!(target = %self.links.target.name, "host moved");
+                self.answers = Answers::default();
+                self.follow(topology);
+                if self.links.target.cluster.address == AddressMode::Host {
+                    self.renew();
+                }
+                (self.last_refresh, self.next_refresh) = (Some(now), now + self.links.target.cluster.refresh);
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                let result = StepResult::of::<()>(&Err(failure.clone()));
+                self.refused(result, &failure);
+                self.next_refresh = now + MEMORY;
+            }
+        }
+        self.review();
+    }
+
+    /// Lets all links open connections anew: they lead to ports of the host.
+    fn renew(&self) {
+        for Watched { shard, endpoint, directions, replicas, .. } in &self.shards {
+            let slots = Arc::new(shard.slots.clone());
+            if let Some(replicas) = replicas {
+                replicas.renew(&slots);
+            }
+            directions.renew(Direction { endpoint: endpoint.clone(), slots });
+        }
+    }
+}
