@@ -7,6 +7,7 @@ use super::keys::cluster::{
 };
 use super::keys::connection::PROTOCOL;
 use super::keys::probe::{KEY, KEYS};
+use super::keys::sentinel::SENTINEL;
 use crate::target::{Cluster, ClusterMode, ExpectRole, Maintenance, Protocol, Target};
 
 /// Returns the default of every key.
@@ -66,6 +67,13 @@ pub(super) fn check(target: &Target, own: &Fields<'_>, defaults: Option<&Fields<
         let (mode, off) = (place.setting(&CLUSTER_MODE, mode), place.setting(&CLUSTER_MODE, "off"));
         let message = format!("contradicts {mode}; set {off} to probe a single replica");
         result = result.and(place.problem(&EXPECT_ROLE, message));
+    }
+    if let Some(sentinel) = own.get(&SENTINEL).filter(|_| is_cluster)
+        && (own.get(&CLUSTER).is_some() || own.is_of_flags())
+    {
+        let mode = place.setting(&CLUSTER_MODE, mode);
+        let message = format!("the sentinels name one primary, which contradicts {mode}; leave that out");
+        result = result.and(Err(sentinel.problem(message)));
     }
     if target.maintenance == Maintenance::On && target.protocol == Some(Protocol::Resp2) {
         let (resp2, auto) = (place.setting(&PROTOCOL, "resp2"), place.setting(&PROTOCOL, "auto"));

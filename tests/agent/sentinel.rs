@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::program::{Program, Running, eventually};
+use crate::program::{Program, Running, cachepulse, eventually};
 use crate::redis_server::{Listen, RedisServer};
 use crate::sentinel_bed::{SERVICE, SentinelBed, behind};
 use crate::sentinel_client;
 
 const QUORUM: &str = r#"sentinel_quorum{target="orders"}"#;
 /// The rights that the documentation says a user of sentinels needs.
-const RIGHTS: &str = "-@all +sentinel|get-master-addr-by-name +subscribe resetchannels &+switch-master";
+const RIGHTS: &str = "-@all +ping +sentinel|get-master-addr-by-name +subscribe resetchannels &+switch-master";
 
 /// The interval of agents.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -183,7 +183,23 @@ async fn check_shows_which_sentinel_named_the_primary_and_an_unknown_service() {
 }
 
 #[tokio::test]
-async fn a_user_of_the_sentinels_needs_three_rights_and_a_wrong_password_is_told() {
+async fn a_sentinel_that_is_configured_as_the_host_is_named_with_the_keys_to_set() {
+    let bed = SentinelBed::start(Listen::Plaintext).await;
+    let port = bed.addresses().split(',').next().unwrap().rsplit(':').next().unwrap().to_owned();
+    let checked = cachepulse(["check", "--host", "127.0.0.1", "--port", &port, "--tls", "false"])
+        .args(["--identity", "none", "--attempts", "1"])
+        .run()
+        .await;
+    assert_eq!(checked.code, Some(1), "{}{}", checked.stdout, checked.stderr);
+    for text in
+        ["server_error at set", "This server is a Sentinel", "--sentinel-addresses", "--sentinel-service"]
+    {
+        assert!(checked.stdout.contains(text), "{text}: {}", checked.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_user_of_the_sentinels_needs_four_rights_and_a_wrong_password_is_told() {
     let bed = SentinelBed::start_with(Listen::Plaintext, &format!("user probe on >s3cret {RIGHTS}\n")).await;
     let sign_in = ["--sentinel-identity", "password", "--sentinel-username", "probe"];
     let program = daemon(&bed)
@@ -198,6 +214,10 @@ async fn a_user_of_the_sentinels_needs_three_rights_and_a_wrong_password_is_told
     assert_eq!(sentinel["quorum"], "denied");
     assert_eq!(sentinel["primary"], format!("127.0.0.1:{}", bed.servers[1].port()));
     assert!(agent.get("/").await.body.contains("quorum denied"));
+    for sentinel in &bed.sentinels {
+        let denied = format!("{:?}", sentinel.ask::<redis::Value>(&["ACL", "LOG"]).unwrap());
+        assert!(!denied.contains("ping") && !denied.contains("subscribe"), "{denied}");
+    }
     let checked = bed
         .agent(&["check", "--attempts", "1"])
         .args(sign_in)

@@ -75,7 +75,7 @@ pub static IDENTITY: Key<IdentityType> = Key {
         group: GROUP,
         help: "How to sign in to the sentinels: a type, or a mapping with its details",
         doc: "It is separate from the sign-in to the cache. A user of the sentinels needs the rights \
-              `+sentinel|get-master-addr-by-name +subscribe &+switch-master`, and `+sentinel|ckquorum` for \
+              `+ping +sentinel|get-master-addr-by-name +subscribe &+switch-master`, and `+sentinel|ckquorum` for \
               `cachepulse_sentinel_quorum`.",
         example: "{type: password, password: {file: /etc/cachepulse/sentinel-password}}",
         keys: &[&TYPE, &PASSWORD.whole],

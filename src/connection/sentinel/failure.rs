@@ -14,7 +14,7 @@ const UNKNOWN_SERVICE: &str =
     "Set `sentinel.service` to a name that the sentinels monitor; `SENTINEL MASTERS` lists them.";
 const REFUSED: &str = "Set `sentinel.identity` and `sentinel.username` to what the sentinels accept. They are separate \
                        from the sign-in to the cache.";
-const NO_RIGHT: &str = "Give the user of the sentinels these rights: `+sentinel|get-master-addr-by-name +subscribe \
+const NO_RIGHT: &str = "Give the user of the sentinels these rights: `+ping +sentinel|get-master-addr-by-name +subscribe \
                         &+switch-master`";
 const NOT_TRUSTED: &str = "Set `sentinel.tls` to what the sentinels speak, with their authority in `sentinel.tls.ca_file`. It \
                            is separate from `tls`, which concerns the cache.";

@@ -26,6 +26,10 @@ const SEARCH_PAUSE: Duration = Duration::from_secs(60);
 const IS_REPLICA: &str = "`host` leads to a replica: set it to the name of the whole cache or of its primary, or set \
                           `expect_role: replica`. Expected for a few seconds during a failover.";
 
+/// What to do if a sentinel has answered.
+const IS_SENTINEL: &str = "This server is a Sentinel and has no keys: instead of `host`, set `sentinel.addresses` to it and \
+     to the other sentinels, and `sentinel.service` to the name of the service.";
+
 /// What to do if a replica of a cluster may not be read.
 const NO_READONLY: &str = "`host` leads to a replica of a cluster, which answers reads only after `READONLY`: give the user `+readonly`.";
 
@@ -185,7 +189,7 @@ impl Rounds {
                     };
                 }
             }
-            let accessed = accessed.map_err(|failure| of_replica(failure, &connection.server));
+            let accessed = accessed.map_err(|failure| of_server(failure, &connection.server));
             let accessed = round.note(step, started, accessed);
             match (&accessed, first_key) {
                 (Ok(Accessed::Here), _) => {
@@ -301,8 +305,11 @@ impl Rounds {
     }
 }
 
-/// Returns `failure`, with what to do if a replica has answered so.
-fn of_replica(failure: Failure, server: &ServerInfo) -> Failure {
+/// Returns `failure`, with what to do if a sentinel or a replica has answered so.
+fn of_server(failure: Failure, server: &ServerInfo) -> Failure {
+    if server.mode == Some(Mode::Sentinel) {
+        return Failure { advice: Some(IS_SENTINEL), ..failure };
+    }
     if !server.is_replica() || failure.stage != Stage::Step(Step::Set) {
         return failure;
     }
