@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ledger::{Effect, Out, Span};
-use crate::probe::{Failure, FailureReason};
+use crate::probe::{Failure, FailureReason, PhaseTimes, StepResults};
 use crate::status::Watch;
 use crate::topology::{Slot, SlotSet};
 use contact::Contact;
@@ -235,7 +235,12 @@ impl Whole {
                     outcome.clients = None;
                 }
                 if let Err(failure) = outcome.result {
-                    outcome.result = Err(self.blamed(Some((place, failure))));
+                    let blamed = self.blamed(Some((place, failure.clone())));
+                    if blamed != self.members[place].named(failure) {
+                        // These are of another node than the failure.
+                        (outcome.phases, outcome.steps) = (PhaseTimes::default(), StepResults::default());
+                    }
+                    outcome.result = Err(blamed);
                     self.ticks.fail(settled, &outcome, out);
                     self.ticks.pass(&[], &outcome, self.passed(), out);
                 } else {

@@ -1,7 +1,7 @@
 //! The whole by example; against a plain reference in `simulation.rs`.
 
 use super::*;
-use crate::probe::{ClientCount, Outcome, PhaseTimes, Stage, Step, StepResults};
+use crate::probe::{ClientCount, Outcome, Stage, Step, StepResult};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -103,6 +103,25 @@ fn a_tick_succeeds_when_all_have_passed_it_with_the_duration_of_the_slowest() {
     let Effect::Settled { outcome, .. } = &bench.effects[0] else { panic!("{:?}", bench.effects) };
     assert_eq!(outcome.clients.unwrap().clients, 0, "of the lowest shard");
     assert_eq!(bench.said(), ["1 success 3 s"]);
+}
+
+#[test]
+fn an_outcome_that_blames_another_shard_has_no_steps_of_its_own() {
+    let mut bench = Bench::of(&[0, 5461]);
+    bench.down(1, FailureReason::ConnectRefused);
+    for (reason, ran) in [(FailureReason::ClusterDown, 0), (FailureReason::OutOfMemory, 1)] {
+        bench.tick(0);
+        bench.effects.clear();
+        let mut found = outcome(Err(failure(reason)), SECOND);
+        found.steps.set(Step::Ping, StepResult::Success, SECOND);
+        bench.effect(0, Effect::Settled { ticks: 1, outcome: found }, &[0]);
+        let Some(Effect::Settled { outcome, .. }) = bench.effects.first() else {
+            panic!("{:?}", bench.effects)
+        };
+        assert_eq!(outcome.steps.iter().count(), ran, "{:?}", outcome.result);
+        bench = Bench::of(&[0, 5461]);
+        bench.down(1, FailureReason::ConnectRefused);
+    }
 }
 
 #[test]
