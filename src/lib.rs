@@ -28,6 +28,7 @@ pub mod clock;
 mod closed_set;
 pub mod config;
 pub mod connection;
+mod counted;
 pub mod daemon;
 pub mod descriptors;
 pub mod error;

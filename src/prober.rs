@@ -192,14 +192,18 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         }
         let started = Instant::now();
         match survey(&mut self.front, &mut self.links, self.probes - 1).await {
-            Survey::Done(result) => probed.outcome.result = result,
+            Survey::Done { result, steps } => {
+                probed.outcome.result = result;
+                probed.outcome.steps.add_missing(steps);
+            }
             Survey::Unreachable => {}
-            Survey::Refused => {
+            Survey::OneNode(result) => {
                 // Nobody else probes the keys that were left to shards.
                 shared.signals.search(true);
-                let Probed { outcome, clients } = self.probe_host().await;
-                let phases = probed.outcome.phases;
-                probed = Probed { outcome: Outcome { phases, ..outcome }, clients };
+                let Probed { mut outcome, clients } = self.probe_host().await;
+                outcome.phases = probed.outcome.phases;
+                outcome.result = outcome.result.and(result);
+                probed = Probed { outcome, clients };
             }
         }
         probed.outcome.duration += started.elapsed();

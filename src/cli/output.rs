@@ -31,12 +31,6 @@ pub(super) fn complain_of(error: &dyn fmt::Display) {
     complain(&format_args!("error: {error}"));
 }
 
-/// Returns a number and what it counts, such as `1 client` or `2 clients`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
-}
-
 /// Returns the first names of a list, separated by commas, and the number of the others.
 pub(super) fn enumerated<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const MOST: usize = 10;

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{OutputFormat, WriteError, complain, complain_of, counted, print};
+use super::output::{OutputFormat, WriteError, complain, complain_of, print};
 use super::{USAGE, usage};
 use crate::config::variables::CONFIG_VARIABLE;
 use crate::config::{Config, Finding, LoadError, LoadFault, Sources};
+use crate::counted::counted;
 use crate::error::Chain;
 use crate::files::Files;
 

@@ -13,6 +13,11 @@ const TOPOLOGY_DENIED: &str = "Grant the user `+cluster|slots`, so that every sh
 const TOPOLOGY_UNSUPPORTED: &str = "The server does not list its shards, as behind a proxy or with the Enterprise \
      policy of Azure Managed Redis. Set `keys` to write to every part of the hash slots, or `cluster.mode: off`.";
 
+/// What to do if nothing answers at the address of a node.
+const NODE_UNREACHABLE: &str = "The cluster announces this address. The node is down, or a firewall closes its port: Azure      Cache for Redis uses 15000-15999 (13000-13999 without TLS), Azure Managed Redis 8500-8599. If nodes can only be      reached at the configured host, set `cluster.address: host`.";
+/// What to do if the name of a node has no address.
+const NODE_UNRESOLVED: &str = "The cluster announces this name. Add it to the DNS that this machine uses, or let the nodes      announce their addresses. If they can be reached at the configured host, set `cluster.address: host`.";
+
 /// Where in a probe something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -74,15 +79,26 @@ impl Failure {
         Self { advice: if is_denied { Some(advice) } else { self.advice }, ..self }
     }
 
-    /// Returns what the operator can do about it.
+    /// Returns what the operator can do about it. Nobody has configured the address of a node that has slots.
     #[must_use]
     pub fn advice(&self) -> &'static str {
+        let of_node = self.slots.as_ref().and_then(|_| self.advice_on_node());
         let of_stage = match (self.stage, self.reason) {
             (Stage::Topology, FailureReason::PermissionDenied) => Some(TOPOLOGY_DENIED),
             (Stage::Topology, FailureReason::ServerError) => Some(TOPOLOGY_UNSUPPORTED),
             _ => None,
         };
-        self.advice.or(of_stage).unwrap_or(self.reason.advice())
+        self.advice.or(of_node).or(of_stage).unwrap_or(self.reason.advice())
+    }
+
+    /// Returns what the operator can do about a node that cannot be reached at the address which its cluster announces.
+    #[must_use]
+    pub fn advice_on_node(&self) -> Option<&'static str> {
+        match self.reason {
+            FailureReason::Resolve => Some(NODE_UNRESOLVED),
+            reason if reason.is_blocked() => Some(NODE_UNREACHABLE),
+            _ => None,
+        }
     }
 }
 
@@ -108,5 +124,20 @@ mod tests {
         assert_eq!(failure.to_string(), "read_only at set: READONLY You can't");
         let bare = Failure::new(FailureReason::Closed, Stage::Idle, "");
         assert_eq!(bare.to_string(), "closed at idle");
+    }
+
+    #[test]
+    fn the_advice_about_a_node_of_a_cluster_names_nothing_that_nobody_has_configured() {
+        for reason in [FailureReason::ConnectRefused, FailureReason::ConnectTimeout, FailureReason::Resolve] {
+            let host = Failure::new(reason, Stage::Phase(Phase::Connect), "");
+            let node = Failure { slots: Some(Arc::new(SlotSet::all())), ..host.clone() };
+            assert_eq!(host.advice(), reason.advice());
+            assert!(node.advice().contains("`cluster.address: host`"), "{}", node.advice());
+            assert!(
+                !node.advice().contains("`host`") && !node.advice().contains("`port`"),
+                "{}",
+                node.advice()
+            );
+        }
     }
 }

@@ -92,6 +92,13 @@ impl StepResults {
         self.0[step as usize] = Some((result, duration));
     }
 
+    /// Adds what `others` have run and these have not.
+    pub fn add_missing(&mut self, others: Self) {
+        for (own, other) in self.0.iter_mut().zip(others.0) {
+            *own = own.or(other);
+        }
+    }
+
     /// Iterates over the steps that ran, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Step, StepResult, Duration)> + '_ {
         Step::ALL.into_iter().filter_map(|step| self.get(step).map(|(result, time)| (step, result, time)))

@@ -26,6 +26,7 @@ use self::answers::Answers;
 pub(super) use self::answers::is_in_words;
 pub(super) use self::coverage::uncovered;
 use self::inquiry::Unanswered;
+pub(super) use self::refusal::{explained, is_standalone};
 pub(super) use self::replicas::choose;
 use self::watched::Watched;
 use super::directions::{Direction, Place};

@@ -15,7 +15,7 @@ use super::schedule::Tick;
 use super::shared::Shared;
 use super::whole::{LinkId, Reach, Whole};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Role, ServerInfo};
+use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Role, ServerInfo, StepResults};
 use crate::target::{Endpoint, Protocol};
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
@@ -105,6 +105,7 @@ impl LinkRecord {
         if let Effect::Settled { ticks, outcome } = &effect {
             settled = usize::try_from(*ticks).map_or(self.due.len(), |ticks| ticks.min(self.due.len()));
             self.metrics.steps(&outcome.steps);
+            self.show_steps(&outcome.steps);
         }
         if !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened) {
             self.note(|whole, _| whole.shown(self.id));
@@ -194,6 +195,17 @@ impl LinkRecord {
         }
     }
 
+    /// Shows what the probe of a node has found.
+    fn show_steps(&self, steps: &StepResults) {
+        if !self.is_shard() || steps.iter().next().is_none() {
+            return;
+        }
+        let replica = self.replica.as_ref().map(|replica| &*replica.node);
+        if let Some(shard) = self.note(|whole, _| whole.slots_of(self.id)?.lowest()) {
+            self.shared.record(|record| record.node_probed(shard, replica, steps));
+        }
+    }
+
     /// Shows how far the replica is behind.
     fn show_staleness(&self) {
         let Some(Replica { node, group }) = self.replica.as_deref() else { return };
@@ -227,10 +239,13 @@ impl LinkRecord {
         protocol: Protocol,
     ) {
         self.metrics.connected(phases);
-        let is_late = self.note(|whole, _| whole.reached(self.id));
-        self.shared.with(|whole, record| {
-            if is_late && let Some(slots) = whole.slots_of(self.id) {
-                record.shard_reached(slots);
+        let late = self.note(|whole, _| {
+            let is_late = whole.reached(self.id);
+            whole.slots_of(self.id).filter(|_| is_late).cloned()
+        });
+        self.shared.record(|record| {
+            if let Some(slots) = late {
+                record.node_reached(&slots, self.replica.is_some());
             }
             record.connections(|all| all.opened(self.id, protocol, certificate_expiry));
         });
@@ -252,10 +267,13 @@ impl LinkRecord {
             _ if phases.get(Phase::Connect).is_some() && !is_unreadable => Reach::Server,
             _ => Reach::Nowhere,
         };
-        let is_unreached = self.note(|whole, _| whole.tried(self.id, reach));
-        self.shared.with(|whole, record| {
-            if is_unreached && let (Some(slots), Some(endpoint)) = (whole.slots_of(self.id), endpoint) {
-                record.shard_not_reached(slots, endpoint, failure);
+        let unreached = self.note(|whole, _| {
+            let is_unreached = whole.tried(self.id, reach);
+            whole.slots_of(self.id).filter(|_| is_unreached).cloned()
+        });
+        self.shared.record(|record| {
+            if let (Some(slots), Some(endpoint), false) = (unreached, endpoint, is_unreadable) {
+                record.node_not_reached(&slots, self.replica.is_some(), endpoint, failure);
             }
             record.connections(|all| all.closed(self.id));
         });

@@ -13,7 +13,7 @@ use super::new_connections::NewConnections;
 use super::schedule::Tick;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
-use crate::probe::{Failure, FailureReason, Outcome, Role, ServerInfo};
+use crate::probe::{Failure, FailureReason, Outcome, Role, ServerInfo, StepResults};
 use crate::status::{ClusterNode, TargetStatus, Watch};
 use crate::target::{Endpoint, TargetName};
 use crate::topology::{Slot, SlotSet};
@@ -101,13 +101,21 @@ impl Record {
         self.status.staleness(lowest.number(), replica, age);
     }
 
-    /// The first attempt to reach a shard has failed.
-    pub(super) fn shard_not_reached(&self, slots: &SlotSet, address: &Endpoint, failure: &Failure) {
+    /// The first attempt to reach the primary of a shard, or a replica, has failed.
+    pub(super) fn node_not_reached(
+        &self,
+        slots: &SlotSet,
+        is_replica: bool,
+        address: &Endpoint,
+        failure: &Failure,
+    ) {
         if self.is_quiet {
             return;
         }
         let (target, reason, detail) = (&self.target, failure.reason.as_str(), &failure.detail);
-        if failure.reason.is_blocked() {
+        if is_replica {
+            warn!(%target, %slots, %address, reason, %detail, "replica not reached");
+        } else if failure.reason.is_blocked() {
             let port = address.port;
             warn!(
                 %target, %slots, %address, reason, %detail,
@@ -118,11 +126,19 @@ impl Record {
         }
     }
 
-    /// A shard was reached for the first time, after failures.
-    pub(super) fn shard_reached(&self, slots: &SlotSet) {
-        if !self.is_quiet {
-            info!(target = %self.target, %slots, "shard reached");
+    /// The primary of a shard, or a replica, was reached for the first time, after failures.
+    pub(super) fn node_reached(&self, slots: &SlotSet, is_replica: bool) {
+        let target = &self.target;
+        match (self.is_quiet, is_replica) {
+            (true, _) => {}
+            (false, true) => info!(%target, %slots, "replica reached"),
+            (false, false) => info!(%target, %slots, "shard reached"),
         }
+    }
+
+    /// The last probe of the primary of the shard with this lowest slot, or of this replica, has found this.
+    pub(super) fn node_probed(&self, lowest: Slot, replica: Option<&str>, steps: &StepResults) {
+        self.status.node_probed(lowest.number(), replica, steps);
     }
 
     /// The primary of the shard with this lowest slot, or this replica, is down, for a reason that is new.

@@ -5,26 +5,32 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::cluster::{choose, uncovered};
+use super::cluster::{choose, explained, is_standalone, uncovered};
 use super::link::Link;
 use super::link_record::Series;
 use super::links::Links;
 use super::replicas::Group;
 use super::whole::{LinkId, gravest};
 use crate::connection::dialer::Dial;
-use crate::probe::{Failure, FailureReason, StepResult};
+use crate::probe::{Failure, StepResults};
 use crate::status::{ClusterNode, Watch};
 use crate::target::{ClusterMode, Endpoint};
 use crate::topology::{Node, Shard, SlotSet, Topology};
 
 /// What was found of the shards.
 pub(super) enum Survey {
-    /// Each was probed. The failure is the one to blame for the whole.
-    Done(Result<(), Failure>),
+    /// Each was probed.
+    Done {
+        /// The failure that is to blame for the whole.
+        result: Result<(), Failure>,
+        /// For each step the lowest shard's that has run it.
+        steps: StepResults,
+    },
     /// There is no connection through which to ask for them.
     Unreachable,
-    /// The server does not say which there are.
-    Refused,
+    /// The target is one node: the server does not say which shards there are, or none could be reached. The failure is
+    /// that of slots which have no owner.
+    OneNode(Result<(), Failure>),
 }
 
 /// Asks `front` for the topology, and probes every shard once, side by side, as the tick `number` that `front` has
@@ -39,16 +45,15 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
     let Some(answer) = front.topology().await else { return Survey::Unreachable };
     let shared = Arc::clone(&links.shared);
     let (status, clock) = shared.record(|record| (record.status(), record.clock().clone()));
-    let result = StepResult::of(&answer);
     let Topology { mut shards } = match answer {
-        Ok(topology) if topology.shards.is_empty() => return Survey::Refused,
+        Ok(topology) if topology.shards.is_empty() => return Survey::OneNode(Ok(())),
         Ok(topology) => topology,
         Err(failure) => {
             // Without HELLO, a server that is no cluster was asked as well.
-            if result != StepResult::Unsupported {
-                status.topology_failed(&failure, clock.now());
+            if !is_standalone(&failure) {
+                status.topology_failed(&explained(&failure, &links.target), clock.now());
             }
-            return Survey::Refused;
+            return Survey::OneNode(Ok(()));
         }
     };
     let count = shards.len();
@@ -86,18 +91,23 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
     let others = tasks.join_all().await;
 
     let mut failures = Vec::new();
+    let mut steps = StepResults::default();
+    let mut is_reached = false;
     let now = Instant::now();
     for (id, shard) in ids {
-        let failure = shared.note(|whole, out| {
-            let failure = whole.failure_of(id);
+        let (watch, failure) = shared.note(|whole, out| {
+            let found = (whole.watch_of(id), whole.failure_of(id));
             whole.leave(id, now, out);
-            failure
+            found
         });
         let lowest = shard.lowest().number();
-        status.node(lowest, None, if failure.is_some() { Watch::Down } else { Watch::Up }, clock.now());
+        steps.add_missing(status.steps_of(lowest).unwrap_or_default());
+        status.node(lowest, None, watch, clock.now());
+        is_reached |= watch != Watch::Unwatched;
         if let Some(failure) = failure {
             status.node_failed(lowest, None, &failure, clock.now());
-            failures.push(failure);
+            // As for the agent, which watches only what it has reached.
+            failures.extend((watch != Watch::Unwatched).then_some(failure));
         }
     }
     // They are to return what was just written.
@@ -113,7 +123,8 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
         missing = agreed(missing, front, others).await;
     }
     failures.extend(Some(missing).filter(|slots| !slots.is_empty()).as_ref().map(uncovered));
-    Survey::Done(gravest(failures).map_or(Ok(()), Err))
+    let result = gravest(failures).map_or(Ok(()), Err);
+    if is_reached { Survey::Done { result, steps } } else { Survey::OneNode(result) }
 }
 
 /// Returns which of the slots that `front` knows no owner of have none according to another node, either.
@@ -155,12 +166,7 @@ async fn read_replicas<'a, D: Dial<Stream: 'static> + 'static>(
     let mut denied = None;
     for (id, shard, node, group) in asked {
         denied = group.take_denied().pop().map(|(_, failure)| failure).or(denied);
-        let failure = group.note(|whole, _| whole.failure_of(id));
-        let watch = match &failure {
-            None => Watch::Up,
-            Some(failure) if failure.reason == FailureReason::PermissionDenied => Watch::Unwatched,
-            Some(_) => Watch::Down,
-        };
+        let watch = group.note(|whole, _| whole.watch_of(id));
         status.node(shard, Some(node), watch, clock.now());
     }
     if let Some(failure) = &denied {

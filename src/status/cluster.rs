@@ -1,15 +1,17 @@
 //! The status of a target that is a cluster: its nodes, its slots, and what is not watched.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::outcome::{FailureDocument, label};
+use super::outcome::{FailureDocument, StepDocument, label, steps};
 use super::{TargetStatus, lock};
 use crate::clock::Rfc3339;
-use crate::probe::{Failure, Role};
+use crate::counted::counted;
+use crate::probe::{Failure, Role, StepResults};
 use crate::target::Endpoint;
 use crate::topology::{Slot, SlotSet};
 
@@ -29,6 +31,8 @@ struct NodeState {
     watch: Watch,
     since: SystemTime,
     failure: Option<(SystemTime, Arc<Failure>)>,
+    /// Those of the last probe.
+    steps: StepResults,
     /// For how long a replica has lacked a write.
     staleness: Option<Duration>,
 }
@@ -53,10 +57,18 @@ impl ClusterNode {
         if self.replica.is_some() { Role::Replica } else { Role::Primary }
     }
 
-    /// Returns what to do about a node that was never reached, where more is known than the reason of the failure.
-    fn advice(&self, failure: &Failure) -> Option<String> {
-        let Endpoint { port, .. } = self.address.as_ref().filter(|_| failure.reason.is_blocked())?;
-        Some(format!("Open port {port} to the addresses of the cache's nodes, or set `cluster.mode: off`."))
+    /// Returns what to do about a node that cannot be reached, where more is known than the reason of the failure.
+    fn advice(&self, failure: &Failure, watch: Watch) -> Option<Cow<'static, str>> {
+        let advice = failure.advice_on_node()?;
+        let port = self.address.as_ref().map(|address| address.port);
+        Some(match port.filter(|_| watch == Watch::Unwatched && failure.reason.is_blocked()) {
+            Some(port) => format!(
+                "Open port {port} to the addresses of the cache's nodes. If they can only be reached at the configured \
+                 host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`."
+            )
+            .into(),
+            None => advice.into(),
+        })
     }
 }
 
@@ -92,7 +104,14 @@ impl ClusterState {
     fn list(&mut self, nodes: Vec<ClusterNode>, at: SystemTime) {
         let nodes = nodes.into_iter().map(|node| match self.node(node.shard(), node.replica.as_deref()) {
             Some(known) => NodeState { node, ..known.clone() },
-            None => NodeState { node, watch: Watch::Unknown, since: at, failure: None, staleness: None },
+            None => NodeState {
+                node,
+                watch: Watch::Unknown,
+                since: at,
+                failure: None,
+                steps: StepResults::default(),
+                staleness: None,
+            },
         });
         let mut nodes: Vec<NodeState> = nodes.collect();
         nodes.sort_by_key(|it| (it.node.shard(), it.node.replica.clone()));
@@ -167,6 +186,21 @@ impl TargetStatus {
         state.cluster.as_mut()?.node(shard, replica)?.node.address.clone()
     }
 
+    /// Records what the last probe of this node has found.
+    pub fn node_probed(&self, shard: u16, replica: Option<&str>, steps: &StepResults) {
+        let mut state = lock(&self.entry.state);
+        if let Some(node) = state.cluster.as_mut().and_then(|cluster| cluster.node(shard, replica)) {
+            node.steps = *steps;
+        }
+    }
+
+    /// Returns what the last probe of the primary of `shard` has found.
+    #[must_use]
+    pub fn steps_of(&self, shard: u16) -> Option<StepResults> {
+        let mut state = lock(&self.entry.state);
+        Some(state.cluster.as_mut()?.node(shard, None)?.steps)
+    }
+
     /// Records for how long this replica has lacked a write.
     pub fn staleness(&self, shard: u16, replica: &str, age: Duration) {
         let mut state = lock(&self.entry.state);
@@ -226,6 +260,9 @@ pub struct NodeDocument {
     pub since: Rfc3339,
     /// The address at which it is reached.
     pub address: Option<String>,
+    /// The steps of the last probe that ran any, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepDocument>,
     /// For how long a replica that was read last time has lacked a write of its primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staleness_seconds: Option<f64>,
@@ -280,10 +317,11 @@ impl fmt::Display for ClusterDocument {
         if self.shards.is_empty() && self.topology_failure.is_some() {
             return f.write_str("shards unknown, only the configured host is watched");
         }
-        write!(
-            f,
-            "{slots_covered} slots covered, {slots_available} available; {nodes_watched} nodes watched"
-        )?;
+        let watched = counted(*nodes_watched as u64, "node");
+        write!(f, "{slots_covered} slots covered, {slots_available} available; {watched} watched")?;
+        if *nodes_watched == 0 {
+            f.write_str(" beside the configured host")?;
+        }
         if *nodes_unwatched > 0 {
             write!(f, ", {nodes_unwatched} never reached")?;
         }
@@ -296,7 +334,7 @@ impl fmt::Display for ClusterDocument {
 }
 
 impl NodeDocument {
-    fn new(NodeState { node, watch, since, failure, staleness }: &NodeState) -> Self {
+    fn new(NodeState { node, watch, since, failure, steps: found, staleness }: &NodeState) -> Self {
         // Nobody knows how far a replica is behind that does not answer.
         let staleness = staleness.filter(|_| *watch == Watch::Up);
         Self {
@@ -306,11 +344,12 @@ impl NodeDocument {
             state: *watch,
             since: Rfc3339(*since),
             address: node.address.as_ref().map(Endpoint::to_string),
+            steps: steps(found),
             staleness_seconds: staleness.map(|age| age.as_secs_f64()),
             last_failure: failure.as_ref().map(|failure| {
                 let mut document = NodeFailureDocument::new(failure);
-                if let (Watch::Unwatched, Some(advice)) = (watch, node.advice(&failure.1)) {
-                    document.failure.advice = advice.into();
+                if let Some(advice) = node.advice(&failure.1, *watch) {
+                    document.failure.advice = advice;
                 }
                 document
             }),
@@ -393,7 +432,8 @@ mod tests {
         handle.staleness(0, "b", Duration::from_millis(250));
         handle.node(8192, None, Watch::Unwatched, at(1_006));
         handle.node_failed(8192, None, &unreachable(), at(1_006));
-        let advice = "Open port 8501 to the addresses of the cache's nodes, or set `cluster.mode: off`.";
+        let advice = "Open port 8501 to the addresses of the cache's nodes. If they can only be reached at the configured \
+                      host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`.";
         assert_eq!(
             serde_json::to_value(cluster(&status)).unwrap(),
             json!({

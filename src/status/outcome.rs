@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::NewConnection;
 use crate::clock::Rfc3339;
 use crate::probe::{
-    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult,
+    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
 
 /// One outcome. Durations are in seconds.
@@ -84,7 +84,7 @@ pub struct PhaseDocument {
 }
 
 /// One step.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct StepDocument {
     /// The label `step`.
     #[serde(serialize_with = "label")]
@@ -132,15 +132,7 @@ impl OutcomeDocument {
             scheduler_delay_seconds: delay.map(|delay| delay.as_secs_f64()),
             duration_seconds: outcome.duration.as_secs_f64(),
             phases: phases(&outcome.phases),
-            steps: outcome
-                .steps
-                .iter()
-                .map(|(step, result, took)| StepDocument {
-                    step,
-                    result,
-                    duration_seconds: took.as_secs_f64(),
-                })
-                .collect(),
+            steps: steps(&outcome.steps),
             clients: outcome.clients.map(|ClientCount { clients, own_seen }| ClientsDocument {
                 count: clients,
                 own_seen,
@@ -171,6 +163,15 @@ fn phases(times: &PhaseTimes) -> Vec<PhaseDocument> {
     let document =
         |(phase, took): (Phase, Duration)| PhaseDocument { phase, duration_seconds: took.as_secs_f64() };
     times.iter().map(document).collect()
+}
+
+pub(super) fn steps(found: &StepResults) -> Vec<StepDocument> {
+    let document = |(step, result, took): (Step, StepResult, Duration)| StepDocument {
+        step,
+        result,
+        duration_seconds: took.as_secs_f64(),
+    };
+    found.iter().map(document).collect()
 }
 
 impl FailureDocument {

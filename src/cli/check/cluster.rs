@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::status::{ClusterDocument, FailureDocument, NodeDocument, Watch};
+use super::text::milliseconds;
+use crate::probe::StepResult;
+use crate::status::{ClusterDocument, FailureDocument, NodeDocument, StepDocument, Watch};
 
 /// The nodes of a cluster, and why some are not watched: a row, and lines of details below it.
 pub(super) struct ClusterText<'a>(pub(super) &'a ClusterDocument);
@@ -18,6 +20,7 @@ impl fmt::Display for ClusterText<'_> {
             write!(f, "      shard {shard:<5}  {role:<7}  {state:<9}  {address}  slots {slots}")?;
             staleness_seconds.iter().try_for_each(|age| write!(f, ", {age:.3} s behind"))?;
             writeln!(f)?;
+            write_steps(f, &node.steps)?;
             // A failure before the last success is history, and for `/status`.
             if let Some(failure) = node.last_failure.as_ref().filter(|_| node.state != Watch::Up) {
                 write_failure(f, &failure.failure)?;
@@ -26,6 +29,19 @@ impl fmt::Display for ClusterText<'_> {
         let failures = cluster.topology_failure.iter().chain(&cluster.replica_failure);
         failures.into_iter().try_for_each(|it| write_failure(f, &it.failure))
     }
+}
+
+/// Writes the commands that the node got in one line.
+fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[StepDocument]) -> fmt::Result {
+    let mut separator = "        ";
+    for StepDocument { step, result, duration_seconds } in steps {
+        write!(f, "{separator}{} {}", step.command(), milliseconds(*duration_seconds))?;
+        if *result != StepResult::Success {
+            write!(f, " {result}")?;
+        }
+        separator = ", ";
+    }
+    if steps.is_empty() { Ok(()) } else { writeln!(f) }
 }
 
 fn write_failure(f: &mut fmt::Formatter<'_>, failure: &FailureDocument) -> fmt::Result {
@@ -37,11 +53,11 @@ fn write_failure(f: &mut fmt::Formatter<'_>, failure: &FailureDocument) -> fmt::
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::clock::Clock;
-    use crate::probe::{Failure, FailureReason, Phase, Stage};
+    use crate::probe::{Failure, FailureReason, Phase, Stage, Step, StepResults};
     use crate::status::{ClusterNode, Status, TargetStatus};
     use crate::target::{Endpoint, Target};
     use crate::topology::{Slot, SlotSet};
@@ -68,15 +84,22 @@ mod tests {
             let nodes = vec![node(&high.complement(), 8500), node(&high, 8501)];
             target.topology(SlotSet::all(), nodes, 0, NOW);
             let failure = Failure::new(FailureReason::ConnectTimeout, Stage::Phase(Phase::Connect), "5 s");
+            let mut steps = StepResults::default();
+            steps.set(Step::Ping, StepResult::Success, Duration::from_micros(310));
+            steps.set(Step::Set, StepResult::Success, Duration::from_micros(212));
+            steps.set(Step::ClientList, StepResult::Denied, Duration::from_micros(90));
+            target.node_probed(0, None, &steps);
             for (shard, watch) in [(0, Watch::Up), (8192, Watch::Unwatched)] {
                 target.node_failed(shard, None, &failure, NOW);
                 target.node(shard, None, watch, NOW);
             }
         });
-        let advice = "Open port 8501 to the addresses of the cache's nodes, or set `cluster.mode: off`.";
+        let advice = "Open port 8501 to the addresses of the cache's nodes. If they can only be reached at the configured \
+                      host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`.";
         let expected = format!(
-            "  cluster                    16384 slots covered, 8192 available; 1 nodes watched, 1 never reached\n\
+            "  cluster                    16384 slots covered, 8192 available; 1 node watched, 1 never reached\n\
              \x20     shard 0      primary  up         10.0.0.4:8500  slots 0-8191\n\
+             \x20       PING 0.310 ms, SET 0.212 ms, CLIENT LIST 0.090 ms denied\n\
              \x20     shard 8192   primary  unwatched  10.0.0.4:8501  slots 8192-16383\n\
              \x20       connect_timeout at connect: 5 s\n\
              \x20       {advice}\n"

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use super::cluster::ClusterText;
 use super::result::{AskedDocument, CertificateDocument, CheckResult, ConnectionDocument};
-use crate::cli::output::{Style, counted, enumerated};
+use crate::cli::output::{Style, enumerated};
 use crate::clock::Rfc3339;
+use crate::counted::counted;
 use crate::excerpt::excerpt;
 use crate::probe::{Phase, Step, StepResult};
 use crate::status::{ClientsDocument, FailureDocument, IdentityDocument, NOT_REQUESTED, StepDocument};
@@ -40,7 +41,8 @@ impl fmt::Display for Text<'_> {
             write_phase(f, connection, phase, duration, now)?;
         }
         for step in &outcome.steps {
-            row(f, step.step.command(), Some(step.duration_seconds), &reply(step, outcome.clients.as_ref()))?;
+            let reply = reply(step, &outcome.steps, outcome.clients.as_ref());
+            row(f, step.step.command(), Some(step.duration_seconds), &reply)?;
         }
         if let Some(clients) = &outcome.clients {
             write_clients(f, clients)?;
@@ -64,7 +66,13 @@ impl fmt::Display for Text<'_> {
         };
         let took = milliseconds(outcome.duration_seconds);
         let Some(FailureDocument { reason, stage, slots, detail, advice }) = &outcome.failure else {
-            return write!(f, "  {} in {took}{attempts}", self.style.good("success"));
+            write!(f, "  {} in {took}{attempts}", self.style.good("success"))?;
+            return match cluster.as_ref().map_or(0, |cluster| cluster.nodes_unwatched + cluster.nodes_skipped)
+            {
+                0 => Ok(()),
+                1 => f.write_str(", but 1 node is not watched"),
+                nodes => write!(f, ", but {nodes} nodes are not watched"),
+            };
         };
         writeln!(f, "  {} after {took}{attempts}: {reason} at {stage}", self.style.bad("FAILED"))?;
         if let Some(slots) = slots {
@@ -135,12 +143,15 @@ fn write_certificate(f: &mut fmt::Formatter<'_>, certificate: &CertificateDocume
     Ok(())
 }
 
-/// Returns a summary of the server's reply to `step`.
-fn reply(step: &StepDocument, clients: Option<&ClientsDocument>) -> String {
+/// Returns a summary of the server's reply to `step`, one of `steps`.
+fn reply(step: &StepDocument, steps: &[StepDocument], clients: Option<&ClientsDocument>) -> String {
+    // Where only reads are probed, nothing was set.
+    let has_set = steps.iter().any(|it| it.step == Step::Set);
     match (step.result, step.step) {
         (StepResult::Success, Step::Ping) => "PONG".into(),
         (StepResult::Success, Step::Set) => "OK".into(),
-        (StepResult::Success, Step::Get) => "the value that was set".into(),
+        (StepResult::Success, Step::Get) if has_set => "the value that was set".into(),
+        (StepResult::Success, Step::Get) => "an answer (nothing was set)".into(),
         (StepResult::Success, Step::ClientList) => {
             clients.map_or_else(String::new, |clients| counted(clients.count, "client"))
         }
@@ -183,7 +194,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, seconds: Option<f64>, text: &str)
     writeln!(f, "{}", line.trim_end())
 }
 
-fn milliseconds(seconds: f64) -> String {
+pub(super) fn milliseconds(seconds: f64) -> String {
     format!("{:.3} ms", seconds * 1e3)
 }
 

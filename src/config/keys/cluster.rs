@@ -106,8 +106,9 @@ pub static EXPECT_ROLE: Key<ExpectRole> = Key {
         path: "targets[].expect_role",
         flag: Some(Flag::new("expect-role", "ROLE")),
         group: GROUP,
-        help: "Role that the server must have, if it is not a cluster",
-        doc: "In a cluster, the topology says which nodes are primaries.",
+        help: "Role for which the server is probed, if it is not a cluster",
+        doc: "The role that the server reports fails no probe by itself: a primary under `replica` is only read. In a \
+              cluster, the topology says which nodes are primaries.",
         ..About::EMPTY
     },
     values: Values::Choices(&[

@@ -11,6 +11,7 @@ use super::answers::Asked;
 use super::inquiry::Answered;
 use super::watched::Watched;
 use crate::connection::dialer::Dial;
+use crate::counted::counted;
 use crate::probe::{Failure, FailureReason, Stage};
 use crate::status::Watch;
 use crate::topology::{SlotSet, Topology};
@@ -91,7 +92,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
 /// Returns the failure of a cluster in which nobody has `slots`.
 pub(in crate::prober) fn uncovered(slots: &SlotSet) -> Failure {
-    let detail = format!("{} slots have no owner", slots.len());
+    let has = if slots.len() == 1 { "has" } else { "have" };
+    let detail = format!("{} {has} no owner", counted(slots.len().into(), "slot"));
     Failure {
         slots: Some(Arc::new(slots.clone())),
         ..Failure::new(FailureReason::SlotsUncovered, Stage::Topology, detail)

@@ -5,8 +5,13 @@ use tracing::{info, warn};
 
 use super::Coordinator;
 use crate::connection::dialer::Dial;
-use crate::probe::{Failure, StepResult};
+use crate::probe::{Failure, FailureReason, StepResult};
 use crate::prober::whole::Deciding;
+use crate::target::Target;
+
+/// What follows where the server does not list its shards, and `keys` is set.
+const KEYS_ARE_SPREAD: &str = "The server does not list its shards, as behind a proxy or with the Enterprise policy of Azure \
+     Managed Redis. `keys` spreads the probes over the hash slots: one part in each tick.";
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// The topology may not be asked for, or there is none. The target is probed as one node.
@@ -19,12 +24,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             // The gauges of before are not true any more.
             self.metrics = None;
             let shared = &self.links.shared;
-            if result == StepResult::Denied || !is_standalone(failure) {
+            if !is_standalone(failure) {
                 self.metrics = Some(shared.record(|record| record.metrics().cluster()));
             }
             shared.record(|record| record.no_cluster());
         }
-        if result == StepResult::Denied || !is_standalone(failure) {
+        if !is_standalone(failure) {
             self.show_failure(failure);
         }
     }
@@ -43,7 +48,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Shows that shards are not watched, or not where they are now.
     pub(super) fn show_failure(&self, failure: &Failure) {
-        self.links.shared.record(|record| record.topology_failed(failure));
+        let failure = explained(failure, &self.links.target);
+        self.links.shared.record(|record| record.topology_failed(&failure));
     }
 
     /// Lets the link to the configured host decide again.
@@ -60,6 +66,13 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 }
 
 /// Whether a server has said by `failure` that it belongs to no cluster; others hide theirs.
-fn is_standalone(failure: &Failure) -> bool {
+pub(in crate::prober) fn is_standalone(failure: &Failure) -> bool {
     failure.detail.contains("cluster support disabled")
+}
+
+/// Returns `failure` with what is left to do about it for `target`.
+pub(in crate::prober) fn explained(failure: &Failure, target: &Target) -> Failure {
+    let is_hidden = failure.reason == FailureReason::ServerError;
+    let advice = (is_hidden && target.keys.get() > 1).then_some(KEYS_ARE_SPREAD);
+    Failure { advice: failure.advice.or(advice), ..failure.clone() }
 }

@@ -4,6 +4,7 @@ mod cluster;
 mod log;
 mod refusals;
 mod renewal;
+mod survey;
 mod views;
 
 use super::*;
@@ -300,6 +301,25 @@ async fn a_refusal_is_remembered_for_an_hour_and_the_target_goes_on_as_one_node(
     cluster.with(|state| state.refusal = None);
     sleep(200 * SECOND).await;
     assert_eq!((shards(&running).len(), cluster_of(&running).topology_failure.is_none()), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_that_the_server_does_not_know_is_counted_and_the_advice_fits_what_is_set() {
+    for (keys, advised) in [(1, "Set `keys`"), (16, "`keys` spreads the probes")] {
+        let cluster = Cluster::new(1);
+        cluster.with(|state| state.refusal = Some("-ERR unknown command 'CLUSTER'\r\n"));
+        let running =
+            start_cluster(&cluster, Target { keys: NonZeroU32::new(keys).unwrap(), ..target() }).await;
+        let refreshes = running.value(r#"topology_refreshes_total{result="unsupported",target="t"}"#);
+        assert_eq!((refreshes, running.all_failures()), (1.0, 0.0));
+        let advice = cluster_of(&running).topology_failure.unwrap().failure.advice;
+        assert!(advice.contains(advised), "{keys}: {advice}");
+    }
+    // A server that belongs to no cluster has none of it.
+    let cluster = Cluster::new(1);
+    cluster.with(|state| state.refusal = Some("-ERR This instance has cluster support disabled\r\n"));
+    let running = start_cluster(&cluster, target()).await;
+    assert!(shown(&running).cluster.is_none() && !text(&running).contains("cachepulse_topology_"));
 }
 
 #[tokio::test(start_paused = true)]

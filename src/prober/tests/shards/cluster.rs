@@ -26,6 +26,8 @@ pub(super) struct Nodes {
     pub(super) host: usize,
     /// Whether the configured host's node says that it belongs to a cluster.
     pub(super) is_cluster: bool,
+    /// Whether a firewall closes the ports of the nodes, and not that of the configured host.
+    pub(super) is_closed: bool,
 }
 
 /// One node.
@@ -68,7 +70,8 @@ impl Cluster {
         let slots = (0..primaries).map(|place| (bound(place), bound(place + 1) - 1, place)).collect();
         let all = (0..=primaries).map(|_| Node { clients: 1, ..Node::default() }).collect();
         let (replicas, read_only) = (Vec::new(), "+OK\r\n");
-        let state = Nodes { slots, all, replicas, read_only, refusal: None, host: 0, is_cluster: true };
+        let (refusal, host, is_cluster, is_closed) = (None, 0, true, false);
+        let state = Nodes { slots, all, replicas, read_only, refusal, host, is_cluster, is_closed };
         Self { state: Arc::new(Mutex::new(state)), node: None }
     }
 
@@ -235,10 +238,12 @@ impl Dial for Cluster {
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<DuplexStream>, DialFailure> {
         let place = self.place();
         let away = self.with(|state| {
+            let is_closed = state.is_closed && self.node.is_some();
             let node = &mut state.all[place];
             node.dials.push(Instant::now());
             let is_full = node.room.is_some_and(|room| node.dials.len() > room);
-            node.away.or(is_full.then_some(FailureReason::LocalResource))
+            let full = is_full.then_some(FailureReason::LocalResource);
+            node.away.or(full).or_else(|| is_closed.then_some(FailureReason::ConnectTimeout))
         });
         if let Some(reason) = away {
             if reason == FailureReason::ConnectTimeout {

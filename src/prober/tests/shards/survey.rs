@@ -1,0 +1,82 @@
+//! One probe of all shards for somebody who waits for it: what it finds is what an agent that starts now would find.
+
+use super::*;
+use crate::probe::{Outcome, Step};
+use crate::prober::Probed;
+
+/// Probes the cluster once. Returns the outcome and the status.
+async fn survey(cluster: &Cluster, target: Target, seed: u64) -> (Outcome, TargetDocument) {
+    let (metrics, status) = (Metrics::new(), Status::new(clock()));
+    let mut prober = Prober::new(Setup {
+        dialer: cluster.clone(),
+        sign_in: SignIn::None,
+        clock: clock(),
+        rng: fastrand::Rng::with_seed(seed),
+        metrics: metrics.target(&target.name),
+        status: status.target(&target),
+        instance: "pod".into(),
+        offset: Duration::ZERO,
+        started: Instant::now(),
+        target: Arc::new(target),
+    });
+    let Probed { outcome, .. } = prober.probe().await;
+    let document = status.document().targets.remove(0);
+    (outcome, document)
+}
+
+fn steps(outcome: &Outcome) -> Vec<Step> {
+    outcome.steps.iter().map(|(step, ..)| step).collect()
+}
+
+fn states(document: &TargetDocument) -> Vec<Watch> {
+    document.cluster.as_ref().unwrap().shards.iter().map(|node| node.state).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_is_shown_whichever_key_the_host_has_and_for_each_shard() {
+    for seed in 0..10 {
+        let cluster = Cluster::new(3);
+        let (outcome, shown) = survey(&cluster, target(), seed).await;
+        assert_eq!((outcome.result.is_ok(), steps(&outcome)), (true, Step::ALL.to_vec()), "seed {seed}");
+        for node in shown.cluster.unwrap().shards {
+            let steps: Vec<Step> = node.steps.iter().map(|step| step.step).collect();
+            assert_eq!(steps, Step::ALL, "seed {seed}, shard {}", node.shard);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_reached_is_unwatched_and_decides_nothing() {
+    for role in ["primary", "replica"] {
+        let cluster = Cluster::with_replicas(2);
+        let away = if role == "primary" { 1 } else { 3 };
+        cluster.with(|state| state.all[away].away = Some(FailureReason::ConnectRefused));
+        let (outcome, shown) = survey(&cluster, with_replicas(), 1).await;
+        assert_eq!((outcome.result.is_ok(), steps(&outcome)), (true, Step::ALL.to_vec()), "{role}");
+        let cluster = shown.cluster.as_ref().unwrap();
+        let away = cluster.shards.iter().find(|node| node.state == Watch::Unwatched).unwrap();
+        assert_eq!((away.role.as_str(), cluster.nodes_unwatched), (role, 1), "{:?}", states(&shown));
+        let advice = &away.last_failure.as_ref().unwrap().failure.advice;
+        assert!(advice.contains("Open port 700") && advice.contains("`cluster.address: host`"), "{advice}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_reached_and_does_not_serve_fails_the_probe() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].refusal = Some("-WRONGPASS invalid username-password pair\r\n"));
+    let (outcome, shown) = survey(&cluster, target(), 1).await;
+    let failure = outcome.result.unwrap_err();
+    let slots = failure.slots.as_ref().map(ToString::to_string);
+    assert_eq!((failure.reason, slots.as_deref()), (FailureReason::AuthRejected, Some("5461-10921")));
+    assert_eq!(states(&shown), [Watch::Up, Watch::Down, Watch::Up]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_shard_is_reached_the_host_decides_and_is_written() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.is_closed = true);
+    let (outcome, shown) = survey(&cluster, target(), 1).await;
+    assert_eq!((outcome.result.is_ok(), steps(&outcome)), (true, Step::ALL.to_vec()));
+    assert_eq!(states(&shown), [Watch::Unwatched; 3]);
+}
