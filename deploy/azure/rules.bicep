@@ -125,6 +125,10 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
         expression: 'count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) >= 0.5 )'
       }
       {
+        record: 'cachepulse:shards_lost:count'
+        expression: 'count by (cluster, namespace, target) ( min by (cluster, namespace, target, shard) (last_over_time(cachepulse_shard_success{role="primary"}[1h])) == 0 unless group by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) ) and max by (cluster, namespace, target) (cachepulse_cluster_nodes_unwatched) > 0 or 0 * cachepulse:shards_up:count'
+      }
+      {
         alert: 'CachepulseCacheFailing'
         expression: 'min by (cluster, namespace, target) (cachepulse_probe_success) == 0 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.1 unless cachepulse:shards_up:count > 0'
         severity: 2
@@ -162,7 +166,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseShardDown'
-        expression: 'count by (cluster, namespace, target) ( min by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) == 0 and max by (cluster, namespace, target, shard) ( rate(cachepulse_shard_unavailable_seconds_total{role="primary"}[5m]) ) > 0.1 ) and cachepulse:shards_up:count > 0'
+        expression: '( count by (cluster, namespace, target) ( min by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) == 0 and max by (cluster, namespace, target, shard) ( rate(cachepulse_shard_unavailable_seconds_total{role="primary"}[5m]) ) > 0.1 ) or cachepulse:shards_lost:count > 0 ) and cachepulse:shards_up:count > 0'
         severity: 2
         labels: {
           severity: 'warning'
@@ -180,7 +184,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseShardDown'
-        expression: 'count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) < 0.5 and max by (cluster, namespace, target, shard) ( rate(cachepulse_shard_unavailable_seconds_total{role="primary"}[5m]) ) > 0.3 ) and cachepulse:shards_up:count > 0'
+        expression: '( count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) < 0.5 and max by (cluster, namespace, target, shard) ( rate(cachepulse_shard_unavailable_seconds_total{role="primary"}[5m]) ) > 0.3 ) or cachepulse:shards_lost:count > 0 ) and cachepulse:shards_up:count > 0'
         severity: 1
         labels: {
           severity: 'critical'
@@ -361,7 +365,7 @@ resource cachepulseCauses 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-
       }
       {
         alert: 'CachepulseRightsTooSmall'
-        expression: 'sum by (cluster, namespace, target) (rate(cachepulse_step_results_total{result="denied"}[15m])) + sum by (cluster, namespace, target) (rate(cachepulse_probe_failures_total{reason="permission_denied"}[15m])) > 0'
+        expression: 'sum by (cluster, namespace, target) (rate(cachepulse_step_results_total{result="denied"}[15m])) + sum by (cluster, namespace, target) (rate(cachepulse_probe_failures_total{reason="permission_denied"}[15m])) > 0 or ( sum by (cluster, namespace, target) (cachepulse_topology_refreshes_total{result="denied"}) > 0 unless sum by (cluster, namespace, target) (increase(cachepulse_topology_refreshes_total{result="success"}[65m])) > 0 )'
         for: 'PT5M'
         severity: 2
         labels: {
@@ -369,8 +373,46 @@ resource cachepulseCauses 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-
         }
         annotations: {
           summary: '[{{ $labels.cluster }}] The agent has too few rights on cache {{ $labels.target }}.'
-          description: 'The cache {{ $labels.target }} denies a command to the agent (NOPERM). If the command is required, probes fail with the reason permission_denied. The agent\'s /status has the details: ${statusUrl}'
+          description: 'The cache {{ $labels.target }} denies a command to the agent (NOPERM). If the command is required, probes fail with the reason permission_denied. If CLUSTER SLOTS is denied, only one node of the cluster is watched; the agent\'s /status says so. The agent\'s /status has the details: ${statusUrl}'
           runbook_url: '${runbookUrl}/CachepulseRightsTooSmall.md'
+        }
+        resolveConfiguration: {
+          autoResolved: true
+          timeToResolve: 'PT5M'
+        }
+        actions: actions
+      }
+      {
+        alert: 'CachepulseNodesUnwatched'
+        expression: 'max by (cluster, namespace, target) (cachepulse_cluster_nodes_unwatched + cachepulse_cluster_nodes_skipped) > 0'
+        for: 'PT15M'
+        severity: 2
+        labels: {
+          severity: 'warning'
+        }
+        annotations: {
+          summary: '[{{ $labels.cluster }}] Nodes of cache {{ $labels.target }} are not watched.'
+          description: '{{ $value }} of the nodes of the cache {{ $labels.target }} are not probed by at least one agent: it has never reached them, may not read them, or there are more than cluster.max_nodes. If one of them fails, no other alert says so. The agent\'s /status has the details: ${statusUrl}'
+          runbook_url: '${runbookUrl}/CachepulseNodesUnwatched.md'
+        }
+        resolveConfiguration: {
+          autoResolved: true
+          timeToResolve: 'PT5M'
+        }
+        actions: actions
+      }
+      {
+        alert: 'CachepulseSentinelQuorumLost'
+        expression: 'max by (cluster, namespace, target) (cachepulse_sentinel_quorum) == 0'
+        for: 'PT5M'
+        severity: 2
+        labels: {
+          severity: 'warning'
+        }
+        annotations: {
+          summary: '[{{ $labels.cluster }}] The sentinels of cache {{ $labels.target }} have no quorum.'
+          description: 'Too few sentinels of the cache {{ $labels.target }} answer, or they do not reach each other. If the primary fails now, there is no failover.'
+          runbook_url: '${runbookUrl}/CachepulseSentinelQuorumLost.md'
         }
         resolveConfiguration: {
           autoResolved: true

@@ -244,7 +244,7 @@ class Chain:
     def await_healthy(self):
         """Waits until every Prometheus has recorded a success of every target."""
         for url in self.prometheus.values():
-            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 3, 60, "no success")
+            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 4, 60, "no success")
 
     def _start_agents(self):
         config = self.folder / "cachepulse.yaml"
@@ -254,11 +254,22 @@ class Chain:
             f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s,"
             " maintenance: on}\n"
             f"- {{name: sessions, host: 127.0.0.1, port: {self.cluster.ports[0]}, tls: false, identity: none, interval: 1s,"
-            " cluster: {mode: all, refresh: 10s}}\n",
+            " cluster: {mode: all, refresh: 10s}}\n"
+            f"- {{name: carts, sentinel: {{service: carts, addresses: ['127.0.0.1:{self._start_sentinel()}']}}, tls: false,"
+            " identity: none, interval: 1s}\n",
             "utf-8",
         )
         self._start("agent", [AGENT, "run", "--config", config])
         self._start("demo", [AGENT, "demo", "--listen", self.agents[1], "--redis-port", "0", "--identity-port", "0"])
+
+    def _start_sentinel(self):
+        """Starts a cache and a sentinel that names it. Returns the sentinel's port."""
+        port, sentinel = free_port(), free_port()
+        self._start("carts", ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder])
+        config = self.folder / "sentinel.conf"
+        config.write_text(f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor carts 127.0.0.1 {port} 1\n", "utf-8")
+        self._start("sentinel", ["redis-server", config, "--sentinel"])
+        return sentinel
 
     def _start_alertmanager(self, extra_config):
         port = free_port()
