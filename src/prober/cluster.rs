@@ -337,6 +337,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             shared.leave(FRONT, now);
             shared.signals.retire_front(true);
         }
+        shared.with(|whole, record| whole.first().into_iter().for_each(|first| record.server_of(first)));
         if is_down || self.uncovered.is_some() {
             self.hurry();
         }

@@ -123,9 +123,8 @@ impl<D: Dial> Companion<D> {
             }
             Err(DialFailure { failure, phases }) => (phases, Err(failure)),
         };
-        if result.is_ok() {
-            result = self.probe_shard().await;
-        }
+        // Clients of a cluster may know other nodes than the host's.
+        result = result.and(self.probe_shard().await);
         let pause = self
             .opener
             .target

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::links::FRONT;
 use super::whole::LinkId;
+use crate::probe::ServerInfo;
 use crate::status::ConnectionState;
 use crate::target::Protocol;
 
@@ -27,6 +28,8 @@ struct Known {
     state: ConnectionState,
     /// That of the open connection.
     protocol: Option<Protocol>,
+    /// What the server says of itself, as far as it is known.
+    server: Option<Box<ServerInfo>>,
     /// That of the last certificate that the server has shown. Not for the configured host.
     certificate_expiry: Option<SystemTime>,
 }
@@ -47,7 +50,8 @@ impl Connections {
         // Most targets have one link.
         self.links.reserve_exact(1);
         let state = ConnectionState::Disconnected;
-        self.links.push(Known { link, is_to_replica, state, protocol: None, certificate_expiry: None });
+        let (protocol, server, certificate_expiry) = (None, None, None);
+        self.links.push(Known { link, is_to_replica, state, protocol, server, certificate_expiry });
     }
 
     /// The link opens a connection.
@@ -63,6 +67,18 @@ impl Connections {
             (known.state, known.protocol) = (ConnectionState::Connected, Some(protocol));
         }
         self.certificate_seen(link, expiry);
+    }
+
+    /// The server of the link says this of itself.
+    pub(super) fn serves(&mut self, link: LinkId, server: &ServerInfo) {
+        if let Some(known) = self.of(link) {
+            known.server = Some(Box::new(server.clone()));
+        }
+    }
+
+    /// Returns what the server of the link says of itself.
+    pub(super) fn server_of(&self, link: LinkId) -> Option<&ServerInfo> {
+        self.links.iter().find(|known| known.link == link)?.server.as_deref()
     }
 
     /// The link has no connection.

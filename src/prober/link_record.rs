@@ -294,8 +294,9 @@ impl LinkRecord {
             return;
         }
         self.shared.with(|whole, record| {
+            record.connections(|all| all.serves(self.id, server));
             // Each node has something else to say.
-            if whole.is_first(self.id) {
+            if whole.first() == Some(self.id) {
                 record.server(server);
             }
             // In a cluster, the topology shows it.

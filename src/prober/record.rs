@@ -11,6 +11,7 @@ use super::ledger::Effect;
 use super::logged::Logged;
 use super::new_connections::NewConnections;
 use super::schedule::Tick;
+use super::whole::LinkId;
 use crate::clock::{Clock, seconds};
 use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Outcome, Role, ServerInfo, StepResults};
@@ -29,6 +30,8 @@ pub(super) struct Record {
     delay: Duration,
     last_outcome: Option<Outcome>,
     connections: Connections,
+    /// The link whose server stands for the target.
+    first: Option<LinkId>,
     /// The reasons for which the cache was down since the last success.
     logged: Logged,
     is_quiet: bool,
@@ -50,6 +53,7 @@ impl Record {
             delay: Duration::ZERO,
             last_outcome: None,
             connections: Connections::default(),
+            first: None,
             logged: Logged::default(),
             is_quiet: false,
             is_up: None,
@@ -293,6 +297,15 @@ impl Record {
     pub(super) fn server(&self, server: &ServerInfo) {
         self.status.server(server);
         self.metrics.server_info(server);
+    }
+
+    /// The link is the first of those that decide from now on: its server stands for the target.
+    pub(super) fn server_of(&mut self, first: LinkId) {
+        if self.first.replace(first) != Some(first)
+            && let Some(server) = self.connections.server_of(first)
+        {
+            self.server(server);
+        }
     }
 
     /// The role of a server has changed; it had the `previous` one.

@@ -184,9 +184,9 @@ impl Whole {
         self.members.iter().find(|member| member.id == id)?.part.slots()
     }
 
-    /// Whether the link is the first of those that decide, by the lowest slot.
-    pub(super) fn is_first(&self, id: LinkId) -> bool {
-        self.deciding().next().is_some_and(|(_, member)| member.id == id)
+    /// Returns the first of the links that decide, by the lowest slot.
+    pub(super) fn first(&self) -> Option<LinkId> {
+        self.deciding().next().map(|(_, member)| member.id)
     }
 
     /// Whether the target is up, as far as that is known.

@@ -277,6 +277,18 @@ async fn slots_that_lose_their_owner_are_noticed_within_a_second_and_shown_if_tw
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_shards_server_stands_for_a_cluster_that_is_entered_through_a_replica() {
+    let cluster = Cluster::new(2);
+    // The configured host's node has no slots, and the third one takes its place.
+    cluster.with(|state| (state.slots[0].2, state.all[0].is_replica) = (2, true));
+    let running = start_cluster(&cluster, target()).await;
+    let server = shown(&running).server.unwrap();
+    assert_eq!((server.role, &*server.version), ("primary", "7.2.2"));
+    let info = r#"server_info{mode="cluster",role="primary",server="unknown",target="t",version="7.2.2"}"#;
+    assert_eq!(running.value(info), 1.0, "{}", text(&running));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_over_the_limit_are_counted_and_not_probed() {
     let cluster = Cluster::new(3);
     let mut limited = target();
