@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::fallback::Fallback;
@@ -158,6 +159,7 @@ impl<D: Dial> Opener<D> {
         deadline: &mut Instant,
         phases: &mut PhaseTimes,
     ) -> Result<(Result<Greeted<D::Stream>, NotGreeted>, Duration), DialFailure> {
+        let mut was_led_astray = false;
         loop {
             let dialed = match self.dialer.dial(*deadline).await {
                 Ok(dialed) => dialed,
@@ -181,6 +183,12 @@ impl<D: Dial> Opener<D> {
             let result = match result {
                 Ok(greeting) => {
                     let accepted = self.dialer.accept(&greeting).map_err(NotGreeted::Failed);
+                    // Others may name the right one, and be wrong as well: it is tried once.
+                    let is_elsewhere =
+                        accepted.is_err() && self.dialer.moved_from(&peer).now_or_never().is_some();
+                    if is_elsewhere && !std::mem::replace(&mut was_led_astray, true) {
+                        continue;
+                    }
                     accepted.map(|()| (session, peer, greeting))
                 }
                 Err(NotGreeted::Failed(failure)) => {

@@ -237,6 +237,20 @@ async fn the_others_outweigh_a_sentinel_that_names_another_primary() {
 }
 
 #[tokio::test]
+async fn the_others_outweigh_a_sentinel_that_names_a_replica_which_costs_no_attempt() {
+    let bed = Bed::start().await;
+    let agent = bed.agent().await;
+    let users = [("default", "nopass ~* +@all")];
+    let follow = format!("replicaof 127.0.0.1 {}\n", bed.primary.port());
+    let replica = RedisServer::start_with(Listen::Plaintext, &users, &follow).await;
+    bed.liar().names(&[replica.port()]);
+    agent.logs("sentinel is wrong about the primary").await;
+    let scrape = agent.until("it is back", |it| it.connects("success", "orders") == 2).await;
+    assert_eq!(scrape.connects("failure", "orders"), 0, "{}{}", scrape.text, agent.log());
+    assert!(scrape.is_up("orders"), "{}{}", scrape.text, agent.log());
+}
+
+#[tokio::test]
 async fn the_next_sentinels_are_asked_if_the_first_is_wrong_from_the_start() {
     let bed = Bed::start().await;
     let closed = Port::reserve();
