@@ -10,7 +10,7 @@ mod views;
 use super::*;
 use crate::status::{ClusterDocument, ConnectionState, NodeDocument, TargetDocument, Watch};
 use crate::target::ClusterMode;
-use cluster::{Cluster, Node, endpoint};
+use cluster::{Cluster, Keys, Node, endpoint};
 
 /// Starts a prober of the cluster, and waits until each of its shards was probed.
 async fn start_cluster(cluster: &Cluster, target: Target) -> Running {

@@ -30,6 +30,18 @@ pub(super) struct Nodes {
     pub(super) is_closed: bool,
 }
 
+/// Which keys a node takes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Those in its slots.
+    #[default]
+    Own,
+    /// Those in all slots.
+    All,
+    /// None: it is cut off from the other nodes.
+    None,
+}
+
 /// One node.
 #[derive(Default)]
 pub(super) struct Node {
@@ -44,10 +56,8 @@ pub(super) struct Node {
     pub(super) read_only: Option<&'static str>,
     /// How many accesses of keys it sends to the last node, whoever has the slot.
     pub(super) misdirects: usize,
-    /// Whether it takes the keys of all slots.
-    pub(super) takes_all: bool,
-    /// Whether it is cut off from the other nodes.
-    pub(super) is_cut_off: bool,
+    /// The keys that it takes.
+    pub(super) takes: Keys,
     /// How long it takes to answer.
     pub(super) latency: Duration,
     /// Whether it takes connections and never answers.
@@ -162,8 +172,10 @@ impl Nodes {
                 self.all[place].misdirects -= 1;
                 format!("-MOVED 42 {}\r\n", endpoint(self.all.len() - 1))
             }
-            "SET" | "GET" if self.all[place].is_cut_off => "-CLUSTERDOWN The cluster is down\r\n".into(),
-            "SET" | "GET" if self.is_cluster && !self.all[place].takes_all => {
+            "SET" | "GET" if self.all[place].takes == Keys::None => {
+                "-CLUSTERDOWN The cluster is down\r\n".into()
+            }
+            "SET" | "GET" if self.is_cluster && self.all[place].takes != Keys::All => {
                 let slot = Slot::of_key(words[1].as_bytes()).number();
                 let owner = self.slots.iter().find(|(first, last, _)| (first..=last).contains(&&slot));
                 match owner {

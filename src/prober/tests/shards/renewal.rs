@@ -40,7 +40,7 @@ fn two_clusters() -> Cluster {
         };
         let views = [view(0), view(3)];
         for (place, node) in state.all.iter_mut().enumerate() {
-            (node.view, node.takes_all) = (views[place / 3].clone(), true);
+            (node.view, node.takes) = (views[place / 3].clone(), Keys::All);
         }
     });
     cluster

@@ -22,7 +22,7 @@ async fn a_redirection_to_where_the_topology_has_no_node_costs_one_failed_round(
 async fn a_redirection_to_a_node_that_serves_although_the_topology_says_otherwise_is_no_longer_followed() {
     let cluster = Cluster::new(3);
     let running = start_cluster(&cluster, target()).await;
-    cluster.with(|state| (state.all[1].misdirects, state.all[3].takes_all) = (2, true));
+    cluster.with(|state| (state.all[1].misdirects, state.all[3].takes) = (2, Keys::All));
     sleep(2 * INTERVAL).await;
     assert_eq!((running.is_up(), running.all_failures()), (true, 0.0));
     let sets = (cluster.count(1, "SET"), cluster.count(3, "SET"));
@@ -61,7 +61,7 @@ async fn a_node_that_is_down_is_asked_last() {
     // It is cut off from the others, which have promoted another.
     cluster.with(|state| {
         state.all[1].view = Some(state.slots.clone());
-        state.all[1].is_cut_off = true;
+        state.all[1].takes = Keys::None;
     });
     sleep(INTERVAL).await;
     assert!(!running.is_up());
