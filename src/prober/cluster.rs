@@ -306,7 +306,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.show_reached();
         let (replicas, unreached_replicas) = self.review_replicas();
         let shared = &self.links.shared;
-        let (mut watched, mut tried, mut available, mut is_down) = (0, 0, 0_usize, false);
+        let (mut watched, mut unwatched, mut tried, mut available, mut is_down) = (0, 0, 0, 0_usize, false);
         for shard in &self.shards {
             let (is_reached, is_tried, watch) = shared.note(|whole, _| {
                 (whole.is_reached(shard.id), whole.is_tried(shard.id), whole.watch_of(shard.id))
@@ -319,13 +319,16 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 if let Some(metrics) = &self.metrics {
                     shard.has_series(metrics, watch);
                 }
+            } else {
+                // One that the agent lacks resources for is down.
+                unwatched += usize::from(watch != Watch::Down);
             }
         }
         shared.signals.search(watched == 0 && tried == self.shards.len());
         if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.shards.is_empty()) {
             metrics.slots_available(available);
             metrics.nodes_watched(watched + replicas);
-            metrics.nodes_unwatched(self.shards.len() - watched + unreached_replicas);
+            metrics.nodes_unwatched(unwatched + unreached_replicas);
         }
         // One that is known to be down is not hidden until the last has been tried.
         if !self.is_front_retired && watched > 0 && (is_down || tried == self.shards.len()) {

@@ -166,7 +166,8 @@ impl Whole {
     pub(super) fn watch_of(&self, id: LinkId) -> Watch {
         let Some(member) = self.members.iter().find(|member| member.id == id) else { return Watch::Unknown };
         match &member.verdict {
-            _ if !member.contact.is_reached() => {
+            // It is the agent that lacks something.
+            _ if !member.contact.is_reached() && !member.contact.is_local() => {
                 if member.contact.is_tried() {
                     Watch::Unwatched
                 } else {

@@ -177,7 +177,8 @@ async fn shards_that_all_want_resources_of_the_agent_decide_beside_the_host_that
     let running = start_cluster(&cluster, target()).await;
     assert!(running.failures("local_resource") > 0.0);
     assert_eq!((running.is_up(), running.unavailable()), (false, 0.0));
-    assert_eq!(of_cluster(&running, "nodes_watched"), 0.0);
+    assert_eq!((of_cluster(&running, "nodes_watched"), of_cluster(&running, "nodes_unwatched")), (0.0, 0.0));
+    assert!(shards(&running).iter().all(|(_, watch, _)| *watch == Watch::Down));
     cluster.with(|state| state.all.iter_mut().for_each(|node| node.room = None));
     sleep(3 * INTERVAL).await;
     assert_eq!((running.is_up(), of_cluster(&running, "nodes_watched")), (true, 3.0));
