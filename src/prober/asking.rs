@@ -13,7 +13,7 @@ use crate::topology::{Hosts, Redirect, RedirectKind};
 const MAX_DETAIL: usize = 400;
 /// What to do if the node that is named cannot be asked.
 const ADVICE: &str = "The slot of this key is being migrated. Let `key` contain `{instance}` outside of braces, so that the \
-                      agent can take a key in another slot, or give the user `+asking` and allow connections to all nodes.";
+                      agent can take a key in another slot, and allow connections to all nodes.";
 
 /// Whether `failure` says that the slot of the key is on its way to another node.
 pub(super) fn is_ask(failure: &Failure) -> bool {

@@ -2,6 +2,7 @@
 //! `access.rs`.
 
 mod access;
+mod ask;
 mod replica;
 
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(super) struct Rounds {
     tried: Option<Instant>,
     /// Whether keys of other nodes are left to the links that lead there.
     leaves_keys: bool,
-    /// Until when no `ASK` is followed, because the user may not.
+    /// Until when no `ASK` is followed, because the user may not. Nothing fails for that.
     asking_denied_until: Option<Instant>,
 }
 
@@ -174,6 +175,11 @@ impl Rounds {
 }
 
 impl Round {
+    /// Notes that the user may not run a step that started at `started`, which fails nothing.
+    fn denied(&mut self, step: Step, started: Instant) {
+        self.steps.set(step, StepResult::Denied, started.elapsed());
+    }
+
     /// Notes how a step that started at `started` ended.
     fn note<T>(&mut self, step: Step, started: Instant, result: Result<T, Failure>) -> Result<T, ()> {
         self.steps.set(step, StepResult::of(&result), started.elapsed());

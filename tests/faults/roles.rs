@@ -169,7 +169,10 @@ async fn a_fixed_key_is_followed_to_the_node_that_its_slot_is_on_its_way_to() {
             assert!(scrape.is_up(TARGET) && scrape.connects("success", TARGET) == 1, "{}", scrape.text);
             assert_rights_suffice(&there);
         } else {
-            agent.until("it fails", |it| it.failures("wrong_node", TARGET) > 3).await;
+            let denied = format!("step_results_total{{result=\"denied\",step=\"set\",target=\"{TARGET}\"}}");
+            let scrape = agent.until("it is denied", |it| it.get(&denied) > Some(3.0)).await;
+            assert_eq!(scrape.sum("probe_failures_total", TARGET), 0, "{}", scrape.text);
+            assert!(scrape.is_up(TARGET) && scrape.connects("success", TARGET) == 1, "{}", scrape.text);
             let refused: Vec<redis::Value> = there.ask(&["ACL", "LOG"]);
             assert_eq!(refused.len(), 1, "asked once, not in each probe: {refused:?}");
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::super::asking::{follow, is_ask, not_served};
-use super::super::fallback::MEMORY;
+use super::super::asking::is_ask;
 use super::super::opening::{Connection, Opener};
 use super::{Round, Rounds};
 use crate::connection::dialer::Dial;
@@ -35,15 +34,17 @@ const NO_READONLY: &str = "`host` leads to a replica of a cluster, which answers
 
 /// What is done with a key.
 #[derive(Clone, Copy, Debug)]
-enum Access<'a> {
+pub(super) enum Access<'a> {
     /// This value is written.
     Write(&'a str),
     /// Whatever is there is read.
     Read,
+    /// This value is read, which was written before.
+    Check(&'a str),
 }
 
 /// Where a key was accessed.
-enum Accessed<S> {
+pub(super) enum Accessed<S> {
     /// On the node that is connected.
     Here,
     /// On the node that it had named.
@@ -52,6 +53,8 @@ enum Accessed<S> {
     IsReplica,
     /// Nowhere: another link leads to the node that has the key.
     Left,
+    /// Nowhere: its slot is on its way to another node, which the user may not ask. Clients that may are served.
+    Denied,
 }
 
 impl Rounds {
@@ -94,7 +97,7 @@ impl Rounds {
         let mut there = match self.first(Access::Write(&value), connection, opener, round).await? {
             Accessed::Here => None,
             Accessed::There(session) => Some(session),
-            Accessed::Left => return Ok(()),
+            Accessed::Left | Accessed::Denied => return Ok(()),
             Accessed::IsReplica => {
                 return self.first(Access::Read, connection, opener, round).await.map(drop);
             }
@@ -106,18 +109,15 @@ impl Rounds {
         if let Err(ask) = &got
             && there.is_none()
             && is_ask(ask)
-            && self.may_ask()
         {
             // The slot has left since the value was written, and the value with it.
-            got = match follow(opener, &ask.clone()).await {
-                Ok(mut session) => {
-                    started = Instant::now();
-                    let deadline = started + self.target.command_timeout;
-                    let there = session.get(self.key.name(), &value, deadline).await;
-                    there.map_err(|failure| self.not_served(ask, &failure))
-                }
-                Err(failure) => Err(failure),
-            };
+            let ask = ask.clone();
+            let asked = self.ask(Access::Check(&value), &ask, opener, &mut started).await;
+            if matches!(asked, Ok(Accessed::Denied)) {
+                round.denied(Step::Get, started);
+                return Ok(());
+            }
+            got = asked.map(drop);
         }
         round.note(Step::Get, started, got)
     }
@@ -175,18 +175,13 @@ impl Rounds {
                         continue;
                     }
                 }
-                if is_ask(failure) && self.may_ask() {
+                if is_ask(failure) {
                     let ask = failure.clone();
-                    accessed = match follow(opener, &ask).await {
-                        Ok(mut session) => {
-                            started = Instant::now();
-                            let there = self.send(access, &mut session, started).await;
-                            there
-                                .map(|()| Accessed::There(session))
-                                .map_err(|failure| self.not_served(&ask, &failure))
-                        }
-                        Err(failure) => Err(failure),
-                    };
+                    accessed = self.ask(access, &ask, opener, &mut started).await;
+                    if matches!(accessed, Ok(Accessed::Denied)) {
+                        round.denied(step, started);
+                        return Ok(Accessed::Denied);
+                    }
                 }
             }
             let accessed = accessed.map_err(|failure| of_server(failure, &connection.server));
@@ -210,7 +205,7 @@ impl Rounds {
         }
     }
 
-    async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(super) async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         access: Access<'_>,
         session: &mut Session<S>,
@@ -225,6 +220,7 @@ impl Rounds {
                 session.set(self.key.name(), value, self.expiry(), deadline).await
             }
             Access::Read => session.read(self.key.name(), deadline).await.map(drop),
+            Access::Check(value) => session.get(self.key.name(), value, deadline).await,
         }
     }
 
@@ -289,19 +285,6 @@ impl Rounds {
         } else {
             0
         }
-    }
-
-    /// Whether `ASK` is followed: unless the user may not say `ASKING`, as far as that is known.
-    fn may_ask(&self) -> bool {
-        self.asking_denied_until.is_none_or(|until| until <= Instant::now())
-    }
-
-    /// Returns the failure of a command that the node which `ask` names has not served either.
-    fn not_served(&mut self, ask: &Failure, failure: &Failure) -> Failure {
-        if failure.reason == FailureReason::PermissionDenied {
-            self.asking_denied_until = Some(Instant::now() + MEMORY);
-        }
-        not_served(ask, failure)
     }
 }
 

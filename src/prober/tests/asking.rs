@@ -69,18 +69,52 @@ async fn a_slot_that_leaves_between_set_and_get_takes_the_value_with_it() {
     assert_eq!(cache.with(|state| state.asked.last().cloned()).unwrap(), "10.0.0.9:8500 GET");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_user_who_may_not_say_asking_is_not_refused_again_for_an_hour() {
-    let cache = Cache::default();
+/// Lets the node that is named refuse `ASKING`.
+fn deny_asking(cache: &Cache) {
     cache.with(|state| state.asking = Some("-NOPERM no permissions to run the 'asking' command\r\n"));
-    let running = migrating(&cache, "health").await;
-    sleep(600 * SECOND).await;
-    let asked = cache.with(|state| state.asked.iter().filter(|it| it.ends_with("ASKING")).count());
-    assert_eq!((asked, running.failures("wrong_node")), (1, running.probes() - 1.0));
-    assert_eq!(failure(&running).0, "ASK 42 10.0.0.9:8500");
-    sleep(3600 * SECOND).await;
-    let asked = cache.with(|state| state.asked.iter().filter(|it| it.ends_with("ASKING")).count());
-    assert_eq!(asked, 2);
+}
+
+fn denied(running: &Running, step: &str) -> f64 {
+    running.value(&format!(r#"step_results_total{{result="denied",step="{step}",target="t"}}"#))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_may_not_say_asking_fails_nothing_and_is_not_refused_again_for_an_hour() {
+    for key in ["health", "cachepulse:{instance}"] {
+        let (lines, _guard) = logged();
+        let cache = Cache::default();
+        deny_asking(&cache);
+        let running = migrating(&cache, key).await;
+        sleep(600 * SECOND).await;
+        let asked = || cache.with(|state| state.asked.iter().filter(|it| it.ends_with("ASKING")).count());
+        assert_eq!(
+            (running.all_failures(), running.unavailable(), running.is_up()),
+            (0.0, 0.0, true),
+            "{key}"
+        );
+        assert_eq!((asked(), denied(&running, "set")), (1, running.probes() - 1.0), "{key}");
+        assert_eq!(lines.text().matches("give the user the right `+asking`").count(), 1, "{}", lines.text());
+        assert_eq!(cache.with(|state| state.dials.len()), 1, "the connection stays");
+        sleep(3600 * SECOND).await;
+        assert_eq!(asked(), 2, "{key}");
+        // It has arrived.
+        cache.with(|state| state.canned.clear());
+        sleep(20 * SECOND).await;
+        let (before, gets) = (denied(&running, "set"), cache.count("GET"));
+        sleep(20 * SECOND).await;
+        assert_eq!((denied(&running, "set"), cache.count("GET")), (before, gets + 2), "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_leaves_between_set_and_get_fails_nothing_where_asking_is_denied() {
+    let cache = Cache::default();
+    deny_asking(&cache);
+    let running = start(&cache, target_with("health"));
+    sleep(5 * SECOND).await;
+    cache.can("GET", ASK);
+    sleep(10 * SECOND).await;
+    assert_eq!((running.probes(), running.all_failures(), denied(&running, "get")), (2.0, 0.0, 1.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +126,7 @@ async fn a_named_node_that_cannot_be_reached_is_the_wrong_node_with_both_texts()
     assert_eq!(running.failures("wrong_node"), 1.0);
     let (detail, advice) = failure(&running);
     assert_eq!(detail, "ASK 42 10.0.0.9:8500; that node: connect_refused at connect");
-    assert!(advice.contains("`+asking`"), "{advice}");
+    assert!(advice.contains("allow connections to all nodes"), "{advice}");
     assert_eq!(cache.with(|state| state.dials.len()), 1, "a new connection to the host would not help");
 }
 
