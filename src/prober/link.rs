@@ -54,6 +54,9 @@ pub(super) struct Link<D: Dial> {
     /// Shows `connection` to those beside the link, and brings its replacement.
     handover: Arc<Handover<D::Stream>>,
     rounds: Rounds,
+    /// Whether a round has succeeded since a server was last left as the wrong one. The next one that says so was demoted,
+    /// even if its connection is new: a failover may close the one before.
+    has_served: bool,
     ticks: Ticks,
     roles: Roles,
     rng: fastrand::Rng,
@@ -87,6 +90,7 @@ impl<D: Dial> Link<D> {
             connected: None,
             handover: Arc::default(),
             rounds,
+            has_served: false,
             ticks,
             roles: Roles::default(),
             rng,

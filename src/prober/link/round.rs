@@ -59,6 +59,7 @@ impl<D: Dial> Link<D> {
         let Some((failure, since)) = round.failed else {
             connection.loading = None;
             connection.has_served = true;
+            self.has_served = true;
             self.ticks.note(Fact::RoundSucceeded(measurements));
             if let Some(failure) = round.lost {
                 self.lost(failure);
@@ -76,7 +77,7 @@ impl<D: Dial> Link<D> {
             self.lost(failure);
             return None;
         }
-        if connection.has_served && is_demotion(&failure) {
+        if self.has_served && is_demotion(&failure) {
             self.demoted(failure, since);
             return None;
         }
@@ -104,12 +105,13 @@ impl<D: Dial> Link<D> {
         failure.reason == FailureReason::AuthRejected || is_demotion(failure)
     }
 
-    /// The server had served, and has answered that it is the wrong one now.
+    /// The server had served, and has answered that it is the wrong one now. If the next one says the same, that is a failure.
     fn demoted(&mut self, failure: Failure, since: Instant) {
         debug!(target = %self.opener.target.name, %failure, "server demoted");
         self.suspect_topology();
         self.follow(&failure);
         self.roles.left();
+        self.has_served = false;
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Demoted { failure, since, lived });
         }

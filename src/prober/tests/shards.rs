@@ -249,6 +249,23 @@ async fn a_shard_that_moves_is_followed_without_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failover_that_closes_connections_costs_nothing_even_before_any_node_lists_it() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
+    cluster.with(|state| {
+        let old = state.slots.clone();
+        state.all.iter_mut().for_each(|node| node.view = Some(old.clone()));
+        state.slots[1].2 = 3;
+        state.all[1].is_replica = true;
+    });
+    // It is opened again, to the same node.
+    cluster.hang_up(1);
+    sleep(2 * INTERVAL).await;
+    assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+    assert!(cluster.count(3, "SET") > 0, "the new primary is probed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn slots_that_lose_their_owner_are_noticed_within_a_second_and_shown_if_two_nodes_agree() {
     for agree in [true, false] {
         let cluster = Cluster::new(3);
