@@ -57,6 +57,8 @@ pub(super) struct Round {
     pub(super) clients: Option<ClientList>,
     /// What a step failed with that must not, and when that began.
     pub(super) failed: Option<(Failure, Instant)>,
+    /// Whether the slot of a key has another owner now, whether or not another key was accepted.
+    pub(super) has_moved: bool,
     /// What the connection was lost with, although the round has succeeded.
     pub(super) lost: Option<Failure>,
 }

@@ -52,6 +52,9 @@ impl<D: Dial> Link<D> {
         if round.failed.is_none() {
             self.note_served();
         }
+        if round.has_moved {
+            self.suspect_topology();
+        }
         let connection = self.connection.as_mut()?;
         let clients =
             round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });

@@ -13,7 +13,7 @@ use crate::connection::dialer::Dial;
 use crate::connection::session::Session;
 use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage, Step};
 use crate::target::ExpectRole;
-use crate::topology::Redirect;
+use crate::topology::{Redirect, RedirectKind};
 
 /// What was written outlives a few probes, so that a slow GET still finds it, and then vanishes by itself.
 const EXPIRY_INTERVALS: u32 = 3;
@@ -165,6 +165,7 @@ impl Rounds {
                 if failure.reason == FailureReason::WrongNode && self.key.is_renewable() {
                     let takes_none = is_replica && step == Step::Set;
                     if let Some(redirect) = Redirect::parse(&failure.detail).filter(|_| !takes_none) {
+                        round.has_moved |= redirect.kind == RedirectKind::Moved;
                         self.key.redirected(connection.peer.address, redirect);
                     }
                     let left = others.get_or_insert_with(|| self.other_keys(failure, takes_none));

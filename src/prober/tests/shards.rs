@@ -249,6 +249,21 @@ async fn a_shard_that_moves_is_followed_without_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slots_that_leave_a_shard_which_goes_on_to_serve_are_noticed_at_once() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    let slot = Slot::of_key(cluster.written(1).as_bytes()).number();
+    cluster.with(|state| {
+        let (first, last, owner) = state.slots[1];
+        state.slots[1] = (first, slot - 1, owner);
+        state.slots.extend([(slot, slot, 3), (slot + 1, last, owner)]);
+    });
+    sleep(INTERVAL + SECOND).await;
+    assert_eq!((shards(&running).len(), of_cluster(&running, "slots_covered")), (4, 16_384.0));
+    assert_eq!((running.all_failures(), running.disconnects("wrong_node")), (0.0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failover_that_closes_connections_costs_nothing_even_before_any_node_lists_it() {
     let cluster = Cluster::new(3);
     let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
@@ -478,13 +493,7 @@ async fn a_key_whose_slot_has_moved_is_followed_by_one_more_command_in_each_tick
     let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
     assert_eq!(running.all_failures(), 0.0);
     // A tenth of all slots stays, without the one of the key.
-    let written = cluster.with(|state| {
-        let sent = |node: &cluster::Node| {
-            node.commands.iter().rev().find(|(_, sent)| sent.starts_with("SET ")).cloned()
-        };
-        sent(&state.all[0]).unwrap().1.split(' ').nth(1).unwrap().to_owned()
-    });
-    let is_low = Slot::of_key(written.as_bytes()).number() < 2700;
+    let is_low = Slot::of_key(cluster.written(0).as_bytes()).number() < 2700;
     cluster.with(|state| {
         let (moved, stays) = if is_low { ((0, 3799), (3800, 5460)) } else { ((1700, 5460), (0, 1699)) };
         state.slots[0] = (stays.0, stays.1, 0);

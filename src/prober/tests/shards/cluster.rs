@@ -118,6 +118,15 @@ impl Cluster {
         self.with(|state| state.all[node].commands.iter().filter(is_one).count())
     }
 
+    /// The key that was last written at the node.
+    pub(super) fn written(&self, node: usize) -> String {
+        self.with(|state| {
+            let mut sent = state.all[node].commands.iter().rev().map(|(_, sent)| sent);
+            let set = sent.find_map(|sent| sent.strip_prefix("SET ")).unwrap();
+            set.split(' ').next().unwrap().to_owned()
+        })
+    }
+
     /// The number of these commands that all nodes have got.
     pub(super) fn count_all(&self, command: &str) -> usize {
         let nodes = self.with(|state| state.all.len());
