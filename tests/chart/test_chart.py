@@ -172,6 +172,11 @@ class Configuration(unittest.TestCase):
         self.assertEqual(first, checksum("--set", "replicas=2"))
         self.assertIsNone(checksum("--set", "restartOnConfigChange=false"))
 
+    def test_a_change_of_the_configuration_restarts_no_application(self):
+        for name in ("sidecar", "sidecar-ordinary"):
+            pod = find(InTheParentChart.render(ci(name)), "Deployment")["spec"]["template"]
+            self.assertNotIn("checksum/config", pod["metadata"].get("annotations") or {}, name)
+
     def test_an_existing_config_map_is_mounted_where_the_agent_looks_for_it(self):
         manifest = render(ci("existing-config-map"))
         self.assertFalse([one for one in manifest if one["kind"] == "ConfigMap"])

@@ -41,7 +41,8 @@ azure.workload.identity/use: "true"
 
 {{- define "cachepulse.podAnnotations" -}}
 {{- $checksum := dict -}}
-{{- if and .Values.restartOnConfigChange (include "cachepulse.ownsConfig" .) -}}
+{{- /* A checksum on a sidecar would restart the application. */ -}}
+{{- if and .Values.restartOnConfigChange (eq .Values.mode "deployment") (include "cachepulse.ownsConfig" .) -}}
 {{- $checksum = dict "checksum/config" (include "cachepulse.checksum" .) -}}
 {{- end -}}
 {{- $binding := dict -}}
