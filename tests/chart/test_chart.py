@@ -309,6 +309,15 @@ class Wiring(unittest.TestCase):
         self.assertEqual(pod["containers"][0]["args"], ["healthcheck", "--listen", "[$(R_CACHEPULSE_SERVICE_HOST)]:80"])
         self.assertEqual(find(render(ci("managed-identity")), "Service")["metadata"]["name"], "r-cachepulse")
 
+    def test_a_release_whose_name_has_dots_gets_a_service_and_a_variable_without(self):
+        manifest = render(ci("workload-identity"), release="shop.v2")
+        self.assertEqual(find(manifest, "Service")["metadata"]["name"], "shop-v2-cachepulse")
+        self.assertIn("$(SHOP_V2_CACHEPULSE_SERVICE_HOST)", json.dumps(find(manifest, "Pod")))
+        selector = find(manifest, "Service")["spec"]["selector"]
+        self.assertLessEqual(selector.items(), find(manifest, "Deployment")["spec"]["template"]["metadata"]["labels"].items())
+        longest = render(SMALLEST, release="a" * 40 + ".b" * 6)
+        self.assertRegex(find(longest, "Service")["metadata"]["name"], "^[a-z]([-a-z0-9]*[a-z0-9])?$")
+
     def test_the_notes_show_the_real_ports(self):
         # Helm 3 shows notes to a cluster only; that it can render them is known from its lint.
         said = run("helm4", "install", "r", CHART, "--namespace", "shop", "--values", ci("managed-identity"), "--dry-run=client")

@@ -8,7 +8,8 @@
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- /* 53 leave room for what objects append to it. */ -}}
-{{- .Values.fullnameOverride | default $full | trunc 53 | trimSuffix "-" -}}
+{{- /* Helm accepts dots in the name of a release, Kubernetes refuses them in that of a Service. */ -}}
+{{- .Values.fullnameOverride | default $full | replace "." "-" | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "cachepulse.namespace" -}}
