@@ -10,6 +10,9 @@
 {{- if and .Values.existingConfigMap.name .Values.config.targets -}}
 {{- fail "cachepulse: config.targets and existingConfigMap.name are both set: keep one" -}}
 {{- end -}}
+{{- if not .Values.image.repository -}}
+{{- fail "cachepulse: image.repository is not set: there is no published image, so build one with docker build, push it, and set image.repository" -}}
+{{- end -}}
 {{- $names := list -}}
 {{- $folded := list -}}
 {{- range .Values.config.targets -}}{{- $names = append $names .name -}}{{- $folded = append $folded (lower .name) -}}{{- end -}}
