@@ -280,19 +280,19 @@ class Wiring(unittest.TestCase):
         manifest = render(ci("managed-identity"))
         deployment = find(manifest, "Deployment")
         labels = deployment["spec"]["template"]["metadata"]["labels"]
-        test = find(manifest, "Pod")["metadata"]["labels"]
+        tests = [one["metadata"]["labels"] for one in manifest if one["kind"] == "Pod"]
         constraints = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
         selectors = [
             deployment["spec"]["selector"],
             find(manifest, "PodDisruptionBudget")["spec"]["selector"],
-            find(manifest, "NetworkPolicy")["spec"]["podSelector"],
+            find(manifest, "NetworkPolicy", "r-cachepulse")["spec"]["podSelector"],
             find(manifest, "PodMonitor")["spec"]["selector"],
             {"matchLabels": find(manifest, "Service")["spec"]["selector"]},
             *(one["labelSelector"] for one in constraints),
         ]
         for selector in selectors:
             self.assertTrue(matches(selector, labels))
-            self.assertFalse(matches(selector, test))
+            self.assertFalse([test for test in tests if matches(selector, test)])
 
     def test_a_constraint_with_a_selector_of_its_own_keeps_it(self):
         spec = find(render(ci("everything")), "Deployment")["spec"]["template"]["spec"]
@@ -305,14 +305,15 @@ class Wiring(unittest.TestCase):
                     self.assertEqual(one["metadata"]["namespace"], namespace, one["kind"])
 
     def test_the_test_asks_the_service_by_the_variable_that_kubernetes_sets(self):
-        pod = find(render(ci("managed-identity")), "Pod")["spec"]
+        pod = find(render(ci("managed-identity")), "Pod", "r-cachepulse-test-service")["spec"]
+        self.assertTrue(pod["enableServiceLinks"])
         self.assertEqual(pod["containers"][0]["args"], ["healthcheck", "--listen", "[$(R_CACHEPULSE_SERVICE_HOST)]:80"])
         self.assertEqual(find(render(ci("managed-identity")), "Service")["metadata"]["name"], "r-cachepulse")
 
     def test_a_release_whose_name_has_dots_gets_a_service_and_a_variable_without(self):
         manifest = render(ci("workload-identity"), release="shop.v2")
         self.assertEqual(find(manifest, "Service")["metadata"]["name"], "shop-v2-cachepulse")
-        self.assertIn("$(SHOP_V2_CACHEPULSE_SERVICE_HOST)", json.dumps(find(manifest, "Pod")))
+        self.assertIn("$(SHOP_V2_CACHEPULSE_SERVICE_HOST)", json.dumps(find(manifest, "Pod", "shop-v2-cachepulse-test-service")))
         selector = find(manifest, "Service")["spec"]["selector"]
         self.assertLessEqual(selector.items(), find(manifest, "Deployment")["spec"]["template"]["metadata"]["labels"].items())
         longest = render(SMALLEST, release="a" * 40 + ".b" * 6)
@@ -326,25 +327,96 @@ class Wiring(unittest.TestCase):
         self.assertIn("http://r-cachepulse.shop.svc:80/metrics", notes)
 
 
+class HelmTest(unittest.TestCase):
+    """What `helm test --logs` needs right after `helm install`, with Helm 3 and Helm 4."""
+
+    @staticmethod
+    def checks(manifest):
+        return [one for one in manifest if "helm.sh/hook" in one["metadata"].get("annotations", {})]
+
+    def test_each_check_is_a_pod_with_one_container_whose_log_stays(self):
+        for file in DEPLOYMENTS:
+            with self.subTest(file.name):
+                checks = self.checks(render(file))
+                # The values of this file turn both off.
+                expected = [] if file == ci("existing-config-map") else ["service", "targets"]
+                self.assertEqual([one["kind"] for one in checks], ["Pod"] * len(expected))
+                self.assertEqual([one["spec"]["containers"][0]["name"] for one in checks], expected)
+                for one in checks:
+                    self.assertEqual(len(one["spec"]["containers"]), 1)
+                    self.assertNotIn("initContainers", one["spec"])
+                    self.assertEqual(one["metadata"]["annotations"]["helm.sh/hook"], "test")
+                    self.assertEqual(one["metadata"]["annotations"]["helm.sh/hook-delete-policy"], "before-hook-creation")
+
+    def test_a_check_that_fails_is_repeated_for_a_minute(self):
+        for one in self.checks(render(SMALLEST)):
+            self.assertEqual((one["spec"]["restartPolicy"], one["spec"]["activeDeadlineSeconds"]), ("OnFailure", 60))
+
+    def test_checks_run_where_the_agent_runs_and_reach_what_it_reaches(self):
+        shared = ["dnsPolicy", "dnsConfig", "nodeSelector", "tolerations", "affinity", "imagePullSecrets", "securityContext"]
+        shared += ["serviceAccountName", "automountServiceAccountToken", "priorityClassName", "runtimeClassName"]
+        manifest = render(ci("everything"))
+        agents = find(manifest, "Deployment")["spec"]["template"]
+        for one in self.checks(manifest):
+            for key in shared:
+                self.assertEqual(one["spec"][key], agents["spec"][key], key)
+            labels, annotations = one["metadata"]["labels"], one["metadata"]["annotations"]
+            self.assertEqual(labels, {**agents["metadata"]["labels"], "app.kubernetes.io/component": "test"})
+            self.assertEqual(annotations["example.com/note"], agents["metadata"]["annotations"]["example.com/note"])
+            self.assertNotIn("checksum/config", annotations)
+
+    def test_checks_sign_in_as_the_agent_does(self):
+        binding = "--set=azureWorkloadIdentity.identityBinding=true"
+        for one in self.checks(render(ci("workload-identity"), arguments=(binding,))):
+            self.assertEqual(one["metadata"]["labels"]["azure.workload.identity/use"], "true")
+            self.assertEqual(one["metadata"]["annotations"]["azure.workload.identity/use-identity-binding"], "true")
+
+    def test_a_policy_lets_checks_reach_the_agent_and_its_targets_where_everything_is_denied(self):
+        manifest = render(ci("managed-identity"))
+        policy = find(manifest, "NetworkPolicy", "r-cachepulse-test")["spec"]
+        for one in self.checks(manifest):
+            self.assertTrue(matches(policy["podSelector"], one["metadata"]["labels"]))
+        agents = find(manifest, "Deployment")["spec"]["template"]["metadata"]["labels"]
+        self.assertFalse(matches(policy["podSelector"], agents))
+        self.assertEqual((policy["policyTypes"], policy.get("ingress")), (["Ingress", "Egress"], None))
+        first, *rest = policy["egress"]
+        self.assertEqual(first["ports"], [{"protocol": "TCP", "port": 8080}])
+        self.assertTrue(matches(first["to"][0]["podSelector"], agents))
+        self.assertEqual(rest, find(manifest, "NetworkPolicy", "r-cachepulse")["spec"]["egress"])
+
+    def test_without_checks_there_is_no_policy_for_them_and_the_notes_are_silent(self):
+        none = ("--set=service.enabled=false", "--set=tests.targets=false")
+        self.assertEqual(self.checks(render(ci("managed-identity"), arguments=none)), [])
+        find(render(ci("managed-identity"), arguments=none), "NetworkPolicy")
+
+        def notes(*arguments):
+            values = ("--values", ci("managed-identity"), *arguments)
+            return run("helm4", "install", "r", CHART, "--namespace", "shop", *values, "--dry-run=client").split("NOTES:")[1]
+
+        self.assertNotIn("helm test", notes(*none))
+        self.assertIn("Probe every target once:\n  helm test r --namespace shop --logs", notes())
+        self.assertIn("Ask the agent through its Service:\n  helm test", notes(none[1]))
+
+
 class Network(unittest.TestCase):
     @staticmethod
     def egress(file):
         """The ports that a policy lets out, each with where to."""
-        rules = find(render(file), "NetworkPolicy")["spec"]["egress"]
+        rules = find(render(file), "NetworkPolicy", "r-cachepulse")["spec"]["egress"]
         return [(port["protocol"], port["port"], rule.get("to")) for rule in rules for port in rule["ports"]]
 
     def ports(self, file):
         return {(protocol, port) for protocol, port, _ in self.egress(file)}
 
     def test_scrapes_come_in_at_the_containers_port_from_named_namespaces(self):
-        rule = find(render(ci("managed-identity")), "NetworkPolicy")["spec"]["ingress"][0]
+        rule = find(render(ci("managed-identity")), "NetworkPolicy", "r-cachepulse")["spec"]["ingress"][0]
         self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": 8080}])
         self.assertEqual(rule["from"][0]["namespaceSelector"], {"matchLabels": {"kubernetes.io/metadata.name": "observability"}})
-        test = find(render(ci("managed-identity")), "Pod")["metadata"]["labels"]
+        test = find(render(ci("managed-identity")), "Pod", "r-cachepulse-test-service")["metadata"]["labels"]
         self.assertTrue(matches(rule["from"][-1]["podSelector"], test))
 
     def test_an_empty_from_allows_nobody(self):
-        rule = find(render(ci("existing-config-map")), "NetworkPolicy")["spec"]["ingress"][0]
+        rule = find(render(ci("existing-config-map")), "NetworkPolicy", "r-cachepulse")["spec"]["ingress"][0]
         self.assertEqual(len(rule["from"]), 1)
         self.assertEqual(rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "test")
 
@@ -357,7 +429,7 @@ class Network(unittest.TestCase):
 
     def test_the_ports_of_nodes_are_open_unless_no_target_visits_them(self):
         def nodes(*arguments, file="managed-identity"):
-            rules = find(render(ci(file), arguments=arguments), "NetworkPolicy")["spec"]["egress"]
+            rules = find(render(ci(file), arguments=arguments), "NetworkPolicy", "r-cachepulse")["spec"]["egress"]
             ports = [(port["port"], port["endPort"], rule.get("to")) for rule in rules for port in rule["ports"] if "endPort" in port]
             return sorted((first, last) for first, last, _ in ports), [to for _, _, to in ports]
 
