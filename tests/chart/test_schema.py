@@ -41,6 +41,7 @@ UNKNOWABLE = {
     "plaintext-token-by-defaults",
     "plaintext-token-of-a-named-identity",
     "secret-unreadable",
+    "sentinel-of-a-cluster",
     "shutdown-grace-period",
     "timeouts",
 }
