@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::{ASK, FIRST_PAUSE, Watcher};
+use crate::connection::sentinel::Knowledge;
 
 impl Watcher {
     /// Follows each rumour to the address that it names.
@@ -28,7 +29,7 @@ impl Watcher {
     pub(super) async fn ask_others(&self) -> Infallible {
         let mut knowledge = self.locator.knowledge();
         loop {
-            if knowledge.wait_for(|knowledge| knowledge.is_contested()).await.is_err() {
+            if knowledge.wait_for(Knowledge::is_contested).await.is_err() {
                 return std::future::pending().await;
             }
             let held = self.lock().held;

@@ -121,9 +121,9 @@ impl Cluster {
     /// The key that was last written at the node.
     pub(super) fn written(&self, node: usize) -> String {
         self.with(|state| {
-            let mut sent = state.all[node].commands.iter().rev().map(|(_, sent)| sent);
-            let set = sent.find_map(|sent| sent.strip_prefix("SET ")).unwrap();
-            set.split(' ').next().unwrap().to_owned()
+            let mut commands = state.all[node].commands.iter().rev();
+            let written = commands.find_map(|(_, sent)| sent.strip_prefix("SET ")).unwrap();
+            written.split(' ').next().unwrap().to_owned()
         })
     }
 
