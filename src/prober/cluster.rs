@@ -143,9 +143,13 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             Ok(answered) if answered.topology.shards.is_empty() => (StepResult::Success, refresh),
             Ok(answered) => {
                 self.refused = None;
+                let is_first = self.shards.is_empty();
                 let (topology, is_sure) = self.check(answered).await;
                 self.follow(topology);
-                if self.lead_back() && is_sure {
+                if is_first {
+                    // One node's view. Others are connected soon, and may know of more.
+                    (StepResult::Success, *MIN_PAUSE.end())
+                } else if self.lead_back() && is_sure {
                     self.pauses.reset();
                     (StepResult::Success, refresh)
                 } else {
