@@ -19,6 +19,9 @@ use super::{
 use crate::error::Chain;
 use crate::secret::{Secret, SecretSource};
 
+const NO_WEBHOOK: &str = "In AKS, the workload identity webhook sets the variable when a pod starts that has the label \
+                          `azure.workload.identity/use: \"true\"`. Elsewhere, configure the setting.";
+
 /// Fetches the tokens of one Entra identity. Each fetch rereads every file and variable, so that nothing that is rotated
 /// needs a restart.
 #[derive(Debug)]
@@ -90,15 +93,19 @@ impl EntraTokens {
         token_file: Option<PathBuf>,
         token_proxy: TokenProxyMode,
     ) -> Result<Grant, FetchError> {
-        let tenant_id = self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?;
-        let client_id = self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?;
+        let injected = |given, key, variable| {
+            let found = self.given_or_set(given, key, variable);
+            found.map_err(|error| FetchError { advice: Some(NO_WEBHOOK), ..error })
+        };
+        let tenant_id = injected(tenant_id, "tenant_id", "AZURE_TENANT_ID")?;
+        let client_id = injected(client_id, "client_id", "AZURE_CLIENT_ID")?;
         let proxy = match token_proxy {
             TokenProxyMode::Auto if token_file.is_none() => TokenProxy::named_by(&self.platform.variables)?,
             TokenProxyMode::Auto | TokenProxyMode::Off => None,
         };
         let token_file = match token_file {
             Some(path) => path,
-            None => self.given_or_set(None, "token_file", "AZURE_FEDERATED_TOKEN_FILE")?.into(),
+            None => injected(None, "token_file", "AZURE_FEDERATED_TOKEN_FILE")?.into(),
         };
         let assertion = self.read(&SecretSource::File(token_file)).await?;
         if let Some(proxy) = &proxy {

@@ -237,5 +237,27 @@ async fn the_error_names_a_missing_file_or_variable() {
     );
     let source = EntraSource::ClientSecret { client_id: None, tenant_id: None, secret: None };
     let (_server, tokens) = entra_with(Vec::new(), source).await;
-    assert_eq!(tokens.fetch().await.unwrap_err().to_string(), "neither tenant_id nor AZURE_TENANT_ID is set");
+    let error = tokens.fetch().await.unwrap_err();
+    assert_eq!((&*error.text, error.advice), ("neither tenant_id nor AZURE_TENANT_ID is set", None));
+}
+
+#[tokio::test]
+async fn a_pod_without_the_variables_of_the_webhook_learns_which_label_it_lacks() {
+    for (client_id, tenant_id, missing) in [
+        (None, None, "neither tenant_id nor AZURE_TENANT_ID is set"),
+        (None, Some("t"), "neither client_id nor AZURE_CLIENT_ID is set"),
+        (Some("c"), Some("t"), "neither token_file nor AZURE_FEDERATED_TOKEN_FILE is set"),
+    ] {
+        let source = EntraSource::WorkloadIdentity {
+            client_id: client_id.map(Into::into),
+            tenant_id: tenant_id.map(Into::into),
+            token_file: None,
+            token_proxy: TokenProxyMode::Auto,
+        };
+        let (_server, tokens) = entra_with(Vec::new(), source).await;
+        let error = tokens.fetch().await.unwrap_err();
+        assert_eq!(&*error.text, missing);
+        let advice = error.advice.unwrap();
+        assert!(advice.contains(r#"`azure.workload.identity/use: "true"`"#), "{advice}");
+    }
 }
