@@ -268,7 +268,7 @@ fn the_overview_lists_the_nodes_of_a_cluster() {
     let page = agent.get("/");
     for part in [
         "<td>&lt;redis&gt; 7.4.0, cluster, primary</td>",
-        "<h2>&lt;orders&gt;</h2>\n<p>16384 slots covered, 0 available; 1 nodes watched, 3 over cluster.max_nodes</p>",
+        "<h2>&lt;orders&gt;</h2>\n<p>16384 slots covered, 0 available; 1 node watched, 3 over cluster.max_nodes</p>",
         "<tr><td>0</td><td>0-16383</td><td>primary</td><td class=\"down\">down</td><td>1970-01-01T00:00:00.000Z</td>\
          <td>&lt;10.0.0.4&gt;:8500</td><td>1970-01-01T00:00:00.000Z: closed at idle: &lt;gone&gt;. ",
         "<td>replica</td><td class=\"unknown\">unknown</td>",
