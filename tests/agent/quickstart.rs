@@ -48,8 +48,9 @@ async fn check_shows_the_sign_in_with_entra_and_the_four_commands() {
     assert!(second.starts_with("id : ") && second.contains(", addr : "), "{printed:?}");
     let server = &printed[16];
     assert!(server.starts_with("server ") && server.ends_with(", standalone, primary"), "{printed:?}");
-    assert!(printed[17].starts_with("success in"), "{printed:?}");
-    assert_eq!(printed.len(), 18, "{printed:?}");
+    assert_eq!(printed[17], "maintenance notices not requested");
+    assert!(printed[18].starts_with("success in"), "{printed:?}");
+    assert_eq!(printed.len(), 19, "{printed:?}");
 }
 
 #[tokio::test]
