@@ -301,7 +301,7 @@ impl LinkRecord {
             }
             // In a cluster, the topology shows it.
             if let Some(previous) = previous
-                && !self.is_shard()
+                && !whole.has_shards()
             {
                 record.role_changed(server, previous);
             }

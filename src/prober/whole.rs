@@ -185,6 +185,11 @@ impl Whole {
         self.members.iter().find(|member| member.id == id)?.part.slots()
     }
 
+    /// Whether the topology is known, so that shards are watched or at least tried.
+    pub(super) fn has_shards(&self) -> bool {
+        self.members.iter().any(|member| member.part.slots().is_some())
+    }
+
     /// Returns the first of the links that decide, by the lowest slot.
     pub(super) fn first(&self) -> Option<LinkId> {
         self.deciding().next().map(|(_, member)| member.id)

@@ -12,11 +12,12 @@ use crate::redis_server::{ADMIN, ALL, PASSWORD, RedisServer};
 /// All slots of a cluster.
 pub(crate) const SLOTS: Range<u16> = 0..16384;
 
-/// Returns a bench whose cache has all slots of a cluster. The second redis-server is a node without slots.
+/// Returns a bench whose cache has all slots of a cluster. The second redis-server is a node without slots. The agent takes
+/// the cache for one node: the addresses that the servers announce lead past the cache, which alone speaks TLS.
 pub(crate) async fn bench() -> Bench {
     let (redis, other) = pair(&[("default", ALL)]).await;
     let lab = Lab::before(redis, Options::default(), ALL).await;
-    Bench { other: Some(other), ..Bench::of(lab) }
+    Bench { other: Some(other), ..Bench::of(lab).with(["--cluster-mode", "off"]) }
 }
 
 /// Returns a node with all slots, and one without, of a cluster that is up.

@@ -17,10 +17,9 @@ use crate::status::Watch;
 use crate::topology::{SlotSet, Topology};
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
-    /// Compares an answer with that of a second node, if slots have no owner by it or shards that answer have moved. Views
-    /// of nodes differ for a while, and one that is cut off from the others keeps its own. Returns the topology that takes
-    /// less away: a shard that one node does not know, or knows elsewhere, is still there. Returns as well whether it is
-    /// sure.
+    /// Compares an answer with that of a second node, if it takes away slots or shards. Views of nodes differ for a while,
+    /// and one that is cut off from the others keeps its own. Returns the topology that takes less away: a shard that one
+    /// node does not know, or knows elsewhere, is still there. Returns as well whether it is sure.
     pub(super) async fn check(&mut self, first: Answered) -> (Topology, bool) {
         let Answered { by, address, mut topology } = first;
         let mut missing = topology.covered().complement();
@@ -68,13 +67,21 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         None
     }
 
-    /// Returns how many shards answer where they are and are not there by `topology`.
+    /// Returns how many shards `topology` takes away from where they are known: those that answer there, and those that are
+    /// down and have lost their slots to the primary of another shard. A shard that is down may well have moved to another
+    /// node, which is then tried; but no single node can tell that there is nothing left to watch.
     fn displaced(&self, topology: &Topology) -> usize {
-        let shared = &self.links.shared;
         let is_displaced = |watched: &&Watched| {
-            let there = topology.shard_of(watched.shard.lowest());
-            there.is_none_or(|shard| shard.primary != watched.shard.primary)
-                && shared.note(|whole, _| whole.watch_of(watched.id)) == Watch::Up
+            let now = topology.shard_of(watched.shard.lowest()).map(|shard| &shard.primary);
+            if now.is_some_and(|now| *now == watched.shard.primary) {
+                return false;
+            }
+            let (is_up, is_reached) = self
+                .links
+                .shared
+                .note(|whole, _| (whole.watch_of(watched.id) == Watch::Up, whole.is_reached(watched.id)));
+            let is_with_another = |now: &_| self.shards.iter().any(|other| other.shard.primary == *now);
+            is_up || is_reached && now.is_some_and(is_with_another)
         };
         self.shards.iter().filter(is_displaced).count()
     }

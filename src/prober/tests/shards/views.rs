@@ -55,6 +55,31 @@ async fn a_node_that_has_not_heard_of_a_failover_delays_nobody_who_asks_another(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_shard_is_not_given_up_because_one_node_claims_its_slots() {
+    for claimant in [0, 2] {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, target()).await;
+        cluster.with(|state| {
+            // As before the slots were given to the node that dies.
+            let mut view = state.slots.clone();
+            view[1].2 = claimant;
+            state.all[claimant].view = Some(view);
+        });
+        cluster.kill(1);
+        sleep(140 * SECOND).await;
+        assert!(!running.is_up());
+        assert!(running.unavailable() > 139.0, "{}", running.unavailable());
+        assert_eq!(shards(&running).len(), 3, "node {claimant}");
+        assert_eq!(running.value(r#"topology_changes_total{target="t"}"#), 0.0);
+        // The others agree now.
+        cluster.with(|state| state.slots[1].2 = claimant);
+        sleep(2 * INTERVAL).await;
+        assert!(running.is_up(), "node {claimant}");
+        assert_eq!(shards(&running).len(), 2, "node {claimant}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_is_down_is_asked_last() {
     let cluster = Cluster::new(3);
     let running = start_cluster(&cluster, target()).await;
