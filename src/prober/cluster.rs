@@ -145,7 +145,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 self.refused = None;
                 let is_first = self.shards.is_empty();
                 let (topology, is_sure) = self.check(answered).await;
-                self.follow(topology);
+                if let Some(topology) = topology {
+                    self.follow(topology);
+                }
                 if is_first {
                     // One node's view. Others are connected soon, and may know of more.
                     (StepResult::Success, *MIN_PAUSE.end())

@@ -19,14 +19,16 @@ use crate::topology::{SlotSet, Topology};
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Compares an answer with that of a second node, if it takes away slots or shards. Views of nodes differ for a while,
     /// and one that is cut off from the others keeps its own. Returns the topology that takes less away: a shard that one
-    /// node does not know, or knows elsewhere, is still there. Returns as well whether it is sure.
-    pub(super) async fn check(&mut self, first: Answered) -> (Topology, bool) {
+    /// node does not know, or knows elsewhere, is still there. `None` if nobody else can say that shards are gone. Returns as
+    /// well whether it is sure.
+    pub(super) async fn check(&mut self, first: Answered) -> (Option<Topology>, bool) {
         let Answered { by, address, mut topology } = first;
         let mut missing = topology.covered().complement();
         let displaced = self.displaced(&topology);
         let mut is_sure = true;
         if !missing.is_empty() || displaced > 0 {
-            let nodes = topology.shards.iter().map(|shard| 1 + shard.replicas.len()).sum::<usize>();
+            // No other primary is known.
+            let is_alone = topology.shards.len() == 1 && self.shards.len() <= 1;
             match self.second(by, address).await {
                 Some(second) => {
                     missing = missing.intersection(&second.covered().complement());
@@ -36,8 +38,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                         topology = second;
                     }
                 }
-                // Nobody else is there to ask.
-                None if nodes == 1 || missing.is_empty() => {}
+                None if missing.is_empty() || is_alone => {}
+                None if self.is_without_shards(&missing) => return (None, false),
                 None => {
                     is_sure = false;
                     missing = self.uncovered.clone().unwrap_or_default();
@@ -45,7 +47,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
         }
         self.set_uncovered((!missing.is_empty()).then_some(missing));
-        (topology, is_sure)
+        (Some(topology), is_sure)
+    }
+
+    /// Whether a shard that was reached has none of its slots without `missing`.
+    fn is_without_shards(&self, missing: &SlotSet) -> bool {
+        self.shards.iter().any(|watched| {
+            let is_reached = self.links.shared.note(|whole, _| whole.is_reached(watched.id));
+            is_reached && watched.shard.slots.intersection(missing) == watched.shard.slots
+        })
     }
 
     /// Returns the topology by another node than the one that has answered.

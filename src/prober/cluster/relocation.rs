@@ -31,8 +31,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             Ok(_) => {}
             Err(failure) => {
                 let result = StepResult::of::<()>(&Err(failure.clone()));
-                self.refused(result, &failure);
-                self.next_refresh = now + MEMORY;
+                // Another node of the same cluster may lack the right. What is known goes on.
+                if result != StepResult::Denied || self.shards.is_empty() {
+                    self.refused(result, &failure);
+                    self.next_refresh = now + MEMORY;
+                }
             }
         }
         self.review();

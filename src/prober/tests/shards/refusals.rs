@@ -2,7 +2,7 @@
 
 use super::*;
 
-const DENIED: &str = "-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n";
+pub(super) const DENIED: &str = "-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n";
 
 fn refreshes(running: &Running, result: &str) -> f64 {
     running.value(&format!(r#"topology_refreshes_total{{result="{result}",target="t"}}"#))

@@ -1,5 +1,6 @@
 //! Connections to shards that are replaced: by their age, and where the host's name leads elsewhere.
 
+use super::refusals::DENIED;
 use super::*;
 use crate::target::AddressMode;
 
@@ -107,6 +108,22 @@ async fn a_host_that_is_no_cluster_where_its_name_leads_now_is_probed_as_one_nod
     let sets = cluster.count(4, "SET");
     sleep(MINUTE).await;
     assert_eq!((cluster.count(4, "SET"), running.all_failures()), (sets + 6, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_at_the_new_address_ends_nothing() {
+    let cluster = two_clusters();
+    let target = Target { dns_refresh: Some(MINUTE), ..target() };
+    let running = start_cluster(&cluster, target).await;
+    cluster.with(|state| {
+        state.host = 3;
+        state.all[3].no_topology = Some(DENIED);
+    });
+    sleep(10 * MINUTE).await;
+    assert_eq!(shards(&running).len(), 3);
+    cluster.kill(1);
+    sleep(2 * INTERVAL).await;
+    assert!(!running.is_up());
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,6 +80,27 @@ async fn a_dead_shard_is_not_given_up_because_one_node_claims_its_slots() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dead_shards_are_not_given_up_because_the_last_node_has_forgotten_them() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    [1, 2].into_iter().for_each(|node| cluster.kill(node));
+    sleep(2 * INTERVAL).await;
+    cluster.with(|state| state.slots.truncate(1));
+    sleep(120 * SECOND).await;
+    assert_eq!((running.is_up(), shards(&running).len()), (false, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_primary_is_enough_to_say_that_slots_have_no_owner() {
+    let cluster = Cluster::with_replicas(1);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| state.slots[0].1 -= 1);
+    sleep(100 * SECOND).await;
+    assert!(!running.is_up());
+    assert!(running.failures("slots_uncovered") > 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_is_down_is_asked_last() {
     let cluster = Cluster::new(3);
     let running = start_cluster(&cluster, target()).await;
