@@ -14,9 +14,12 @@ const TOPOLOGY_UNSUPPORTED: &str = "The server does not list its shards, as behi
      policy of Azure Managed Redis. Set `keys` to write to every part of the hash slots, or `cluster.mode: off`.";
 
 /// What to do if nothing answers at the address of a node.
-const NODE_UNREACHABLE: &str = "The cluster announces this address. The node is down, or a firewall closes its port: Azure      Cache for Redis uses 15000-15999 (13000-13999 without TLS), Azure Managed Redis 8500-8599. If nodes can only be      reached at the configured host, set `cluster.address: host`.";
+const NODE_UNREACHABLE: &str = "The cluster announces this address. The node is down, or a firewall closes its port: \
+     Azure Cache for Redis uses 15000-15999 (13000-13999 without TLS), Azure Managed Redis 8500-8599. If nodes can only \
+     be reached at the configured host, set `cluster.address: host`.";
 /// What to do if the name of a node has no address.
-const NODE_UNRESOLVED: &str = "The cluster announces this name. Add it to the DNS that this machine uses, or let the nodes      announce their addresses. If they can be reached at the configured host, set `cluster.address: host`.";
+const NODE_UNRESOLVED: &str = "The cluster announces this name. Add it to the DNS that this machine uses, or let the \
+     nodes announce their addresses. If they can be reached at the configured host, set `cluster.address: host`.";
 
 /// Where in a probe something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,8 @@ pub(super) struct Answers {
 /// What is remembered of one of them.
 #[derive(Debug, Default)]
 struct Memory {
+    /// Whether it has ever answered, so that it knows the question.
+    has_answered: bool,
     /// How often in a row it was asked in vain.
     in_vain: u32,
     refused_until: Option<Instant>,
@@ -56,7 +58,7 @@ impl Answers {
     /// A topology has come.
     pub(super) fn answered(&mut self, asked: Asked) {
         self.last = asked;
-        self.of.remove(&asked);
+        self.of.insert(asked, Memory { has_answered: true, ..Memory::default() });
     }
 
     /// An answer was none. Returns how it is to be taken if it is a refusal.
@@ -65,7 +67,7 @@ impl Answers {
         let memory = self.of.entry(asked).or_default();
         let refusal = if is_in_words(failure) {
             Some(StepResult::of::<()>(&Err(failure.clone())))
-        } else if is_in_vain(failure) {
+        } else if is_in_vain(failure) && !memory.has_answered {
             memory.in_vain += 1;
             (memory.in_vain >= IN_VAIN).then_some(StepResult::Unsupported)
         } else {
@@ -126,10 +128,19 @@ mod tests {
         let closed = failure(FailureReason::Closed);
         assert_eq!(answers.failed(FIRST, &closed, now), None);
         assert_eq!(answers.failed(SECOND, &closed, now), None);
-        answers.answered(FIRST);
-        assert_eq!(answers.failed(FIRST, &closed, now), None, "not in a row");
         assert_eq!(answers.failed(FIRST, &closed, now), Some(StepResult::Unsupported));
         assert_eq!(answers.failed(FIRST, &closed, now + MEMORY), Some(StepResult::Unsupported));
+    }
+
+    #[test]
+    fn one_that_has_answered_knows_the_question_and_refuses_only_in_words() {
+        let (mut answers, now) = (Answers::default(), Instant::now());
+        answers.answered(FIRST);
+        for _ in 0..3 {
+            assert_eq!(answers.failed(FIRST, &failure(FailureReason::CommandTimeout), now), None);
+        }
+        let denied = answers.failed(FIRST, &failure(FailureReason::PermissionDenied), now);
+        assert_eq!(denied, Some(StepResult::Denied));
     }
 
     #[test]

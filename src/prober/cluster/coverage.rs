@@ -17,37 +17,48 @@ use crate::status::Watch;
 use crate::topology::{SlotSet, Topology};
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
-    /// Compares an answer with that of a second node, if it takes away slots or shards. Views of nodes differ for a while,
-    /// and one that is cut off from the others keeps its own. Returns the topology that takes less away: a shard that one
-    /// node does not know, or knows elsewhere, is still there. `None` if nobody else can say that shards are gone. Returns as
-    /// well whether it is sure.
+    /// Compares an answer with that of a second node, if it takes away slots or shards, or gives back slots that had no
+    /// owner, and with that of a third one if they disagree. Views of nodes differ for a while, and one that is cut off from
+    /// the others keeps its own. Slots have no owner if two nodes say so. Returns the topology that takes least away: a shard
+    /// that one node does not know, or knows elsewhere, is still there. `None` if nobody else can say that shards are gone.
+    /// Returns as well whether it is sure.
     pub(super) async fn check(&mut self, first: Answered) -> (Option<Topology>, bool) {
-        let Answered { by, address, mut topology } = first;
-        let mut missing = topology.covered().complement();
+        let Answered { by, address, topology } = first;
         let displaced = self.displaced(&topology);
-        let mut is_sure = true;
-        if !missing.is_empty() || displaced > 0 {
-            // No other primary is known.
-            let is_alone = topology.shards.len() == 1 && self.shards.len() <= 1;
-            match self.second(by, address).await {
-                Some(second) => {
-                    missing = missing.intersection(&second.covered().complement());
-                    is_sure = self.displaced(&second) == displaced;
-                    let rank = |it: &Topology| (self.displaced(it), Reverse(it.covered().len()));
-                    if rank(&second) < rank(&topology) {
-                        topology = second;
-                    }
-                }
-                None if missing.is_empty() || is_alone => {}
-                None if self.is_without_shards(&missing) => return (None, false),
-                None => {
-                    is_sure = false;
-                    missing = self.uncovered.clone().unwrap_or_default();
-                }
+        if topology.covered().len() == SlotSet::all().len() && displaced == 0 && self.uncovered.is_none() {
+            return (Some(topology), true);
+        }
+        // No other primary is known.
+        let is_alone = topology.shards.len() == 1 && self.shards.len() <= 1;
+        let (mut asked, mut addresses, mut views) = (vec![by], vec![address], vec![topology]);
+        while views.len() < 3
+            && let Some(view) = self.another(&mut asked, &mut addresses).await
+        {
+            views.push(view);
+            if views.len() == 2 && views[0].covered() == views[1].covered() {
+                break;
             }
         }
+        let missing = match &*views {
+            [view] => {
+                let missing = view.covered().complement();
+                if !is_alone && self.is_without_shards(&missing) {
+                    return (None, false);
+                }
+                let is_known = is_alone || missing.is_empty();
+                if is_known { missing } else { self.uncovered.clone().unwrap_or_default() }
+            }
+            views => missing_in_two(views),
+        };
+        let is_sure = views.iter().all(|view| self.displaced(view) == displaced)
+            && (views.len() > 1 || is_alone || views[0].covered().len() == SlotSet::all().len());
+        let rank = |view: &Topology| {
+            let covered = view.covered();
+            (self.displaced(view), covered.intersection(&missing).len(), Reverse(covered.len()))
+        };
+        let best = views.into_iter().min_by_key(rank);
         self.set_uncovered((!missing.is_empty()).then_some(missing));
-        (Some(topology), is_sure)
+        (best, is_sure)
     }
 
     /// Whether a shard that was reached has none of its slots without `missing`.
@@ -58,21 +69,26 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         })
     }
 
-    /// Returns the topology by another node than the one that has answered.
-    async fn second(&mut self, by: Asked, address: Option<SocketAddr>) -> Option<Topology> {
-        let mut asked = vec![by];
-        while let Some((other, other_address, answer)) = self.ask(&asked).await {
+    /// Returns the topology by another node than those that were `asked` at `addresses`, and adds it to them.
+    async fn another(
+        &mut self,
+        asked: &mut Vec<Asked>,
+        addresses: &mut Vec<Option<SocketAddr>>,
+    ) -> Option<Topology> {
+        while let Some((other, address, answer)) = self.ask(asked).await {
+            asked.push(other);
             match answer {
-                Ok(topology) if other_address != address && !topology.shards.is_empty() => {
+                Ok(topology) => {
                     self.answers.answered(other);
-                    return Some(topology);
+                    if !addresses.contains(&address) && !topology.shards.is_empty() {
+                        addresses.push(address);
+                        return Some(topology);
+                    }
                 }
-                Ok(_) => self.answers.answered(other),
                 Err(failure) => {
                     self.answers.failed(other, &failure, Instant::now());
                 }
             }
-            asked.push(other);
         }
         None
     }
@@ -105,6 +121,14 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let now = Instant::now();
         self.links.shared.note(|whole, out| whole.uncover(failure, now, out));
     }
+}
+
+/// Returns the slots that have no owner by at least two of `views`.
+fn missing_in_two(views: &[Topology]) -> SlotSet {
+    let missing: Vec<SlotSet> = views.iter().map(|view| view.covered().complement()).collect();
+    let pairs =
+        missing.iter().enumerate().flat_map(|(at, one)| missing[..at].iter().map(move |it| (one, it)));
+    pairs.fold(SlotSet::default(), |all, (one, other)| all.union(&one.intersection(other)))
 }
 
 /// Returns the failure of a cluster in which nobody has `slots`.

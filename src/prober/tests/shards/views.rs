@@ -83,11 +83,34 @@ async fn a_dead_shard_is_not_given_up_because_one_node_claims_its_slots() {
 async fn dead_shards_are_not_given_up_because_the_last_node_has_forgotten_them() {
     let cluster = Cluster::new(3);
     let running = start_cluster(&cluster, target()).await;
-    [1, 2].into_iter().for_each(|node| cluster.kill(node));
+    cluster.kill(1);
+    cluster.kill(2);
     sleep(2 * INTERVAL).await;
     cluster.with(|state| state.slots.truncate(1));
     sleep(120 * SECOND).await;
     assert_eq!((running.is_up(), shards(&running).len()), (false, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_two_of_three_nodes_call_ownerless_are_whoever_is_asked() {
+    for behind in 0..3 {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, target()).await;
+        cluster.with(|state| {
+            state.all[behind].view = Some(state.slots.clone());
+            state.slots[1].1 -= 1;
+        });
+        sleep(200 * SECOND).await;
+        let (failures, unavailable) = (running.all_failures(), running.unavailable());
+        assert!(!running.is_up() && running.failures("slots_uncovered") > 0.0, "node {behind}");
+        sleep(200 * SECOND).await;
+        assert_eq!(running.all_failures(), failures + 20.0, "node {behind}");
+        assert!(running.unavailable() > unavailable + 198.0, "node {behind}: {}", running.unavailable());
+        // All agree that an owner is there again.
+        cluster.with(|state| state.slots[1].1 += 1);
+        sleep(100 * SECOND).await;
+        assert!(running.is_up(), "node {behind}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
