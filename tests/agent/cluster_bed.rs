@@ -110,6 +110,17 @@ impl Cluster {
             cluster.replicate(slots.len() + index, index).await;
         }
         cluster.settled().await;
+        // A node that has not heard yet that another one became a replica takes it for a primary without slots.
+        within("every node lists all replicas", async {
+            let lists_all = |node: &Node| {
+                let slots = format!("{:?}", node.server.ask::<Value>(&["CLUSTER", "SLOTS"]));
+                cluster.nodes.iter().all(|other| slots.contains(&other.id))
+            };
+            while !cluster.nodes.iter().all(lists_all) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
         cluster
     }
 
