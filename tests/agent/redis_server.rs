@@ -111,10 +111,15 @@ impl RedisServer {
         redis::Client::open(url)?.get_connection()
     }
 
-    /// Sends one command on a new connection.
+    /// Sends one command on a new connection, and once more if that is closed: sentinels close all connections to a server
+    /// that they give another role.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]).query(&mut self.admin().unwrap()).unwrap()
+        command.arg(&words[1..]);
+        let ask = || command.query(&mut self.admin()?);
+        let answer = ask();
+        let is_closed = answer.as_ref().err().is_some_and(redis::RedisError::is_connection_dropped);
+        if is_closed { ask() } else { answer }.unwrap()
     }
 
     /// Replaces the ACL rules of `user`. They persist over a restart.
