@@ -1,13 +1,14 @@
 //! Following `ASK`: the slot of a key is on its way to another node, which serves it to those who say `ASKING`.
 
+use super::link::hosts;
 use super::opening::{Opened, Opener};
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
 use crate::connection::session::Session;
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason};
-use crate::target::{AddressMode, Endpoint, Server};
-use crate::topology::{Hosts, Redirect, RedirectKind};
+use crate::target::{Endpoint, Server};
+use crate::topology::{Redirect, RedirectKind};
 
 /// How much is kept of both texts, in characters.
 const MAX_DETAIL: usize = 400;
@@ -30,10 +31,7 @@ pub(super) async fn follow<D: Dial>(
         // Sentinels watch no cluster.
         return Err(ask.clone());
     };
-    let hosts = match opener.target.cluster.address {
-        AddressMode::Announced => Hosts::Announced { asked: host },
-        AddressMode::Host => Hosts::One(host),
-    };
+    let hosts = hosts(&opener.target, host);
     let redirect = Redirect::parse(&ask.detail).filter(|redirect| redirect.kind == RedirectKind::Ask);
     let Some(endpoint) = redirect.and_then(|redirect| redirect.address(hosts)) else {
         return Err(ask.clone());
