@@ -398,6 +398,19 @@ fn start_seeded<D: Dial<Stream: 'static> + 'static>(
     sign_in: SignIn,
     clock: Clock,
 ) -> Running {
+    let (prober, metrics, status) = made(seed, offset, dialer, target, sign_in, clock);
+    Running { metrics, status, task: tokio::spawn(prober.run(Instant::now() + offset)) }
+}
+
+/// Returns a prober that does not run yet, and what it reports to.
+fn made<D: Dial<Stream: 'static> + 'static>(
+    seed: u64,
+    offset: Duration,
+    dialer: D,
+    target: Target,
+    sign_in: SignIn,
+    clock: Clock,
+) -> (Prober<D>, Metrics, Status) {
     let metrics = Metrics::new();
     let status = Status::new(clock.clone());
     let prober = Prober::new(Setup {
@@ -412,7 +425,7 @@ fn start_seeded<D: Dial<Stream: 'static> + 'static>(
         started: Instant::now(),
         target: Arc::new(target),
     });
-    Running { metrics, status, task: tokio::spawn(prober.run(Instant::now() + offset)) }
+    (prober, metrics, status)
 }
 
 /// What this thread logs while the guard lives.
@@ -933,19 +946,7 @@ async fn a_tick_that_the_machine_slept_through_is_counted_as_late() {
 async fn what_a_target_keeps_while_nothing_happens_stays_small() {
     let endpoint = Endpoint { host: "localhost".into(), port: 6379 };
     let dialer = Dialer::new(endpoint, None, resolver());
-    let (metrics, status, target) = (Metrics::new(), Status::new(clock()), target());
-    let prober = Prober::new(Setup {
-        dialer,
-        sign_in: SignIn::None,
-        clock: clock(),
-        rng: fastrand::Rng::with_seed(42),
-        metrics: metrics.target(&target.name),
-        status: status.target(&target),
-        instance: "pod".into(),
-        offset: Duration::ZERO,
-        started: Instant::now(),
-        target: Arc::new(target),
-    });
+    let (prober, ..) = made(42, Duration::ZERO, dialer, target(), SignIn::None, clock());
     let link = size_of_val(&*prober.front);
     let maker = size_of_val(&*prober.links);
     let task = size_of_val(&prober.run(Instant::now()));

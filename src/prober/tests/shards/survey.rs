@@ -6,19 +6,8 @@ use crate::prober::Probed;
 
 /// Probes the cluster once. Returns the outcome and the status.
 async fn survey(cluster: &Cluster, target: Target, seed: u64) -> (Outcome, TargetDocument) {
-    let (metrics, status) = (Metrics::new(), Status::new(clock()));
-    let mut prober = Prober::new(Setup {
-        dialer: cluster.clone(),
-        sign_in: SignIn::None,
-        clock: clock(),
-        rng: fastrand::Rng::with_seed(seed),
-        metrics: metrics.target(&target.name),
-        status: status.target(&target),
-        instance: "pod".into(),
-        offset: Duration::ZERO,
-        started: Instant::now(),
-        target: Arc::new(target),
-    });
+    let (mut prober, _metrics, status) =
+        made(seed, Duration::ZERO, cluster.clone(), target, SignIn::None, clock());
     let Probed { outcome, .. } = prober.probe().await;
     let document = status.document().targets.remove(0);
     (outcome, document)
