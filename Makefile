@@ -10,10 +10,10 @@ LOG_TOOLS ?= target/log-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts quick-test simulation-test server-test cluster-test static-test log-test binary lint words-lint locks deny redis-server openssl valgrind
+.PHONY: help demo docs static test test-parts test-build quick-test simulation-test server-test servers-test cluster-test static-test log-test binary lint words-lint locks deny redis-server openssl valgrind
 
-# Each part of `make test`, in order; the files under make/ add theirs.
-TEST_PARTS = quick-test simulation-test server-test log-test
+# Each part of `make test`; the files under make/ add theirs.
+TEST_PARTS = quick-test server-test servers-test simulation-test log-test
 
 include make/*.mk
 
@@ -33,7 +33,10 @@ static: ## build the static binary of the image, target/static/cachepulse
 	CACHEPULSE_REVISION="$$(git describe --always --dirty --abbrev=40 --exclude="*" 2>/dev/null)" \
 		deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
 
-test: $(TEST_PARTS) ## run every test, and install what they need; 12 minutes
+# Most parts wait more than they compute, so that two of them run at a time.
+test: test-build ## run every test, and install what they need; 12 minutes
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TEST_PARTS)
+	@echo "every test passed: $(TEST_PARTS)"
 
 test-parts:
 	@echo $(TEST_PARTS)
@@ -44,8 +47,10 @@ quick-test: ## run the tests that need no program: cargo test
 simulation-test: ## run thousands of random histories of a prober against a reference
 	SIMULATION_FACTOR=5 $(CARGO) test --locked --package cachepulse --lib simulation
 
-server-test: redis-server openssl ## test the agent with redis-server, under every fault, and with Redis 8 and Valkey 8
+server-test: redis-server openssl ## test the agent with redis-server, and under every fault
 	$(CARGO) test --locked --no-fail-fast --test agent --test faults
+
+servers-test: redis-server ## test the verdict and the quickstart's commands with Redis 8 and Valkey 8
 	@tests/agent/servers
 	for server in redis-8 valkey-8; do \
 		PATH="$(CURDIR)/target/servers/$$server:$$PATH" $(CARGO) test --locked --test agent -- verdict quickstart || exit 1; \
@@ -63,6 +68,10 @@ static-test: redis-server static ## test how the static binary, whose C library 
 log-test: binary ## read the log with parsers of logfmt and JSON
 	@tests/venv $(LOG_TOOLS) tests/log/requirements.txt
 	PYTHONDONTWRITEBYTECODE=1 $(LOG_TOOLS)/bin/python tests/log/test_log.py
+
+# Before the parts, so that no part waits for another one's compiler.
+test-build:
+	$(CARGO) test --locked --workspace --no-run --lib --bins --test '*'
 
 # target/debug/cachepulse, as the tests of cargo build it: cargo build would build the dependencies again, for fewer
 # features.
