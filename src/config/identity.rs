@@ -8,10 +8,10 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
 use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS, OBJECT_ID, PASSWORD,
-    SCOPE, SecretKeys, TENANT_ID, TOKEN_FILE, TOKEN_PROXY, TYPE,
+    SCOPE, TENANT_ID, TOKEN_FILE, TOKEN_PROXY, TYPE,
 };
 use super::keys::sentinel;
-use super::keys::{About, IdentityType, Key};
+use super::keys::{About, IdentityType, Key, SecretKeys};
 use super::problem::with_causes;
 use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;

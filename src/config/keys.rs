@@ -26,6 +26,7 @@ pub mod connection;
 mod flag;
 pub mod identity;
 pub mod probe;
+mod secret;
 pub mod sentinel;
 mod value;
 
@@ -34,6 +35,7 @@ use std::num::NonZeroU32;
 
 pub use self::flag::{Flag, VARIABLE_PREFIX};
 pub use self::identity::IdentityType;
+pub use self::secret::SecretKeys;
 pub(super) use self::value::AUTO;
 pub use self::value::{Kind, Value};
 

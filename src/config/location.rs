@@ -5,9 +5,9 @@
 
 use super::field::{Field, Invalid};
 use super::host::{self, Fault as HostFault};
-use super::keys::IdentityType;
 use super::keys::connection::HOST;
-use super::keys::identity::{ACCESS_KEY, PASSWORD, SecretKeys, TYPE, USERNAME};
+use super::keys::identity::{ACCESS_KEY, PASSWORD, TYPE, USERNAME};
+use super::keys::{IdentityType, SecretKeys};
 
 /// The location of a cache, with the other settings of its URL or connection string.
 #[derive(Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! The sentinels that name the primary of a target.
 
 use super::connection::{CA_FILE, CERT_FILE, KEY_FILE, TlsKeys, pem_file, server_name};
-use super::identity::{IdentityType, SecretKeys, secret_doc, secret_env, secret_file, secret_mapping};
-use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
+use super::secret::{SecretKeys, secret_doc, secret_env, secret_file, secret_mapping};
+use super::{About, Absent, Choice, Flag, Group, IdentityType, Key, Kind, Values, WORD};
 
 const GROUP: Group = Group::Connection;
 
