@@ -1,12 +1,15 @@
 //! Every metric that Prometheus scrapes. Only this module knows the `prometheus` crate.
 //!
 //! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's, see `process.rs`. Metrics of a
-//! target, an identity, a cluster or a shard are stored compactly in `value.rs`, by owner in `owners.rs`, and written by
-//! `text.rs`: recording the outcome of a probe takes no lock and allocates nothing. `exposition.rs` puts all of them together.
+//! target, an identity, a cluster or a shard are stored compactly in `value.rs`, by owner in `owners.rs`: recording the
+//! outcome of a probe takes no lock and allocates nothing. `exposition.rs` puts all of them together, `family.rs` by
+//! family; `encoder.rs` is what a format must write, and `text.rs` is such a format.
 
 mod cluster;
 mod definition;
+mod encoder;
 mod exposition;
+mod family;
 mod identity;
 mod label;
 mod owners;
@@ -38,6 +41,7 @@ pub use self::shard::ShardMetrics;
 use self::shard::{ShardName, ShardSeries};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
+use self::text::Text;
 use self::value::Histogram;
 use crate::clock::unix_seconds;
 use crate::target::TargetName;
@@ -142,14 +146,16 @@ impl Metrics {
         for (part, runtime) in &*self.runtimes() {
             self.0.tasks.with_label_values(&[part]).set(runtime.num_alive_tasks() as f64);
         }
+        let encoder = &Text;
         Exposition::new(
+            encoder,
             self.0.registry.gather(),
             Arc::clone(&self.0.scheduler_delay),
             Snapshots {
-                targets: self.0.targets.snapshot(),
-                identities: self.0.identities.snapshot(),
-                clusters: self.0.clusters.snapshot(),
-                shards: self.0.shards.snapshot(),
+                targets: self.0.targets.snapshot(encoder),
+                identities: self.0.identities.snapshot(encoder),
+                clusters: self.0.clusters.snapshot(encoder),
+                shards: self.0.shards.snapshot(encoder),
             },
         )
     }

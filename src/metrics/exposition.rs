@@ -5,15 +5,15 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder as _, TextEncoder};
 
 use super::cluster::ClusterSeries;
 use super::definition::{self, Definition};
+use super::encoder::Encoder;
+use super::family::{self, Output};
 use super::identity::IdentitySeries;
 use super::owners::{Series, Snapshot, Write};
 use super::shard::ShardSeries;
 use super::target::TargetSeries;
-use super::text::Family;
 use super::value::Histogram;
 
 /// How many bytes are written ahead of the reader, or slightly more.
@@ -29,11 +29,10 @@ pub struct Exposition {
     scheduler_delay: Arc<Histogram>,
     /// The families still to be written, the last one first.
     sources: Vec<Source>,
-    /// The progress within the last of the sources: how many owners have been written, and whether any had a series.
+    /// How many owners of the last of the sources have been written.
     next: usize,
-    begun: bool,
-    /// The text written so far, and how many bytes of it have been read.
-    text: Vec<u8>,
+    output: Output,
+    /// How many bytes of the output have been read.
     read: usize,
 }
 
@@ -72,6 +71,7 @@ impl Source {
 
 impl Exposition {
     pub(super) fn new(
+        encoder: &'static dyn Encoder,
         registered: Vec<MetricFamily>,
         scheduler_delay: Arc<Histogram>,
         owners: Snapshots,
@@ -83,7 +83,7 @@ impl Exposition {
         sources.extend(families(Source::Clusters));
         sources.extend(families(Source::Shards));
         sources.sort_unstable_by(|one, other| other.name().cmp(one.name()));
-        Self { owners, scheduler_delay, sources, next: 0, begun: false, text: Vec::new(), read: 0 }
+        Self { owners, scheduler_delay, sources, next: 0, output: Output::new(encoder), read: 0 }
     }
 
     /// Appends the next owner's part of the last source, or all of a source without owners. Returns whether there may
@@ -91,42 +91,40 @@ impl Exposition {
     fn write(&mut self) -> bool {
         let owner = self.next;
         self.next += 1;
-        let (owners, begun, out) = (&self.owners, &mut self.begun, &mut self.text);
+        let (owners, output) = (&self.owners, &mut self.output);
         match self.sources.last() {
             None => false,
-            Some(Source::Registry(family)) => {
-                TextEncoder::new()
-                    .encode(std::slice::from_ref(family), out)
-                    .expect("a gathered family is complete, and writing to a vector cannot fail");
+            Some(Source::Registry(registered)) => {
+                output.family(family::registered(registered)).registered(registered);
                 false
             }
             Some(Source::SchedulerDelay) => {
-                let mut family = Family::new(definition::SCHEDULER_DELAY, begun, out);
-                family.histogram(&[], &self.scheduler_delay);
+                output.family(definition::SCHEDULER_DELAY.into()).histogram(&[], &self.scheduler_delay);
                 false
             }
             Some(Source::Targets(definition, write)) => {
-                owners.targets.write(owner, *write, &mut Family::new(*definition, begun, out))
+                owners.targets.write(owner, *write, &mut output.family((*definition).into()))
             }
             Some(Source::Identities(definition, write)) => {
-                owners.identities.write(owner, *write, &mut Family::new(*definition, begun, out))
+                owners.identities.write(owner, *write, &mut output.family((*definition).into()))
             }
             Some(Source::Clusters(definition, write)) => {
-                owners.clusters.write(owner, *write, &mut Family::new(*definition, begun, out))
+                owners.clusters.write(owner, *write, &mut output.family((*definition).into()))
             }
             Some(Source::Shards(definition, write)) => {
-                owners.shards.write(owner, *write, &mut Family::new(*definition, begun, out))
+                owners.shards.write(owner, *write, &mut output.family((*definition).into()))
             }
         }
     }
 
     fn write_ahead(&mut self) {
-        self.text.clear();
+        self.output.bytes.clear();
         self.read = 0;
-        while self.text.len() < AHEAD && !self.sources.is_empty() {
+        while self.output.bytes.len() < AHEAD && !self.sources.is_empty() {
             if !self.write() {
                 self.sources.pop();
-                (self.next, self.begun) = (0, false);
+                self.output.end();
+                self.next = 0;
             }
         }
     }
@@ -139,10 +137,10 @@ fn families<S: Series>(source: fn(Definition, Write<S>) -> Source) -> impl Itera
 
 impl BufRead for Exposition {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.read >= self.text.len() {
+        if self.read >= self.output.bytes.len() {
             self.write_ahead();
         }
-        Ok(&self.text[self.read..])
+        Ok(&self.output.bytes[self.read..])
     }
 
     fn consume(&mut self, count: usize) {

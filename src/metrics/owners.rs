@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::definition::Definition;
-use super::text::{Family, LabelPair, escape};
+use super::encoder::{Encoder, LabelPair};
+use super::family::Family;
 
 /// Writes the series of one owner in one family.
 pub(super) type Write<S> = fn(&S, LabelPair<'_>, &mut Family<'_>);
@@ -58,9 +59,11 @@ impl<S: Series> Owners<S> {
     }
 
     /// Returns the present owners, so that a scrape is written without holding the lock.
-    pub(super) fn snapshot(&self) -> Snapshot<S> {
+    pub(super) fn snapshot(&self, encoder: &dyn Encoder) -> Snapshot<S> {
         let owners = self.lock();
-        let owner = |(name, owner): (&S::Name, &Owner<S>)| (escape(name.label()), Arc::clone(&owner.series));
+        let owner = |(name, owner): (&S::Name, &Owner<S>)| {
+            (encoder.label(name.label()).into(), Arc::clone(&owner.series))
+        };
         Snapshot(owners.iter().map(owner).collect())
     }
 
@@ -92,8 +95,8 @@ impl<S: Series> fmt::Debug for Owners<S> {
     }
 }
 
-/// Owners with their escaped names.
-pub(super) struct Snapshot<S>(Vec<(String, Arc<S>)>);
+/// Owners with their names as the format writes them.
+pub(super) struct Snapshot<S>(Vec<(Box<str>, Arc<S>)>);
 
 impl<S: Series> Snapshot<S> {
     /// Writes the part of a family that belongs to the owner at `index`. Returns false if there is no such owner.

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
+use super::encoder::LabelPair;
+use super::family::Family;
 use super::label::{
     ATTEMPT_RESULT, AttemptResult, EVENT, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
     SERVER_VERSION, STEP, STEP_RESULT, TARGET,
 };
-use super::text::{Family, LabelPair, escape};
 use super::value::{Counter, Gauge, Histogram, Seconds};
 use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
@@ -127,7 +128,7 @@ impl Series for TargetSeries {
         (define::CERTIFICATE_EXPIRY, |it, target, family| family.gauge(&[target], &it.certificate_expiry)),
         (define::SERVER_INFO, |it, target, family| {
             if let Some(server) = it.server().as_deref() {
-                let (product, version) = (escape(server.product()), escape(server.version()));
+                let (product, version) = (family.label(server.product()), family.label(server.version()));
                 family.info(&[
                     (MODE.name, server.mode()),
                     (SERVER_ROLE.name, server.role()),

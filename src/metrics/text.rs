@@ -1,11 +1,12 @@
-//! Prometheus' text format, version 0.0.4, for the families that are stored compactly.
+//! Prometheus' text format, version 0.0.4.
 //!
 //! Source: "Exposition formats" in Prometheus' documentation.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
-use super::definition::{Definition, MetricType};
-use super::value::{Counter, Gauge, Histogram, Seconds, Summary};
+use super::encoder::{Encoder, Header, LabelPair, Value};
+use super::value::Histogram;
 
 /// The upper bounds of a histogram's buckets in seconds, each with the end of its label.
 const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
@@ -32,131 +33,109 @@ const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
     "+Inf\"} ",
 ];
 
-/// The name and the value of a label, the value escaped.
-pub(super) type LabelPair<'a> = (&'static str, &'a str);
+/// Prometheus' text format, version 0.0.4.
+#[derive(Debug)]
+pub(super) struct Text;
 
-/// Writes the series of one family. The header is written with the first series, so that a family without series is left
-/// out.
-pub(super) struct Family<'a> {
-    definition: Definition,
-    begun: &'a mut bool,
-    out: &'a mut Vec<u8>,
-}
-
-impl<'a> Family<'a> {
-    /// Continues a family; `begun` says whether its header has been written.
-    pub(super) const fn new(definition: Definition, begun: &'a mut bool, out: &'a mut Vec<u8>) -> Self {
-        Self { definition, begun, out }
-    }
-
-    pub(super) fn counter(&mut self, labels: &[LabelPair<'_>], counter: &Counter) {
-        self.series("", labels);
-        self.count(counter.get());
-    }
-
-    pub(super) fn seconds(&mut self, labels: &[LabelPair<'_>], seconds: &Seconds) {
-        self.series("", labels);
-        self.value(seconds.get());
-    }
-
-    pub(super) fn gauge(&mut self, labels: &[LabelPair<'_>], gauge: &Gauge) {
-        if let Some(value) = gauge.get() {
-            self.series("", labels);
-            self.value(value);
+impl Encoder for Text {
+    /// Escapes `value` for use between the quotes.
+    fn label<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        if value.contains(['\\', '"', '\n']) {
+            value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
+        } else {
+            value.into()
         }
     }
 
-    pub(super) fn histogram(&mut self, labels: &[LabelPair<'_>], histogram: &Histogram) {
-        debug_assert_eq!(self.definition.kind, MetricType::Histogram);
-        self.begin();
+    fn begin(&self, Header { name, kind, help }: Header<'_>, out: &mut Vec<u8>) {
+        write(out, format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
+    }
+
+    fn value(&self, header: Header<'_>, labels: &[LabelPair<'_>], value: Value, out: &mut Vec<u8>) {
+        series(header, "", labels, out);
+        match value {
+            Value::Count(value) => count(value, out),
+            Value::Number(value) => number(value, out),
+        }
+    }
+
+    fn histogram(
+        &self,
+        header: Header<'_>,
+        labels: &[LabelPair<'_>],
+        histogram: &Histogram,
+        out: &mut Vec<u8>,
+    ) {
         // All buckets of a histogram share what precedes the bound, so it is formatted once.
-        let start = self.out.len();
-        self.open("_bucket", labels);
-        self.put(if labels.is_empty() { "{le=\"" } else { ",le=\"" });
-        let same = start..self.out.len();
+        let start = out.len();
+        open(header, "_bucket", labels, out);
+        put(if labels.is_empty() { "{le=\"" } else { ",le=\"" }, out);
+        let same = start..out.len();
         let mut total = 0;
-        for (bucket, (bound, count)) in BOUNDS.into_iter().zip(histogram.counts()).enumerate() {
+        for (bucket, (bound, in_bucket)) in BOUNDS.into_iter().zip(histogram.counts()).enumerate() {
             if bucket > 0 {
-                self.out.extend_from_within(same.clone());
+                out.extend_from_within(same.clone());
             }
-            total += count;
-            self.put(bound);
-            self.count(total);
+            total += in_bucket;
+            put(bound, out);
+            count(total, out);
         }
-        self.series("_sum", labels);
-        self.value(histogram.sum());
-        self.series("_count", labels);
-        self.count(total);
+        self.summary(header, labels, histogram.sum(), total, out);
     }
 
-    /// Writes a summary without quantiles.
-    pub(super) fn summary(&mut self, labels: &[LabelPair<'_>], summary: &Summary) {
-        self.series("_sum", labels);
-        self.value(summary.sum());
-        self.series("_count", labels);
-        self.count(summary.count());
-    }
-
-    /// Writes a series whose labels say everything.
-    pub(super) fn info(&mut self, labels: &[LabelPair<'_>]) {
-        self.series("", labels);
-        self.count(1);
-    }
-
-    /// Writes the header, before the first series.
-    fn begin(&mut self) {
-        if !*self.begun {
-            *self.begun = true;
-            let Definition { name, kind, help, .. } = self.definition;
-            self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
-        }
-    }
-
-    /// Writes name and labels.
-    fn series(&mut self, suffix: &str, labels: &[LabelPair<'_>]) {
-        self.begin();
-        self.open(suffix, labels);
-        self.put(if labels.is_empty() { " " } else { "} " });
-    }
-
-    /// Writes name and labels, and leaves the brace open if there are labels.
-    fn open(&mut self, suffix: &str, labels: &[LabelPair<'_>]) {
-        self.put(self.definition.name);
-        self.put(suffix);
-        let mut separator = b'{';
-        for (label, value) in labels {
-            self.out.push(separator);
-            self.put(label);
-            // Copying a slice costs a call however short it is, so single bytes are pushed.
-            self.out.push(b'=');
-            self.out.push(b'"');
-            self.put(value);
-            self.out.push(b'"');
-            separator = b',';
-        }
-    }
-
-    fn value(&mut self, value: f64) {
-        self.write(format_args!("{value}\n"));
-    }
-
-    fn count(&mut self, count: u64) {
-        self.put(itoa::Buffer::new().format(count));
-        self.out.push(b'\n');
-    }
-
-    fn put(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.out.write_fmt(text).expect("writing to a vector cannot fail");
+    fn summary(
+        &self,
+        header: Header<'_>,
+        labels: &[LabelPair<'_>],
+        sum: f64,
+        observations: u64,
+        out: &mut Vec<u8>,
+    ) {
+        series(header, "_sum", labels, out);
+        number(sum, out);
+        series(header, "_count", labels, out);
+        count(observations, out);
     }
 }
 
-/// Escapes `value` for use between the quotes of a label.
-pub(super) fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+/// Writes name and labels.
+fn series(header: Header<'_>, suffix: &str, labels: &[LabelPair<'_>], out: &mut Vec<u8>) {
+    open(header, suffix, labels, out);
+    put(if labels.is_empty() { " " } else { "} " }, out);
+}
+
+/// Writes name and labels, and leaves the brace open if there are labels.
+fn open(header: Header<'_>, suffix: &str, labels: &[LabelPair<'_>], out: &mut Vec<u8>) {
+    put(header.name, out);
+    put(suffix, out);
+    let mut separator = b'{';
+    for (label, value) in labels {
+        out.push(separator);
+        put(label, out);
+        // Copying a slice costs a call however short it is, so single bytes are pushed.
+        out.push(b'=');
+        out.push(b'"');
+        put(value, out);
+        out.push(b'"');
+        separator = b',';
+    }
+}
+
+fn number(value: f64, out: &mut Vec<u8>) {
+    write(out, format_args!("{value}\n"));
+}
+
+fn count(count: u64, out: &mut Vec<u8>) {
+    put(itoa::Buffer::new().format(count), out);
+    out.push(b'\n');
+}
+
+fn put(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to a vector cannot fail");
 }
 
 #[cfg(test)]
@@ -174,6 +153,6 @@ mod tests {
 
     #[test]
     fn the_value_of_a_label_is_escaped() {
-        assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
+        assert_eq!(Text.label("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
     }
 }
