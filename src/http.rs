@@ -1,9 +1,10 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
 //! scrape never delays a probe.
 //!
-//! `route.rs` describes each path and `pages.rs` makes its page. `body.rs` and `encoding.rs` send it, `slots.rs` limits
-//! how many are sent at a time, and `connections.rs` accepts, limits and closes connections.
+//! `route.rs` describes each path and `pages.rs` makes its page, metrics in the format of `accept.rs`. `body.rs` and
+//! `encoding.rs` send it, `slots.rs` limits how many are sent at a time, and `connections.rs` accepts, limits and closes connections.
 
+mod accept;
 mod body;
 mod connections;
 mod encoding;
@@ -12,6 +13,7 @@ mod pages;
 mod route;
 mod slots;
 mod stream;
+mod weighted;
 
 use std::fmt;
 use std::io;

@@ -3,15 +3,17 @@
 //! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's, see `process.rs`. Metrics of a
 //! target, an identity, a cluster or a shard are stored compactly in `value.rs`, by owner in `owners.rs`: recording the
 //! outcome of a probe takes no lock and allocates nothing. `exposition.rs` puts all of them together, `family.rs` by
-//! family; `encoder.rs` is what a format must write, and `text.rs` is such a format.
+//! family; `encoder.rs` is what a format must write, and `format.rs` lists the formats.
 
 mod cluster;
 mod definition;
 mod encoder;
 mod exposition;
 mod family;
+mod format;
 mod identity;
 mod label;
+mod openmetrics;
 mod owners;
 #[cfg(target_os = "linux")]
 mod process;
@@ -33,6 +35,7 @@ use self::cluster::ClusterSeries;
 pub use self::definition::{DEFINITIONS, Definition, MetricType};
 pub use self::exposition::Exposition;
 use self::exposition::Snapshots;
+pub use self::format::Format;
 pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;
 pub use self::label::{AttemptResult, Label, LabelValue, Part, RefreshResult};
@@ -41,7 +44,6 @@ pub use self::shard::ShardMetrics;
 use self::shard::{ShardName, ShardSeries};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
-use self::text::Text;
 use self::value::Histogram;
 use crate::clock::unix_seconds;
 use crate::target::TargetName;
@@ -140,13 +142,13 @@ impl Metrics {
         self.0.reload_successful.set(0.0);
     }
 
-    /// Returns the text of a scrape for the present targets and identities.
+    /// Returns a scrape in `format` for the present targets and identities.
     #[must_use]
-    pub fn exposition(&self) -> Exposition {
+    pub fn exposition(&self, format: Format) -> Exposition {
         for (part, runtime) in &*self.runtimes() {
             self.0.tasks.with_label_values(&[part]).set(runtime.num_alive_tasks() as f64);
         }
-        let encoder = &Text;
+        let encoder = format.encoder();
         Exposition::new(
             encoder,
             self.0.registry.gather(),

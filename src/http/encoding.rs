@@ -2,27 +2,17 @@
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap};
 
+use super::weighted::alternatives;
+
 /// Whether a response may be gzipped: `gzip` or `*` is named with a weight over 0.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let codings = headers
-        .get_all(ACCEPT_ENCODING)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
     let mut by_name = None;
     let mut by_star = false;
-    for coding in codings {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let wanted = parts.all(|parameter| match parameter.split_once('=') {
-            Some((key, weight)) if key.trim().eq_ignore_ascii_case("q") => {
-                weight.trim().parse().is_ok_and(|weight: f32| weight > 0.0)
-            }
-            _ => true,
-        });
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+    for coding in alternatives(headers, ACCEPT_ENCODING) {
+        let wanted = coding.weight > 0.0;
+        if coding.name.eq_ignore_ascii_case("gzip") || coding.name.eq_ignore_ascii_case("x-gzip") {
             by_name = Some(wanted);
-        } else if name == "*" {
+        } else if coding.name == "*" {
             by_star = wanted;
         }
     }

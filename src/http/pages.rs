@@ -1,14 +1,16 @@
 //! The page behind each route. No page contains secrets or the addresses of clients.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
 
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::accept::Accepted;
 use super::body::{Content, Encoded, gzip};
 use super::{Liveness, Route};
 use crate::metrics::Metrics;
@@ -33,13 +35,16 @@ pub struct Pages {
 
 struct Page {
     code: StatusCode,
-    content_type: &'static str,
+    content_type: Cow<'static, str>,
     content: Content,
+    /// The headers of the request that the content depends on.
+    vary: &'static str,
 }
 
 impl Page {
     fn new(code: StatusCode, content_type: &'static str, text: Vec<u8>) -> Self {
-        Self { code, content_type, content: Box::new(io::Cursor::new(text)) }
+        let content = Box::new(io::Cursor::new(text));
+        Self { code, content_type: content_type.into(), content, vary: "Accept-Encoding" }
     }
 
     fn text(code: StatusCode, text: &str) -> Self {
@@ -67,7 +72,7 @@ impl Pages {
     ) -> io::Result<Response<Encoded>> {
         let mut page = if matches!(*request.method(), Method::GET | Method::HEAD) {
             match Route::of(request.uri().path()) {
-                Some(route) => self.page(route).await,
+                Some(route) => self.page(route, request.headers()).await,
                 None => Page::not_found(),
             }
         } else {
@@ -77,10 +82,10 @@ impl Pages {
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
         *response.status_mut() = page.code;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(&page.content_type).map_err(io::Error::other)?);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        headers.insert(VARY, HeaderValue::from_static(page.vary));
         if zipped {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -94,15 +99,20 @@ impl Pages {
         Ok(response)
     }
 
-    async fn page(&self, route: Route) -> Page {
+    async fn page(&self, route: Route, headers: &HeaderMap) -> Page {
         match route {
             Route::Overview => {
                 let body = overview(&self.status.document()).into_bytes();
                 Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Metrics => {
-                let content = Box::new(self.metrics.exposition());
-                Page { code: StatusCode::OK, content_type: route.content_type(), content }
+                let accepted = Accepted::new(headers);
+                Page {
+                    code: StatusCode::OK,
+                    content_type: accepted.content_type(),
+                    content: Box::new(self.metrics.exposition(accepted.format)),
+                    vary: "Accept, Accept-Encoding",
+                }
             }
             Route::Status => match serde_json::to_vec_pretty(&self.status.document()) {
                 Ok(body) => Page::new(StatusCode::OK, route.content_type(), body),

@@ -1,6 +1,7 @@
 //! The paths of the endpoint. The router, the 404 page, the page `/` and `docs/http.md` come from here.
 
 use crate::closed_set::closed_set;
+use crate::metrics::Format;
 
 /// A status code, and when it is returned.
 type Status = (u16, &'static str);
@@ -18,9 +19,8 @@ closed_set! {
     pub enum Route: Facts {
         /// A page for people: the state of each target.
         Overview = "/" { content_type: "text/html; charset=utf-8", statuses: OK },
-        /// Every metric in Prometheus' text format.
-        // Every Accept header of Prometheus allows this type, and Prometheus 3 rejects a scrape without a type.
-        Metrics = "/metrics" { content_type: "text/plain; version=0.0.4; charset=utf-8", statuses: OK },
+        /// Every metric, for Prometheus, in the format that the client prefers.
+        Metrics = "/metrics" { content_type: Format::Text.content_type(), statuses: OK },
         /// JSON: the state, the last outcomes and the last failures of each target, and the token of each identity.
         Status = "/status" { content_type: "application/json", statuses: OK },
         /// Liveness: whether the probing loop responds. Depends on nothing outside the process.
@@ -45,7 +45,7 @@ impl Route {
         Self::ALL.into_iter().find(|route| route.as_str() == path)
     }
 
-    /// Returns the `Content-Type` of the response.
+    /// Returns the `Content-Type` of the response; for metrics, that of a client without a preference.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         self.facts().content_type

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::healthcheck::healthcheck;
-use crate::metrics::{Metrics, TargetMetrics};
+use crate::metrics::{Format, Metrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage};
 use crate::status::{ClusterNode, Status, Watch};
 use crate::target::{Endpoint, Target, TargetName};
@@ -17,17 +17,6 @@ use tokio::time::sleep;
 const LONG: Duration = Duration::from_secs(30);
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// What Prometheus 2.53 and 3.5 send, and 3.5 with native histograms.
-const ACCEPTS: [&str; 3] = [
-    "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
-     text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-     application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-     text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
-     text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-];
 
 struct Agent {
     server: Server,
@@ -119,16 +108,21 @@ impl Response {
 }
 
 #[test]
-fn metrics_have_one_exact_type_whatever_prometheus_accepts() {
+fn metrics_come_in_the_format_that_is_asked_for() {
     let agent = Agent::start(Limits::DEFAULT);
-    for accept in ACCEPTS {
-        let response = agent.exchange(&request("GET", "/metrics", &format!("Accept: {accept}\r\n")));
+    for (format, last) in [(Format::Text, "\n"), (Format::OpenMetrics, "\n# EOF\n")] {
+        let accept = format!("Accept: {}\r\n", format.content_type());
+        let response = agent.exchange(&request("GET", "/metrics", &accept));
         assert_eq!(response.code(), 200);
-        assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(response.header("content-type"), Some(format.content_type()));
+        assert_eq!(response.header("vary"), Some("Accept, Accept-Encoding"));
         assert_eq!(response.header("cache-control"), Some("no-store"));
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
         assert!(response.text().contains("\ncachepulse_build_info{version="), "{response:?}");
+        assert!(response.text().ends_with(last));
     }
+    assert_eq!(agent.get("/metrics").header("content-type"), Some(Format::Text.content_type()));
+    assert_eq!(agent.get("/readyz").header("vary"), Some("Accept-Encoding"));
 }
 
 #[test]

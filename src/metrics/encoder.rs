@@ -53,4 +53,9 @@ pub(super) trait Encoder: fmt::Debug + Sync {
 
     /// Writes the series of a summary without quantiles.
     fn summary(&self, header: Header<'_>, labels: &[LabelPair<'_>], sum: f64, count: u64, out: &mut Vec<u8>);
+
+    /// Writes what follows the last family.
+    fn finish(&self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
 }

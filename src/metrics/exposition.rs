@@ -1,5 +1,5 @@
-//! The text of a scrape, written while it is read: the text of a thousand targets is over 20 MB, and only the part that
-//! is being sent is in memory.
+//! A scrape, written while it is read: that of a thousand targets is over 20 MB, and only the part that is being sent is in
+//! memory.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -19,8 +19,7 @@ use super::value::Histogram;
 /// How many bytes are written ahead of the reader, or slightly more.
 const AHEAD: usize = 32 * 1024;
 
-/// Every metric in Prometheus' text format, version 0.0.4, families in the order of their names. Reading it never
-/// fails.
+/// Every metric in one of the formats, families in the order of their names. Reading it never fails.
 ///
 /// The owners are fixed at the start; each value is read when it is written.
 #[derive(Debug)]
@@ -125,6 +124,9 @@ impl Exposition {
                 self.sources.pop();
                 self.output.end();
                 self.next = 0;
+                if self.sources.is_empty() {
+                    self.output.finish();
+                }
             }
         }
     }

@@ -31,6 +31,11 @@ impl Output {
     pub(super) const fn end(&mut self) {
         self.begun = false;
     }
+
+    /// Ends the scrape.
+    pub(super) fn finish(&mut self) {
+        self.encoder.finish(&mut self.bytes);
+    }
 }
 
 /// Writes the series of one family. The header is written with the first series, so that a family without series is left

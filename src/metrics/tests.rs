@@ -41,7 +41,7 @@ fn failure() -> Outcome {
 }
 
 fn text(metrics: &Metrics) -> String {
-    std::io::read_to_string(metrics.exposition()).unwrap()
+    std::io::read_to_string(metrics.exposition(Format::Text)).unwrap()
 }
 
 /// The metrics of an agent whose runtime has no task.
@@ -129,6 +129,29 @@ fn a_scripted_run_gives_exactly_this_text() {
     let lines: Vec<&str> = text.lines().filter(is_of_script).collect();
     let golden = include_str!("golden.txt").replace("{version}", env!("CARGO_PKG_VERSION"));
     assert_eq!(lines.join("\n") + "\n", golden);
+}
+
+/// Openmetrics' own parser is stricter than Prometheus'; tests/monitoring runs it.
+#[test]
+fn openmetrics_differs_from_text_in_the_families_of_counters_and_the_end() {
+    let metrics = metrics();
+    let _owners = script(&metrics);
+    let open = std::io::read_to_string(metrics.exposition(Format::OpenMetrics)).unwrap();
+    let is_of_script = |line: &&str| !line.contains(" process_") && !line.starts_with("process_");
+    let as_open = |line: &str| {
+        let header = line.strip_prefix("# ").map(|header| header.splitn(3, ' ').collect::<Vec<_>>());
+        match header.as_deref() {
+            Some([kind, name, rest]) if name.ends_with("_total") => {
+                format!("# {kind} {} {rest}", name.strip_suffix("_total").unwrap())
+            }
+            _ => line.to_owned(),
+        }
+    };
+    let text = text(&metrics);
+    let expected: Vec<_> = text.lines().filter(is_of_script).map(as_open).collect();
+    let lines: Vec<_> = open.lines().filter(is_of_script).collect();
+    assert_eq!(lines[..lines.len() - 1], expected);
+    assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1);
 }
 
 #[test]
@@ -341,7 +364,7 @@ fn the_text_is_complete_and_in_order_when_it_is_read_in_pieces() {
     let names: Vec<_> = (0..20).map(|number| format!("orders-{number:02}")).collect();
     let targets: Vec<_> = names.iter().map(|it| metrics.target(&name(it))).collect();
     record(&targets[19], &success(), at(1));
-    let (mut exposition, mut text, mut pieces) = (metrics.exposition(), String::new(), 0);
+    let (mut exposition, mut text, mut pieces) = (metrics.exposition(Format::Text), String::new(), 0);
     while let piece @ [_, ..] = exposition.fill_buf().unwrap() {
         assert!(piece.len() < 64 * 1024, "{}", piece.len());
         text += std::str::from_utf8(piece).unwrap();

@@ -32,7 +32,7 @@ use crate::connection::testing::resolver;
 use crate::identity::Token;
 use crate::identity::refresh::TokenState;
 use crate::identity::sign_in::Tokens;
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Stage};
 use crate::secret::Secret;
 use crate::status::Status;
@@ -324,7 +324,7 @@ impl Drop for Running {
 
 impl Running {
     fn value(&self, series: &str) -> f64 {
-        let text = std::io::read_to_string(self.metrics.exposition()).unwrap();
+        let text = std::io::read_to_string(self.metrics.exposition(Format::Text)).unwrap();
         let name = format!("cachepulse_{series} ");
         let line = text.lines().find(|line| line.starts_with(&name));
         let line = line.unwrap_or_else(|| panic!("no series {series} in:\n{text}"));
@@ -340,7 +340,7 @@ impl Running {
     }
 
     fn all_failures(&self) -> f64 {
-        let text = std::io::read_to_string(self.metrics.exposition()).unwrap();
+        let text = std::io::read_to_string(self.metrics.exposition(Format::Text)).unwrap();
         let lines = text.lines().filter(|line| line.starts_with("cachepulse_probe_failures_total{"));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }

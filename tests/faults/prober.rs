@@ -10,7 +10,7 @@ use cachepulse::connection::dialer::Dialer;
 use cachepulse::files::Files;
 use cachepulse::identity::Identity;
 use cachepulse::identity::sign_in::SignIn;
-use cachepulse::metrics::Metrics;
+use cachepulse::metrics::{Format, Metrics};
 use cachepulse::prober::{Prober, Setup};
 use cachepulse::secret::{SecretSource, WatchedSecret};
 use cachepulse::status::Status;
@@ -76,7 +76,7 @@ impl Probing {
 
     pub(crate) fn scrape(&self) -> Scrape {
         assert!(!self.task.is_finished(), "the prober has ended");
-        Scrape::new(std::io::read_to_string(self.metrics.exposition()).unwrap())
+        Scrape::new(std::io::read_to_string(self.metrics.exposition(Format::Text)).unwrap())
     }
 
     /// Returns the log so far.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cachepulse::http::{Limits, MAX_REQUEST_HEADER, Route};
+use cachepulse::metrics::Format;
 
 use crate::markdown::{code, page as fill, table};
 
@@ -16,6 +17,7 @@ pub(crate) fn page() -> String {
             statuses.collect::<Vec<_>>().join("; "),
         ]
     });
+    let formats = Format::ALL.map(|format| [format.to_string(), code(format.content_type())]);
     let limits = Limits::DEFAULT;
     let limit_rows = [
         [
@@ -40,6 +42,7 @@ pub(crate) fn page() -> String {
         include_str!("http.md"),
         &[
             ("routes", table(["Path", "Content", "Content type", "Status codes"], rows)),
+            ("formats", table(["Format", "Content type"], formats)),
             (
                 "limits",
                 table(

@@ -250,5 +250,5 @@ async fn a_token_renewed_while_a_replacement_opens_is_presented_on_it() {
 }
 
 fn text(running: &Running) -> String {
-    std::io::read_to_string(running.metrics.exposition()).unwrap()
+    std::io::read_to_string(running.metrics.exposition(Format::Text)).unwrap()
 }

@@ -32,7 +32,7 @@ impl Running {
     }
 
     fn text(&self) -> String {
-        std::io::read_to_string(self.metrics.exposition()).unwrap()
+        std::io::read_to_string(self.metrics.exposition(Format::Text)).unwrap()
     }
 
     fn assert_healthy(&self) {

@@ -9,7 +9,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 impl Running {
     fn protocol(&self) -> [bool; 2] {
-        let text = std::io::read_to_string(self.metrics.exposition()).unwrap();
+        let text = std::io::read_to_string(self.metrics.exposition(Format::Text)).unwrap();
         ["2", "3"].map(|version| {
             text.contains(&format!("cachepulse_protocol{{target=\"t\",version=\"{version}\"}} 1\n"))
         })

@@ -13,7 +13,7 @@ use super::super::replicas::{Making, Replicas};
 use super::super::schedule::Grid;
 use super::super::shared::Shared;
 use super::*;
-use crate::metrics::ClusterMetrics;
+use crate::metrics::{ClusterMetrics, Format};
 use crate::topology::{Node, Shard};
 
 fn endpoint() -> Endpoint {
@@ -89,7 +89,7 @@ impl Bed {
     }
 
     fn value(&self, metric: &str) -> Option<f64> {
-        let text = std::io::read_to_string(self.metrics.exposition()).unwrap();
+        let text = std::io::read_to_string(self.metrics.exposition(Format::Text)).unwrap();
         let name = format!("cachepulse_shard_{metric}{{role=\"replica\",shard=\"0\",target=\"t\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)).map(|value| value.parse().unwrap())
     }

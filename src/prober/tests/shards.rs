@@ -38,7 +38,7 @@ fn of_cluster(running: &Running, metric: &str) -> f64 {
 }
 
 fn text(running: &Running) -> String {
-    std::io::read_to_string(running.metrics.exposition()).unwrap()
+    std::io::read_to_string(running.metrics.exposition(Format::Text)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use cachepulse::connection::dialer::{Dial, Dialed, Peer};
 use cachepulse::identity::refresh::{Refresher, TokenState};
 use cachepulse::identity::sign_in::{SignIn, Tokens};
 use cachepulse::identity::{FetchFuture, Identity, Token, TokenSource};
-use cachepulse::metrics::Metrics;
+use cachepulse::metrics::{Format, Metrics};
 use cachepulse::probe::PhaseTimes;
 use cachepulse::prober::{Prober, Setup};
 use cachepulse::secret::Secret;
@@ -84,7 +84,7 @@ impl Lab {
         }
         for _ in 0..count {
             let length =
-                io::copy(&mut self.metrics.exposition(), &mut io::sink()).expect("reading never fails");
+                io::copy(&mut self.metrics.exposition(Format::Text), &mut io::sink()).expect("reading never fails");
             assert!(length > 10_000, "the scrape contains the series of the targets");
         }
     }
