@@ -6,7 +6,9 @@
 mod announced;
 mod azure;
 mod claims;
+mod command;
 mod detect;
+mod developer;
 pub mod entra;
 mod expiry;
 mod managed;
@@ -212,6 +214,12 @@ pub enum Credentials {
 pub trait TokenSource: Send + Sync {
     /// Requests a token once. It may be the same token as last time. To apply a timeout, the caller drops the future.
     fn fetch(&self) -> FetchFuture<'_>;
+
+    /// Whether the last request runs a command, such as `az`. It then has a timeout of its own, and another request
+    /// beside it would only wait for it.
+    fn runs_command(&self) -> bool {
+        false
+    }
 }
 
 /// The future of [`TokenSource::fetch`].

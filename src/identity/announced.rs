@@ -1,6 +1,7 @@
 //! What was logged about an identity, so that each state is logged once, and again only when it changes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::managed::Host;
 use super::{EntraIdentity, EntraSource};
@@ -14,6 +15,7 @@ struct Said {
     source: Option<EntraSource>,
     token_proxy: Option<String>,
     ignored_client_id: bool,
+    slow_command: bool,
 }
 
 impl Announced {
@@ -42,6 +44,16 @@ impl Announced {
         if !said.ignored_client_id {
             tracing::warn!(%identity, %host, "AZURE_CLIENT_ID ignored; the host's own identity is used");
             said.ignored_client_id = true;
+        }
+    }
+
+    /// Logs that the result of `command` is waited for, at most for `limit`.
+    pub(super) fn slow_command(&self, identity: &EntraIdentity, command: &str, limit: Duration) {
+        let mut said = self.said();
+        if !said.slow_command {
+            let limit_seconds = limit.as_secs();
+            tracing::warn!(%identity, command, limit_seconds, "waiting for the command to return a token");
+            said.slow_command = true;
         }
     }
 

@@ -1,9 +1,8 @@
 //! Tokens from `azure_identity`. Only this file and its folder use `azure_*`.
 //!
-//! `azure_identity` does the exchange of a secret or an assertion with Entra's token service, and calls `az` and `azd`:
-//! it knows their arguments, output and errors. Managed identities are left to `managed.rs`.
+//! `azure_identity` does the exchange of a secret or an assertion with Entra's token service. Managed identities are left
+//! to `managed.rs`, and the tools of developers to `developer.rs`.
 
-mod command;
 mod exchange;
 
 use std::sync::Arc;
@@ -12,12 +11,10 @@ use azure_core::cloud::CustomConfiguration;
 use azure_core::credentials::{Secret as AzureSecret, TokenCredential};
 use azure_core::http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport as AzureTransport};
 use azure_identity::{
-    AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
-    AzureDeveloperCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
-    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions,
 };
 
-use self::command::GroupExecutor;
 use self::exchange::{EndpointResponse, Exchange};
 use super::claims::Claims;
 use super::platform::Platform;
@@ -27,14 +24,11 @@ use super::{EntraIdentity, FetchError, Token};
 use crate::error::Chain;
 use crate::secret::Secret;
 
-/// What a token is requested with.
-pub(super) enum Grant {
-    /// A service principal or workload identity, with a proof of it.
-    ServicePrincipal { tenant_id: String, client_id: String, proof: Proof },
-    /// The sign-in of `az`.
-    AzureCli,
-    /// The sign-in of `azd`.
-    AzureDeveloperCli,
+/// What a token is requested with: a service principal or workload identity, and a proof of it.
+pub(super) struct Grant {
+    pub(super) tenant_id: String,
+    pub(super) client_id: String,
+    pub(super) proof: Proof,
 }
 
 /// What proves that the agent may act as a service principal.
@@ -47,19 +41,19 @@ pub(super) enum Proof {
 
 impl Grant {
     fn proxy(&self) -> Option<&TokenProxy> {
-        match self {
-            Self::ServicePrincipal { proof: Proof::Assertion { proxy, .. }, .. } => proxy.as_deref(),
-            _ => None,
+        match &self.proof {
+            Proof::Assertion { proxy, .. } => proxy.as_deref(),
+            Proof::Secret(_) => None,
         }
     }
 
     /// Whether this is a service account token that only the proxy of AKS identity bindings exchanges.
     fn is_for_proxy(&self) -> bool {
-        match self {
-            Self::ServicePrincipal { proof: Proof::Assertion { assertion, .. }, .. } => {
+        match &self.proof {
+            Proof::Assertion { assertion, .. } => {
                 Claims::of(assertion.expose()).has_audience(token_proxy::AUDIENCE)
             }
-            _ => false,
+            Proof::Secret(_) => false,
         }
     }
 }
@@ -110,8 +104,9 @@ fn credential(
     exchange: &Arc<Exchange>,
 ) -> Result<Credential, FetchError> {
     let client_options = client_options(identity, exchange);
-    match grant {
-        Grant::ServicePrincipal { tenant_id, client_id, proof: Proof::Secret(secret) } => {
+    let Grant { tenant_id, client_id, proof } = grant;
+    match proof {
+        Proof::Secret(secret) => {
             let options = ClientSecretCredentialOptions { client_options };
             let azure_secret = AzureSecret::new(secret.expose().to_owned());
             let azure = ClientSecretCredential::new(&tenant_id, client_id, azure_secret, Some(options));
@@ -119,25 +114,11 @@ fn credential(
         }
         // Not azure_identity's WorkloadIdentityCredential: it sends a trailing line break, does not expose the token,
         // which must be redacted from errors, and knows no proxy.
-        Grant::ServicePrincipal { tenant_id, client_id, proof: Proof::Assertion { assertion, .. } } => {
+        Proof::Assertion { assertion, .. } => {
             let options = ClientAssertionCredentialOptions { client_options };
             let statement = Assertion(assertion.clone());
             let azure = ClientAssertionCredential::new(tenant_id, client_id, statement, Some(options));
             Credential::new(azure, vec![assertion])
-        }
-        Grant::AzureCli => {
-            let options = AzureCliCredentialOptions {
-                executor: Some(Arc::new(GroupExecutor::new(Arc::clone(exchange)))),
-                ..AzureCliCredentialOptions::default()
-            };
-            Credential::new(AzureCliCredential::new(Some(options)), Vec::new())
-        }
-        Grant::AzureDeveloperCli => {
-            let options = AzureDeveloperCliCredentialOptions {
-                executor: Some(Arc::new(GroupExecutor::new(Arc::clone(exchange)))),
-                ..AzureDeveloperCliCredentialOptions::default()
-            };
-            Credential::new(AzureDeveloperCliCredential::new(Some(options)), Vec::new())
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Entra tokens: finds out where a token comes from, and requests it there.
 //!
-//! Makes one request at a time. The refresh loop schedules and retries requests. Two clients request tokens: `azure.rs`
-//! those of service principals, workload identities and developers, `managed.rs` those of managed identities.
+//! Makes one request at a time. The refresh loop schedules and retries requests. Three clients request tokens: `azure.rs`
+//! those of service principals and workload identities, `managed.rs` those of managed identities, and `developer.rs`
+//! those of developers.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::announced::Announced;
 use super::azure::{self, Grant, Proof};
 use super::detect::{Environment, detect};
+use super::developer::{self, Account, Tool};
 use super::managed::{self, Wanted};
 use super::platform::Platform;
 use super::refusal::fetch_error;
@@ -29,17 +32,21 @@ pub struct EntraTokens {
     identity: EntraIdentity,
     platform: Platform,
     announced: Announced,
+    runs_command: AtomicBool,
 }
 
 impl EntraTokens {
     /// Creates a source of tokens of `identity` on `platform`.
     #[must_use]
     pub fn new(identity: EntraIdentity, platform: Platform) -> Self {
-        Self { identity, platform, announced: Announced::default() }
+        Self { identity, platform, announced: Announced::default(), runs_command: AtomicBool::default() }
     }
 
     async fn fetch_once(&self) -> Result<Token, FetchError> {
-        let grant = match self.source().await? {
+        let source = self.source().await?;
+        let runs_command = matches!(source, EntraSource::AzureCli | EntraSource::AzureDeveloperCli);
+        self.runs_command.store(runs_command, Ordering::Relaxed);
+        let grant = match source {
             // Unreachable: `detect` never returns `Auto`.
             EntraSource::Auto { .. } => return Err(FetchError::new("no source of tokens was detected")),
             EntraSource::ManagedIdentity(id) => return self.managed_identity(&id).await,
@@ -48,16 +55,28 @@ impl EntraTokens {
             }
             EntraSource::ClientSecret { client_id, tenant_id, secret } => {
                 let from_environment = SecretSource::Env("AZURE_CLIENT_SECRET".into());
-                Grant::ServicePrincipal {
+                Grant {
                     tenant_id: self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?,
                     client_id: self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?,
                     proof: Proof::Secret(self.read(&secret.unwrap_or(from_environment)).await?),
                 }
             }
-            EntraSource::AzureCli => Grant::AzureCli,
-            EntraSource::AzureDeveloperCli => Grant::AzureDeveloperCli,
+            EntraSource::AzureCli => {
+                let account = self.tenant().map_or(Account::Current, Account::Tenant);
+                return self.developer(&Tool::Az(account)).await;
+            }
+            EntraSource::AzureDeveloperCli => return self.developer(&Tool::Azd(self.tenant())).await,
         };
         azure::fetch(grant, &self.identity, &self.platform).await
+    }
+
+    async fn developer(&self, tool: &Tool) -> Result<Token, FetchError> {
+        let waiting = || self.announced.slow_command(&self.identity, tool.name(), developer::LIMIT);
+        developer::fetch(tool, &self.identity.scope, &self.platform, waiting).await
+    }
+
+    fn tenant(&self) -> Option<String> {
+        self.platform.variables.get("AZURE_TENANT_ID")
     }
 
     async fn managed_identity(&self, id: &ManagedIdentityId) -> Result<Token, FetchError> {
@@ -111,11 +130,7 @@ impl EntraTokens {
         if let Some(proxy) = &proxy {
             self.announced.token_proxy(&self.identity, &proxy.to_string(), proxy.server_name());
         }
-        Ok(Grant::ServicePrincipal {
-            tenant_id,
-            client_id,
-            proof: Proof::Assertion { assertion, proxy: proxy.map(Box::new) },
-        })
+        Ok(Grant { tenant_id, client_id, proof: Proof::Assertion { assertion, proxy: proxy.map(Box::new) } })
     }
 
     async fn read(&self, source: &SecretSource) -> Result<Secret, FetchError> {
@@ -135,6 +150,10 @@ impl EntraTokens {
 impl TokenSource for EntraTokens {
     fn fetch(&self) -> FetchFuture<'_> {
         Box::pin(self.fetch_once())
+    }
+
+    fn runs_command(&self) -> bool {
+        self.runs_command.load(Ordering::Relaxed)
     }
 }
 

@@ -5,22 +5,20 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::identity::{FetchError, Token, TokenSource};
+use crate::identity::{FetchError, FetchFuture, Token, TokenSource};
 use crate::metrics::IdentityMetrics;
 use crate::status::IdentityStatus;
 
-/// The timeout of one request. `azure_identity` and the command-line tools have none.
+/// The timeout of one request over the network: `azure_identity` has none. A command has its own.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(12);
 /// A request without a response is hedged after this time: an endpoint that hung may have dropped the request, and a
-/// slow one still responds to the first.
+/// slow one still responds to the first. [`FETCH_TIMEOUT`] is a multiple of it.
 const HEDGE_DELAY: Duration = Duration::from_secs(4);
 /// The shortest time between two requests.
 pub const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -85,6 +83,10 @@ impl Refresher {
         loop {
             let mut request = RequestTimes::now(&self.clock);
             let renewed = self.request(&mut request, is_rejected).await;
+            if self.source.runs_command() {
+                // A command may take longer than any pause, which begins after it.
+                request = RequestTimes::now(&self.clock);
+            }
             let wait = if renewed {
                 is_rejected = false;
                 backoff.reset();
@@ -137,19 +139,26 @@ impl Refresher {
         !lifetime.is_zero()
     }
 
-    /// Returns the first result of a request, which is hedged after [`HEDGE_DELAY`].
+    /// Returns the first result of a request. After each [`HEDGE_DELAY`] a hedge is sent, which replaces the one before,
+    /// so that there are never more than two requests at a time. A command is neither hedged nor timed out here.
     async fn fetch(&self, request: &mut RequestTimes) -> Result<Token, FetchError> {
-        let mut requests = FuturesUnordered::new();
+        let mut first = self.source.fetch();
+        let mut hedge: FetchFuture<'_> = Box::pin(std::future::pending());
         loop {
-            request.last = Instant::now();
-            requests.push(timeout(FETCH_TIMEOUT, self.source.fetch()));
-            match timeout(HEDGE_DELAY, requests.select_next_some()).await {
-                Ok(Ok(result)) => return result,
-                Ok(Err(_)) => {
-                    return Err(FetchError::new(format!("no answer within {} s", FETCH_TIMEOUT.as_secs())));
-                }
-                Err(_) => {}
+            tokio::select! {
+                biased;
+                result = &mut first => return result,
+                result = &mut hedge => return result,
+                () = sleep(HEDGE_DELAY) => {}
             }
+            if self.source.runs_command() {
+                continue;
+            }
+            if request.first.elapsed() >= FETCH_TIMEOUT {
+                return Err(FetchError::new(format!("no answer within {} s", FETCH_TIMEOUT.as_secs())));
+            }
+            request.last = Instant::now();
+            hedge = self.source.fetch();
         }
     }
 

@@ -37,6 +37,14 @@ pub(super) fn entra_code(explanation: &str) -> Option<u32> {
     after[..end].parse().ok()
 }
 
+/// Returns the code in an error of Entra and the first sentence after it.
+pub(super) fn entra_sentence(explanation: &str) -> Option<String> {
+    entra_code(explanation)?;
+    let sentence = &explanation[explanation.find("AADSTS")?..];
+    let ends = [". ", ".\n", ".\r", "\n", "\r"].into_iter().filter_map(|end| sentence.find(end));
+    Some(sentence[..ends.min().unwrap_or(sentence.len())].trim_end_matches('.').to_owned())
+}
+
 /// Returns the explanation in an error response: Entra and IMDS send `error_description`, App Service and Kubernetes
 /// `message`, some only `error`.
 pub(super) fn explanation(body: &[u8]) -> String {

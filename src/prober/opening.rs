@@ -136,7 +136,8 @@ impl<D: Dial> Opener<D> {
     }
 
     /// Obtains the credentials: the phase `token`. No timeout of the target applies: the refresh loop answers within
-    /// [`FETCH_TIMEOUT`](crate::identity::refresh::FETCH_TIMEOUT), with an error if there is no token.
+    /// [`FETCH_TIMEOUT`](crate::identity::refresh::FETCH_TIMEOUT), or the timeout of a command, with an error if there is
+    /// no token.
     async fn credentials(&mut self, phases: &mut PhaseTimes) -> Result<Credentials, Failure> {
         let started = Instant::now();
         let is_first = !self.had_credentials && !self.sign_in.has_answer();

@@ -10,17 +10,17 @@ use crate::program::{Ended, Program, cachepulse};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
 
 /// Asserts that `check` succeeded as the lab's identity.
-fn signed_in(lab: &Lab, ended: &Ended) {
+pub(crate) fn signed_in(lab: &Lab, ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains(&format!(" as {}", lab.azure.object_id())), "{ended:?}");
 }
 
 /// Returns `check` of the lab's cache, in an environment without an identity.
-fn check<const N: usize>(lab: &Lab, more: [&str; N]) -> Program {
+pub(crate) fn check<const N: usize>(lab: &Lab, more: [&str; N]) -> Program {
     cachepulse(["check"]).args(lab.flags()).args(more)
 }
 
-fn with_command(program: Program, folder: &Path) -> Program {
+pub(crate) fn with_command(program: Program, folder: &Path) -> Program {
     program.env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
 }
 
@@ -161,26 +161,6 @@ async fn a_wrong_client_secret_is_shown_with_entras_error_and_without_the_secret
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.contains("AADSTS7000215: Invalid client secret provided."), "{ended:?}");
     assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
-}
-
-#[tokio::test]
-async fn the_command_line_tools_of_a_developer_sign_in() {
-    let lab = Lab::start().await;
-    signed_in(
-        &lab,
-        &with_command(check(&lab, ["--identity", "azure_cli"]), &lab.az(&lab.token())).run().await,
-    );
-    let azd = lab.azd();
-    signed_in(&lab, &with_command(check(&lab, ["--identity", "azure_developer_cli"]), &azd).run().await);
-}
-
-#[tokio::test]
-async fn the_error_of_az_is_shown_to_a_developer_who_is_not_signed_in() {
-    let lab = Lab::start().await;
-    let az = lab.command("az", "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1");
-    let ended = with_command(check(&lab, ["--identity", "azure_cli"]), &az).run().await;
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.stdout.contains("Please run 'az login' to setup account."), "{ended:?}");
 }
 
 #[tokio::test]

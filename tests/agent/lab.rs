@@ -167,6 +167,11 @@ impl Lab {
 
     /// Returns the folder of an `az` that returns this token.
     pub(crate) fn az(&self, token: &Token) -> PathBuf {
+        self.command("az", &self.az_script(token))
+    }
+
+    /// Returns the script of an `az` that returns this token.
+    pub(crate) fn az_script(&self, token: &Token) -> String {
         let expires_on = token.expires_at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let answer = serde_json::json!({
             "accessToken": token.secret.expose(),
@@ -176,7 +181,7 @@ impl Lab {
             "tenant": self.azure.tenant_id(),
             "tokenType": "Bearer",
         });
-        self.command("az", &format!("[ \"$1 $2\" = 'account get-access-token' ] && echo '{answer}'"))
+        format!("[ \"$1 $2\" = 'account get-access-token' ] && echo '{answer}'")
     }
 
     /// Returns a token for the cache that is valid for an hour.

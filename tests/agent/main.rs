@@ -28,6 +28,7 @@ mod azure_clusters;
 mod check;
 mod cluster;
 mod demo;
+mod developer;
 mod endpoint;
 mod faults;
 mod files;

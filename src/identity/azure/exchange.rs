@@ -50,11 +50,6 @@ impl Exchange {
         self.last_response.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that the agent's own limits prevented a request.
-    pub(super) fn meet_local_limit(&self) {
-        self.met_local_limit.store(true, Ordering::Relaxed);
-    }
-
     /// Whether a request failed because of the agent's own limits.
     pub(super) fn met_local_limit(&self) -> bool {
         self.met_local_limit.load(Ordering::Relaxed)
@@ -74,7 +69,7 @@ impl Exchange {
         };
         sent.map_err(|(kind, error)| {
             if let TransportError::LocalLimit(_) = error {
-                self.meet_local_limit();
+                self.met_local_limit.store(true, Ordering::Relaxed);
             }
             let failure = Some(Chain(&error).to_string());
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::identity::FetchFuture;
@@ -11,11 +12,14 @@ use crate::metrics::Metrics;
 use crate::secret::Secret;
 use crate::status::Status;
 
-/// An endpoint with scripted answers, which records the times of the requests.
+/// An endpoint with scripted answers, which records the times of the requests, and how many there were at a time.
 #[derive(Clone, Default)]
 struct Endpoint {
     script: Arc<Mutex<VecDeque<Fetched>>>,
     requests: Arc<Mutex<Vec<Instant>>>,
+    open: Arc<()>,
+    most: Arc<AtomicUsize>,
+    is_command: bool,
     clock: Option<Clock>,
 }
 
@@ -25,6 +29,8 @@ enum Fetched {
     Token(&'static str, Duration),
     /// After this delay, a token with this text and a lifetime of an hour.
     Slow(Duration, &'static str),
+    /// An error, after this delay.
+    SlowError(Duration),
     Error,
     Hang,
 }
@@ -37,16 +43,27 @@ impl TokenSource for Endpoint {
         let answer = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
         let now = self.clock.as_ref().unwrap().now();
         Box::pin(async move {
+            let _open = Arc::clone(&self.open);
+            // One is the endpoint's own, and one the test's.
+            self.most.fetch_max(Arc::strong_count(&self.open) - 2, Ordering::Relaxed);
             match answer.unwrap() {
                 Fetched::Token(text, lifetime) => Ok(Token::new(Secret::new(text.into()), now + lifetime)),
                 Fetched::Slow(delay, text) => {
                     tokio::time::sleep(delay).await;
                     Ok(Token::new(Secret::new(text.into()), now + HOUR))
                 }
+                Fetched::SlowError(delay) => {
+                    tokio::time::sleep(delay).await;
+                    Err(FetchError::new("slow"))
+                }
                 Fetched::Error => Err(FetchError::new("HTTP 500")),
                 Fetched::Hang => std::future::pending().await,
             }
         })
+    }
+
+    fn runs_command(&self) -> bool {
+        self.is_command
     }
 }
 
@@ -66,10 +83,20 @@ impl Drop for Running {
 }
 
 fn start(script: impl IntoIterator<Item = Fetched>, seed: u64) -> Running {
+    start_as(script, seed, false)
+}
+
+/// As [`start`], with an endpoint that is a command.
+fn start_command(script: impl IntoIterator<Item = Fetched>) -> Running {
+    start_as(script, 16, true)
+}
+
+fn start_as(script: impl IntoIterator<Item = Fetched>, seed: u64, is_command: bool) -> Running {
     let clock = Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let endpoint = Endpoint {
         script: Arc::new(Mutex::new(script.into_iter().collect())),
         clock: Some(clock.clone()),
+        is_command,
         ..Endpoint::default()
     };
     let (publish, states) = watch::channel(TokenState::default());
@@ -190,6 +217,31 @@ async fn a_slow_response_is_accepted_although_the_request_was_hedged() {
     tokio::time::sleep(Duration::from_secs(11) + Duration::from_millis(10)).await;
     assert_eq!(running.token().as_deref(), Some("slow"));
     assert_eq!(running.requests().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_one_request_runs_beside_another() {
+    let running = start([Fetched::Hang], 6);
+    tokio::time::sleep(HOUR).await;
+    assert!(running.requests().len() > 100);
+    assert_eq!(running.endpoint.most.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_has_its_time_and_is_not_hedged() {
+    let running = start_command([Fetched::Slow(Duration::from_secs(50), "slow")]);
+    tokio::time::sleep(Duration::from_secs(51)).await;
+    assert_eq!(running.token().as_deref(), Some("slow"));
+    assert_eq!(running.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_command_that_failed_is_not_run_again_at_once() {
+    let running = start_command([Fetched::SlowError(MINUTE)]);
+    tokio::time::sleep(HOUR).await;
+    let requests = running.requests();
+    assert!(requests.len() > 50 && requests.windows(2).all(|pair| pair[1] - pair[0] >= MINUTE + MIN_PAUSE));
+    assert_eq!(running.endpoint.most.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,78 @@
+//! What `az account get-access-token` takes and prints. Pure.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use super::{Account, Refusal, command_line};
+use crate::identity::Token;
+use crate::identity::claims::Claims;
+use crate::identity::expiry::expires_at;
+use crate::identity::refusal::entra_sentence;
+use crate::secret::Secret;
+
+pub(super) const NAME: &str = "az";
+
+/// Without them, errors have escape sequences for colours.
+pub(super) const VARIABLES: &[(&str, &str)] = &[("AZURE_CORE_NO_COLOR", "true")];
+
+pub(super) fn arguments<'a>(account: &'a Account, scope: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["account", "get-access-token", "--output", "json", "--scope", scope];
+    match account {
+        Account::Current => {}
+        Account::Tenant(tenant) => arguments.extend(["--tenant", tenant]),
+        Account::Subscription(subscription) => arguments.extend(["--subscription", subscription]),
+    }
+    arguments
+}
+
+pub(super) fn sign_in(account: &Account, scope: Option<&str>) -> String {
+    let mut arguments = vec!["login"];
+    if let Account::Tenant(tenant) = account {
+        arguments.extend(["--tenant", tenant]);
+    }
+    if let Some(scope) = scope {
+        arguments.extend(["--scope", scope]);
+    }
+    command_line(NAME, &arguments)
+}
+
+/// Reads the words of an error.
+pub(super) fn refusal(stderr: &str, account: &Account) -> Refusal {
+    // Only az itself knows the claims that the sign-in needs. They look like a token and are redacted.
+    if let (Some(sentence), false) = (entra_sentence(stderr), stderr.contains("--claims-challenge")) {
+        return Refusal::Entra(sentence);
+    }
+    if let Some((_, trace)) = stderr.rsplit_once("Traceback (most recent call last):") {
+        let words = exception(trace).to_owned();
+        // Of the file system: the folder of az does not exist or cannot be written.
+        let is_of_folder = words.contains("[Errno ") && !words.contains("Broken pipe");
+        let command = is_of_folder.then(|| format!("AZURE_CONFIG_DIR=FOLDER {}", sign_in(account, None)));
+        return Refusal::Other(words, command);
+    }
+    let words = stderr.split_once("ERROR: ").map_or(stderr, |(_, words)| words);
+    match account {
+        _ if words.contains("AADSTS") => Refusal::Other(words.to_owned(), None),
+        Account::Subscription(_) if words.contains("doesn't exist") => {
+            Refusal::Other(words.to_owned(), Some("az account list --all".to_owned()))
+        }
+        _ if words.contains("az login") || words.contains("az account set") => Refusal::NotSignedIn,
+        _ => Refusal::Other(words.to_owned(), None),
+    }
+}
+
+/// Returns the line of a traceback that names the exception. Its other lines are indented or say where to report it.
+fn exception(trace: &str) -> &str {
+    let is_exception = |line: &&str| line.starts_with(char::is_alphabetic) && !line.starts_with("To ");
+    trace.lines().rev().find(is_exception).unwrap_or("")
+}
+
+/// Returns the token in the output. Its field `expiresOn` is the local time of a machine whose zone is unknown.
+pub(super) fn token(mut response: Map<String, Value>, now: SystemTime) -> Result<Token, &'static str> {
+    let Some(Value::String(token)) = response.remove("accessToken").filter(|token| *token != "") else {
+        return Err("its output contains no token");
+    };
+    let expires_at = expires_at(&response, Claims::of(&token).expires_at(), now)
+        .ok_or("neither its output nor the token says when the token expires")?;
+    Ok(Token::new(Secret::new(token), expires_at))
+}
