@@ -26,7 +26,7 @@ use crate::identity::refresh::{Refresher, TokenState};
 use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{EntraIdentity, Identity, TokenSource};
 use crate::metrics::Metrics;
-use crate::prober::{Prober, Setup, offset};
+use crate::prober::{KnownNodes, Prober, Setup, offset};
 use crate::secret::{SecretSource, WatchedSecret};
 use crate::status::Status;
 use crate::target::{Server, Target, TargetName, Tls, TlsFiles};
@@ -60,6 +60,8 @@ pub struct Agent {
     started: Instant,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
+    /// What the probers of each target have reached. Outlives them when settings change.
+    known_nodes: HashMap<TargetName, KnownNodes>,
     identities: HashMap<EntraIdentity, Running<Published>>,
     clients: HashMap<TlsFiles, Running<ReloadedClient>>,
     /// Targets with the same secret watch it together.
@@ -111,6 +113,7 @@ impl Agent {
             started: Instant::now(),
             tasks,
             probers: HashMap::new(),
+            known_nodes: HashMap::new(),
             identities: HashMap::new(),
             clients: HashMap::new(),
             secrets: HashMap::new(),
@@ -222,6 +225,7 @@ impl Agent {
         self.probers.retain(|name, running| {
             keep(wanted.get(name).is_some_and(|target| **target == *running.of), &running.task)
         });
+        self.known_nodes.retain(|name, _| wanted.contains_key(name));
         self.identities.retain(|identity, running| keep(identities.contains(identity), &running.task));
         self.clients.retain(|files, running| keep(certificates.contains(files), &running.task));
         let secrets: HashSet<&SecretSource> =
@@ -281,6 +285,7 @@ impl Agent {
             target: Arc::clone(target),
             offset,
             started: self.started,
+            known_nodes: self.known_nodes.entry(target.name.clone()).or_default().clone(),
         });
         (prober, watcher)
     }

@@ -10,6 +10,7 @@ mod early;
 mod fallback;
 mod handover;
 mod key;
+mod known_nodes;
 mod ledger;
 mod link;
 mod link_record;
@@ -49,6 +50,7 @@ use crate::status::TargetStatus;
 use crate::target::Target;
 use cluster::Coordinator;
 use fallback::Fallback;
+pub use known_nodes::KnownNodes;
 use ledger::Limits;
 use link::Link;
 use links::Links;
@@ -82,6 +84,8 @@ pub struct Setup<D> {
     pub offset: Duration,
     /// When the process started.
     pub started: Instant,
+    /// What earlier probers of the target have reached.
+    pub known_nodes: KnownNodes,
 }
 
 /// Probes one target.
@@ -106,13 +110,26 @@ pub struct Probed {
 impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
     /// Creates a prober that has done nothing yet.
     pub fn new(setup: Setup<D>) -> Self {
-        let Setup { target, dialer, sign_in, clock, rng, metrics, status, instance, offset, started } = setup;
+        let Setup {
+            target,
+            dialer,
+            sign_in,
+            clock,
+            rng,
+            metrics,
+            status,
+            instance,
+            offset,
+            started,
+            known_nodes,
+        } = setup;
         let limits = Limits {
             attempts: target.attempts.get(),
             connect_timeout: target.connect_timeout,
             startup_ends: started + target.startup_grace,
         };
-        let shared = Arc::new(Shared::new(Record::new(target.name.clone(), clock.clone(), metrics, status)));
+        let record = Record::new(target.name.clone(), clock.clone(), metrics, status);
+        let shared = Arc::new(Shared::new(record, known_nodes));
         let opener = Opener {
             target: Arc::clone(&target),
             dialer,

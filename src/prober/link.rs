@@ -229,7 +229,9 @@ impl<D: Dial> Link<D> {
         };
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
-                self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
+                let record = self.ticks.record();
+                record.opened(&phases, connection.certificate_expiry(), connection.protocol);
+                record.reached(self.endpoint.as_ref());
                 self.keep(connection);
                 let Some(failure) = refused else {
                     self.ticks.note(Fact::Opened { took });

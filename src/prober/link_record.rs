@@ -267,6 +267,9 @@ impl LinkRecord {
             _ if phases.get(Phase::Connect).is_some() && !is_unreadable => Reach::Server,
             _ => Reach::Nowhere,
         };
+        if reach == Reach::Server {
+            self.reached(endpoint);
+        }
         let unreached = self.note(|whole, _| {
             let is_unreached = whole.tried(self.id, reach);
             whole.slots_of(self.id).filter(|_| is_unreached).cloned()
@@ -279,6 +282,13 @@ impl LinkRecord {
         });
         self.show(Some(failure));
         self.has_news();
+    }
+
+    /// The node at `endpoint` has taken a connection, which later probers of the target are to know.
+    pub(super) fn reached(&self, endpoint: Option<&Endpoint>) {
+        if let Some(endpoint) = endpoint.filter(|_| self.is_shard()) {
+            self.shared.known_nodes.reached(endpoint);
+        }
     }
 
     /// An open connection has ended.

@@ -75,6 +75,9 @@ impl<D: Dial> Links<D> {
     ) -> (LinkId, Box<Link<D>>) {
         let id = self.next_id();
         self.shared.join(id, Part::Shard(Arc::clone(&slots)), first);
+        if self.shared.known_nodes.contains(&endpoint) {
+            self.shared.note(|whole, _| whole.known(id));
+        }
         let record = LinkRecord::new(id, Arc::clone(&self.shared), series);
         let rounds = self.rounds(Some(slots)).shared_with(replicas);
         (id, self.link(record, Some(endpoint), rounds, Some(directions)))
@@ -91,7 +94,13 @@ impl<D: Dial> Links<D> {
         first: u64,
     ) -> (LinkId, Box<Link<D>>) {
         let id = self.next_id();
-        group.note(|whole, _| whole.join(id, Part::Shard(Arc::clone(&slots)), first));
+        let is_known = self.shared.known_nodes.contains(&endpoint);
+        group.note(|whole, _| {
+            whole.join(id, Part::Shard(Arc::clone(&slots)), first);
+            if is_known {
+                whole.known(id);
+            }
+        });
         self.shared.record(|record| record.connections(|all| all.replica_joined(id)));
         let (shared, node, group_of) = (Arc::clone(&self.shared), Arc::clone(node), Arc::clone(group));
         let record = LinkRecord::of_replica(id, shared, node, group_of);

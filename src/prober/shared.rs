@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use super::known_nodes::KnownNodes;
 use super::ledger::Out;
 use super::record::Record;
 use super::signals::Signals;
@@ -14,6 +15,7 @@ use super::whole::{LinkId, Part, Whole};
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) signals: Arc<Signals>,
+    pub(super) known_nodes: KnownNodes,
 }
 
 #[derive(Debug)]
@@ -23,8 +25,9 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(record: Record) -> Self {
-        Self { state: Mutex::new(State { whole: Whole::default(), record }), signals: Arc::default() }
+    pub(super) fn new(record: Record, known_nodes: KnownNodes) -> Self {
+        let state = Mutex::new(State { whole: Whole::default(), record });
+        Self { state, signals: Arc::default(), known_nodes }
     }
 
     /// Lets `note` enter something in the whole. What follows for the target is recorded.

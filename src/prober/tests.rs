@@ -402,18 +402,18 @@ fn start_seeded<D: Dial<Stream: 'static> + 'static>(
     Running { metrics, status, task: tokio::spawn(prober.run(Instant::now() + offset)) }
 }
 
-/// Returns a prober that does not run yet, and what it reports to.
-fn made<D: Dial<Stream: 'static> + 'static>(
+/// Returns what a prober is made of, and what it reports to.
+fn setup<D: Dial<Stream: 'static> + 'static>(
     seed: u64,
     offset: Duration,
     dialer: D,
     target: Target,
     sign_in: SignIn,
     clock: Clock,
-) -> (Prober<D>, Metrics, Status) {
+) -> (Setup<D>, Metrics, Status) {
     let metrics = Metrics::new();
     let status = Status::new(clock.clone());
-    let prober = Prober::new(Setup {
+    let setup = Setup {
         dialer,
         sign_in,
         clock,
@@ -423,9 +423,23 @@ fn made<D: Dial<Stream: 'static> + 'static>(
         instance: "pod".into(),
         offset,
         started: Instant::now(),
+        known_nodes: KnownNodes::default(),
         target: Arc::new(target),
-    });
-    (prober, metrics, status)
+    };
+    (setup, metrics, status)
+}
+
+/// Returns a prober that does not run yet, and what it reports to.
+fn made<D: Dial<Stream: 'static> + 'static>(
+    seed: u64,
+    offset: Duration,
+    dialer: D,
+    target: Target,
+    sign_in: SignIn,
+    clock: Clock,
+) -> (Prober<D>, Metrics, Status) {
+    let (setup, metrics, status) = setup(seed, offset, dialer, target, sign_in, clock);
+    (Prober::new(setup), metrics, status)
 }
 
 /// What this thread logs while the guard lives.

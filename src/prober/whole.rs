@@ -135,6 +135,13 @@ impl Whole {
         self.changed(at, out);
     }
 
+    /// An earlier prober of the target has reached the link's server.
+    pub(super) fn known(&mut self, id: LinkId) {
+        if let Some(member) = self.member(id) {
+            member.contact.known();
+        }
+    }
+
     /// The link has signed in. Returns whether its server is reached for the first time, after failures.
     pub(super) fn reached(&mut self, id: LinkId) -> bool {
         self.member(id).is_some_and(|member| member.contact.connected())

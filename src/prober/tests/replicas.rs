@@ -49,7 +49,14 @@ impl Bed {
         };
         let limits = Limits { attempts: 2, connect_timeout: SECOND, startup_ends: Instant::now() };
         let rng = fastrand::Rng::with_seed(1);
-        let links = Links::new(opener, "pod".into(), limits, Arc::new(Shared::new(record)), None, rng);
+        let links = Links::new(
+            opener,
+            "pod".into(),
+            limits,
+            Arc::new(Shared::new(record, KnownNodes::default())),
+            None,
+            rng,
+        );
         let series = Series::default();
         *series.lock().unwrap() = Some(cluster.shard(0));
         let grid = Grid { interval: INTERVAL, first: Instant::now() };

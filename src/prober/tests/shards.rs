@@ -3,6 +3,7 @@
 mod cluster;
 mod log;
 mod refusals;
+mod reload;
 mod renewal;
 mod survey;
 mod views;

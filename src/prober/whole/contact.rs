@@ -8,6 +8,8 @@ pub(super) enum Contact {
     /// No attempt has ended.
     #[default]
     Untried,
+    /// No attempt has ended, and an earlier prober of the target has reached the server.
+    Known,
     /// No attempt has reached the server.
     Unreached,
     /// No attempt has reached the server, the last one for want of the agent's own resources.
@@ -31,7 +33,7 @@ pub(in crate::prober) enum Reach {
 
 impl Contact {
     pub(super) const fn is_tried(self) -> bool {
-        !matches!(self, Self::Untried)
+        !matches!(self, Self::Untried | Self::Known)
     }
 
     pub(super) const fn is_reached(self) -> bool {
@@ -48,11 +50,18 @@ impl Contact {
         matches!(self, Self::Reached | Self::Local)
     }
 
+    /// An earlier prober of the target has reached the server.
+    pub(super) fn known(&mut self) {
+        if *self == Self::Untried {
+            *self = Self::Known;
+        }
+    }
+
     /// The server has taken a connection. Returns whether that is the first one, after failures.
     pub(super) fn connected(&mut self) -> bool {
         let is_late = matches!(self, Self::Unreached | Self::Local);
         *self = match self {
-            Self::Untried | Self::Reached => Self::Reached,
+            Self::Untried | Self::Known | Self::Reached => Self::Reached,
             Self::Unreached | Self::Local | Self::Connected => Self::Connected,
         };
         is_late
@@ -65,6 +74,7 @@ impl Contact {
             (Reach::Server, _) => {
                 self.connected();
             }
+            (_, Self::Known) => *self = Self::Reached,
             (_, Self::Connected | Self::Reached) => {}
             (Reach::Nowhere, _) => *self = Self::Unreached,
             (Reach::Local, _) => *self = Self::Local,
@@ -101,6 +111,17 @@ mod tests {
         let (mut served, mut refused) = (Contact::default(), Contact::default());
         assert!(!served.connected() && !refused.failed(Reach::Server));
         assert!(served.decides() && refused.decides());
+    }
+
+    #[test]
+    fn a_server_that_was_reached_before_decides_from_the_first_attempt_whatever_that_leads_to() {
+        for reach in [Reach::Nowhere, Reach::Local, Reach::Server] {
+            let mut contact = Contact::default();
+            contact.known();
+            assert!(!contact.is_tried() && !contact.decides());
+            assert!(!contact.failed(reach), "it is not unreached");
+            assert!(contact.is_tried() && contact.is_reached() && contact.decides());
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use cachepulse::identity::sign_in::{SignIn, Tokens};
 use cachepulse::identity::{FetchFuture, Identity, Token, TokenSource};
 use cachepulse::metrics::{Format, Metrics};
 use cachepulse::probe::PhaseTimes;
-use cachepulse::prober::{Prober, Setup};
+use cachepulse::prober::{KnownNodes, Prober, Setup};
 use cachepulse::secret::Secret;
 use cachepulse::status::Status;
 use cachepulse::target::{Endpoint, Target, TargetName, Tls};
@@ -130,6 +130,7 @@ impl Lab {
             instance: "bench".into(),
             offset: Duration::ZERO,
             started: Instant::now(),
+            known_nodes: KnownNodes::default(),
             target,
         })
     }

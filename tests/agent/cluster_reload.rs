@@ -1,0 +1,60 @@
+//! Settings that change while a shard of a cluster is away.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::cluster_bed::Cluster;
+use crate::program::cachepulse;
+use crate::redis_server::{ADMIN, Listen, PASSWORD};
+use crate::scrape::Scrape;
+
+/// Writes a configuration with the target `orders`: the node at `port`, probed every `interval`.
+fn write(path: &Path, port: u16, interval: &str) {
+    let text = format!(
+        "http: {{listen: '127.0.0.1:0'}}\n\
+         targets:\n\
+         - name: orders\n\
+         \x20 host: 127.0.0.1\n\
+         \x20 port: {port}\n\
+         \x20 tls: false\n\
+         \x20 username: {ADMIN}\n\
+         \x20 identity: {{type: password, password: {{env: SECRET}}}}\n\
+         \x20 interval: {interval}\n\
+         \x20 connect_timeout: 500ms\n\
+         \x20 command_timeout: 300ms\n"
+    );
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.persist(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_shard_that_is_down_stays_down_when_settings_change() {
+    let mut cluster = Cluster::start(Listen::Plaintext).await;
+    cluster.require_full_coverage(false);
+    let (folder, port) = (tempfile::tempdir().unwrap(), cluster.node(0).port());
+    let path = folder.path().join("config.yaml");
+    write(&path, port, "500ms");
+    let agent = cachepulse(["run", "--config"]).args([&path]).env("SECRET", PASSWORD).serve().await;
+    let slots = r#"cluster_slots_available{target="orders"}"#;
+    agent.until("all shards are up", |scrape| scrape.get(slots) == Some(16_384.0)).await;
+    // Nobody has its replica to take over.
+    cluster.kill(4).await;
+    cluster.kill(1).await;
+    agent.until("the target is down", |scrape| scrape.is_down("orders")).await;
+    write(&path, port, "400ms");
+    agent.signal(Signal::HUP);
+    agent.logs("configuration reloaded").await;
+    let down = r#"shard_success{role="primary",shard="5461",target="orders"}"#;
+    let is_down = |scrape: &Scrape| {
+        scrape.is_down("orders")
+            && scrape.get(down) == Some(0.0)
+            && scrape.failures("connect_refused", "orders") > 0
+            && scrape.get(r#"cluster_nodes_unwatched{target="orders"}"#) == Some(0.0)
+            && scrape.get(r#"cluster_nodes_watched{target="orders"}"#) == Some(3.0)
+    };
+    agent.until("the shard is down after the reload", is_down).await;
+    assert!(!agent.log().contains("shard not reached"), "{}", agent.log());
+}
