@@ -57,7 +57,8 @@ pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + 
 /// The running probers, and the loops that keep their tokens and certificates fresh. Dropping it stops them.
 pub struct Agent {
     services: Services,
-    started: Instant,
+    /// When the first targets were started.
+    started: Option<Instant>,
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     /// What the probers of each target have reached. Outlives them when settings change.
@@ -103,14 +104,14 @@ impl std::error::Error for TaskEnded {
 }
 
 impl Agent {
-    /// Creates an agent without targets, which watches files from now on. Its start is that of the process.
+    /// Creates an agent without targets, which watches files from now on.
     #[must_use]
     pub fn new(services: Services) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(services.files.clone().run());
         Self {
             services,
-            started: Instant::now(),
+            started: None,
             tasks,
             probers: HashMap::new(),
             known_nodes: HashMap::new(),
@@ -284,7 +285,7 @@ impl Agent {
             instance: Arc::clone(&services.instance),
             target: Arc::clone(target),
             offset,
-            started: self.started,
+            started: *self.started.get_or_insert_with(Instant::now),
             known_nodes: self.known_nodes.entry(target.name.clone()).or_default().clone(),
         });
         (prober, watcher)

@@ -12,6 +12,7 @@ mod metrics;
 mod output;
 mod run;
 mod source;
+mod unparsed;
 mod validate;
 mod version;
 
@@ -45,7 +46,11 @@ pub const EXIT_CODES: [(u8, &str); 3] = [
         "Failure: a probe failed, the agent could not start, a part of it failed, it is not alive, or output could not be \
          written.",
     ),
-    (USAGE, "Wrong usage or an invalid configuration. Nothing was started."),
+    (
+        USAGE,
+        "Wrong usage or an invalid configuration. Nothing was started. With `--on-invalid-config wait`, `run` waits for a \
+         valid configuration instead.",
+    ),
 ];
 
 /// A health agent for Azure Cache for Redis, Azure Managed Redis and any Redis or Valkey.
@@ -59,7 +64,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent: probe on a schedule and serve /metrics
-    Run(source::Source),
+    Run(run::Run),
     /// Probe once on a fresh connection and show each phase and step
     Check(check::Check),
     /// Report every problem in configuration files
@@ -115,24 +120,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(mut error) => {
+            source::suggest_flag(&mut error);
+            let mut text = error.render().to_string();
             if error.kind() == ErrorKind::InvalidUtf8
                 && let Some(variable) = variables::not_text(std::env::vars_os())
             {
-                return usage(&format_args!("{variable}: the value is not UTF-8 text"));
+                text = format!("error: {variable}: the value is not UTF-8 text");
             }
-            source::suggest_flag(&mut error);
-            let text = error.render().to_string();
             // Help and version are results, not errors.
-            return if error.use_stderr() {
-                output::complain(&without_passwords(text.trim_end(), &args));
+            if !error.use_stderr() {
+                return output::finish(&text.trim_end(), ExitCode::SUCCESS);
+            }
+            let text = without_passwords(text.trim_end(), &args);
+            let problem = text.lines().next().unwrap_or_default();
+            return unparsed::wait(&args, problem.trim_start_matches("error: ")).unwrap_or_else(|| {
+                output::complain(&text);
                 USAGE.into()
-            } else {
-                output::finish(&text.trim_end(), ExitCode::SUCCESS)
-            };
+            });
         }
     };
     match cli.command {
-        Command::Run(source) => run::run(&source),
+        Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
         Command::Validate(validate) => validate.run(),
         Command::Healthcheck { listen } => match healthcheck(listen, Duration::from_secs(3)) {

@@ -1,21 +1,26 @@
 //! The daemon: runs the agent and its HTTP endpoint, and handles signals and changes of the configuration file.
 
+mod configured;
+
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::agent::{Agent, ReconcileError, Services, TaskEnded};
+use self::configured::Configured;
+use crate::agent::{Agent, Services, TaskEnded};
 use crate::clock::{Clock, seconds};
-use crate::config::Config;
-use crate::config::watch::Watch;
+use crate::config::keys::agent::LISTEN;
+use crate::config::watch::{Rejection, Watch};
+use crate::config::{Config, Overrides};
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::roots::Roots;
 use crate::descriptors;
-use crate::error::Chain;
 use crate::files::Files;
-use crate::http::{self, Listener, Liveness, Pages};
+use crate::http::{self, BindError, Listener, Liveness, Pages};
 use crate::identity::entra::EntraTokens;
 use crate::identity::platform::Platform;
 use crate::identity::transport::Transport;
@@ -24,11 +29,28 @@ use crate::signal::{Signal, Signals};
 use crate::status::Status;
 use crate::telemetry::Telemetry;
 
+/// What to do at the start if the configuration is invalid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnInvalidConfig {
+    /// Exit with 64
+    // An empty variable counts as absent.
+    #[default]
+    #[value(alias = "")]
+    Exit,
+    /// Serve the HTTP endpoint, and begin as soon as the configuration is valid; for sidecars, which must not make their
+    /// pod unready
+    Wait,
+}
+
 /// The daemon before its start.
 pub struct Daemon {
-    /// The configuration.
-    pub config: Config,
-    /// The configuration file. It is reloaded when it changes, and on SIGHUP.
+    /// The configuration, or why it cannot be used.
+    pub config: Result<Config, Rejection>,
+    /// What to do if it cannot be used.
+    pub on_invalid_config: OnInvalidConfig,
+    /// The flags that take precedence over the configuration file.
+    pub overrides: Overrides,
+    /// Loads the configuration again: when its file changes, while it is rejected, and on SIGHUP.
     pub watch: Option<Watch>,
     /// The endpoint's bound socket: a daemon that cannot serve does not start to probe.
     pub listener: Listener,
@@ -36,6 +58,13 @@ pub struct Daemon {
     pub services: Services,
     /// The log. A reload can change its level.
     pub telemetry: Telemetry,
+}
+
+/// Returns the address of the HTTP endpoint: that of a flag, else that of `config`, else the default.
+#[must_use]
+pub fn listen_address(config: Option<&Config>, overrides: Overrides) -> SocketAddr {
+    let configured = || config.map(|config| config.http.listen);
+    overrides.listen.or_else(configured).unwrap_or(LISTEN.default())
 }
 
 /// Returns the services of a real agent: the system clock, tokens from Entra, and the host name as the
@@ -62,12 +91,13 @@ pub fn services(roots: Roots, files: Files) -> Services {
 }
 
 impl Daemon {
-    /// Runs until a signal requests a shutdown, which completes within the grace period.
+    /// Runs until a signal requests a shutdown, which completes within the grace period. Without a valid configuration it
+    /// waits for one, if that is wanted.
     ///
     /// # Errors
     /// [`DaemonError`] if the daemon could not start, or a part of it ended unexpectedly.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { mut config, mut watch, listener, services, telemetry } = self;
+        let Self { config, on_invalid_config, overrides, mut watch, listener, services, telemetry } = self;
         descriptors::raise_limit();
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
@@ -75,18 +105,21 @@ impl Daemon {
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
         let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
+        let mut address = listen_address(config.as_ref().ok(), overrides);
         let mut agent = Agent::new(services);
-        agent.reconcile(&config.targets).await.map_err(DaemonError::Start)?;
-        metrics.config_loaded(clock.now());
-        let reload = Reload { metrics, clock, telemetry };
-        let mut server = http::spawn(listener, pages).map_err(DaemonError::Thread)?;
-        info!(
-            version = env!("CARGO_PKG_VERSION"),
-            listen = %server.local_addr(),
-            targets = config.targets.len(),
-            "agent started"
-        );
-        log_warnings(&config);
+        let mut configured =
+            Configured { current: None, overrides, metrics, status: status.clone(), clock, telemetry };
+        let begun = match config {
+            Ok(config) => configured.accept(&mut agent, config).await.map_err(Rejection::from),
+            Err(error) => Err(error),
+        };
+        match (begun, on_invalid_config) {
+            (Ok(()), _) => accepted(&mut watch),
+            (Err(error), OnInvalidConfig::Wait) => configured.reject(&*error),
+            (Err(error), OnInvalidConfig::Exit) => return Err(DaemonError::Start(error)),
+        }
+        let mut server = http::spawn(listener, pages.clone()).map_err(DaemonError::Thread)?;
+        configured.log_start(server.local_addr());
         let end = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -100,9 +133,21 @@ impl Daemon {
                     }
                 },
                 loaded = next(&mut watch) => {
-                    let is_accepted = reload.apply(&mut agent, &mut config, loaded).await;
-                    if let (true, Some(watch)) = (is_accepted, &mut watch) {
-                        watch.accepted();
+                    let is_start = configured.current.is_none();
+                    if let (Ok(config), true) = (&loaded, is_start) {
+                        // It may name another address than the one at which the agent waited.
+                        let configured = listen_address(Some(config), overrides);
+                        if std::mem::replace(&mut address, configured) != configured {
+                            server.shutdown(Duration::ZERO).await;
+                            let listener = http::bind(configured).map_err(DaemonError::Bind)?;
+                            server = http::spawn(listener, pages.clone()).map_err(DaemonError::Thread)?;
+                        }
+                    }
+                    if configured.apply(&mut agent, loaded).await {
+                        accepted(&mut watch);
+                        if is_start {
+                            configured.log_start(server.local_addr());
+                        }
                     }
                 }
                 () = heartbeats.respond() => {}
@@ -111,76 +156,40 @@ impl Daemon {
             }
         };
         let begun = Instant::now();
-        let grace_period_seconds = seconds(config.shutdown_grace_period);
+        // Without a configuration there is nothing worth waiting for.
+        let grace_period = configured.current.map_or(Duration::ZERO, |config| config.shutdown_grace_period);
+        let grace_period_seconds = seconds(grace_period);
         info!(signal = end.as_ref().ok(), grace_period_seconds, "shutdown started");
         status.drain();
         agent.stop().await;
-        server.shutdown(config.shutdown_grace_period).await;
+        server.shutdown(grace_period).await;
         info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
         end.map(drop)
     }
 }
 
-/// Logs what may be wrong with a configuration, here or on this machine.
-fn log_warnings(config: &Config) {
-    descriptors::warn_if_too_few(config.targets.len());
-    for warning in &config.warnings {
-        warn!(%warning, "configuration warning");
+/// Records that the last configuration is in use. One of flags stays in use.
+fn accepted(watch: &mut Option<Watch>) {
+    if let Some(watch) = watch {
+        watch.accepted();
     }
+    watch.take_if(|watch| !watch.has_file());
 }
 
-async fn next(watch: &mut Option<Watch>) -> Loaded {
+async fn next(watch: &mut Option<Watch>) -> Result<Config, Rejection> {
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }
 
-type Loaded = Result<Config, crate::config::LoadError>;
-
-/// Applies reloaded configurations.
-struct Reload {
-    metrics: Metrics,
-    clock: Clock,
-    telemetry: Telemetry,
-}
-
-impl Reload {
-    /// Applies a reloaded configuration. An invalid one changes nothing and shows in the metrics. Returns whether it is in
-    /// use.
-    async fn apply(&self, agent: &mut Agent, config: &mut Config, loaded: Loaded) -> bool {
-        let reloaded = match loaded {
-            Ok(reloaded) => reloaded,
-            Err(error) => return self.reject(&error),
-        };
-        // Somebody may have raised the hard limit.
-        descriptors::raise_limit();
-        if let Err(error) = agent.reconcile(&reloaded.targets).await {
-            return self.reject(&error);
-        }
-        self.metrics.config_loaded(self.clock.now());
-        self.telemetry.set_configured_level(reloaded.log.level);
-        if reloaded.http != config.http || reloaded.log.format != config.log.format {
-            warn!("http.listen or log.format changed; restart to apply");
-        }
-        info!(targets = reloaded.targets.len(), "configuration reloaded");
-        log_warnings(&reloaded);
-        *config = reloaded;
-        true
-    }
-
-    fn reject(&self, error: &dyn std::error::Error) -> bool {
-        self.metrics.config_rejected();
-        error!(error = %Chain(error), "configuration rejected; keeping the previous one");
-        false
-    }
-}
-
 /// The daemon could not start, or a part of it ended unexpectedly.
 #[derive(Debug)]
 pub enum DaemonError {
-    /// The targets cannot be started.
-    Start(ReconcileError),
+    /// The configuration cannot be used.
+    Start(Rejection),
+    /// The address of a configuration that was waited for cannot be listened on.
+    Bind(BindError),
     /// The signal handlers cannot be installed.
     Signals(std::io::Error),
     /// The HTTP endpoint's thread cannot be started.
@@ -194,6 +203,7 @@ pub enum DaemonError {
 impl fmt::Display for DaemonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Bind(error) => return error.fmt(f),
             Self::Start(_) => "the agent cannot start",
             Self::Signals(_) => "signals cannot be received",
             Self::Thread(_) => "the thread of the HTTP endpoint cannot be started",
@@ -206,7 +216,8 @@ impl fmt::Display for DaemonError {
 impl std::error::Error for DaemonError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Start(error) => Some(error),
+            Self::Start(error) => Some(&**error),
+            Self::Bind(error) => error.source(),
             Self::Signals(error) | Self::Thread(error) => Some(error),
             Self::Task(error) => Some(error),
             Self::Server => None,

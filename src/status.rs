@@ -53,6 +53,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     lifecycle: Lifecycle,
+    /// When and why the last configuration was rejected, unless one was accepted since.
+    config_error: Option<(SystemTime, Box<str>)>,
     targets: BTreeMap<TargetName, Arc<TargetEntry>>,
     identities: BTreeMap<Arc<str>, Arc<IdentityEntry>>,
 }
@@ -60,7 +62,11 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lifecycle {
     Starting,
-    Running { since: Instant },
+    /// For a valid configuration.
+    Waiting,
+    Running {
+        since: Instant,
+    },
     Draining,
 }
 
@@ -165,6 +171,8 @@ pub enum ConnectionState {
 pub enum Readiness {
     /// Every target that the agent was started with has an outcome, or has had its time for one.
     Ready,
+    /// There is no valid configuration yet, and that is no reason to take the pod out of service.
+    Unconfigured,
     /// The initial configuration is not applied yet.
     Starting,
     /// This number of targets have no outcome yet.
@@ -173,10 +181,19 @@ pub enum Readiness {
     Draining,
 }
 
+impl Readiness {
+    /// Whether it is one of those that count as ready.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Unconfigured)
+    }
+}
+
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready => f.write_str("ready"),
+            Self::Unconfigured => f.write_str("ready: waiting for a valid configuration"),
             Self::Starting => f.write_str("not ready: starting"),
             Self::Waiting(targets) => write!(f, "not ready: targets without an outcome yet: {targets}"),
             Self::Draining => f.write_str("not ready: shutting down"),
@@ -188,8 +205,12 @@ impl Status {
     /// Creates the status of an agent that is starting.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let state =
-            State { lifecycle: Lifecycle::Starting, targets: BTreeMap::new(), identities: BTreeMap::new() };
+        let state = State {
+            lifecycle: Lifecycle::Starting,
+            config_error: None,
+            targets: BTreeMap::new(),
+            identities: BTreeMap::new(),
+        };
         Self(Arc::new(Inner { clock, state: Mutex::new(state) }))
     }
 
@@ -230,13 +251,35 @@ impl Status {
     }
 
     /// Records that the initial configuration is applied and each of its targets has an entry. Readiness waits for the
-    /// outcomes of these targets, but not for targets that a reload adds: a new target must not make a running agent (and
-    /// its pod) unready.
+    /// outcomes of these targets, but not for targets that a reload adds, nor for those of an agent that waited for a
+    /// configuration: a new target must not make a ready agent (and its pod) unready.
     pub fn started(&self) {
         let mut state = self.lock();
-        if state.lifecycle == Lifecycle::Starting {
+        if matches!(state.lifecycle, Lifecycle::Starting | Lifecycle::Waiting) {
             state.lifecycle = Lifecycle::Running { since: Instant::now() };
         }
+    }
+
+    /// Records that a configuration was rejected. An agent that has none yet waits for a valid one. `detail` must be free of
+    /// secrets; without it, the status does not say why.
+    pub fn config_rejected(&self, detail: Option<&str>) {
+        let at = self.0.clock.now();
+        let mut state = self.lock();
+        state.config_error = detail.map(|detail| (at, detail.into()));
+        if state.lifecycle == Lifecycle::Starting {
+            state.lifecycle = Lifecycle::Waiting;
+        }
+    }
+
+    /// Records that a configuration is in use, and none was rejected since.
+    pub fn config_accepted(&self) {
+        self.lock().config_error = None;
+    }
+
+    /// Whether the agent waits for its first valid configuration.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.lock().lifecycle == Lifecycle::Waiting
     }
 
     /// Records that the agent is shutting down, so it is not ready any more.
@@ -250,6 +293,7 @@ impl Status {
         let state = self.lock();
         match state.lifecycle {
             Lifecycle::Starting => Readiness::Starting,
+            Lifecycle::Waiting => Readiness::Unconfigured,
             Lifecycle::Draining => Readiness::Draining,
             Lifecycle::Running { since } if since.elapsed() >= PATIENCE => Readiness::Ready,
             Lifecycle::Running { .. } => {
@@ -264,7 +308,7 @@ impl Status {
     /// Whether the agent is ready; see [`Self::readiness`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.readiness() == Readiness::Ready
+        self.readiness().is_ready()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

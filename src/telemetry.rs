@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, Registry, reload};
 
 use self::filter::Filter;
-use self::line::Line;
+use self::line::{Line, SharedFormat};
 use crate::clock::Clock;
 
 /// The number of characters of an ignored `RUST_LOG` directive that are logged.
@@ -75,6 +75,7 @@ impl Format {
 pub struct Telemetry {
     filter: Filter,
     applied: reload::Handle<Targets, Registry>,
+    format: SharedFormat,
 }
 
 impl Telemetry {
@@ -82,6 +83,11 @@ impl Telemetry {
     pub fn set_configured_level(&self, level: Level) {
         // Fails only if the subscriber is gone, and with it the log.
         let _ = self.applied.reload(self.filter.targets(level));
+    }
+
+    /// Writes the following lines in this format.
+    pub fn set_format(&self, format: Format) {
+        self.format.set(format);
     }
 }
 
@@ -123,9 +129,10 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (targets, applied) = reload::Layer::new(filter.targets(configured));
-    let lines =
-        tracing_subscriber::fmt::layer().event_format(Line { format, clock }).with_writer(writer).boxed();
-    (tracing_subscriber::registry().with(targets).with(lines), Telemetry { filter, applied })
+    let format = SharedFormat::new(format);
+    let line = Line { format: format.clone(), clock };
+    let lines = tracing_subscriber::fmt::layer().event_format(line).with_writer(writer).boxed();
+    (tracing_subscriber::registry().with(targets).with(lines), Telemetry { filter, applied, format })
 }
 
 impl From<Level> for LevelFilter {

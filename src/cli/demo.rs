@@ -20,9 +20,9 @@ use tokio::sync::mpsc;
 use super::output::{WriteError, print};
 use super::run::block_on;
 use super::{address_or, failure};
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::connection::tls::roots::Roots;
-use crate::daemon::{self, Daemon};
+use crate::daemon::{self, Daemon, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
 use crate::http;
@@ -134,7 +134,9 @@ impl Demo {
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
         print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
         let daemon = Daemon {
-            config,
+            config: Ok(config),
+            on_invalid_config: OnInvalidConfig::Exit,
+            overrides: Overrides::default(),
             watch: None,
             listener,
             services: daemon::services(roots, Files::system()),

@@ -1,49 +1,94 @@
 //! `cachepulse run`: the daemon.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use clap::Args;
 use rustix::process::DumpableBehavior;
 
 use super::failure;
 use super::source::Source;
-use crate::config::Sources;
-use crate::config::watch::Watch;
+use crate::config::keys::Group;
+use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
+use crate::config::watch::{Load, Rejection, Watch};
+use crate::config::{Config, Overrides, Sources};
 use crate::connection::tls::roots::Roots;
-use crate::daemon::{self, Daemon};
+use crate::daemon::{self, Daemon, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
+use crate::telemetry::{Format, Level};
 use crate::{descriptors, http, telemetry};
 
-pub(super) fn run(source: &Source) -> ExitCode {
-    let files = Files::system();
-    let sources = Sources::new(&files);
-    let config = match source.load(&sources) {
-        Ok(config) => config,
-        Err(error) => return error.exit(),
-    };
-    let overrides = match source.overrides() {
-        Ok(overrides) => overrides,
-        Err(error) => return error.exit(),
-    };
+/// The name of the flag in the parsed command line: that of the field.
+pub(super) const ON_INVALID_CONFIG: &str = "on_invalid_config";
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    source: Source,
+    #[arg(
+        long,
+        env = ON_INVALID_CONFIG_VARIABLE,
+        hide_env = true,
+        hide_short_help = true,
+        value_name = "MODE",
+        value_enum,
+        default_value_t,
+        help_heading = Group::Agent.title(),
+        help = "What to do if the configuration is invalid at the start",
+        long_help = format!(
+            "What to do if the configuration is invalid at the start\n\n[env: {ON_INVALID_CONFIG_VARIABLE}]"
+        )
+    )]
+    on_invalid_config: OnInvalidConfig,
+}
+
+impl Run {
+    pub(super) fn run(&self) -> ExitCode {
+        let Self { source, on_invalid_config } = self;
+        let files = Files::system();
+        let sources = Sources::new(&files);
+        let (config, overrides) = match (source.load(&sources), on_invalid_config) {
+            (Ok(config), _) => (Ok(config), source.overrides()),
+            (Err(error), OnInvalidConfig::Wait) => (Err(error.into()), source.overrides_while_waiting()),
+            (Err(error), OnInvalidConfig::Exit) => return error.exit(),
+        };
+        let overrides = match overrides {
+            Ok(overrides) => overrides,
+            Err(error) => return error.exit(),
+        };
+        let again = source.clone();
+        let load: Load = Arc::new(move |sources| Ok(again.load(sources)?));
+        let watch = Watch::new(source.file().map(Into::into), load, &sources);
+        // They hold the secrets that were read.
+        drop(sources);
+        start(config, *on_invalid_config, overrides, watch, files)
+    }
+}
+
+/// Starts the daemon and runs it to its end.
+pub(super) fn start(
+    config: Result<Config, Rejection>,
+    on_invalid_config: OnInvalidConfig,
+    overrides: Overrides,
+    watch: Watch,
+    files: Files,
+) -> ExitCode {
     keep_out_of_core_dumps();
-    let format = overrides.log_format.unwrap_or(config.log.format);
-    let telemetry = match telemetry::init(overrides.log_level, config.log.level, format) {
+    let log = config.as_ref().map(|config| &config.log).ok();
+    let (level, format) = log.map_or((Level::Info, Format::Text), |log| (log.level, log.format));
+    let telemetry = match telemetry::init(overrides.log_level, level, overrides.log_format.unwrap_or(format))
+    {
         Ok(telemetry) => telemetry,
         Err(error) => return failure(&Chain(&error)),
     };
-    let listener = match http::bind(overrides.listen.unwrap_or(config.http.listen)) {
+    let listener = match http::bind(daemon::listen_address(config.as_ref().ok(), overrides)) {
         Ok(listener) => listener,
         Err(error) => return failure(&Chain(&error)),
     };
-    let daemon = Daemon {
-        config,
-        watch: source.file().map(|file| Watch::new(file.to_owned(), &sources)),
-        listener,
-        services: daemon::services(Roots::platform(), files),
-        telemetry,
-    };
-    // They hold the secrets that were read.
-    drop(sources);
+    let services = daemon::services(Roots::platform(), files);
+    let watch = Some(watch);
+    let daemon = Daemon { config, on_invalid_config, overrides, watch, listener, services, telemetry };
     block_on(async {
         match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The source of the configuration of `run` and `check`: a file, or flags for one target.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, LoadError, Overrides, Problems, Sources};
 
 /// The source of the configuration.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Source {
     #[arg(
         long,
@@ -38,7 +39,8 @@ impl Source {
         self.config.as_deref().filter(|file| !file.as_os_str().is_empty())
     }
 
-    /// Reads the configuration, and all files that it names, from `sources`.
+    /// Reads the configuration, and all files that it names, from `sources`. Checks the flags that are allowed with a file,
+    /// too.
     pub(super) fn load(&self, sources: &Sources) -> Result<Config, ConfigError> {
         let beside_file = self.flags.refused_beside_file();
         let mut config = match self.file() {
@@ -47,6 +49,7 @@ impl Source {
             Some(file) if beside_file.is_empty() => Config::load(file, sources).map_err(ConfigError::File),
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
+        self.overrides()?;
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
         Ok(config)
     }
@@ -54,6 +57,11 @@ impl Source {
     /// Returns the settings of flags that are allowed with a file.
     pub(super) fn overrides(&self) -> Result<Overrides, ConfigError> {
         Overrides::new(&self.flags).map_err(ConfigError::Flags)
+    }
+
+    /// Returns the settings of flags that apply while the agent waits for a valid configuration.
+    pub(super) fn overrides_while_waiting(&self) -> Result<Overrides, ConfigError> {
+        Overrides::while_waiting(&self.flags).map_err(ConfigError::Flags)
     }
 }
 
@@ -83,10 +91,7 @@ impl ConfigError {
     /// Reports the error.
     pub(super) fn exit(&self) -> ExitCode {
         match self {
-            Self::Nothing => usage(
-                &"no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one cache \
-                  with --host HOST (CACHEPULSE_HOST)",
-            ),
+            Self::Nothing | Self::Both(_) => usage(self),
             Self::Flags(problems) => {
                 problems.iter().for_each(|problem| complain_of(problem));
                 USAGE.into()
@@ -95,10 +100,33 @@ impl ConfigError {
                 complain_of_file(error);
                 USAGE.into()
             }
-            Self::Both(given) => usage(&format_args!(
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str(
+                "no cache to probe; set a configuration file with --config FILE (CACHEPULSE_CONFIG), or one cache with \
+                 --host HOST (CACHEPULSE_HOST)",
+            ),
+            Self::Flags(problems) => problems.fmt(f),
+            Self::File(error) => error.fmt(f),
+            Self::Both(given) => write!(
+                f,
                 "{given}: not allowed with --config (or CACHEPULSE_CONFIG); set it in the configuration file, or leave \
                  out the file"
-            )),
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) => error.source(),
+            Self::Nothing | Self::Flags(_) | Self::Both(_) => None,
         }
     }
 }

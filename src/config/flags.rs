@@ -71,6 +71,26 @@ impl Flags {
         self
     }
 
+    /// Returns those of `matches`, for these keys.
+    pub(crate) fn of(matches: &ArgMatches, keys: impl IntoIterator<Item = &'static dyn Descriptor>) -> Self {
+        keys.into_iter().fold(Self::default(), |flags, key| {
+            let Some(flag) = key.about().flag else { return flags };
+            let origin = match matches.value_source(flag.name) {
+                Some(ValueSource::EnvVariable) => Origin::Variable,
+                _ => Origin::CommandLine,
+            };
+            let value = matches.get_one::<String>(flag.name).map_or("", String::as_str);
+            flags.with(key, origin, value)
+        })
+    }
+
+    /// Returns what was given for `key` alone.
+    #[must_use]
+    pub(super) fn only(&self, key: &dyn Descriptor) -> Self {
+        let given = self.0.iter().filter(|given| given.key.about().path == key.about().path);
+        Self(given.cloned().collect())
+    }
+
     /// Returns the given flags and variables that are not allowed with a configuration file.
     #[must_use]
     pub fn refused_beside_file(&self) -> Vec<String> {
@@ -150,15 +170,7 @@ impl Args for Flags {
 
 impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(keys::all().fold(Self::default(), |flags, key| {
-            let Some(flag) = key.about().flag else { return flags };
-            let origin = match matches.value_source(flag.name) {
-                Some(ValueSource::EnvVariable) => Origin::Variable,
-                _ => Origin::CommandLine,
-            };
-            let value = matches.get_one::<String>(flag.name).map_or("", String::as_str);
-            flags.with(key, origin, value)
-        }))
+        Ok(Self::of(matches, keys::all()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

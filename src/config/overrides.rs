@@ -36,4 +36,17 @@ impl Overrides {
         })?;
         Ok(overrides)
     }
+
+    /// Reads the overrides of an agent that waits for a valid configuration. A wrong level or format counts as absent.
+    ///
+    /// # Errors
+    /// The problem of `--listen`: nobody would find an agent that listens elsewhere.
+    pub fn while_waiting(flags: &Flags) -> Result<Self, Problems> {
+        let valid = |key| Self::new(&flags.only(key)).unwrap_or_default();
+        Ok(Self {
+            listen: Self::new(&flags.only(&LISTEN))?.listen,
+            log_level: valid(&LOG_LEVEL).log_level,
+            log_format: valid(&LOG_FORMAT).log_format,
+        })
+    }
 }

@@ -12,6 +12,9 @@ use crate::target::Target;
 /// The variable that names the configuration file.
 pub const CONFIG_VARIABLE: &str = "CACHEPULSE_CONFIG";
 
+/// The variable that says what to do if the configuration is invalid at the start.
+pub const ON_INVALID_CONFIG_VARIABLE: &str = "CACHEPULSE_ON_INVALID_CONFIG";
+
 /// Returns a warning for each of `variables` with the prefix that neither the agent nor `targets` use. Ignores those that
 /// Kubernetes sets for a Service with the same prefix.
 pub fn warnings(
@@ -20,7 +23,7 @@ pub fn warnings(
 ) -> Vec<Finding> {
     let flags = keys::all().filter_map(|key| key.about().flag);
     let mut known: Vec<String> = flags.map(|flag| flag.variable()).collect();
-    known.push(CONFIG_VARIABLE.to_owned());
+    known.extend([CONFIG_VARIABLE, ON_INVALID_CONFIG_VARIABLE].map(str::to_owned));
     let is_known = |name: &str| {
         known.iter().any(|known| known == name)
             || targets.iter().flat_map(secret_variables).any(|secret| secret == name)
@@ -74,8 +77,9 @@ fn meant<'k>(name: &str, known: &'k [String]) -> Vec<&'k str> {
 
 /// Returns the variable of a flag whose value is not text, if there is one.
 pub fn not_text(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Option<String> {
-    let known: Vec<String> =
-        keys::all().filter_map(|key| key.about().flag).map(|flag| flag.variable()).collect();
+    let flags = keys::all().filter_map(|key| key.about().flag);
+    let mut known: Vec<String> = flags.map(|flag| flag.variable()).collect();
+    known.push(ON_INVALID_CONFIG_VARIABLE.to_owned());
     let mut variables = variables.into_iter().filter(|(_, value)| value.to_str().is_none());
     variables.find_map(|(name, _)| name.into_string().ok().filter(|name| known.contains(name)))
 }

@@ -1,10 +1,12 @@
-//! Reloads the configuration file when it changes, or, while it is rejected, when any file changes that it names.
+//! Loads the configuration again when its file changes, or, while it is rejected, when any file changes that it names.
 //!
 //! A configuration is loaded on a thread of its own, because its files may hang and its parsing takes a while.
 
+use std::fmt;
 use std::future::pending;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,16 +15,23 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::{Config, LoadError, Sources};
+use super::{Config, Sources};
 use crate::files::{Files, Fingerprint, WatchedFile};
 
 /// The pause before a thread is tried again that could not be started.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// A configuration file, and the files that may change what it means.
-#[derive(Debug)]
+/// Loads the configuration, and all files that it names.
+pub type Load = Arc<dyn Fn(&Sources) -> Result<Config, Rejection> + Send + Sync>;
+
+/// Why a configuration cannot be used.
+pub type Rejection = Box<dyn std::error::Error + Send + Sync>;
+
+/// The files that may change what the configuration is: its own, unless it comes from flags, and those that it names.
 pub struct Watch {
-    path: PathBuf,
+    /// The configuration file.
+    path: Option<PathBuf>,
+    load: Load,
     files: Files,
     watched: Vec<WatchedFile>,
     /// Whether the last configuration that was returned is in use.
@@ -38,25 +47,27 @@ pub struct Watch {
 /// The result of a load.
 #[derive(Debug)]
 struct Loaded {
-    config: Result<Config, LoadError>,
+    config: Result<Config, Rejection>,
     fingerprints: Vec<(PathBuf, Fingerprint)>,
     digest: u64,
 }
 
 impl Loaded {
-    fn load(path: &Path, files: &Files) -> Self {
+    fn new(load: &Load, files: &Files) -> Self {
         let sources = Sources::new(files);
-        let config = Config::load(path, &sources);
+        let config = load(&sources);
         Self { config, fingerprints: sources.fingerprints(), digest: sources.digest() }
     }
 }
 
 impl Watch {
-    /// Watches the configuration file at `path`, which was loaded from `sources` and is in use.
+    /// Watches a configuration that `load` loads, and has loaded from `sources`: that of the file at `path`, or of flags. It
+    /// counts as rejected until it is [`Self::accepted`].
     #[must_use]
-    pub fn new(path: PathBuf, sources: &Sources) -> Self {
+    pub fn new(path: Option<PathBuf>, load: Load, sources: &Sources) -> Self {
         let mut watch = Self {
             path,
+            load,
             files: sources.files().clone(),
             watched: Vec::new(),
             is_accepted: false,
@@ -66,8 +77,13 @@ impl Watch {
             last: sources.digest(),
         };
         watch.watch(&sources.fingerprints());
-        watch.accepted();
         watch
+    }
+
+    /// Whether there is a configuration file. Flags do not change while the process runs.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Requests a reload, whether or not a file has changed. [`Self::next`] returns its result.
@@ -80,7 +96,7 @@ impl Watch {
     /// it names watches those.
     pub fn accepted(&mut self) {
         self.is_accepted = true;
-        self.watched.retain(|file| file.path() == self.path);
+        self.watched.retain(|file| Some(file.path()) == self.path.as_deref());
     }
 
     /// Waits for the next configuration. Cancel safe.
@@ -88,7 +104,7 @@ impl Watch {
     /// # Errors
     /// If it cannot be read or is not a valid configuration.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, unless the loader does")]
-    pub async fn next(&mut self) -> Result<Config, LoadError> {
+    pub async fn next(&mut self) -> Result<Config, Rejection> {
         loop {
             let Some(loading) = &mut self.loading else {
                 if !self.is_due {
@@ -129,10 +145,16 @@ impl Watch {
 
     fn start(&self) -> io::Result<oneshot::Receiver<Loaded>> {
         let (send, loaded) = oneshot::channel();
-        let (path, files) = (self.path.clone(), self.files.clone());
-        let load = move || drop(send.send(Loaded::load(&path, &files)));
+        let (load, files) = (Arc::clone(&self.load), self.files.clone());
+        let load = move || drop(send.send(Loaded::new(&load, &files)));
         thread::Builder::new().name("config".into()).spawn(load)?;
         Ok(loaded)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -149,6 +171,8 @@ mod tests {
 
     use tokio::time::timeout;
 
+    use crate::config::flags::{Flags, Origin};
+    use crate::config::keys;
     use crate::error::Chain;
 
     const VALID: &str = "targets: [{name: a, host: cache.example.com, identity: none}]\n";
@@ -156,6 +180,10 @@ mod tests {
     const LOOK: Duration = Duration::from_millis(20);
     /// Far longer than anything here takes.
     const LONG: Duration = Duration::from_secs(20);
+
+    fn load(path: PathBuf) -> Load {
+        Arc::new(move |sources| Ok(Config::load(&path, sources)?))
+    }
 
     /// A folder with a configuration file.
     struct Folder {
@@ -183,13 +211,16 @@ mod tests {
         /// Loads the file and watches it.
         fn watch(&self) -> Watch {
             tokio::spawn(self.files.clone().run_every(LOOK));
-            let sources = Sources::new(&self.files);
-            Config::load(&self.path("config.yaml"), &sources).unwrap();
-            Watch::new(self.path("config.yaml"), &sources)
+            let (sources, path) = (Sources::new(&self.files), self.path("config.yaml"));
+            let load = load(path.clone());
+            load(&sources).unwrap();
+            let mut watch = Watch::new(Some(path), load, &sources);
+            watch.accepted();
+            watch
         }
     }
 
-    async fn next(watch: &mut Watch) -> Result<Config, LoadError> {
+    async fn next(watch: &mut Watch) -> Result<Config, Rejection> {
         timeout(LONG, watch.next()).await.expect("nothing is loaded")
     }
 
@@ -232,6 +263,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rejected_configuration_is_loaded_when_its_file_or_one_that_flags_name_appears() {
+        let it = Folder::new();
+        tokio::spawn(it.files.clone().run_every(LOOK));
+        let (path, sources) = (it.path("late.yaml"), Sources::new(&it.files));
+        let late = load(path.clone());
+        assert!(late(&sources).is_err());
+        let mut watch = Watch::new(Some(path), late, &sources);
+        assert_quiet(&mut watch).await;
+        it.write("late.yaml", VALID);
+        assert_eq!(name(&next(&mut watch).await.unwrap()), "a");
+
+        let file = it.path("pw").display().to_string();
+        let flags = [
+            (&keys::connection::HOST as &'static dyn keys::Descriptor, "cache.example.com"),
+            (&keys::identity::TYPE, "password"),
+            (&keys::identity::PASSWORD.file, &file),
+        ];
+        let flags = flags
+            .into_iter()
+            .fold(Flags::default(), |flags, (key, value)| flags.with(key, Origin::CommandLine, value));
+        let by_flags: Load = Arc::new(move |sources| Ok(Config::from_flags(&flags, sources)?));
+        let sources = Sources::new(&it.files);
+        assert!(by_flags(&sources).is_err());
+        let mut watch = Watch::new(None, by_flags, &sources);
+        it.write("pw", "s3cret");
+        assert_eq!(name(&next(&mut watch).await.unwrap()), "cache");
+        watch.accepted();
+        it.write("pw", "rotated");
+        assert_quiet(&mut watch).await;
+    }
+
+    #[tokio::test]
     async fn a_pipe_in_place_of_the_file_is_rejected_until_a_file_takes_its_place() {
         let it = Folder::new();
         let mut watch = it.watch();
@@ -239,7 +302,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
         let error = next(&mut watch).await.unwrap_err();
-        assert!(Chain(&error).to_string().ends_with("cannot be read: no answer within 2 s"), "{error}");
+        assert!(Chain(&*error).to_string().ends_with("cannot be read: no answer within 2 s"), "{error}");
         it.write("config.yaml", VALID);
         assert!(next(&mut watch).await.is_ok());
     }

@@ -14,7 +14,7 @@ use super::accept::Accepted;
 use super::body::{Content, Encoded, gzip};
 use super::{Liveness, Route};
 use crate::metrics::Metrics;
-use crate::status::{ClusterDocument, NOT_REQUESTED, Readiness, Status, StatusDocument, TargetDocument};
+use crate::status::{ClusterDocument, NOT_REQUESTED, Status, StatusDocument, TargetDocument};
 
 /// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -101,6 +101,9 @@ impl Pages {
 
     async fn page(&self, route: Route, headers: &HeaderMap) -> Page {
         match route {
+            Route::Overview if self.status.is_waiting() => {
+                Page::check(false, "waiting for a valid configuration: /status says what is wrong")
+            }
             Route::Overview => {
                 let body = overview(&self.status.document()).into_bytes();
                 Page::new(StatusCode::OK, route.content_type(), body)
@@ -122,7 +125,7 @@ impl Pages {
             Route::Live => Page::check(false, "not alive: the probing loop does not respond"),
             Route::Ready => {
                 let readiness = self.status.readiness();
-                Page::check(readiness == Readiness::Ready, &readiness.to_string())
+                Page::check(readiness.is_ready(), &readiness.to_string())
             }
         }
     }

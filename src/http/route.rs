@@ -18,10 +18,14 @@ closed_set! {
     /// A path of the endpoint.
     pub enum Route: Facts {
         /// A page for people: the state of each target.
-        Overview = "/" { content_type: "text/html; charset=utf-8", statuses: OK },
+        Overview = "/" {
+            content_type: "text/html; charset=utf-8",
+            statuses: &[(200, "once there is a configuration"), (503, "while the agent waits for a valid one")],
+        },
         /// Every metric, for Prometheus, in the format that the client prefers.
         Metrics = "/metrics" { content_type: Format::Text.content_type(), statuses: OK },
-        /// JSON: the state, the last outcomes and the last failures of each target, and the token of each identity.
+        /// JSON: the state, the last outcomes and the last failures of each target, the token of each identity, and why the
+        /// last configuration was rejected.
         Status = "/status" { content_type: "application/json", statuses: OK },
         /// Liveness: whether the probing loop responds. Depends on nothing outside the process.
         Live = "/livez" {
@@ -32,7 +36,11 @@ closed_set! {
         Ready = "/readyz" {
             content_type: "text/plain; charset=utf-8",
             statuses: &[
-                (200, "once each target that the agent was started with has an outcome, after 10 s at the latest"),
+                (
+                    200,
+                    "once each target that the agent was started with has an outcome, after 10 s at the latest, and \
+                     while it waits for a valid configuration",
+                ),
                 (503, "before that, and during shutdown"),
             ],
         },

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use super::cluster::ClusterDocument;
 use super::maintenance::MaintenanceDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::sentinel::SentinelDocument;
-use super::{ConnectionState, IdentityEntry, Readiness, Record, Status, TargetEntry, Verdict, lock};
+use super::{ConnectionState, IdentityEntry, Record, Status, TargetEntry, Verdict, lock};
 use crate::clock::Rfc3339;
 use crate::probe::ServerInfo;
 
@@ -27,6 +28,9 @@ pub struct StatusDocument {
     pub ready: bool,
     /// `ready`, or the reason why it is not.
     pub readiness: String,
+    /// Why the last configuration was rejected. `None` if the last one is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_error: Option<ErrorDocument>,
     /// The targets, by name.
     pub targets: Vec<TargetDocument>,
     /// The identities, by label.
@@ -104,13 +108,19 @@ pub struct IdentityDocument {
     pub last_error: Option<ErrorDocument>,
 }
 
-/// A failed request for a token.
+/// A failed request for a token, or a rejected configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct ErrorDocument {
     /// The time of the failure.
     pub time: Rfc3339,
-    /// The error of the token source.
+    /// The error of the token source, or every problem of the configuration.
     pub detail: Box<str>,
+}
+
+impl ErrorDocument {
+    fn new((at, detail): (SystemTime, Box<str>)) -> Self {
+        Self { time: Rfc3339(at), detail }
+    }
 }
 
 impl Status {
@@ -118,15 +128,17 @@ impl Status {
     #[must_use]
     pub fn document(&self) -> StatusDocument {
         let readiness = self.readiness();
-        let (targets, identities): (Vec<_>, Vec<_>) = {
+        let (targets, identities, config_error): (Vec<_>, Vec<_>, _) = {
             let state = self.lock();
-            (state.targets.values().cloned().collect(), state.identities.values().cloned().collect())
+            let (targets, identities) = (state.targets.values(), state.identities.values());
+            (targets.cloned().collect(), identities.cloned().collect(), state.config_error.clone())
         };
         StatusDocument {
             version: env!("CARGO_PKG_VERSION"),
             time: Rfc3339(self.0.clock.now()),
-            ready: readiness == Readiness::Ready,
+            ready: readiness.is_ready(),
             readiness: readiness.to_string(),
+            config_error: config_error.map(ErrorDocument::new),
             targets: targets.iter().map(|entry| TargetDocument::new(entry)).collect(),
             identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
         }
@@ -190,7 +202,7 @@ impl IdentityDocument {
             token_obtained: token.map(|token| Rfc3339(token.obtained_at)),
             token_expiry: token.map(|token| Rfc3339(token.expires_at)),
             duration_seconds: state.took.map(|took| took.as_secs_f64()),
-            last_error: state.last_error.map(|(at, detail)| ErrorDocument { time: Rfc3339(at), detail }),
+            last_error: state.last_error.map(ErrorDocument::new),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! which parsers of logfmt read, too, and so that a line stays one line for every reader.
 
 use std::fmt::{self, Debug, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -25,8 +27,26 @@ const KEYS: [&str; 4] = [TIME, LEVEL, MODULE, MESSAGE];
 
 /// Writes events as lines.
 pub(super) struct Line {
-    pub(super) format: Format,
+    pub(super) format: SharedFormat,
     pub(super) clock: Clock,
+}
+
+/// The format of the lines. Clones share it.
+#[derive(Clone)]
+pub(super) struct SharedFormat(Arc<AtomicBool>);
+
+impl SharedFormat {
+    pub(super) fn new(format: Format) -> Self {
+        Self(Arc::new(AtomicBool::new(format == Format::Json)))
+    }
+
+    pub(super) fn set(&self, format: Format) {
+        self.0.store(format == Format::Json, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Format {
+        if self.0.load(Ordering::Relaxed) { Format::Json } else { Format::Text }
+    }
 }
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -36,7 +56,7 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        let mut pairs = Pairs::new(self.format, writer);
+        let mut pairs = Pairs::new(self.format.get(), writer);
         pairs.display(TIME, &Rfc3339(self.clock.now()))?;
         pairs.text(LEVEL, name(*metadata.level()))?;
         pairs.text(MODULE, metadata.target())?;

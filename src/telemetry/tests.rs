@@ -33,6 +33,17 @@ fn happening() {
 }
 
 #[test]
+fn the_format_can_change_while_lines_are_written() {
+    let lines = logged(Filter::default(), Format::Text, |telemetry| {
+        tracing::info!("first");
+        telemetry.set_format(Format::Json);
+        tracing::info!("second");
+    });
+    let formats: Vec<bool> = lines.lines().map(|line| line.starts_with('{')).collect();
+    assert_eq!(formats, [false, true], "{lines}");
+}
+
+#[test]
 fn a_line_of_text_is_logfmt() {
     assert_eq!(
         logged(Filter::default(), Format::Text, |_| happening()),

@@ -48,3 +48,4 @@ mod sentinel_lies;
 mod shutdown;
 mod tls;
 mod verdict;
+mod waiting;

@@ -232,6 +232,22 @@ fn the_default_address_serves_ipv6_and_ipv4() {
 }
 
 #[test]
+fn an_agent_waits_at_the_default_address_and_begins_at_that_of_the_file() {
+    alone("an_agent_waits_at_the_default_address_and_begins_at_that_of_the_file", async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let config = ["run", "--config", file.to_str().unwrap()];
+        let waiting = agent(&config).env("CACHEPULSE_ON_INVALID_CONFIG", "wait").wait().await;
+        assert!(live("[::1]:9860").await.starts_with("HTTP/1.0 200"));
+        let target = "{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none}";
+        std::fs::write(&file, format!("http: {{listen: '127.0.0.1:9860'}}\ntargets: [{target}]\n")).unwrap();
+        waiting.logs("agent started").await;
+        assert!(live("127.0.0.1:9860").await.starts_with("HTTP/1.0 200"));
+        assert!(TcpStream::connect("[::1]:9860").await.is_err());
+    });
+}
+
+#[test]
 fn the_default_address_serves_a_machine_without_ipv4() {
     alone("the_default_address_serves_a_machine_without_ipv4", async {
         run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"]);

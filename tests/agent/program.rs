@@ -100,9 +100,18 @@ impl Program {
 
     /// Starts the daemon and waits until it serves.
     pub(crate) async fn serve(self) -> Running {
+        self.until_logged("agent started").await
+    }
+
+    /// Starts a daemon without a valid configuration, and waits until it waits for one.
+    pub(crate) async fn wait(self) -> Running {
+        self.until_logged("agent waiting").await
+    }
+
+    async fn until_logged(self, message: &str) -> Running {
         let mut running = self.spawn();
-        within("the agent starts", async {
-            while !running.log().contains("agent started") {
+        within(message, async {
+            while !running.log().contains(message) {
                 assert_eq!(running.child.try_wait().unwrap(), None, "it ended:\n{}", running.log());
                 sleep(LOOK).await;
             }
@@ -211,7 +220,9 @@ impl Running {
     /// Returns the address of the HTTP endpoint, from the log.
     pub(crate) fn addr(&self) -> SocketAddr {
         let log = self.log();
-        let (_, rest) = log.split_once("listen").unwrap_or_else(|| panic!("it has not started:\n{log}"));
+        let started = log.rsplit_once("agent started").or_else(|| log.rsplit_once("agent waiting"));
+        let rest = started.and_then(|(_, rest)| rest.split_once("listen"));
+        let (_, rest) = rest.unwrap_or_else(|| panic!("it has not started:\n{log}"));
         let addr = rest.trim_start_matches(['"', ':', '=']).split([' ', '"', '\n']).next();
         addr.unwrap().parse().unwrap()
     }

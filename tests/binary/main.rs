@@ -16,3 +16,4 @@ mod scrape;
 mod command_line;
 mod log;
 mod validate;
+mod waiting;

@@ -1,0 +1,60 @@
+//! `run --on-invalid-config wait` with a command line that cannot be parsed, such as one with an unknown flag. It counts as an
+//! invalid configuration: the agent waits, in vain, and shows what is wrong.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+
+use super::run::{self, ON_INVALID_CONFIG};
+use super::usage;
+use crate::config::flags::Flags;
+use crate::config::keys::Descriptor;
+use crate::config::keys::agent::{LISTEN, LOG_FORMAT, LOG_LEVEL};
+use crate::config::watch::{Load, Watch};
+use crate::config::{Overrides, Sources};
+use crate::daemon::OnInvalidConfig;
+use crate::files::Files;
+
+/// The keys whose flags apply while the agent waits.
+const KEYS: [&dyn Descriptor; 3] = [&LISTEN, &LOG_LEVEL, &LOG_FORMAT];
+
+/// Runs an agent that waits with this `problem` if `args` want that.
+pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {
+    let matches = parsed(args)?;
+    if matches.get_one(ON_INVALID_CONFIG) != Some(&OnInvalidConfig::Wait) {
+        return None;
+    }
+    let overrides = match Overrides::while_waiting(&Flags::of(&matches, KEYS)) {
+        Ok(overrides) => overrides,
+        Err(problems) => return Some(usage(&problems)),
+    };
+    let error = problem.to_owned();
+    let load: Load = Arc::new(move |_| Err(error.clone().into()));
+    let files = Files::system();
+    let watch = Watch::new(None, load, &Sources::new(&files));
+    Some(run::start(Err(problem.into()), OnInvalidConfig::Wait, overrides, watch, files))
+}
+
+/// Parses the flags of `run` that apply while the agent waits, and leaves out all others. `None` if these are wrong as well.
+fn parsed(args: &[OsString]) -> Option<ArgMatches> {
+    let mut command = super::command();
+    let run = command.find_subcommand_mut("run").filter(|_| args.get(1).is_some_and(|arg| arg == "run"))?;
+    let names = KEYS.into_iter().filter_map(|key| Some(key.about().flag?.name));
+    let names: Vec<&str> = names.chain([ON_INVALID_CONFIG]).collect();
+    let flags = run.get_arguments().filter(|flag| names.contains(&flag.get_id().as_str()));
+    let small = clap::Command::new("run").no_binary_name(true).args(flags.cloned());
+    let mut kept = Vec::new();
+    let mut args = args[2..].iter();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        let (name, value) = text.split_once('=').map_or((&*text, None), |(name, value)| (name, Some(value)));
+        let is_kept = small.get_arguments().any(|flag| flag.get_long() == name.strip_prefix("--"));
+        if is_kept {
+            kept.push(arg);
+            kept.extend(if value.is_none() { args.next() } else { None });
+        }
+    }
+    small.try_get_matches_from(kept).ok()
+}
