@@ -539,7 +539,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
         }
         annotations: {
           summary: '[{{ $labels.cluster }}] The agent {{ $labels.instance }} rejected its configuration.'
-          description: 'The agent {{ $labels.instance }} could not load its changed configuration and keeps the previous one. Its log lists each problem and its place.'
+          description: 'The agent {{ $labels.instance }} could not load its configuration and keeps the previous one. Without a previous one it probes nothing. Its log lists each problem and its place.'
           runbook_url: '${runbookUrl}/CachepulseConfigurationRejected.md'
         }
         resolveConfiguration: {
