@@ -96,9 +96,23 @@ pub enum EntraSource {
         secret: Option<SecretSource>,
     },
     /// `az account get-access-token`.
-    AzureCli,
+    AzureCli(AzureAccount),
     /// `azd auth token`.
-    AzureDeveloperCli,
+    AzureDeveloperCli {
+        /// The tenant. The default is `AZURE_TENANT_ID`, then that of the sign-in.
+        tenant_id: Option<String>,
+    },
+}
+
+/// An account of the Azure CLI, which takes a tenant or a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AzureAccount {
+    /// That of the tenant `AZURE_TENANT_ID`, otherwise the current one.
+    Default,
+    /// That of a tenant.
+    Tenant(String),
+    /// That of a subscription: its name or id.
+    Subscription(String),
 }
 
 /// Whether a workload identity exchanges its service account token through the proxy of AKS identity bindings.
@@ -147,8 +161,15 @@ impl fmt::Display for EntraIdentity {
                 with_id(f, "client_secret", client_id.as_deref())?;
                 tenant_id.as_ref().map_or(Ok(()), |tenant| write!(f, "@{tenant}"))
             }
-            EntraSource::AzureCli => f.write_str("azure_cli"),
-            EntraSource::AzureDeveloperCli => f.write_str("azure_developer_cli"),
+            EntraSource::AzureCli(account) => match account {
+                AzureAccount::Default => f.write_str("azure_cli"),
+                AzureAccount::Tenant(tenant) => write!(f, "azure_cli@{tenant}"),
+                AzureAccount::Subscription(subscription) => write!(f, "azure_cli:{subscription}"),
+            },
+            EntraSource::AzureDeveloperCli { tenant_id } => {
+                f.write_str("azure_developer_cli")?;
+                tenant_id.as_ref().map_or(Ok(()), |tenant| write!(f, "@{tenant}"))
+            }
         }?;
         if self.scope != DEFAULT_SCOPE {
             write!(f, " {}", self.scope)?;
@@ -259,7 +280,13 @@ mod tests {
     #[test]
     fn the_label_has_the_type_and_ids_and_no_defaults() {
         let identity = |source| EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
-        assert_eq!(identity(EntraSource::AzureCli).to_string(), "azure_cli");
+        for (account, expected) in [
+            (AzureAccount::Default, "azure_cli"),
+            (AzureAccount::Tenant("t".into()), "azure_cli@t"),
+            (AzureAccount::Subscription("s".into()), "azure_cli:s"),
+        ] {
+            assert_eq!(identity(EntraSource::AzureCli(account)).to_string(), expected);
+        }
         let by_client = EntraSource::ManagedIdentity(ManagedIdentityId::ClientId("c1".into()));
         assert_eq!(identity(by_client.clone()).to_string(), "managed_identity:c1");
         let elsewhere = EntraIdentity {

@@ -8,12 +8,12 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
 use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS, OBJECT_ID, PASSWORD,
-    SCOPE, TENANT_ID, TOKEN_FILE, TOKEN_PROXY, TYPE,
+    SCOPE, SUBSCRIPTION, TENANT_ID, TOKEN_FILE, TOKEN_PROXY, TYPE,
 };
 use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key, SecretKeys};
 use super::problem::with_causes;
-use crate::identity::{EntraIdentity, EntraSource, Identity, ManagedIdentityId};
+use crate::identity::{AzureAccount, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
 /// Returns the two ways to configure the source of a secret.
@@ -33,8 +33,8 @@ pub(super) fn type_of(identity: &Identity) -> IdentityType {
             EntraSource::ManagedIdentity(_) => IdentityType::ManagedIdentity,
             EntraSource::WorkloadIdentity { .. } => IdentityType::WorkloadIdentity,
             EntraSource::ClientSecret { .. } => IdentityType::ClientSecret,
-            EntraSource::AzureCli => IdentityType::AzureCli,
-            EntraSource::AzureDeveloperCli => IdentityType::AzureDeveloperCli,
+            EntraSource::AzureCli(_) => IdentityType::AzureCli,
+            EntraSource::AzureDeveloperCli { .. } => IdentityType::AzureDeveloperCli,
         },
         Identity::AccessKey(_) => IdentityType::AccessKey,
         Identity::Password(_) => IdentityType::Password,
@@ -84,8 +84,8 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
                 own(&CLIENT_SECRET.whole).map(|field| read_secret(&field, &CLIENT_SECRET)).transpose();
             EntraSource::ClientSecret { client_id: client_id?, tenant_id: tenant_id?, secret: secret? }
         }
-        IdentityType::AzureCli => EntraSource::AzureCli,
-        IdentityType::AzureDeveloperCli => EntraSource::AzureDeveloperCli,
+        IdentityType::AzureCli => EntraSource::AzureCli(read_azure_account(&fields, tenant_id?)?),
+        IdentityType::AzureDeveloperCli => EntraSource::AzureDeveloperCli { tenant_id: tenant_id? },
         IdentityType::AccessKey => return required_secret(&ACCESS_KEY).map(Identity::AccessKey),
         IdentityType::Password => return required_secret(&PASSWORD).map(Identity::Password),
         IdentityType::None => return Ok(Identity::None),
@@ -172,6 +172,19 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
         path if path == OBJECT_ID.about.path => ManagedIdentityId::ObjectId(id?),
         _ => ManagedIdentityId::ResourceId(id?),
     })
+}
+
+/// Reads the account of `az`, which takes a tenant or a subscription.
+fn read_azure_account(fields: &Fields<'_>, tenant_id: Option<String>) -> Result<AzureAccount, Invalid> {
+    let Some(field) = fields.get(&SUBSCRIPTION) else {
+        return Ok(tenant_id.map_or(AzureAccount::Default, AzureAccount::Tenant));
+    };
+    let subscription = field.text(&SUBSCRIPTION)?;
+    if tenant_id.is_some() {
+        let tenant_id = field.name_of(&TENANT_ID);
+        return Err(field.problem(format!("{tenant_id} selects the account already; keep one of them")));
+    }
+    Ok(AzureAccount::Subscription(subscription.to_owned()))
 }
 
 /// Reads `https://` and a host, with an optional port and trailing slash. Returns it without the slash. Entra's

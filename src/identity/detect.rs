@@ -5,7 +5,7 @@ use std::path::Path;
 use super::managed::Host;
 use super::platform::Platform;
 use super::variables::Variables;
-use super::{EntraSource, ManagedIdentityId, TokenProxyMode};
+use super::{AzureAccount, EntraSource, ManagedIdentityId, TokenProxyMode};
 use crate::files::ReadError;
 
 /// The chassis asset tag of every Azure virtual machine.
@@ -75,9 +75,9 @@ pub(super) fn detect(
     } else if environment.azure_machine {
         managed_identity(client_id)
     } else if environment.commands.contains(&"az") {
-        EntraSource::AzureCli
+        EntraSource::AzureCli(AzureAccount::Default)
     } else if environment.commands.contains(&"azd") {
-        EntraSource::AzureDeveloperCli
+        EntraSource::AzureDeveloperCli { tenant_id: None }
     } else {
         managed_identity(client_id)
     }
@@ -134,9 +134,9 @@ mod tests {
         let tools = Environment { commands: vec!["az", "azd"], ..with(&[CLIENT_ID, TENANT_ID]) };
         let machine = Environment { azure_machine: true, ..tools.clone() };
         assert_eq!(detected(&machine), user_assigned("azure_client_id"));
-        assert_eq!(detected(&tools), EntraSource::AzureCli);
+        assert_eq!(detected(&tools), EntraSource::AzureCli(AzureAccount::Default));
         let azd = Environment { commands: vec!["azd"], ..tools };
-        assert_eq!(detected(&azd), EntraSource::AzureDeveloperCli);
+        assert_eq!(detected(&azd), EntraSource::AzureDeveloperCli { tenant_id: None });
         assert_eq!(detected(&with(&[CLIENT_ID])), user_assigned("azure_client_id"));
     }
 

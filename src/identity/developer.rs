@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::command::{Command, CommandError, Output};
 use super::platform::Platform;
 use super::refusal::fetch_error;
-use super::{FetchError, Token};
+use super::{AzureAccount, FetchError, Token};
 use crate::excerpt::excerpt;
 
 /// How long a tool may take. `az` needs 10 to 13 s on some machines, and 60 s on a few.
@@ -37,21 +37,9 @@ const ADVICE: &str = "Run the command as the user that the agent runs as: az and
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
     /// The Azure CLI.
-    Az(Account),
+    Az(AzureAccount),
     /// The Azure Developer CLI, and a tenant.
     Azd(Option<String>),
-}
-
-/// An account of `az`, which takes a tenant or a subscription.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Account {
-    /// The current one.
-    Current,
-    /// The one in a tenant.
-    Tenant(String),
-    /// The one of a subscription: its name or id.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the configuration key is the next change"))]
-    Subscription(String),
 }
 
 /// What a tool says instead of a token.

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::announced::Announced;
 use super::azure::{self, Grant, Proof};
 use super::detect::{Environment, detect};
-use super::developer::{self, Account, Tool};
+use super::developer::{self, Tool};
 use super::managed::{self, Wanted};
 use super::platform::Platform;
 use super::refusal::fetch_error;
 use super::token_proxy::TokenProxy;
 use super::{
-    EntraIdentity, EntraSource, FetchError, FetchFuture, ManagedIdentityId, Token, TokenProxyMode,
-    TokenSource,
+    AzureAccount, EntraIdentity, EntraSource, FetchError, FetchFuture, ManagedIdentityId, Token,
+    TokenProxyMode, TokenSource,
 };
 use crate::error::Chain;
 use crate::secret::{Secret, SecretSource};
@@ -44,7 +44,7 @@ impl EntraTokens {
 
     async fn fetch_once(&self) -> Result<Token, FetchError> {
         let source = self.source().await?;
-        let runs_command = matches!(source, EntraSource::AzureCli | EntraSource::AzureDeveloperCli);
+        let runs_command = matches!(source, EntraSource::AzureCli(_) | EntraSource::AzureDeveloperCli { .. });
         self.runs_command.store(runs_command, Ordering::Relaxed);
         let grant = match source {
             // Unreachable: `detect` never returns `Auto`.
@@ -61,11 +61,16 @@ impl EntraTokens {
                     proof: Proof::Secret(self.read(&secret.unwrap_or(from_environment)).await?),
                 }
             }
-            EntraSource::AzureCli => {
-                let account = self.tenant().map_or(Account::Current, Account::Tenant);
+            EntraSource::AzureCli(account) => {
+                let account = match account {
+                    AzureAccount::Default => self.tenant().map_or(account, AzureAccount::Tenant),
+                    AzureAccount::Tenant(_) | AzureAccount::Subscription(_) => account,
+                };
                 return self.developer(&Tool::Az(account)).await;
             }
-            EntraSource::AzureDeveloperCli => return self.developer(&Tool::Azd(self.tenant())).await,
+            EntraSource::AzureDeveloperCli { tenant_id } => {
+                return self.developer(&Tool::Azd(tenant_id.or_else(|| self.tenant()))).await;
+            }
         };
         azure::fetch(grant, &self.identity, &self.platform).await
     }

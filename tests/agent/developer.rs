@@ -57,3 +57,60 @@ async fn a_refusal_of_az_or_azd_is_a_sentence_with_the_command_to_run() {
     let ended = check(&lab, ["--identity", "azure_cli"]).env("PATH", "/nowhere").run().await;
     assert!(ended.stdout.contains("az is not on PATH; install it, then run `az login`"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn the_configured_account_is_passed_on_and_takes_precedence_over_the_variable() {
+    let lab = Lab::start().await;
+    let seen = lab.path("seen");
+    let recorded = |script: String| format!("echo \"$*\" >> '{}'; {script}", seen.display());
+    let az = lab.command("az", &recorded(lab.az_script(&lab.token())));
+    let azd = lab.command("azd", &recorded(lab.azd_script()));
+    let by_az = "account get-access-token --output json --scope https://redis.azure.com/.default";
+    let by_azd = "auth token --output json --no-prompt --scope https://redis.azure.com/.default";
+    for (folder, flags, variable, expected) in [
+        (&az, ["--identity", "azure_cli", "--tenant-id", "t1"], "t2", format!("{by_az} --tenant t1")),
+        (
+            &az,
+            ["--identity", "azure_cli", "--subscription", "a b"],
+            "t2",
+            format!("{by_az} --subscription a b"),
+        ),
+        (&az, ["--identity", "azure_cli", "--log-level", "warn"], "t2", format!("{by_az} --tenant t2")),
+        (&az, ["--identity", "azure_cli", "--log-level", "warn"], "", by_az.to_owned()),
+        (
+            &azd,
+            ["--identity", "azure_developer_cli", "--tenant-id", "t1"],
+            "t2",
+            format!("{by_azd} --tenant-id t1"),
+        ),
+        (
+            &azd,
+            ["--identity", "azure_developer_cli", "--log-level", "warn"],
+            "t2",
+            format!("{by_azd} --tenant-id t2"),
+        ),
+    ] {
+        let program = with_command(check(&lab, flags).env("AZURE_TENANT_ID", variable), folder);
+        signed_in(&lab, &program.run().await);
+        assert_eq!(std::fs::read_to_string(&seen).unwrap(), format!("{expected}\n"));
+        std::fs::remove_file(&seen).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_az_at_a_time_serves_every_identity() {
+    let lab = Lab::start().await;
+    let runs = lab.path("runs");
+    let script = format!(
+        "echo start >> '{0}'; sleep 0.3; {1}; echo end >> '{0}'",
+        runs.display(),
+        lab.az_script(&lab.token())
+    );
+    let az = lab.command("az", &script);
+    let targets = ["t1", "t2", "t3"]
+        .map(|tenant| lab.target(tenant, &format!("identity: {{type: azure_cli, tenant_id: {tenant}}}")));
+    let file = lab.file("agent.yaml", &Lab::config(targets));
+    let agent = with_command(lab.run_file(&file), &az).serve().await;
+    agent.until("three targets", |scrape| ["t1", "t2", "t3"].iter().all(|name| scrape.is_up(name))).await;
+    assert_eq!(std::fs::read_to_string(runs).unwrap(), "start\nend\n".repeat(3));
+}

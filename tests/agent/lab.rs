@@ -191,8 +191,13 @@ impl Lab {
 
     /// Returns the folder of an `azd` that returns a token.
     pub(crate) fn azd(&self) -> PathBuf {
-        let token = self.azure.token(HOUR).unwrap();
-        let answer = serde_json::json!({"token": token.secret.expose(), "expiresOn": "2099-01-01T00:00:00Z"});
-        self.command("azd", &format!("[ \"$1 $2\" = 'auth token' ] && echo '{answer}'"))
+        self.command("azd", &self.azd_script())
+    }
+
+    /// Returns the script of an `azd` that returns a token.
+    pub(crate) fn azd_script(&self) -> String {
+        let answer =
+            serde_json::json!({"token": self.token().secret.expose(), "expiresOn": "2099-01-01T00:00:00Z"});
+        format!("[ \"$1 $2\" = 'auth token' ] && echo '{answer}'")
     }
 }

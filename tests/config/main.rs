@@ -17,7 +17,7 @@ use cachepulse::config::keys;
 use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log, Sources};
 use cachepulse::files::Files;
 use cachepulse::identity::{
-    DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId, TokenProxyMode,
+    AzureAccount, DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId, TokenProxyMode,
 };
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
@@ -227,8 +227,17 @@ fn every_type_of_identity_is_read() {
             "client_secret",
             entra(EntraSource::ClientSecret { client_id: None, tenant_id: None, secret: None }),
         ),
-        ("azure_cli", entra(EntraSource::AzureCli)),
-        ("azure_developer_cli", entra(EntraSource::AzureDeveloperCli)),
+        ("azure_cli", entra(EntraSource::AzureCli(AzureAccount::Default))),
+        ("{type: azure_cli, tenant_id: id}", entra(EntraSource::AzureCli(AzureAccount::Tenant("id".into())))),
+        (
+            "{type: azure_cli, subscription: Shop (test)}",
+            entra(EntraSource::AzureCli(AzureAccount::Subscription("Shop (test)".into()))),
+        ),
+        ("azure_developer_cli", entra(EntraSource::AzureDeveloperCli { tenant_id: None })),
+        (
+            "{type: azure_developer_cli, tenant_id: id}",
+            entra(EntraSource::AzureDeveloperCli { tenant_id: Some("id".into()) }),
+        ),
         (
             "{type: access_key, key: {env: PATH}}",
             Arc::new(Identity::AccessKey(SecretSource::Env("PATH".into()))),
@@ -237,7 +246,7 @@ fn every_type_of_identity_is_read() {
         (
             "{type: azure_cli, scope: s/.default}",
             Arc::new(Identity::Entra(EntraIdentity {
-                source: EntraSource::AzureCli,
+                source: EntraSource::AzureCli(AzureAccount::Default),
                 scope: "s/.default".into(),
                 authority: None,
             })),
@@ -302,7 +311,7 @@ fn a_targets_own_key_replaces_the_default_as_a_whole() {
     assert_eq!(a.client_list, ClientList { mode: ClientListMode::Off, every: NonZeroU32::new(5) });
     assert_eq!(b.interval, Duration::from_secs(2));
     assert_eq!(b.client_list, ClientList { mode: ClientListMode::Required, every: None });
-    assert_eq!(b.identity, entra(EntraSource::AzureCli));
+    assert_eq!(b.identity, entra(EntraSource::AzureCli(AzureAccount::Default)));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! How a target signs in: the type of the identity, and in the folder beside this file the keys of each kind.
 
+mod developer;
 mod entra;
 mod managed;
 mod secrets;
 mod service_principal;
 mod workload;
 
+pub use self::developer::SUBSCRIPTION;
 pub use self::entra::{AUTHORITY, CLIENT_ID, SCOPE, TENANT_ID};
 pub use self::managed::{MANAGED_IDENTITY_IDS, OBJECT_ID, RESOURCE_ID};
 pub use self::secrets::{ACCESS_KEY, PASSWORD};
@@ -88,6 +90,7 @@ pub static IDENTITY: Key<IdentityType> = Key {
             &OBJECT_ID,
             &RESOURCE_ID,
             &TENANT_ID,
+            &SUBSCRIPTION,
             &TOKEN_FILE,
             &TOKEN_PROXY,
             &CLIENT_SECRET.whole,

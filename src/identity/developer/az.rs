@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use super::{Account, Refusal, command_line};
-use crate::identity::Token;
+use super::{Refusal, command_line};
 use crate::identity::claims::Claims;
 use crate::identity::expiry::expires_at;
 use crate::identity::refusal::entra_sentence;
+use crate::identity::{AzureAccount, Token};
 use crate::secret::Secret;
 
 pub(super) const NAME: &str = "az";
@@ -16,19 +16,19 @@ pub(super) const NAME: &str = "az";
 /// Without them, errors have escape sequences for colours.
 pub(super) const VARIABLES: &[(&str, &str)] = &[("AZURE_CORE_NO_COLOR", "true")];
 
-pub(super) fn arguments<'a>(account: &'a Account, scope: &'a str) -> Vec<&'a str> {
+pub(super) fn arguments<'a>(account: &'a AzureAccount, scope: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["account", "get-access-token", "--output", "json", "--scope", scope];
     match account {
-        Account::Current => {}
-        Account::Tenant(tenant) => arguments.extend(["--tenant", tenant]),
-        Account::Subscription(subscription) => arguments.extend(["--subscription", subscription]),
+        AzureAccount::Default => {}
+        AzureAccount::Tenant(tenant) => arguments.extend(["--tenant", tenant]),
+        AzureAccount::Subscription(subscription) => arguments.extend(["--subscription", subscription]),
     }
     arguments
 }
 
-pub(super) fn sign_in(account: &Account, scope: Option<&str>) -> String {
+pub(super) fn sign_in(account: &AzureAccount, scope: Option<&str>) -> String {
     let mut arguments = vec!["login"];
-    if let Account::Tenant(tenant) = account {
+    if let AzureAccount::Tenant(tenant) = account {
         arguments.extend(["--tenant", tenant]);
     }
     if let Some(scope) = scope {
@@ -38,7 +38,7 @@ pub(super) fn sign_in(account: &Account, scope: Option<&str>) -> String {
 }
 
 /// Reads the words of an error.
-pub(super) fn refusal(stderr: &str, account: &Account) -> Refusal {
+pub(super) fn refusal(stderr: &str, account: &AzureAccount) -> Refusal {
     // Only az itself knows the claims that the sign-in needs. They look like a token and are redacted.
     if let (Some(sentence), false) = (entra_sentence(stderr), stderr.contains("--claims-challenge")) {
         return Refusal::Entra(sentence);
@@ -53,7 +53,7 @@ pub(super) fn refusal(stderr: &str, account: &Account) -> Refusal {
     let words = stderr.split_once("ERROR: ").map_or(stderr, |(_, words)| words);
     match account {
         _ if words.contains("AADSTS") => Refusal::Other(words.to_owned(), None),
-        Account::Subscription(_) if words.contains("doesn't exist") => {
+        AzureAccount::Subscription(_) if words.contains("doesn't exist") => {
             Refusal::Other(words.to_owned(), Some("az account list --all".to_owned()))
         }
         _ if words.contains("az login") || words.contains("az account set") => Refusal::NotSignedIn,

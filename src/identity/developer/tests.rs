@@ -17,15 +17,15 @@ fn said(tool: &Tool, stderr: &str) -> String {
 }
 
 fn az() -> Tool {
-    Tool::Az(Account::Current)
+    Tool::Az(AzureAccount::Default)
 }
 
 fn az_of_tenant() -> Tool {
-    Tool::Az(Account::Tenant("contoso.com".into()))
+    Tool::Az(AzureAccount::Tenant("contoso.com".into()))
 }
 
 fn az_of_subscription() -> Tool {
-    Tool::Az(Account::Subscription("Shop (test)".into()))
+    Tool::Az(AzureAccount::Subscription("Shop (test)".into()))
 }
 
 #[test]

@@ -44,9 +44,14 @@ pub static TENANT_ID: Key<&str> = Key {
         path: "targets[].identity.tenant_id",
         flag: Some(Flag::new("tenant-id", "ID")),
         group: GROUP,
-        help: "Entra tenant of the application",
+        help: "Entra tenant of the application, or of the developer's account",
         example: "5f1d2c3b-4a59-4687-9b7c-8d9e0f1a2b3c",
-        identities: &[IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
+        identities: &[
+            IdentityType::WorkloadIdentity,
+            IdentityType::ClientSecret,
+            IdentityType::AzureCli,
+            IdentityType::AzureDeveloperCli,
+        ],
         pattern: WORD,
         ..About::EMPTY
     },
