@@ -1,14 +1,19 @@
 """Validates a configuration with the real agent. Files have the paths at which the pod mounts them."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from helm import ROOT
 
 FOLDER = "/etc/cachepulse"
+
+# Far longer than any step takes, in seconds.
+LONG = 40
 
 # What files of these names contain. Any other file contains a secret.
 EXAMPLES = {
@@ -29,17 +34,60 @@ def binary():
 def validate(config, paths=(), environment=None):
     """Returns whether a configuration is valid with `paths` mounted, and the output of `cachepulse validate`."""
     with tempfile.TemporaryDirectory() as folder:
-        for path in paths:
-            file = Path(folder) / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if file.name in EXAMPLES:
-                shutil.copy(EXAMPLES[file.name], file)
-            else:
-                file.write_text("a-secret")
-        file = Path(folder) / "config.yaml"
-        file.write_text(config.replace(FOLDER, folder))
+        file = mount(folder, config, paths)
         done = subprocess.run([binary(), "validate", file], capture_output=True, text=True, env=environment or {}, timeout=60)
         return done.returncode == 0, done.stdout + done.stderr
+
+
+def mount(folder, config, paths):
+    """Writes what a pod mounts, and returns the file with the configuration."""
+    for path in paths:
+        file = Path(folder) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.name in EXAMPLES:
+            shutil.copy(EXAMPLES[file.name], file)
+        else:
+            file.write_text("a-secret")
+    file = Path(folder) / "config.yaml"
+    file.write_text(config.replace(FOLDER, folder))
+    return file
+
+
+@contextlib.contextmanager
+def running(arguments, environment=None):
+    """Runs the agent with a container's arguments on a free port, and yields its log."""
+    listen = {**(environment or {}), "CACHEPULSE_LISTEN": "127.0.0.1:0"}
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen([binary(), *arguments], stdout=log, stderr=log, env=listen)
+        try:
+            yield Path(log.name)
+            assert process.poll() is None, Path(log.name).read_text()
+            process.terminate()
+            assert process.wait(LONG) == 0, Path(log.name).read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def logged(log, message):
+    """Waits until the agent has logged `message`, and returns its log."""
+    deadline = time.monotonic() + LONG
+    while message not in (text := log.read_text()):
+        assert time.monotonic() < deadline, f"not in the log: {message}\n{text}"
+        time.sleep(0.05)
+    return text
+
+
+def begins_when_mounted(arguments, config, paths):
+    """Runs the agent with a container's arguments before its volume has anything, and mounts it."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [argument.replace(FOLDER, folder) for argument in arguments]
+        # The port of the container may be taken on this machine.
+        arguments[arguments.index("--listen") + 1] = "127.0.0.1:0"
+        with running(arguments) as log:
+            logged(log, "agent waiting")
+            mount(folder, config, paths)
+            logged(log, "agent started")
 
 
 def mounted(volume):

@@ -496,6 +496,24 @@ class Hardening(unittest.TestCase):
             self.assertEqual(container["livenessProbe"]["httpGet"]["path"], "/livez")
             self.assertFalse({"startupProbe", "readinessProbe"} & set(container))
 
+    def test_a_sidecar_waits_for_its_sources_and_a_separate_agent_needs_them(self):
+        for file, expected in [("sidecar", True), ("sidecar-ordinary", True), ("secrets", None)]:
+            manifest = InTheParentChart.render(ci(file)) if expected else render(ci(file))
+            spec = find(manifest, "Deployment")["spec"]["template"]["spec"]
+            [volume] = [one for one in spec["volumes"] if one["name"] == "cachepulse-config"]
+            sources = [next(iter(source.values())) for source in volume["projected"]["sources"]]
+            self.assertEqual({source.get("optional") for source in sources}, {expected}, file)
+
+    def test_a_sidecar_serves_without_its_sources_and_begins_when_they_are_mounted(self):
+        manifest = InTheParentChart.render(ci("sidecar-ordinary"))
+        pod = find(manifest, "Deployment")["spec"]["template"]["spec"]
+        [container] = [one for one in pod["containers"] if one["name"] == "cache-probe"]
+        [port] = [one["containerPort"] for one in container["ports"]]
+        self.assertEqual(container["args"][-1], f"0.0.0.0:{port}")
+        config = find(manifest, "ConfigMap")["data"]["config.yaml"]
+        [volume] = [one for one in pod["volumes"] if one["name"] == "cachepulse-config"]
+        agent.begins_when_mounted(container["args"], config, agent.mounted(volume))
+
     def test_the_agent_is_ready_by_one_page_and_alive_by_another(self):
         container = own_containers(find(render(SMALLEST), "Deployment")["spec"]["template"])[0]
         paths = {probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")}

@@ -112,6 +112,16 @@ class Kustomize(unittest.TestCase):
         for key in ("resources", "securityContext"):
             self.assertEqual(ours[key], charts[key], key)
         self.assertEqual(ours["livenessProbe"]["httpGet"]["path"], charts["livenessProbe"]["httpGet"]["path"])
+        self.assertEqual(ours["args"], ["run", "--on-invalid-config", "wait"])
+        self.assertEqual([source["configMapRef"]["optional"] for source in ours["envFrom"]], [True])
+
+    def test_the_components_container_waits_without_its_variables(self):
+        [ours] = find(kustomize("overlays/sidecar"), "Deployment")["spec"]["template"]["spec"]["initContainers"]
+        data = find(kustomize("overlays/sidecar"), "ConfigMap")["data"]
+        for environment, message in [({}, "no cache to probe"), ({**data, "CACHEPULSE_INTERVAL": "0s"}, "CACHEPULSE_INTERVAL")]:
+            with agent.running(ours["args"], environment) as log:
+                agent.logged(log, "waiting for a valid one")
+                self.assertIn(message, agent.logged(log, "agent waiting"))
 
     def test_variables_are_flags_of_the_agent(self):
         data = find(kustomize("overlays/sidecar"), "ConfigMap")["data"]

@@ -68,9 +68,13 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
 {{- include "cachepulse.config" . | sha256sum -}}
 {{- end -}}
 
-{{/* The volume with config.yaml and the files that it refers to. Changed secrets need no restart. */}}
+{{/*
+The volume with config.yaml and the files that it refers to. Changed secrets need no restart. For a sidecar every source is
+optional: the application must not wait for a Secret of its agent, which waits for it by itself.
+*/}}
 {{- define "cachepulse.volume" -}}
 {{- $sources := (include "cachepulse.resolved" . | fromJson).sources -}}
+{{- $sidecar := eq .Values.mode "sidecar" -}}
 name: cachepulse-config
 projected:
   # World-readable, because the image's user owns no files. Only this container mounts the volume.
@@ -81,8 +85,13 @@ projected:
         items:
           - key: {{ ternary "config.yaml" .Values.existingConfigMap.key (eq (include "cachepulse.ownsConfig" .) "true") | quote }}
             path: config.yaml
+        {{- if $sidecar }}
+        optional: true
+        {{- end }}
     {{- range $path := keys $sources | sortAlpha }}
-    - {{ index $sources $path | toYaml | indent 6 | trim }}
+    {{- range $kind, $source := index $sources $path }}
+    - {{ $kind }}: {{- merge (dict) $source ($sidecar | ternary (dict "optional" true) dict) | toYaml | nindent 8 }}
+    {{- end }}
     {{- end }}
 {{- end -}}
 

@@ -7,7 +7,17 @@
 name: {{ index . 1 }}
 image: {{ include "cachepulse.image" $context | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
-args: [run, --config, {{ include "cachepulse.folder" $context }}/config.yaml]
+args:
+  - run
+  - --config
+  - {{ include "cachepulse.folder" $context }}/config.yaml
+{{- if eq $values.mode "sidecar" }}
+  # A sidecar that exits makes its pod unready. It waits for a valid configuration at the address that the probe knows.
+  - --on-invalid-config
+  - wait
+  - --listen
+  - {{ $values.config.http.listen | quote }}
+{{- end }}
 ports:
   - name: {{ index . 2 }}
     containerPort: {{ include "cachepulse.port" $context }}

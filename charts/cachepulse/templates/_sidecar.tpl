@@ -13,8 +13,9 @@ dependencies, sets `mode: sidecar`, and passes the context of this chart:
         {{- include "cachepulse.sidecar.containers" .Subcharts.cachepulse | nindent 8 }}
       volumes: {{- include "cachepulse.sidecar.volumes" .Subcharts.cachepulse | nindent 8 }}
 
-`sidecar.native` decides which of initContainers and containers is empty. There is no startup probe and no readiness probe:
-the application must neither wait for the agent nor lose traffic because of it.
+`sidecar.native` decides which of initContainers and containers is empty. There is no startup probe and no readiness probe,
+and the agent waits for its configuration instead of exiting. Kubernetes counts every container of a pod, so an agent that is
+not running still makes the pod unready.
 */}}
 
 {{- define "cachepulse.sidecar.initContainers" -}}
