@@ -37,6 +37,7 @@ pub mod files;
 pub mod healthcheck;
 pub mod http;
 pub mod identity;
+mod log_budget;
 pub mod maintenance;
 pub mod metrics;
 pub mod probe;

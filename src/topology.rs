@@ -49,6 +49,11 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Iterates over the primary and the replicas.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.primary].into_iter().chain(&self.replicas)
+    }
+
     /// Returns the lowest slot, by which a shard is named.
     ///
     /// # Panics

@@ -5,7 +5,6 @@
 
 mod failure;
 mod knowledge;
-mod telling;
 mod turns;
 
 use std::pin::pin;
@@ -18,7 +17,6 @@ use tracing::{debug, info, warn};
 
 use self::failure::{NO_PASSWORD, no_answer_in_time, not_a_primary};
 pub use self::knowledge::Knowledge;
-use self::telling::Telling;
 use self::turns::Turns;
 use super::deadline::within;
 use super::dial::{self, Stream};
@@ -31,6 +29,7 @@ use super::trace::{AskedSentinel, Trace};
 use crate::descriptors::Purpose;
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
+use crate::log_budget::LogBudget;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::target::{Endpoint, Protocol, Sentinels, TargetName, Tls};
 
@@ -58,7 +57,7 @@ struct Service {
     sentinels: Sentinels,
     knowledge: watch::Sender<Knowledge>,
     turns: Turns,
-    telling: Mutex<Telling>,
+    log: Mutex<LogBudget>,
 }
 
 /// Where the primary is.
@@ -89,7 +88,7 @@ impl Locator {
     ) -> Self {
         let knowledge = watch::Sender::new(Knowledge::new(sentinels.addresses.len()));
         let turns = Turns::new(sentinels.addresses.len());
-        let service = Arc::new(Service { target, sentinels, knowledge, turns, telling: Mutex::default() });
+        let service = Arc::new(Service { target, sentinels, knowledge, turns, log: Mutex::default() });
         Self { service, sign_in, tls, resolver, trace: Trace::default() }
     }
 
@@ -230,14 +229,14 @@ impl Locator {
             address = knowledge.primary().cloned();
             distrusted = knowledge.distrusted().filter(|it| !before.contains(it)).collect();
         });
-        let Service { target, sentinels, telling, .. } = &*self.service;
-        let mut telling = telling.lock().unwrap_or_else(PoisonError::into_inner);
-        for sentinel in distrusted.into_iter().filter(|_| telling.may_tell(now)) {
+        let Service { target, sentinels, log, .. } = &*self.service;
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        for sentinel in distrusted.into_iter().filter(|_| log.take(now)) {
             let sentinel = &sentinels.addresses[sentinel];
             warn!(%target, %sentinel, "sentinel is wrong about the primary; others are asked first");
         }
         if let (Some(previous), Some(address)) = (previous, address) {
-            if telling.may_tell(now) {
+            if log.take(now) {
                 info!(%target, %address, %previous, "sentinels name another primary");
             } else {
                 debug!(%target, %address, %previous, "sentinels name another primary again");

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::answers::Answers;
 pub(super) use self::answers::is_in_words;
@@ -37,6 +37,7 @@ use super::signals::News;
 use super::whole::Deciding;
 use crate::backoff::Backoff;
 use crate::connection::dialer::Dial;
+use crate::log_budget::LogBudget;
 use crate::metrics::ClusterMetrics;
 use crate::probe::{Role, StepResult};
 use crate::status::Watch;
@@ -68,6 +69,8 @@ pub(super) struct Coordinator<D: Dial> {
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
     uncovered: Option<SlotSet>,
+    /// For changes of the topology.
+    log: LogBudget,
     /// How many nodes are over `cluster.max_nodes`.
     skipped: usize,
     /// Whether it is shown that the user may not read replicas.
@@ -90,6 +93,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
             uncovered: None,
+            log: LogBudget::default(),
             skipped: 0,
             are_replicas_denied: false,
             answers: Answers::default(),
@@ -197,14 +201,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Lets links lead to the nodes of `topology`.
     fn follow(&mut self, topology: Topology) {
-        let nodes = |shard: &Shard| {
-            [&shard.primary]
-                .into_iter()
-                .chain(&shard.replicas)
-                .map(|it| Arc::clone(&it.id))
-                .collect::<Vec<_>>()
-        };
-        let known: HashSet<Arc<str>> = topology.shards.iter().flat_map(nodes).collect();
+        let nodes = topology.shards.iter().flat_map(Shard::nodes);
+        let known: HashSet<Arc<str>> = nodes.map(|node| Arc::clone(&node.id)).collect();
         let covered = topology.covered();
         let (room, skipped) = self.follow_primaries(topology);
         self.follow_replicas(&known, room);
@@ -277,7 +275,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             None => info!(%target, shards, "cluster found"),
             Some(changes) => {
                 metrics.topology_changed();
-                info!(%target, shards, changes, "topology changed");
+                if self.log.take(now) {
+                    info!(%target, shards, changes, "topology changed");
+                } else {
+                    debug!(%target, shards, changes, "topology changed again");
+                }
             }
         }
         (room, skipped)

@@ -81,3 +81,19 @@ async fn nodes_over_the_limit_are_a_warning_of_their_own() {
     assert_eq!(shown, ["target=t skipped=1"]);
     assert_eq!(lines_of(&lines.text(), "cluster found"), ["target=t shards=2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_that_flaps_fills_no_log() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let mut target = target();
+    target.cluster.refresh = SECOND;
+    let running = start_cluster(&cluster, target).await;
+    cluster.with(|state| state.all[3].takes = Keys::All);
+    for _ in 0..60 {
+        cluster.with(|state| state.slots[1].2 = 4 - state.slots[1].2);
+        sleep(3 * SECOND).await;
+    }
+    assert!(running.value(r#"topology_changes_total{target="t"}"#) > 20.0);
+    assert_eq!(lines_of(&lines.text(), "topology changed").len(), 5, "{}", lines.text());
+}
