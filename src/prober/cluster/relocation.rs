@@ -6,27 +6,31 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::answers::Answers;
-use super::{Coordinator, Watched};
+use super::{Coordinator, MIN_PAUSE, Watched};
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, StepResult};
 use crate::prober::directions::Direction;
 use crate::prober::fallback::MEMORY;
 use crate::target::AddressMode;
-use crate::topology::Topology;
+use crate::topology::{Node, Topology};
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Follows what the server at the new address has answered. The previous cluster, which may go on to serve, is left.
     pub(super) fn relocate(&mut self, answer: Result<Topology, Failure>) {
         let now = Instant::now();
         match answer {
+            // Another node of the same cluster. What it says is compared with what others say.
+            Ok(topology) if self.is_of_same_cluster(&topology) => self.next_refresh = now,
             Ok(topology) if !topology.shards.is_empty() => {
                 info!(target = %self.links.target.name, "host moved");
                 self.answers = Answers::default();
+                self.set_uncovered(None);
                 self.follow(topology);
                 if self.links.target.cluster.address == AddressMode::Host {
                     self.renew();
                 }
-                (self.last_refresh, self.next_refresh) = (Some(now), now + self.links.target.cluster.refresh);
+                // One node's view. Others are connected soon, and may know of more.
+                (self.last_refresh, self.next_refresh) = (Some(now), now + *MIN_PAUSE.end());
             }
             Ok(_) => {}
             Err(failure) => {
@@ -39,6 +43,14 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
         }
         self.review();
+    }
+
+    /// Whether a node that is known is in `topology`, at the same address. Ports of the host lead elsewhere now.
+    fn is_of_same_cluster(&self, topology: &Topology) -> bool {
+        let is_known =
+            |node: &Node| self.shards.iter().any(|watched| watched.shard.nodes().any(|it| it == node));
+        self.links.target.cluster.address != AddressMode::Host
+            && topology.shards.iter().any(|shard| shard.nodes().any(is_known))
     }
 
     /// Lets all links open connections anew: they lead to ports of the host.

@@ -141,3 +141,39 @@ async fn links_to_ports_of_the_host_are_opened_anew_where_its_name_leads_now() {
     assert_eq!(again, [1, 1, 1, 1], "the last one was asked for the topology");
     assert!(is_unbroken(&running));
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_without_an_owner_in_the_cluster_at_the_new_address_are_noticed_soon() {
+    let cluster = two_clusters();
+    let target = Target { dns_refresh: Some(MINUTE), ..target() };
+    let running = start_cluster(&cluster, target).await;
+    cluster.with(|state| {
+        state.host = 3;
+        for node in &mut state.all[3..] {
+            node.view.as_mut().unwrap().remove(1);
+        }
+    });
+    sleep(2 * MINUTE + 3 * SECOND).await;
+    assert!(cluster_of(&running).uncovered.is_some());
+    assert!(!running.is_up() && running.unavailable() > 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_of_the_same_cluster_at_the_new_address_that_knows_less_takes_no_shard_away() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let target = Target { dns_refresh: Some(MINUTE), ..target() };
+    let running = start_cluster(&cluster, target).await;
+    cluster.with(|state| {
+        state.host = 2;
+        state.all[2].view = Some(state.slots[1..].to_vec());
+    });
+    sleep(5 * MINUTE).await;
+    assert!(running.is_up());
+    assert_eq!((shards(&running).len(), running.all_failures()), (3, 0.0));
+    assert!(
+        !lines.text().contains("host moved") && !lines.text().contains("topology changed"),
+        "{}",
+        lines.text()
+    );
+}
