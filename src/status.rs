@@ -18,7 +18,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use self::cluster::ClusterState;
-pub use self::cluster::{ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch};
+pub use self::cluster::{
+    ClusterCounts, ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch,
+};
 pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
 pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument, NOT_REQUESTED, NoticeState};
 pub use self::outcome::{

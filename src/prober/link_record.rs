@@ -15,7 +15,7 @@ use super::schedule::Tick;
 use super::shared::Shared;
 use super::whole::{LinkId, Reach, Whole};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Role, ServerInfo, StepResults};
+use crate::probe::{Failure, FailureReason, Outcome, Phase, PhaseTimes, Role, ServerInfo};
 use crate::target::{Endpoint, Protocol};
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
@@ -105,7 +105,9 @@ impl LinkRecord {
         if let Effect::Settled { ticks, outcome } = &effect {
             settled = usize::try_from(*ticks).map_or(self.due.len(), |ticks| ticks.min(self.due.len()));
             self.metrics.steps(&outcome.steps);
-            self.show_steps(&outcome.steps);
+        }
+        if let Effect::Settled { outcome, .. } | Effect::FailedBetweenTicks(outcome) = &effect {
+            self.show_steps(outcome);
         }
         if !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened) {
             self.note(|whole, _| whole.shown(self.id));
@@ -195,9 +197,9 @@ impl LinkRecord {
         }
     }
 
-    /// Shows what the probe of a node has found.
-    fn show_steps(&self, steps: &StepResults) {
-        if !self.is_shard() || steps.iter().next().is_none() {
+    /// Shows what the probe of a node has found. Where it failed before the first step, steps of before say nothing any more.
+    fn show_steps(&self, Outcome { result, steps, .. }: &Outcome) {
+        if !self.is_shard() || (result.is_ok() && steps.iter().next().is_none()) {
             return;
         }
         let replica = self.replica.as_ref().map(|replica| &*replica.node);

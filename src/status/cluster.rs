@@ -221,19 +221,12 @@ impl TargetStatus {
 /// A cluster.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterDocument {
-    /// The number of slots that have an owner.
-    pub slots_covered: u16,
-    /// The number of slots of shards whose last probe succeeded.
-    pub slots_available: u16,
+    /// The numbers of slots and nodes. `None` if no topology was ever read.
+    #[serde(flatten)]
+    pub counts: Option<ClusterCounts>,
     /// The slots without an owner, as in `0-5460,5462`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncovered: Option<String>,
-    /// The number of nodes that are probed and have been reached.
-    pub nodes_watched: usize,
-    /// The number of nodes that were never reached.
-    pub nodes_unwatched: usize,
-    /// The number of nodes over `cluster.max_nodes`.
-    pub nodes_skipped: usize,
     /// Why the topology could not be read the last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_failure: Option<NodeFailureDocument>,
@@ -242,6 +235,21 @@ pub struct ClusterDocument {
     pub replica_failure: Option<NodeFailureDocument>,
     /// The nodes that are probed or should be: by shard, each primary before its replicas.
     pub shards: Vec<NodeDocument>,
+}
+
+/// How many slots and nodes of a cluster there are, and how many are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterCounts {
+    /// The number of slots that have an owner.
+    pub slots_covered: u16,
+    /// The number of slots of shards whose last probe succeeded.
+    pub slots_available: u16,
+    /// The number of nodes that are probed and have been reached.
+    pub nodes_watched: usize,
+    /// The number of nodes that were never reached.
+    pub nodes_unwatched: usize,
+    /// The number of nodes over `cluster.max_nodes`.
+    pub nodes_skipped: usize,
 }
 
 /// The primary of a shard, or one of its replicas.
@@ -260,7 +268,7 @@ pub struct NodeDocument {
     pub since: Rfc3339,
     /// The address at which it is reached.
     pub address: Option<String>,
-    /// The steps of the last probe that ran any, in order.
+    /// The steps of the last probe, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepDocument>,
     /// For how long a replica that was read last time has lacked a write of its primary.
@@ -286,15 +294,18 @@ impl ClusterDocument {
         let count =
             |is_counted: fn(Watch) -> bool| state.nodes.iter().filter(|it| is_counted(it.watch)).count();
         let primaries = state.nodes.iter().filter(|it| it.node.replica.is_none());
-        let uncovered =
-            Some(state.covered.complement()).filter(|slots| !slots.is_empty() && !state.is_unknown());
-        Self {
+        let counts = ClusterCounts {
             slots_covered: state.covered.len(),
             slots_available: primaries.filter(|it| it.watch == Watch::Up).map(|it| it.node.slots.len()).sum(),
-            uncovered: uncovered.as_ref().map(SlotSet::to_string),
             nodes_watched: count(|watch| matches!(watch, Watch::Up | Watch::Down)),
             nodes_unwatched: count(|watch| watch == Watch::Unwatched),
             nodes_skipped: state.skipped,
+        };
+        let is_known = !state.is_unknown();
+        let uncovered = Some(state.covered.complement()).filter(|slots| !slots.is_empty() && is_known);
+        Self {
+            counts: is_known.then_some(counts),
+            uncovered: uncovered.as_ref().map(SlotSet::to_string),
             topology_failure: state.topology_failure.as_ref().map(NodeFailureDocument::new),
             replica_failure: state.replica_failure.as_ref().map(NodeFailureDocument::new),
             shards: state.nodes.iter().map(NodeDocument::new).collect(),
@@ -313,10 +324,11 @@ impl ClusterDocument {
 impl fmt::Display for ClusterDocument {
     /// Writes the numbers of slots and nodes in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { slots_covered, slots_available, nodes_watched, nodes_unwatched, nodes_skipped, .. } = self;
-        if self.shards.is_empty() && self.topology_failure.is_some() {
+        let Some(counts) = &self.counts else {
             return f.write_str("shards unknown, only the configured host is watched");
-        }
+        };
+        let ClusterCounts { slots_covered, slots_available, nodes_watched, nodes_unwatched, nodes_skipped } =
+            counts;
         let watched = counted(*nodes_watched as u64, "node");
         write!(f, "{slots_covered} slots covered, {slots_available} available; {watched} watched")?;
         if *nodes_watched == 0 {
@@ -505,6 +517,8 @@ mod tests {
         let (status, handle) = target();
         let refused = Failure::new(FailureReason::PermissionDenied, Stage::Topology, "NOPERM");
         handle.topology_failed(&refused, at(1));
+        let shown = serde_json::to_value(cluster(&status)).unwrap();
+        assert!(shown.get("slots_covered").is_none() && shown.get("nodes_watched").is_none(), "{shown}");
         let advice = cluster(&status).topology_failure.unwrap().failure.advice;
         assert!(advice.contains("+cluster|slots"), "{advice}");
         handle.topology(SlotSet::all(), Vec::new(), 0, at(2));

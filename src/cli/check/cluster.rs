@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::text::milliseconds;
-use crate::probe::StepResult;
+use crate::cli::output::{Style, enumerated};
+use crate::probe::{Role, StepResult};
 use crate::status::{ClusterDocument, FailureDocument, NodeDocument, StepDocument, Watch};
 
 /// The nodes of a cluster, and why some are not watched: a row, and lines of details below it.
@@ -29,6 +30,32 @@ impl fmt::Display for ClusterText<'_> {
         let failures = cluster.topology_failure.iter().chain(&cluster.replica_failure);
         failures.into_iter().try_for_each(|it| write_failure(f, &it.failure))
     }
+}
+
+/// Writes after the verdict which nodes it does not cover. A primary that could not be reached may be behind a firewall, or
+/// dead: nobody but the operator knows.
+pub(super) fn write_unwatched(
+    f: &mut fmt::Formatter<'_>,
+    cluster: &ClusterDocument,
+    style: Style,
+) -> fmt::Result {
+    match cluster.counts.map_or(0, |counts| counts.nodes_unwatched + counts.nodes_skipped) {
+        0 => return Ok(()),
+        1 => f.write_str(", but 1 node is not watched")?,
+        nodes => write!(f, ", but {nodes} nodes are not watched")?,
+    }
+    let is_unwatched = |node: &&NodeDocument| node.role == Role::Primary && node.state == Watch::Unwatched;
+    let unwatched: Vec<&NodeDocument> = cluster.shards.iter().filter(is_unwatched).collect();
+    let Some(failure) = unwatched.first().and_then(|node| node.last_failure.as_ref()) else { return Ok(()) };
+    let of_node = |NodeDocument { shard, slots, address, .. }: &&NodeDocument| {
+        let address = address.as_deref().unwrap_or("no address");
+        format!("shard {shard} at {address} (slots {slots})")
+    };
+    let nodes: Vec<String> = unwatched.iter().map(of_node).collect();
+    let (warning, nodes) = (style.bad("WARNING"), enumerated(nodes.iter().map(String::as_str)));
+    write!(f, "\n  {warning}: not probed, because it cannot be reached from here: {nodes}.")?;
+    write!(f, "\n    If applications fail for keys in these slots, the node is down.")?;
+    write!(f, "\n    Otherwise: {}", failure.failure.advice)
 }
 
 /// Writes the commands that the node got in one line.

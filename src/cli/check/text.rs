@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::cluster::ClusterText;
+use super::cluster::{ClusterText, write_unwatched};
 use super::result::{AskedDocument, CertificateDocument, CheckResult, ConnectionDocument};
 use crate::cli::output::{Style, enumerated};
 use crate::clock::Rfc3339;
@@ -67,12 +67,7 @@ impl fmt::Display for Text<'_> {
         let took = milliseconds(outcome.duration_seconds);
         let Some(FailureDocument { reason, stage, slots, detail, advice }) = &outcome.failure else {
             write!(f, "  {} in {took}{attempts}", self.style.good("success"))?;
-            return match cluster.as_ref().map_or(0, |cluster| cluster.nodes_unwatched + cluster.nodes_skipped)
-            {
-                0 => Ok(()),
-                1 => f.write_str(", but 1 node is not watched"),
-                nodes => write!(f, ", but {nodes} nodes are not watched"),
-            };
+            return cluster.iter().try_for_each(|cluster| write_unwatched(f, cluster, self.style));
         };
         writeln!(f, "  {} after {took}{attempts}: {reason} at {stage}", self.style.bad("FAILED"))?;
         if let Some(slots) = slots {

@@ -9,6 +9,7 @@ mod survey;
 mod views;
 
 use super::*;
+use crate::probe::Step;
 use crate::status::{ClusterDocument, ConnectionState, NodeDocument, TargetDocument, Watch};
 use crate::target::ClusterMode;
 use cluster::{Cluster, Keys, Node, endpoint};
@@ -52,7 +53,8 @@ async fn every_shard_is_found_watched_and_shown_and_the_front_link_ends() {
         expected.map(|(shard, node)| (shard.to_owned(), Watch::Up, endpoint(node).to_string()))
     );
     let shown = cluster_of(&running);
-    assert_eq!((shown.slots_covered, shown.slots_available, shown.uncovered), (16_384, 16_384, None));
+    let counts = shown.counts.unwrap();
+    assert_eq!((counts.slots_covered, counts.slots_available, shown.uncovered), (16_384, 16_384, None));
     assert_eq!(
         (of_cluster(&running, "slots_available"), of_cluster(&running, "nodes_watched")),
         (16_384.0, 3.0)
@@ -120,6 +122,17 @@ async fn a_shard_whose_node_takes_connections_decides_also_if_it_has_never_serve
         assert!(!lines.text().contains("shard not reached"), "{}", lines.text());
         assert!(lines.text().contains("cache unavailable"), "{}", lines.text());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_down_shows_no_steps_of_before() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    let steps = || cluster_of(&running).shards.remove(1).steps.len();
+    assert_eq!(steps(), Step::ALL.len());
+    cluster.kill(1);
+    sleep(SECOND).await;
+    assert_eq!((shards(&running)[1].1, steps()), (Watch::Down, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,7 +341,10 @@ async fn nodes_over_the_limit_are_counted_and_not_probed() {
     let mut limited = target();
     limited.cluster.max_nodes = NonZeroU32::new(2).unwrap();
     let running = start_cluster(&cluster, limited).await;
-    assert_eq!((of_cluster(&running, "nodes_skipped"), cluster_of(&running).nodes_skipped), (1.0, 1));
+    assert_eq!(
+        (of_cluster(&running, "nodes_skipped"), cluster_of(&running).counts.unwrap().nodes_skipped),
+        (1.0, 1)
+    );
     assert_eq!((shards(&running).len(), cluster.dials(2), running.all_failures()), (2, 0, 0.0));
 }
 

@@ -44,7 +44,12 @@ async fn a_node_that_is_not_reached_is_unwatched_and_decides_nothing() {
         assert_eq!((outcome.result.is_ok(), steps(&outcome)), (true, Step::ALL.to_vec()), "{role}");
         let cluster = shown.cluster.as_ref().unwrap();
         let away = cluster.shards.iter().find(|node| node.state == Watch::Unwatched).unwrap();
-        assert_eq!((away.role.as_str(), cluster.nodes_unwatched), (role, 1), "{:?}", states(&shown));
+        assert_eq!(
+            (away.role.as_str(), cluster.counts.unwrap().nodes_unwatched),
+            (role, 1),
+            "{:?}",
+            states(&shown)
+        );
         let advice = &away.last_failure.as_ref().unwrap().failure.advice;
         assert!(advice.contains("Open port 700") && advice.contains("`cluster.address: host`"), "{advice}");
     }
