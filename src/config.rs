@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+mod certificate;
 mod cluster;
 mod command_line;
 mod document;

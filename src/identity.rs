@@ -5,6 +5,7 @@
 
 mod announced;
 mod azure;
+pub mod certificate;
 mod claims;
 mod command;
 mod detect;
@@ -29,6 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use self::certificate::CertificateFiles;
 use self::claims::Claims;
 use crate::secret::{Secret, SecretSource};
 
@@ -95,6 +97,18 @@ pub enum EntraSource {
         /// The source of the secret.
         secret: Option<SecretSource>,
     },
+    /// A service principal's certificate. The fields default to `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`,
+    /// `AZURE_CLIENT_CERTIFICATE_PATH` and `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`.
+    ClientCertificate {
+        /// The application's client id.
+        client_id: Option<String>,
+        /// The tenant.
+        tenant_id: Option<String>,
+        /// The files of the certificate and its key.
+        files: Option<CertificateFiles>,
+        /// Whether the certificates are sent with each request.
+        send_chain: Option<bool>,
+    },
     /// `az account get-access-token`.
     AzureCli(AzureAccount),
     /// `azd auth token`.
@@ -159,6 +173,10 @@ impl fmt::Display for EntraIdentity {
             }
             EntraSource::ClientSecret { client_id, tenant_id, .. } => {
                 with_id(f, "client_secret", client_id.as_deref())?;
+                tenant_id.as_ref().map_or(Ok(()), |tenant| write!(f, "@{tenant}"))
+            }
+            EntraSource::ClientCertificate { client_id, tenant_id, .. } => {
+                with_id(f, "client_certificate", client_id.as_deref())?;
                 tenant_id.as_ref().map_or(Ok(()), |tenant| write!(f, "@{tenant}"))
             }
             EntraSource::AzureCli(account) => match account {

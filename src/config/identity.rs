@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use hyper::http::uri::Authority;
 
+use super::certificate;
 use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
 use super::keys::identity::{
-    ACCESS_KEY, AUTHORITY, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS, OBJECT_ID, PASSWORD,
-    SCOPE, SUBSCRIPTION, TENANT_ID, TOKEN_FILE, TOKEN_PROXY, TYPE,
+    ACCESS_KEY, AUTHORITY, CLIENT_CERTIFICATE, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS,
+    OBJECT_ID, PASSWORD, SCOPE, SEND_CERTIFICATE_CHAIN, SUBSCRIPTION, TENANT_ID, TOKEN_FILE, TOKEN_PROXY,
+    TYPE,
 };
 use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key, SecretKeys};
@@ -33,6 +35,7 @@ pub(super) fn type_of(identity: &Identity) -> IdentityType {
             EntraSource::ManagedIdentity(_) => IdentityType::ManagedIdentity,
             EntraSource::WorkloadIdentity { .. } => IdentityType::WorkloadIdentity,
             EntraSource::ClientSecret { .. } => IdentityType::ClientSecret,
+            EntraSource::ClientCertificate { .. } => IdentityType::ClientCertificate,
             EntraSource::AzureCli(_) => IdentityType::AzureCli,
             EntraSource::AzureDeveloperCli { .. } => IdentityType::AzureDeveloperCli,
         },
@@ -83,6 +86,16 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
             let secret =
                 own(&CLIENT_SECRET.whole).map(|field| read_secret(&field, &CLIENT_SECRET)).transpose();
             EntraSource::ClientSecret { client_id: client_id?, tenant_id: tenant_id?, secret: secret? }
+        }
+        IdentityType::ClientCertificate => {
+            let files = own(&CLIENT_CERTIFICATE.whole).map(|field| certificate::read(&field)).transpose();
+            let send_chain = fields.read(&SEND_CERTIFICATE_CHAIN).transpose();
+            EntraSource::ClientCertificate {
+                client_id: client_id?,
+                tenant_id: tenant_id?,
+                files: files?,
+                send_chain: send_chain?,
+            }
         }
         IdentityType::AzureCli => EntraSource::AzureCli(read_azure_account(&fields, tenant_id?)?),
         IdentityType::AzureDeveloperCli => EntraSource::AzureDeveloperCli { tenant_id: tenant_id? },

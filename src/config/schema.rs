@@ -297,6 +297,7 @@ mod tests {
                 "managed_identity",
                 "workload_identity",
                 "client_secret",
+                "client_certificate",
                 "azure_cli",
                 "azure_developer_cli",
                 "none"

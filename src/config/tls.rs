@@ -58,7 +58,7 @@ fn needs(field: &Field<'_>, other: &Key<&str>) -> Invalid {
 }
 
 /// Reads the file whose path is in `field`. A relative path starts at the working directory.
-fn read_pem(field: &Field<'_>, key: &Key<&str>) -> Result<(PathBuf, Content), Invalid> {
+pub(super) fn read_pem(field: &Field<'_>, key: &Key<&str>) -> Result<(PathBuf, Content), Invalid> {
     let path = PathBuf::from(field.text(key)?);
     match field.read_file(&path) {
         Ok(pem) => Ok((path, pem)),

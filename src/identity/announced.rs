@@ -3,8 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::certificate::ClientCertificate;
 use super::managed::Host;
 use super::{EntraIdentity, EntraSource};
+use crate::clock::Rfc3339;
 
 /// What was logged last about one identity.
 #[derive(Debug, Default)]
@@ -16,6 +18,7 @@ struct Said {
     token_proxy: Option<String>,
     ignored_client_id: bool,
     slow_command: bool,
+    certificate: Option<String>,
 }
 
 impl Announced {
@@ -35,6 +38,16 @@ impl Announced {
         if said.token_proxy.as_deref() != Some(proxy) {
             tracing::info!(%identity, proxy, server_name, "identity binding proxy in use");
             said.token_proxy = Some(proxy.to_owned());
+        }
+    }
+
+    /// Logs that tokens of `identity` are requested with `certificate`.
+    pub(super) fn certificate(&self, identity: &EntraIdentity, certificate: &ClientCertificate) {
+        let (mut said, thumbprint) = (self.said(), certificate.thumbprint());
+        if said.certificate.as_ref() != Some(&thumbprint) {
+            let expires_at = certificate.expiry().map(|end| tracing::field::display(Rfc3339(end)));
+            tracing::info!(%identity, thumbprint, expires_at, "client certificate in use");
+            said.certificate = Some(thumbprint);
         }
     }
 

@@ -72,6 +72,8 @@ pub(super) fn detect(
         managed_identity(client_id)
     } else if registered && has("AZURE_CLIENT_SECRET") {
         EntraSource::ClientSecret { client_id, tenant_id: None, secret: None }
+    } else if registered && has("AZURE_CLIENT_CERTIFICATE_PATH") {
+        EntraSource::ClientCertificate { client_id, tenant_id: None, files: None, send_chain: None }
     } else if environment.azure_machine {
         managed_identity(client_id)
     } else if environment.commands.contains(&"az") {
@@ -97,6 +99,7 @@ mod tests {
     const ENDPOINT: &str = "IDENTITY_ENDPOINT";
     const HEADER: &str = "IDENTITY_HEADER";
     const SECRET: &str = "AZURE_CLIENT_SECRET";
+    const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
     /// Returns an environment with these variables, which are set to their names in lower case.
     fn with(variables: &'static [&'static str]) -> Environment {
@@ -129,8 +132,13 @@ mod tests {
         assert_eq!(detected(&app_service), user_assigned("azure_client_id"));
         let arc = Environment { host: Host::Arc, ..with(&[CLIENT_ID, TENANT_ID, SECRET]) };
         assert_eq!(detected(&arc), user_assigned("azure_client_id"));
-        let secret = EntraSource::ClientSecret { client_id, tenant_id: None, secret: None };
-        assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, SECRET])), secret);
+        let secret =
+            EntraSource::ClientSecret { client_id: client_id.clone(), tenant_id: None, secret: None };
+        assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, SECRET, CERTIFICATE])), secret);
+        let certificate =
+            EntraSource::ClientCertificate { client_id, tenant_id: None, files: None, send_chain: None };
+        assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, CERTIFICATE])), certificate);
+        assert_eq!(detected(&with(&[CLIENT_ID, CERTIFICATE])), user_assigned("azure_client_id"));
         let tools = Environment { commands: vec!["az", "azd"], ..with(&[CLIENT_ID, TENANT_ID]) };
         let machine = Environment { azure_machine: true, ..tools.clone() };
         assert_eq!(detected(&machine), user_assigned("azure_client_id"));

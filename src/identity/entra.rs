@@ -4,6 +4,8 @@
 //! those of service principals and workload identities, `managed.rs` those of managed identities, and `developer.rs`
 //! those of developers.
 
+mod certificate;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,6 +62,9 @@ impl EntraTokens {
                     client_id: self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?,
                     proof: Proof::Secret(self.read(&secret.unwrap_or(from_environment)).await?),
                 }
+            }
+            EntraSource::ClientCertificate { client_id, tenant_id, files, send_chain } => {
+                self.client_certificate(client_id, tenant_id, files, send_chain).await?
             }
             EntraSource::AzureCli(account) => {
                 let account = match account {

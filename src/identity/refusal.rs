@@ -18,6 +18,15 @@ const SUBJECT: &str = "Give the identity a federated credential whose subject is
 const FEDERATION: &str = "Give the identity a federated credential with the issuer of this cluster, the service account \
                           of this pod as its subject, and the audience `api://AzureADTokenExchange`.";
 
+const APPLICATION: &str =
+    "Check `client_id` and `tenant_id`: this tenant has no application with that client id.";
+const CLOCK: &str = "Check the clock of this machine. A workload identity's service account token may have expired, if its file \
+                     is a copy.";
+const CERTIFICATE: &str = "Add the certificate to the application: in Entra ID under App registrations, Certificates & \
+                           secrets, or with `az ad app credential reset --id CLIENT_ID --append --cert @FILE`. The log \
+                           has its thumbprint. An application that trusts a subject name and an issuer needs \
+                           `send_certificate_chain: true`.";
+
 /// Returns what to do about an error of Entra, by its code.
 /// Source: Microsoft Learn, "Microsoft Entra authentication and authorization error codes".
 pub(super) fn entra_advice(explanation: &str) -> Option<&'static str> {
@@ -26,6 +35,9 @@ pub(super) fn entra_advice(explanation: &str) -> Option<&'static str> {
         700_211 => Some(ISSUER),
         700_212 => Some(AUDIENCE),
         700_213 => Some(SUBJECT),
+        700_016 => Some(APPLICATION),
+        700_024 => Some(CLOCK),
+        700_027 => Some(CERTIFICATE),
         _ => None,
     }
 }
@@ -113,12 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn each_error_of_a_federated_credential_has_advice_of_its_own() {
+    fn each_error_of_an_application_has_advice_of_its_own() {
         for (explanation, expected) in [
             ("AADSTS70021: No matching federated identity record found.", Some(FEDERATION)),
             ("AADSTS700211: … issuer 'x'", Some(ISSUER)),
             ("x: AADSTS700212: … audience 'x'", Some(AUDIENCE)),
             ("AADSTS700213 subject", Some(SUBJECT)),
+            ("AADSTS700016: Application with identifier 'x' was not found", Some(APPLICATION)),
+            ("AADSTS700024: Client assertion is not within its valid time range.", Some(CLOCK)),
+            (
+                "AADSTS700027: The certificate with identifier used to sign … is not registered",
+                Some(CERTIFICATE),
+            ),
             ("AADSTS7000215: Invalid client secret provided.", None),
             ("AADSTS", None),
             ("no code", None),

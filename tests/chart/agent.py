@@ -20,6 +20,8 @@ EXAMPLES = {
     "ca.crt": ROOT / "examples/ca.pem",
     "tls.crt": ROOT / "examples/client.pem",
     "tls.key": ROOT / "examples/secrets/client.key",
+    "entra.crt": ROOT / "examples/secrets/client-certificate.pem",
+    "entra.key": ROOT / "examples/secrets/client-certificate.pem",
 }
 
 

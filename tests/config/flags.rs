@@ -178,7 +178,7 @@ fn problems_with_flags_name_the_flag() {
             "--tls: expected true or false, found \"maybe\"",
             "--access-key-file: missing; give --access-key-file or --access-key-env",
             "--client-id: not used by the identity type access_key, only by auto, managed_identity, \
-             workload_identity or client_secret",
+             workload_identity, client_secret or client_certificate",
             "--interval: expected a duration from 100ms to 1h, such as 10s or 1m30s (units: h, m, s, ms), found \"10\"",
             "--client-list-every: expected auto or a whole number from 1 to 1000000, found \"0\"",
             "--listen: expected an address and a port such as 10.0.0.4:9860, localhost:9860 or :9860, found \"9860\"",

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cachepulse_standin::{ExpiryForm, HOST, ManagedHost, Options, Standin, TOKEN_PROXY_NAME, TokenFault};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_RSA_SHA256};
 use serde_json::json;
 
 use crate::program::{Ended, Program, cachepulse, program};
@@ -164,4 +165,52 @@ async fn a_pod_exchanges_its_token_as_the_sdk_does_with_and_without_an_identity_
         };
         assert_eq!(shape(ours), shape(theirs));
     }
+}
+
+/// A certificate and its RSA key. Keys of this kind cannot be made here.
+const EXAMPLE: &str = include_str!("../../examples/secrets/client-certificate.pem");
+
+#[tokio::test]
+async fn a_certificate_is_accepted_from_the_agent_and_the_sdk_alone_and_with_its_chain() {
+    let lab = Lab::start().await;
+    let start = EXAMPLE.find("-----BEGIN PRIVATE KEY").unwrap();
+    let key = KeyPair::from_pem_and_sign_algo(&EXAMPLE[start..], &PKCS_RSA_SHA256).unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let own = CertificateParams::new([]).unwrap().signed_by(&key, &issuer).unwrap();
+    let pem = lab.file("certificate.pem", &(own.pem() + &issuer.pem() + &EXAMPLE[start..]));
+    let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let ca_file = path(lab.folder.path().join("ca.pem"));
+    let variables = [
+        ("AZURE_CLIENT_ID", lab.azure.client_id().to_owned()),
+        ("AZURE_TENANT_ID", lab.azure.tenant_id().to_owned()),
+        ("AZURE_AUTHORITY_HOST", lab.azure.authority_url()),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", path(pem)),
+        ("SSL_CERT_FILE", ca_file.clone()),
+        ("REQUESTS_CA_BUNDLE", ca_file),
+    ];
+    let opinions = async || {
+        let theirs = [python("certificate", []), python("certificate", ["chain"])];
+        let ours = [("client_certificate", "false"), ("client_certificate", "true"), ("auto", "true")];
+        let mut opinions = Vec::new();
+        for script in theirs {
+            let opinion = printed(with(script, &variables)).await;
+            println!("{opinion:?}");
+            opinions.push(opinion == ["accepted"]);
+        }
+        for (kind, chain) in ours {
+            let check = lab.check(kind).env("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", chain);
+            opinions.push(with(check, &variables).run().await.code == Some(0));
+        }
+        opinions
+    };
+    assert_eq!(opinions().await, [false; 5], "neither the certificate nor its issuer is known");
+    lab.azure.endpoint().set(|settings| settings.certificates = vec![own.der().to_vec()]);
+    assert_eq!(opinions().await, [true; 5]);
+    lab.azure.endpoint().set(|settings| {
+        settings.certificates = Vec::new();
+        settings.certificate_issuer = Some(issuer.der().to_vec());
+    });
+    assert_eq!(opinions().await, [false, true, false, true, true]);
 }

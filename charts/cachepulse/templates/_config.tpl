@@ -31,7 +31,7 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
   {{- /* A target and its sentinels name secrets and certificates by the same keys. */ -}}
   {{- range list . (.sentinel | default dict) -}}
     {{- if kindIs "map" .identity -}}
-      {{- range $secret := pick .identity "key" "password" "client_secret" -}}
+      {{- range $secret := pick .identity "key" "password" "client_secret" "client_certificate" -}}
         {{- with $secret.secretRef -}}
           {{- $path := printf "secrets/%s/%s" .name .key -}}
           {{- $_ := set $sources $path (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
@@ -40,17 +40,18 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
         {{- end -}}
       {{- end -}}
     {{- end -}}
-    {{- $tls := .tls -}}
-    {{- if kindIs "map" $tls -}}
-      {{- range $key, $file := pick $tls "ca_file" "cert_file" "key_file" -}}
+    {{- range $files := list .tls (ternary .identity dict (kindIs "map" .identity)).client_certificate -}}
+    {{- if kindIs "map" $files -}}
+      {{- range $key, $file := pick $files "ca_file" "cert_file" "key_file" -}}
         {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
           {{- with get (ternary $file dict (kindIs "map" $file)) (printf "%sRef" $kind) -}}
             {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
             {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
-            {{- $_ := set $tls $key (printf "%s/%s" $folder $path) -}}
+            {{- $_ := set $files $key (printf "%s/%s" $folder $path) -}}
           {{- end -}}
         {{- end -}}
       {{- end -}}
+    {{- end -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}

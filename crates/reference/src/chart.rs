@@ -4,7 +4,7 @@
 
 use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
 use cachepulse::config::keys::connection::{HOST, TLS};
-use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_SECRET, IDENTITY, PASSWORD};
+use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_CERTIFICATE, CLIENT_SECRET, IDENTITY, PASSWORD};
 use cachepulse::config::keys::sentinel::{self, SENTINEL};
 use cachepulse::config::schema::schema;
 use serde_json::{Value, json};
@@ -48,6 +48,9 @@ fn target(keys: &mut Value) {
     for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
         identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
     }
+    let certificate = &mut identity[CLIENT_CERTIFICATE.whole.about.name()]["properties"];
+    certificate["secretRef"] = secret.clone();
+    refer(&mut certificate[CLIENT_CERTIFICATE.key_file.about.name()], &json!({"secretRef": secret}));
     certificates(&mut keys[TLS.whole.about.name()], &secret);
     if let Some(sentinel) = keys.get_mut(SENTINEL.about.name()).map(|sentinel| &mut sentinel["properties"]) {
         let identity = &mut sentinel[sentinel::IDENTITY.about.name()]["then"]["properties"];
@@ -69,19 +72,23 @@ fn certificates(tls: &mut Value, secret: &Value) {
     let private = json!({"secretRef": secret});
     let tls = &mut tls["then"]["properties"];
     for (key, references) in [(&TLS.ca_file, &public), (&TLS.cert_file, &public), (&TLS.key_file, &private)] {
-        let file = &mut tls[key.about.name()];
-        *file = json!({
-            "if": {"type": "object"},
-            "then": {
-                "type": "object",
-                "additionalProperties": false,
-                "properties": references,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-            "else": file,
-        });
+        refer(&mut tls[key.about.name()], references);
     }
+}
+
+/// Extends the path `file` by one of `references`.
+fn refer(file: &mut Value, references: &Value) {
+    *file = json!({
+        "if": {"type": "object"},
+        "then": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": references,
+            "minProperties": 1,
+            "maxProperties": 1,
+        },
+        "else": file,
+    });
 }
 
 /// Removes the properties for YAML merge keys, which Helm resolves before it validates.
@@ -111,6 +118,9 @@ mod tests {
         for secret in ["key", "client_secret", "password"] {
             assert!(identity[secret]["properties"]["secretRef"].is_object(), "{secret}");
         }
+        let certificate = &identity["client_certificate"]["properties"];
+        assert!(certificate["secretRef"].is_object());
+        assert!(certificate["key_file"]["then"]["properties"]["secretRef"].is_object());
         let tls = &target["tls"]["then"]["properties"];
         for file in ["ca_file", "cert_file"] {
             assert!(tls[file]["then"]["properties"]["configMapRef"].is_object(), "{file}");

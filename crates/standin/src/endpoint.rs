@@ -98,6 +98,10 @@ pub struct Settings {
     pub script: VecDeque<TokenFault>,
     /// The fault of every request.
     pub fault: Option<TokenFault>,
+    /// The certificates (DER) that are registered at every application.
+    pub certificates: Vec<Vec<u8>>,
+    /// The issuer (DER) that every application trusts: certificates that it issued need not be registered.
+    pub certificate_issuer: Option<Vec<u8>>,
     /// The folder in which Azure Arc's agent writes its keys. Without one it gives no tokens.
     pub arc_keys: Option<PathBuf>,
 }
@@ -175,6 +179,8 @@ impl IdentityEndpoint {
             delay: Duration::ZERO,
             script: VecDeque::new(),
             fault: None,
+            certificates: Vec::new(),
+            certificate_issuer: None,
             arc_keys: None,
         };
         let shared = Arc::new(Shared {
@@ -299,6 +305,9 @@ impl Shared {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
         let request = TokenRequest::new(scheme, &head, &body);
+        if let Some(document) = request.discovery(self) {
+            return Ok(document.into_http(None));
+        }
         self.record(&request);
         let is_challenge = request.is_to_be_challenged();
         let (delay, fault) = {

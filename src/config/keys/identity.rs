@@ -11,7 +11,9 @@ pub use self::developer::SUBSCRIPTION;
 pub use self::entra::{AUTHORITY, CLIENT_ID, SCOPE, TENANT_ID};
 pub use self::managed::{MANAGED_IDENTITY_IDS, OBJECT_ID, RESOURCE_ID};
 pub use self::secrets::{ACCESS_KEY, PASSWORD};
-pub use self::service_principal::CLIENT_SECRET;
+pub use self::service_principal::{
+    CLIENT_CERTIFICATE, CLIENT_SECRET, CertificateKeys, SEND_CERTIFICATE_CHAIN,
+};
 pub use self::workload::{TOKEN_FILE, TOKEN_PROXY};
 use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
 
@@ -28,6 +30,8 @@ pub enum IdentityType {
     WorkloadIdentity,
     /// A service principal's secret.
     ClientSecret,
+    /// A service principal's certificate.
+    ClientCertificate,
     /// The Azure CLI's sign-in.
     AzureCli,
     /// The Azure Developer CLI's sign-in.
@@ -60,6 +64,11 @@ const TYPES: &[Choice<IdentityType>] = &[
         name: "client_secret",
         value: IdentityType::ClientSecret,
         help: "A service principal with a client secret",
+    },
+    Choice {
+        name: "client_certificate",
+        value: IdentityType::ClientCertificate,
+        help: "A service principal with a certificate",
     },
     Choice { name: "azure_cli", value: IdentityType::AzureCli, help: "The user signed in to the Azure CLI" },
     Choice {
@@ -94,6 +103,8 @@ pub static IDENTITY: Key<IdentityType> = Key {
             &TOKEN_FILE,
             &TOKEN_PROXY,
             &CLIENT_SECRET.whole,
+            &CLIENT_CERTIFICATE.whole,
+            &SEND_CERTIFICATE_CHAIN,
             &ACCESS_KEY.whole,
             &PASSWORD.whole,
             &SCOPE,
@@ -133,6 +144,7 @@ pub static USERNAME: Key<&str> = Key {
             IdentityType::ManagedIdentity,
             IdentityType::WorkloadIdentity,
             IdentityType::ClientSecret,
+            IdentityType::ClientCertificate,
             IdentityType::AzureCli,
             IdentityType::AzureDeveloperCli,
             IdentityType::Password,

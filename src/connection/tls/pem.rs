@@ -25,7 +25,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
 ///
 /// # Errors
 /// [`PemError`] if there is none, or one that is damaged or encrypted.
-pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     let is_encrypted = |pem: &[u8]| {
         let text = String::from_utf8_lossy(pem);
         text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")

@@ -1,5 +1,6 @@
 //! Requests for tokens over real sockets and with fakes.
 
+mod certificate;
 mod identity_binding;
 
 use std::path::Path;

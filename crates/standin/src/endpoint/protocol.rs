@@ -2,6 +2,7 @@
 //!
 //! Which host has which endpoint is in `hosts.rs`, Entra's token service in `token_service.rs`.
 
+mod certificate;
 mod hosts;
 mod token_service;
 

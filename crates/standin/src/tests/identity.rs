@@ -1,5 +1,7 @@
 //! Tests of the identity endpoint with raw HTTP.
 
+mod certificate;
+
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

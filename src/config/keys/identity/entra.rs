@@ -9,6 +9,7 @@ const ENTRA: &[IdentityType] = &[
     IdentityType::ManagedIdentity,
     IdentityType::WorkloadIdentity,
     IdentityType::ClientSecret,
+    IdentityType::ClientCertificate,
     IdentityType::AzureCli,
     IdentityType::AzureDeveloperCli,
 ];
@@ -22,14 +23,15 @@ pub static CLIENT_ID: Key<&str> = Key {
         flag: Some(Flag::new("client-id", "ID").common()),
         group: GROUP,
         help: "Client id of a managed identity or an application",
-        doc: "A managed identity without an id is the system-assigned one. For a workload identity or a client \
-              secret the default is the variable `AZURE_CLIENT_ID`.",
+        doc: "A managed identity without an id is the system-assigned one. For the other \
+              types the default is the variable `AZURE_CLIENT_ID`.",
         example: "7d5c8a52-6d34-4c3b-9a53-0c1b0a3f9a10",
         identities: &[
             IdentityType::Auto,
             IdentityType::ManagedIdentity,
             IdentityType::WorkloadIdentity,
             IdentityType::ClientSecret,
+            IdentityType::ClientCertificate,
         ],
         pattern: WORD,
         ..About::EMPTY
@@ -49,6 +51,7 @@ pub static TENANT_ID: Key<&str> = Key {
         identities: &[
             IdentityType::WorkloadIdentity,
             IdentityType::ClientSecret,
+            IdentityType::ClientCertificate,
             IdentityType::AzureCli,
             IdentityType::AzureDeveloperCli,
         ],
@@ -84,7 +87,12 @@ pub static AUTHORITY: Key<&str> = Key {
         help: "Entra's address in another cloud",
         doc: "`https://` and a host, such as `https://login.microsoftonline.us` for Azure Government.",
         example: "https://login.microsoftonline.us",
-        identities: &[IdentityType::Auto, IdentityType::WorkloadIdentity, IdentityType::ClientSecret],
+        identities: &[
+            IdentityType::Auto,
+            IdentityType::WorkloadIdentity,
+            IdentityType::ClientSecret,
+            IdentityType::ClientCertificate,
+        ],
         pattern: "^https://[^/@\\s]+/?$",
         ..About::EMPTY
     },

@@ -5,6 +5,7 @@
 use hyper::Method;
 use serde_json::json;
 
+use super::certificate::CertificateAssertion;
 use super::{Approval, Protocol, Scheme, TokenRequest, TokenResponse};
 use crate::authority::{BINDING_AUDIENCE, CACHE_AUDIENCES, EXCHANGE_AUDIENCE, Rejection};
 use crate::endpoint::{Principal, Shared};
@@ -16,6 +17,22 @@ impl TokenResponse {
 }
 
 impl TokenRequest<'_> {
+    /// Returns the addresses of the tenant's endpoints, if this asks for them, as MSAL does before its first request.
+    pub(in crate::endpoint) fn discovery(&self, shared: &Shared) -> Option<TokenResponse> {
+        let tenant = shared.authority.tenant_id();
+        let is_asked = self.head.uri.path() == format!("/{tenant}/v2.0/.well-known/openid-configuration");
+        let Scheme::Https { .. } = self.scheme else { return None };
+        let base = format!("https://{}/{tenant}", self.header("host")?);
+        is_asked.then(|| {
+            let document = json!({
+                "issuer": format!("{base}/v2.0"),
+                "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+                "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+            });
+            TokenResponse::new(200, document)
+        })
+    }
+
     pub(super) fn check_token_service<'s>(&self, shared: &'s Shared) -> Result<Approval<'s>, TokenResponse> {
         if self.head.method != Method::POST {
             return Err(entra(400, "invalid_request", 900_561, "The endpoint only accepts POST requests."));
@@ -61,7 +78,8 @@ impl TokenRequest<'_> {
         Ok(Approval { principal, audience: audience.to_owned(), asked: None, protocol })
     }
 
-    /// Checks that a federated token is this authority's, for exchange, for this application, and valid now.
+    /// Checks an assertion: one that the application signed, or a federated token, which must be this authority's, for
+    /// exchange, for this application, and valid now.
     fn check_assertion(
         &self,
         shared: &Shared,
@@ -72,6 +90,12 @@ impl TokenRequest<'_> {
             != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
         {
             return Err(entra(400, "invalid_request", 900_144, "The 'client_assertion_type' is wrong."));
+        }
+        if let (Scheme::Https { .. }, Some(signed)) = (self.scheme, CertificateAssertion::of(assertion)) {
+            let host = self.header("host").unwrap_or_default();
+            let address = format!("https://{host}{}", self.head.uri.path());
+            let checked = signed.check(principal, &address, shared);
+            return checked.map_err(|(code, words)| entra(401, "invalid_client", code, words));
         }
         let audience = match self.scheme {
             Scheme::TokenProxy => BINDING_AUDIENCE,
