@@ -77,7 +77,8 @@ enum Command {
             hide_env = true,
             value_name = "ADDRESS",
             help = "Address and port of the HTTP endpoint",
-            long_help = "Address and port of the HTTP endpoint\n\n[env: CACHEPULSE_LISTEN]",
+            long_help = "Address and port of the HTTP endpoint\n\nThe port may be left out, and the brackets around an address of \
+                         IPv6: `::1`, `::1:9860`.\n\n[env: CACHEPULSE_LISTEN]",
             default_value_t = LISTEN.default(),
             value_parser = address_or(LISTEN.default())
         )]
@@ -102,7 +103,8 @@ fn address_or(default: SocketAddr) -> impl Fn(&str) -> Result<SocketAddr, String
     move |text| match text {
         "" => Ok(default),
         address => {
-            listen::parse(address, default.ip()).ok_or_else(|| format!("expected {}", listen::EXPECTED))
+            let parsed = listen::parse_with_default_port(address, default);
+            parsed.ok_or_else(|| format!("expected {}", listen::EXPECTED))
         }
     }
 }

@@ -307,7 +307,7 @@ class Wiring(unittest.TestCase):
     def test_the_test_asks_the_service_by_the_variable_that_kubernetes_sets(self):
         pod = find(render(ci("managed-identity")), "Pod", "r-cachepulse-test-service")["spec"]
         self.assertTrue(pod["enableServiceLinks"])
-        self.assertEqual(pod["containers"][0]["args"], ["healthcheck", "--listen", "[$(R_CACHEPULSE_SERVICE_HOST)]:80"])
+        self.assertEqual(pod["containers"][0]["args"], ["healthcheck", "--listen", "$(R_CACHEPULSE_SERVICE_HOST):80"])
         self.assertEqual(find(render(ci("managed-identity")), "Service")["metadata"]["name"], "r-cachepulse")
 
     def test_a_release_whose_name_has_dots_gets_a_service_and_a_variable_without(self):

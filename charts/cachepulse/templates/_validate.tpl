@@ -21,7 +21,7 @@
 {{- else if ne (len $folded) (len (uniq $folded)) -}}
 {{- fail (printf "cachepulse: two names of targets differ only in case, which Azure Monitor ignores: %s" (join ", " $names)) -}}
 {{- end -}}
-{{- if regexMatch "^(127\\.|\\[::1\\])" .Values.config.http.listen -}}
+{{- if regexMatch "^(127\\.|::1:|\\[::1\\])" .Values.config.http.listen -}}
 {{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to [::]:9860, for example" -}}
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) $account.create (not $wi.clientId) -}}

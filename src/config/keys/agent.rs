@@ -62,9 +62,9 @@ pub static LISTEN: Key<SocketAddr> = Key {
         group: GROUP,
         help: "Address and port of the HTTP endpoint",
         doc: "`localhost:9860` listens on loopback, `:9860` and `[::]:9860` on every address: of IPv6, if the machine \
-              has it, and of IPv4.",
+              has it, and of IPv4. An address of IPv6 may lack its brackets, as in `$(POD_IP):9860` of Kubernetes.",
         example: "127.0.0.1:9860",
-        pattern: "^([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|[0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$",
+        pattern: "^([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|[0-9a-fA-F:.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$",
         ..About::EMPTY
     },
     values: Values::Any,
