@@ -40,13 +40,16 @@ pub mod watch;
 
 use self::field::{Field, Invalid};
 use self::flags::Flags;
-use self::keys::agent::{HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_GRACE_PERIOD};
+use self::keys::agent::{
+    CLASSIC_FACTOR, HISTOGRAMS, HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, METRICS, SHUTDOWN_GRACE_PERIOD,
+};
 pub use self::load::{LoadError, LoadFault};
 pub use self::overrides::Overrides;
 use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
 pub use self::sources::Sources;
 use crate::files::Files;
+use crate::metrics;
 use crate::target::Target;
 pub use crate::telemetry::{Format, Level};
 
@@ -55,6 +58,8 @@ pub use crate::telemetry::{Format, Level};
 pub struct Config {
     /// The HTTP endpoint.
     pub http: Http,
+    /// How metrics are exported.
+    pub metrics: metrics::Settings,
     /// Logging.
     pub log: Log,
     /// The longest time that a shutdown waits for running requests.
@@ -137,10 +142,12 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
         Some(field) => read_log(&field),
         None => Ok(Log { level: LOG_LEVEL.default(), format: LOG_FORMAT.default() }),
     };
+    let metrics = fields.get(&METRICS).map_or(Ok(metrics::Settings::default()), |field| read_metrics(&field));
     let shutdown_grace_period = fields.read(&SHUTDOWN_GRACE_PERIOD).transpose();
     let targets = target::read_all(&fields);
     Ok(Config {
         http: Http { listen: listen?.flatten().unwrap_or(LISTEN.default()) },
+        metrics: metrics?,
         log: log?,
         shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),
         targets: targets?,
@@ -150,6 +157,13 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
 
 fn read_listen(http: &Field<'_>) -> Result<Option<SocketAddr>, Invalid> {
     http.fields(&HTTP.about)?.read(&LISTEN).transpose()
+}
+
+fn read_metrics(metrics: &Field<'_>) -> Result<metrics::Settings, Invalid> {
+    let fields = metrics.fields(&METRICS.about)?;
+    let histograms = fields.choice(&HISTOGRAMS).unwrap_or(Ok(HISTOGRAMS.default()));
+    let classic_factor = fields.choice(&CLASSIC_FACTOR).unwrap_or(Ok(CLASSIC_FACTOR.default()));
+    Ok(metrics::Settings { histograms: histograms?, classic_factor: classic_factor? })
 }
 
 fn read_log(log: &Field<'_>) -> Result<Log, Invalid> {

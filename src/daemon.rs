@@ -77,7 +77,7 @@ pub fn services(roots: Roots, files: Files) -> Services {
     let platform = Platform::system(transport, files.clone());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Services {
-        metrics: Metrics::new(),
+        metrics: Metrics::new(clock.clone()),
         status: Status::new(clock.clone()),
         clock,
         files,

@@ -11,12 +11,15 @@ mod encoder;
 mod exposition;
 mod family;
 mod format;
+mod histogram;
 mod identity;
 mod label;
 mod openmetrics;
 mod owners;
 #[cfg(target_os = "linux")]
 mod process;
+mod protobuf;
+mod settings;
 mod shard;
 mod target;
 mod text;
@@ -24,7 +27,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
@@ -35,17 +38,19 @@ use self::cluster::ClusterSeries;
 pub use self::definition::{DEFINITIONS, Definition, MetricType};
 pub use self::exposition::Exposition;
 use self::exposition::Snapshots;
+use self::family::Output;
 pub use self::format::Format;
+use self::histogram::Histogram;
 pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;
 pub use self::label::{AttemptResult, Label, LabelValue, Part, RefreshResult};
 use self::owners::{Owners, Registration, Series, Write};
+pub use self::settings::{ClassicFactor, Histograms, Settings};
 pub use self::shard::ShardMetrics;
 use self::shard::{ShardName, ShardSeries};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
-use self::value::Histogram;
-use crate::clock::unix_seconds;
+use crate::clock::{Clock, unix_seconds};
 use crate::target::TargetName;
 
 /// All metrics. Clones share them.
@@ -59,6 +64,9 @@ struct Inner {
     clusters: Owners<ClusterSeries>,
     shards: Owners<ShardSeries>,
     scheduler_delay: Arc<Histogram>,
+    clock: Clock,
+    started: SystemTime,
+    settings: Mutex<Settings>,
     runtimes: Mutex<BTreeMap<&'static str, RuntimeMetrics>>,
     /// The metrics that have no owner.
     registry: Registry,
@@ -69,12 +77,12 @@ struct Inner {
 
 impl Metrics {
     /// Creates the metrics of the process, the build and the configuration. [`Self::target`] and [`Self::identity`]
-    /// add those of targets and identities.
+    /// add those of targets and identities. `clock` tells when each was created.
     ///
     /// # Panics
     /// Never: the definitions are valid and distinct, as the tests show.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(clock: Clock) -> Self {
         let registry = Registry::new();
         let register = |collector: Box<dyn Collector>| {
             registry.register(collector).expect("every definition is valid and registered once");
@@ -97,6 +105,9 @@ impl Metrics {
             clusters: Owners::default(),
             shards: Owners::default(),
             scheduler_delay: Arc::default(),
+            started: clock.now(),
+            clock,
+            settings: Mutex::default(),
             runtimes: Mutex::default(),
             tasks,
             reload_successful: gauge(options(definition::RELOAD_SUCCESSFUL)),
@@ -109,26 +120,31 @@ impl Metrics {
     /// the same series.
     #[must_use]
     pub fn target(&self, name: &TargetName) -> TargetMetrics {
-        TargetMetrics::new(self.0.targets.register(name.as_str().into()), self.clone())
+        TargetMetrics::new(self.0.targets.register(name.as_str().into(), self.0.clock.now()), self.clone())
     }
 
     /// Adds the series of the identity with this label, likewise.
     #[must_use]
     pub fn identity(&self, label: &str) -> IdentityMetrics {
-        IdentityMetrics(self.0.identities.register(label.into()))
+        IdentityMetrics(self.0.identities.register(label.into(), self.0.clock.now()))
     }
 
     fn cluster(&self, target: Arc<str>) -> ClusterMetrics {
-        ClusterMetrics::new(self.0.clusters.register(target), self.clone())
+        ClusterMetrics::new(self.0.clusters.register(target, self.0.clock.now()), self.clone())
     }
 
     fn shard(&self, name: ShardName) -> ShardMetrics {
-        ShardMetrics::new(self.0.shards.register(name))
+        ShardMetrics::new(self.0.shards.register(name, self.0.clock.now()))
     }
 
     /// Counts, at each scrape, the tasks of the runtime of this part of the agent.
     pub fn count_tasks(&self, part: Part, runtime: &Handle) {
         self.runtimes().insert(part.as_str(), runtime.metrics());
+    }
+
+    /// Changes how histograms are exported from the next scrape on.
+    pub fn configure(&self, settings: Settings) {
+        *self.settings() = settings;
     }
 
     /// Records that the configuration was loaded at `at` and is in use.
@@ -150,9 +166,10 @@ impl Metrics {
         }
         let encoder = format.encoder();
         Exposition::new(
-            encoder,
+            Output::new(encoder, *self.settings()),
             self.0.registry.gather(),
             Arc::clone(&self.0.scheduler_delay),
+            self.0.started,
             Snapshots {
                 targets: self.0.targets.snapshot(encoder),
                 identities: self.0.identities.snapshot(encoder),
@@ -162,21 +179,20 @@ impl Metrics {
         )
     }
 
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        // It is replaced in a single step, so a poisoned lock still guards a valid value.
+        self.0.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn runtimes(&self) -> MutexGuard<'_, BTreeMap<&'static str, RuntimeMetrics>> {
         // The map is changed by single insertions, so a poisoned lock still guards a valid map.
         self.0.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Returns the upper bounds of the buckets of every histogram, without the last one, which is infinite.
-pub fn bucket_bounds() -> impl Iterator<Item = Duration> {
-    (0..Histogram::BUCKETS).map(Histogram::bound)
+/// Returns the upper bounds of the classic buckets of every histogram in seconds, without the last one, which is infinite.
+pub fn bucket_bounds() -> impl Iterator<Item = f64> {
+    (0..histogram::BOUNDS).map(histogram::bound)
 }
 
 fn options(definition: Definition) -> Opts {

@@ -138,6 +138,7 @@ impl<'a> Field<'a> {
             // Tools that know YAML 1.1, such as Helm, take `on` and `off` for booleans.
             Value::Bool(true) if names().any(|name| name == "on") => "on",
             Value::Bool(false) if names().any(|name| name == "off") => "off",
+            Value::Number(number) if names().any(|name| name == number) => number,
             _ => return Err(self.expected(one_of(names()))),
         };
         match (choices.iter().find(|choice| choice.name == text), closest(text, names())) {

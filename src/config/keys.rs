@@ -43,8 +43,14 @@ pub use self::value::{Kind, Value};
 const WORD: &str = "^\\S+$";
 
 /// The top-level keys.
-pub static ROOT: &[&dyn Descriptor] =
-    &[&agent::TARGETS, &agent::DEFAULTS, &agent::HTTP, &agent::LOG, &agent::SHUTDOWN_GRACE_PERIOD];
+pub static ROOT: &[&dyn Descriptor] = &[
+    &agent::TARGETS,
+    &agent::DEFAULTS,
+    &agent::HTTP,
+    &agent::METRICS,
+    &agent::LOG,
+    &agent::SHUTDOWN_GRACE_PERIOD,
+];
 
 /// The keys of a target. Those after the first three are also the keys of `defaults`.
 static TARGET: &[&dyn Descriptor] = &[

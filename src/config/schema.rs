@@ -166,12 +166,14 @@ fn names(key: &dyn Descriptor) -> Vec<&'static str> {
 }
 
 /// Returns the values of `key`, which takes a closed set. Tools that know YAML 1.1, such as Helm, take `on` and `off` for
-/// booleans.
+/// booleans, and every tool takes digits for a number.
 fn choices(key: &dyn Descriptor) -> Vec<Value> {
     let names = names(key);
     let booleans = [("on", true), ("off", false)].into_iter().filter(|(name, _)| names.contains(name));
     let booleans: Vec<Value> = booleans.map(|(_, value)| value.into()).collect();
-    names.into_iter().map(Value::from).chain(booleans).collect()
+    let numbers: Vec<Value> =
+        names.iter().filter_map(|name| name.parse::<u64>().ok()).map(Value::from).collect();
+    names.into_iter().map(Value::from).chain(booleans).chain(numbers).collect()
 }
 
 /// Returns the condition that `identity`, whose type is the key `kind`, has only the keys of one type.

@@ -28,6 +28,7 @@ impl Configured {
     /// Puts `config` into use. If its certificates cannot be used, nothing changes.
     pub(super) async fn accept(&mut self, agent: &mut Agent, config: Config) -> Result<(), ReconcileError> {
         agent.reconcile(&config.targets).await?;
+        self.metrics.configure(config.metrics);
         self.metrics.config_loaded(self.clock.now());
         self.status.config_accepted();
         self.telemetry.set_configured_level(config.log.level);

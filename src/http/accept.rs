@@ -54,6 +54,10 @@ fn format(alternative: &Alternative<'_>) -> Option<Format> {
     let is_named = |name: &str| alternative.name.eq_ignore_ascii_case(name);
     if is_named("application/openmetrics-text") {
         matches!(version, None | Some("1.0.0")).then_some(Format::OpenMetrics)
+    } else if is_named("application/vnd.google.protobuf") {
+        let is_known = alternative.parameter("proto") == Some("io.prometheus.client.MetricFamily")
+            && alternative.parameter("encoding") == Some("delimited");
+        is_known.then_some(Format::Protobuf)
     } else if is_named("text/plain") || is_named("text/*") || is_named("*/*") {
         matches!(version, None | Some("0.0.4")).then_some(Format::Text)
     } else {
@@ -90,6 +94,37 @@ mod tests {
         assert_eq!(accepted(&[prometheus_2_53]), OPEN);
         assert_eq!(accepted(&[prometheus_3_5]), OPEN_UTF8);
         assert_eq!(accepted(&[only_text_3_5]), format!("{TEXT}; escaping=allow-utf-8"));
+    }
+
+    #[test]
+    fn each_release_of_prometheus_with_native_histograms_gets_protobuf() {
+        const ASKED: &str =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        const PROTOBUF: &str =
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        for others in [
+            // 2.42, where the first has no weight.
+            ",application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            // 2.53
+            ";q=0.5,application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,\
+             text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            // 3.5
+            ";q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+             application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+             text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+        ] {
+            assert_eq!(accepted(&[&format!("{ASKED}{others}")]), PROTOBUF);
+        }
+        let utf8 = format!("{ASKED};escaping=allow-utf-8;q=0.6,text/plain;q=0.1");
+        assert_eq!(accepted(&[&utf8]), format!("{PROTOBUF}; escaping=allow-utf-8"));
+        for other in [
+            "application/vnd.google.protobuf",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+            "application/vnd.google.protobuf;proto=other;encoding=delimited",
+        ] {
+            assert_eq!(accepted(&[other]), TEXT, "{other}");
+        }
     }
 
     #[test]

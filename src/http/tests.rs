@@ -28,7 +28,7 @@ struct Agent {
 impl Agent {
     fn start(limits: Limits) -> Self {
         let (liveness, heartbeats) = Liveness::new();
-        let (metrics, status) = (Metrics::new(), Status::new(Clock::system()));
+        let (metrics, status) = (Metrics::new(Clock::system()), Status::new(Clock::system()));
         let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
         let server = spawn_with(bind(LOOPBACK).unwrap(), pages, limits).unwrap();
         Self { server, metrics, status, heartbeats }

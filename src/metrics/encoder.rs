@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::SystemTime;
 
 use super::definition::{Definition, MetricType};
-use super::value::Histogram;
+use super::histogram::Snapshot;
+use super::settings::Settings;
 
 /// The name and the value of a label, the value as [`Encoder::label`] returns it.
 pub(super) type LabelPair<'a> = (&'a str, &'a str);
@@ -24,6 +26,15 @@ impl From<Definition> for Header<'static> {
     }
 }
 
+/// A series, without its value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample<'a> {
+    pub(super) header: Header<'a>,
+    pub(super) labels: &'a [LabelPair<'a>],
+    /// Since when it has been counted, if that is known.
+    pub(super) created: Option<SystemTime>,
+}
+
 /// The value of a counter or gauge.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
@@ -40,19 +51,23 @@ pub(super) trait Encoder: fmt::Debug + Sync {
     fn begin(&self, header: Header<'_>, out: &mut Vec<u8>);
 
     /// Writes the series of a counter or a gauge.
-    fn value(&self, header: Header<'_>, labels: &[LabelPair<'_>], value: Value, out: &mut Vec<u8>);
+    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Vec<u8>);
 
     /// Writes the series of a histogram.
-    fn histogram(
-        &self,
-        header: Header<'_>,
-        labels: &[LabelPair<'_>],
-        histogram: &Histogram,
-        out: &mut Vec<u8>,
-    );
+    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Vec<u8>);
 
     /// Writes the series of a summary without quantiles.
-    fn summary(&self, header: Header<'_>, labels: &[LabelPair<'_>], sum: f64, count: u64, out: &mut Vec<u8>);
+    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Vec<u8>);
+
+    /// Whether a family must be complete before any of it is sent. A long one is then sent in parts, each with the header.
+    fn is_delimited(&self) -> bool {
+        false
+    }
+
+    /// Ends the family that began at `start`.
+    fn end(&self, start: usize, out: &mut Vec<u8>) {
+        let _ = (start, out);
+    }
 
     /// Writes what follows the last family.
     fn finish(&self, out: &mut Vec<u8>) {

@@ -3,18 +3,18 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use prometheus::proto::MetricFamily;
 
 use super::cluster::ClusterSeries;
 use super::definition::{self, Definition};
-use super::encoder::Encoder;
 use super::family::{self, Output};
+use super::histogram::Histogram;
 use super::identity::IdentitySeries;
 use super::owners::{Series, Snapshot, Write};
 use super::shard::ShardSeries;
 use super::target::TargetSeries;
-use super::value::Histogram;
 
 /// How many bytes are written ahead of the reader, or slightly more.
 const AHEAD: usize = 32 * 1024;
@@ -26,6 +26,8 @@ const AHEAD: usize = 32 * 1024;
 pub struct Exposition {
     owners: Snapshots,
     scheduler_delay: Arc<Histogram>,
+    /// Since when the scheduler's delay has been recorded.
+    started: SystemTime,
     /// The families still to be written, the last one first.
     sources: Vec<Source>,
     /// How many owners of the last of the sources have been written.
@@ -70,9 +72,10 @@ impl Source {
 
 impl Exposition {
     pub(super) fn new(
-        encoder: &'static dyn Encoder,
+        output: Output,
         registered: Vec<MetricFamily>,
         scheduler_delay: Arc<Histogram>,
+        started: SystemTime,
         owners: Snapshots,
     ) -> Self {
         let mut sources: Vec<Source> = registered.into_iter().map(Source::Registry).collect();
@@ -82,7 +85,7 @@ impl Exposition {
         sources.extend(families(Source::Clusters));
         sources.extend(families(Source::Shards));
         sources.sort_unstable_by(|one, other| other.name().cmp(one.name()));
-        Self { owners, scheduler_delay, sources, next: 0, output: Output::new(encoder), read: 0 }
+        Self { owners, scheduler_delay, started, sources, next: 0, output, read: 0 }
     }
 
     /// Appends the next owner's part of the last source, or all of a source without owners. Returns whether there may
@@ -98,7 +101,8 @@ impl Exposition {
                 false
             }
             Some(Source::SchedulerDelay) => {
-                output.family(definition::SCHEDULER_DELAY.into()).histogram(&[], &self.scheduler_delay);
+                let mut family = output.family(definition::SCHEDULER_DELAY.into());
+                family.created(self.started).histogram(&[], &self.scheduler_delay);
                 false
             }
             Some(Source::Targets(definition, write)) => {
@@ -129,6 +133,7 @@ impl Exposition {
                 }
             }
         }
+        self.output.pause();
     }
 }
 

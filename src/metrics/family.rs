@@ -1,35 +1,48 @@
 //! One family of series, as an owner writes its part of it. How it is written is left to the encoder.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use prometheus::proto::{MetricFamily, MetricType as RegisteredType};
 
 use super::definition::MetricType;
-use super::encoder::{Encoder, Header, LabelPair, Value};
-use super::value::{Counter, Gauge, Histogram, Seconds, Summary};
+use super::encoder::{Encoder, Header, LabelPair, Sample, Value};
+use super::histogram::Histogram;
+use super::settings::Settings;
+use super::value::{Counter, Gauge, Seconds, Summary};
 
 /// What has been written ahead of the reader.
 #[derive(Debug)]
 pub(super) struct Output {
     encoder: &'static dyn Encoder,
+    settings: Settings,
     pub(super) bytes: Vec<u8>,
-    /// Whether the family has been begun.
-    begun: bool,
+    /// Where the present family begins, if it has been begun.
+    start: Option<usize>,
 }
 
 impl Output {
-    pub(super) const fn new(encoder: &'static dyn Encoder) -> Self {
-        Self { encoder, bytes: Vec::new(), begun: false }
+    pub(super) const fn new(encoder: &'static dyn Encoder, settings: Settings) -> Self {
+        Self { encoder, settings, bytes: Vec::new(), start: None }
     }
 
     /// Begins a family, or continues it after another owner's part.
     pub(super) const fn family<'a>(&'a mut self, header: Header<'a>) -> Family<'a> {
-        Family { header, output: self }
+        Family { header, created: None, output: self }
     }
 
     /// Ends the family.
-    pub(super) const fn end(&mut self) {
-        self.begun = false;
+    pub(super) fn end(&mut self) {
+        if let Some(start) = self.start.take() {
+            self.encoder.end(start, &mut self.bytes);
+        }
+    }
+
+    /// Makes what has been written fit for being sent before the family ends.
+    pub(super) fn pause(&mut self) {
+        if self.encoder.is_delimited() {
+            self.end();
+        }
     }
 
     /// Ends the scrape.
@@ -42,10 +55,17 @@ impl Output {
 /// out.
 pub(super) struct Family<'a> {
     header: Header<'a>,
+    created: Option<SystemTime>,
     output: &'a mut Output,
 }
 
-impl Family<'_> {
+impl<'a> Family<'a> {
+    /// Sets since when the next series have been counted.
+    pub(super) const fn created(&mut self, at: SystemTime) -> &mut Self {
+        self.created = Some(at);
+        self
+    }
+
     /// Returns the value of a label as the format writes it. The names of owners are written so already.
     pub(super) fn label<'b>(&self, value: &'b str) -> Cow<'b, str> {
         self.output.encoder.label(value)
@@ -72,16 +92,15 @@ impl Family<'_> {
 
     pub(super) fn histogram(&mut self, labels: &[LabelPair<'_>], histogram: &Histogram) {
         debug_assert_eq!(self.header.kind, MetricType::Histogram);
-        let header = self.header;
-        let (encoder, out) = self.begin();
-        encoder.histogram(header, labels, histogram, out);
+        let snapshot = histogram.snapshot();
+        let (sample, settings) = (self.sample(labels), self.output.settings);
+        self.begin().histogram(sample, &snapshot, settings, &mut self.output.bytes);
     }
 
     /// Writes a summary without quantiles.
     pub(super) fn summary(&mut self, labels: &[LabelPair<'_>], summary: &Summary) {
-        let header = self.header;
-        let (encoder, out) = self.begin();
-        encoder.summary(header, labels, summary.sum(), summary.count(), out);
+        let sample = self.sample(labels);
+        self.begin().summary(sample, summary.sum(), summary.count(), &mut self.output.bytes);
     }
 
     /// Writes the series of a family from the registry of the `prometheus` crate, whose header is [`registered`].
@@ -99,18 +118,25 @@ impl Family<'_> {
     }
 
     fn value(&mut self, labels: &[LabelPair<'_>], value: Value) {
-        let header = self.header;
-        let (encoder, out) = self.begin();
-        encoder.value(header, labels, value, out);
+        let sample = self.sample(labels);
+        self.begin().value(sample, value, &mut self.output.bytes);
     }
 
-    /// Returns the encoder and its output, after the header.
-    fn begin(&mut self) -> (&'static dyn Encoder, &mut Vec<u8>) {
-        let Output { encoder, bytes, begun } = self.output;
-        if !std::mem::replace(begun, true) {
-            encoder.begin(self.header, bytes);
+    const fn sample<'b>(&self, labels: &'b [LabelPair<'b>]) -> Sample<'b>
+    where
+        'a: 'b,
+    {
+        Sample { header: self.header, labels, created: self.created }
+    }
+
+    /// Returns the encoder, after the header.
+    fn begin(&mut self) -> &'static dyn Encoder {
+        let output = &mut *self.output;
+        if output.start.is_none() {
+            output.start = Some(output.bytes.len());
+            output.encoder.begin(self.header, &mut output.bytes);
         }
-        (*encoder, bytes)
+        output.encoder
     }
 }
 

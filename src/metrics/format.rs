@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::encoder::Encoder;
 use super::openmetrics::OpenMetrics;
+use super::protobuf::Protobuf;
 use super::text::Text;
 
 /// A format in which Prometheus reads metrics.
@@ -13,11 +14,13 @@ pub enum Format {
     Text,
     /// OpenMetrics' text format, version 1.0.0.
     OpenMetrics,
+    /// Prometheus' protobuf format, delimited. The only one with native histograms.
+    Protobuf,
 }
 
 impl Format {
     /// Every format, the one that every client understands first.
-    pub const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
+    pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
 
     /// Returns the content type of a response in this format.
     #[must_use]
@@ -25,6 +28,9 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
         }
     }
 
@@ -32,6 +38,7 @@ impl Format {
         match self {
             Self::Text => &Text,
             Self::OpenMetrics => &OpenMetrics,
+            Self::Protobuf => &Protobuf,
         }
     }
 }
@@ -41,6 +48,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Text => "text 0.0.4",
             Self::OpenMetrics => "OpenMetrics 1.0.0",
+            Self::Protobuf => "protobuf",
         })
     }
 }

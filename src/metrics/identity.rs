@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use super::definition as define;
 use super::definition::Definition;
+use super::histogram::Histogram;
 use super::label::{IDENTITY, REFRESH_RESULT, RefreshResult};
-use super::value::{Counter, Gauge, Histogram};
+use super::value::{Counter, Gauge};
 use super::{Registration, Series, Write};
 use crate::clock::unix_seconds;
 

@@ -5,9 +5,10 @@
 use std::borrow::Cow;
 
 use super::definition::MetricType;
-use super::encoder::{Encoder, Header, LabelPair, Value};
+use super::encoder::{Encoder, Header, Sample, Value};
+use super::histogram::Snapshot;
+use super::settings::Settings;
 use super::text::Text;
-use super::value::Histogram;
 
 /// OpenMetrics' text format, version 1.0.0.
 #[derive(Debug)]
@@ -27,22 +28,16 @@ impl Encoder for OpenMetrics {
         Text.begin(Header { name, ..header }, out);
     }
 
-    fn value(&self, header: Header<'_>, labels: &[LabelPair<'_>], value: Value, out: &mut Vec<u8>) {
-        Text.value(header, labels, value, out);
+    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Vec<u8>) {
+        Text.value(sample, value, out);
     }
 
-    fn histogram(
-        &self,
-        header: Header<'_>,
-        labels: &[LabelPair<'_>],
-        histogram: &Histogram,
-        out: &mut Vec<u8>,
-    ) {
-        Text.histogram(header, labels, histogram, out);
+    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Vec<u8>) {
+        Text.histogram(sample, snapshot, settings, out);
     }
 
-    fn summary(&self, header: Header<'_>, labels: &[LabelPair<'_>], sum: f64, count: u64, out: &mut Vec<u8>) {
-        Text.summary(header, labels, sum, count, out);
+    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Vec<u8>) {
+        Text.summary(sample, sum, count, out);
     }
 
     fn finish(&self, out: &mut Vec<u8>) {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use super::definition::Definition;
 use super::encoder::{Encoder, LabelPair};
@@ -42,18 +43,21 @@ pub(super) struct Owners<S: Series>(Arc<Mutex<BTreeMap<S::Name, Owner<S>>>>);
 
 struct Owner<S> {
     series: Arc<S>,
+    created: SystemTime,
     /// Registrations of the same name overlap for a moment when a target is replaced. The last one to be dropped
     /// removes the series.
     registrations: usize,
 }
 
 impl<S: Series> Owners<S> {
-    /// Registers the owner called `name`. The series of a new owner start at 0 or absent.
-    pub(super) fn register(&self, name: S::Name) -> Registration<S> {
+    /// Registers the owner called `name`. The series of a new owner start at 0 or absent, and are created `now`.
+    pub(super) fn register(&self, name: S::Name, now: SystemTime) -> Registration<S> {
         let mut owners = self.lock();
-        let owner = owners
-            .entry(name.clone())
-            .or_insert_with(|| Owner { series: Arc::new(S::new(&name)), registrations: 0 });
+        let owner = owners.entry(name.clone()).or_insert_with(|| Owner {
+            series: Arc::new(S::new(&name)),
+            created: now,
+            registrations: 0,
+        });
         owner.registrations += 1;
         Registration { series: Arc::clone(&owner.series), name, owners: Self(Arc::clone(&self.0)) }
     }
@@ -62,7 +66,7 @@ impl<S: Series> Owners<S> {
     pub(super) fn snapshot(&self, encoder: &dyn Encoder) -> Snapshot<S> {
         let owners = self.lock();
         let owner = |(name, owner): (&S::Name, &Owner<S>)| {
-            (encoder.label(name.label()).into(), Arc::clone(&owner.series))
+            (encoder.label(name.label()).into(), owner.created, Arc::clone(&owner.series))
         };
         Snapshot(owners.iter().map(owner).collect())
     }
@@ -95,15 +99,15 @@ impl<S: Series> fmt::Debug for Owners<S> {
     }
 }
 
-/// Owners with their names as the format writes them.
-pub(super) struct Snapshot<S>(Vec<(Box<str>, Arc<S>)>);
+/// Owners with their names as the format writes them, and with the time of their creation.
+pub(super) struct Snapshot<S>(Vec<(Box<str>, SystemTime, Arc<S>)>);
 
 impl<S: Series> Snapshot<S> {
     /// Writes the part of a family that belongs to the owner at `index`. Returns false if there is no such owner.
     pub(super) fn write(&self, index: usize, write: Write<S>, family: &mut Family<'_>) -> bool {
         let owner = self.0.get(index);
-        if let Some((name, series)) = owner {
-            write(series, (S::OWNER, name), family);
+        if let Some((name, created, series)) = owner {
+            write(series, (S::OWNER, name), family.created(*created));
         }
         owner.is_some()
     }

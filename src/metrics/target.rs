@@ -7,11 +7,12 @@ use super::definition as define;
 use super::definition::Definition;
 use super::encoder::LabelPair;
 use super::family::Family;
+use super::histogram::Histogram;
 use super::label::{
     ATTEMPT_RESULT, AttemptResult, EVENT, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
     SERVER_VERSION, STEP, STEP_RESULT, TARGET,
 };
-use super::value::{Counter, Gauge, Histogram, Seconds};
+use super::value::{Counter, Gauge, Seconds};
 use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
 use crate::maintenance::{Announced, Event};

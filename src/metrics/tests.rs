@@ -1,4 +1,5 @@
 use super::*;
+
 use crate::maintenance::{Announced, Event};
 use crate::probe::{
     ClientCount, Failure, FailureReason, Mode, Outcome, Phase, PhaseTimes, Role, ServerInfo, Stage, Step,
@@ -7,6 +8,7 @@ use crate::probe::{
 use crate::target::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead as _;
+use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -46,7 +48,7 @@ fn text(metrics: &Metrics) -> String {
 
 /// The metrics of an agent whose runtime has no task.
 fn metrics() -> Metrics {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let idle = tokio::runtime::Builder::new_current_thread().build().unwrap();
     metrics.count_tasks(Part::Probing, idle.handle());
     metrics
@@ -233,7 +235,7 @@ fn series(metrics: &Metrics, part: &str) -> Vec<String> {
 
 #[test]
 fn the_series_of_a_cluster_and_of_its_shards_live_as_long_as_their_handles() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let target = metrics.target(&name("orders"));
     let _other = metrics.target(&name("sessions"));
     let count = || {
@@ -264,7 +266,7 @@ fn the_series_of_a_cluster_and_of_its_shards_live_as_long_as_their_handles() {
 
 #[test]
 fn replicas_have_series_from_their_first_event_on_until_there_are_none() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let cluster = metrics.target(&name("orders")).cluster();
     let shard = cluster.shard(0);
     let count = || series(&metrics, r#"role="replica""#).len() + series(&metrics, "staleness").len();
@@ -282,7 +284,7 @@ fn replicas_have_series_from_their_first_event_on_until_there_are_none() {
 
 #[test]
 fn the_server_is_the_last_one_and_its_words_are_escaped() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let target = metrics.target(&name("orders"));
     assert!(series(&metrics, "server_info").is_empty() && series(&metrics, "role_changes").is_empty());
     target.server_info(&ServerInfo::new("redis", "7.4.0", Some(Mode::Standalone), Some(Role::Primary)));
@@ -298,7 +300,7 @@ fn the_server_is_the_last_one_and_its_words_are_escaped() {
 
 #[tokio::test]
 async fn running_tasks_are_counted() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     metrics.count_tasks(Part::Probing, &Handle::current());
     let exported =
         |count: u8| text(&metrics).contains(&format!("cachepulse_tasks{{part=\"probing\"}} {count}\n"));
@@ -313,7 +315,7 @@ async fn running_tasks_are_counted() {
 
 #[test]
 fn counters_start_at_0_and_gauges_are_absent_before_their_first_value() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let target = metrics.target(&name("orders"));
     let _identity = metrics.identity("azure_cli");
     let before = text(&metrics);
@@ -345,7 +347,7 @@ fn series_are_removed_with_their_owner() {
 
 #[test]
 fn a_registration_that_overlaps_its_predecessor_keeps_the_series() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let first = metrics.target(&name("orders"));
     first.tick(Duration::ZERO, 1);
     let second = metrics.target(&name("orders"));
@@ -360,7 +362,7 @@ fn a_registration_that_overlaps_its_predecessor_keeps_the_series() {
 
 #[test]
 fn the_text_is_complete_and_in_order_when_it_is_read_in_pieces() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let names: Vec<_> = (0..20).map(|number| format!("orders-{number:02}")).collect();
     let targets: Vec<_> = names.iter().map(|it| metrics.target(&name(it))).collect();
     record(&targets[19], &success(), at(1));
@@ -389,7 +391,7 @@ fn the_text_is_complete_and_in_order_when_it_is_read_in_pieces() {
 
 #[test]
 fn labels_are_escaped() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Clock::system());
     let _target = metrics.target(&name(r#"a"b\c"#));
     assert!(text(&metrics).contains(r#"cachepulse_probes_total{target="a\"b\\c"} 0"#));
 }

@@ -5,32 +5,32 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use super::encoder::{Encoder, Header, LabelPair, Value};
-use super::value::Histogram;
+use super::encoder::{Encoder, Header, Sample, Value};
+use super::histogram::{BOUNDS, Snapshot};
+use super::settings::Settings;
 
-/// The upper bounds of a histogram's buckets in seconds, each with the end of its label.
-const BOUNDS: [&str; Histogram::BUCKETS + 1] = [
-    "0.00005\"} ",
-    "0.0001\"} ",
-    "0.0002\"} ",
-    "0.0004\"} ",
-    "0.0008\"} ",
-    "0.0016\"} ",
-    "0.0032\"} ",
-    "0.0064\"} ",
-    "0.0128\"} ",
-    "0.0256\"} ",
-    "0.0512\"} ",
-    "0.1024\"} ",
-    "0.2048\"} ",
-    "0.4096\"} ",
-    "0.8192\"} ",
-    "1.6384\"} ",
-    "3.2768\"} ",
-    "6.5536\"} ",
-    "13.1072\"} ",
-    "26.2144\"} ",
-    "+Inf\"} ",
+/// The classic bounds in seconds as Go writes floats, so that the label is the same as from the other formats.
+const LABELS: [&str; BOUNDS] = [
+    "6.103515625e-05",
+    "0.0001220703125",
+    "0.000244140625",
+    "0.00048828125",
+    "0.0009765625",
+    "0.001953125",
+    "0.00390625",
+    "0.0078125",
+    "0.015625",
+    "0.03125",
+    "0.0625",
+    "0.125",
+    "0.25",
+    "0.5",
+    "1.0",
+    "2.0",
+    "4.0",
+    "8.0",
+    "16.0",
+    "32.0",
 ];
 
 /// Prometheus' text format, version 0.0.4.
@@ -51,65 +51,55 @@ impl Encoder for Text {
         write(out, format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
     }
 
-    fn value(&self, header: Header<'_>, labels: &[LabelPair<'_>], value: Value, out: &mut Vec<u8>) {
-        series(header, "", labels, out);
+    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Vec<u8>) {
+        series(sample, "", out);
         match value {
             Value::Count(value) => count(value, out),
             Value::Number(value) => number(value, out),
         }
     }
 
-    fn histogram(
-        &self,
-        header: Header<'_>,
-        labels: &[LabelPair<'_>],
-        histogram: &Histogram,
-        out: &mut Vec<u8>,
-    ) {
+    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Vec<u8>) {
         // All buckets of a histogram share what precedes the bound, so it is formatted once.
         let start = out.len();
-        open(header, "_bucket", labels, out);
-        put(if labels.is_empty() { "{le=\"" } else { ",le=\"" }, out);
+        open(sample, "_bucket", out);
+        put(if sample.labels.is_empty() { "{le=\"" } else { ",le=\"" }, out);
         let same = start..out.len();
-        let mut total = 0;
-        for (bucket, (bound, in_bucket)) in BOUNDS.into_iter().zip(histogram.counts()).enumerate() {
-            if bucket > 0 {
-                out.extend_from_within(same.clone());
-            }
-            total += in_bucket;
+        let bucket = |bound: &str, cumulative: u64, out: &mut Vec<u8>| {
             put(bound, out);
-            count(total, out);
+            put("\"} ", out);
+            count(cumulative, out);
+        };
+        let cumulative = snapshot.cumulative();
+        for number in settings.bounds() {
+            bucket(LABELS[number], cumulative[number], out);
+            out.extend_from_within(same.clone());
         }
-        self.summary(header, labels, histogram.sum(), total, out);
+        let total = snapshot.count();
+        bucket("+Inf", total, out);
+        self.summary(sample, snapshot.sum, total, out);
     }
 
-    fn summary(
-        &self,
-        header: Header<'_>,
-        labels: &[LabelPair<'_>],
-        sum: f64,
-        observations: u64,
-        out: &mut Vec<u8>,
-    ) {
-        series(header, "_sum", labels, out);
+    fn summary(&self, sample: Sample<'_>, sum: f64, observations: u64, out: &mut Vec<u8>) {
+        series(sample, "_sum", out);
         number(sum, out);
-        series(header, "_count", labels, out);
+        series(sample, "_count", out);
         count(observations, out);
     }
 }
 
 /// Writes name and labels.
-fn series(header: Header<'_>, suffix: &str, labels: &[LabelPair<'_>], out: &mut Vec<u8>) {
-    open(header, suffix, labels, out);
-    put(if labels.is_empty() { " " } else { "} " }, out);
+fn series(sample: Sample<'_>, suffix: &str, out: &mut Vec<u8>) {
+    open(sample, suffix, out);
+    put(if sample.labels.is_empty() { " " } else { "} " }, out);
 }
 
 /// Writes name and labels, and leaves the brace open if there are labels.
-fn open(header: Header<'_>, suffix: &str, labels: &[LabelPair<'_>], out: &mut Vec<u8>) {
-    put(header.name, out);
+fn open(sample: Sample<'_>, suffix: &str, out: &mut Vec<u8>) {
+    put(sample.header.name, out);
     put(suffix, out);
     let mut separator = b'{';
-    for (label, value) in labels {
+    for (label, value) in sample.labels {
         out.push(separator);
         put(label, out);
         // Copying a slice costs a call however short it is, so single bytes are pushed.
@@ -140,15 +130,14 @@ fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram::bound;
     use super::*;
 
     #[test]
-    fn the_texts_of_the_bounds_match_their_values() {
-        for (bucket, written) in BOUNDS.iter().take(Histogram::BUCKETS).enumerate() {
-            let micros = written.strip_suffix("\"} ").unwrap().parse::<f64>().unwrap() * 1e6;
-            assert_eq!(format!("{micros:.0}"), Histogram::bound(bucket).as_micros().to_string());
+    fn the_labels_of_the_bounds_have_their_values() {
+        for (number, label) in LABELS.into_iter().enumerate() {
+            assert_eq!(label.parse(), Ok(bound(number)));
         }
-        assert_eq!(BOUNDS.last(), Some(&"+Inf\"} "));
     }
 
     #[test]

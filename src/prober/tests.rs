@@ -411,7 +411,7 @@ fn setup<D: Dial<Stream: 'static> + 'static>(
     sign_in: SignIn,
     clock: Clock,
 ) -> (Setup<D>, Metrics, Status) {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(clock.clone());
     let status = Status::new(clock.clone());
     let setup = Setup {
         dialer,

@@ -68,12 +68,15 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("expect-role", "any"),
         ("maintenance", "off"),
         ("listen", "127.0.0.1:0"),
+        ("metrics-histograms", "classic"),
+        ("metrics-classic-factor", "4"),
         ("log-level", "debug"),
         ("log-format", "json"),
         ("shutdown-grace-period", "1m"),
     ]);
     let yaml = r#"
 http: {listen: "127.0.0.1:0"}
+metrics: {histograms: classic, classic_factor: 4}
 log: {level: debug, format: json}
 shutdown_grace_period: 1m
 targets:

@@ -19,6 +19,7 @@ use cachepulse::files::Files;
 use cachepulse::identity::{
     AzureAccount, DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId, TokenProxyMode,
 };
+use cachepulse::metrics::{ClassicFactor, Histograms, Settings};
 use cachepulse::secret::SecretSource;
 use cachepulse::target::{
     AddressMode, ClientFiles, ClientList, ClientListMode, Cluster, ClusterMode, Endpoint, ExpectRole,
@@ -72,6 +73,7 @@ fn port(target: &Target) -> u16 {
 fn config(targets: Vec<Target>) -> Config {
     Config {
         http: Http { listen: "[::]:9860".parse().unwrap() },
+        metrics: Settings::default(),
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
         targets,
@@ -107,6 +109,7 @@ fn every_other_example_is_valid() {
 fn every_key_has_its_effect() {
     let yaml = r#"
 http: {listen: "[::1]:9000"}
+metrics: {histograms: native, classic_factor: 4}
 log: {level: trace, format: json}
 shutdown_grace_period: 0s
 targets:
@@ -139,6 +142,7 @@ targets:
 "#;
     let expected = Config {
         http: Http { listen: "[::1]:9000".parse().unwrap() },
+        metrics: Settings { histograms: Histograms::Native, classic_factor: ClassicFactor::Four },
         log: Log { level: Level::Trace, format: Format::Json },
         shutdown_grace_period: Duration::ZERO,
         targets: vec![Target {

@@ -48,7 +48,7 @@ impl Probing {
             dns_refresh: Some(Duration::from_secs(1)),
             ..Target::with_defaults(TargetName::new(TARGET).unwrap(), endpoint.clone())
         });
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Clock::system());
         let prober = Prober::new(Setup {
             dialer: Dialer::new(endpoint, None, names.resolver()),
             sign_in: SignIn::Secret {

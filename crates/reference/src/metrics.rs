@@ -12,8 +12,7 @@ pub(crate) fn page() -> String {
     let rows = own.iter().map(|it| [link(it), it.kind.as_str().to_owned(), labels(it), it.help.to_owned()]);
     let process_rows =
         process.iter().map(|it| [code(it.name), it.kind.as_str().to_owned(), it.help.to_owned()]);
-    // From whole microseconds, because the seconds of a `Duration` are not exact in binary.
-    let bounds = bucket_bounds().map(|bound| (bound.as_micros() as f64 / 1e6).to_string());
+    let bounds = bucket_bounds().map(|bound| bound.to_string());
     fill(
         include_str!("metrics.md"),
         &[

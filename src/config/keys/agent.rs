@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, TARGET, Values};
+use crate::metrics::{ClassicFactor, Histograms};
 use crate::telemetry::{Format, Level};
 
 const GROUP: Group = Group::Agent;
@@ -122,6 +123,68 @@ pub static LOG_FORMAT: Key<Format> = Key {
         Choice { name: Format::Json.as_str(), value: Format::Json, help: "One JSON object per line" },
     ]),
     absent: Absent::Default(Format::Text),
+};
+
+/// `metrics`
+pub static METRICS: Key<&str> = Key {
+    about: About {
+        path: "metrics",
+        group: GROUP,
+        help: "How metrics are exported",
+        example: "{classic_factor: 4}",
+        keys: &[&HISTOGRAMS, &CLASSIC_FACTOR],
+        ..About::EMPTY
+    },
+    values: Values::Mapping,
+    absent: Absent::Nothing,
+};
+
+/// `metrics.histograms`
+pub static HISTOGRAMS: Key<Histograms> = Key {
+    about: About {
+        path: "metrics.histograms",
+        flag: Some(Flag::new("metrics-histograms", "KIND")),
+        group: GROUP,
+        help: "Kinds of histograms to export",
+        doc: "Only the protobuf format has native histograms. Prometheus asks for it where native histograms are enabled, \
+              and then stores only those.",
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice {
+            name: Histograms::Both.as_str(),
+            value: Histograms::Both,
+            help: "Classic buckets, and native ones where Prometheus asks for them",
+        },
+        Choice {
+            name: Histograms::Classic.as_str(),
+            value: Histograms::Classic,
+            help: "Only classic buckets",
+        },
+        Choice {
+            name: Histograms::Native.as_str(),
+            value: Histograms::Native,
+            help: "Only native buckets; the text formats then have only sums and counts",
+        },
+    ]),
+    absent: Absent::Default(Histograms::Both),
+};
+
+/// `metrics.classic_factor`
+pub static CLASSIC_FACTOR: Key<ClassicFactor> = Key {
+    about: About {
+        path: "metrics.classic_factor",
+        flag: Some(Flag::new("metrics-classic-factor", "FACTOR")),
+        group: GROUP,
+        help: "Factor from one classic bucket to the next",
+        doc: "With 4, histograms have half as many series, and quantiles are less exact.",
+        ..About::EMPTY
+    },
+    values: Values::Choices(&[
+        Choice { name: ClassicFactor::Two.as_str(), value: ClassicFactor::Two, help: "20 buckets" },
+        Choice { name: ClassicFactor::Four.as_str(), value: ClassicFactor::Four, help: "10 buckets" },
+    ]),
+    absent: Absent::Default(ClassicFactor::Two),
 };
 
 /// `shutdown_grace_period`

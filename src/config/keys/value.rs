@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::IdentityType;
 use crate::config::{duration, size};
 use crate::identity::TokenProxyMode;
+use crate::metrics::{ClassicFactor, Histograms};
 use crate::target::{AddressMode, ClientListMode, ClusterMode, ExpectRole, Maintenance, Protocol};
 use crate::telemetry::{Format, Level};
 
@@ -161,5 +162,5 @@ macro_rules! choices {
 
 choices! {
     Level, Format, Option<Protocol>, ClientListMode, IdentityType, AddressMode, ClusterMode, ExpectRole, Maintenance,
-    TokenProxyMode,
+    TokenProxyMode, Histograms, ClassicFactor,
 }

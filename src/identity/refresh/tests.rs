@@ -108,7 +108,7 @@ fn start_as(script: impl IntoIterator<Item = Fetched>, seed: u64, is_command: bo
         refused: Arc::clone(&refused),
         clock: clock.clone(),
         rng: fastrand::Rng::with_seed(seed),
-        metrics: Metrics::new().identity("test"),
+        metrics: Metrics::new(Clock::system()).identity("test"),
         status: Status::new(clock.clone()).identity("test"),
     };
     let task = tokio::spawn(refresher.run());
@@ -362,7 +362,7 @@ async fn setting_the_clock_forward_does_not_delay_a_renewal() {
         refused: Arc::default(),
         clock: jumping.clone(),
         rng: fastrand::Rng::with_seed(9),
-        metrics: Metrics::new().identity("jumping"),
+        metrics: Metrics::new(Clock::system()).identity("jumping"),
         status: Status::new(jumping).identity("jumping"),
     };
     let task = tokio::spawn(refresher.run());

@@ -33,7 +33,7 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        let (cache, metrics, target) = (Cache::default(), Metrics::new(), Arc::new(target()));
+        let (cache, metrics, target) = (Cache::default(), Metrics::new(Clock::system()), Arc::new(target()));
         let (of_target, status) = (metrics.target(&target.name), Status::new(clock()).target(&target));
         let record = Record::new(target.name.clone(), clock(), of_target, status);
         let cluster = record.metrics().cluster();

@@ -64,7 +64,7 @@ fn refresh(
         refused: Arc::clone(&refused),
         clock: clock.clone(),
         rng: fastrand::Rng::with_seed(11),
-        metrics: Metrics::new().identity("test"),
+        metrics: Metrics::new(Clock::system()).identity("test"),
         status: Status::new(clock.clone()).identity("test"),
     };
     let refreshing = tokio::spawn(refresher.run()).abort_handle();

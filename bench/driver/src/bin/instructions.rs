@@ -62,7 +62,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let clock = Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-        Self { metrics: Metrics::new(), status: Status::new(clock.clone()), clock }
+        Self { metrics: Metrics::new(clock.clone()), status: Status::new(clock.clone()), clock }
     }
 
     async fn probe(&self, name: &str, count: u64) {
