@@ -2,9 +2,10 @@
 //!
 //! Pure: no I/O and no clock. Sentinels disagree for moments after a failover, and for long where the network is split or one
 //! of them is wrong. One that names another address than before has probably learnt of a failover, so that its answer is a
-//! rumour: the primary changes once a server was reached at that address, or once most sentinels name it. If neither
-//! happens, or the others still say otherwise when they had time to hear of it, that sentinel starts no rumour again before
-//! it has agreed with others about a change.
+//! rumour: the primary changes once most sentinels name it, or once a server was reached at that address while no more
+//! sentinels than those say otherwise, or may do so when they are asked. If neither happens, or the others still say otherwise
+//! when they had time to hear of it, that sentinel starts no rumour again before it has agreed with others about a change.
+//! A primary that cannot be reached is no reason to wait for the others.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Knowledge {
     primary: Option<Place>,
     /// Where one sentinel says that the primary is now.
     rumour: Option<Place>,
+    /// Since when it says so.
+    rumoured: Option<Instant>,
     /// By when all sentinels have heard of the primary, if it was a rumour.
     heard: Option<Instant>,
     /// Since when those that answer name other addresses than the primary's.
@@ -42,8 +45,16 @@ pub struct Knowledge {
 struct Voice {
     /// Its last statement. `None` if it did not answer last time, or does not know the service.
     said: Option<Statement>,
+    /// Whether it is to be asked about the rumour, since nothing is known of what it says.
+    is_awaited: bool,
     /// Whether a change that it told turned out to be wrong.
     is_distrusted: bool,
+}
+
+impl Voice {
+    fn names(&self, address: &Endpoint) -> bool {
+        self.said.as_ref().is_some_and(|said| said.address == *address)
+    }
 }
 
 /// What a sentinel has said.
@@ -80,6 +91,7 @@ impl Knowledge {
             order: (0..sentinels).collect(),
             primary: None,
             rumour: None,
+            rumoured: None,
             heard: None,
             unnamed: None,
             places: 0,
@@ -93,10 +105,11 @@ impl Knowledge {
         self.primary.as_ref().map(|place| &place.address)
     }
 
-    /// Returns the address at which one sentinel says that the primary is now. It is to be told whether a server is there.
+    /// Returns the address at which one sentinel says that the primary is now, unless more say otherwise. It is to be told
+    /// whether a server is there.
     #[must_use]
     pub fn rumour(&self) -> Option<&Endpoint> {
-        self.rumour.as_ref().map(|place| &place.address)
+        self.credible().map(|place| &place.address)
     }
 
     /// Whether sentinels name different addresses.
@@ -109,7 +122,7 @@ impl Knowledge {
 
     /// Returns where to connect to, if any sentinel names it.
     pub(super) fn guess(&self) -> Option<&Place> {
-        self.rumour.as_ref().or(self.primary.as_ref()).filter(|place| self.votes(&place.address) > 0)
+        self.credible().or(self.primary.as_ref()).filter(|place| self.votes(&place.address) > 0)
     }
 
     /// Returns the epoch of the primary; 0 if there is none.
@@ -140,14 +153,13 @@ impl Knowledge {
         let refuted = previous.filter(|_| !has_changed).and_then(|said| said.refuted);
         let refuted = refuted.filter(|refuted| now < refuted.at + MEMORY);
         voice.said = Some(Statement { address: address.clone(), at: now, refuted });
+        voice.is_awaited = false;
         let is_distrusted = voice.is_distrusted;
         if self.primary.is_none() {
             self.primary = Some(self.place(address));
             return None;
         }
-        if self.rumour().is_some_and(|rumour| self.votes(rumour) == 0) {
-            self.rumour = None;
-        }
+        self.rumour.take_if(|rumour| !self.voices.iter().any(|voice| voice.names(&rumour.address)));
         if let Some(agreed) = self.agreed() {
             return self.adopt_agreed(&agreed);
         }
@@ -158,8 +170,17 @@ impl Knowledge {
             Some(since) => !is_distrusted || since + HEARING <= now,
             None => has_changed && !is_distrusted,
         };
-        if is_believed && self.primary() != Some(address) && self.rumour() != Some(address) {
+        let is_rumoured = self.rumour.as_ref().is_some_and(|rumour| rumour.address == *address);
+        if is_believed && self.primary() != Some(address) && !is_rumoured {
             self.rumour = Some(self.place(address));
+            self.rumoured = Some(now);
+            self.voices.iter_mut().for_each(|voice| voice.is_awaited = voice.said.is_none());
+        }
+        if self.rumoured.is_some_and(|since| since + HEARING <= now)
+            && self.credible().is_none()
+            && let Some(rumour) = self.rumour.take()
+        {
+            self.distrust(&rumour.address);
         }
         None
     }
@@ -173,14 +194,16 @@ impl Knowledge {
 
     /// Records that `sentinel` names no address: it does not answer, or does not know the service.
     pub(super) fn silent(&mut self, sentinel: usize) {
-        self.voices[sentinel].said = None;
+        let voice = &mut self.voices[sentinel];
+        (voice.said, voice.is_awaited) = (None, false);
         self.order.retain(|other| *other != sentinel);
         self.order.push(sentinel);
     }
 
     /// Records that a server was reached at `address`. Returns the previous primary if it has changed.
     pub(super) fn reached(&mut self, address: &Endpoint, now: Instant) -> Option<Endpoint> {
-        let place = self.rumour.take_if(|place| place.address == *address)?;
+        self.credible().filter(|place| place.address == *address)?;
+        let place = self.rumour.take()?;
         self.heard = Some(now + HEARING);
         self.primary.replace(place).map(|place| place.address)
     }
@@ -204,7 +227,7 @@ impl Knowledge {
         let voices = &self.voices;
         self.order.sort_by_key(|sentinel| {
             let voice = &voices[*sentinel];
-            (voice.is_distrusted, voice.said.as_ref().is_some_and(|said| said.address == *address))
+            (voice.is_distrusted, voice.names(address))
         });
         if let Some(rumour) = self.rumour.take_if(|place| place.address == *address) {
             if self.primary().is_some_and(|primary| self.votes(primary) > 0) {
@@ -220,6 +243,18 @@ impl Knowledge {
         self.heard = None;
         let place = self.place(&instead);
         self.primary.replace(place).map(|place| place.address)
+    }
+
+    /// Returns the rumour, unless more sentinels name a primary which is not known to be away. Those that are still to be asked
+    /// may do so.
+    fn credible(&self) -> Option<&Place> {
+        let rumour = self.rumour.as_ref()?;
+        let Some(primary) = self.primary().filter(|primary| self.refutation_of(primary).is_none()) else {
+            return Some(rumour);
+        };
+        let awaited = self.voices.iter().filter(|voice| voice.is_awaited).count();
+        let others = self.votes(primary);
+        (others == 0 || others + awaited <= self.votes(&rumour.address)).then_some(rumour)
     }
 
     /// Returns the address that more sentinels name than the primary's, though they had time to hear of that.
@@ -277,7 +312,7 @@ impl Knowledge {
 
     fn distrust(&mut self, address: &Endpoint) {
         for voice in &mut self.voices {
-            voice.is_distrusted |= voice.said.as_ref().is_some_and(|said| said.address == *address);
+            voice.is_distrusted |= voice.names(address);
         }
     }
 
