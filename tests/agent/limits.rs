@@ -4,13 +4,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use cachepulse_standin::{CommandFault, FaultReply};
+use cachepulse_standin::{CommandFault, Ending, FaultReply};
 use rustix::process::{Resource, geteuid, getrlimit};
 use tempfile::TempDir;
 
 use crate::lab::Lab;
 use crate::program::{BINARY, Program, Running, program};
 use crate::redis_server::{ALL, Listen, PASSWORD, RedisServer};
+use crate::scrape::Scrape;
 
 /// A user with no other processes. The number of root's is not limited.
 const SOMEBODY: &str = "64321";
@@ -119,7 +120,7 @@ async fn long_lists_of_clients_take_no_memory() {
     let keys = "identity: managed_identity, interval: 1s, command_timeout: 20s, client_list: {every: 1}";
     let targets = (0..TARGETS).map(|number| lab.target(&name(number), keys));
     let agent = lab.run_file(&lab.file("config.yaml", &Lab::config(targets))).serve().await;
-    let all = |it: &crate::scrape::Scrape, rounds| {
+    let all = |it: &Scrape, rounds| {
         (0..TARGETS).all(|number| it.is_up(&name(number)) && it.count("probes_total", &name(number)) > rounds)
     };
     let scrape = agent.until("all are up", |it| all(it, ROUNDS)).await;
@@ -140,4 +141,47 @@ async fn long_lists_of_clients_take_no_memory() {
     }
     let growth = agent.memory().peak - before.now;
     assert!(growth <= GROWTH, "{growth} KiB more");
+}
+
+/// Returns the memory limit of the chart's container, in KiB.
+fn chart_limit() -> u64 {
+    let values = std::fs::read_to_string("charts/cachepulse/values.yaml").unwrap();
+    let limit = values.lines().find_map(|line| line.trim().strip_prefix("limits: {memory: "));
+    let mebibytes: u64 = limit.unwrap().strip_suffix("Mi}").unwrap().parse().unwrap();
+    mebibytes * 1024
+}
+
+#[tokio::test]
+async fn a_hundred_targets_with_2000_clients_each_stay_below_the_limit_of_the_chart() {
+    const TARGETS: u64 = 100;
+    const CLIENTS: usize = 2_000;
+    // A line of Redis 8.
+    let line = "id=4711 addr=10.244.1.17:50000 laddr=10.0.0.4:6380 fd=4719 name=orders-5d8f7c9b4-x2x7k age=86400 idle=3 \
+                flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=0 qbuf-free=20474 argv-mem=0 multi-mem=0 \
+                rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22426 events=r cmd=get user=app redir=-1 resp=3 \
+                lib-name=StackExchange.Redis lib-ver=2.8.16 io-thread=0 tot-net-in=1234567 tot-net-out=7654321 \
+                tot-cmds=99999\n";
+    let list = line.repeat(CLIENTS);
+    let list = format!("${}\r\n{list}\r\n", list.len()).into_bytes();
+    let lab = Lab::start().await;
+    let long = CommandFault::replied("CLIENT LIST", FaultReply::Raw(list));
+    lab.azure.cache().faults(|faults| faults.commands = vec![long.clone()]);
+    let name = |number: u64| format!("cache-{number}");
+    let keys = "identity: managed_identity, interval: 3s, command_timeout: 20s, client_list: {every: 1}";
+    let targets = (0..TARGETS).map(|number| lab.target(&name(number), keys));
+    let agent = lab.run_file(&lab.file("config.yaml", &Lab::config(targets))).serve().await;
+    let counted = |it: &Scrape| {
+        let clients = |number| it.get(&format!("cache_clients{{target=\"{}\"}}", name(number)));
+        (0..TARGETS).all(|number| clients(number) == Some(CLIENTS as f64))
+    };
+    let scrape = agent.until("every list is counted", counted).await;
+    // All targets connect at once, where their first connections are spread over the interval.
+    lab.azure.cache().close_all(Ending::Close);
+    let probes =
+        |it: &Scrape| -> u64 { (0..TARGETS).map(|number| it.count("probes_total", &name(number))).sum() };
+    let before = probes(&scrape);
+    agent.until("every list is counted again", |it| probes(it) >= before + TARGETS).await;
+    agent.get("/status").await;
+    let (peak, limit) = (agent.memory().peak, chart_limit());
+    assert!(peak < limit, "{peak} of {limit} KiB");
 }
