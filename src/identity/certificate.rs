@@ -3,7 +3,7 @@
 //! `azure_identity` takes certificates only as PKCS#12 and with OpenSSL, and sends their chain in a form that is not that of
 //! RFC 7515. So the statement is made here, and `azure_identity` only exchanges it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -86,7 +86,7 @@ impl ClientCertificate {
     /// Returns the thumbprint by which Azure's portal lists the certificate.
     pub(super) fn thumbprint(&self) -> String {
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.chain[0]);
-        hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
+        hex(hash.as_ref()).to_uppercase()
     }
 
     /// Signs a statement for the token endpoint `audience` that this is the application `client_id`. `None` if the system
@@ -137,11 +137,19 @@ fn has_key(certificate: &CertificateDer<'_>, key: &RsaKeyPair) -> bool {
         && *public.subject_public_key.data == *key.public_key().as_ref()
 }
 
+/// Returns `bytes` in hexadecimal, lower case.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
 /// Returns a random (version 4) GUID of `bytes`.
 fn guid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&bytes);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

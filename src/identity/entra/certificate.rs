@@ -23,12 +23,11 @@ impl EntraTokens {
     ) -> Result<Grant, FetchError> {
         let tenant_id = self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?;
         let client_id = self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?;
-        let files = match files {
-            Some(files) => files,
-            None => {
-                let file = self.given_or_set(None, "client_certificate", FILE)?.into();
-                CertificateFiles { file, key_file: None }
-            }
+        let files = if let Some(files) = files {
+            files
+        } else {
+            let file = self.given_or_set(None, "client_certificate", FILE)?.into();
+            CertificateFiles { file, key_file: None }
         };
         let variables = &self.platform.variables;
         let is_set =
