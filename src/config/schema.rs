@@ -305,7 +305,8 @@ mod tests {
                 "none"
             ])
         );
-        assert_eq!(of("azure_cli"), (json!(["type", "scope", "<<"]), Value::Null));
+        let keys = json!(["type", "tenant_id", "subscription", "scope", "<<"]);
+        assert_eq!(of("azure_cli"), (keys, Value::Null));
     }
 
     #[test]
