@@ -10,6 +10,7 @@ mod demo;
 mod man;
 mod metrics;
 mod output;
+mod resolution;
 mod run;
 mod source;
 mod unparsed;

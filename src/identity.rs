@@ -8,7 +8,7 @@ mod azure;
 pub mod certificate;
 mod claims;
 mod command;
-mod detect;
+pub mod detect;
 mod developer;
 pub mod entra;
 mod expiry;

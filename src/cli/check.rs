@@ -11,6 +11,7 @@ use clap::Args;
 use tracing::warn;
 
 use super::output::{OutputFormat, Style, WriteError, enumerated, print};
+use super::resolution::ResolutionDocument;
 use super::run::{block_on, keep_out_of_core_dumps};
 use super::source::Source;
 use super::{failure, usage};
@@ -24,6 +25,7 @@ use crate::connection::trace::Trace;
 use crate::daemon;
 use crate::error::Chain;
 use crate::files::Files;
+use crate::identity::Identity;
 use crate::target::Target;
 use crate::telemetry::{self, Format, Level};
 use result::CheckResult;
@@ -101,7 +103,7 @@ impl Check {
 
     async fn probe(&self, targets: &[Arc<Target>], files: Files) -> ExitCode {
         let services = daemon::services(Roots::platform(), files);
-        let status = services.status.clone();
+        let (status, files) = (services.status.clone(), services.files.clone());
         let clients = if self.all { usize::MAX } else { CLIENTS };
         let mut agent = Agent::new(services);
         let mut code = ExitCode::SUCCESS;
@@ -111,6 +113,11 @@ impl Check {
             let (mut prober, sentinels) = match agent.prober(target, &trace).await {
                 Ok(both) => both,
                 Err(error) => return usage(&Chain(&error)),
+            };
+            let resolution = match &*target.identity {
+                // Without one, the failure of the phase `token` says why.
+                Identity::Entra(identity) => ResolutionDocument::of(identity, &files).await.ok().flatten(),
+                _ => None,
             };
             let found = prober.probe().await;
             if let Some(sentinels) = &sentinels {
@@ -123,6 +130,7 @@ impl Check {
                 target,
                 &found,
                 trace.findings(),
+                resolution,
                 &status.document(),
                 clients,
                 self.source.file().is_none(),

@@ -100,19 +100,27 @@ pub(super) fn start(
 /// Runs `command` to its end on a single-threaded runtime: probes use little CPU, and one thread needs no
 /// synchronization. The HTTP endpoint has its own thread.
 pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    on_runtime(command).unwrap_or_else(|code| code)
+}
+
+/// Runs `command` on a new runtime.
+///
+/// # Errors
+/// The exit code, if the runtime cannot be started. The error is reported.
+pub(super) fn on_runtime<T>(command: impl Future<Output = T>) -> Result<T, ExitCode> {
     if let Err(error) = descriptors::check_start() {
-        return failure(&format_args!(
+        return Err(failure(&format_args!(
             "there are too few file descriptors; raise the limit (ulimit -n): {error}"
-        ));
+        )));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failure(&format_args!("the runtime cannot be started: {error}")),
+        Err(error) => return Err(failure(&format_args!("the runtime cannot be started: {error}"))),
     };
-    let code = runtime.block_on(command);
+    let value = runtime.block_on(command);
     // A lookup that hangs in the resolver cannot be cancelled and must not delay the exit.
     runtime.shutdown_background();
-    code
+    Ok(value)
 }
 
 /// Disables core dumps, which would write the tokens and keys in memory to a disk.

@@ -14,6 +14,7 @@ use super::{USAGE, usage};
 use crate::config::flags::Flags;
 use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, LoadError, Overrides, Problems, Sources};
+use crate::identity::variables::Variables;
 
 /// The source of the configuration.
 #[derive(Clone, Debug, Args)]
@@ -50,6 +51,8 @@ impl Source {
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
         self.overrides()?;
+        variables::check_credentials(&Variables::of_process(), &config.targets)
+            .map_err(ConfigError::Flags)?;
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
         Ok(config)
     }

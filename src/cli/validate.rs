@@ -1,5 +1,6 @@
 //! `cachepulse validate`: reports every problem in configuration files.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,13 +8,18 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{OutputFormat, WriteError, complain, complain_of, print};
-use super::{USAGE, usage};
-use crate::config::variables::CONFIG_VARIABLE;
+use super::output::{OutputFormat, WriteError, complain, complain_of, enumerated, print};
+use super::resolution::ResolutionDocument;
+use super::run::on_runtime;
+use super::{USAGE, failure, usage};
+use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, Finding, LoadError, LoadFault, Sources};
 use crate::counted::counted;
 use crate::error::Chain;
 use crate::files::Files;
+use crate::identity::Identity;
+use crate::identity::variables::Variables;
+use crate::target::Target;
 
 /// The argument for standard input, and its name in messages.
 const STDIN: [&str; 2] = ["-", "<stdin>"];
@@ -29,6 +35,9 @@ pub(super) struct Validate {
     /// A configuration file, as for `run`
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Show what identities of the type `auto` use on this machine, and why not another source
+    #[arg(long)]
+    resolve: bool,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -43,6 +52,26 @@ struct FileDocument {
     targets: Option<usize>,
     problems: Vec<FindingDocument>,
     warnings: Vec<FindingDocument>,
+    /// With `--resolve`, what each identity of the type `auto` uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identities: Option<Vec<ResolvedIdentity>>,
+}
+
+/// What an identity of the type `auto` uses.
+#[derive(Debug, Serialize)]
+struct ResolvedIdentity {
+    identity: String,
+    targets: Vec<String>,
+    #[serde(flatten)]
+    resolution: ResolutionDocument,
+}
+
+impl fmt::Display for ResolvedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = enumerated(self.targets.iter().map(String::as_str));
+        write!(f, "{names}:")?;
+        self.resolution.lines().try_for_each(|line| write!(f, "\n  {line}"))
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -70,7 +99,14 @@ impl Validate {
             if loaded.is_err() {
                 code = USAGE.into();
             }
-            match self.show(file, loaded) {
+            let resolved = match &loaded {
+                Ok(config) if self.resolve => match resolve(&config.targets) {
+                    Ok(resolved) => Some(resolved),
+                    Err(exit) => return exit,
+                },
+                _ => None,
+            };
+            match self.show(file, loaded, resolved) {
                 Err(error @ WriteError::Failed(_)) => return error.exit(code),
                 Ok(()) | Err(WriteError::Closed) => {}
             }
@@ -89,27 +125,62 @@ impl Validate {
         }
     }
 
-    fn show(&self, file: &Path, loaded: Result<Config, LoadError>) -> Result<(), WriteError> {
+    fn show(
+        &self,
+        file: &Path,
+        loaded: Result<Config, LoadError>,
+        resolved: Option<Vec<ResolvedIdentity>>,
+    ) -> Result<(), WriteError> {
         match (self.output, loaded) {
             (OutputFormat::Text, Ok(config)) => {
                 for warning in &config.warnings {
                     complain(&format_args!("warning: {warning}"));
                 }
                 let targets = counted(config.targets.len() as u64, "target");
-                print(&format_args!("{}: valid, {targets}", name(file).display()))
+                print(&format_args!("{}: valid, {targets}", name(file).display()))?;
+                resolved.iter().flatten().try_for_each(|identity| print(identity))
             }
             (OutputFormat::Text, Err(error)) => {
                 complain_of_file(&error);
                 Ok(())
             }
             (OutputFormat::Json, loaded) => {
-                let document = FileDocument::new(name(file), loaded);
+                let document = FileDocument { identities: resolved, ..FileDocument::new(name(file), loaded) };
                 let json = serde_json::to_string(&document)
                     .expect("strings, numbers and lists of them always serialise");
                 print(&json)
             }
         }
     }
+}
+
+/// Finds out what each identity of the type `auto` uses on this machine.
+///
+/// # Errors
+/// The exit code, if that cannot be found out. The error is reported.
+fn resolve(targets: &[Target]) -> Result<Vec<ResolvedIdentity>, ExitCode> {
+    variables::check_credentials(&Variables::of_process(), targets).map_err(|problem| usage(&problem))?;
+    let files = Files::system();
+    on_runtime(async {
+        let mut resolved: Vec<ResolvedIdentity> = Vec::new();
+        for target in targets {
+            let Identity::Entra(identity) = &*target.identity else { continue };
+            let label = identity.to_string();
+            if let Some(known) = resolved.iter_mut().find(|known| known.identity == label) {
+                known.targets.push(target.name.to_string());
+                continue;
+            }
+            let found =
+                ResolutionDocument::of(identity, &files).await.map_err(|error| failure(&Chain(&error)))?;
+            let targets = vec![target.name.to_string()];
+            resolved.extend(found.map(|resolution| ResolvedIdentity {
+                identity: label,
+                targets,
+                resolution,
+            }));
+        }
+        Ok(resolved)
+    })?
 }
 
 fn load(file: &Path) -> Result<Config, LoadError> {
@@ -147,7 +218,8 @@ impl FileDocument {
                 (None, vec![FindingDocument { message, ..FindingDocument::default() }], Vec::new())
             }
         };
-        Self { file: file.display().to_string(), valid: problems.is_empty(), targets, problems, warnings }
+        let file = file.display().to_string();
+        Self { file, valid: problems.is_empty(), targets, problems, warnings, identities: None }
     }
 }
 

@@ -1,10 +1,13 @@
-//! Warnings about unknown environment variables with the prefix of cachepulse, which are probably typing errors.
+//! Problems of environment variables: unknown ones with the prefix of cachepulse, which are probably typing errors, and
+//! those of Azure that the configuration relies on.
 
 use std::ffi::OsString;
 
 use super::field::{closest, one_of};
 use super::keys::{self, VARIABLE_PREFIX};
-use super::problem::Finding;
+use super::problem::{Finding, Problems};
+use crate::identity::detect::{self, Restriction};
+use crate::identity::variables::Variables;
 use crate::identity::{EntraSource, Identity};
 use crate::secret::SecretSource;
 use crate::target::Target;
@@ -48,6 +51,23 @@ pub fn warnings(
         path: name.escape_debug().to_string(),
     };
     unknown.into_iter().map(warning).collect()
+}
+
+/// Checks the variable that restricts the sources of an identity of the type `auto`, if one of `targets` has one.
+///
+/// # Errors
+/// The problem of the variable.
+pub fn check_credentials(variables: &Variables, targets: &[Target]) -> Result<(), Problems> {
+    let is_auto = |target: &Target| matches!(&*target.identity, Identity::Entra(entra) if matches!(entra.source, EntraSource::Auto { .. }));
+    match Restriction::named_by(variables) {
+        Err(unknown) if targets.iter().any(is_auto) => Err(Problems(vec![Finding {
+            file: None,
+            position: None,
+            path: detect::VARIABLE.to_owned(),
+            message: unknown.to_string(),
+        }])),
+        _ => Ok(()),
+    }
 }
 
 /// The maximum number of variables in a suggestion.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::certificate::ClientCertificate;
+use super::detect::Resolution;
 use super::managed::Host;
 use super::{EntraIdentity, EntraSource};
 use crate::clock::Rfc3339;
@@ -22,12 +23,15 @@ struct Said {
 }
 
 impl Announced {
-    /// Logs that `source` was chosen for `identity`, whose type is `auto`.
-    pub(super) fn source(&self, identity: &EntraIdentity, source: &EntraSource) {
+    /// Logs which source was chosen for `identity`, whose type is `auto`, and which others the environment offers.
+    pub(super) fn source(&self, identity: &EntraIdentity, resolution: &Resolution) {
+        let Resolution { source, because, others } = resolution;
         let mut said = self.said();
         if said.source.as_ref() != Some(source) {
             let chosen = EntraIdentity { source: source.clone(), ..identity.clone() };
-            tracing::info!(%identity, %chosen, "identity source chosen");
+            let others: Vec<_> = others.iter().filter(|it| it.is_offered).map(|it| it.name).collect();
+            let also_found = (!others.is_empty()).then(|| others.join(", "));
+            tracing::info!(%identity, %chosen, because, also_found, "identity source chosen");
             said.source = Some(source.clone());
         }
     }

@@ -1,12 +1,16 @@
 //! `auto`: detects the source of Entra tokens from the environment, without network requests.
 
+mod candidate;
+mod restriction;
+
 use std::path::Path;
 
+use self::candidate::{Candidate, candidates};
+pub(crate) use self::restriction::{Restriction, UnknownCredential, VARIABLE};
 use super::managed::Host;
-use super::platform::Platform;
 use super::variables::Variables;
-use super::{AzureAccount, EntraSource, ManagedIdentityId, TokenProxyMode};
-use crate::files::ReadError;
+use super::{EntraIdentity, EntraSource, FetchError, TokenProxyMode};
+use crate::files::{Files, ReadError};
 
 /// The chassis asset tag of every Azure virtual machine.
 /// Source: Microsoft Learn, "Azure Instance Metadata Service", and cloud-init's Azure data source.
@@ -25,19 +29,71 @@ pub(super) struct Environment {
     pub(super) host: Host,
 }
 
+/// The source that `auto` chooses, and what was found of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The source, never [`EntraSource::Auto`].
+    pub source: EntraSource,
+    /// Why it was chosen.
+    pub because: String,
+    /// The other sources, in the order of precedence.
+    pub others: Vec<Other>,
+}
+
+/// A source that `auto` did not choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Its type.
+    pub name: &'static str,
+    /// Whether the environment offers it.
+    pub is_offered: bool,
+    /// Why it was not chosen.
+    pub because: String,
+}
+
+impl Resolution {
+    /// Finds out what `identity` would use on this machine; `None` unless its type is `auto`.
+    ///
+    /// # Errors
+    /// [`FetchError`] if the environment cannot be read or `AZURE_TOKEN_CREDENTIALS` has an unknown value.
+    pub async fn of(identity: &EntraIdentity, files: &Files) -> Result<Option<Self>, FetchError> {
+        match &identity.source {
+            EntraSource::Auto { client_id, token_proxy } => {
+                resolve(client_id.as_deref(), *token_proxy, &Variables::of_process(), files).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Reads the environment and chooses a source; see [`detect`].
+pub(super) async fn resolve(
+    client_id: Option<&str>,
+    token_proxy: TokenProxyMode,
+    variables: &Variables,
+    files: &Files,
+) -> Result<Resolution, FetchError> {
+    let environment = Environment::read(variables, files).await.map_err(|error| FetchError {
+        is_local: error.is_local(),
+        ..FetchError::new(format!("the environment cannot be read: {error}"))
+    })?;
+    detect(client_id, token_proxy, &environment)
+        .map_err(|error| FetchError::new(format!("{VARIABLE}: {error}")))
+}
+
 impl Environment {
-    /// Reads the environment of `platform`: its commands, and the kernel's description of the machine.
+    /// Reads the environment: the commands, and the kernel's description of the machine.
     ///
     /// # Errors
     /// [`ReadError`] if the agent's own limits prevent it. What hangs does not exist.
-    pub(super) async fn read(platform: &Platform) -> Result<Self, ReadError> {
+    async fn read(variables: &Variables, files: &Files) -> Result<Self, ReadError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let asset_tag = platform.files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
-        let commands = platform.files.search(path, &["az", "azd"]);
-        let (asset_tag, commands, host) = tokio::join!(asset_tag, commands, Host::of(platform));
+        let asset_tag = files.read(Path::new("/sys/class/dmi/id/chassis_asset_tag"));
+        let commands = files.search(path, &["az", "azd"]);
+        let (asset_tag, commands, host) = tokio::join!(asset_tag, commands, Host::of(variables, files));
         let (asset_tag, commands) = (unless_local(asset_tag.content)?, unless_local(commands)?);
         Ok(Self {
-            variables: platform.variables.clone(),
+            variables: variables.clone(),
             commands: commands.unwrap_or_default(),
             host: host?,
             azure_machine: asset_tag.is_some_and(|tag| tag.trim_ascii() == AZURE_ASSET_TAG.as_bytes()),
@@ -53,112 +109,38 @@ fn unless_local<T>(found: Result<T, ReadError>) -> Result<Option<T>, ReadError> 
     }
 }
 
-/// Returns the source that `environment` offers, never [`EntraSource::Auto`]. A configured `client_id` takes
+/// Chooses the first source that `environment` offers and `AZURE_TOKEN_CREDENTIALS` allows. A configured `client_id` takes
 /// precedence over the environment's.
 ///
-/// Variables of this process and the host that they name take precedence over the machine's identity, and that over
-/// installed tools. The fallback is a managed identity, because its error explains what to set up.
-pub(super) fn detect(
+/// Nothing that fails later is replaced by the next source: a request that fails for a moment must not change the identity.
+fn detect(
     client_id: Option<&str>,
     token_proxy: TokenProxyMode,
     environment: &Environment,
-) -> EntraSource {
-    let has = |name| environment.variables.has(name);
-    let client_id = client_id.map(str::to_owned).or_else(|| environment.variables.get("AZURE_CLIENT_ID"));
-    let registered = client_id.is_some() && has("AZURE_TENANT_ID");
-    if registered && has("AZURE_FEDERATED_TOKEN_FILE") {
-        EntraSource::WorkloadIdentity { client_id, tenant_id: None, token_file: None, token_proxy }
-    } else if environment.host != Host::Imds {
-        managed_identity(client_id)
-    } else if registered && has("AZURE_CLIENT_SECRET") {
-        EntraSource::ClientSecret { client_id, tenant_id: None, secret: None }
-    } else if registered && has("AZURE_CLIENT_CERTIFICATE_PATH") {
-        EntraSource::ClientCertificate { client_id, tenant_id: None, files: None, send_chain: None }
-    } else if environment.azure_machine {
-        managed_identity(client_id)
-    } else if environment.commands.contains(&"az") {
-        EntraSource::AzureCli(AzureAccount::Default)
-    } else if environment.commands.contains(&"azd") {
-        EntraSource::AzureDeveloperCli { tenant_id: None }
-    } else {
-        managed_identity(client_id)
-    }
-}
-
-fn managed_identity(client_id: Option<String>) -> EntraSource {
-    EntraSource::ManagedIdentity(client_id.map_or(ManagedIdentityId::System, ManagedIdentityId::ClientId))
+) -> Result<Resolution, UnknownCredential> {
+    let restriction = Restriction::named_by(&environment.variables)?;
+    let mut candidates = candidates(client_id, token_proxy, environment);
+    let allows = |candidate: &Candidate| restriction.allows(candidate.credential);
+    let offered = candidates.iter().position(|it| allows(it) && it.sign.is_ok());
+    let is_fallback = |it: &Candidate| it.credential == restriction.fallback();
+    // There is one candidate of each credential at least.
+    let place = offered.or_else(|| candidates.iter().position(is_fallback)).unwrap_or_default();
+    let chosen = candidates.remove(place);
+    let others = candidates.into_iter().enumerate().map(|(at, candidate)| {
+        let is_offered = candidate.sign.is_ok();
+        let because = match candidate.sign {
+            _ if !restriction.allows(candidate.credential) => format!("{restriction} excludes it"),
+            Ok(sign) if at >= place => format!("{} takes precedence, although {sign}", chosen.name),
+            Ok(sign) | Err(sign) => sign,
+        };
+        Other { name: candidate.name, is_offered, because }
+    });
+    Ok(Resolution {
+        others: others.collect(),
+        because: chosen.sign.unwrap_or_else(|_| restriction.without_sign()),
+        source: chosen.source,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CLIENT_ID: &str = "AZURE_CLIENT_ID";
-    const TENANT_ID: &str = "AZURE_TENANT_ID";
-    const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-    const ENDPOINT: &str = "IDENTITY_ENDPOINT";
-    const HEADER: &str = "IDENTITY_HEADER";
-    const SECRET: &str = "AZURE_CLIENT_SECRET";
-    const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
-
-    /// Returns an environment with these variables, which are set to their names in lower case.
-    fn with(variables: &'static [&'static str]) -> Environment {
-        let look_up = |name: &str| variables.contains(&name).then(|| name.to_ascii_lowercase());
-        let variables = Variables::new(look_up);
-        let host = Host::named_by(&variables).unwrap_or(Host::Imds);
-        Environment { variables, commands: Vec::new(), azure_machine: false, host }
-    }
-
-    fn detected(environment: &Environment) -> EntraSource {
-        detect(None, TokenProxyMode::Auto, environment)
-    }
-
-    fn user_assigned(id: &str) -> EntraSource {
-        EntraSource::ManagedIdentity(ManagedIdentityId::ClientId(id.into()))
-    }
-
-    #[test]
-    fn the_first_source_in_the_order_of_precedence_is_chosen() {
-        let client_id = Some("azure_client_id".to_owned());
-        let workload = EntraSource::WorkloadIdentity {
-            client_id: client_id.clone(),
-            tenant_id: None,
-            token_file: None,
-            token_proxy: TokenProxyMode::Auto,
-        };
-        let all = with(&[CLIENT_ID, TENANT_ID, TOKEN_FILE, ENDPOINT, HEADER, SECRET]);
-        assert_eq!(detected(&all), workload);
-        let app_service = with(&[CLIENT_ID, TENANT_ID, ENDPOINT, HEADER, SECRET]);
-        assert_eq!(detected(&app_service), user_assigned("azure_client_id"));
-        let arc = Environment { host: Host::Arc, ..with(&[CLIENT_ID, TENANT_ID, SECRET]) };
-        assert_eq!(detected(&arc), user_assigned("azure_client_id"));
-        let secret =
-            EntraSource::ClientSecret { client_id: client_id.clone(), tenant_id: None, secret: None };
-        assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, SECRET, CERTIFICATE])), secret);
-        let certificate =
-            EntraSource::ClientCertificate { client_id, tenant_id: None, files: None, send_chain: None };
-        assert_eq!(detected(&with(&[CLIENT_ID, TENANT_ID, ENDPOINT, CERTIFICATE])), certificate);
-        assert_eq!(detected(&with(&[CLIENT_ID, CERTIFICATE])), user_assigned("azure_client_id"));
-        let tools = Environment { commands: vec!["az", "azd"], ..with(&[CLIENT_ID, TENANT_ID]) };
-        let machine = Environment { azure_machine: true, ..tools.clone() };
-        assert_eq!(detected(&machine), user_assigned("azure_client_id"));
-        assert_eq!(detected(&tools), EntraSource::AzureCli(AzureAccount::Default));
-        let azd = Environment { commands: vec!["azd"], ..tools };
-        assert_eq!(detected(&azd), EntraSource::AzureDeveloperCli { tenant_id: None });
-        assert_eq!(detected(&with(&[CLIENT_ID])), user_assigned("azure_client_id"));
-    }
-
-    #[test]
-    fn a_configured_client_id_takes_precedence_over_the_environments() {
-        let environment = with(&[CLIENT_ID, ENDPOINT, HEADER]);
-        let found = detect(Some("configured"), TokenProxyMode::Auto, &environment);
-        assert_eq!(found, user_assigned("configured"));
-    }
-
-    #[test]
-    fn a_federated_token_without_a_client_or_tenant_is_no_workload_identity() {
-        let system = EntraSource::ManagedIdentity(ManagedIdentityId::System);
-        assert_eq!(detected(&with(&[TOKEN_FILE, TENANT_ID])), system);
-        assert_eq!(detected(&with(&[TOKEN_FILE, CLIENT_ID])), user_assigned("azure_client_id"));
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::announced::Announced;
 use super::azure::{self, Grant, Proof};
-use super::detect::{Environment, detect};
+use super::detect::resolve;
 use super::developer::{self, Tool};
 use super::managed::{self, Wanted};
 use super::platform::Platform;
@@ -104,13 +104,10 @@ impl EntraTokens {
         let EntraSource::Auto { client_id, token_proxy } = &self.identity.source else {
             return Ok(self.identity.source.clone());
         };
-        let environment = Environment::read(&self.platform).await.map_err(|error| FetchError {
-            is_local: error.is_local(),
-            ..FetchError::new(format!("the environment cannot be read: {error}"))
-        })?;
-        let found = detect(client_id.as_deref(), *token_proxy, &environment);
-        self.announced.source(&self.identity, &found);
-        Ok(found)
+        let Platform { variables, files, .. } = &self.platform;
+        let resolution = resolve(client_id.as_deref(), *token_proxy, variables, files).await?;
+        self.announced.source(&self.identity, &resolution);
+        Ok(resolution.source)
     }
 
     /// Reads the service account token and finds out who exchanges it: the proxy that the pod's variables name, if the

@@ -86,7 +86,7 @@ pub(super) struct Answer {
 
 /// Requests a token of the `wanted` identity from the host of `platform`.
 pub(super) async fn fetch(wanted: Wanted<'_>, platform: &Platform) -> Result<Answer, FetchError> {
-    let host = Host::of(platform).await.map_err(|error| FetchError {
+    let host = Host::of(&platform.variables, &platform.files).await.map_err(|error| FetchError {
         is_local: error.is_local(),
         ..FetchError::new(format!("the host cannot be detected: {error}"))
     })?;

@@ -169,7 +169,7 @@ async fn auto_picks_the_identity_that_the_environment_offers_and_logs_it() {
     let picked = async |program: Program, chosen: &str| {
         let ended = program.args(["--log-level", "debug"]).run().await;
         signed_in(&lab, &ended);
-        let message = format!("msg=\"identity source chosen\" identity=auto chosen={chosen}");
+        let message = format!("msg=\"identity source chosen\" identity=auto chosen={chosen} because=\"");
         assert!(ended.stderr.contains(&message), "{message}: {ended:?}");
     };
     let client_id = lab.azure.client_id();
@@ -179,16 +179,26 @@ async fn auto_picks_the_identity_that_the_environment_offers_and_logs_it() {
     picked(lab.app_service(check(&lab, [])), "managed_identity").await;
     picked(lab.pod(check(&lab, [])), &format!("workload_identity:{client_id}")).await;
     picked(with_secret(check(&lab, [])), &format!("client_secret:{client_id}")).await;
-    // A pod with a workload identity takes precedence over everything else.
-    let all = with_command(with_secret(lab.app_service(lab.pod(check(&lab, [])))), &lab.az(&lab.token()));
-    picked(all, &format!("workload_identity:{client_id}")).await;
+    // The variables of a service principal take precedence over everything else, as in Azure's SDKs.
+    let all = || with_secret(lab.app_service(lab.pod(check(&lab, []))));
+    let az = lab.az(&lab.token());
+    picked(with_command(all(), &az), &format!("client_secret:{client_id}")).await;
+    for (credentials, chosen) in [
+        ("prod", format!("client_secret:{client_id}")),
+        ("dev", "azure_cli".to_owned()),
+        ("workloadidentitycredential", format!("workload_identity:{client_id}")),
+        ("ManagedIdentityCredential", format!("managed_identity:{client_id}")),
+    ] {
+        let program = with_command(all(), &az).env("AZURE_TOKEN_CREDENTIALS", credentials);
+        picked(program, &chosen).await;
+    }
     if is_azure_machine() {
         eprintln!(
             "skipped: on an Azure machine its managed identity takes precedence over a developer's tools"
         );
         return;
     }
-    let (az, azd) = (lab.path("az-folder"), lab.azd());
+    let azd = lab.azd();
     picked(check(&lab, []).env("PATH", az), "azure_cli").await;
     picked(check(&lab, []).env("PATH", azd), "azure_developer_cli").await;
 }
@@ -253,4 +263,45 @@ async fn targets_that_share_an_identity_share_its_tokens() {
     let refreshes = r#"token_refreshes_total{identity="managed_identity",result="success"}"#;
     assert!((scrape.value(refreshes) - 1.0).abs() < 0.5, "{}", scrape.text);
     assert_eq!(lab.azure.endpoint().requests().len(), 1);
+}
+
+#[tokio::test]
+async fn check_says_which_source_auto_chose_and_why_not_the_others() {
+    let lab = Lab::start().await;
+    let program = lab.pod(check(&lab, [])).env("AZURE_TOKEN_CREDENTIALS", "prod");
+    let ended = program.run().await;
+    signed_in(&lab, &ended);
+    let client_id = lab.azure.client_id();
+    for line in [
+        &format!(
+            "      auto chose workload_identity:{client_id}: AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID and AZURE_CLIENT_ID \
+             are set\n"
+        ),
+        "      not client_secret: AZURE_CLIENT_SECRET is not set\n",
+        "      not azure_cli: AZURE_TOKEN_CREDENTIALS=prod excludes it\n",
+    ] {
+        assert!(ended.stdout.contains(line), "{line}: {ended:?}");
+    }
+    let json = lab.pod(check(&lab, ["--output", "json"])).run().await;
+    let result: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let resolution = &result["connection"]["resolution"];
+    assert_eq!(resolution["chosen"], format!("workload_identity:{client_id}"));
+    assert_eq!(resolution["others"][0]["type"], "client_secret");
+    assert_eq!(resolution["others"][0]["because"], "AZURE_CLIENT_SECRET is not set");
+    let explicit = lab.check(["--identity", "managed_identity", "--output", "json"]).run().await;
+    assert!(!explicit.stdout.contains("resolution"), "{explicit:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_value_of_azure_token_credentials_is_an_invalid_configuration() {
+    let lab = Lab::start().await;
+    let wrong = lab.pod(check(&lab, [])).env("AZURE_TOKEN_CREDENTIALS", "AzurePowerShellCredential");
+    let ended = wrong.run().await;
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(
+        ended.stderr.contains("AZURE_TOKEN_CREDENTIALS: expected dev, prod, EnvironmentCredential, "),
+        "{ended:?}"
+    );
+    let unused = lab.check(["--identity", "managed_identity"]).env("AZURE_TOKEN_CREDENTIALS", "x");
+    signed_in(&lab, &unused.run().await);
 }

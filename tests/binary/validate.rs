@@ -100,3 +100,45 @@ async fn problems_that_nobody_can_read_still_have_their_exit_code() {
         assert_eq!(cachepulse(arguments).stderr(full()).run().await.code, Some(64), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn resolve_shows_what_auto_uses_and_why_not_another_source() {
+    let yaml = "targets:\n\
+                - {name: a, host: a}\n\
+                - {name: b, host: b, identity: {type: auto, client_id: c}}\n\
+                - {name: c, host: c, identity: auto}\n\
+                - {name: d, host: d, identity: azure_cli}\n";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, yaml.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let validate = |more: &[&str]| {
+        cachepulse(["validate", "--resolve", path].iter().chain(more))
+            .env("AZURE_TENANT_ID", "t")
+            .env("AZURE_CLIENT_SECRET", "hunter2")
+            .env("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    };
+    let text = validate(&[]).run().await;
+    assert_eq!((text.code, &*text.stderr), (Some(0), ""));
+    let start = format!(
+        "{path}: valid, 4 targets\n\
+         a, c:\n  auto chose client_secret: AZURE_TOKEN_CREDENTIALS=EnvironmentCredential\n"
+    );
+    assert!(text.stdout.starts_with(&start), "{text:?}");
+    for lines in [
+        "\n  not azure_cli: AZURE_TOKEN_CREDENTIALS=EnvironmentCredential excludes it\n",
+        "\nb:\n  auto chose client_secret:c: AZURE_CLIENT_SECRET, AZURE_TENANT_ID and client_id are set\n",
+    ] {
+        assert!(text.stdout.contains(lines), "{text:?}");
+    }
+    assert!(!text.stdout.contains("hunter2"));
+
+    let json = validate(&["--output", "json"]).run().await;
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let [first, second] = document["identities"].as_array().unwrap().as_slice() else { panic!("{json:?}") };
+    assert_eq!((&first["identity"], &first["targets"]), (&"auto".into(), &serde_json::json!(["a", "c"])));
+    assert_eq!((&second["identity"], &second["chosen"]), (&"auto:c".into(), &"client_secret:c".into()));
+
+    let unknown = validate(&[]).env("AZURE_TOKEN_CREDENTIALS", "all").run().await;
+    assert_eq!(unknown.code, Some(64));
+    assert!(unknown.stderr.contains("AZURE_TOKEN_CREDENTIALS: expected dev, prod, "), "{unknown:?}");
+}

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::cli::resolution::ResolutionDocument;
 use crate::clock::Rfc3339;
 use crate::config::flags::with_flags;
 use crate::connection::client_list::Client;
@@ -47,6 +48,9 @@ pub(super) struct ConnectionDocument {
     /// The identity and its token. `None` without an Entra identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<IdentityDocument>,
+    /// What an identity of the type `auto` uses here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resolution: Option<ResolutionDocument>,
     /// The user that the connection signs in as. `None` without sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) username: Option<String>,
@@ -104,6 +108,7 @@ impl CheckResult {
         target: &Target,
         probed: &Probed,
         findings: Findings,
+        resolution: Option<ResolutionDocument>,
         status: &StatusDocument,
         clients: usize,
         is_of_flags: bool,
@@ -136,7 +141,7 @@ impl CheckResult {
             cluster,
             sentinel: known.and_then(|known| known.sentinel.clone()),
             maintenance,
-            connection: ConnectionDocument::new(target, findings, status),
+            connection: ConnectionDocument::new(target, findings, resolution, status),
             // The phases are those of the connection to the configured host.
             failed: probed.outcome.result.as_ref().err().and_then(|failure| match failure.stage {
                 Stage::Phase(phase) if failure.slots.is_none() => Some(phase),
@@ -151,7 +156,12 @@ impl CheckResult {
 }
 
 impl ConnectionDocument {
-    fn new(target: &Target, findings: Findings, status: &StatusDocument) -> Self {
+    fn new(
+        target: &Target,
+        findings: Findings,
+        resolution: Option<ResolutionDocument>,
+        status: &StatusDocument,
+    ) -> Self {
         let token = match &*target.identity {
             Identity::Entra(identity) => {
                 let label = identity.to_string();
@@ -173,6 +183,7 @@ impl ConnectionDocument {
         let tried = refused.chain(findings.connected.map(|address| (address, None)));
         Self {
             token,
+            resolution,
             username,
             sentinels: findings.sentinels.iter().map(Into::into).collect(),
             addresses: findings.addresses.iter().map(|address| address.ip().to_string()).collect(),

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::cluster::{ClusterText, write_unwatched};
 use super::result::{AskedDocument, CertificateDocument, CheckResult, ConnectionDocument};
 use crate::cli::output::{Style, enumerated};
+use crate::cli::resolution::ResolutionDocument;
 use crate::clock::Rfc3339;
 use crate::counted::counted;
 use crate::excerpt::excerpt;
@@ -115,7 +116,11 @@ fn write_phase(
             let answer: String = answer.chain(error.clone()).collect();
             writeln!(f, "      sentinel {sentinel}: {answer}")
         }),
-        Phase::Token | Phase::Auth => Ok(()),
+        Phase::Token => {
+            let lines = connection.resolution.iter().flat_map(ResolutionDocument::lines);
+            lines.into_iter().try_for_each(|line| writeln!(f, "      {line}"))
+        }
+        Phase::Auth => Ok(()),
     }
 }
 

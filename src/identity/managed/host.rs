@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::super::FetchError;
-use super::super::platform::Platform;
 use super::super::variables::Variables;
-use crate::files::ReadError;
+use crate::files::{Files, ReadError};
 
 /// The folder and the name of Azure Arc's agent.
 const ARC_AGENT: (&str, &str) = ("/opt/azcmagent/bin", "himds");
@@ -28,15 +27,15 @@ pub(in crate::identity) enum Host {
 }
 
 impl Host {
-    /// Finds out on which host `platform` is.
+    /// Finds out on which host this is.
     ///
     /// # Errors
     /// [`ReadError`] if the agent's own limits prevent it. What hangs does not exist.
-    pub(in crate::identity) async fn of(platform: &Platform) -> Result<Self, ReadError> {
-        if let Some(host) = Self::named_by(&platform.variables) {
+    pub(in crate::identity) async fn of(variables: &Variables, files: &Files) -> Result<Self, ReadError> {
+        if let Some(host) = Self::named_by(variables) {
             return Ok(host);
         }
-        match platform.files.search(ARC_AGENT.0.into(), &[ARC_AGENT.1]).await {
+        match files.search(ARC_AGENT.0.into(), &[ARC_AGENT.1]).await {
             Ok(found) if !found.is_empty() => Ok(Self::Arc),
             Err(error) if error.is_local() => Err(error),
             Ok(_) | Err(_) => Ok(Self::Imds),
