@@ -64,7 +64,8 @@ async fn without_files_the_configuration_of_run_is_validated() {
 async fn a_missing_secret_is_a_problem() {
     let ended = cachepulse(["validate", "examples/fullest.yaml"]).run().await;
     assert_eq!(ended.code, Some(64));
-    let message = "targets[9] (inventory).identity.password.env: the secret's environment variable CACHE_PASSWORD is not \
+    let message =
+        "(inventory).identity.password.env: the secret's environment variable CACHE_PASSWORD is not \
                 set
 ";
     assert!(
