@@ -100,10 +100,15 @@ impl Pages {
     }
 
     async fn page(&self, route: Route, headers: &HeaderMap) -> Page {
+        let is_served = match route {
+            Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
+            // All others are about targets.
+            _ => !self.status.is_waiting(),
+        };
+        if !is_served {
+            return Page::check(false, "waiting for a valid configuration: /status says what is wrong");
+        }
         match route {
-            Route::Overview if self.status.is_waiting() => {
-                Page::check(false, "waiting for a valid configuration: /status says what is wrong")
-            }
             Route::Overview => {
                 let body = overview(&self.status.document()).into_bytes();
                 Page::new(StatusCode::OK, route.content_type(), body)

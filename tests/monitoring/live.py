@@ -59,6 +59,7 @@ def main():
 
             time.sleep(60)
             painter.draw(chain.prometheus["3"], started, time.time(), RATE_INTERVAL, picture)
+        an_agent_that_waits_fires_until_it_has_a_configuration(chain)
 
 
 def a_failover_fires_nothing(chain):
@@ -142,6 +143,22 @@ def announced_maintenance_mutes_warnings_and_no_page(chain):
     say("announced maintenance muted the warning of an outage, and the page arrived")
 
 
+def an_agent_that_waits_fires_until_it_has_a_configuration(chain):
+    """As a sidecar whose ConfigMap is missing at first."""
+    seen = len(chain.webhook.alerts)
+    config = chain.start_waiting_agent()
+    rejected = "CachepulseConfigurationRejected"
+    alert = chain.webhook.wait_for(rejected, "firing", target=None, start=seen)
+    say(f"fired: {alert['annotations']['summary']} {alert['annotations']['description']}")
+    time.sleep(60 / SCALE)
+    late = {one["labels"]["alertname"] for one in chain.webhook.alerts if one["labels"].get("namespace") == "late"}
+    assert late == {rejected}, f"an agent that waits fired {late}"
+    chain.configure(config)
+    chain.webhook.wait_for(rejected, "resolved", target=None, start=seen)
+    until(lambda: query(chain.prometheus["3"], 'cachepulse_probe_success{namespace="late"} == 1'), 60, "it never probed")
+    say("an agent without a configuration fired, and began when it had one")
+
+
 def the_rules_are_valid(chain):
     """All three evaluate every rule without an error, and no annotation template fails."""
     for name, url in chain.prometheus.items():
@@ -208,6 +225,8 @@ class Chain:
         self.cluster = Cluster(folder / "cluster", stack)
         self.webhook = Webhook(stack)
         self.agents = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        # Agents that start later.
+        self.discovered = folder / "discovered.json"
         self._start_agents()
         extra_rules, extra_config = planned_maintenance()
         self.alertmanager = self._start_alertmanager(extra_config)
@@ -262,6 +281,18 @@ class Chain:
         self._start("agent", [AGENT, "run", "--config", config])
         self._start("demo", [AGENT, "demo", "--listen", self.agents[1], "--redis-port", "0", "--identity-port", "0"])
 
+    def start_waiting_agent(self):
+        """Starts an agent without its configuration, whose path is returned, and has it scraped."""
+        listen, config = f"127.0.0.1:{free_port()}", self.folder / "late.yaml"
+        command = [AGENT, "run", "--config", config, "--on-invalid-config", "wait", "--listen", listen]
+        self._start("late", command)
+        self.discovered.write_text(json.dumps([{"targets": [listen], "labels": {"namespace": "late"}}]), "utf-8")
+        return config
+
+    def configure(self, config):
+        target = f"{{name: late, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}"
+        config.write_text(f"targets: [{target}]\n", "utf-8")
+
     def _start_sentinel(self):
         """Starts a cache and a sentinel that names it. Returns the sentinel's port."""
         port, sentinel = free_port(), free_port()
@@ -299,6 +330,7 @@ class Chain:
                         {"targets": [self.agents[0]], "labels": {"namespace": "shop"}},
                         {"targets": [self.agents[1]], "labels": {"namespace": "demo"}},
                     ],
+                    "file_sd_configs": [{"files": [str(self.discovered)], "refresh_interval": "1s"}],
                 }
             ],
         }
