@@ -166,14 +166,17 @@ fn names(key: &dyn Descriptor) -> Vec<&'static str> {
 }
 
 /// Returns the values of `key`, which takes a closed set. Tools that know YAML 1.1, such as Helm, take `on` and `off` for
-/// booleans, and every tool takes digits for a number.
+/// booleans.
 fn choices(key: &dyn Descriptor) -> Vec<Value> {
     let names = names(key);
     let booleans = [("on", true), ("off", false)].into_iter().filter(|(name, _)| names.contains(name));
     let booleans: Vec<Value> = booleans.map(|(_, value)| value.into()).collect();
-    let numbers: Vec<Value> =
-        names.iter().filter_map(|name| name.parse::<u64>().ok()).map(Value::from).collect();
-    names.into_iter().map(Value::from).chain(booleans).chain(numbers).collect()
+    names.into_iter().map(Value::from).chain(booleans).collect()
+}
+
+/// Returns the values of `key`, which takes a closed set, if they are numbers.
+fn numbers(key: &dyn Descriptor) -> Option<Vec<u64>> {
+    names(key).into_iter().map(|name| name.parse().ok()).collect()
 }
 
 /// Returns the condition that `identity`, whose type is the key `kind`, has only the keys of one type.
@@ -211,7 +214,11 @@ fn list(key: &dyn Descriptor, items: &Map<String, Value>) -> Map<String, Value> 
 fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
     let schema = match key.kind() {
         Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
-        Kind::Choice => json!({"enum": choices(key)}),
+        Kind::Choice => match numbers(key) {
+            // Not in one list: Helm takes a number and its text for equal items.
+            Some(numbers) => json!({"anyOf": [{"enum": numbers}, {"enum": choices(key)}]}),
+            None => json!({"enum": choices(key)}),
+        },
         Kind::Duration | Kind::DurationOrOff => json!({"type": "string", "pattern": DURATION}),
         // A number may be quoted, as templates often write it.
         kind @ (Kind::Integer | Kind::IntegerOrAuto | Kind::Size) => {
@@ -241,7 +248,7 @@ fn text(about: &About) -> Map<String, Value> {
 fn typed(kind: Kind, written: &str) -> Value {
     match kind {
         Kind::Boolean => (written == "true").into(),
-        Kind::Integer | Kind::IntegerOrAuto => {
+        Kind::Integer | Kind::IntegerOrAuto | Kind::Choice => {
             written.parse::<u64>().map_or_else(|_| written.into(), Value::from)
         }
         Kind::Size => super::size::parse(written).map_or(Value::Null, Value::from),
