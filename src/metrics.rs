@@ -116,7 +116,8 @@ impl Metrics {
         }))
     }
 
-    /// Adds the series of the target called `name`, every counter at 0. While two of the same name exist, both write
+    /// Adds the series of the target called `name`. Totals are 0, and the series of a reason, a result, a step or a phase
+    /// appear with the first event. While two of the same name exist, both write
     /// the same series.
     #[must_use]
     pub fn target(&self, name: &TargetName) -> TargetMetrics {

@@ -365,7 +365,7 @@ resource cachepulseCauses 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-
       }
       {
         alert: 'CachepulseRightsTooSmall'
-        expression: 'sum by (cluster, namespace, target) (rate(cachepulse_step_results_total{result="denied"}[15m])) + sum by (cluster, namespace, target) (rate(cachepulse_probe_failures_total{reason="permission_denied"}[15m])) > 0 or ( sum by (cluster, namespace, target) (cachepulse_topology_refreshes_total{result="denied"}) > 0 unless sum by (cluster, namespace, target) (increase(cachepulse_topology_refreshes_total{result="success"}[65m])) > 0 )'
+        expression: 'sum by (cluster, namespace, target) ( rate(cachepulse_step_results_total{result="denied"}[15m]) or rate(cachepulse_probe_failures_total{reason="permission_denied"}[15m]) ) > 0 or ( sum by (cluster, namespace, target) (cachepulse_topology_refreshes_total{result="denied"}) > 0 unless sum by (cluster, namespace, target) (increase(cachepulse_topology_refreshes_total{result="success"}[65m])) > 0 )'
         for: 'PT5M'
         severity: 2
         labels: {

@@ -53,7 +53,7 @@ impl Agent {
 
     /// Requests more than fits the buffers of both sockets, and does not read it.
     fn scrape_without_reading(&self) -> (TcpStream, Vec<TargetMetrics>) {
-        let targets = (0..400).map(|number| {
+        let targets = (0..3000).map(|number| {
             let name = format!("{number}-{}", "x".repeat(100));
             self.metrics.target(&TargetName::new(&name).unwrap())
         });
@@ -142,7 +142,7 @@ fn metrics_come_as_gzip_when_asked_and_only_then() {
 #[test]
 fn a_long_scrape_is_complete_in_http_1_0_and_1_1_and_with_gzip() {
     let agent = Agent::start(Limits::DEFAULT);
-    let names: Vec<_> = (0..20).map(|number| TargetName::new(&format!("orders-{number}")).unwrap()).collect();
+    let names: Vec<_> = (0..99).map(|number| TargetName::new(&format!("orders-{number}")).unwrap()).collect();
     let _targets: Vec<_> = names.iter().map(|name| agent.metrics.target(name)).collect();
     let old = agent.exchange("GET /metrics HTTP/1.0\r\n\r\n");
     assert!(old.body.len() > 200_000, "{}", old.body.len());

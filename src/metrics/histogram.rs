@@ -72,6 +72,11 @@ impl Histogram {
         }
     }
 
+    /// Whether there has been no observation.
+    pub(super) fn is_empty(&self) -> bool {
+        self.zeros.get() == 0 && self.octaves.get().is_none()
+    }
+
     /// Returns the buckets as they are now. Every number that is exported derives from them, so that the count is that of
     /// the buckets, also while other threads record. Only the sum may be slightly older or newer.
     pub(super) fn snapshot(&self) -> Snapshot {

@@ -12,7 +12,7 @@ use super::label::{
     ATTEMPT_RESULT, AttemptResult, EVENT, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
     SERVER_VERSION, STEP, STEP_RESULT, TARGET,
 };
-use super::value::{Counter, Gauge, Seconds};
+use super::value::{Counter, Counters, Gauge, Seconds};
 use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
 use crate::maintenance::{Announced, Event};
@@ -22,7 +22,7 @@ use crate::target::Protocol;
 /// Counts by [`AttemptResult`].
 type Attempts = [Counter; AttemptResult::ALL.len()];
 /// Counts by [`FailureReason`].
-type Reasons = [Counter; FailureReason::ALL.len()];
+type Reasons = Counters<{ FailureReason::ALL.len() }>;
 
 /// The values of one target.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct TargetSeries {
     /// By [`Step`].
     step_duration: [Histogram; Step::ALL.len()],
     /// By [`Step`], then by [`StepResult`].
-    step_results: [[Counter; StepResult::ALL.len()]; Step::ALL.len()],
+    step_results: [Counters<{ StepResult::ALL.len() }>; Step::ALL.len()],
     /// By [`Phase`].
     phase_duration: [Histogram; Phase::ALL.len()],
     connects: Attempts,
@@ -45,7 +45,7 @@ pub(super) struct TargetSeries {
     new_connections: Attempts,
     new_connection_failures: Reasons,
     new_connection_consecutive_failures: Gauge,
-    reauthentications: Attempts,
+    reauthentications: Counters<{ AttemptResult::ALL.len() }>,
     probe_interval: Gauge,
     last_success: Gauge,
     unavailable: Seconds,
@@ -77,30 +77,33 @@ impl Series for TargetSeries {
         (define::PROBE_SUCCESS, |it, target, family| family.gauge(&[target], &it.probe_success)),
         (define::PROBES, |it, target, family| family.counter(&[target], &it.probes)),
         (define::PROBE_FAILURES, |it, target, family| {
-            by_reason(family, target, FailureReason::ALL, &it.probe_failures);
+            by_reason(family, target, &it.probe_failures);
         }),
         (define::PROBE_DURATION, |it, target, family| family.histogram(&[target], &it.probe_duration)),
         (define::STEP_DURATION, |it, target, family| {
             for step in Step::ALL {
-                family.histogram(&[(STEP.name, step.as_str()), target], &it.step_duration[step as usize]);
+                observed(family, &[(STEP.name, step.as_str()), target], &it.step_duration[step as usize]);
             }
         }),
         (define::STEP_RESULTS, |it, target, family| {
             for step in Step::ALL {
                 for result in StepResult::ALL {
-                    let labels = [(STEP_RESULT.name, result.as_str()), (STEP.name, step.as_str()), target];
-                    family.counter(&labels, &it.step_results[step as usize][result as usize]);
+                    if let Some(counter) = it.step_results[step as usize].get(result as usize) {
+                        let labels =
+                            [(STEP_RESULT.name, result.as_str()), (STEP.name, step.as_str()), target];
+                        family.counter(&labels, counter);
+                    }
                 }
             }
         }),
         (define::PHASE_DURATION, |it, target, family| {
             for phase in Phase::ALL {
-                family.histogram(&[(PHASE.name, phase.as_str()), target], &it.phase_duration[phase as usize]);
+                observed(family, &[(PHASE.name, phase.as_str()), target], &it.phase_duration[phase as usize]);
             }
         }),
         (define::CONNECTS, |it, target, family| by_result(family, target, &it.connects)),
         (define::DISCONNECTS, |it, target, family| {
-            by_reason(family, target, FailureReason::of_disconnects(), &it.disconnects);
+            by_reason(family, target, &it.disconnects);
         }),
         (define::PROTOCOL, |it, target, family| {
             for version in Protocol::ALL {
@@ -115,12 +118,18 @@ impl Series for TargetSeries {
         }),
         (define::NEW_CONNECTIONS, |it, target, family| by_result(family, target, &it.new_connections)),
         (define::NEW_CONNECTION_FAILURES, |it, target, family| {
-            by_reason(family, target, FailureReason::of_openings(), &it.new_connection_failures);
+            by_reason(family, target, &it.new_connection_failures);
         }),
         (define::NEW_CONNECTION_CONSECUTIVE_FAILURES, |it, target, family| {
             family.gauge(&[target], &it.new_connection_consecutive_failures);
         }),
-        (define::REAUTHENTICATIONS, |it, target, family| by_result(family, target, &it.reauthentications)),
+        (define::REAUTHENTICATIONS, |it, target, family| {
+            for result in AttemptResult::ALL {
+                if let Some(counter) = it.reauthentications.get(result as usize) {
+                    family.counter(&[(ATTEMPT_RESULT.name, result.as_str()), target], counter);
+                }
+            }
+        }),
         (define::PROBE_INTERVAL, |it, target, family| family.gauge(&[target], &it.probe_interval)),
         (define::LAST_SUCCESS, |it, target, family| family.gauge(&[target], &it.last_success)),
         (define::UNAVAILABLE, |it, target, family| family.seconds(&[target], &it.unavailable)),
@@ -184,14 +193,20 @@ impl TargetSeries {
     }
 }
 
-fn by_reason(
-    family: &mut Family<'_>,
-    target: LabelPair<'_>,
-    reasons: impl IntoIterator<Item = FailureReason>,
-    counters: &Reasons,
-) {
-    for reason in reasons {
-        family.counter(&[(REASON.name, reason.as_str()), target], &counters[reason as usize]);
+/// Writes a histogram from its first observation on: of a step that is off, or a phase that the connection lacks, there is
+/// none.
+fn observed(family: &mut Family<'_>, labels: &[LabelPair<'_>], histogram: &Histogram) {
+    if !histogram.is_empty() {
+        family.histogram(labels, histogram);
+    }
+}
+
+/// Writes the reasons that have occurred.
+fn by_reason(family: &mut Family<'_>, target: LabelPair<'_>, counters: &Reasons) {
+    for reason in FailureReason::ALL {
+        if let Some(counter) = counters.get(reason as usize) {
+            family.counter(&[(REASON.name, reason.as_str()), target], counter);
+        }
     }
 }
 
@@ -237,7 +252,7 @@ impl TargetMetrics {
     pub fn outcome(&self, outcome: &Outcome, ticks: u64, is_up: bool, at: SystemTime) {
         let series = self.registration.series();
         if let Err(failure) = &outcome.result {
-            series.probe_failures[failure.reason as usize].add(ticks);
+            series.probe_failures.add(failure.reason as usize, ticks);
         }
         self.verdict(is_up, at);
         series.probes.add(ticks);
@@ -254,7 +269,7 @@ impl TargetMetrics {
     pub fn steps(&self, steps: &StepResults) {
         let series = self.registration.series();
         for (step, result, duration) in steps.iter() {
-            series.step_results[step as usize][result as usize].increment();
+            series.step_results[step as usize].increment(result as usize);
             series.step_duration[step as usize].observe(duration);
         }
     }
@@ -308,26 +323,26 @@ impl TargetMetrics {
         series.new_connection_success.set(if result.is_ok() { 1.0 } else { 0.0 });
         series.new_connection_consecutive_failures.set(f64::from(failed_in_a_row));
         if let Err(reason) = result {
-            debug_assert!(reason.can_fail_opening(), "{reason} would not be exported");
-            series.new_connection_failures[reason as usize].increment();
+            debug_assert!(reason.can_fail_opening(), "{reason} is not documented");
+            series.new_connection_failures.increment(reason as usize);
         }
         self.phases(phases);
     }
 
     /// Records that an open connection was lost.
     pub fn disconnected(&self, reason: FailureReason) {
-        debug_assert!(reason.can_end_connection(), "{reason} would not be exported");
-        self.registration.series().disconnects[reason as usize].increment();
+        debug_assert!(reason.can_end_connection(), "{reason} is not documented");
+        self.registration.series().disconnects.increment(reason as usize);
     }
 
     /// Records that the cache accepted a refreshed token on the open connection.
     pub fn reauthenticated(&self) {
-        self.registration.series().reauthentications[AttemptResult::Success as usize].increment();
+        self.registration.series().reauthentications.increment(AttemptResult::Success as usize);
     }
 
     /// Records that the cache refused a refreshed token on the open connection, or did not answer.
     pub fn reauthentication_failed(&self) {
-        self.registration.series().reauthentications[AttemptResult::Failure as usize].increment();
+        self.registration.series().reauthentications.increment(AttemptResult::Failure as usize);
     }
 
     /// Records that the cache was unavailable for another `duration`.

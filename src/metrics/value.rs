@@ -1,6 +1,7 @@
 //! Values that one thread writes and another reads. Each takes a few bytes; those of the `prometheus` crate contain the
 //! metric's name, help and labels for every series. For a thousand targets that is 2 MB instead of 60 MB.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -19,6 +20,25 @@ impl Counter {
 
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// Counters of `N` events, which are exported from their first event on. They take no memory before that.
+#[derive(Debug, Default)]
+pub(super) struct Counters<const N: usize>(OnceLock<Box<[Counter; N]>>);
+
+impl<const N: usize> Counters<N> {
+    pub(super) fn add(&self, number: usize, count: u64) {
+        self.0.get_or_init(|| Box::new(std::array::from_fn(|_| Counter::default())))[number].add(count);
+    }
+
+    pub(super) fn increment(&self, number: usize) {
+        self.add(number, 1);
+    }
+
+    /// Returns the counter, if there has been an event.
+    pub(super) fn get(&self, number: usize) -> Option<&Counter> {
+        self.0.get().map(|counters| &counters[number]).filter(|counter| counter.get() > 0)
     }
 }
 
@@ -91,6 +111,17 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_exist_from_their_first_event_on() {
+        let counters = Counters::<3>::default();
+        assert!(counters.get(1).is_none());
+        counters.add(1, 0);
+        assert!(counters.get(1).is_none());
+        counters.increment(1);
+        assert_eq!(counters.get(1).map(Counter::get), Some(1));
+        assert!(counters.get(2).is_none());
+    }
 
     #[test]
     fn a_gauge_is_absent_before_its_first_value() {

@@ -203,11 +203,11 @@ async fn a_password_that_changed_in_its_file_is_presented_on_the_live_connection
 
     lab.redis.ask::<()>(&["ACL", "SETUSER", "probe", ">rotated"]);
     lab.write("password", "rotated\n");
-    let presented = agent.until("it is presented", |it| it.value(&reauthentications("success")) > 0.0);
+    let presented = agent.until("it is presented", |it| it.get(&reauthentications("success")) > Some(0.0));
     Load::on(&agent).within(NOTICED, presented).await.expect("within 5 s");
 
     lab.write("password", "not yet known");
-    let refused = agent.until("it is refused", |it| it.value(&reauthentications("failure")) > 0.0).await;
+    let refused = agent.until("it is refused", |it| it.get(&reauthentications("failure")) > Some(0.0)).await;
     assert!(refused.is_up("orders"));
     lab.redis.ask::<()>(&["ACL", "SETUSER", "probe", ">not yet known"]);
     let scrape = agent.until("it is accepted", |it| it.value(&reauthentications("success")) > 1.0).await;
@@ -265,7 +265,7 @@ async fn a_surplus_that_comes_with_a_changed_secret_is_named_once() {
     lab.write("password", "rotated \n");
     for name in ["orders", "stock"] {
         let presented = format!("reauthentications_total{{result=\"success\",target=\"{name}\"}}");
-        agent.until("it is presented", |it| it.value(&presented) > 0.0).await;
+        agent.until("it is presented", |it| it.get(&presented) > Some(0.0)).await;
     }
     let log = agent.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("changed secret")).collect();

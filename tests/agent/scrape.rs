@@ -48,9 +48,10 @@ impl Scrape {
         whole(self.value(&format!("{name}{{target=\"{target}\"}}")))
     }
 
-    /// Returns the value of a counter with another label, which is alphabetically before `target`.
+    /// Returns the value of a counter with another label, which is alphabetically before `target`. It is 0 before the
+    /// first event.
     pub(crate) fn count_of(&self, name: &str, label: &str, value: &str, target: &str) -> u64 {
-        whole(self.value(&format!("{name}{{{label}=\"{value}\",target=\"{target}\"}}")))
+        whole(self.get(&format!("{name}{{{label}=\"{value}\",target=\"{target}\"}}")).unwrap_or_default())
     }
 
     pub(crate) fn failures(&self, reason: &str, target: &str) -> u64 {

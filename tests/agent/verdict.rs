@@ -88,7 +88,7 @@ async fn a_server_without_the_command_client_is_healthy() {
     let redis = RedisServer::start_with(Listen::Plaintext, &[("probe", ALL)], lines).await;
     let agent = agent(&redis, "300ms").serve().await;
     let unsupported = r#"step_results_total{result="unsupported",step="client_list",target="orders"}"#;
-    let scrape = agent.until("it is probed", |scrape| scrape.value(unsupported) > 2.0).await;
+    let scrape = agent.until("it is probed", |scrape| scrape.get(unsupported) > Some(2.0)).await;
     assert_healthy(&scrape);
     assert_eq!(scrape.connects("success", "orders"), 1);
 }

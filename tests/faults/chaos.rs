@@ -210,9 +210,11 @@ impl Figures {
             probes: scrape.count("probes_total", TARGET),
             failures: scrape.sum("probe_failures_total", TARGET),
             disconnects: scrape.sum("disconnects_total", TARGET),
-            unanswered_lists: scrape.value(&format!(
-                "step_results_total{{result=\"failure\",step=\"client_list\",target=\"{TARGET}\"}}"
-            )),
+            unanswered_lists: scrape
+                .get(&format!(
+                    "step_results_total{{result=\"failure\",step=\"client_list\",target=\"{TARGET}\"}}"
+                ))
+                .unwrap_or_default(),
             unavailable: scrape.value(&format!("unavailable_seconds_total{{target=\"{TARGET}\"}}")),
         }
     }

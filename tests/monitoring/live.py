@@ -505,7 +505,7 @@ def scaled(text):
     def window(match):
         return re.sub(r"(\d+)([smhd])", shorter, match[0])
 
-    text = re.sub(r"\[\d+[smhd](:\d+[smhd])?\]", window, text)
+    text = re.sub(r"\[\d+[smhd](:\d+[smhd])?\]|\boffset \d+[smhd]\b", window, text)
     return re.sub(r"(?m)^ *(for|interval|group_wait|group_interval): \d+[smhd]$", window, text)
 
 
