@@ -102,8 +102,8 @@ impl Pages {
     async fn page(&self, route: Route, headers: &HeaderMap) -> Page {
         let is_served = match route {
             Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
-            // All others are about targets.
-            _ => !self.status.is_waiting(),
+            // About targets, which there are none of.
+            Route::Overview => !self.status.is_waiting(),
         };
         if !is_served {
             return Page::check(false, "waiting for a valid configuration: /status says what is wrong");
