@@ -35,7 +35,7 @@ pub(super) struct Validate {
     /// A configuration file, as for `run`
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Show what identities of the type `auto` use on this machine, and why not another source
+    /// Show which source identities of the type `auto` use here, and why
     #[arg(long)]
     resolve: bool,
     /// Format of the output
