@@ -1,3 +1,5 @@
+mod protobuf;
+
 use super::*;
 
 use crate::maintenance::{Announced, Event};

@@ -1,0 +1,174 @@
+//! The protobuf format, read by a decoder that knows only the wire format.
+
+use super::*;
+use std::collections::HashMap;
+
+/// The fields of a message, each with its number.
+type Fields<'a> = Vec<(u64, Field<'a>)>;
+
+#[derive(Clone, Copy, Debug)]
+enum Field<'a> {
+    Integer(u64),
+    Double(f64),
+    Bytes(&'a [u8]),
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..).step_by(7) {
+        let (byte, rest) = bytes.split_first().unwrap();
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    value
+}
+
+fn delimited<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let length = varint(bytes) as usize;
+    let (message, rest) = bytes.split_at(length);
+    *bytes = rest;
+    message
+}
+
+fn fields(mut bytes: &[u8]) -> Fields<'_> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes);
+        let field = match tag & 7 {
+            0 => Field::Integer(varint(&mut bytes)),
+            1 => {
+                let (double, rest) = bytes.split_at(8);
+                bytes = rest;
+                Field::Double(f64::from_le_bytes(double.try_into().unwrap()))
+            }
+            2 => Field::Bytes(delimited(&mut bytes)),
+            other => panic!("wire type {other}"),
+        };
+        fields.push((tag >> 3, field));
+    }
+    assert!(fields.is_sorted_by_key(|(number, _)| *number), "{fields:?}");
+    fields
+}
+
+fn messages<'a>(fields: &Fields<'a>, number: u64) -> Vec<&'a [u8]> {
+    let found = fields.iter().filter(|(it, _)| *it == number);
+    found
+        .map(|(_, field)| if let Field::Bytes(bytes) = field { *bytes } else { panic!("{field:?}") })
+        .collect()
+}
+
+fn integers(fields: &Fields<'_>, number: u64) -> Vec<u64> {
+    let found = fields.iter().filter(|(it, _)| *it == number);
+    found
+        .map(|(_, field)| if let Field::Integer(value) = field { *value } else { panic!("{field:?}") })
+        .collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Returns each series as the text format writes it, with its value; of a histogram only its count, and the number of its
+/// native buckets beside.
+fn decode(mut bytes: &[u8]) -> (Vec<String>, HashMap<String, f64>) {
+    let (mut families, mut series) = (Vec::new(), HashMap::new());
+    while !bytes.is_empty() {
+        let family = fields(delimited(&mut bytes));
+        let name = text(messages(&family, 1)[0]);
+        assert_eq!(messages(&family, 2).len(), 1, "{name} has its help");
+        for metric in messages(&family, 4).into_iter().map(fields) {
+            let labels: Vec<String> = messages(&metric, 1)
+                .into_iter()
+                .map(|pair| {
+                    let pair = fields(pair);
+                    format!("{}=\"{}\"", text(messages(&pair, 1)[0]), text(messages(&pair, 2)[0]))
+                })
+                .collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            let (number, Field::Bytes(value)) = metric[metric.len() - 1] else { panic!("{metric:?}") };
+            let value = fields(value);
+            let kind = integers(&family, 3)[0];
+            assert_eq!(number, [3, 2, 4, 5, 7][kind as usize], "{name}");
+            match (kind, value[0]) {
+                (0 | 1, (1, Field::Double(value))) => drop(series.insert(format!("{name}{labels}"), value)),
+                (2 | 4, (1, Field::Integer(count))) => {
+                    if kind == 4 {
+                        check_histogram(&value, count);
+                    }
+                    series.insert(format!("{name}_count{labels}"), count as f64);
+                }
+                _ => panic!("{name}: {value:?}"),
+            }
+        }
+        families.push(name);
+    }
+    (families, series)
+}
+
+/// What Prometheus checks: the count is that of the buckets, and spans and deltas belong together.
+fn check_histogram(histogram: &Fields<'_>, count: u64) {
+    let classic: Vec<u64> =
+        messages(histogram, 3).into_iter().map(|bucket| integers(&fields(bucket), 1)[0]).collect();
+    assert!(classic.is_sorted() && classic.last() == Some(&count), "{classic:?} and {count}");
+    let listed: u64 = messages(histogram, 12).into_iter().map(|span| integers(&fields(span), 2)[0]).sum();
+    let signed = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
+    let deltas = integers(histogram, 13).into_iter().map(signed);
+    assert_eq!(deltas.len() as u64, listed);
+    let mut bucket = 0;
+    let in_buckets: i64 = deltas
+        .map(|delta| {
+            bucket += delta;
+            assert!(bucket >= 0);
+            bucket
+        })
+        .sum();
+    assert_eq!(in_buckets as u64 + integers(histogram, 7)[0], count);
+    assert_eq!(messages(histogram, 15).len(), 1, "the time of its creation");
+}
+
+#[test]
+fn a_scrape_in_protobuf_has_the_series_and_values_of_the_text() {
+    let metrics = metrics();
+    let names: Vec<_> = (0..200).map(|number| name(&format!("shop-{number}"))).collect();
+    let targets: Vec<_> = names.iter().map(|it| metrics.target(it)).collect();
+    targets.iter().for_each(|target| record(target, &success(), at(1)));
+    let _owners = script(&metrics);
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
+    let (families, decoded) = decode(&bytes);
+
+    let text = super::text(&metrics);
+    let expected: HashMap<String, f64> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' ').filter(|_| !line.starts_with('#')))
+        .filter(|(series, _)| {
+            !series.contains("_bucket{") && !series.split('{').next().unwrap().ends_with("_sum")
+        })
+        .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
+        .collect();
+    let of_process = |series: &String| series.starts_with("process_");
+    for (series, value) in expected.iter().filter(|(series, _)| !of_process(series)) {
+        assert_eq!(decoded.get(series), Some(value), "{series}");
+    }
+    assert_eq!(decoded.len(), expected.len());
+    // A long family comes in parts, one after the other.
+    let mut distinct = families.clone();
+    distinct.dedup();
+    assert!(
+        distinct.is_sorted() && distinct.len() < families.len() && families.len() < 100,
+        "{}",
+        families.len()
+    );
+}
+
+#[test]
+fn labels_are_not_escaped() {
+    let metrics = metrics();
+    let _target = metrics.target(&name(r#"a"b\c"#));
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
+    assert!(decode(&bytes).1.contains_key("cachepulse_probes_total{target=\"a\"b\\c\"}"));
+}
