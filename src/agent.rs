@@ -24,7 +24,7 @@ use crate::connection::trace::Trace;
 use crate::files::Files;
 use crate::identity::refresh::{Refresher, TokenState};
 use crate::identity::sign_in::{SignIn, Tokens};
-use crate::identity::{EntraIdentity, Identity, TokenSource};
+use crate::identity::{Identity, TokenIdentity, TokenSource};
 use crate::metrics::Metrics;
 use crate::prober::{KnownNodes, Prober, Setup, offset};
 use crate::secret::{SecretSource, WatchedSecret};
@@ -52,7 +52,7 @@ pub struct Services {
 }
 
 /// Creates the source of an identity's tokens.
-pub type MakeTokenSource = Box<dyn Fn(&EntraIdentity) -> Box<dyn TokenSource> + Send>;
+pub type MakeTokenSource = Box<dyn Fn(&TokenIdentity) -> Box<dyn TokenSource> + Send>;
 
 /// The running probers, and the loops that keep their tokens and certificates fresh. Dropping it stops them.
 pub struct Agent {
@@ -63,7 +63,7 @@ pub struct Agent {
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     /// What the probers of each target have reached. Outlives them when settings change.
     known_nodes: HashMap<TargetName, KnownNodes>,
-    identities: HashMap<EntraIdentity, Running<Published>>,
+    identities: HashMap<TokenIdentity, Running<Published>>,
     clients: HashMap<TlsFiles, Running<ReloadedClient>>,
     /// Targets with the same secret watch it together.
     secrets: HashMap<SecretSource, WatchedSecret>,
@@ -212,8 +212,8 @@ impl Agent {
     async fn stop_removed_and_changed(&mut self, targets: &[Target]) {
         let wanted: HashMap<&TargetName, &Target> =
             targets.iter().map(|target| (&target.name, target)).collect();
-        let identities: HashSet<&EntraIdentity> =
-            targets.iter().filter_map(|target| entra(&target.identity)).collect();
+        let identities: HashSet<TokenIdentity> =
+            targets.iter().filter_map(|target| target.identity.of_tokens()).collect();
         let certificates: HashSet<&TlsFiles> = targets.iter().flat_map(certificates).collect();
         let mut stopping: HashSet<Id> = HashSet::new();
         let mut keep = |keep: bool, task: &AbortHandle| {
@@ -330,15 +330,18 @@ impl Agent {
                 let secret = self.secrets.entry(source.clone()).or_insert_with(watch).clone();
                 SignIn::Secret { username, secret }
             }
-            Identity::Entra(identity) => {
-                let Published { states, refused } = self.tokens(identity);
-                SignIn::Tokens(Tokens::new(username, states, refused))
-            }
+            Identity::Entra(identity) => self.refreshed(username, &TokenIdentity::Entra(identity.clone())),
+            Identity::Token(supplied) => self.refreshed(username, &TokenIdentity::Supplied(supplied.clone())),
         }
     }
 
+    fn refreshed(&mut self, username: Option<Arc<str>>, identity: &TokenIdentity) -> SignIn {
+        let Published { states, refused } = self.tokens(identity);
+        SignIn::Tokens(Tokens::new(username, states, refused))
+    }
+
     /// Returns the tokens of `identity`. Starts its refresh loop unless it is running.
-    fn tokens(&mut self, identity: &EntraIdentity) -> Published {
+    fn tokens(&mut self, identity: &TokenIdentity) -> Published {
         if let Some(running) = self.identities.get(identity) {
             return running.of.clone();
         }
@@ -362,17 +365,10 @@ impl Agent {
     }
 }
 
-fn entra(identity: &Identity) -> Option<&EntraIdentity> {
-    match identity {
-        Identity::Entra(identity) => Some(identity),
-        Identity::AccessKey(_) | Identity::Password(_) | Identity::None => None,
-    }
-}
-
 fn secret(identity: &Identity) -> Option<&SecretSource> {
     match identity {
         Identity::AccessKey(source) | Identity::Password(source) => Some(source),
-        Identity::Entra(_) | Identity::None => None,
+        Identity::Entra(_) | Identity::Token(_) | Identity::None => None,
     }
 }
 

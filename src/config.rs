@@ -34,6 +34,7 @@ mod size;
 mod sources;
 mod target;
 mod tls;
+mod token;
 mod unknown;
 pub mod variables;
 pub mod watch;

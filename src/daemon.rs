@@ -21,8 +21,10 @@ use crate::connection::tls::roots::Roots;
 use crate::descriptors;
 use crate::files::Files;
 use crate::http::{self, BindError, Listener, Liveness, Pages};
+use crate::identity::TokenIdentity;
 use crate::identity::entra::EntraTokens;
 use crate::identity::platform::Platform;
+use crate::identity::supplied::SuppliedTokens;
 use crate::identity::transport::Transport;
 use crate::metrics::{Metrics, Part};
 use crate::signal::{Signal, Signals};
@@ -83,8 +85,11 @@ pub fn services(roots: Roots, files: Files) -> Services {
         files,
         resolver,
         roots,
-        token_source: Box::new(move |identity| {
-            Box::new(EntraTokens::new(identity.clone(), platform.clone()))
+        token_source: Box::new(move |identity| match identity {
+            TokenIdentity::Entra(identity) => Box::new(EntraTokens::new(identity.clone(), platform.clone())),
+            TokenIdentity::Supplied(supplied) => {
+                Box::new(SuppliedTokens::new(supplied.clone(), platform.clone()))
+            }
         }),
         instance: host.into(),
     }

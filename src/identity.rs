@@ -17,6 +17,7 @@ pub mod platform;
 pub mod refresh;
 mod refusal;
 pub mod sign_in;
+pub mod supplied;
 #[cfg(test)]
 mod testing;
 mod token_proxy;
@@ -32,6 +33,7 @@ use std::time::SystemTime;
 
 use self::certificate::CertificateFiles;
 use self::claims::Claims;
+use self::supplied::SuppliedToken;
 use crate::secret::{Secret, SecretSource};
 
 /// The scope of both Azure products, in every cloud.
@@ -43,12 +45,45 @@ pub const DEFAULT_SCOPE: &str = "https://redis.azure.com/.default";
 pub enum Identity {
     /// A Microsoft Entra token.
     Entra(EntraIdentity),
+    /// A token that a file or a command supplies.
+    Token(SuppliedToken),
     /// The cache's access key, as the password of the default user.
     AccessKey(SecretSource),
     /// An ACL user's password.
     Password(SecretSource),
     /// No sign-in.
     None,
+}
+
+impl Identity {
+    /// Returns the identity whose tokens are refreshed, if it has any.
+    #[must_use]
+    pub fn of_tokens(&self) -> Option<TokenIdentity> {
+        match self {
+            Self::Entra(identity) => Some(TokenIdentity::Entra(identity.clone())),
+            Self::Token(supplied) => Some(TokenIdentity::Supplied(supplied.clone())),
+            Self::AccessKey(_) | Self::Password(_) | Self::None => None,
+        }
+    }
+}
+
+/// An identity that has tokens, which a refresh loop renews.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TokenIdentity {
+    /// Tokens of Entra ID.
+    Entra(EntraIdentity),
+    /// Those of a file or a command.
+    Supplied(SuppliedToken),
+}
+
+impl fmt::Display for TokenIdentity {
+    /// Writes the value of the label `identity`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entra(identity) => identity.fmt(f),
+            Self::Supplied(identity) => identity.fmt(f),
+        }
+    }
 }
 
 /// An Entra identity and the tokens to request for it.
@@ -196,7 +231,7 @@ impl fmt::Display for EntraIdentity {
     }
 }
 
-/// An Entra access token.
+/// An Entra access token, or one that was supplied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The password for the cache.
@@ -206,6 +241,10 @@ pub struct Token {
     /// The claim `oid`: the identity's object id, which is the Redis user name. One printable word of at most
     /// [`Self::OBJECT_ID_LENGTH`] bytes, safe in a log line.
     pub object_id: Option<Arc<str>>,
+    /// The Redis user of a supplied token; `None` for one of Entra. One printable word.
+    pub username: Option<Arc<str>>,
+    /// Whether nothing says when it expires. The same token is then as good as a new one.
+    pub is_expiry_assumed: bool,
 }
 
 impl Token {
@@ -216,7 +255,7 @@ impl Token {
     #[must_use]
     pub fn new(secret: Secret, expires_at: SystemTime) -> Self {
         let object_id = Claims::of(secret.expose()).object_id();
-        Self { secret, expires_at, object_id }
+        Self { secret, expires_at, object_id, username: None, is_expiry_assumed: false }
     }
 
     /// Returns the claims `appid` and `xms_mirid`: the client id and the Azure resource id of the identity that answered,
@@ -240,9 +279,9 @@ pub enum Credentials {
         /// The key or password.
         secret: Secret,
     },
-    /// An Entra token.
+    /// A token.
     Token {
-        /// The user: the identity's object id.
+        /// The user: with Entra, the identity's object id.
         username: Arc<str>,
         /// The token.
         token: Arc<Token>,
@@ -259,7 +298,15 @@ pub trait TokenSource: Send + Sync {
     fn runs_command(&self) -> bool {
         false
     }
+
+    /// Waits until the next token may differ from the last one, where that can be watched. Cancel safe.
+    fn changed(&self) -> ChangeFuture<'_> {
+        Box::pin(std::future::pending())
+    }
 }
+
+/// The future of [`TokenSource::changed`].
+pub type ChangeFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The future of [`TokenSource::fetch`].
 pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, FetchError>> + Send + 'a>>;

@@ -75,7 +75,8 @@ fn is_possible(target: &Target) {
     assert!((1..=512).contains(&target.key.render("{instance}").len()));
     let (has_tokens, takes_user) = match &*target.identity {
         Identity::Entra(_) => (true, true),
-        Identity::Password(_) => (false, true),
+        // Google Cloud takes supplied tokens over plaintext, too.
+        Identity::Token(_) | Identity::Password(_) => (false, true),
         Identity::AccessKey(_) | Identity::None => (false, false),
     };
     assert!(!has_tokens || target.tls != Tls::Off, "a token over plaintext");

@@ -9,12 +9,13 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
 use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_CERTIFICATE, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS,
-    OBJECT_ID, PASSWORD, SCOPE, SEND_CERTIFICATE_CHAIN, SUBSCRIPTION, TENANT_ID, TOKEN_FILE, TOKEN_PROXY,
-    TYPE,
+    OBJECT_ID, PASSWORD, SCOPE, SEND_CERTIFICATE_CHAIN, SUBSCRIPTION, TENANT_ID, TOKEN, TOKEN_FILE,
+    TOKEN_PROXY, TYPE,
 };
 use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key, SecretKeys};
 use super::problem::with_causes;
+use super::token;
 use crate::identity::{AzureAccount, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
@@ -39,6 +40,7 @@ pub(super) fn type_of(identity: &Identity) -> IdentityType {
             EntraSource::AzureCli(_) => IdentityType::AzureCli,
             EntraSource::AzureDeveloperCli { .. } => IdentityType::AzureDeveloperCli,
         },
+        Identity::Token(_) => IdentityType::Token,
         Identity::AccessKey(_) => IdentityType::AccessKey,
         Identity::Password(_) => IdentityType::Password,
         Identity::None => IdentityType::None,
@@ -99,12 +101,22 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
         }
         IdentityType::AzureCli => EntraSource::AzureCli(read_azure_account(&fields, tenant_id?)?),
         IdentityType::AzureDeveloperCli => EntraSource::AzureDeveloperCli { tenant_id: tenant_id? },
+        IdentityType::Token => return read_token(field, &fields),
         IdentityType::AccessKey => return required_secret(&ACCESS_KEY).map(Identity::AccessKey),
         IdentityType::Password => return required_secret(&PASSWORD).map(Identity::Password),
         IdentityType::None => return Ok(Identity::None),
     };
     let scope = scope?.unwrap_or(SCOPE.default()).to_owned();
     Ok(Identity::Entra(EntraIdentity { source, scope, authority: authority? }))
+}
+
+fn read_token(field: &Field<'_>, fields: &Fields<'_>) -> Result<Identity, Invalid> {
+    let advice = if field.is_of_flags() {
+        format!("give {} or {}", field.name_of(&TOKEN.file), field.name_of(&TOKEN.command))
+    } else {
+        "write identity: {type: token, token: {file: …}} or {type: token, token: {command: […]}}".to_owned()
+    };
+    token::read(&fields.required(&TOKEN.whole, &advice)?).map(Identity::Token)
 }
 
 /// Reads the identity for sentinels: a password, or `None`.

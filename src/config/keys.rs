@@ -211,6 +211,8 @@ pub enum Values<T: 'static> {
     List(usize, usize),
     /// A list of hosts, each with an optional port, with a minimum and a maximum length.
     Hosts(usize, usize),
+    /// A list of words, or the first alone, with a minimum and a maximum length.
+    Words(usize, usize),
 }
 
 /// One of the values of a key that accepts a closed set.
@@ -306,13 +308,14 @@ impl<T: Value> Descriptor for Key<T> {
             Values::Mapping => Kind::Mapping,
             Values::List(..) => Kind::List,
             Values::Hosts(..) => Kind::Hosts,
+            Values::Words(..) => Kind::Words,
         }
     }
 
     fn range(&self) -> Option<(String, String)> {
         match &self.values {
             Values::Range(least, most) => Some((least.written(), most.written())),
-            Values::List(least, most) | Values::Hosts(least, most) => {
+            Values::List(least, most) | Values::Hosts(least, most) | Values::Words(least, most) => {
                 Some((least.to_string(), most.to_string()))
             }
             _ => None,

@@ -87,6 +87,11 @@ fn value(key: &dyn Descriptor) -> Value {
         Kind::Mapping => below(about),
         Kind::List => list(key, &below(about)),
         Kind::Hosts => list(key, &text(about)),
+        Kind::Words => {
+            // Only the first word may not be blank.
+            let words = list(key, &object(json!({"type": "string"})));
+            object(json!({"if": {"type": "array"}, "then": words, "else": text(about)}))
+        }
         _ if about.keys.is_empty() => scalar(key),
         // A mapping, or a shorter form.
         _ => object(json!({"if": {"type": "object"}, "then": below(about), "else": scalar(key)})),
@@ -314,6 +319,7 @@ mod tests {
         );
         let keys = json!(["type", "tenant_id", "subscription", "scope", "<<"]);
         assert_eq!(of("azure_cli"), (keys, Value::Null));
+        assert_eq!(of("token"), (json!(["type", "token", "<<"]), json!(["token"])));
     }
 
     #[test]

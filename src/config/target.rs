@@ -297,16 +297,19 @@ impl Earlier {
     /// Notes a problem if `identity`, given at `field`, differs from an earlier one but has the same label in
     /// the metrics: two refresh loops would write the same series.
     fn refuse_shared_label(&mut self, identity: &Arc<Identity>, field: &Field<'_>) {
-        let Identity::Entra(entra) = &**identity else { return };
-        match self.identities.entry(entra.to_string()) {
+        let Some(tokens) = identity.of_tokens() else { return };
+        match self.identities.entry(tokens.to_string()) {
             Entry::Vacant(free) => {
                 free.insert((Arc::clone(identity), field.path().to_owned()));
             }
             Entry::Occupied(first) if first.get().0 != *identity => {
                 let (label, (_, path)) = (first.key(), first.get());
+                let advice = match &**identity {
+                    Identity::Token(_) => "give each a token.name",
+                    _ => "keep the secret or token of both in the same place, or give each an id",
+                };
                 field.problem(format!(
-                    "differs from {path}, but both are the identity \"{label}\" in the metrics; keep the secret or \
-                     token of both in the same place, or give each an id"
+                    "differs from {path}, but both are the identity \"{label}\" in the metrics; {advice}"
                 ));
             }
             Entry::Occupied(_) => {}

@@ -112,7 +112,7 @@ fn secret_variables(target: &Target) -> impl Iterator<Item = &str> {
             EntraSource::ClientSecret { secret, .. } => secret.as_ref(),
             _ => None,
         },
-        Identity::None => None,
+        Identity::Token(_) | Identity::None => None,
     };
     let of_sentinels = target.server.sentinels().and_then(|sentinels| sentinels.password.as_ref());
     own.into_iter().chain(of_sentinels).filter_map(|source| match source {
@@ -174,7 +174,7 @@ mod tests {
             ("CLIENT_SECRET", "CACHEPULSE_CLIENT_SECRET_FILE or CACHEPULSE_CLIENT_SECRET_ENV"),
             ("USER", "CACHEPULSE_USERNAME"),
             ("REDIS_HOST", "CACHEPULSE_HOST"),
-            ("TIMEOUT", "CACHEPULSE_CONNECT_TIMEOUT or CACHEPULSE_COMMAND_TIMEOUT"),
+            ("TIMEOUT", "CACHEPULSE_TOKEN_TIMEOUT, CACHEPULSE_CONNECT_TIMEOUT or CACHEPULSE_COMMAND_TIMEOUT"),
         ] {
             let name = format!("{VARIABLE_PREFIX}{name}");
             let expected = format!("{name}: unknown variable; did you mean {meant}?");

@@ -365,6 +365,9 @@ pub fn refused_advice(credentials: &Credentials) -> Option<&'static str> {
         Credentials::Password { username: Some(_), .. } => Some(
             "Check that the user `username` exists and is enabled, and that its password has not been changed.",
         ),
+        Credentials::Token { token, .. } if token.username.is_some() => Some(
+            "Check that the token is meant for this server and for the user `username`, and that the user exists.",
+        ),
         Credentials::Token { .. } => None,
     }
 }

@@ -70,7 +70,7 @@ fn after(start: SystemTime, seconds: f64) -> Option<SystemTime> {
 
 /// Parses a date: RFC 3339, with a space instead of the `T` and without a zone, too, or as .NET writes it in the United
 /// States, `1/16/2020 5:24:12 AM +00:00`. Without a zone it is UTC.
-fn date(text: &str) -> Option<SystemTime> {
+pub(super) fn date(text: &str) -> Option<SystemTime> {
     let (day, rest) = text.trim().split_once(['T', 't', ' '])?;
     let [year, month, day] = if day.contains('/') {
         let [month, day, year] = numbers(day, '/')?;

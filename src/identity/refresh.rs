@@ -97,6 +97,7 @@ impl Refresher {
             };
             tokio::select! {
                 () = self.sleep(&request, wait) => refusals.reset(),
+                () = self.source.changed() => sleep_until(request.last + MIN_PAUSE).await,
                 () = self.refused.notified() => {
                     is_rejected = true;
                     // The identity may have been recreated, so a new token may be accepted. Other caches may accept the
@@ -121,6 +122,16 @@ impl Refresher {
                 return false;
             }
         };
+        if token.is_expiry_assumed && self.has(&token) {
+            self.metrics.refreshed(took, token.expires_at);
+            self.status.token(took, &token);
+            self.publish.send_if_modified(|state| {
+                // Sessions are not notified, because the token is the same.
+                *state = TokenState { token: Some(Arc::new(token)), error: None };
+                false
+            });
+            return true;
+        }
         if !self.is_newer(&token, is_rejected) {
             self.metrics.unchanged(took);
             self.publish.send_if_modified(|state| {
@@ -192,6 +203,11 @@ impl Refresher {
                 || (is_rejected && token.expires_at > now);
             token.secret != held.secret && is_better
         })
+    }
+
+    /// Whether the current token is the same as `token`.
+    fn has(&self, token: &Token) -> bool {
+        self.publish.borrow().token.as_ref().is_some_and(|held| held.secret == token.secret)
     }
 
     fn lifetime_left(&self) -> Duration {

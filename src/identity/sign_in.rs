@@ -28,7 +28,7 @@ pub enum SignIn {
         /// The secret.
         secret: WatchedSecret,
     },
-    /// Entra tokens.
+    /// Tokens that are refreshed.
     Tokens(Tokens),
 }
 
@@ -144,10 +144,10 @@ impl Tokens {
         let Some(token) = state.token else {
             return Err(state.error.unwrap_or_else(|| FetchError::new("")));
         };
-        let username = match (&self.configured, &token.object_id) {
+        let username = match (&self.configured, token.username.as_ref().or(token.object_id.as_ref())) {
             (Some(configured), Some(object_id)) => {
                 let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-                if configured != object_id && warned.as_ref() != Some(object_id) {
+                if token.username.is_none() && configured != object_id && warned.as_ref() != Some(object_id) {
                     warn!(username = %configured, %object_id, "username differs from the token's object id");
                     *warned = Some(Arc::clone(object_id));
                 }

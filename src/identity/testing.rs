@@ -4,10 +4,29 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use hyper::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+
+use super::transport::{Carry, Route, TransportError};
+
+/// Returns a transport for tests that send nothing.
+pub(super) fn no_transport() -> Arc<dyn Carry> {
+    Arc::new(NoTransport)
+}
+
+#[derive(Debug)]
+struct NoTransport;
+
+#[async_trait::async_trait]
+impl Carry for NoTransport {
+    async fn send(&self, request: Request<Bytes>, _: &Route) -> Result<Response<Bytes>, TransportError> {
+        panic!("{request:?}")
+    }
+}
 
 /// Returns a response as it is sent.
 pub(super) fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {

@@ -827,6 +827,8 @@ fn token(text: &str, clock: &Clock, life: Duration) -> TokenState {
         secret: Secret::new(text.into()),
         expires_at: clock.now() + life,
         object_id: Some("oid".into()),
+        username: None,
+        is_expiry_assumed: false,
     };
     TokenState { token: Some(Arc::new(token)), error: None }
 }

@@ -47,5 +47,6 @@ mod sentinel;
 mod sentinel_lies;
 mod shutdown;
 mod tls;
+mod tokens;
 mod verdict;
 mod waiting;

@@ -90,7 +90,7 @@ fn the_smallest_example_has_every_default() {
 #[test]
 fn the_fullest_example_names_every_key_and_is_valid() {
     let example = fullest();
-    assert_eq!(valid(&example).targets.len(), 13);
+    assert_eq!(valid(&example).targets.len(), 15);
     for key in keys::all() {
         let name = key.about().name();
         let named = ["\n", " ", "{"].iter().any(|before| example.contains(&format!("{before}{name}:")));

@@ -54,6 +54,7 @@ fn value(key: &dyn Descriptor) -> String {
         Kind::Mapping => "mapping",
         Kind::List => "list",
         Kind::Hosts => "list of hosts",
+        Kind::Words => "list of words",
     };
     let beside = key.kind().beside_range().map(|value| format!("`{value}` or ")).unwrap_or_default();
     match key.range() {

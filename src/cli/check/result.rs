@@ -163,8 +163,8 @@ impl ConnectionDocument {
         status: &StatusDocument,
     ) -> Self {
         let token = match &*target.identity {
-            Identity::Entra(identity) => {
-                let label = identity.to_string();
+            identity @ (Identity::Entra(_) | Identity::Token(_)) => {
+                let label = identity.of_tokens().map(|tokens| tokens.to_string()).unwrap_or_default();
                 status.identities.iter().find(|identity| *identity.identity == *label).cloned()
             }
             _ => None,
@@ -175,7 +175,7 @@ impl ConnectionDocument {
             Identity::AccessKey(_) | Identity::Password(_) => {
                 configured.or_else(|| Some("default".to_owned()))
             }
-            Identity::Entra(_) => configured.or_else(|| {
+            Identity::Entra(_) | Identity::Token(_) => configured.or_else(|| {
                 token.as_ref().and_then(|token| token.object_id.as_deref()).map(ToOwned::to_owned)
             }),
         };

@@ -5,6 +5,7 @@ mod entra;
 mod managed;
 mod secrets;
 mod service_principal;
+mod token;
 mod workload;
 
 pub use self::developer::SUBSCRIPTION;
@@ -14,6 +15,7 @@ pub use self::secrets::{ACCESS_KEY, PASSWORD};
 pub use self::service_principal::{
     CLIENT_CERTIFICATE, CLIENT_SECRET, CertificateKeys, SEND_CERTIFICATE_CHAIN,
 };
+pub use self::token::{TOKEN, TokenKeys};
 pub use self::workload::{TOKEN_FILE, TOKEN_PROXY};
 use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
 
@@ -36,6 +38,8 @@ pub enum IdentityType {
     AzureCli,
     /// The Azure Developer CLI's sign-in.
     AzureDeveloperCli,
+    /// A token that a file or a command supplies.
+    Token,
     /// The cache's access key.
     AccessKey,
     /// An ACL user's password.
@@ -77,6 +81,11 @@ const TYPES: &[Choice<IdentityType>] = &[
         help: "The user signed in to the Azure Developer CLI",
     },
     Choice {
+        name: "token",
+        value: IdentityType::Token,
+        help: "A token that a file contains or a command prints, such as one of AWS or Google Cloud",
+    },
+    Choice {
         name: "access_key",
         value: IdentityType::AccessKey,
         help: "The cache's access key, as the password of the default user",
@@ -105,6 +114,7 @@ pub static IDENTITY: Key<IdentityType> = Key {
             &CLIENT_SECRET.whole,
             &CLIENT_CERTIFICATE.whole,
             &SEND_CERTIFICATE_CHAIN,
+            &TOKEN.whole,
             &ACCESS_KEY.whole,
             &PASSWORD.whole,
             &SCOPE,
@@ -137,7 +147,8 @@ pub static USERNAME: Key<&str> = Key {
         flag: Some(Flag::new("username", "NAME").common()),
         group: GROUP,
         help: "Redis user",
-        doc: "With an Entra identity, the object id that has an access policy on the cache.",
+        doc: "With an Entra identity, the object id that has an access policy on the cache. With a supplied token, the \
+              default is the `username` beside it in JSON, then the claim `oid`, then the user `default`.",
         example: "0f4b7a5e-2c1d-4f6a-8b3e-9d7c5a1e2f40",
         identities: &[
             IdentityType::Auto,
@@ -147,6 +158,7 @@ pub static USERNAME: Key<&str> = Key {
             IdentityType::ClientCertificate,
             IdentityType::AzureCli,
             IdentityType::AzureDeveloperCli,
+            IdentityType::Token,
             IdentityType::Password,
         ],
         pattern: WORD,

@@ -48,6 +48,8 @@ pub enum Kind {
     List,
     /// A list of hosts, each with an optional port.
     Hosts,
+    /// A list of words, or the first alone.
+    Words,
 }
 
 impl Kind {

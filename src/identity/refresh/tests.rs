@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::identity::FetchFuture;
+use crate::identity::{ChangeFuture, FetchFuture};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
 use crate::status::Status;
@@ -20,6 +20,7 @@ struct Endpoint {
     open: Arc<()>,
     most: Arc<AtomicUsize>,
     is_command: bool,
+    change: Arc<Notify>,
     clock: Option<Clock>,
 }
 
@@ -27,6 +28,8 @@ struct Endpoint {
 enum Fetched {
     /// A token with this text and lifetime.
     Token(&'static str, Duration),
+    /// A token with this text, of which nothing says when it expires.
+    Assumed(&'static str),
     /// After this delay, a token with this text and a lifetime of an hour.
     Slow(Duration, &'static str),
     /// An error, after this delay.
@@ -48,6 +51,10 @@ impl TokenSource for Endpoint {
             self.most.fetch_max(Arc::strong_count(&self.open) - 2, Ordering::Relaxed);
             match answer.unwrap() {
                 Fetched::Token(text, lifetime) => Ok(Token::new(Secret::new(text.into()), now + lifetime)),
+                Fetched::Assumed(text) => {
+                    let token = Token::new(Secret::new(text.into()), now + 10 * MINUTE);
+                    Ok(Token { is_expiry_assumed: true, ..token })
+                }
                 Fetched::Slow(delay, text) => {
                     tokio::time::sleep(delay).await;
                     Ok(Token::new(Secret::new(text.into()), now + HOUR))
@@ -64,6 +71,10 @@ impl TokenSource for Endpoint {
 
     fn runs_command(&self) -> bool {
         self.is_command
+    }
+
+    fn changed(&self) -> ChangeFuture<'_> {
+        Box::pin(self.change.notified())
     }
 }
 
@@ -131,6 +142,37 @@ impl Running {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_does_not_say_when_it_expires_is_kept_while_it_stays_the_same() {
+    let mut running = start([Fetched::Assumed("first")], 1);
+    tokio::time::sleep(MINUTE).await;
+    running.states.borrow_and_update();
+    tokio::time::sleep(HOUR).await;
+    assert!(!running.states.has_changed().unwrap(), "sessions are told of the same token");
+    let expires_at = running.states.borrow().token.as_ref().unwrap().expires_at;
+    assert!(running.clock.until(expires_at) > 4 * MINUTE);
+    let requests = running.requests().len();
+    assert!((12..=15).contains(&requests), "every 5 minutes: {requests}");
+    running.answer([Fetched::Assumed("second")]);
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(running.token().as_deref(), Some("second"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_fetched_at_once_and_many_in_a_row_once_per_second() {
+    let running = start([Fetched::Token("first", HOUR), Fetched::Token("second", 2 * HOUR)], 1);
+    tokio::time::sleep(MINUTE).await;
+    running.endpoint.change.notify_one();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(running.token().as_deref(), Some("second"));
+    for _ in 0..100 {
+        running.endpoint.change.notify_one();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let requests = running.requests().len();
+    assert!((3..=5).contains(&requests), "{requests}");
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_after_three_quarters_of_its_lifetime() {

@@ -23,7 +23,7 @@ impl TokenSource for Service {
         } else {
             let expires_at = self.clock.now() + self.life;
             let secret = Secret::new(format!("{}", crate::clock::unix_seconds(expires_at)));
-            Ok(Token { secret, expires_at, object_id: Some("oid".into()) })
+            Ok(Token { object_id: Some("oid".into()), ..Token::new(secret, expires_at) })
         };
         Box::pin(std::future::ready(answer))
     }

@@ -1,0 +1,215 @@
+//! Supplied tokens: those that a file contains or a command prints, for other clouds and for anything that this agent does not
+//! know.
+//!
+//! The rules are those of kubectl's and AWS's credential plugins: no shell, no input, a limit, and one run at a time. What
+//! files and commands may contain is in `output.rs`.
+
+mod output;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use self::output::Supplied;
+use super::command::{Command, CommandError, Output};
+use super::platform::Platform;
+use super::{ChangeFuture, FetchError, FetchFuture, Token, TokenSource};
+use crate::excerpt::excerpt;
+use crate::files::WatchedFile;
+
+/// How much of what a command prints as errors is shown, in characters.
+const DETAIL: usize = 500;
+
+/// The user that a server has without any other.
+const DEFAULT_USER: &str = "default";
+
+/// Where supplied tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SuppliedToken {
+    /// Its name in logs and metrics, if that is not the one of the file or the program.
+    pub name: Option<String>,
+    /// The file or command.
+    pub source: SuppliedSource,
+    /// How long a token is valid that does not say so.
+    pub lifetime: Duration,
+}
+
+/// The file or command that supplies tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SuppliedSource {
+    /// The content of a file.
+    File(PathBuf),
+    /// What a command prints.
+    Command {
+        /// An absolute path, or a name on `PATH`.
+        program: String,
+        /// Its arguments, which are never shown.
+        arguments: Vec<String>,
+        /// The time after which it is killed.
+        timeout: Duration,
+    },
+}
+
+impl SuppliedSource {
+    /// Returns the name of the file or the program.
+    fn name(&self) -> String {
+        let path = match self {
+            Self::File(path) => path,
+            Self::Command { program, .. } => Path::new(program),
+        };
+        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    }
+}
+
+impl fmt::Display for SuppliedToken {
+    /// Writes the value of the label `identity`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "token:{name}"),
+            None => write!(f, "token:{}", self.source.name()),
+        }
+    }
+}
+
+/// Fetches supplied tokens. Each fetch reads the file or runs the command.
+#[derive(Debug)]
+pub struct SuppliedTokens {
+    identity: SuppliedToken,
+    platform: Platform,
+    file: Option<Mutex<WatchedFile>>,
+    /// Held while the command runs.
+    running: Mutex<()>,
+}
+
+impl SuppliedTokens {
+    /// Creates a source of the tokens that `identity` names on `platform`.
+    #[must_use]
+    pub fn new(identity: SuppliedToken, platform: Platform) -> Self {
+        let file = match &identity.source {
+            SuppliedSource::File(path) => Some(Mutex::new(platform.files.watch(path))),
+            SuppliedSource::Command { .. } => None,
+        };
+        Self { identity, platform, file, running: Mutex::default() }
+    }
+
+    async fn fetch_once(&self) -> Result<Token, FetchError> {
+        let supplied = match &self.identity.source {
+            SuppliedSource::File(path) => self.read(path).await,
+            SuppliedSource::Command { program, arguments, timeout } => {
+                self.run(program, arguments, *timeout).await
+            }
+        }?;
+        let assumed = self.platform.clock.now() + self.identity.lifetime;
+        let token = Token::new(supplied.secret, supplied.expires_at.unwrap_or(assumed));
+        let username = supplied.username.or_else(|| token.object_id.clone());
+        Ok(Token {
+            username: Some(username.unwrap_or_else(|| Arc::from(DEFAULT_USER))),
+            is_expiry_assumed: supplied.expires_at.is_none(),
+            ..token
+        })
+    }
+
+    async fn read(&self, path: &Path) -> Result<Supplied, FetchError> {
+        let content = match &self.file {
+            Some(file) => file.lock().await.read().await,
+            None => self.platform.files.read(path).await.content,
+        };
+        let content = content.map_err(|error| FetchError {
+            is_local: error.is_local(),
+            ..FetchError::new(format!("{} cannot be read: {error}", path.display()))
+        })?;
+        Supplied::read(&content, self.platform.clock.now())
+            .map_err(|problem| FetchError::new(format!("{} contains no token: {problem}", path.display())))
+    }
+
+    async fn run(
+        &self,
+        program: &str,
+        arguments: &[String],
+        limit: Duration,
+    ) -> Result<Supplied, FetchError> {
+        let _alone = self.running.lock().await;
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        let command = Command { program: OsStr::new(program), arguments: &arguments, variables: &[], limit };
+        let name = self.identity.source.name();
+        match command.run().await {
+            Ok(output) if output.status.success() => {
+                let stdout = Zeroizing::new(output.stdout);
+                Supplied::read(&stdout, self.platform.clock.now())
+                    .map_err(|problem| FetchError::new(format!("{name} printed no token: {problem}")))
+            }
+            Ok(output) => Err(failed(&name, &output)),
+            Err(error) => Err(not_run(&name, &error, limit)),
+        }
+    }
+}
+
+impl TokenSource for SuppliedTokens {
+    fn fetch(&self) -> FetchFuture<'_> {
+        Box::pin(self.fetch_once())
+    }
+
+    fn runs_command(&self) -> bool {
+        self.file.is_none()
+    }
+
+    fn changed(&self) -> ChangeFuture<'_> {
+        match &self.file {
+            Some(file) => Box::pin(async { file.lock().await.changed().await }),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+/// Returns the error of a command that said that it failed. The last lines of what it printed usually say why.
+fn failed(name: &str, output: &Output) -> FetchError {
+    let said = output.stderr.trim();
+    let skipped = said.chars().count().saturating_sub(DETAIL);
+    let said: String = said.chars().skip(skipped).collect();
+    let said = match excerpt(&without_secrets(&said), DETAIL) {
+        said if said.is_empty() => "it printed no error".to_owned(),
+        said => said,
+    };
+    FetchError {
+        is_local: output.is_short_of_processes(),
+        ..FetchError::new(format!("{name} failed ({}): {said}", output.status))
+    }
+}
+
+fn not_run(name: &str, error: &CommandError, limit: Duration) -> FetchError {
+    let text = match error {
+        CommandError::Start(cause) => format!("{name} cannot be run: {cause}"),
+        CommandError::TooSlow => {
+            format!("{name} printed no token within {} s and was killed", limit.as_secs_f64())
+        }
+        CommandError::TooLong => format!("{name} printed no token: {}", output::TOO_LONG),
+    };
+    FetchError { is_local: error.is_local(), ..FetchError::new(text) }
+}
+
+/// Returns `text` without anything that may be a secret: long runs of letters and digits without a slash between them.
+fn without_secrets(text: &str) -> String {
+    /// Keys and tokens are longer than this, and few words are.
+    const SHORTEST: usize = 20;
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.+%~".contains(c);
+    let is_secret = |run: &str| {
+        run.len() >= SHORTEST
+            && run.bytes().any(|byte| byte.is_ascii_digit())
+            && run.bytes().any(|byte| byte.is_ascii_alphabetic())
+    };
+    let mut blanked = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c| !is_part(c)) {
+        let run = piece.trim_end_matches(|c| !is_part(c));
+        blanked += if is_secret(run) { "<redacted>" } else { run };
+        blanked += &piece[run.len()..];
+    }
+    blanked
+}
+
+#[cfg(test)]
+mod tests;

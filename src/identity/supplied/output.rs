@@ -1,0 +1,186 @@
+//! What a file contains or a command prints as a token: the token alone, or a JSON object. Pure.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::identity::Token;
+use crate::identity::claims::Claims;
+use crate::identity::expiry;
+use crate::secret::{MAX_LENGTH, Secret};
+
+/// Where tokens are in JSON: those of OAuth, the Azure CLI and kubectl's plugins, and a plain password.
+const TOKENS: [&str; 5] = ["/token", "/access_token", "/accessToken", "/password", "/status/token"];
+
+/// Where their expiry is. The Azure CLI's `expiresOn` has no zone, so it comes last.
+const EXPIRIES: [&str; 7] = [
+    "/expires_on",
+    "/expiration",
+    "/Expiration",
+    "/expirationTimestamp",
+    "/status/expirationTimestamp",
+    "/expires_in",
+    "/expiresOn",
+];
+
+pub(super) const TOO_LONG: &str = "the output is longer than 16384 bytes, more than Redis accepts";
+
+/// What was supplied.
+#[derive(Debug, PartialEq)]
+pub(super) struct Supplied {
+    pub(super) secret: Secret,
+    /// When it expires, if it or the JSON around it says so.
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) username: Option<Arc<str>>,
+}
+
+impl Supplied {
+    /// Reads `output` at the time `now`. The error says what is wrong with it, without repeating it.
+    pub(super) fn read(output: &[u8], now: SystemTime) -> Result<Self, &'static str> {
+        if output.len() > MAX_LENGTH {
+            return Err(TOO_LONG);
+        }
+        let text = std::str::from_utf8(output).map_err(|_| "the output is not UTF-8 text")?.trim();
+        if text.starts_with('{') {
+            let json = serde_json::from_str(text).map_err(|_| "the output starts like JSON, but is not")?;
+            return Self::of_json(&json, now);
+        }
+        if text.is_empty() {
+            return Err("the output is empty");
+        }
+        if text.lines().nth(1).is_some() {
+            return Err("the output has more than one line; expected a token or a JSON object");
+        }
+        Ok(Self { secret: Secret::new(text.to_owned()), expires_at: own_expiry(text, now), username: None })
+    }
+
+    fn of_json(json: &Value, now: SystemTime) -> Result<Self, &'static str> {
+        let token = TOKENS.iter().find_map(|path| json.pointer(path)?.as_str());
+        let token = token.map(str::trim).filter(|token| !token.is_empty());
+        let token = token.ok_or(
+            "the JSON has none of the fields token, access_token, accessToken, password and status.token",
+        )?;
+        let said = EXPIRIES.iter().find_map(|path| expiry::moment(json.pointer(path)?, now));
+        let is_user = |name: &&str| {
+            (1..=Token::OBJECT_ID_LENGTH).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        Ok(Self {
+            secret: Secret::new(token.to_owned()),
+            expires_at: said.or_else(|| own_expiry(token, now)),
+            username: json.get("username").and_then(Value::as_str).filter(is_user).map(Arc::from),
+        })
+    }
+}
+
+/// Returns when `token` expires by itself: a JWT by its claim `exp`, a signed request of AWS by its parameters.
+fn own_expiry(token: &str, now: SystemTime) -> Option<SystemTime> {
+    let by_claim = || expiry::moment(&seconds(Claims::of(token).expires_at()?).into(), now);
+    by_claim().or_else(|| signed_expiry(token))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Returns when a presigned request ends: `X-Amz-Date=20261127T011500Z` and `X-Amz-Expires=900`.
+/// Source: AWS, "Authenticating with IAM" of `ElastiCache`, and Signature Version 4.
+fn signed_expiry(token: &str) -> Option<SystemTime> {
+    let query = token.split_once('?')?.1;
+    let field = |name| query.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    let (day, time) = field("X-Amz-Date")?.strip_suffix('Z')?.split_once('T')?;
+    let is_digits =
+        |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_digits(day, 8) && is_digits(time, 6)).then_some(())?;
+    let date =
+        format!("{}-{}-{}T{}:{}:{}Z", &day[..4], &day[4..6], &day[6..], &time[..2], &time[2..4], &time[4..]);
+    let lifetime = field("X-Amz-Expires")?.parse().ok().filter(|seconds| (1..=604_800).contains(seconds))?;
+    expiry::date(&date)?.checked_add(std::time::Duration::from_secs(lifetime))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+    use super::*;
+
+    /// 2020-01-16 05:24:12 UTC.
+    const END: u64 = 1_579_152_252;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Returns token, expiry and user of `output`, an hour before [`END`].
+    fn read(output: &str) -> Result<(String, Option<u64>, Option<String>), &'static str> {
+        let supplied = Supplied::read(output.as_bytes(), at(END - 3600))?;
+        let username = supplied.username.map(|name| name.to_string());
+        Ok((supplied.secret.expose().to_owned(), supplied.expires_at.map(seconds), username))
+    }
+
+    #[test]
+    fn a_token_alone_is_read_without_the_space_around_it() {
+        assert_eq!(read("ya29.token\n"), Ok(("ya29.token".into(), None, None)));
+        assert_eq!(read("\r\n two words \r\n"), Ok(("two words".into(), None, None)));
+    }
+
+    #[test]
+    fn a_token_in_json_has_an_expiry_in_any_form_and_a_user() {
+        for json in [
+            r#"{"token":"t","expires_on":1579152252,"username":"u"}"#,
+            r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer","username":"u"}"#,
+            r#"{"accessToken":"t","expiresOn":"2020-01-16 05:24:12.000000","username":"u"}"#,
+            r#"{"accessToken":"t","expiresOn":"2020-01-16 06:24:12.000000","expires_on":1579152252,"username":"u"}"#,
+            r#"{"password":"t","expiration":"2020-01-16T05:24:12Z","username":"u"}"#,
+            r#"{"Version":1,"token":"t","Expiration":"2020-01-16T05:24:12Z","username":"u"}"#,
+            r#"{"token":"t","expirationTimestamp":"2020-01-16T05:24:12Z","username":"u"}"#,
+            r#" {"kind":"ExecCredential","status":{"token":" t ","expirationTimestamp":"2020-01-16T05:24:12Z"},"username":"u"} "#,
+        ] {
+            assert_eq!(read(json), Ok(("t".into(), Some(END), Some("u".into()))), "{json}");
+        }
+        assert_eq!(
+            read(r#"{"token":"t","expires_on":"soon","username":"two words"}"#),
+            Ok(("t".into(), None, None))
+        );
+    }
+
+    #[test]
+    fn a_token_may_say_itself_when_it_expires() {
+        let jwt = format!("{}.{}.s", BASE64.encode("{}"), BASE64.encode(format!(r#"{{"exp":{END}}}"#)));
+        assert_eq!(read(&jwt).unwrap().1, Some(END));
+        assert_eq!(read(&format!(r#"{{"token":"{jwt}"}}"#)).unwrap().1, Some(END));
+        assert_eq!(read(&format!(r#"{{"token":"{jwt}","expires_in":60}}"#)).unwrap().1, Some(END - 3540));
+        let signed =
+            "orders/?Action=connect&User=u&X-Amz-Date=20200116T050912Z&X-Amz-Expires=900&X-Amz-Signature=5";
+        assert_eq!(read(signed), Ok((signed.into(), Some(END), None)));
+        for (from, to) in
+            [("900", "0"), ("900", "x"), ("T", ""), ("20200116", "20201316"), ("20200116", "2020é16")]
+        {
+            assert_eq!(read(&signed.replacen(from, to, 1)).unwrap().1, None, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_an_error_that_does_not_repeat_it() {
+        for (output, problem) in [
+            ("", "the output is empty"),
+            (" \n\n", "the output is empty"),
+            ("WARNING: old\ntoken", "the output has more than one line; expected a token or a JSON object"),
+            ("{\"token\":", "the output starts like JSON, but is not"),
+        ] {
+            assert_eq!(read(output), Err(problem), "{output}");
+        }
+        for json in
+            ["{}", r#"{"token":1}"#, r#"{"token":" "}"#, r#"{"AccessKeyId":"a","SecretAccessKey":"b"}"#]
+        {
+            assert!(read(json).unwrap_err().starts_with("the JSON has none of the fields token"), "{json}");
+        }
+        assert!(read(&"x".repeat(MAX_LENGTH)).is_ok());
+        assert_eq!(read(&"x".repeat(MAX_LENGTH + 1)), Err(TOO_LONG));
+        assert_eq!(Supplied::read(b"\xff\xfe", at(END)), Err("the output is not UTF-8 text"));
+    }
+}

@@ -1,0 +1,195 @@
+//! Real files and scripts.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::SystemTime;
+
+use super::*;
+use crate::clock::Clock;
+use crate::files::Files;
+use crate::identity::variables::Variables;
+
+const LONG: Duration = Duration::from_secs(100);
+const LIFETIME: Duration = Duration::from_secs(600);
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn tokens(source: SuppliedSource) -> SuppliedTokens {
+    let platform = Platform {
+        transport: crate::identity::testing::no_transport(),
+        files: Files::system(),
+        variables: Variables::of([]),
+        clock: Clock::new(|| NOW),
+    };
+    SuppliedTokens::new(SuppliedToken { name: None, source, lifetime: LIFETIME }, platform)
+}
+
+/// A folder with the script `supply`.
+struct Script(tempfile::TempDir);
+
+impl Script {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("supply");
+        std::fs::write(&path, format!("#!/bin/sh\ncd {}\n{text}\n", folder.path().display())).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn tokens<const N: usize>(&self, arguments: [&str; N], timeout: Duration) -> SuppliedTokens {
+        tokens(SuppliedSource::Command {
+            program: self.0.path().join("supply").to_str().unwrap().to_owned(),
+            arguments: arguments.map(str::to_owned).into(),
+            timeout,
+        })
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.path().join(name)).unwrap()
+    }
+}
+
+async fn fetch(script: &str) -> Result<Token, FetchError> {
+    Script::new(script).tokens([], LONG).fetch().await
+}
+
+#[tokio::test]
+async fn a_command_gets_its_arguments_without_a_shell_and_no_input() {
+    let script = Script::new("read x && exit 1\nprintf '%s|' \"$@\"");
+    let token = script.tokens(["$HOME", "two words", "", "*"], LONG).fetch().await.unwrap();
+    assert_eq!(token.secret.expose(), "$HOME|two words||*|");
+}
+
+#[tokio::test]
+async fn a_token_without_expiry_and_user_is_valid_for_the_lifetime_for_the_default_user() {
+    let token = fetch("echo opaque").await.unwrap();
+    assert_eq!((token.expires_at, token.is_expiry_assumed), (NOW + LIFETIME, true));
+    assert_eq!(token.username.as_deref(), Some("default"));
+    let token = fetch(r#"echo '{"token":"t","expires_in":60,"username":"probe"}'"#).await.unwrap();
+    assert_eq!((token.expires_at, token.is_expiry_assumed), (NOW + Duration::from_secs(60), false));
+    assert_eq!(token.username.as_deref(), Some("probe"));
+    // A JWT with the claim `oid`.
+    let token = fetch("echo e30.eyJvaWQiOiI3YzNhIn0.s").await.unwrap();
+    assert_eq!(token.username.as_deref(), Some("7c3a"));
+}
+
+#[tokio::test]
+async fn a_command_that_fails_or_prints_no_token_is_an_error_without_secrets() {
+    for (script, expected) in [
+        (
+            "echo key=AKIAIOSFODNN7EXAMPLE2 token: ya29.a0AfH6SMBx1234567890 for orders >&2; exit 3",
+            "supply failed (exit status: 3): key=<redacted> token: <redacted> for orders",
+        ),
+        ("kill -9 $$", "supply failed (signal: 9 (SIGKILL)): it printed no error"),
+        ("exit 0", "supply printed no token: the output is empty"),
+        (
+            "head -c 17408 /dev/zero | tr '\\0' x",
+            "supply printed no token: the output is longer than 16384 bytes, more than Redis accepts",
+        ),
+        (
+            "exec yes",
+            "supply printed no token: the output is longer than 16384 bytes, more than Redis accepts",
+        ),
+    ] {
+        let error = fetch(script).await.unwrap_err();
+        assert_eq!(&*error.text, expected, "{script}");
+        assert!(!error.is_local);
+    }
+    let error = Script::new("exit 1").tokens(["s3cr3t-argument"], LONG).fetch().await.unwrap_err();
+    assert!(!error.text.contains("s3cr3t"), "{error}");
+    let program = "/nonexistent/supply".to_owned();
+    let missing = SuppliedSource::Command { program, arguments: Vec::new(), timeout: LONG };
+    let error = tokens(missing).fetch().await.unwrap_err();
+    assert_eq!(&*error.text, "supply cannot be run: No such file or directory (os error 2)");
+}
+
+#[tokio::test]
+async fn of_a_long_explanation_the_end_is_shown() {
+    let error = fetch(
+        "head -c 3000 /dev/zero | tr '\\0' ' ' >&2; echo Traceback >&2; for i in 1 2 3 4 5 6 7 8 9; do echo \
+                       some line of words that is quite long and goes on for a while >&2; done; echo denied >&2; exit 1",
+    );
+    let error = error.await.unwrap_err();
+    assert!(error.text.ends_with(" denied") && error.text.len() < 600, "{error}");
+    assert!(!error.text.contains("Traceback"), "{error}");
+}
+
+#[tokio::test]
+async fn a_command_is_killed_with_its_children_at_its_limit() {
+    let script = Script::new("sh -c 'echo $$ > pid; sleep 1000; :'\n:");
+    let error = script.tokens([], Duration::from_secs(2)).fetch().await.unwrap_err();
+    assert_eq!(&*error.text, "supply printed no token within 2 s and was killed");
+    let stat = format!("/proc/{}/stat", script.read("pid").trim());
+    // A killed process that is not reaped yet is a zombie (Z).
+    let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    let ended = async {
+        while alive() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it outlived its limit");
+}
+
+#[tokio::test]
+async fn a_command_never_runs_twice_at_a_time() {
+    let script = Script::new("mkdir busy || exit 1\nsleep 0.2\nrmdir busy\necho token");
+    let tokens = script.tokens([], LONG);
+    let (first, second) = tokio::join!(tokens.fetch(), tokens.fetch());
+    assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
+    assert!(tokens.runs_command(), "it is not hedged");
+}
+
+#[tokio::test]
+async fn a_file_is_read_again_and_its_changes_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let supplied = tokens(SuppliedSource::File(path.clone()));
+    let error = supplied.fetch().await.unwrap_err();
+    let expected = format!("{} cannot be read: No such file or directory (os error 2)", path.display());
+    assert_eq!(&*error.text, expected);
+    let watching = tokio::spawn({
+        let files = supplied.platform.files.clone();
+        async move { files.run().await }
+    });
+    std::fs::write(&path, "first\n").unwrap();
+    supplied.changed().await;
+    assert_eq!(supplied.fetch().await.unwrap().secret.expose(), "first");
+    std::fs::write(&path, "{}").unwrap();
+    supplied.changed().await;
+    let error = supplied.fetch().await.unwrap_err();
+    assert!(
+        error.text.starts_with(&format!("{} contains no token: the JSON has none", path.display())),
+        "{error}"
+    );
+    assert!(!supplied.runs_command());
+    watching.abort();
+}
+
+#[test]
+fn the_label_names_the_program_or_file_and_no_argument() {
+    let command = |name: Option<&str>| SuppliedToken {
+        name: name.map(str::to_owned),
+        source: SuppliedSource::Command {
+            program: "/usr/local/bin/cache-token".into(),
+            arguments: vec!["orders".into()],
+            timeout: LONG,
+        },
+        lifetime: LIFETIME,
+    };
+    assert_eq!(command(None).to_string(), "token:cache-token");
+    assert_eq!(command(Some("orders")).to_string(), "token:orders");
+    let file = SuppliedToken { source: SuppliedSource::File("/run/token.json".into()), ..command(None) };
+    assert_eq!(file.to_string(), "token:token.json");
+}
+
+#[test]
+fn long_runs_of_letters_and_digits_may_be_secrets() {
+    for (text, blanked) in [
+        ("File \"/usr/lib/python3/site-packages/botocore/auth.py\", line 418", None),
+        ("An error occurred (AccessDenied) when calling AssumeRole-on-the-cache-of-orders", None),
+        (
+            "orders/?Action=connect&X-Amz-Signature=5d672d79c15b13162d92",
+            Some("orders/?Action=connect&X-Amz-Signature=<redacted>"),
+        ),
+    ] {
+        assert_eq!(without_secrets(text), blanked.unwrap_or(text));
+    }
+}
