@@ -218,11 +218,18 @@ async fn a_promotion_ends_the_outage(listen: Listen, index: usize) {
 async fn planned_failovers_cost_a_round_at_most(listen: Listen) {
     let it = Watched::thirds(listen).await;
     for (index, lowest) in LOWEST.into_iter().enumerate() {
+        let probes = |scrape: &Scrape| scrape.value(&shard_series("shard_probes_total", lowest));
+        let mut before = 0.0;
+        while before < 10.0 {
+            sleep(INTERVAL).await;
+            before = probes(&it.agent.scrape().await);
+        }
         it.cluster.fail_over(index + 3).await;
         sleep(3 * INTERVAL).await;
         let scrape = it.is_whole(&LOWEST).await;
         let failures = scrape.value(&shard_series("shard_failures_total", lowest));
         assert!(failures <= 1.0, "{failures} failures of shard {lowest}\n{}", scrape.text);
+        assert!(probes(&scrape) > before, "the series survive the failover: {}", scrape.text);
     }
     it.agrees(&it.is_whole(&LOWEST).await);
     it.leaves_no_keys().await;

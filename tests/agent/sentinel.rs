@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::program::{Program, Running, cachepulse, eventually};
 use crate::redis_server::{Listen, RedisServer};
-use crate::sentinel_bed::{SERVICE, SentinelBed, behind};
+use crate::sentinel_bed::{SERVICE, Sentinel, SentinelBed, behind};
 use crate::sentinel_client;
 
 const QUORUM: &str = r#"sentinel_quorum{target="orders"}"#;
@@ -53,6 +53,14 @@ async fn the_sentinels_decide_who_is_the_primary(listen: Listen) {
     let application = sentinel_client::start(&bed);
     let agent = serve(daemon(&bed)).await;
     assert!(has_agent(&bed.servers[0]) && !has_agent(&bed.servers[1]));
+    eventually("two sentinels announce failovers to the agent", || {
+        let subscribers = |sentinel: &Sentinel| {
+            let clients: String = sentinel.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).unwrap();
+            clients.lines().count()
+        };
+        bed.sentinels.iter().map(subscribers).sum::<usize>() == 2
+    })
+    .await;
     fail_over(&bed).await;
     let scrape = agent.until("the new primary is up", |it| it.connects("success", "orders") == 2).await;
     assert!(scrape.is_up("orders"), "{}", scrape.text);

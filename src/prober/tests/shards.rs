@@ -5,6 +5,7 @@ mod log;
 mod refusals;
 mod reload;
 mod renewal;
+mod slots;
 mod survey;
 mod views;
 

@@ -1,0 +1,53 @@
+//! Slots that are lost with their shard, or that move from one shard to another.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn slots_of_a_shard_that_is_down_are_covered_and_not_available() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.kill(1);
+    sleep(INTERVAL).await;
+    let available = 16_384 - 5461;
+    assert_eq!(of_cluster(&running, "slots_covered"), 16_384.0);
+    assert_eq!(of_cluster(&running, "slots_available"), f64::from(available));
+    let counts = cluster_of(&running).counts.unwrap();
+    assert_eq!((counts.slots_covered, counts.slots_available), (16_384, available));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_slot_is_known_to_have_left_is_not_written_again() {
+    let cluster = Cluster::new(3);
+    let mut target = target();
+    target.cluster.refresh = SECOND;
+    let running = start_cluster(&cluster, target).await;
+    sleep(SECOND).await;
+    let key = cluster.written(1);
+    let slot = Slot::of_key(key.as_bytes()).number();
+    cluster.with(|state| {
+        let (first, last, owner) = state.slots[1];
+        state.slots[1] = (first, slot - 1, owner);
+        state.slots.extend([(slot, slot, 2), (slot + 1, last, owner)]);
+    });
+    let of_key = || cluster.count(1, &format!("SET {key} "));
+    let before = of_key();
+    sleep(3 * INTERVAL).await;
+    assert_eq!((of_key(), running.all_failures()), (before, 0.0));
+    assert_eq!(shards(&running)[1].1, Watch::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_lowest_slot_changes_has_series_of_that_name_alone() {
+    let cluster = Cluster::new(3);
+    let mut target = target();
+    target.cluster.refresh = SECOND;
+    let running = start_cluster(&cluster, target).await;
+    cluster.with(|state| {
+        state.slots[0].1 = 5560;
+        state.slots[1].0 = 5561;
+    });
+    sleep(2 * INTERVAL).await;
+    assert_eq!(running.value(r#"shard_success{role="primary",shard="5561",target="t"}"#), 1.0);
+    assert!(!text(&running).contains(r#"shard="5461""#));
+    assert_eq!(running.all_failures(), 0.0);
+}
