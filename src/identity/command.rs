@@ -173,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_keeps_the_pipe_open_is_not_waited_for() {
-        let output = shell("sleep 50 & echo out; exit 0", LONG).await.unwrap();
+        let output = shell("sleep 200 & echo out; exit 0", LONG).await.unwrap();
         assert_eq!(output.stdout, b"out\n");
     }
 
