@@ -98,10 +98,10 @@ impl Command<'_> {
         let mut group = Group(leader);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let ended = timeout(self.limit, ended(&mut child, &mut stdout, &mut stderr)).await;
+        let status = ended.map_err(|_| CommandError::TooSlow)?.map_err(CommandError::Start)?;
         if stdout.len() > OUTPUT_LIMIT {
             return Err(CommandError::TooLong);
         }
-        let status = ended.map_err(|_| CommandError::TooSlow)?.map_err(CommandError::Start)?;
         group.0 = None;
         Ok(Output { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
     }

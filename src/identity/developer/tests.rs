@@ -124,6 +124,8 @@ fn the_three_formats_of_errors_of_azd_become_the_same_sentence() {
         "azd: AADSTS50079: You must enroll in multi-factor authentication; run `azd auth login --scope \
          https://redis.azure.com/.default`"
     );
+    let console = r#"{"type":"consoleMessage","data":{"message":"\nERROR: no project exists\n"}}"#;
+    assert!(said(&Tool::Azd(None), console).starts_with("azd: no project exists; run `azd auth token "));
     let other = r#"{"error":"","message":"no project exists","suggestion":"Run `azd init`."}"#;
     assert_eq!(
         said(&Tool::Azd(None), other),
