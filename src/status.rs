@@ -334,19 +334,24 @@ pub struct TargetStatus {
 impl TargetStatus {
     /// Records the outcome at `at` of a tick that was noticed `delay` late, and whether the target is up.
     pub fn record(&self, outcome: &Outcome, delay: Duration, is_up: bool, at: SystemTime) {
-        let record = Arc::new(Record { at, delay, outcome: outcome.clone() });
+        let record = Record { at, delay, outcome: outcome.clone() };
         let mut state = lock(&self.entry.state);
         state.decide(is_up, at);
+        let oldest = make_room(&mut state.recent, RECENT);
+        let record = in_place_of(oldest, record);
         if outcome.result.is_err() {
-            push(&mut state.failures, record.clone(), FAILURES);
+            make_room(&mut state.failures, FAILURES);
+            state.failures.push_back(Arc::clone(&record));
         }
-        push(&mut state.recent, record, RECENT);
+        state.recent.push_back(record);
     }
 
     /// Records the failure at `at` of an attempt that belongs to no tick.
     pub fn failed(&self, outcome: &Outcome, at: SystemTime) {
         let record = Arc::new(Record { at, delay: Duration::ZERO, outcome: outcome.clone() });
-        push(&mut lock(&self.entry.state).failures, record, FAILURES);
+        let mut state = lock(&self.entry.state);
+        make_room(&mut state.failures, FAILURES);
+        state.failures.push_back(record);
     }
 
     /// Records that the target is up or down since `at`, with or without a tick.
@@ -448,11 +453,20 @@ impl Drop for IdentityStatus {
     }
 }
 
-fn push(records: &mut VecDeque<Arc<Record>>, record: Arc<Record>, limit: usize) {
-    if records.len() == limit {
-        records.pop_front();
+/// Removes the oldest of `limit` records.
+fn make_room(records: &mut VecDeque<Arc<Record>>, limit: usize) -> Option<Arc<Record>> {
+    if records.len() == limit { records.pop_front() } else { None }
+}
+
+/// Puts `record` where the `oldest` was, unless somebody still reads that: a probe needs no new memory.
+fn in_place_of(oldest: Option<Arc<Record>>, record: Record) -> Arc<Record> {
+    if let Some(mut place) = oldest
+        && let Some(oldest) = Arc::get_mut(&mut place)
+    {
+        *oldest = record;
+        return place;
     }
-    records.push_back(record);
+    Arc::new(record)
 }
 
 /// Locks `mutex`. A poisoned lock is ignored, because every change leaves a valid state.

@@ -3,8 +3,9 @@
 //! A busy cache has tens of thousands of clients, and probes only count them: the text is counted while it is read, and
 //! of each line no more is kept than the beginning. It need be no valid UTF-8, and a line may lack any field.
 
-use std::io::BufRead as _;
 use std::net::SocketAddr;
+
+use memchr::memchr;
 
 /// How much of a line is looked at: the number and the address stand at its beginning.
 const LINE: usize = 256;
@@ -51,34 +52,41 @@ pub(super) struct Counter<'a> {
 }
 
 impl<'a> Counter<'a> {
-    /// A counter that writes to `list`, and with `keeps` also keeps the clients.
-    pub(super) fn new(list: &'a mut ClientList, keeps: bool, own: OwnClient) -> Self {
+    /// A counter that writes to `list`, and with `keeps` also keeps the clients. It works in the memory of `line`.
+    pub(super) fn new(list: &'a mut ClientList, keeps: bool, own: OwnClient, mut line: Vec<u8>) -> Self {
+        line.clear();
         let own_address = match own {
             OwnClient::Address(Some(address)) => address.to_string(),
             OwnClient::Address(None) | OwnClient::Id(_) => String::new(),
         };
-        Self { list, keeps, own, own_address, line: Vec::new() }
+        Self { list, keeps, own, own_address, line }
     }
 
     /// Takes the next piece of the text.
     pub(super) fn take(&mut self, mut piece: &[u8]) {
-        while let Some(end) = line_end(piece) {
+        while let Some(end) = memchr(b'\n', piece) {
             if self.line.is_empty() {
                 self.count(&piece[..end]);
             } else {
                 self.keep(&piece[..end]);
-                let line = std::mem::take(&mut self.line);
-                self.count(&line);
+                self.count_line();
             }
             piece = &piece[end + 1..];
         }
         self.keep(piece);
     }
 
-    /// The text has ended.
-    pub(super) fn end(mut self) {
-        let line = std::mem::take(&mut self.line);
+    /// The text has ended. Returns the memory.
+    pub(super) fn end(mut self) -> Vec<u8> {
+        self.count_line();
+        self.line
+    }
+
+    fn count_line(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
         self.count(&line);
+        line.clear();
+        self.line = line;
     }
 
     fn keep(&mut self, piece: &[u8]) {
@@ -108,13 +116,6 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// Where the first line ends. `skip_until` searches faster than a loop over bytes.
-fn line_end(mut piece: &[u8]) -> Option<usize> {
-    let bytes = piece;
-    let skipped = piece.skip_until(b'\n').unwrap_or_default();
-    skipped.checked_sub(1).filter(|&last| bytes[last] == b'\n')
-}
-
 /// The number of a client.
 fn id(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(value(line, b"id=")?).ok()?.parse().ok()
@@ -140,7 +141,7 @@ mod tests {
 
     fn count(text: &[u8], piece: usize, own: OwnClient) -> ClientList {
         let mut list = ClientList::default();
-        let mut counter = Counter::new(&mut list, true, own);
+        let mut counter = Counter::new(&mut list, true, own, Vec::new());
         text.chunks(piece).for_each(|piece| counter.take(piece));
         counter.end();
         list
@@ -190,7 +191,7 @@ mod tests {
     fn of_a_long_line_only_the_beginning_is_kept() {
         let long = format!("id=1 addr=a name={}\nid=2 addr=b\n", "x".repeat(100_000));
         let mut list = ClientList::default();
-        let mut counter = Counter::new(&mut list, false, OwnClient::Id(2));
+        let mut counter = Counter::new(&mut list, false, OwnClient::Id(2), Vec::new());
         for piece in long.as_bytes().chunks(1000) {
             counter.take(piece);
             assert!(counter.line.capacity() <= 2 * LINE);

@@ -238,6 +238,33 @@ impl Header<'_> {
     }
 }
 
+/// What a probe expects as a reply. Most replies are that, and looking takes no memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expected<'a> {
+    /// This status.
+    Status(&'a str),
+    /// This text.
+    Text(&'a str),
+}
+
+impl Expected<'_> {
+    /// Whether the reply that [`Scan::length`] found to fill `bytes` is this.
+    pub(super) fn fills(self, bytes: &[u8]) -> bool {
+        let content = |kind| bytes.strip_prefix(kind)?.strip_suffix(b"\r\n");
+        match self {
+            Self::Status(status) => content(b"+") == Some(status.as_bytes()),
+            // The length before it is right.
+            Self::Text(text) => content(b"$").and_then(text_of) == Some(text.as_bytes()),
+        }
+    }
+}
+
+/// Returns what follows the line with the length.
+fn text_of(long: &[u8]) -> Option<&[u8]> {
+    let start = long.iter().position(|byte| *byte == b'\n')? + 1;
+    long.get(start..)
+}
+
 /// Parses the reply that [`Scan::length`] found to fill `bytes`.
 ///
 /// What every probe gets is read here; of an error, the `redis` crate knows what its code means. That crate's parser
@@ -245,11 +272,7 @@ impl Header<'_> {
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
     let (kind, rest) = bytes.split_first().ok_or(Malformed::NotRedis)?;
     let text = |line: &[u8]| line.strip_suffix(b"\r\n").map(escaped).ok_or(Malformed::NotRedis);
-    // What follows the line with the length.
-    let long = || -> Result<&[u8], Malformed> {
-        let start = rest.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        rest[start..].strip_suffix(b"\r\n").ok_or(Malformed::NotRedis)
-    };
+    let long = || rest.strip_suffix(b"\r\n").and_then(text_of).ok_or(Malformed::NotRedis);
     match kind {
         b'+' if rest == b"OK\r\n" => Ok(Value::Okay),
         b'+' => text(rest).map(Value::SimpleString),
@@ -381,6 +404,25 @@ mod tests {
         match parse(format!("-{text}\r\n").as_bytes()).unwrap() {
             Value::ServerError(error) => classify(&error),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_that_reply_and_no_other() {
+        for (expected, reply, fills) in [
+            (Expected::Status("PONG"), "+PONG\r\n", true),
+            (Expected::Status("PONG"), "+PON\r\n", false),
+            (Expected::Status("PONG"), "$4\r\nPONG\r\n", false),
+            (Expected::Status("OK"), "-OK\r\n", false),
+            (Expected::Text("a"), "$1\r\na\r\n", true),
+            (Expected::Text("a\nb"), "$3\r\na\nb\r\n", true),
+            (Expected::Text("b"), "$3\r\na\nb\r\n", false),
+            (Expected::Text(""), "$0\r\n\r\n", true),
+            (Expected::Text(""), "$-1\r\n", false),
+            (Expected::Text("-1"), "$-1\r\n", false),
+            (Expected::Text("a"), "+a\r\n", false),
+        ] {
+            assert_eq!(expected.fills(reply.as_bytes()), fills, "{expected:?} {reply:?}");
         }
     }
 

@@ -30,7 +30,7 @@ pub use self::pushes::Incident;
 use self::pushes::Pushes;
 use crate::connection::client_list::OwnClient;
 use crate::connection::deadline::within;
-use crate::connection::reply::{self, Limits, Malformed};
+use crate::connection::reply::{self, Expected, Limits, Malformed};
 use crate::connection::tls::{self, ClientCertificateRefused};
 use crate::excerpt::excerpt;
 use crate::identity::Credentials;
@@ -140,10 +140,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Anything but `PONG`.
     pub async fn ping(&mut self, deadline: Instant) -> Result<(), Failure> {
         let stage = Stage::Step(Step::Ping);
-        match self.command(stage, &["PING"], deadline).await? {
-            Value::SimpleString(pong) if pong == "PONG" => Ok(()),
-            other => Err(self.unasked(stage, &other)),
+        let length = self.exchange(stage, &["PING"], deadline).await?;
+        self.confirm(stage, length, Expected::Status("PONG"))
+    }
+
+    /// Ends a command whose reply has this length. Anything but what is `expected` is a failure.
+    fn confirm(&mut self, stage: Stage, length: usize, expected: Expected<'_>) -> Result<(), Failure> {
+        match self.other_than(expected, stage, length)? {
+            None => Ok(()),
+            Some(other) => Err(self.unasked(stage, &other)),
         }
+    }
+
+    /// Ends a command whose reply has this length. Returns the reply unless it is what is `expected`. That costs no memory.
+    fn other_than(
+        &mut self,
+        expected: Expected<'_>,
+        stage: Stage,
+        length: usize,
+    ) -> Result<Option<Value>, Failure> {
+        if !expected.fills(&self.incoming[..length]) {
+            return self.reply(stage, length).map(Some);
+        }
+        self.incoming.discard(length);
+        self.end(stage)?;
+        Ok(None)
     }
 
     /// `SET` of `key` to `value`, to expire after `expiry`.
@@ -158,11 +179,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let stage = Stage::Step(Step::Set);
-        let expiry = expiry.as_millis().to_string();
-        match self.keyed(stage, &["SET", key, value, "PX", &expiry], deadline).await? {
-            Value::Okay => Ok(()),
-            other => Err(self.unasked(stage, &other)),
-        }
+        let mut digits = itoa::Buffer::new();
+        let expiry = digits.format(expiry.as_millis());
+        let length = self.keyed(stage, &["SET", key, value, "PX", expiry], deadline).await?;
+        self.confirm(stage, length, Expected::Status("OK"))
     }
 
     /// `GET` of `key`, which must hold exactly `value`.
@@ -172,11 +192,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub async fn get(&mut self, key: &str, value: &str, deadline: Instant) -> Result<(), Failure> {
         let stage = Stage::Step(Step::Get);
         let mismatch = |detail: &str| Err(Failure::new(FailureReason::ValueMismatch, stage, detail));
-        match self.keyed(stage, &["GET", key], deadline).await? {
-            Value::BulkString(found) if found == value.as_bytes() => Ok(()),
-            Value::BulkString(_) => mismatch("the key holds another value than was written"),
-            Value::Nil => mismatch("the key is gone"),
-            other => Err(self.unasked(stage, &other)),
+        let length = self.keyed(stage, &["GET", key], deadline).await?;
+        match self.other_than(Expected::Text(value), stage, length)? {
+            None => Ok(()),
+            // As a text of another kind.
+            Some(Value::BulkString(found)) if found == value.as_bytes() => Ok(()),
+            Some(Value::BulkString(_)) => mismatch("the key holds another value than was written"),
+            Some(Value::Nil) => mismatch("the key is gone"),
+            Some(other) => Err(self.unasked(stage, &other)),
         }
     }
 
@@ -189,16 +212,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends one command and reads its reply. An error reply becomes a failure that leaves the session usable.
-    async fn command(
+    async fn command(&mut self, stage: Stage, args: &[&str], deadline: Instant) -> Result<Value, Failure> {
+        let length = self.exchange(stage, args, deadline).await?;
+        self.reply(stage, length)
+    }
+
+    /// Sends one command and waits for its reply, whose length is returned.
+    async fn exchange(
         &mut self,
         stage: Stage,
         args: &[&str],
         mut deadline: Instant,
-    ) -> Result<Value, Failure> {
+    ) -> Result<usize, Failure> {
         self.begin();
         self.pack(args);
-        let reply = within(&mut deadline, pin!(self.round_trip(stage))).await;
-        let reply = reply.unwrap_or_else(|_| Err(no_reply(stage)))?;
+        let length = within(&mut deadline, pin!(self.send_and_wait(stage))).await;
+        length.unwrap_or_else(|_| Err(no_reply(stage)))
+    }
+
+    /// Ends a command whose reply has this length, and reads the reply.
+    fn reply(&mut self, stage: Stage, length: usize) -> Result<Value, Failure> {
+        let reply = self.take_reply(stage, length)?;
         self.end(stage)?;
         match reply {
             Value::ServerError(error) => Err(error_reply(stage, &error)),
@@ -216,12 +250,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Adds a command to what is sent, as RESP has it: an array of bulk strings.
     pub(super) fn pack(&mut self, args: &[&str]) {
-        use std::io::Write as _;
-        let outgoing = &mut self.outgoing;
-        write!(outgoing, "*{}\r\n", args.len()).expect("a Vec takes all that is written to it");
+        self.pack_length(b'*', args.len());
         for arg in args {
-            write!(outgoing, "${}\r\n{arg}\r\n", arg.len()).expect("a Vec takes all that is written to it");
+            self.pack_length(b'$', arg.len());
+            self.outgoing.extend_from_slice(arg.as_bytes());
+            self.outgoing.extend_from_slice(b"\r\n");
         }
+    }
+
+    fn pack_length(&mut self, kind: u8, length: usize) {
+        self.outgoing.push(kind);
+        self.outgoing.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        self.outgoing.extend_from_slice(b"\r\n");
     }
 
     /// Forgets what was sent: it may hold a secret.
@@ -229,13 +269,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.outgoing.zeroize();
     }
 
-    /// Sends what was packed and reads the first reply. What a server says before it hangs up is read even if nothing
-    /// could be sent to it.
+    /// Sends what was packed and reads the first reply.
     pub(super) async fn round_trip(&mut self, stage: Stage) -> Result<Value, Failure> {
+        let length = self.send_and_wait(stage).await?;
+        self.take_reply(stage, length)
+    }
+
+    /// Sends what was packed and waits for the first reply. What a server says before it hangs up is taken even if nothing
+    /// could be sent to it.
+    async fn send_and_wait(&mut self, stage: Stage) -> Result<usize, Failure> {
         let sent = self.send().await;
-        let reply = self.next_reply(stage).await;
-        match (sent, reply) {
-            (_, Ok(reply)) => Ok(reply),
+        let length = self.next_length(stage).await;
+        match (sent, length) {
+            (_, Ok(length)) => Ok(length),
             (Err(error), Err(_)) => Err(io_failure(stage, &error)),
             (Ok(()), Err(failure)) => Err(failure),
         }
@@ -257,17 +303,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Reads the next reply. What was sent out of band is taken from before it.
+    /// Reads the next reply.
     pub(super) async fn next_reply(&mut self, stage: Stage) -> Result<Value, Failure> {
+        let length = self.next_length(stage).await?;
+        self.take_reply(stage, length)
+    }
+
+    /// Waits for the next reply, and returns its length. What was sent out of band is taken from before it.
+    async fn next_length(&mut self, stage: Stage) -> Result<usize, Failure> {
         loop {
             let frame = self.frame_after_pushes().await;
             if let Some(length) = frame.map_err(|malformed| self.malformed(stage, malformed))? {
-                let value = reply::parse(&self.incoming[..length]);
-                self.incoming.discard(length);
-                return value.map_err(|malformed| self.malformed(stage, malformed));
+                return Ok(length);
             }
             self.read_more(stage).await?;
         }
+    }
+
+    /// Reads the reply at hand, which has this length.
+    fn take_reply(&mut self, stage: Stage, length: usize) -> Result<Value, Failure> {
+        let value = reply::parse(&self.incoming[..length]);
+        self.incoming.discard(length);
+        value.map_err(|malformed| self.malformed(stage, malformed))
     }
 
     /// Ends a round trip whose replies have all come.

@@ -57,7 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         self.incoming.discard(header);
         list.length = length;
-        let mut counter = Counter::new(list, keeps, self.own);
+        // The command was sent.
+        let mut counter = Counter::new(list, keeps, self.own, std::mem::take(&mut self.outgoing));
         let mut left = length;
         while left > 0 {
             if self.incoming.is_empty() {
@@ -70,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             left -= piece;
             self.incoming.discard(piece);
         }
-        counter.end();
+        self.outgoing = counter.end();
         while self.incoming.len() < 2 {
             self.read_more(stage).await?;
         }

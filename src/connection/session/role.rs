@@ -43,7 +43,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Anything but a value.
     pub async fn read(&mut self, key: &str, deadline: Instant) -> Result<Option<Vec<u8>>, Failure> {
         let stage = Stage::Step(Step::Get);
-        match self.keyed(stage, &["GET", key], deadline).await? {
+        let length = self.keyed(stage, &["GET", key], deadline).await?;
+        match self.reply(stage, length)? {
             Value::BulkString(value) => Ok(Some(value)),
             Value::Nil => Ok(None),
             other => Err(self.unasked(stage, &other)),
@@ -55,33 +56,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.asks = true;
     }
 
-    /// Sends a command with a key.
+    /// Sends a command with a key and waits for its reply, whose length is returned.
     pub(super) async fn keyed(
         &mut self,
         stage: Stage,
         args: &[&str],
         mut deadline: Instant,
-    ) -> Result<Value, Failure> {
+    ) -> Result<usize, Failure> {
         if !self.asks {
-            return self.command(stage, args, deadline).await;
+            return self.exchange(stage, args, deadline).await;
         }
         self.begin();
         self.pack(&["ASKING"]);
         self.pack(args);
         let replies = async {
             let asking = self.round_trip(stage).await?;
-            Ok((asking, self.next_reply(stage).await?))
+            Ok((asking, self.next_length(stage).await?))
         };
         let replies = within(&mut deadline, pin!(replies)).await;
-        let (asking, reply) = replies.unwrap_or_else(|_| Err(no_reply(stage)))?;
-        self.end(stage)?;
-        match (asking, reply) {
+        let (asking, length) = replies.unwrap_or_else(|_| Err(no_reply(stage)))?;
+        match asking {
+            Value::Okay => Ok(length),
             // The user may not: what the command was answered with follows from that.
-            (Value::ServerError(error), _) | (_, Value::ServerError(error)) => {
+            Value::ServerError(error) => {
+                self.incoming.discard(length);
+                self.end(stage)?;
                 Err(error_reply(stage, &error))
             }
-            (Value::Okay, reply) => Ok(reply),
-            (other, _) => Err(self.unasked(stage, &other)),
+            other => Err(self.unasked(stage, &other)),
         }
     }
 }

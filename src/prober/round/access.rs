@@ -43,6 +43,19 @@ pub(super) enum Access<'a> {
     Check(&'a str),
 }
 
+/// What is written: 32 hexadecimal digits.
+struct Value([u8; 32]);
+
+impl Value {
+    fn random(rng: &mut fastrand::Rng) -> Self {
+        Self(std::array::from_fn(|_| rng.choice(*b"0123456789abcdef").unwrap_or_default()))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
 /// Where a key was accessed.
 pub(super) enum Accessed<S> {
     /// On the node that is connected.
@@ -93,8 +106,9 @@ impl Rounds {
         opener: &mut Opener<D>,
         round: &mut Round,
     ) -> Result<(), ()> {
-        let value = format!("{:032x}", self.rng.u128(..));
-        let mut there = match self.first(Access::Write(&value), connection, opener, round).await? {
+        let value = Value::random(&mut self.rng);
+        let value = value.as_str();
+        let mut there = match self.first(Access::Write(value), connection, opener, round).await? {
             Accessed::Here => None,
             Accessed::There(session) => Some(session),
             Accessed::Left | Accessed::Denied => return Ok(()),
@@ -105,14 +119,14 @@ impl Rounds {
         let mut started = Instant::now();
         let deadline = started + self.target.command_timeout;
         let session = there.as_deref_mut().unwrap_or(&mut connection.session);
-        let mut got = session.get(self.key.name(), &value, deadline).await;
+        let mut got = session.get(self.key.name(), value, deadline).await;
         if let Err(ask) = &got
             && there.is_none()
             && is_ask(ask)
         {
             // The slot has left since the value was written, and the value with it.
             let ask = ask.clone();
-            let asked = self.ask(Access::Check(&value), &ask, opener, &mut started).await;
+            let asked = self.ask(Access::Check(value), &ask, opener, &mut started).await;
             if matches!(asked, Ok(Accessed::Denied)) {
                 round.denied(Step::Get, started);
                 return Ok(());
