@@ -79,3 +79,85 @@ async fn only_the_replica_that_may_not_be_read_is_unwatched_and_the_failure_name
     assert_eq!(states(&running), [up, up].concat());
     assert!(cluster_of(&running).replica_failure.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_remembered_for_an_hour_and_the_target_goes_on_as_one_node() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(1);
+    let denied = "-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n";
+    cluster.with(|state| state.refusal = Some(denied));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(3_500 * SECOND).await;
+    assert_eq!((cluster.count_all("CLUSTER"), running.all_failures(), running.is_up()), (1, 0.0, true));
+    let advice = cluster_of(&running).topology_failure.unwrap().failure.advice;
+    assert!(advice.contains("+cluster|slots"), "{advice}");
+    assert_eq!(lines.text().matches("shards not monitored").count(), 1);
+    cluster.with(|state| state.refusal = None);
+    sleep(200 * SECOND).await;
+    assert_eq!((shards(&running).len(), cluster_of(&running).topology_failure.is_none()), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_that_the_server_does_not_know_is_counted_and_the_advice_fits_what_is_set() {
+    for (keys, advised) in [(1, "Set `keys`"), (16, "`keys` spreads the probes")] {
+        let cluster = Cluster::new(1);
+        cluster.with(|state| state.refusal = Some("-ERR unknown command 'CLUSTER'\r\n"));
+        let running =
+            start_cluster(&cluster, Target { keys: NonZeroU32::new(keys).unwrap(), ..target() }).await;
+        let refreshes = running.value(r#"topology_refreshes_total{result="unsupported",target="t"}"#);
+        assert_eq!((refreshes, running.all_failures()), (1.0, 0.0));
+        let advice = cluster_of(&running).topology_failure.unwrap().failure.advice;
+        assert!(advice.contains(advised), "{keys}: {advice}");
+    }
+    // A server that belongs to no cluster has none of it.
+    let cluster = Cluster::new(1);
+    cluster.with(|state| state.refusal = Some("-ERR This instance has cluster support disabled\r\n"));
+    let running = start_cluster(&cluster, target()).await;
+    assert!(shown(&running).cluster.is_none() && !text(&running).contains("cachepulse_topology_"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_ceases_to_be_a_cluster_gets_its_front_link_back() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    let front = cluster.dials(0);
+    cluster.with(|state| {
+        state.refusal = Some("-ERR This instance has cluster support disabled\r\n");
+        state.is_cluster = false;
+    });
+    sleep(80 * SECOND).await;
+    assert!(shown(&running).cluster.is_none());
+    let text = text(&running);
+    assert!(!text.contains("cachepulse_cluster_") && !text.contains("cachepulse_shard_"), "{text}");
+    assert_eq!(cluster.dials(0), front + 1);
+    let (probes, sets) = (running.probes(), cluster.count_all("SET"));
+    sleep(3 * INTERVAL).await;
+    assert_eq!((running.probes() - probes, cluster.count_all("SET") - sets), (3.0, 3));
+    assert_eq!((running.all_failures(), running.is_up()), (0.0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_slot_has_moved_is_followed_by_one_more_command_in_each_tick_where_slots_are_not_listed()
+{
+    let cluster = Cluster::new(3);
+    cluster
+        .with(|state| state.refusal = Some("-NOPERM no permissions to run the 'cluster|slots' command\r\n"));
+    let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
+    assert_eq!(running.all_failures(), 0.0);
+    // A tenth of all slots stays, without the one of the key.
+    let is_low = Slot::of_key(cluster.written(0).as_bytes()).number() < 2700;
+    cluster.with(|state| {
+        let (moved, stays) = if is_low { ((0, 3799), (3800, 5460)) } else { ((1700, 5460), (0, 1699)) };
+        state.slots[0] = (stays.0, stays.1, 0);
+        state.slots.push((moved.0, moved.1, 1));
+    });
+    // Follow-ups of a failed tick ask for the key alone, each on a connection of its own.
+    let asked = || f64::from(u32::try_from(cluster.count_all("SET") - cluster.dials(0)).unwrap());
+    let (before, probes) = (asked(), running.probes());
+    sleep(25 * INTERVAL).await;
+    let (asked, probes) = (asked() - before, running.probes() - probes);
+    assert!(running.is_up());
+    let failed = running.failures("wrong_node");
+    assert!(failed <= 20.0, "{failed}");
+    assert!(asked <= 2.0 * probes, "{asked} in {probes} probes");
+}

@@ -51,3 +51,47 @@ async fn a_shard_whose_lowest_slot_changes_has_series_of_that_name_alone() {
     assert!(!text(&running).contains(r#"shard="5461""#));
     assert_eq!(running.all_failures(), 0.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_leave_a_shard_which_goes_on_to_serve_are_noticed_at_once() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    let slot = Slot::of_key(cluster.written(1).as_bytes()).number();
+    cluster.with(|state| {
+        let (first, last, owner) = state.slots[1];
+        state.slots[1] = (first, slot - 1, owner);
+        state.slots.extend([(slot, slot, 3), (slot + 1, last, owner)]);
+    });
+    sleep(INTERVAL + SECOND).await;
+    assert_eq!((shards(&running).len(), of_cluster(&running, "slots_covered")), (4, 16_384.0));
+    assert_eq!((running.all_failures(), running.disconnects("wrong_node")), (0.0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_lose_their_owner_are_noticed_within_a_second_and_shown_if_two_nodes_agree() {
+    for agree in [true, false] {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, target()).await;
+        cluster.with(|state| {
+            if !agree {
+                let before = state.slots.clone();
+                for node in &mut state.all[1..] {
+                    node.view = Some(before.clone());
+                }
+                state.all[0].view = Some(before[..2].to_vec());
+            }
+            state.slots.pop();
+        });
+        sleep(INTERVAL + SECOND).await;
+        assert!(!running.is_up());
+        let uncovered = cluster_of(&running).uncovered;
+        let reasons = ["slots_uncovered", "cluster_down"].map(|reason| running.failures(reason) > 0.0);
+        if agree {
+            assert_eq!(uncovered.as_deref(), Some("10922-16383"));
+        } else {
+            assert_eq!(reasons, [false, true]);
+        }
+        sleep(INTERVAL).await;
+        assert_eq!(running.failures("slots_uncovered") > 0.0, agree);
+    }
+}

@@ -1,0 +1,76 @@
+//! Shards whose slots go to another node.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_moves_is_followed_without_an_outage() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    // The first node without slots takes over.
+    cluster.with(|state| {
+        state.slots[1].2 = 3;
+        state.all[1].is_replica = true;
+    });
+    sleep(INTERVAL).await;
+    assert_eq!(shards(&running)[1], ("5461".to_owned(), Watch::Up, endpoint(3).to_string()));
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
+    assert_eq!((cluster.dials(3), running.value(r#"topology_changes_total{target="t"}"#)), (1, 1.0));
+    assert_eq!(running.disconnects("wrong_node"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_closes_connections_costs_nothing_even_before_any_node_lists_it() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
+    cluster.with(|state| {
+        let old = state.slots.clone();
+        state.all.iter_mut().for_each(|node| node.view = Some(old.clone()));
+        state.slots[1].2 = 3;
+        state.all[1].is_replica = true;
+    });
+    // It is opened again, to the same node.
+    cluster.hang_up(1);
+    sleep(2 * INTERVAL).await;
+    assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+    assert!(cluster.count(3, "SET") > 0, "the new primary is probed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_delays_no_other_and_its_shard_follows_a_failover() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| state.all[2].hangs = true);
+    sleep(INTERVAL + 3 * SECOND).await;
+    assert!(running.failures("command_timeout") > 0.0);
+    assert_eq!(
+        shards(&running).iter().map(|(_, watch, _)| *watch).collect::<Vec<_>>(),
+        [Watch::Up, Watch::Up, Watch::Down]
+    );
+    cluster.with(|state| state.slots[2].2 = 3);
+    // The topology is asked for each second, and the hung node is left at once.
+    sleep(3 * SECOND).await;
+    assert_eq!(shards(&running)[2], ("10922".to_owned(), Watch::Up, endpoint(3).to_string()));
+    assert!(running.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_followed_within_an_interval_of_less_than_a_second() {
+    let interval = SECOND / 2;
+    for after in [1_700, 2_100, 2_500, 2_900].map(Duration::from_millis) {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, Target { interval, ..target() }).await;
+        cluster.kill(2);
+        let asked = cluster.count_all("CLUSTER SLOTS");
+        sleep(after).await;
+        let asked = cluster.count_all("CLUSTER SLOTS") - asked;
+        assert!(asked <= 12, "twice per interval: {asked} times in {after:?}");
+        cluster.with(|state| state.slots[2].2 = 3);
+        sleep(interval).await;
+        assert_eq!(
+            shards(&running)[2],
+            ("10922".to_owned(), Watch::Up, endpoint(3).to_string()),
+            "{after:?}"
+        );
+        assert!(running.is_up(), "{after:?}");
+    }
+}

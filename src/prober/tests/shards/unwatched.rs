@@ -1,0 +1,141 @@
+//! Shards that were not reached, and what they decide.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_never_reached_is_unwatched_and_does_not_decide() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectTimeout));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(3 * INTERVAL).await;
+    assert!(running.is_up());
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
+    assert_eq!((of_cluster(&running, "nodes_watched"), of_cluster(&running, "nodes_unwatched")), (2.0, 1.0));
+    assert!(!text(&running).contains(r#"shard="5461""#));
+    let shard = cluster_of(&running).shards.remove(1);
+    assert_eq!(shard.state, Watch::Unwatched);
+    let advice = shard.last_failure.unwrap().failure.advice;
+    assert!(advice.contains("Open port 7001"), "{advice}");
+    assert_eq!(lines.text().matches("shard not reached; open port 7001").count(), 1, "{}", lines.text());
+    // Once it is reached it decides.
+    cluster.with(|state| state.all[1].away = None);
+    sleep(2 * INTERVAL).await;
+    assert_eq!((of_cluster(&running, "nodes_unwatched"), shards(&running)[1].1), (0.0, Watch::Up));
+    assert_eq!(lines.text().matches("shard reached").count(), 1, "{}", lines.text());
+    cluster.kill(1);
+    sleep(2 * SECOND).await;
+    assert!(!running.is_up());
+    assert_eq!(shards(&running)[1].1, Watch::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_node_takes_connections_decides_also_if_it_has_never_served() {
+    for (refusal, reason) in [(Some("-WRONGPASS invalid\r\n"), "auth_rejected"), (None, "command_timeout")] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        cluster.with(|state| {
+            state.all[1].refusal = refusal;
+            state.all[1].hangs = refusal.is_none();
+        });
+        let running = start_cluster(&cluster, target()).await;
+        sleep(INTERVAL).await;
+        assert!(!running.is_up(), "{reason}");
+        assert_eq!(of_cluster(&running, "nodes_unwatched"), 0.0);
+        assert_eq!(running.value(r#"shard_success{role="primary",shard="5461",target="t"}"#), 0.0);
+        assert!(running.failures(reason) > 0.0 && running.unavailable() > 5.0);
+        assert_eq!(shards(&running)[1].1, Watch::Down);
+        assert!(!lines.text().contains("shard not reached"), "{}", lines.text());
+        assert!(lines.text().contains("cache unavailable"), "{}", lines.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_reached_at_last_was_not_down_before() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectRefused));
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| (state.all[1].away, state.all[1].latency) = (None, SECOND / 4));
+    sleep(2 * INTERVAL).await;
+    assert_eq!(shards(&running)[1].1, Watch::Up);
+    assert!(running.is_up());
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0));
+    assert_eq!(
+        running.value(r#"shard_unavailable_seconds_total{role="primary",shard="5461",target="t"}"#),
+        0.0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_not_probed_for_want_of_resources_fails_ticks_and_is_not_unavailable() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].away = Some(FailureReason::LocalResource));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(INTERVAL).await;
+    assert!(running.failures("local_resource") > 0.0);
+    assert_eq!((running.is_up(), running.unavailable()), (false, 0.0));
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectTimeout));
+    sleep(3 * INTERVAL).await;
+    let failures = running.all_failures();
+    sleep(2 * INTERVAL).await;
+    assert!(running.is_up(), "it was never reached");
+    assert_eq!(running.all_failures(), failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_down_decides_while_others_are_still_being_tried() {
+    let cluster = Cluster::new(3);
+    let patient = Target { connect_timeout: 50 * SECOND, ..target() };
+    cluster.with(|state| state.all[2].away = Some(FailureReason::ConnectTimeout));
+    let running = start_cluster(&cluster, patient).await;
+    assert!(running.is_up());
+    cluster.kill(1);
+    sleep(INTERVAL).await;
+    assert!(!running.is_up());
+    assert_eq!(shards(&running)[2].1, Watch::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_that_all_want_resources_of_the_agent_decide_beside_the_host_that_has_them() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| {
+        for (node, room) in state.all.iter_mut().zip([1, 0, 0]) {
+            node.room = Some(room);
+        }
+    });
+    let running = start_cluster(&cluster, target()).await;
+    assert!(running.failures("local_resource") > 0.0);
+    assert_eq!((running.is_up(), running.unavailable()), (false, 0.0));
+    assert_eq!((of_cluster(&running, "nodes_watched"), of_cluster(&running, "nodes_unwatched")), (0.0, 0.0));
+    assert!(shards(&running).iter().all(|(_, watch, _)| *watch == Watch::Down));
+    cluster.with(|state| state.all.iter_mut().for_each(|node| node.room = None));
+    sleep(3 * INTERVAL).await;
+    assert_eq!((running.is_up(), of_cluster(&running, "nodes_watched")), (true, 3.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_first_opening_is_led_on_each_time_has_been_tried() {
+    let cluster = Cluster::new(3);
+    let mut patient = Target { connect_timeout: 50 * SECOND, ..target() };
+    patient.cluster.refresh = SECOND;
+    cluster.with(|state| {
+        for node in [1, 3] {
+            state.all[node].away = Some(FailureReason::ConnectTimeout);
+        }
+    });
+    let led_on = cluster.clone();
+    tokio::spawn(async move {
+        loop {
+            sleep(3 * SECOND).await;
+            led_on.with(|state| state.slots[1].2 = 4 - state.slots[1].2);
+        }
+    });
+    let running = start_cluster(&cluster, patient).await;
+    sleep(INTERVAL).await;
+    assert_eq!(shards(&running)[1].1, Watch::Unwatched);
+    assert!(running.value(r#"connects_total{result="failure",target="t"}"#) > 2.0);
+    assert!(running.is_up());
+    let before = cluster.count_all("SET");
+    sleep(INTERVAL).await;
+    assert_eq!(cluster.count_all("SET") - before, 2, "the link to the host has ended");
+}
