@@ -175,13 +175,19 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
                 front.begin();
             }
         };
-        let shards = async {
-            shared.signals.until_cluster().await;
+        let coordinator = || {
             let links = make().fork();
             // Only links to a host tell that it is a cluster.
-            let Some(host) = links.target.server.host().cloned() else { return std::future::pending().await };
-            // Boxed: most targets need none.
-            Box::pin(Coordinator::new(links, host, grid).run()).await
+            let host = links.target.server.host().cloned()?;
+            // Boxed here, so that targets without one have no place for what it is made of.
+            Some(Box::pin(Coordinator::new(links, host, grid).run()))
+        };
+        let shards = async {
+            shared.signals.until_cluster().await;
+            match coordinator() {
+                Some(running) => running.await,
+                None => std::future::pending().await,
+            }
         };
         tokio::select! {
             biased;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::compact::Compact;
 use crate::closed_set::closed_set;
 
 closed_set! {
@@ -24,18 +25,18 @@ closed_set! {
 
 /// The duration of each phase; `None` if it was not reached or not needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PhaseTimes([Option<Duration>; Phase::ALL.len()]);
+pub struct PhaseTimes([Option<Compact>; Phase::ALL.len()]);
 
 impl PhaseTimes {
     /// Returns the duration of `phase`, if it completed.
     #[must_use]
-    pub const fn get(&self, phase: Phase) -> Option<Duration> {
-        self.0[phase as usize]
+    pub fn get(&self, phase: Phase) -> Option<Duration> {
+        self.0[phase as usize].map(Compact::get)
     }
 
     /// Records that `phase` completed in `duration`.
-    pub const fn set(&mut self, phase: Phase, duration: Duration) {
-        self.0[phase as usize] = Some(duration);
+    pub fn set(&mut self, phase: Phase, duration: Duration) {
+        self.0[phase as usize] = Some(Compact::new(duration));
     }
 
     /// Adds the durations of `later` phases of the same opening.

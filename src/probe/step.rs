@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::compact::Compact;
 use super::{Failure, FailureReason};
 use crate::closed_set::closed_set;
 
@@ -78,18 +79,18 @@ impl StepResult {
 
 /// The result and the duration of each step; `None` if it did not run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StepResults([Option<(StepResult, Duration)>; Step::ALL.len()]);
+pub struct StepResults([Option<(StepResult, Compact)>; Step::ALL.len()]);
 
 impl StepResults {
     /// Returns the result and duration of `step`, if it ran.
     #[must_use]
-    pub const fn get(&self, step: Step) -> Option<(StepResult, Duration)> {
-        self.0[step as usize]
+    pub fn get(&self, step: Step) -> Option<(StepResult, Duration)> {
+        self.0[step as usize].map(|(result, duration)| (result, duration.get()))
     }
 
     /// Records that `step` ended with `result` after `duration`.
-    pub const fn set(&mut self, step: Step, result: StepResult, duration: Duration) {
-        self.0[step as usize] = Some((result, duration));
+    pub fn set(&mut self, step: Step, result: StepResult, duration: Duration) {
+        self.0[step as usize] = Some((result, Compact::new(duration)));
     }
 
     /// Adds what `others` have run and these have not.

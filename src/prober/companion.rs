@@ -124,7 +124,8 @@ impl<D: Dial> Companion<D> {
             Err(DialFailure { failure, phases }) => (phases, Err(failure)),
         };
         // Clients of a cluster may know other nodes than the host's.
-        result = result.and(self.probe_shard().await);
+        // Boxed: most targets have none.
+        result = result.and(Box::pin(self.probe_shard()).await);
         let pause = self
             .opener
             .target

@@ -126,7 +126,8 @@ impl Rounds {
         {
             // The slot has left since the value was written, and the value with it.
             let ask = ask.clone();
-            let asked = self.ask(Access::Check(value), &ask, opener, &mut started).await;
+            // Boxed, as below: it is rare.
+            let asked = Box::pin(self.ask(Access::Check(value), &ask, opener, &mut started)).await;
             if matches!(asked, Ok(Accessed::Denied)) {
                 round.denied(Step::Get, started);
                 return Ok(());
@@ -192,7 +193,7 @@ impl Rounds {
                 }
                 if is_ask(failure) {
                     let ask = failure.clone();
-                    accessed = self.ask(access, &ask, opener, &mut started).await;
+                    accessed = Box::pin(self.ask(access, &ask, opener, &mut started)).await;
                     if matches!(accessed, Ok(Accessed::Denied)) {
                         round.denied(step, started);
                         return Ok(Accessed::Denied);
