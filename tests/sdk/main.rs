@@ -214,3 +214,24 @@ async fn a_certificate_is_accepted_from_the_agent_and_the_sdk_alone_and_with_its
     });
     assert_eq!(opinions().await, [false, true, false, true, true]);
 }
+
+#[tokio::test]
+async fn the_token_of_aws_is_a_signed_request_without_its_scheme() {
+    let python = std::env::var("SDK_PYTHON").expect("as for the other scripts");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/aws/cache-token");
+    let token = async |service: &str, more: &[&str]| {
+        let run = program(&python, [script, service, "Orders", "probe"]).args(more);
+        let credentials =
+            [("AWS_ACCESS_KEY_ID", "AKIA".to_owned()), ("AWS_SECRET_ACCESS_KEY", "x".to_owned())];
+        let lines = printed(with(run.env("AWS_REGION", "eu-west-1"), &credentials)).await;
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].clone()
+    };
+    let cache = token("elasticache", &[]).await;
+    assert!(cache.starts_with("orders/?Action=connect&User=probe&X-Amz-Algorithm="), "{cache}");
+    for part in ["%2Feu-west-1%2Felasticache%2Faws4_request", "&X-Amz-Expires=900&", "&X-Amz-Signature="] {
+        assert!(cache.contains(part), "{part} in {cache}");
+    }
+    assert!(token("memorydb", &[]).await.contains("%2Feu-west-1%2Fmemorydb%2Faws4_request"));
+    assert!(token("elasticache", &["--serverless"]).await.contains("&ResourceType=ServerlessCache&"));
+}
