@@ -200,7 +200,7 @@ class Secrets(unittest.TestCase):
         sources = pod["volumes"][0]["projected"]["sources"]
         keys = {(s["secret"]["name"], item["key"]) for s in sources if "secret" in s for item in s["secret"]["items"]}
         expected = {("sessions-redis", "primaryKey"), ("sessions-redis", "secondaryKey"), ("inventory-tls", "ca.crt")}
-        expected |= {("inventory-client", "tls.key"), ("returns", "entra.crt"), ("returns", "entra.key")}
+        expected |= {("inventory-client", "tls.key"), ("returns", "entra.crt"), ("returns", "entra.key"), ("reviews", "token")}
         self.assertEqual(keys, expected | {("inventory.redis", "password"), ("stock", "client-secret")})
 
     def test_the_text_of_a_secret_is_in_no_other_kind(self):

@@ -31,7 +31,7 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
   {{- /* A target and its sentinels name secrets and certificates by the same keys. */ -}}
   {{- range list . (.sentinel | default dict) -}}
     {{- if kindIs "map" .identity -}}
-      {{- range $secret := pick .identity "key" "password" "client_secret" "client_certificate" -}}
+      {{- range $secret := pick .identity "key" "password" "client_secret" "client_certificate" "token" -}}
         {{- with $secret.secretRef -}}
           {{- $path := printf "secrets/%s/%s" .name .key -}}
           {{- $_ := set $sources $path (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}

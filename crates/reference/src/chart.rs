@@ -4,7 +4,9 @@
 
 use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
 use cachepulse::config::keys::connection::{HOST, TLS};
-use cachepulse::config::keys::identity::{ACCESS_KEY, CLIENT_CERTIFICATE, CLIENT_SECRET, IDENTITY, PASSWORD};
+use cachepulse::config::keys::identity::{
+    ACCESS_KEY, CLIENT_CERTIFICATE, CLIENT_SECRET, IDENTITY, PASSWORD, TOKEN,
+};
 use cachepulse::config::keys::sentinel::{self, SENTINEL};
 use cachepulse::config::schema::schema;
 use serde_json::{Value, json};
@@ -48,6 +50,7 @@ fn target(keys: &mut Value) {
     for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
         identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
     }
+    identity[TOKEN.whole.about.name()]["properties"]["secretRef"] = secret.clone();
     let certificate = &mut identity[CLIENT_CERTIFICATE.whole.about.name()]["properties"];
     certificate["secretRef"] = secret.clone();
     refer(&mut certificate[CLIENT_CERTIFICATE.key_file.about.name()], &json!({"secretRef": secret}));
@@ -115,7 +118,7 @@ mod tests {
         let config = config();
         let target = &config["properties"]["targets"]["items"]["properties"];
         let identity = &target["identity"]["then"]["properties"];
-        for secret in ["key", "client_secret", "password"] {
+        for secret in ["key", "client_secret", "password", "token"] {
             assert!(identity[secret]["properties"]["secretRef"].is_object(), "{secret}");
         }
         let certificate = &identity["client_certificate"]["properties"];
