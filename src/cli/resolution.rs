@@ -37,7 +37,7 @@ impl ResolutionDocument {
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         let chosen = format!("auto chose {}: {}", self.chosen, self.because);
         let others =
-            self.others.iter().map(|OtherDocument { r#type, because }| format!("not {}: {because}", r#type));
+            self.others.iter().map(|OtherDocument { r#type, because }| format!("not {type}: {because}"));
         std::iter::once(chosen).chain(others)
     }
 }

@@ -93,7 +93,7 @@ fn kind(source: &EntraSource) -> &'static str {
         EntraSource::ManagedIdentity(_) => "managed_identity",
         EntraSource::AzureCli(_) => "azure_cli",
         EntraSource::AzureDeveloperCli { .. } => "azure_developer_cli",
-        _ => "another",
+        EntraSource::Auto { .. } => "auto",
     }
 }
 
