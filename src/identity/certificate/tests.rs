@@ -64,6 +64,7 @@ fn the_certificate_of_the_key_is_found_whatever_the_order_of_the_file() {
     let certificates = |pem: String| new(&pem).unwrap().chain;
     let expected = certificates(format!("{own}{issuer}{key}"));
     assert_eq!(expected.len(), 2);
+    assert!(has_key(&expected[0], &new(EXAMPLE).unwrap().key), "its own comes first");
     for pem in [format!("{key}{issuer}{own}"), format!("Bag Attributes\n{issuer}{key}\ntext\n{own}")] {
         assert_eq!(certificates(pem), expected);
     }
