@@ -25,7 +25,12 @@ const FIRST_BOUND: i32 = -14;
 
 /// Returns a classic bound, inclusive, in seconds.
 pub(super) fn bound(number: usize) -> f64 {
-    2_f64.powi(FIRST_BOUND + number as i32)
+    2_f64.powi(bound_exponent(number))
+}
+
+/// Returns the power of two that is a classic bound.
+fn bound_exponent(number: usize) -> i32 {
+    FIRST_BOUND + i32::try_from(number).expect("there are only a few bounds")
 }
 
 /// A histogram of durations. Recording takes no lock: an octave is allocated when it is first used, and stays.
@@ -140,7 +145,7 @@ impl Snapshot {
         let mut octaves = self.octaves.iter().peekable();
         let mut total = self.zeros;
         std::array::from_fn(|number| {
-            let bound = FIRST_BOUND + number as i32;
+            let bound = bound_exponent(number);
             while let Some((_, counts)) = octaves.next_if(|(exponent, _)| *exponent <= bound) {
                 total += counts.iter().sum::<u64>();
             }
@@ -151,7 +156,7 @@ impl Snapshot {
     /// Returns the native buckets at the best resolution that keeps their number.
     pub(super) fn native(&self) -> Native {
         let octave = |(exponent, counts): &(i32, [u64; PER_OCTAVE])| {
-            let first = (exponent - 1) * PER_OCTAVE as i32 + 1;
+            let first = ((exponent - 1) << SCHEMA) + 1;
             (first..).zip(*counts).filter(|(_, count)| *count > 0)
         };
         let mut native = Native { schema: SCHEMA, buckets: self.octaves.iter().flat_map(octave).collect() };
@@ -217,7 +222,7 @@ mod tests {
     /// Returns the index at schema 3.
     fn index(number: f64) -> i32 {
         let (exponent, bucket) = place(number);
-        (exponent - 1) * 8 + 1 + bucket as i32
+        (exponent - 1) * 8 + 1 + i32::try_from(bucket).unwrap()
     }
 
     fn histogram(durations: impl IntoIterator<Item = Duration>) -> Histogram {
@@ -248,7 +253,8 @@ mod tests {
     fn classic_counts_are_those_of_the_durations_up_to_each_bound() {
         let exact = Duration::from_nanos(1_953_125); // 2^-9 s
         let nanosecond = Duration::from_nanos(1);
-        let durations = [Duration::ZERO, nanosecond, exact - nanosecond, exact, exact + nanosecond]
+        let below = Duration::from_nanos(1_953_124);
+        let durations = [Duration::ZERO, nanosecond, below, exact, exact + nanosecond]
             .into_iter()
             .chain([32, 33, 100_000].map(Duration::from_secs));
         let durations: Vec<_> = durations.collect();
@@ -300,9 +306,10 @@ mod tests {
             (0..20_000).map(|_| Duration::from_secs_f64(2e-4 / (1.0 - random.f64()).powf(0.7))).collect();
         let native = histogram(durations.iter().copied()).snapshot().native();
         durations.sort();
-        for quantile in [0.5, 0.9, 0.99] {
+        for percent in [50, 90, 99] {
             // As Prometheus computes it: the logarithm is interpolated within a bucket.
-            let (rank, mut below) = (quantile * durations.len() as f64, 0.0);
+            let place = percent * durations.len() / 100;
+            let (rank, mut below) = (place as f64, 0.0);
             let (index, share) = native
                 .buckets
                 .iter()
@@ -313,8 +320,11 @@ mod tests {
                 })
                 .unwrap();
             let estimate = 2_f64.powf((f64::from(index - 1) + share) / 8.0);
-            let truth = durations[(rank as usize).min(durations.len() - 1)].as_secs_f64();
-            assert!((estimate / truth - 1.0).abs() < 0.05, "{quantile}: {estimate} for {truth}, seed {seed}");
+            let truth = durations[place].as_secs_f64();
+            assert!(
+                (estimate / truth - 1.0).abs() < 0.05,
+                "{percent} %: {estimate} for {truth}, seed {seed}"
+            );
         }
     }
 
@@ -329,7 +339,7 @@ mod tests {
                     // Different octaves are first used by different threads.
                     scope.spawn(move || {
                         (0..EACH).for_each(|it| {
-                            histogram.observe(Duration::from_nanos((it * 7919 + thread) << (it % 20)))
+                            histogram.observe(Duration::from_nanos((it * 7919 + thread) << (it % 20)));
                         });
                     })
                 })

@@ -132,8 +132,9 @@ fn native(snapshot: &Snapshot, out: &mut Vec<u8>) {
     }
     let mut last = 0;
     for count in native.counts() {
-        signed(13, (count as i64).wrapping_sub(last), out);
-        last = count as i64;
+        let count = count.cast_signed();
+        signed(13, count.wrapping_sub(last), out);
+        last = count;
     }
 }
 
@@ -174,7 +175,7 @@ fn integer(field: u8, value: u64, out: &mut Vec<u8>) {
 
 /// Writes a number of the type `sint32` or `sint64`.
 fn signed(field: u8, value: i64, out: &mut Vec<u8>) {
-    integer(field, ((value << 1) ^ (value >> 63)) as u64, out);
+    integer(field, ((value << 1) ^ (value >> 63)).cast_unsigned(), out);
 }
 
 fn double(field: u8, value: f64, out: &mut Vec<u8>) {
@@ -197,7 +198,8 @@ fn varint(mut value: u64) -> ([u8; 10], usize) {
     let mut bytes = [0; 10];
     let mut count = 0;
     loop {
-        bytes[count] = value as u8 & 0x7f;
+        let [low, ..] = value.to_le_bytes();
+        bytes[count] = low & 0x7f;
         value >>= 7;
         count += 1;
         if value == 0 {
