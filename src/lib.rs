@@ -35,6 +35,7 @@ pub mod error;
 pub mod excerpt;
 pub mod files;
 pub mod healthcheck;
+mod hex;
 pub mod http;
 pub mod identity;
 mod log_budget;

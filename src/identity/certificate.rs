@@ -3,7 +3,7 @@
 //! `azure_identity` takes certificates only as PKCS#12 and with OpenSSL, and sends their chain in a form that is not that of
 //! RFC 7515. So the statement is made here, and `azure_identity` only exchanges it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,7 @@ use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use crate::clock::Rfc3339;
 use crate::connection::tls::certificate::Certificate;
 use crate::connection::tls::pem::{self, PemError};
+use crate::hex::hex;
 use crate::secret::Secret;
 
 /// How long a statement is valid. Entra recommends 5 to 10 minutes.
@@ -135,14 +136,6 @@ fn has_key(certificate: &CertificateDer<'_>, key: &RsaKeyPair) -> bool {
     let public = certificate.public_key();
     public.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION
         && *public.subject_public_key.data == *key.public_key().as_ref()
-}
-
-/// Returns `bytes` in hexadecimal, lower case.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// Returns a random (version 4) GUID of `bytes`.

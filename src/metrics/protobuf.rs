@@ -213,6 +213,7 @@ fn varint(mut value: u64) -> ([u8; 10], usize) {
 mod tests {
     use super::super::settings::Histograms;
     use super::*;
+    use crate::hex::hex;
     use std::time::Duration;
 
     const HEADER: Header<'_> = Header { name: "demo_latency_seconds", kind: MetricType::Histogram, help: "" };
@@ -221,10 +222,6 @@ mod tests {
         // The indices -20, -19 and -15 at schema 3.
         let octaves = vec![(-2, [0, 0, 0, 2, 1, 0, 0, 0]), (-1, [2, 0, 0, 0, 0, 0, 0, 0])];
         Snapshot { zeros: 1, octaves, sum: 0.9 }
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Bytes that Prometheus 2.42, 2.53 and 3.5 read as intended.

@@ -135,7 +135,6 @@ fn a_scripted_run_gives_exactly_this_text() {
     assert_eq!(lines.join("\n") + "\n", golden);
 }
 
-/// Openmetrics' own parser is stricter than Prometheus'; tests/monitoring runs it.
 #[test]
 fn openmetrics_differs_from_text_in_the_families_of_counters_and_the_end() {
     let metrics = metrics();

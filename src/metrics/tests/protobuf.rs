@@ -27,7 +27,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
 }
 
 fn delimited<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
-    let length = varint(bytes) as usize;
+    let length = usize::try_from(varint(bytes)).unwrap();
     let (message, rest) = bytes.split_at(length);
     *bytes = rest;
     message
@@ -91,7 +91,7 @@ fn decode(mut bytes: &[u8]) -> (Vec<String>, HashMap<String, f64>) {
             let (number, Field::Bytes(value)) = metric[metric.len() - 1] else { panic!("{metric:?}") };
             let value = fields(value);
             let kind = integers(&family, 3)[0];
-            assert_eq!(number, [3, 2, 4, 5, 7][kind as usize], "{name}");
+            assert_eq!(number, [3, 2, 4, 5, 7][usize::try_from(kind).unwrap()], "{name}");
             match (kind, value[0]) {
                 (0 | 1, (1, Field::Double(value))) => drop(series.insert(format!("{name}{labels}"), value)),
                 (2 | 4, (1, Field::Integer(count))) => {
@@ -114,7 +114,7 @@ fn check_histogram(histogram: &Fields<'_>, count: u64) {
         messages(histogram, 3).into_iter().map(|bucket| integers(&fields(bucket), 1)[0]).collect();
     assert!(classic.is_sorted() && classic.last() == Some(&count), "{classic:?} and {count}");
     let listed: u64 = messages(histogram, 12).into_iter().map(|span| integers(&fields(span), 2)[0]).sum();
-    let signed = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
+    let signed = |value: u64| (value >> 1).cast_signed() ^ -(value & 1).cast_signed();
     let deltas = integers(histogram, 13).into_iter().map(signed);
     assert_eq!(deltas.len() as u64, listed);
     let mut bucket = 0;
@@ -125,7 +125,7 @@ fn check_histogram(histogram: &Fields<'_>, count: u64) {
             bucket
         })
         .sum();
-    assert_eq!(in_buckets as u64 + integers(histogram, 7)[0], count);
+    assert_eq!(in_buckets.cast_unsigned() + integers(histogram, 7)[0], count);
     assert_eq!(messages(histogram, 15).len(), 1, "the time of its creation");
 }
 
@@ -134,7 +134,9 @@ fn a_scrape_in_protobuf_has_the_series_and_values_of_the_text() {
     let metrics = metrics();
     let names: Vec<_> = (0..200).map(|number| name(&format!("shop-{number}"))).collect();
     let targets: Vec<_> = names.iter().map(|it| metrics.target(it)).collect();
-    targets.iter().for_each(|target| record(target, &success(), at(1)));
+    for target in &targets {
+        record(target, &success(), at(1));
+    }
     let _owners = script(&metrics);
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
