@@ -254,7 +254,7 @@ fn the_default_address_serves_a_machine_without_ipv4() {
         let _agent = by_default().await;
         assert!(live("[::1]:9860").await.starts_with("HTTP/1.0 200"));
         // The third and the sixth are what Kubernetes makes of `$(POD_IP):9860`.
-        run("ip", &["address", "add", "fd00:10:244::5/128", "dev", "lo"]);
+        run("ip", &["address", "add", "fd00:10:244::5/128", "dev", "lo", "nodad"]);
         let addresses = ["", ":9860", "::1:9860", "::1", "[::1]", "fd00:10:244::5:9860", "fd00:10:244::5"];
         for address in addresses {
             let asked = agent(&["healthcheck", "--listen", address]).run().await;
@@ -268,7 +268,7 @@ fn the_default_address_serves_a_machine_without_ipv4() {
 fn an_agent_listens_at_the_address_of_a_pod_of_ipv6() {
     alone("an_agent_listens_at_the_address_of_a_pod_of_ipv6", async {
         run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"]);
-        run("ip", &["address", "add", "fd00:10:244::5/128", "dev", "lo"]);
+        run("ip", &["address", "add", "fd00:10:244::5/128", "dev", "lo", "nodad"]);
         let target = ["run", "--host", "::1", "--port", "1", "--tls", "false", "--identity", "none"];
         let _agent = agent(&target).env("CACHEPULSE_LISTEN", "fd00:10:244::5:9860").serve().await;
         assert!(live("[fd00:10:244::5]:9860").await.starts_with("HTTP/1.0 200"));

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::program::{Running, cachepulse};
 use crate::redis_server::{ALL, Listen, RedisServer};
+use crate::scrape::Scrape;
 
 /// A redis-server whose user `probe` has the passwords `token-1` to `token-9`, and a folder for the agent's files.
 struct Lab {
@@ -42,7 +43,10 @@ impl Lab {
     }
 }
 
-const PRESENTED: &str = "reauthentications_total{result=\"success\",target=\"orders\"}";
+/// Returns how many tokens were presented on the live connection.
+fn presented(scrape: &Scrape) -> u64 {
+    scrape.count_of("reauthentications_total", "result", "success", "orders")
+}
 
 #[tokio::test]
 async fn each_token_of_a_command_is_presented_on_the_live_connection() {
@@ -59,7 +63,7 @@ async fn each_token_of_a_command_is_presented_on_the_live_connection() {
     let agent = lab.run(&format!("{{command: [{}, probe, canary]}}", command.display()), "").await;
     agent.until("it is up", |it| it.is_up("orders")).await;
     let connection = lab.redis.agent("probe").id;
-    let scrape = agent.until("two more tokens are presented", |it| it.value(PRESENTED) > 1.0).await;
+    let scrape = agent.until("two more tokens are presented", |it| presented(it) > 1).await;
     assert_eq!(scrape.sum("probe_failures_total", "orders"), 0);
     assert_eq!(lab.redis.agent("probe").id, connection);
     assert!(scrape.text.contains("identity=\"token:supply\""), "{}", scrape.text);
@@ -74,7 +78,7 @@ async fn a_token_that_changed_in_its_file_is_presented_on_the_live_connection() 
     agent.until("it is up", |it| it.is_up("orders")).await;
     let connection = lab.redis.agent("probe").id;
     lab.write("token", "{\"access_token\": \"token-2\", \"expires_in\": 3600}");
-    let scrape = agent.until("the new token is presented", |it| it.value(PRESENTED) > 0.0).await;
+    let scrape = agent.until("the new token is presented", |it| presented(it) > 0).await;
     assert_eq!(scrape.sum("probe_failures_total", "orders"), 0);
     assert_eq!(lab.redis.agent("probe").id, connection);
     // A file that is missing for a while costs nothing: the last token stays in use.
