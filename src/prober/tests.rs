@@ -37,7 +37,7 @@ use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Stage};
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::target::{ClientList as ClientListOf, ClientListMode, Endpoint};
-use crate::telemetry::testing::Lines;
+use crate::telemetry::testing::logged;
 use crate::topology::{Slot, SlotSet};
 
 /// A cache in memory; clones are the same cache. With an endpoint, the node of it that is there.
@@ -444,14 +444,6 @@ fn made<D: Dial<Stream: 'static> + 'static>(
 ) -> (Prober<D>, Metrics, Status) {
     let (setup, metrics, status) = setup(seed, offset, dialer, target, sign_in, clock);
     (Prober::new(setup), metrics, status)
-}
-
-/// What this thread logs while the guard lives.
-fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    (lines, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,9 @@ fn logged(filter: Filter, format: Format, events: impl FnOnce(&Telemetry)) -> St
     let writer = lines.clone();
     let clock = Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_597_200_123));
     let (subscriber, telemetry) = subscriber(filter, Level::Info, format, clock, move || writer.clone());
-    tracing::subscriber::with_default(subscriber, || events(&telemetry));
+    let guard = testing::subscribe(subscriber);
+    events(&telemetry);
+    drop(guard);
     lines.text()
 }
 
