@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates a managed identity with the rights of the agent on one cache and no other rights. For Kubernetes, the identity
-# also trusts the agent's service account. Can be run repeatedly. Needs the Azure CLI, signed in with the rights to create
-# identities and policies.
+# also trusts the agent's service account. Can be run repeatedly, also for a second cluster, account or identity: what it
+# has created for the first stays. Needs the Azure CLI, signed in with the rights to create identities and policies.
 set -eu
 
 usage() {
@@ -48,23 +48,35 @@ client_id=$(az identity show --resource-group "$group" --name "$identity" --quer
 commands="+ping +set +get +client|list +cluster|slots"
 [ -z "$replicas" ] || commands="$commands +readonly"
 keys="~cachepulse:*"
+# One per identity. Azure Managed Redis allows letters and digits only, at most 60.
+assignment=$(printf %s "$identity" | tr -cd '[:alnum:]' | cut -c 1-60)
 if [ -n "$managed" ]; then
     # Custom rights are a preview feature here. They need version 1.5 or later of the extension redisenterprise.
     az redisenterprise database access-policy-assignment create --resource-group "$group" --cluster-name "$cache" \
-        --database-name default --access-policy-assignment-name cachepulse --access-policy-name default \
+        --database-name default --access-policy-assignment-name "$assignment" --access-policy-name default \
         --object-id "$object_id" --access-string "$commands $keys" --output none
 else
     # SUBSCRIBE is for notices of planned maintenance.
-    az redis access-policy create --resource-group "$group" --name "$cache" --access-policy-name cachepulse \
+    az redis access-policy create --resource-group "$group" --name "$cache" --access-policy-name "$assignment" \
         --permissions "$commands +subscribe $keys" --output none
     az redis access-policy-assignment create --resource-group "$group" --name "$cache" \
-        --policy-assignment-name cachepulse --access-policy-name cachepulse \
+        --policy-assignment-name "$assignment" --access-policy-name "$assignment" \
         --object-id "$object_id" --object-id-alias "$identity" --output none
 fi
 
 if [ -n "$issuer" ]; then
-    az identity federated-credential create --resource-group "$group" --identity-name "$identity" --name cachepulse \
-        --issuer "$issuer" --subject "system:serviceaccount:$account" --audiences api://AzureADTokenExchange --output none
+    subject="system:serviceaccount:$account"
+    # Azure refuses a second credential with the same issuer and subject.
+    trusted=$(az identity federated-credential list --resource-group "$group" --identity-name "$identity" \
+        --query "[?issuer=='$issuer' && subject=='$subject'].name" --output tsv)
+    if [ -z "$trusted" ]; then
+        # A name that exists would be replaced. Azure allows 3 to 120 letters, digits, - and _.
+        readable=$(printf %s "$account" | tr -c '[:alnum:]_' - | cut -c 1-90)
+        checksum=$(printf '%s %s' "$issuer" "$subject" | cksum | cut -d ' ' -f 1)
+        az identity federated-credential create --resource-group "$group" --identity-name "$identity" \
+            --name "cachepulse-$readable-$checksum" --issuer "$issuer" --subject "$subject" \
+            --audiences api://AzureADTokenExchange --output none
+    fi
 fi
 
 echo "client id: $client_id"

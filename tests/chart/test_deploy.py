@@ -194,10 +194,10 @@ class Azure(unittest.TestCase):
 
     script = DEPLOY / "azure/least-rights.sh"
 
-    def run_script(self, *arguments):
+    def run_script(self, *arguments, trusted=""):
         with tempfile.TemporaryDirectory() as folder:
             fake = Path(folder) / "az"
-            answers = 'case "$*" in *principalId*) echo oid ;; *clientId*) echo cid ;; esac'
+            answers = 'case "$*" in *principalId*) echo oid ;; *clientId*) echo cid ;; *"credential list"*) echo "' + trusted + '" ;; esac'
             fake.write_text(f'#!/bin/sh\nprintf "%s|" "$@" >>"$0.log"; echo >>"$0.log"\n{answers}\n')
             fake.chmod(0o755)
             done = subprocess.run(
@@ -229,9 +229,41 @@ class Azure(unittest.TestCase):
 
     def test_a_cluster_is_trusted_for_the_agents_service_account(self):
         _, asked = self.run_script("--group", "g", "--cache", "c", "--issuer", "https://issuer.example.com/x/")
-        [trust] = [line for line in asked if "federated-credential" in line]
+        [trust] = [line for line in asked if "federated-credential|create" in line]
         plain = find(objects(manifests.PLAIN.read_text()), "ServiceAccount")["metadata"]
         self.assertIn(f"--subject|system:serviceaccount:{plain['namespace']}:{plain['name']}|", trust)
+
+    def credential(self, issuer, account):
+        _, asked = self.run_script("--group", "g", "--cache", "c", "--issuer", issuer, "--account", account)
+        [trust] = [line for line in asked if "federated-credential|create" in line]
+        return re.search(r"\|--name\|([^|]*)\|", trust)[1]
+
+    def test_each_cluster_and_account_has_a_credential_of_its_own(self):
+        """Creating one replaces another one of the same name."""
+        issuers = ["https://west.example.com/x/", "https://east.example.com/x/"]
+        accounts = ["monitoring:cachepulse", "shop:cachepulse", "a:b-c", "a-b:c", "shop:dotted.name", f"{'n' * 63}:{'a' * 253}"]
+        names = [self.credential(issuer, account) for issuer in issuers for account in accounts]
+        self.assertEqual(len(set(names)), len(names), names)
+        for name in names:
+            # Source: the API of Microsoft.ManagedIdentity, federatedIdentityCredentials.
+            self.assertRegex(name, "^[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}$")
+        self.assertEqual(self.credential(issuers[0], accounts[0]), names[0])
+
+    def test_a_cluster_that_is_trusted_already_gets_no_second_credential(self):
+        """Azure refuses two of the same issuer and subject, whatever their names."""
+        done, asked = self.run_script("--group", "g", "--cache", "c", "--issuer", "https://i.example.com/", trusted="old-name")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        [listed] = [line for line in asked if "federated-credential" in line]
+        self.assertIn("issuer=='https://i.example.com/' && subject=='system:serviceaccount:monitoring:cachepulse'", listed)
+
+    def test_each_identity_has_an_assignment_of_its_own(self):
+        for flags, option in [(["--managed"], "--access-policy-assignment-name"), ([], "--policy-assignment-name")]:
+            names = []
+            for identity in ("cachepulse", "cachepulse-east_2"):
+                _, asked = self.run_script("--group", "g", "--cache", "c", "--identity", identity, *flags)
+                [name] = [found[1] for line in asked if (found := re.search(rf"\|{option}\|([^|]*)\|", line))]
+                names.append(name)
+            self.assertEqual(names, ["cachepulse", "cachepulseeast2"])
 
     def test_wrong_usage_changes_nothing(self):
         for arguments in [[], ["--group", "g"], ["--group", "g", "--cache"], ["--group", "g", "--cache", "c", "--what"]]:
