@@ -21,6 +21,11 @@ UNKNOWABLE = {
     "ca-file-missing",
     "ca-file-without-certificate",
     "cert-file-without-certificate",
+    "client-certificate-elliptic-curve",
+    "client-certificate-encrypted",
+    "client-certificate-missing",
+    "client-certificate-of-another-key",
+    "client-certificate-pkcs12",
     "duplicate-key-identity",
     "duplicate-key-target",
     "duplicate-key-top",
@@ -44,6 +49,7 @@ UNKNOWABLE = {
     "sentinel-of-a-cluster",
     "shutdown-grace-period",
     "timeouts",
+    "token-same-label",
 }
 
 
