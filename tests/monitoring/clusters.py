@@ -23,7 +23,7 @@ def check(text, place):
                 kept = {"cluster", "namespace"} <= set(names)
             else:
                 # A heatmap shows all that is selected; a query with values for all three selects one target.
-                kept = "cluster" in names or names == ["le"] or re.search(r"cluster=%q.*,target=", line)
+                kept = "cluster" in names or names == ["le"] or re.search(r"cluster=%(?:\[1\])?q.*,target=", line)
             assert kept, f"{place}: {operator} ({listed}) mixes clusters: {line.strip()}"
         for listed in re.findall(r"\b(?:equal|group_by): \[([^]]*)\]", line):
             assert {"cluster", "namespace", "target"} <= set(labels(listed)), f"{place}: mixes clusters: {line.strip()}"
