@@ -40,7 +40,7 @@ resource cachepulseAvailability 'Microsoft.AlertsManagement/prometheusRuleGroups
     rules: [
       {
         record: 'cachepulse:slo:objective'
-        expression: '${objective} * max by (cluster) (cachepulse_build_info)'
+        expression: '${objective} * group by (cluster) (cachepulse_build_info)'
       }
       {
         record: 'cachepulse:unavailability:ratio5m'

@@ -53,9 +53,6 @@ def group(source):
 
 def rule(source):
     expression = " ".join(source["expr"].split())
-    # A rule of a group sees the series of its cluster only, so the objective is a number, or has the label of the cluster.
-    expression = expression.replace("scalar(cachepulse:slo:objective)", OBJECTIVE)
-    expression = expression.replace(f"vector({OBJECTIVE})", f"{OBJECTIVE} * max by (cluster) (cachepulse_build_info)")
     # A label that changes during an outage would be a new alert, with a new notification.
     expression = expression.replace("(cluster, namespace, target, reason)", "(cluster, namespace, target)")
     assert re.search("cachepulse[_:]", expression), f"no metric: {expression}"

@@ -171,6 +171,7 @@ class Rules(unittest.TestCase):
         for rule in self.rules:
             self.assertNotIn("scalar(", rule["expression"])
             self.assertNotIn("vector(", rule["expression"])
+            self.assertNotIn("0.999", rule["expression"])
         objectives = [rule["expression"] for rule in self.rules if "0.95" in rule["expression"]]
         self.assertEqual(len(objectives), 4)
 

@@ -578,7 +578,8 @@ class Monitoring(unittest.TestCase):
 
     def test_the_objective_takes_the_place_of_the_shipped_one(self):
         said = json.dumps(find(render(ci("workload-identity")), "PrometheusRule")["spec"])
-        self.assertIn("vector(0.9995)", said)
+        self.assertIn("0.9995 * group", said)
+        self.assertEqual(said.count("(1 - 0.9995)"), 5)
         self.assertNotRegex(said, r"0\.999(?!5)")
 
     def test_runbooks_are_where_the_values_say(self):
