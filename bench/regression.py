@@ -1,4 +1,4 @@
-"""Counts the instructions of one probe, one scrape and one renewal, and compares them with the baseline.
+"""Counts the instructions of one probe, one scrape in each format and one renewal, and compares them with the baseline.
 
 `regression.py DRIVER BASELINE` fails if one of them takes over 5 % more than in the file BASELINE. With `--renew` it writes
 that file. Counts come from callgrind and exclude the kernel. One binary has the same counts on every run; another compiler
@@ -14,7 +14,7 @@ import sys
 
 TOLERANCE = 0.05
 # Repetitions of each. The cost of one is the difference between this number and twice this number, divided.
-COUNTS = {"probe": 200, "scrape": 20, "renewal": 20}
+COUNTS = {"probe": 200, "scrape": 20, "scrape-openmetrics": 20, "scrape-protobuf": 20, "renewal": 20}
 
 
 def main(driver, baseline, *options):
@@ -39,7 +39,7 @@ def main(driver, baseline, *options):
 def compare(what, count, known):
     change = count / known - 1
     hint = "" if change >= -TOLERANCE else ": improved; run `make bench-baseline` to keep it"
-    print(f"{what:8} {count:10,} instructions, {change:+7.2%} from {known:,}{hint}")
+    print(f"{what:18} {count:10,} instructions, {change:+7.2%} from {known:,}{hint}")
     return change <= TOLERANCE
 
 

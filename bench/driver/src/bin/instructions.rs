@@ -1,4 +1,5 @@
-//! Repeats one operation of the agent for an instruction counter: `instructions probe|scrape|renewal N`.
+//! Repeats one operation of the agent for an instruction counter: `instructions OPERATION N`, where the operation is `probe`,
+//! `scrape`, `scrape-openmetrics`, `scrape-protobuf` or `renewal`.
 //!
 //! The cost of one operation is the difference between 2 N and N repetitions, divided by N. To be reproducible, the driver
 //! uses paused time, seeded randomness, one thread and a cache in memory, without sockets and TLS.
@@ -32,19 +33,21 @@ const SCRAPED_PROBES: u64 = 20;
 async fn main() {
     let mut args = std::env::args().skip(1);
     let (Some(what), Some(Ok(count))) = (args.next(), args.next().map(|count| count.parse())) else {
-        panic!("usage: instructions probe|scrape|renewal N");
+        panic!("usage: instructions probe|scrape|scrape-openmetrics|scrape-protobuf|renewal N");
     };
     tokio::time::pause();
     let lab = Lab::new();
     match what.as_str() {
         "probe" => lab.probe("t", count).await,
-        "scrape" => scrape(&lab, count).await,
+        "scrape" => scrape(&lab, Format::Text, count).await,
+        "scrape-openmetrics" => scrape(&lab, Format::OpenMetrics, count).await,
+        "scrape-protobuf" => scrape(&lab, Format::Protobuf, count).await,
         "renewal" => renewal(&lab, count).await,
         other => panic!("unknown measurement: {other}"),
     }
 }
 
-async fn scrape(lab: &Lab, count: u64) {
+async fn scrape(lab: &Lab, format: Format, count: u64) {
     // The series of a prober are removed when it is dropped, so the probers must outlive the scrapes.
     let caches: Vec<Cache> = (0..SCRAPED_TARGETS).map(|_| Cache::until("PING", SCRAPED_PROBES)).collect();
     let mut probers = tokio::task::JoinSet::new();
@@ -56,8 +59,8 @@ async fn scrape(lab: &Lab, count: u64) {
         cache.done().await;
     }
     for _ in 0..count {
-        let length = io::copy(&mut lab.metrics.exposition(Format::Text), &mut io::sink())
-            .expect("reading never fails");
+        let length =
+            io::copy(&mut lab.metrics.exposition(format), &mut io::sink()).expect("reading never fails");
         assert!(length > 10_000, "the scrape contains the series of the targets");
     }
 }
