@@ -6,6 +6,7 @@
 //! Source: `io/prometheus/client/metrics.proto` of Prometheus' `client_model`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::time::SystemTime;
 
 use super::definition::MetricType;
@@ -81,7 +82,7 @@ impl Encoder for Protobuf {
     }
 
     fn end(&self, start: usize, out: &mut Vec<u8>) {
-        insert_length(start, out);
+        put_length(start..start, out);
     }
 }
 
@@ -151,15 +152,21 @@ fn created(field: u8, created: Option<SystemTime>, out: &mut Vec<u8>) {
 
 fn message(field: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     tag(field, 2, out);
+    // The length of most messages takes one byte. Then their content need not move.
     let start = out.len();
+    out.push(0);
     write(out);
-    insert_length(start, out);
+    put_length(start..start + 1, out);
 }
 
-/// Inserts the length of what has been written since `start`.
-fn insert_length(start: usize, out: &mut Vec<u8>) {
-    let (bytes, count) = varint((out.len() - start) as u64);
-    out.splice(start..start, bytes[..count].iter().copied());
+/// Puts the length of what follows `place` there.
+fn put_length(place: Range<usize>, out: &mut Vec<u8>) {
+    let (bytes, count) = varint((out.len() - place.end) as u64);
+    if place.len() == count {
+        out[place].copy_from_slice(&bytes[..count]);
+    } else {
+        out.splice(place, bytes[..count].iter().copied());
+    }
 }
 
 fn text(field: u8, text: &str, out: &mut Vec<u8>) {
@@ -189,8 +196,14 @@ fn tag(field: u8, wire_type: u8, out: &mut Vec<u8>) {
 }
 
 fn put_varint(value: u64, out: &mut Vec<u8>) {
-    let (bytes, count) = varint(value);
-    out.extend_from_slice(&bytes[..count]);
+    match u8::try_from(value) {
+        // Most numbers. They need no room for ten bytes.
+        Ok(byte @ ..0x80) => out.push(byte),
+        _ => {
+            let (bytes, count) = varint(value);
+            out.extend_from_slice(&bytes[..count]);
+        }
+    }
 }
 
 /// Returns the bytes of a number, and how many there are.
