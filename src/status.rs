@@ -458,7 +458,8 @@ fn make_room(records: &mut VecDeque<Arc<Record>>, limit: usize) -> Option<Arc<Re
     if records.len() == limit { records.pop_front() } else { None }
 }
 
-/// Puts `record` where the `oldest` was, unless somebody still reads that: a probe needs no new memory.
+/// Puts `record` where the `oldest` was, unless somebody still reads that: a probe needs no new memory (see
+/// `tests/allocations.rs`).
 fn in_place_of(oldest: Option<Arc<Record>>, record: Record) -> Arc<Record> {
     if let Some(mut place) = oldest
         && let Some(oldest) = Arc::get_mut(&mut place)
