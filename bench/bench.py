@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 
+import formats
 import many
 import report
 import shards
@@ -44,16 +45,16 @@ def main(agent, bare, folder, output):
             single.cpu_per_probe,
             single.start,
             single.loss,
-            single.scrape_one,
+            formats.one,
         ]:
             attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
         if residents:
             attempt("residents", lambda: residents.finish(seconds), results)
             residents.stop()
-        for measure in [shards.shards, many.many, many.curve]:
+        for measure in [shards.shards, formats.thousand, many.many, many.curve]:
             attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
     say(f"done after {time.monotonic() - began:.0f} s")
-    order = ["memory", "cpu", "latency", "shards", "many", "curve", "scrape", "scrapes", "start", "loss", "idle", "size", "delay"]
+    order = ["memory", "cpu", "latency", "shards", "many", "curve", "scrape", "formats", "scrapes", "start", "loss", "idle", "size", "delay"]
     results.rows.sort(key=lambda row: order.index(row.key) if row.key in order else len(order))
     report.write(pathlib.Path(output), results, versions, report.reasons(HERE / "reasons.json"), seconds)
     for row in results.rows:

@@ -1,6 +1,6 @@
 """Figures, their conditions, and the rows of the table.
 
-Each function in `resident.py`, `single.py`, `shards.py` and `many.py` fills one group of rows. `Results` passes on the
+Each function in `resident.py`, `single.py`, `formats.py`, `shards.py` and `many.py` fills one group of rows. `Results` passes on the
 results that other functions need.
 """
 
@@ -63,6 +63,8 @@ class Results:
     peers: dict = field(default_factory=dict)
     curve: list = field(default_factory=list)
     load: list = field(default_factory=list)
+    # Scrapes by number of targets and format.
+    scrapes: list = field(default_factory=list)
     single_ping: float = 0.0
 
     def peer(self, name, what, text):

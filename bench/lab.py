@@ -193,9 +193,12 @@ class Lab:
             "IDENTITY_HEADER": self.header,
         }
 
-    def agent(self, name, interval, targets=1, user=None):
-        """Starts an agent that signs in with a managed identity, or as a user with a password."""
-        return Agent(self, name, interval, [{"port": self.port}] * targets, user)
+    def agent(self, name, interval, targets=1, user=None, **settings):
+        """Starts an agent that signs in with a managed identity, or as a user with a password.
+
+        `settings` are further parts of its configuration.
+        """
+        return Agent(self, name, interval, [{"port": self.port}] * targets, user, **settings)
 
     def agent_of(self, name, interval, targets):
         """Starts an agent with `targets`, for which settings are given, that signs in as a user with a password."""
@@ -254,8 +257,8 @@ class Lab:
         args = [self.tools.bare, what, "localhost", self.port, self.ca_file, "single", pause_ms, count]
         return Bare(self.start("bare", args, env={"BENCH_PASSWORD": self.password}, stdout=subprocess.PIPE))
 
-    def bare_scrape(self, port, encoding, pause_ms, count):
-        args = [self.tools.bare, "scrape", "127.0.0.1", port, "/metrics", encoding, pause_ms, count]
+    def bare_scrape(self, port, encoding, pause_ms, count, accept="text/plain"):
+        args = [self.tools.bare, "scrape", "127.0.0.1", port, "/metrics", accept, encoding, pause_ms, count]
         return Bare(self.start("bare", args, stdout=subprocess.PIPE))
 
     def admin(self):
@@ -294,7 +297,7 @@ class Exporter:
 class Agent:
     """A running agent with its endpoint."""
 
-    def __init__(self, lab, name, interval, targets, user):
+    def __init__(self, lab, name, interval, targets, user, **settings):
         self.port = free_port()
         identity = {"type": "password", "password": {"env": "BENCH_PASSWORD"}} if user else "managed_identity"
         target = {
@@ -307,8 +310,9 @@ class Agent:
             "http": {"listen": f"127.0.0.1:{self.port}"},
             "defaults": {"interval": interval},
             "targets": [
-                {"name": f"target-{number}", **target, **settings} for number, settings in enumerate(targets)
+                {"name": f"target-{number}", **target, **own} for number, own in enumerate(targets)
             ],
+            **settings,
         }
         file = lab.folder / f"{name}.yaml"
         file.write_text(json.dumps(configuration))

@@ -35,6 +35,7 @@ def text(results, versions, reasons, seconds):
         "a connection for each probe (TLS, `AUTH`, `PING`), and `redis_exporter` reads `INFO` and more. Both probe when\n"
         "they are scraped. The bare loop is blocking rustls without anything else, so it is the lower limit. It sends\n"
         "`PING` for the latency, and all four commands for the CPU.\n",
+        *scrapes(results.scrapes),
         *growth(results.curve),
         *loads(results.load),
         "## How each figure was measured\n",
@@ -105,6 +106,19 @@ def peers(told):
         for name, figures in told.items()
     ]
     return table(["", *columns], rows)
+
+
+def scrapes(rows):
+    if rows:
+        yield "## Scrapes in each format\n"
+        yield "The targets are probed every 10 s. In parentheses is the agent's `metrics.histograms`.\n"
+        yield table(
+            ["Targets", "Format", "Size", "Median", "Size with gzip", "Median with gzip"],
+            [
+                [scrape.targets, scrape.format, *(text for way in (scrape.plain, scrape.gzip) for text in way.texts)]
+                for scrape in rows
+            ],
+        )
 
 
 def growth(curve):

@@ -175,27 +175,6 @@ def loss(lab, results, scale):
     )
 
 
-def scrape_one(lab, results, scale):
-    """A scrape of one target."""
-    with lab.agent("scrape", "1s") as agent:
-        agent.wait(2)
-        plain = lab.bare_scrape(agent.port, "identity", 10, scale.count(500))
-        plain_times = plain.finish()
-        zipped = lab.bare_scrape(agent.port, "gzip", 10, scale.count(500))
-        times = zipped.finish()
-    results.rows.append(
-        Row(
-            "scrape",
-            "scrape of /metrics, one target",
-            "below 1 ms",
-            f"{len(times)} scrapes with gzip ({zipped.told[-1]} bytes) on a kept connection, p99 "
-            f"{quantile(times, 0.99) / MILLISECOND:.2f} ms; without gzip ({plain.told[-1]} bytes) median "
-            f"{statistics.median(plain_times) / MILLISECOND:.2f} ms",
-            [Check("median", statistics.median(times) / MILLISECOND, 1, "{:.2f} ms")],
-        )
-    )
-
-
 def size(lab, results, _scale):
     """The released binary."""
     stripped = lab.tools.agent.stat().st_size

@@ -2,7 +2,8 @@
 //!
 //! - `bare ping HOST PORT CA_FILE USER PAUSE_MS COUNT` sends `PING` over TLS, with the password in `BENCH_PASSWORD`.
 //! - `bare probe …` with the same arguments sends `PING`, `SET`, `GET` and `CLIENT LIST`.
-//! - `bare scrape HOST PORT PATH ENCODING PAUSE_MS COUNT` requests a page on one kept connection.
+//! - `bare scrape HOST PORT PATH ACCEPT ENCODING PAUSE_MS COUNT` requests a page on one kept connection. Another content type
+//!   than ACCEPT is an error.
 //!
 //! Each prints a line per exchange: its nanoseconds, and the number of bytes that were read. `probe` prints the CPU time of
 //! the process in nanoseconds instead of the bytes, only in the first and the last line, because reading it costs CPU time.
@@ -35,11 +36,14 @@ fn main() -> Outcome<()> {
             let mut session = sign_in(host, port.parse()?, ca_file, user)?;
             Pace::new(pause, count)?.run(|ends| probe(&mut session, ends))
         }
-        ["scrape", host, port, path, encoding, pause, count] => {
-            scrape(host, port.parse()?, path, encoding, &Pace::new(pause, count)?)
+        ["scrape", host, port, path, accept, encoding, pause, count] => {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nAccept-Encoding: {encoding}\r\n\r\n"
+            );
+            scrape(host, port.parse()?, &request, accept, &Pace::new(pause, count)?)
         }
         _ => Err("usage: bare ping|probe HOST PORT CA_FILE USER PAUSE_MS COUNT, or \
-                  bare scrape HOST PORT PATH ENCODING PAUSE_MS COUNT"
+                  bare scrape HOST PORT PATH ACCEPT ENCODING PAUSE_MS COUNT"
             .into()),
     }
 }
@@ -118,24 +122,26 @@ fn command(session: &mut Session, words: &[&str]) -> Outcome<usize> {
     Ok(line.len() + bulk.len())
 }
 
-fn scrape(host: &str, port: u16, path: &str, encoding: &str, pace: &Pace) -> Outcome<()> {
-    let stream = connect(host, port)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: {encoding}\r\n\r\n");
-    let mut reader = BufReader::new(stream);
+fn scrape(host: &str, port: u16, request: &str, accept: &str, pace: &Pace) -> Outcome<()> {
+    let mut reader = BufReader::new(connect(host, port)?);
     let mut body = Vec::new();
     pace.run(|_| {
         reader.get_mut().write_all(request.as_bytes())?;
-        read_response(&mut reader, &mut body)
+        read_response(&mut reader, accept, &mut body)
     })
 }
 
-/// Reads a response into `body` and returns its length.
-fn read_response(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Outcome<usize> {
+/// Reads a response of the type `accept` into `body` and returns its length.
+fn read_response(reader: &mut BufReader<TcpStream>, accept: &str, body: &mut Vec<u8>) -> Outcome<usize> {
     body.clear();
     let header = read_header(reader)?;
     let value = |name: &str| header.iter().find_map(|line| line.strip_prefix(name)).map(str::trim);
     if !header.first().is_some_and(|line| line.starts_with("http/1.1 200")) {
         return Err(format!("unexpected response: {:?}", header.first()).into());
+    }
+    let media_type = |content_type: &str| content_type.split(';').next().map(str::to_owned);
+    if value("content-type:").and_then(media_type) != media_type(accept) {
+        return Err(format!("unexpected content type: {:?}", value("content-type:")).into());
     }
     if let Some(length) = value("content-length:") {
         body.resize(length.parse()?, 0);
