@@ -198,7 +198,7 @@ class Page(unittest.TestCase):
             self.assertIn(f"`{name}`", self.text)
 
     def test_its_values_create_a_monitor_for_azure(self):
-        [values] = blocks(self.text, "yaml")
+        [values, _] = blocks(self.text, "yaml")
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             file.write(values)
             file.flush()
