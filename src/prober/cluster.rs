@@ -332,21 +332,24 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 unwatched += usize::from(watch != Watch::Down);
             }
         }
-        shared.signals.search(watched == 0 && tried == self.shards.len());
+        let are_tried = tried == self.shards.len();
+        shared.signals.search(watched == 0 && are_tried);
         if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.shards.is_empty()) {
             metrics.slots_available(available);
             metrics.nodes_watched(watched + replicas);
             metrics.nodes_unwatched(unwatched + unreached_replicas);
         }
         // One that is known to be down is not hidden until the last has been tried.
-        if !self.is_front_retired && watched > 0 && (is_down || tried == self.shards.len()) {
+        let now = Instant::now();
+        if !self.is_front_retired && watched > 0 && (is_down || are_tried) {
             self.is_front_retired = true;
-            let now = Instant::now();
             shared.note(|whole, out| {
                 whole.decide_by(Deciding::Shards, now, out);
             });
             shared.leave(FRONT, now);
             shared.signals.retire_front(true);
+        } else if are_tried {
+            shared.note(|whole, out| whole.await_no_shards(now, out));
         }
         shared.with(|whole, record| whole.first().into_iter().for_each(|first| record.server_of(first)));
         if is_down || self.uncovered.is_some() {

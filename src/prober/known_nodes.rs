@@ -28,6 +28,11 @@ impl KnownNodes {
         }
     }
 
+    /// Whether no server was ever reached.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Whether the server at `endpoint` has ever taken a connection.
     pub(super) fn contains(&self, endpoint: &Endpoint) -> bool {
         self.lock().contains(endpoint)

@@ -230,7 +230,12 @@ impl<D: Dial> Link<D> {
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
                 let record = self.ticks.record();
-                record.opened(&phases, connection.certificate_expiry(), connection.protocol);
+                record.opened(
+                    &phases,
+                    connection.certificate_expiry(),
+                    connection.protocol,
+                    refused.as_ref(),
+                );
                 record.reached(self.endpoint.as_ref());
                 self.keep(connection);
                 let Some(failure) = refused else {
@@ -265,8 +270,10 @@ impl<D: Dial> Link<D> {
             }
             ClusterMode::Primaries | ClusterMode::All => true,
         };
-        if asks && self.directions.is_none() && self.endpoint.is_some() {
-            self.shared.signals.is_cluster();
+        match self.directions {
+            Some(_) => {}
+            None if asks && self.endpoint.is_some() => self.shared.signals.is_cluster(),
+            None => self.shared.note(|whole, out| whole.await_no_shards(Instant::now(), out)),
         }
         self.handover.changed(Some(connection.shown()));
         // Replicas are not asked for the topology: they may go on to answer with one of the past.

@@ -233,16 +233,17 @@ impl LinkRecord {
         self.shared.record(|record| record.connections(|all| all.opening(self.id)));
     }
 
-    /// The connection is open and signed in.
+    /// The connection is open and signed in, to a server that may have `refused` to serve.
     pub(super) fn opened(
         &self,
         phases: &PhaseTimes,
         certificate_expiry: Option<SystemTime>,
         protocol: Protocol,
+        refused: Option<&Failure>,
     ) {
         self.metrics.connected(phases);
         let late = self.note(|whole, _| {
-            let is_late = whole.reached(self.id);
+            let is_late = if refused.is_some() { whole.refused(self.id) } else { whole.reached(self.id) };
             whole.slots_of(self.id).filter(|_| is_late).cloned()
         });
         self.shared.record(|record| {

@@ -26,7 +26,11 @@ struct State {
 
 impl Shared {
     pub(super) fn new(record: Record, known_nodes: KnownNodes) -> Self {
-        let state = Mutex::new(State { whole: Whole::default(), record });
+        let mut whole = Whole::default();
+        if !known_nodes.is_empty() {
+            whole.await_shards();
+        }
+        let state = Mutex::new(State { whole, record });
         Self { state, signals: Arc::default(), known_nodes }
     }
 

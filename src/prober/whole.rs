@@ -63,6 +63,9 @@ pub(super) enum Deciding {
 #[derive(Debug, Default)]
 pub(super) struct Whole {
     deciding: Deciding,
+    /// Whether a success of the configured host says nothing yet, because earlier probers of the target have reached shards
+    /// that may be down.
+    awaits_shards: bool,
     /// In the order of their lowest slots.
     members: Vec<Member>,
     ticks: Ticks,
@@ -131,7 +134,30 @@ impl Whole {
 
     /// Other links decide from now on.
     pub(super) fn decide_by(&mut self, deciding: Deciding, at: Instant, out: Out<'_>) {
+        let is_away = |member: &Member| member.contact.is_missed() || matches!(member.verdict, Some(Err(_)));
+        if !self.members.iter().any(is_away) {
+            // Until the next tick, all that is known is what the host has found.
+            self.await_no_shards(at, out);
+        }
         self.deciding = deciding;
+        self.await_no_shards(at, out);
+    }
+
+    /// Earlier probers of the target have reached shards: the target is not up before other links decide, or
+    /// [`Self::await_no_shards`].
+    pub(super) const fn await_shards(&mut self) {
+        self.awaits_shards = true;
+    }
+
+    /// Shards have been tried, or there are none. One that was missed is down or answers soon, and waited for.
+    pub(super) fn await_no_shards(&mut self, at: Instant, out: Out<'_>) {
+        let is_missed = |member: &Member| member.contact.is_missed() && member.verdict.is_none();
+        let is_open =
+            self.deciding == Deciding::Shards && self.deciding().any(|(_, member)| is_missed(member));
+        if !is_open && std::mem::take(&mut self.awaits_shards) && self.is_away() {
+            let failure = self.blamed(None);
+            self.ticks.fail_waiting(self.passed(), &failure, out);
+        }
         self.changed(at, out);
     }
 
@@ -145,6 +171,11 @@ impl Whole {
     /// The link has signed in. Returns whether its server is reached for the first time, after failures.
     pub(super) fn reached(&mut self, id: LinkId) -> bool {
         self.member(id).is_some_and(|member| member.contact.connected())
+    }
+
+    /// The link's server has taken a connection, and does not serve. Returns the same.
+    pub(super) fn refused(&mut self, id: LinkId) -> bool {
+        self.member(id).is_some_and(|member| member.contact.refused())
     }
 
     /// An attempt of the link to sign in has failed. Returns whether its server is unreached after this, the first attempt.
@@ -224,7 +255,7 @@ impl Whole {
         let is_new = self.ticks.notice(number);
         self.count_uncovered(at, out);
         if is_new && let Some((failure, _)) = &self.uncovered {
-            self.ticks.fail_known(number, failure, out);
+            self.ticks.fail_known(&[number], failure, out);
         }
         is_new
     }
@@ -295,8 +326,11 @@ impl Whole {
         self.deciding().next().map_or(0, |(place, _)| place)
     }
 
-    /// Returns below which number all deciding links have settled the ticks; 0 if none decides.
+    /// Returns below which number all deciding links have settled the ticks; 0 if none decides, or nobody can yet.
     fn passed(&self) -> u64 {
+        if self.awaits_shards {
+            return 0;
+        }
         self.deciding().map(|(_, member)| member.settled).min().unwrap_or(0)
     }
 
@@ -326,6 +360,9 @@ impl Whole {
             if self.verdict.replace(verdict) != Some(verdict) {
                 out(Effect::Down(failure));
             }
+            return;
+        }
+        if self.awaits_shards {
             return;
         }
         let deciding = self.deciding().count();

@@ -23,7 +23,7 @@ impl<D: Dial> Link<D> {
             // They were renewed while it was being opened.
             connection.reauthenticate = Some(Instant::now());
         }
-        self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol);
+        self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol, None);
         self.keep(connection);
     }
 

@@ -10,6 +10,8 @@ pub(super) enum Contact {
     Untried,
     /// No attempt has ended, and an earlier prober of the target has reached the server.
     Known,
+    /// An earlier prober of the target has reached the server, and no attempt of this one has succeeded.
+    Missed,
     /// No attempt has reached the server.
     Unreached,
     /// No attempt has reached the server, the last one for want of the agent's own resources.
@@ -37,7 +39,12 @@ impl Contact {
     }
 
     pub(super) const fn is_reached(self) -> bool {
-        matches!(self, Self::Reached)
+        matches!(self, Self::Missed | Self::Reached)
+    }
+
+    /// Whether an earlier prober of the target has reached the server, and this one has failed to.
+    pub(super) const fn is_missed(self) -> bool {
+        matches!(self, Self::Missed)
     }
 
     /// Whether the agent's own resources are all that is known to stand in the way.
@@ -45,9 +52,10 @@ impl Contact {
         matches!(self, Self::Local)
     }
 
-    /// Whether what the link finds decides.
+    /// Whether what the link finds decides. A server that was reached before does so before its first attempt has ended:
+    /// nothing succeeds without it.
     pub(super) const fn decides(self) -> bool {
-        matches!(self, Self::Reached | Self::Local)
+        matches!(self, Self::Known | Self::Missed | Self::Reached | Self::Local)
     }
 
     /// An earlier prober of the target has reached the server.
@@ -61,10 +69,19 @@ impl Contact {
     pub(super) fn connected(&mut self) -> bool {
         let is_late = matches!(self, Self::Unreached | Self::Local);
         *self = match self {
-            Self::Untried | Self::Known | Self::Reached => Self::Reached,
+            Self::Untried | Self::Known | Self::Missed | Self::Reached => Self::Reached,
             Self::Unreached | Self::Local | Self::Connected => Self::Connected,
         };
         is_late
+    }
+
+    /// The server has taken a connection, and does not serve. Returns whether that is the first one, after failures.
+    pub(super) fn refused(&mut self) -> bool {
+        if matches!(self, Self::Known | Self::Missed) {
+            *self = Self::Missed;
+            return false;
+        }
+        self.connected()
     }
 
     /// An attempt to sign in has failed. Returns whether the server is unreached after this, the first attempt.
@@ -72,9 +89,9 @@ impl Contact {
         let is_first = *self == Self::Untried;
         match (reach, *self) {
             (Reach::Server, _) => {
-                self.connected();
+                self.refused();
             }
-            (_, Self::Known) => *self = Self::Reached,
+            (_, Self::Known | Self::Missed) => *self = Self::Missed,
             (_, Self::Connected | Self::Reached) => {}
             (Reach::Nowhere, _) => *self = Self::Unreached,
             (Reach::Local, _) => *self = Self::Local,
@@ -114,13 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_was_reached_before_decides_from_the_first_attempt_whatever_that_leads_to() {
+    fn a_server_that_was_reached_before_decides_from_the_start_whatever_the_first_attempt_leads_to() {
         for reach in [Reach::Nowhere, Reach::Local, Reach::Server] {
             let mut contact = Contact::default();
             contact.known();
-            assert!(!contact.is_tried() && !contact.decides());
+            assert!(!contact.is_tried() && contact.decides());
             assert!(!contact.failed(reach), "it is not unreached");
-            assert!(contact.is_tried() && contact.is_reached() && contact.decides());
+            assert!(contact.is_tried() && contact.is_reached() && contact.decides() && contact.is_missed());
+            assert!(!contact.refused() && contact.is_missed());
+            assert!(!contact.connected() && contact.is_reached() && !contact.is_missed());
         }
     }
 

@@ -44,8 +44,15 @@ impl Ticks {
         settled(failed, outcome.clone(), out);
     }
 
-    /// A tick fails as it comes due.
-    pub(super) fn fail_known(&mut self, number: u64, failure: &Failure, out: Out<'_>) {
+    /// Ticks before the one with the number `passed` that still wait fail, because it is known that something is away.
+    pub(super) fn fail_waiting(&mut self, passed: u64, failure: &Failure, out: Out<'_>) {
+        let ticks: Vec<u64> =
+            self.waiting.iter().map(|tick| tick.number).filter(|number| *number < passed).collect();
+        self.fail_known(&ticks, failure, out);
+    }
+
+    /// Ticks fail for what is known already.
+    pub(super) fn fail_known(&mut self, ticks: &[u64], failure: &Failure, out: Out<'_>) {
         let outcome = Outcome {
             result: Err(failure.clone()),
             attempts: 0,
@@ -54,7 +61,7 @@ impl Ticks {
             steps: StepResults::default(),
             clients: None,
         };
-        self.fail(&[number], &outcome, out);
+        self.fail(ticks, &outcome, out);
     }
 
     /// A link has passed `ticks`. All links have settled those before the one with the number `passed`.

@@ -3,12 +3,22 @@
 use super::*;
 
 /// Starts a prober whose target was probed before by one with these `known_nodes`.
-async fn start_after_reload(cluster: &Cluster, known_nodes: KnownNodes, target: Target) -> Running {
+fn reload(cluster: &Cluster, known_nodes: KnownNodes, target: Target) -> Running {
     let (setup, metrics, status) = setup(43, Duration::ZERO, cluster.clone(), target, SignIn::None, clock());
     let prober = Prober::new(Setup { known_nodes, ..setup });
-    let running = Running { metrics, status, task: tokio::spawn(prober.run(Instant::now())) };
+    Running { metrics, status, task: tokio::spawn(prober.run(Instant::now())) }
+}
+
+/// Does the same, and waits until each shard was probed.
+async fn start_after_reload(cluster: &Cluster, known_nodes: KnownNodes, target: Target) -> Running {
+    let running = reload(cluster, known_nodes, target);
     sleep(2 * INTERVAL).await;
     running
+}
+
+/// Returns the verdict, if there is one.
+fn verdict(running: &Running) -> Option<bool> {
+    text(running).contains("cachepulse_probe_success{").then(|| running.is_up())
 }
 
 #[tokio::test(start_paused = true)]
@@ -16,10 +26,8 @@ async fn a_shard_that_was_reached_before_a_reload_is_down_after_it() {
     let (lines, _guard) = logged();
     let cluster = Cluster::new(3);
     let known_nodes = KnownNodes::default();
-    let before = start_after_reload(&cluster, known_nodes.clone(), target()).await;
-    assert!(before.is_up());
+    drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
     cluster.kill(1);
-    drop(before);
     let after = start_after_reload(&cluster, known_nodes, target()).await;
     assert_eq!((after.is_up(), shards(&after)[1].1), (false, Watch::Down));
     assert_eq!((of_cluster(&after, "nodes_watched"), of_cluster(&after, "nodes_unwatched")), (3.0, 0.0));
@@ -48,4 +56,94 @@ async fn a_reload_alone_fails_nothing() {
         (after.all_failures(), after.unavailable(), of_cluster(&after, "nodes_watched")),
         (0.0, 0.0, 3.0)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_success_comes_before_each_shard_that_was_reached_before_has_been_tried() {
+    for (reason, tried) in [
+        (FailureReason::ConnectRefused, Duration::from_millis(7_500)),
+        // The connect timeout passes first.
+        (FailureReason::ConnectTimeout, Duration::from_millis(12_500)),
+    ] {
+        let cluster = Cluster::new(3);
+        let known_nodes = KnownNodes::default();
+        drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+        cluster.with(|state| state.all[2].away = Some(reason));
+        let (lines, _guard) = logged();
+        let after = reload(&cluster, known_nodes, Target { attempts: NonZeroU32::MIN, ..target() });
+        for _ in 0..6 {
+            sleep(SECOND).await;
+            assert_eq!((verdict(&after), after.probes()), (None, 0.0), "{reason:?}");
+        }
+        sleep(tried - 6 * SECOND).await;
+        assert_eq!(verdict(&after), Some(false), "{reason:?}");
+        sleep(2 * INTERVAL).await;
+        assert_eq!(after.probes(), after.failures(reason.as_str()), "{reason:?}");
+        assert!(!lines.text().contains("cache available"), "{reason:?}: {}", lines.text());
+        cluster.with(|state| state.all[2].away = None);
+        sleep(2 * INTERVAL).await;
+        assert_eq!(verdict(&after), Some(true), "{reason:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_comes_back_is_no_success_before_the_others_have_been_tried() {
+    let cluster = Cluster::new(3);
+    let known_nodes = KnownNodes::default();
+    drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+    cluster.with(|state| {
+        state.all[1].away = Some(FailureReason::ConnectRefused);
+        state.all[2].away = Some(FailureReason::ConnectTimeout);
+    });
+    let (lines, _guard) = logged();
+    let target = Target { attempts: NonZeroU32::MIN, interval: SECOND, ..target() };
+    let after = reload(&cluster, known_nodes, target);
+    sleep(SECOND).await;
+    assert_eq!(verdict(&after), Some(false));
+    cluster.with(|state| state.all[1].away = None);
+    sleep(4 * SECOND).await;
+    assert_eq!((verdict(&after), shards(&after)[1].1), (Some(false), Watch::Up));
+    sleep(4 * SECOND).await;
+    assert!(!lines.text().contains("cache available"), "{}", lines.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_has_found_is_the_verdict_once_each_shard_was_opened() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for (refusal, expected) in [(None, Some(true)), (Some("-LOADING Redis is loading\r\n"), None)] {
+        let cluster = Cluster::new(3);
+        let known_nodes = KnownNodes::default();
+        drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+        cluster.with(|state| state.all[2].refusal = refusal);
+        let after = reload(&cluster, known_nodes, Target { interval: HOUR, ..target() });
+        sleep(Duration::from_millis(6_500)).await;
+        assert_eq!(verdict(&after), None);
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(verdict(&after), expected, "{refusal:?}");
+        sleep(INTERVAL).await;
+        assert_eq!(verdict(&after), Some(refusal.is_none()), "{refusal:?}");
+        assert_eq!((after.probes(), after.all_failures()), (1.0, if refusal.is_none() { 0.0 } else { 1.0 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_cluster_any_more_waits_for_no_shards() {
+    let changes: [fn(&Cluster, &mut Target); 3] = [
+        |_, target| target.cluster.mode = ClusterMode::Off,
+        |cluster, _| cluster.with(|state| state.is_cluster = false),
+        |cluster, _| {
+            let refusal = Some("-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n");
+            cluster.with(|state| (state.refusal, state.all[0].takes) = (refusal, Keys::All));
+        },
+    ];
+    for (place, change) in changes.iter().enumerate() {
+        let cluster = Cluster::new(3);
+        let known_nodes = KnownNodes::default();
+        drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+        let mut target = target();
+        change(&cluster, &mut target);
+        let after = reload(&cluster, known_nodes, target);
+        sleep(SECOND).await;
+        assert_eq!((verdict(&after), after.probes()), (Some(true), 1.0), "{place}");
+    }
 }
