@@ -493,7 +493,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
     rules: [
       {
         alert: 'CachepulseAgentAbsent'
-        expression: '(group by (cluster) (up{cluster!=""}) unless on (cluster) group by (cluster) (cachepulse_build_info)) or (absent(cachepulse_build_info) unless group(up{cluster!=""}))'
+        expression: '( group by (cluster) (up{cluster!=""}) unless on (cluster) group by (cluster) (cachepulse_build_info) unless on () ( last_over_time(group(cachepulse_build_info{cluster=""})[1d:5m]) unless last_over_time(group(cachepulse_build_info{cluster!=""})[1d:5m]) ) ) or (absent(cachepulse_build_info) unless group(up{cluster!=""})) or (last_over_time(group(cachepulse_build_info{cluster=""})[1d:5m]) unless group(cachepulse_build_info{cluster=""}))'
         for: 'PT5M'
         severity: 2
         labels: {

@@ -22,8 +22,9 @@ def check(text, place):
             elif "target" in names or "identity" in names or "instance" in names:
                 kept = {"cluster", "namespace"} <= set(names)
             else:
-                # A heatmap shows all that is selected; a query with values for all three selects one target.
-                kept = "cluster" in names or names == ["le"] or re.search(r"cluster=%(?:\[1\])?q.*,target=", line)
+                # A heatmap shows all that is selected; a query with values for all three selects one target. A join on
+                # nothing asks whether there is anything at all.
+                kept = "cluster" in names or (operator, names) in (("by", ["le"]), ("on", [])) or re.search(r"cluster=%(?:\[1\])?q.*,target=", line)
             assert kept, f"{place}: {operator} ({listed}) mixes clusters: {line.strip()}"
         for listed in re.findall(r"\b(?:equal|group_by): \[([^]]*)\]", line):
             assert {"cluster", "namespace", "target"} <= set(labels(listed)), f"{place}: mixes clusters: {line.strip()}"
