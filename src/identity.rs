@@ -14,6 +14,7 @@ pub mod entra;
 mod expiry;
 mod managed;
 pub mod platform;
+mod redaction;
 pub mod refresh;
 mod refusal;
 pub mod sign_in;

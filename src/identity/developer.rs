@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::command::{Command, CommandError, Output};
 use super::platform::Platform;
+use super::redaction::without_secrets;
 use super::refusal::fetch_error;
 use super::{AzureAccount, FetchError, Token};
 use crate::excerpt::excerpt;
@@ -163,10 +164,15 @@ fn refused(tool: &Tool, output: &Output, scope: &str, arguments: &[&str]) -> Fet
     let text = match tool.refusal(&output.stderr) {
         Refusal::NotSignedIn => format!("{name} is not signed in; run `{}`", tool.sign_in(None)),
         Refusal::Entra(words) => {
-            format!("{name}: {}; run `{}`", excerpt(&words, DETAIL), tool.sign_in(Some(scope)))
+            format!(
+                "{name}: {}; run `{}`",
+                excerpt(&without_secrets(&words), DETAIL),
+                tool.sign_in(Some(scope))
+            )
         }
         Refusal::Other(words, command) => {
-            let words = excerpt(words.trim_end().trim_end_matches('.'), DETAIL);
+            let words = without_secrets(words.trim_end().trim_end_matches('.'));
+            let words = excerpt(&words, DETAIL);
             let words = if words.is_empty() { "it failed without a word" } else { &*words };
             let command = command.unwrap_or_else(|| command_line(name, arguments));
             format!("{name}: {words}; run `{command}`")

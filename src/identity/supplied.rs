@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use self::output::Supplied;
 use super::command::{Command, CommandError, Output};
 use super::platform::Platform;
+use super::redaction::without_secrets;
 use super::{ChangeFuture, FetchError, FetchFuture, Token, TokenSource};
 use crate::excerpt::excerpt;
 use crate::files::WatchedFile;
@@ -168,10 +169,10 @@ impl TokenSource for SuppliedTokens {
 
 /// Returns the error of a command that said that it failed. The last lines of what it printed usually say why.
 fn failed(name: &str, output: &Output) -> FetchError {
-    let said = output.stderr.trim();
+    let said = without_secrets(output.stderr.trim());
     let skipped = said.chars().count().saturating_sub(DETAIL);
     let said: String = said.chars().skip(skipped).collect();
-    let said = match excerpt(&without_secrets(&said), DETAIL) {
+    let said = match excerpt(&said, DETAIL) {
         said if said.is_empty() => "it printed no error".to_owned(),
         said => said,
     };
@@ -190,25 +191,6 @@ fn not_run(name: &str, error: &CommandError, limit: Duration) -> FetchError {
         CommandError::TooLong => format!("{name} printed no token: {}", output::TOO_LONG),
     };
     FetchError { is_local: error.is_local(), ..FetchError::new(text) }
-}
-
-/// Returns `text` without anything that may be a secret: long runs of letters and digits without a slash between them.
-fn without_secrets(text: &str) -> String {
-    /// Keys and tokens are longer than this, and few words are.
-    const SHORTEST: usize = 20;
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.+%~".contains(c);
-    let is_secret = |run: &str| {
-        run.len() >= SHORTEST
-            && run.bytes().any(|byte| byte.is_ascii_digit())
-            && run.bytes().any(|byte| byte.is_ascii_alphabetic())
-    };
-    let mut blanked = String::with_capacity(text.len());
-    for piece in text.split_inclusive(|c| !is_part(c)) {
-        let run = piece.trim_end_matches(|c| !is_part(c));
-        blanked += if is_secret(run) { "<redacted>" } else { run };
-        blanked += &piece[run.len()..];
-    }
-    blanked
 }
 
 #[cfg(test)]

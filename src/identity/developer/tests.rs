@@ -99,6 +99,18 @@ fn each_error_of_az_becomes_a_sentence_with_the_command_to_run() {
 }
 
 #[test]
+fn no_secret_of_a_tool_is_shown() {
+    let words = "ERROR: request failed: client_secret=a~B.c https://user:hunter2@proxy:8080\n";
+    let expected = ": request failed: client_secret=<redacted> https://<redacted>@proxy:8080; run";
+    for tool in [az(), Tool::Azd(None)] {
+        let text = said(&tool, words);
+        assert!(text.contains(expected), "{text}");
+    }
+    let jwt = format!("ERROR: {} eyJ{}.short-end {}", "a ".repeat(20), "x".repeat(100), "b ".repeat(35));
+    assert!(!said(&az(), &jwt).contains("end"));
+}
+
+#[test]
 fn the_three_formats_of_errors_of_azd_become_the_same_sentence() {
     let words = "ERROR: not logged in, run `azd auth login` to login";
     for line in [

@@ -78,6 +78,10 @@ async fn a_command_that_fails_or_prints_no_token_is_an_error_without_secrets() {
             "echo key=AKIAIOSFODNN7EXAMPLE2 token: ya29.a0AfH6SMBx1234567890 for orders >&2; exit 3",
             "supply failed (exit status: 3): key=<redacted> token: <redacted> for orders",
         ),
+        (
+            "echo 'aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' >&2; exit 1",
+            "supply failed (exit status: 1): aws_secret_access_key = <redacted>",
+        ),
         ("kill -9 $$", "supply failed (signal: 9 (SIGKILL)): it printed no error"),
         ("exit 0", "supply printed no token: the output is empty"),
         (
@@ -178,18 +182,4 @@ fn the_label_names_the_program_or_file_and_no_argument() {
     assert_eq!(command(Some("orders")).to_string(), "token:orders");
     let file = SuppliedToken { source: SuppliedSource::File("/run/token.json".into()), ..command(None) };
     assert_eq!(file.to_string(), "token:token.json");
-}
-
-#[test]
-fn long_runs_of_letters_and_digits_may_be_secrets() {
-    for (text, blanked) in [
-        ("File \"/usr/lib/python3/site-packages/botocore/auth.py\", line 418", None),
-        ("An error occurred (AccessDenied) when calling AssumeRole-on-the-cache-of-orders", None),
-        (
-            "orders/?Action=connect&X-Amz-Signature=5d672d79c15b13162d92",
-            Some("orders/?Action=connect&X-Amz-Signature=<redacted>"),
-        ),
-    ] {
-        assert_eq!(without_secrets(text), blanked.unwrap_or(text));
-    }
 }
