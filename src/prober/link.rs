@@ -205,7 +205,7 @@ impl<D: Dial> Link<D> {
     /// Opens the connection. `None` if that failed, or if the server is not able to answer PING.
     async fn open(&mut self) -> Option<PhaseTimes> {
         self.ticks.note(Fact::Opening);
-        self.ticks.record().opening();
+        self.ticks.opening(self.endpoint.as_ref());
         let result = loop {
             let Self { ticks, opener, directions, endpoint, .. } = self;
             let opening = async {
@@ -222,8 +222,8 @@ impl<D: Dial> Link<D> {
                     // Whoever waits for the first attempt of each link may not wait for one that is led on for ever.
                     let failure = elsewhere(&direction.endpoint);
                     ticks.record().not_opened(&PhaseTimes::default(), &failure, endpoint.as_ref());
-                    ticks.record().opening();
                     self.redirect(direction);
+                    self.ticks.opening(self.endpoint.as_ref());
                 }
             }
         };

@@ -35,6 +35,8 @@ pub(super) struct LinkRecord {
     due: VecDeque<u64>,
     /// The reasons for which the node was down since its last success.
     logged: Logged,
+    /// Where the newest connection leads to, or was to lead to.
+    endpoint: Option<Endpoint>,
 }
 
 /// A replica that a link leads to.
@@ -50,7 +52,8 @@ impl LinkRecord {
     /// Creates the record of the link `id`, which has joined the whole of `shared`.
     pub(super) fn new(id: LinkId, shared: Arc<Shared>, series: Series) -> Self {
         let metrics = shared.record(|record| record.metrics());
-        Self { id, shared, metrics, series, replica: None, due: VecDeque::new(), logged: Logged::default() }
+        let (due, logged) = (VecDeque::new(), Logged::default());
+        Self { id, shared, metrics, series, replica: None, due, logged, endpoint: None }
     }
 
     /// Creates the record of a link to the replica `node`, which has joined the whole of `group`.
@@ -158,24 +161,27 @@ impl LinkRecord {
         if !self.is_shard() {
             return;
         }
-        let (id, replica) = (self.id, self.replica.as_ref().map(|replica| Arc::clone(&replica.node)));
+        let (id, is_replica, address) = (self.id, self.replica.is_some(), self.endpoint.clone());
         let reached = |whole: &Whole| whole.slots_of(id).filter(|_| whole.is_reached(id)).cloned();
         match effect {
             Effect::Down(failure) => {
                 // No right to read replicas is one fact about all of them.
-                let is_forbidden = replica.is_some() && failure.reason == FailureReason::PermissionDenied;
+                let is_forbidden = is_replica && failure.reason == FailureReason::PermissionDenied;
                 if let Some(slots) = self.note(|whole, _| reached(whole))
                     && !is_forbidden
                     && self.logged.is_new(failure.reason)
                 {
-                    self.shared.record(|record| record.node_down(&slots, replica.as_deref(), failure));
+                    self.shared
+                        .record(|record| record.node_down(&slots, is_replica, address.as_ref(), failure));
                 }
             }
             Effect::Up { outage } => {
                 if let Some(reason) = self.logged.succeeded()
                     && let Some(slots) = self.note(|whole, _| reached(whole))
                 {
-                    self.shared.record(|record| record.node_up(&slots, replica.as_deref(), *outage, reason));
+                    self.shared.record(|record| {
+                        record.node_up(&slots, is_replica, address.as_ref(), *outage, reason)
+                    });
                 }
             }
             _ => {}
@@ -228,8 +234,9 @@ impl LinkRecord {
         }
     }
 
-    /// The connection is being opened.
-    pub(super) fn opening(&self) {
+    /// The connection is being opened to `endpoint`.
+    pub(super) fn opening(&mut self, endpoint: Option<&Endpoint>) {
+        self.endpoint = endpoint.filter(|_| self.is_shard()).cloned();
         self.shared.record(|record| record.connections(|all| all.opening(self.id)));
     }
 

@@ -145,45 +145,46 @@ impl Record {
         self.status.node_probed(lowest.number(), replica, steps);
     }
 
-    /// The primary of the shard with this lowest slot, or this replica, is down, for a reason that is new.
-    pub(super) fn node_down(&self, slots: &SlotSet, replica: Option<&str>, failure: &Failure) {
+    /// The primary of a shard at this address, or a replica, is down, for a reason that is new.
+    pub(super) fn node_down(
+        &self,
+        slots: &SlotSet,
+        is_replica: bool,
+        address: Option<&Endpoint>,
+        failure: &Failure,
+    ) {
         // For lack of the agent's own resources the cache is not to blame.
         if self.is_quiet || failure.reason.is_local() {
             return;
         }
-        let (target, address) = (&self.target, self.address_of(slots, replica));
-        let (address, detail) = (address.as_ref().map(display), &failure.detail);
+        let (target, address, detail) = (&self.target, address.map(display), &failure.detail);
         let (reason, stage) = (failure.reason.as_str(), failure.stage.as_str());
-        if replica.is_some() {
+        if is_replica {
             warn!(%target, %slots, address, reason, stage, %detail, "replica unavailable");
         } else {
             warn!(%target, %slots, address, reason, stage, %detail, "shard unavailable");
         }
     }
 
-    /// The primary of the shard with this lowest slot, or this replica, is up again.
+    /// The primary of a shard at this address, or a replica, is up again.
     pub(super) fn node_up(
         &self,
         slots: &SlotSet,
-        replica: Option<&str>,
+        is_replica: bool,
+        address: Option<&Endpoint>,
         outage: Option<Duration>,
         reason: FailureReason,
     ) {
         if self.is_quiet {
             return;
         }
-        let (target, address) = (&self.target, self.address_of(slots, replica));
-        let (address, reason) = (address.as_ref().map(display), reason.as_str());
+        let (target, address, reason) = (&self.target, address.map(display), reason.as_str());
         let outage_seconds = outage.map(seconds);
-        if replica.is_some() {
+        if is_replica {
             info!(%target, %slots, address, outage_seconds, reason, "replica available");
         } else {
             info!(%target, %slots, address, outage_seconds, reason, "shard available");
         }
-    }
-
-    fn address_of(&self, slots: &SlotSet, replica: Option<&str>) -> Option<Endpoint> {
-        self.status.address_of(slots.lowest()?.number(), replica)
     }
 
     /// The topology is this: the slots with an owner, the nodes that are probed, and how many are not.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::ledger::{Fact, Ledger};
 use super::link_record::LinkRecord;
 use super::schedule::{Grid, Schedule, Tick};
+use crate::target::Endpoint;
 
 /// Longer than any process runs.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -48,6 +49,11 @@ impl Ticks {
 
     pub(super) const fn record(&self) -> &LinkRecord {
         &self.record
+    }
+
+    /// The connection is being opened to `endpoint`.
+    pub(super) fn opening(&mut self, endpoint: Option<&Endpoint>) {
+        self.record.opening(endpoint);
     }
 
     /// Enters a fact of this moment.

@@ -179,13 +179,6 @@ impl TargetStatus {
         }
     }
 
-    /// Returns where the primary of `shard`, or this replica, is reached.
-    #[must_use]
-    pub fn address_of(&self, shard: u16, replica: Option<&str>) -> Option<Endpoint> {
-        let mut state = lock(&self.entry.state);
-        state.cluster.as_mut()?.node(shard, replica)?.node.address.clone()
-    }
-
     /// Records what the last probe of this node has found.
     pub fn node_probed(&self, shard: u16, replica: Option<&str>, steps: &StepResults) {
         let mut state = lock(&self.entry.state);

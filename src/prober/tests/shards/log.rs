@@ -37,6 +37,25 @@ async fn each_shard_that_goes_down_and_comes_back_is_named_with_its_slots_its_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_a_redirection_leads_elsewhere_is_down_at_the_address_that_refused() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let _running = start_cluster(&cluster, target()).await;
+    // The topology does not know that the slots have gone to the last node, which is dead.
+    cluster.with(|state| {
+        state.all[1].misdirects = 1000;
+        state.all[3].away = Some(FailureReason::ConnectRefused);
+    });
+    sleep(2 * INTERVAL).await;
+    let down = lines_of(&lines.text(), "shard unavailable");
+    let refused: Vec<&String> = down.iter().filter(|line| line.contains("connect_refused")).collect();
+    assert!(!refused.is_empty(), "{}", lines.text());
+    for line in refused {
+        assert!(line.contains(&format!("address={} ", endpoint(3))), "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_is_named_as_such() {
     let (lines, _guard) = logged();
     let cluster = Cluster::with_replicas(2);
