@@ -92,7 +92,7 @@ impl Key {
         self.is_renewable
     }
 
-    /// Takes another key in the same part of the slots, and returns the previous one.
+    /// Takes another key in the same part of the slots, and in another slot if there is one. Returns the previous key.
     pub(super) fn renew(&mut self, rng: &mut fastrand::Rng) -> String {
         let mut name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
         if self.names.len() > 1 {
@@ -100,11 +100,15 @@ impl Key {
                 key_in(&name, &middle(self.turn, self.names.len())).expect("the middle of a part has slots");
         }
         let guess = self.elsewhere.as_ref().map(|elsewhere| elsewhere.guess());
-        if let Some(slots) = self.slots.as_deref().or(guess.as_ref())
-            && !slots.contains(Slot::of_key(name.as_bytes()))
-            && let Some(there) = key_in(&name, slots)
-        {
-            name = there;
+        if let Some(slots) = self.slots.as_deref().or(guess.as_ref()) {
+            let last = Slot::of_key(self.name().as_bytes());
+            let others = slots.difference(&[last..=last].into_iter().collect());
+            let slots = if others.is_empty() { slots } else { &others };
+            if !slots.contains(Slot::of_key(name.as_bytes()))
+                && let Some(there) = key_in(&name, slots)
+            {
+                name = there;
+            }
         }
         std::mem::replace(&mut self.names[self.turn], name)
     }
@@ -252,6 +256,23 @@ mod tests {
             ("{orders}:{instance}", false),
         ] {
             assert_eq!(key(template, 1).is_renewable(), is_renewable, "{template}");
+        }
+    }
+
+    #[test]
+    fn the_next_key_of_a_shard_lies_in_another_slot_if_there_is_one() {
+        let slot = |number| Slot::new(number).unwrap();
+        let template = KeyTemplate::new("cachepulse:{instance}").unwrap();
+        let mut rng = fastrand::Rng::with_seed(1);
+        for (first, last) in [(5461, 10_922), (7, 8), (7, 7)] {
+            let slots: Arc<SlotSet> = Arc::new([slot(first)..=slot(last)].into_iter().collect());
+            let mut key = Key::placed(template.clone(), "pod".into(), Arc::clone(&slots), &mut rng);
+            for _ in 0..20 {
+                let before = Slot::of_key(key.renew(&mut rng).as_bytes());
+                let now = Slot::of_key(key.name().as_bytes());
+                assert!(slots.contains(now));
+                assert_eq!(now == before, first == last, "{before}");
+            }
         }
     }
 }
