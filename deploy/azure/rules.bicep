@@ -129,8 +129,12 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
         expression: 'count by (cluster, namespace, target) ( min by (cluster, namespace, target, shard) (last_over_time(cachepulse_shard_success{role="primary"}[1h])) == 0 unless group by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) ) and max by (cluster, namespace, target) (cachepulse_cluster_nodes_unwatched) > 0 or 0 * cachepulse:shards_up:count'
       }
       {
+        record: 'cachepulse:shards_untried:count'
+        expression: 'max by (cluster, namespace, target) (cachepulse_cluster_nodes{role="primary"}) - max by (cluster, namespace, target) (cachepulse_cluster_nodes_skipped) - max by (cluster, namespace, target) (cachepulse_cluster_nodes_unwatched) - count by (cluster, namespace, target) ( group by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) )'
+      }
+      {
         alert: 'CachepulseCacheFailing'
-        expression: 'min by (cluster, namespace, target) (cachepulse_probe_success) == 0 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.1 unless cachepulse:shards_up:count > 0'
+        expression: 'min by (cluster, namespace, target) (cachepulse_probe_success) == 0 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.1 unless cachepulse:shards_up:count > 0 unless cachepulse:shards_untried:count > 0'
         severity: 2
         labels: {
           severity: 'warning'
@@ -148,7 +152,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseCacheDown'
-        expression: 'avg by (cluster, namespace, target) (cachepulse_probe_success) < 0.5 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.3 unless cachepulse:shards_up:count > 0'
+        expression: 'avg by (cluster, namespace, target) (cachepulse_probe_success) < 0.5 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.3 unless cachepulse:shards_up:count > 0 unless cachepulse:shards_untried:count > 0'
         severity: 1
         labels: {
           severity: 'critical'

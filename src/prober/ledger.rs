@@ -294,7 +294,9 @@ impl Ledger {
                 out(Effect::Reopened);
             }
         }
-        let is_needed = self.is_due() || self.outage.is_confirmed() || self.loss.is_some();
+        // Where nothing is known yet, the first round does not wait for a tick, which may be an interval away.
+        let is_needed =
+            self.is_due() || self.outage.is_confirmed() || self.loss.is_some() || self.verdict.is_none();
         self.next_attempt = is_needed.then_some(at);
     }
 

@@ -125,7 +125,7 @@ impl<D: Dial> Link<D> {
         self.ticks.start(schedule);
     }
 
-    /// Opens the connection at `at`, and probes at every tick from then on. Runs until it is dropped.
+    /// Opens the connection at `at`, probes for the first time, and then at every tick. Runs until it is dropped.
     pub(super) async fn run_from(mut self: Box<Self>, at: Instant, schedule: Schedule) -> Infallible {
         sleep_until(at).await;
         self.start(schedule);

@@ -147,3 +147,22 @@ async fn what_is_no_cluster_any_more_waits_for_no_shards() {
         assert_eq!((verdict(&after), after.probes()), (Some(true), 1.0), "{place}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn live_shards_show_that_they_are_up_with_their_openings_beside_one_that_is_down() {
+    let long = Target { interval: 30 * SECOND, ..target() };
+    let cluster = Cluster::new(3);
+    let known_nodes = KnownNodes::default();
+    drop(start_after_reload(&cluster, known_nodes.clone(), long.clone()).await);
+    cluster.kill(0);
+    cluster.with(|state| state.host = 1);
+    let after = reload(&cluster, known_nodes, long);
+    let sets = cluster.count(2, "SET");
+    // First openings are spread over ten seconds.
+    sleep(8 * SECOND).await;
+    let states: Vec<Watch> = shards(&after).into_iter().map(|(_, watch, _)| watch).collect();
+    assert_eq!(states, [Watch::Down, Watch::Up, Watch::Up]);
+    assert_eq!(of_cluster(&after, "slots_available"), 10_923.0);
+    assert_eq!(after.value(r#"shard_success{role="primary",shard="10922",target="t"}"#), 1.0);
+    assert_eq!(cluster.count(2, "SET"), sets + 1, "its ticks go on as they were");
+}
