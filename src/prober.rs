@@ -45,7 +45,7 @@ use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
 use crate::identity::sign_in::SignIn;
 use crate::metrics::TargetMetrics;
-use crate::probe::Outcome;
+use crate::probe::{Outcome, PhaseTimes};
 use crate::status::TargetStatus;
 use crate::target::Target;
 use cluster::Coordinator;
@@ -139,6 +139,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
             had_credentials: false,
             fallback: Fallback::default(),
             is_to_replica: false,
+            completed: PhaseTimes::default(),
         };
         let maintenance = shared.record(|record| Maintenance::new(&target, record));
         let mut links = Box::new(Links::new(opener, instance, limits, shared, maintenance, rng));

@@ -221,7 +221,8 @@ impl<D: Dial> Link<D> {
                 Err(direction) => {
                     // Whoever waits for the first attempt of each link may not wait for one that is led on for ever.
                     let failure = elsewhere(&direction.endpoint);
-                    ticks.record().not_opened(&PhaseTimes::default(), &failure, endpoint.as_ref());
+                    // The server that is left may have taken the connection.
+                    ticks.record().not_opened(&opener.completed, &failure, endpoint.as_ref());
                     self.redirect(direction);
                     self.ticks.opening(self.endpoint.as_ref());
                 }

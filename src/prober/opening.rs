@@ -41,6 +41,8 @@ pub(super) struct Opener<D> {
     pub(super) fallback: Fallback,
     /// Whether connections lead to replicas of a cluster, which answer `GET` only after `READONLY`.
     pub(super) is_to_replica: bool,
+    /// The phases of the network that the newest opening has completed, for one that is given up.
+    pub(super) completed: PhaseTimes,
 }
 
 /// A connection that was opened just now.
@@ -91,6 +93,7 @@ impl<D: Dial> Opener<D> {
 
     async fn open_in_place(&mut self) -> Result<Opened<D::Stream>, DialFailure> {
         let mut phases = PhaseTimes::default();
+        self.completed = phases;
         // First, so that no connection waits unauthenticated.
         let credentials = match self.credentials(&mut phases).await {
             Ok(credentials) => credentials,
@@ -172,6 +175,7 @@ impl<D: Dial> Opener<D> {
             };
             let Dialed { stream, phases: completed, peer, deadline: moved } = dialed;
             phases.add(&completed);
+            self.completed = *phases;
             *deadline = moved;
             let mut session = Session::new(stream, self.target.reply_limit, peer.local_address);
             let started = Instant::now();

@@ -46,6 +46,7 @@ impl Bed {
             had_credentials: false,
             fallback: Fallback::default(),
             is_to_replica: false,
+            completed: PhaseTimes::default(),
         };
         let limits = Limits { attempts: 2, connect_timeout: SECOND, startup_ends: Instant::now() };
         let rng = fastrand::Rng::with_seed(1);

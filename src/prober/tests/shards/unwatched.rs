@@ -51,6 +51,27 @@ async fn a_shard_whose_node_takes_connections_decides_also_if_it_has_never_serve
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_took_a_connection_was_reached_though_the_topology_led_elsewhere_meanwhile() {
+    for (hangs, state) in [(true, Watch::Down), (false, Watch::Unwatched)] {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| {
+            state.all[1].hangs = hangs;
+            state.all[1].away = (!hangs).then_some(FailureReason::ConnectTimeout);
+            state.all[3].away = Some(FailureReason::ConnectRefused);
+        });
+        let mut target = target();
+        target.cluster.refresh = SECOND;
+        let running = start_prober(cluster.clone(), target, SignIn::None, clock());
+        sleep(4 * SECOND).await;
+        assert_eq!(cluster.dials(1), 1, "it is being opened");
+        cluster.with(|state| state.slots[1].2 = 3);
+        sleep(2 * INTERVAL).await;
+        assert!(cluster.dials(3) > 0);
+        assert_eq!((running.is_up(), shards(&running)[1].1), (!hangs, state));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_that_is_reached_at_last_was_not_down_before() {
     let cluster = Cluster::new(3);
     cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectRefused));
