@@ -17,7 +17,7 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join, split};
 use tokio::time::Instant;
 
 use crate::connection::deadline::within;
@@ -33,7 +33,11 @@ use crate::target::Endpoint;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest response body, in bytes. A token is a few thousand bytes.
-const BODY_LIMIT: usize = 1024 * 1024;
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// The most bytes that are read from a connection: interim responses (1xx), heads, the framing of chunks, and, in a tunnel,
+/// TLS as well.
+const WIRE_LIMIT: u64 = 256 * 1024;
 
 /// Sends requests to identity endpoints. Tests replace it.
 #[async_trait::async_trait]
@@ -119,7 +123,7 @@ impl Transport {
         }
         let request = request.body(Empty::<Bytes>::new())?;
 
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(limited(stream))).await?;
         let opened = async {
             let response = sender.send_request(request).await?;
             let status = response.status();
@@ -178,7 +182,7 @@ where
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
 
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(limited(stream))).await?;
     let answered = async {
         let (head, body) = sender.send_request(request.map(Full::new)).await?.into_parts();
         let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| {
@@ -187,6 +191,12 @@ where
         Ok(Response::from_parts(head, body.to_bytes()))
     };
     drive(connection, answered).await
+}
+
+/// Ends what is read from `stream` after [`WIRE_LIMIT`] bytes: hyper itself accepts any number of interim responses.
+fn limited<S: AsyncRead + AsyncWrite>(stream: S) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (reader, writer) = split(stream);
+    join(reader.take(WIRE_LIMIT), writer)
 }
 
 /// Polls `connection` in the same task until `work` on it ends, so that neither outlives the request.
@@ -398,13 +408,25 @@ mod tests {
             .send(get(&format!("http://127.0.0.1:{}/", endless.port())), &Route::Usual)
             .await
             .unwrap_err();
-        assert_eq!(error.to_string(), "the response is longer than 1048576 bytes");
+        assert_eq!(error.to_string(), "the response is longer than 65536 bytes");
         let mut cut = ok();
         cut.truncate(cut.len() - 1);
         let cut = Server::start(None, cut).await;
         let error =
             plain().send(get(&format!("http://127.0.0.1:{}/", cut.port())), &Route::Usual).await.unwrap_err();
         assert!(matches!(error, TransportError::Interrupted(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn interim_responses_without_an_end_are_an_error() {
+        let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20_000);
+        let server = Server::start(None, [flood.into_bytes(), ok()].concat()).await;
+        let url = format!("http://127.0.0.1:{}/", server.port());
+        let error = plain().send(get(&url), &Route::Usual).await.unwrap_err();
+        assert!(matches!(error, TransportError::Interrupted(_)), "{error}");
+        let few = Server::start(None, [b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), ok()].concat()).await;
+        let url = format!("http://127.0.0.1:{}/", few.port());
+        assert_eq!(plain().send(get(&url), &Route::Usual).await.unwrap().status().as_u16(), 200);
     }
 
     #[tokio::test]
