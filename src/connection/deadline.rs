@@ -4,6 +4,7 @@
 use std::pin::{Pin, pin};
 
 use futures_util::FutureExt as _;
+use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
@@ -31,7 +32,8 @@ pub(crate) async fn within<T>(
         let done = tokio::select! {
             biased;
             done = &mut work => Some(done),
-            () = &mut timer => None,
+            // Also while the work uses up the budget of its task: the peer may send data without an end.
+            () = unconstrained(&mut timer) => None,
         };
         let now = Instant::now();
         let is_last = due >= *deadline;
@@ -56,6 +58,7 @@ mod tests {
 
     use tokio::join;
     use tokio::sync::Notify;
+    use tokio::task::coop;
     use tokio::time::{advance, sleep};
 
     use super::*;
@@ -70,6 +73,21 @@ mod tests {
         assert_eq!((began.elapsed(), deadline), (2 * SECOND, began + 2 * SECOND));
         let done = within(&mut deadline, pin!(async { 7 })).await;
         assert_eq!(done, Ok(7), "what is there already is never late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_uses_up_the_budget_of_its_task_passes_the_deadline_as_well() {
+        let began = Instant::now();
+        let flood = async {
+            for _ in 0..60 {
+                while coop::has_budget_remaining() {
+                    coop::consume_budget().await;
+                }
+                advance(SECOND / 10).await;
+            }
+        };
+        assert_eq!(within(&mut (began + 2 * SECOND), pin!(flood)).await, Err(Passed));
+        assert!(began.elapsed() < 4 * SECOND, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
 use super::command::{Command, CommandError, Output};
@@ -107,7 +108,8 @@ pub(super) async fn fetch(
     tokio::select! {
         biased;
         result = &mut request => return result,
-        () = sleep(PATIENCE) => waiting(),
+        // Also while what the tool prints uses up the budget of the task.
+        () = unconstrained(sleep(PATIENCE)) => waiting(),
     }
     request.await
 }

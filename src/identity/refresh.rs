@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -160,7 +161,8 @@ impl Refresher {
                 biased;
                 result = &mut first => return result,
                 result = &mut hedge => return result,
-                () = sleep(HEDGE_DELAY) => {}
+                // Also while a request uses up the budget of the task: its endpoint may send data without an end.
+                () = unconstrained(sleep(HEDGE_DELAY)) => {}
             }
             if self.source.runs_command() {
                 continue;

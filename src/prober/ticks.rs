@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ledger::{Fact, Ledger};
@@ -107,7 +108,8 @@ impl Ticks {
             // In this order: a connection that is already gone is not used for a probe.
             biased;
             done = work => Some(done),
-            () = &mut self.timer => {
+            // Also while the work uses up the budget of its task.
+            () = unconstrained(&mut self.timer) => {
                 self.note_what_is_due();
                 None
             }

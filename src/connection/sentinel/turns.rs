@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::knowledge::Place;
@@ -75,7 +76,8 @@ impl Locator {
                     self.silent(sentinel);
                     next = Instant::now();
                 }
-                () = sleep_until(next), if !waiting.is_empty() => {
+                // Also while an answer uses up the budget of the task.
+                () = unconstrained(sleep_until(next)), if !waiting.is_empty() => {
                     let now = Instant::now();
                     match self.service.turns.take(&mut waiting, now) {
                         Ok(sentinel) => {

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::task::coop;
+
 use super::*;
 use crate::identity::{ChangeFuture, FetchFuture};
 use crate::metrics::Metrics;
@@ -37,6 +39,8 @@ enum Fetched {
     Error,
     Hang,
 }
+    /// Data without an end: each poll takes a second, and all of the runtime's budget. An error after a minute.
+    Flood,
 
 impl TokenSource for Endpoint {
     fn fetch(&self) -> FetchFuture<'_> {
@@ -66,6 +70,15 @@ impl TokenSource for Endpoint {
                 Fetched::Error => Err(FetchError::new("HTTP 500")),
                 Fetched::Hang => std::future::pending().await,
             }
+                Fetched::Flood => {
+                    for _ in 0..60 {
+                        while coop::has_budget_remaining() {
+                            coop::consume_budget().await;
+                        }
+                        tokio::time::advance(Duration::from_secs(1)).await;
+                    }
+                    Err(FetchError::new("endless"))
+                }
         })
     }
 
@@ -265,6 +278,14 @@ async fn a_slow_response_is_accepted_although_the_request_was_hedged() {
 async fn at_most_one_request_runs_beside_another() {
     let running = start([Fetched::Hang], 6);
     tokio::time::sleep(HOUR).await;
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_endpoint_sends_data_without_an_end_times_out() {
+    let mut running = start([Fetched::Flood], 6);
+    running.states.changed().await.unwrap();
+    let error = running.states.borrow().error.clone();
+    assert_eq!(error.unwrap().to_string(), "no answer within 12 s");
+}
+
     assert!(running.requests().len() > 100);
     assert_eq!(running.endpoint.most.load(Ordering::Relaxed), 2);
 }
