@@ -8,9 +8,10 @@ use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command as Process};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::error::is_local;
@@ -77,8 +78,8 @@ fn cannot_fork(words: &str) -> bool {
 }
 
 impl Command<'_> {
-    /// Runs the program in its own process group, with no input. Kills the group at the limit and when the future is
-    /// dropped.
+    /// Runs the program in its own process group, with no input. Kills the group when the program has ended, at the
+    /// limit, and when the future is dropped.
     pub(super) async fn run(&self) -> Result<Output, CommandError> {
         let mut child = Process::new(self.program)
             .args(self.arguments)
@@ -93,22 +94,35 @@ impl Command<'_> {
             .kill_on_drop(true)
             .spawn()
             .map_err(CommandError::Start)?;
-        let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         // Declared after the child, so dropped first: the group's id is not reused before the child is reaped.
-        let mut group = Group(leader);
+        let group = Group(id(&child));
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let ended = timeout(self.limit, ended(&mut child, &mut stdout, &mut stderr)).await;
-        let status = ended.map_err(|_| CommandError::TooSlow)?.map_err(CommandError::Start)?;
+        ended.map_err(|_| CommandError::TooSlow)?.map_err(CommandError::Start)?;
         if stdout.len() > OUTPUT_LIMIT {
             return Err(CommandError::TooLong);
         }
-        group.0 = None;
+        // What it has left behind ends, too.
+        drop(group);
+        let status = child.wait().await.map_err(CommandError::Start)?;
         Ok(Output { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
     }
 }
 
-/// Waits until `child` has ended, and collects what it prints.
-async fn ended(child: &mut Child, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> io::Result<ExitStatus> {
+/// Waits until `child` has ended, but does not reap it, and collects what it prints.
+async fn ended(child: &mut Child, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> io::Result<()> {
+    let mut ends = signal(SignalKind::child())?;
+    let leader = id(child);
+    let ending = async {
+        while let Some(leader) = leader {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            if waitid(WaitId::Pid(leader), options)?.is_some() {
+                break;
+            }
+            ends.recv().await;
+        }
+        Ok::<_, io::Error>(())
+    };
     let (out, errors) = (child.stdout.take(), child.stderr.take());
     let mut reading = pin!(async {
         tokio::join!(
@@ -125,13 +139,19 @@ async fn ended(child: &mut Child, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) ->
             },
         )
     });
+    let mut ending = pin!(ending);
     tokio::select! {
-        status = child.wait() => {
+        ended = &mut ending => {
             let _ = timeout(DRAIN, reading).await;
-            status
+            ended
         }
-        _ = &mut reading => child.wait().await,
+        _ = &mut reading => ending.await,
     }
+}
+
+/// Returns the id of `child`, unless it was reaped.
+fn id(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }
 
 /// Reads everything and keeps the end.
@@ -141,6 +161,7 @@ async fn read_end(mut from: impl AsyncRead + Unpin, end: &mut Vec<u8>) {
     }
 }
 
+/// A process group, which is killed when this is dropped.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
@@ -214,6 +235,28 @@ mod tests {
         assert!(matches!(ended, Err(CommandError::TooSlow)), "{ended:?}");
     }
 
+    /// Waits until the process `id` has ended.
+    async fn ends(id: &str) {
+        let stat = format!("/proc/{id}/stat");
+        // A killed process that is not reaped yet is a zombie (Z).
+        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        let ended = async {
+            while alive() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), ended).await.expect("it outlived its request");
+    }
+
+    #[tokio::test]
+    async fn the_children_of_a_program_that_has_ended_are_killed() {
+        for end in ["", "exit 1", "kill -9 $$"] {
+            let script = format!("sleep 1000 >/dev/null 2>&1 & echo $!; {end}");
+            let output = shell(&script, LONG).await.unwrap();
+            ends(std::str::from_utf8(&output.stdout).unwrap().trim()).await;
+        }
+    }
+
     #[tokio::test]
     async fn dropping_the_future_kills_the_programs_children() {
         let folder = tempfile::tempdir().unwrap();
@@ -233,14 +276,6 @@ mod tests {
             output = shell(&script, LONG) => panic!("it ended: {output:?}"),
             pid = started => pid,
         };
-        let stat = format!("/proc/{grandchild}/stat");
-        // A killed process that is not reaped yet is a zombie (Z).
-        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-        let ended = async {
-            while alive() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), ended).await.expect("it outlived its request");
+        ends(&grandchild).await;
     }
 }
