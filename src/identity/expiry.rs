@@ -28,7 +28,11 @@ pub(super) fn expires_at(
 ) -> Option<SystemTime> {
     let said = response.get("expires_on").and_then(|value| moment(value, now));
     let said = said.or_else(|| after(now, number(response.get("expires_in")?)?));
-    let claim = claim.filter(|claim| is_plausible(*claim, now));
+    agreed(said, claim.filter(|claim| is_plausible(*claim, now)))
+}
+
+/// Returns when a token expires of which this is `said` and its own `claim`.
+pub(super) fn agreed(said: Option<SystemTime>, claim: Option<SystemTime>) -> Option<SystemTime> {
     match (said, claim) {
         (Some(said), Some(claim)) => {
             let apart = said.max(claim).duration_since(said.min(claim)).unwrap_or_default();
@@ -36,6 +40,11 @@ pub(super) fn expires_at(
         }
         (said, claim) => said.or(claim),
     }
+}
+
+/// Whether `expires_in` says that the token has already expired.
+pub(super) fn is_over(expires_in: &Value) -> bool {
+    number(expires_in).is_some_and(|seconds| seconds <= 0.0)
 }
 
 /// Reads a moment: seconds since 1970 or from now, as a number or text, or a date.

@@ -62,13 +62,16 @@ impl Supplied {
             "the JSON has none of the fields token, access_token, accessToken, password and status.token",
         )?;
         let said = EXPIRIES.iter().find_map(|path| expiry::moment(json.pointer(path)?, now));
+        if said.is_none() && json.get("expires_in").is_some_and(expiry::is_over) {
+            return Err("the token has already expired by the field expires_in");
+        }
         let is_user = |name: &&str| {
             (1..=Token::OBJECT_ID_LENGTH).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_graphic())
         };
         Ok(Self {
             secret: Secret::new(token.to_owned()),
-            expires_at: said.or_else(|| own_expiry(token, now)),
+            expires_at: expiry::agreed(said, own_expiry(token, now)),
             username: json.get("username").and_then(Value::as_str).filter(is_user).map(Arc::from),
         })
     }
@@ -154,6 +157,9 @@ mod tests {
         assert_eq!(read(&jwt).unwrap().1, Some(END));
         assert_eq!(read(&format!(r#"{{"token":"{jwt}"}}"#)).unwrap().1, Some(END));
         assert_eq!(read(&format!(r#"{{"token":"{jwt}","expires_in":60}}"#)).unwrap().1, Some(END - 3540));
+        // The earlier holds if they differ.
+        assert_eq!(read(&format!(r#"{{"token":"{jwt}","expires_in":7200}}"#)).unwrap().1, Some(END));
+        assert_eq!(read(&format!(r#"{{"token":"{jwt}","expires_in":3660}}"#)).unwrap().1, Some(END + 60));
         let signed =
             "orders/?Action=connect&User=u&X-Amz-Date=20200116T050912Z&X-Amz-Expires=900&X-Amz-Signature=5";
         assert_eq!(read(signed), Ok((signed.into(), Some(END), None)));
@@ -178,6 +184,10 @@ mod tests {
             ["{}", r#"{"token":1}"#, r#"{"token":" "}"#, r#"{"AccessKeyId":"a","SecretAccessKey":"b"}"#]
         {
             assert!(read(json).unwrap_err().starts_with("the JSON has none of the fields token"), "{json}");
+        }
+        for lifetime in ["0", "-1", "\"0\""] {
+            let json = format!(r#"{{"token":"t","expires_in":{lifetime}}}"#);
+            assert_eq!(read(&json), Err("the token has already expired by the field expires_in"), "{json}");
         }
         assert!(read(&"x".repeat(MAX_LENGTH)).is_ok());
         assert_eq!(read(&"x".repeat(MAX_LENGTH + 1)), Err(TOO_LONG));
