@@ -7,6 +7,7 @@
 mod disk;
 mod fingerprint;
 mod reads;
+mod resolve;
 mod search;
 mod turns;
 mod watch;

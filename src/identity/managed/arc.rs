@@ -53,7 +53,7 @@ pub(super) async fn call(
         return Err(FetchError { advice, ..fetch_error(&text, &[]) });
     }
     let path = key_path(&challenge, folder).map_err(|text| fetch_error(&text, &[]))?;
-    let key = read(&path, platform).await?;
+    let key = read(&path, folder, platform).await?;
     let authorization = format!("Basic {}", key.expose());
     Ok(Call::new(request().header(AUTHORIZATION, authorization), "", secrets(&key))?)
 }
@@ -63,9 +63,10 @@ fn key_path(challenge: &Response<Bytes>, folder: &Path) -> Result<PathBuf, Strin
     let header = challenge.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let realm = header.and_then(|header| {
         let (scheme, rest) = header.trim().split_once(' ')?;
-        let (name, path) = rest.trim().split_once('=')?;
-        let is_basic = scheme.eq_ignore_ascii_case("basic") && name.trim().eq_ignore_ascii_case("realm");
-        is_basic.then(|| path.trim().trim_matches('"'))
+        // The names of keys have no commas.
+        let mut parameters = rest.split(',').filter_map(|parameter| parameter.split_once('='));
+        let (_, path) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("realm"))?;
+        scheme.eq_ignore_ascii_case("basic").then(|| path.trim().trim_matches('"'))
     });
     let Some(realm) = realm.filter(|realm| !realm.is_empty()) else {
         return Err("the answer of Azure Arc names no key file (WWW-Authenticate: Basic realm=…)".to_owned());
@@ -81,13 +82,21 @@ fn key_path(challenge: &Response<Bytes>, folder: &Path) -> Result<PathBuf, Strin
     }
 }
 
-async fn read(path: &Path, platform: &Platform) -> Result<Secret, FetchError> {
+/// Reads the key at `path` in `folder`.
+async fn read(path: &Path, folder: &Path, platform: &Platform) -> Result<Secret, FetchError> {
     let failed = |what: String| fetch_error(&format!("the key file {} {what}", path.display()), &[]);
-    let content = platform.files.read(path).await.content.map_err(|error| FetchError {
+    let unreadable = |error: files::ReadError| FetchError {
         is_local: error.is_local(),
         advice: is_denied(&error).then_some(UNREADABLE),
         ..failed(format!("of Azure Arc cannot be read: {error}"))
-    })?;
+    };
+    // The folder itself may be a symbolic link.
+    let target = platform.files.resolve(path).await.map_err(unreadable)?;
+    let folder = platform.files.resolve(folder).await.map_err(unreadable)?;
+    if target.parent() != Some(&*folder) {
+        return Err(failed("of Azure Arc is a symbolic link out of its folder".to_owned()));
+    }
+    let content = platform.files.read(&target).await.content.map_err(unreadable)?;
     if content.len() > KEY_LIMIT {
         return Err(failed(format!("of Azure Arc is longer than {KEY_LIMIT} bytes")));
     }
@@ -105,7 +114,39 @@ fn is_denied(error: &files::ReadError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::files::Files;
+    use crate::identity::testing::no_transport;
+    use crate::identity::variables::Variables;
+
+    #[tokio::test]
+    async fn a_key_that_is_a_symbolic_link_out_of_the_folder_is_refused() {
+        let platform = Platform {
+            transport: no_transport(),
+            files: Files::system(),
+            variables: Variables::of([]),
+            clock: Clock::system(),
+        };
+        let outside = tempfile::tempdir().unwrap();
+        let secret = outside.path().join("secret.key");
+        std::fs::write(&secret, "another secret").unwrap();
+        let folder = outside.path().join("tokens");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("a.key"), "the key").unwrap();
+        symlink(&secret, folder.join("out.key")).unwrap();
+        symlink("a.key", folder.join("in.key")).unwrap();
+        let linked = outside.path().join("linked");
+        symlink(&folder, &linked).unwrap();
+        let error = read(&folder.join("out.key"), &folder, &platform).await.unwrap_err();
+        assert!(error.text.ends_with("out.key of Azure Arc is a symbolic link out of its folder"), "{error}");
+        for (name, folder) in [("a.key", &folder), ("in.key", &folder), ("a.key", &linked)] {
+            let key = read(&folder.join(name), folder, &platform).await.unwrap();
+            assert_eq!(key.expose(), "the key");
+        }
+    }
 
     fn named(header: Option<&str>) -> Result<PathBuf, String> {
         let response = Response::builder().status(401);
@@ -119,6 +160,8 @@ mod tests {
         for header in [
             "Basic realm=/var/opt/azcmagent/tokens/a-1.key",
             "basic Realm = \"/var/opt/azcmagent/tokens/a-1.key\"",
+            "Basic realm=/var/opt/azcmagent/tokens/a-1.key, charset=utf-8",
+            "Basic charset=\"utf-8\", realm=\"/var/opt/azcmagent/tokens/a-1.key\"",
         ] {
             assert_eq!(named(Some(header)), Ok("/var/opt/azcmagent/tokens/a-1.key".into()), "{header}");
         }
