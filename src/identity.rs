@@ -300,6 +300,11 @@ pub trait TokenSource: Send + Sync {
         false
     }
 
+    /// Whether a fetched token is always the latest, even if it ends sooner than the one before: nothing caches it.
+    fn is_latest(&self) -> bool {
+        false
+    }
+
     /// Waits until the next token may differ from the last one, where that can be watched. Cancel safe.
     fn changed(&self) -> ChangeFuture<'_> {
         Box::pin(std::future::pending())

@@ -195,14 +195,15 @@ impl Refresher {
     }
 
     /// Whether `token` replaces the current one. Endpoints cache tokens, so it may be the same. A token that expires
-    /// earlier than the current one replaces it only after that has expired, or if a cache has rejected that.
+    /// earlier than the current one replaces it only after that has expired, if a cache has rejected that, or if the
+    /// source always has the latest.
     fn is_newer(&self, token: &Token, is_rejected: bool) -> bool {
         let state = self.publish.borrow();
         state.token.as_deref().is_none_or(|held| {
             let now = self.clock.now();
             let is_better = held.expires_at <= now
                 || token.expires_at > held.expires_at
-                || (is_rejected && token.expires_at > now);
+                || ((is_rejected || self.source.is_latest()) && token.expires_at > now);
             token.secret != held.secret && is_better
         })
     }

@@ -159,6 +159,10 @@ impl TokenSource for SuppliedTokens {
         self.file.is_none()
     }
 
+    fn is_latest(&self) -> bool {
+        self.file.is_some()
+    }
+
     fn changed(&self) -> ChangeFuture<'_> {
         match &self.file {
             Some(file) => Box::pin(async { file.lock().await.changed().await }),

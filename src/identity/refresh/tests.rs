@@ -22,6 +22,7 @@ struct Endpoint {
     open: Arc<()>,
     most: Arc<AtomicUsize>,
     is_command: bool,
+    is_latest: bool,
     change: Arc<Notify>,
     clock: Option<Clock>,
 }
@@ -38,9 +39,9 @@ enum Fetched {
     SlowError(Duration),
     Error,
     Hang,
-}
     /// Data without an end: each poll takes a second, and all of the runtime's budget. An error after a minute.
     Flood,
+}
 
 impl TokenSource for Endpoint {
     fn fetch(&self) -> FetchFuture<'_> {
@@ -69,7 +70,6 @@ impl TokenSource for Endpoint {
                 }
                 Fetched::Error => Err(FetchError::new("HTTP 500")),
                 Fetched::Hang => std::future::pending().await,
-            }
                 Fetched::Flood => {
                     for _ in 0..60 {
                         while coop::has_budget_remaining() {
@@ -79,11 +79,16 @@ impl TokenSource for Endpoint {
                     }
                     Err(FetchError::new("endless"))
                 }
+            }
         })
     }
 
     fn runs_command(&self) -> bool {
         self.is_command
+    }
+
+    fn is_latest(&self) -> bool {
+        self.is_latest
     }
 
     fn changed(&self) -> ChangeFuture<'_> {
@@ -116,12 +121,15 @@ fn start_command(script: impl IntoIterator<Item = Fetched>) -> Running {
 }
 
 fn start_as(script: impl IntoIterator<Item = Fetched>, seed: u64, is_command: bool) -> Running {
+    start_endpoint(script, seed, Endpoint { is_command, ..Endpoint::default() })
+}
+
+fn start_endpoint(script: impl IntoIterator<Item = Fetched>, seed: u64, endpoint: Endpoint) -> Running {
     let clock = Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let endpoint = Endpoint {
         script: Arc::new(Mutex::new(script.into_iter().collect())),
         clock: Some(clock.clone()),
-        is_command,
-        ..Endpoint::default()
+        ..endpoint
     };
     let (publish, states) = watch::channel(TokenState::default());
     let refused = Arc::default();
@@ -185,6 +193,21 @@ async fn a_change_is_fetched_at_once_and_many_in_a_row_once_per_second() {
     }
     let requests = running.requests().len();
     assert!((3..=5).contains(&requests), "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_source_without_a_cache_a_token_that_ends_sooner_is_published_unless_it_has_expired() {
+    for (is_latest, lifetime, expected) in
+        [(true, HOUR, "second"), (true, Duration::ZERO, "first"), (false, HOUR, "first")]
+    {
+        let endpoint = Endpoint { is_latest, ..Endpoint::default() };
+        let script = [Fetched::Token("first", 2 * HOUR), Fetched::Token("second", lifetime)];
+        let running = start_endpoint(script, 1, endpoint);
+        tokio::time::sleep(MINUTE).await;
+        running.endpoint.change.notify_one();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(running.token().as_deref(), Some(expected), "{is_latest} {lifetime:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,6 +279,14 @@ async fn a_request_that_hangs_times_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_whose_endpoint_sends_data_without_an_end_times_out() {
+    let mut running = start([Fetched::Flood], 6);
+    running.states.changed().await.unwrap();
+    let error = running.states.borrow().error.clone();
+    assert_eq!(error.unwrap().to_string(), "no answer within 12 s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hung_is_used_within_five_seconds_of_its_recovery() {
     for after in [1, 6, 11, 14, 60, 3_601] {
         let running = start([Fetched::Hang], 6);
@@ -278,14 +309,6 @@ async fn a_slow_response_is_accepted_although_the_request_was_hedged() {
 async fn at_most_one_request_runs_beside_another() {
     let running = start([Fetched::Hang], 6);
     tokio::time::sleep(HOUR).await;
-#[tokio::test(start_paused = true)]
-async fn a_request_whose_endpoint_sends_data_without_an_end_times_out() {
-    let mut running = start([Fetched::Flood], 6);
-    running.states.changed().await.unwrap();
-    let error = running.states.borrow().error.clone();
-    assert_eq!(error.unwrap().to_string(), "no answer within 12 s");
-}
-
     assert!(running.requests().len() > 100);
     assert_eq!(running.endpoint.most.load(Ordering::Relaxed), 2);
 }
