@@ -14,13 +14,14 @@ use crate::connection::dialer::Dial;
 use crate::counted::counted;
 use crate::probe::{Failure, FailureReason, Stage};
 use crate::status::Watch;
-use crate::topology::{SlotSet, Topology};
+use crate::topology::{Shard, SlotSet, Topology};
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Compares an answer with that of a second node, if it takes away slots or shards, or gives back slots that had no
     /// owner, and with that of a third one if they disagree. Views of nodes differ for a while, and one that is cut off from
     /// the others keeps its own. Slots have no owner if two nodes say so. Returns the topology that takes least away: a shard
-    /// that one node does not know, or knows elsewhere, is still there. `None` if nobody else can say that shards are gone.
+    /// that one node does not know, or knows elsewhere, is still there. A node that serves stays at its address unless two
+    /// nodes name another: a node may name itself by one that nobody can reach. `None` if nobody else can say that shards are gone.
     /// Returns as well whether it is sure.
     pub(super) async fn check(&mut self, first: Answered) -> (Option<Topology>, bool) {
         let Answered { by, address, topology } = first;
@@ -56,9 +57,26 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let covered = view.covered();
             (self.displaced(view), covered.intersection(&missing).len(), Reverse(covered.len()))
         };
-        let best = views.into_iter().min_by_key(rank);
+        let best = views.iter().min_by_key(|view| rank(view)).cloned();
+        let best = best.map(|best| self.at_known_addresses(best, &views));
         self.set_uncovered((!missing.is_empty()).then_some(missing));
         (best, is_sure)
+    }
+
+    /// Returns `topology` with the nodes that serve at their known addresses, unless two of the `views` name another one.
+    fn at_known_addresses(&self, mut topology: Topology, views: &[Topology]) -> Topology {
+        for watched in &self.shards {
+            let (known, lowest) = (&watched.shard.primary, watched.shard.lowest());
+            let is_same = |shard: &&mut Shard| shard.slots.contains(lowest) && shard.primary.id == known.id;
+            let Some(shard) = topology.shards.iter_mut().find(is_same) else { continue };
+            let agrees =
+                |view: &&Topology| view.shard_of(lowest).is_some_and(|other| other.primary == shard.primary);
+            let is_up = self.links.shared.note(|whole, _| whole.watch_of(watched.id)) == Watch::Up;
+            if is_up && views.iter().filter(agrees).count() < 2 {
+                shard.primary = known.clone();
+            }
+        }
+        topology
     }
 
     /// Whether a shard that was reached has none of its slots without `missing`.

@@ -64,6 +64,8 @@ pub(super) struct Node {
     pub(super) hangs: bool,
     /// The slots that it lists, if it has not heard of others yet.
     pub(super) view: Option<Vec<(u16, u16, usize)>>,
+    /// The place of the node by whose address it names itself, if not by its own.
+    pub(super) own_address: Option<usize>,
     pub(super) is_replica: bool,
     pub(super) clients: usize,
     /// The expiry of its certificate, if it has one.
@@ -229,7 +231,8 @@ impl Nodes {
         let rows = slots.iter().map(|(first, last, owner)| {
             let replicas = self.replicas.iter().filter(|(_, primary)| primary == owner);
             let nodes = [owner].into_iter().chain(replicas.map(|(it, _)| it)).copied();
-            let nodes: Vec<String> = nodes.map(node).collect();
+            let address = |it: usize| if it == place { self.all[it].own_address.unwrap_or(it) } else { it };
+            let nodes: Vec<String> = nodes.map(|it| node(it, address(it))).collect();
             let count = 2 + nodes.len();
             format!("*{count}\r\n:{first}\r\n:{last}\r\n{}", nodes.concat())
         });
@@ -237,8 +240,8 @@ impl Nodes {
     }
 }
 
-fn node(place: usize) -> String {
-    let Endpoint { host, port } = endpoint(place);
+fn node(place: usize, address: usize) -> String {
+    let Endpoint { host, port } = endpoint(address);
     format!("*3\r\n${}\r\n{host}\r\n:{port}\r\n$5\r\nnode{place}\r\n", host.len())
 }
 

@@ -192,3 +192,28 @@ async fn a_failover_is_one_change_of_a_role_and_a_migration_is_none() {
     sleep(8 * INTERVAL).await;
     assert_eq!(changes(), 2.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_names_itself_by_an_address_that_is_out_of_reach_stays_where_the_others_find_it() {
+    for primaries in [2, 3] {
+        let cluster = Cluster::new(primaries);
+        cluster.with(|state| {
+            state.all.resize_with(2 * primaries, Node::default);
+            for place in 0..primaries {
+                state.all[place].own_address = Some(primaries + place);
+                state.all[primaries + place].away = Some(FailureReason::ConnectRefused);
+            }
+        });
+        let mut target = target();
+        target.cluster.refresh = SECOND;
+        let running = start_cluster(&cluster, target).await;
+        sleep(2 * INTERVAL).await;
+        let expected: Vec<_> = (0..primaries).map(|node| (Watch::Up, endpoint(node).to_string())).collect();
+        let shown = || shards(&running).into_iter().map(|(_, watch, at)| (watch, at)).collect::<Vec<_>>();
+        assert_eq!(shown(), expected);
+        let changes = || running.value(r#"topology_changes_total{target="t"}"#);
+        let before = changes();
+        sleep(20 * INTERVAL).await;
+        assert_eq!((shown(), changes(), running.unavailable()), (expected, before, 0.0), "{primaries}");
+    }
+}
