@@ -21,7 +21,7 @@ use super::link_record::Series;
 use super::links::Links;
 use super::schedule::{Grid, Schedule};
 use super::shared::Shared;
-use super::whole::LinkId;
+use super::whole::{LinkId, Part};
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
 use crate::status::{ClusterNode, Watch};
@@ -143,6 +143,9 @@ impl Replicas {
     ) {
         let now = Instant::now();
         let slots = Arc::new(shard.slots.clone());
+        for link in &self.links {
+            self.group.note(|whole, _| whole.rename(link.id, Part::Shard(Arc::clone(&slots))));
+        }
         self.links.retain_mut(|link| {
             if link.denied_until.is_some() {
                 // It is asked again on a new link.

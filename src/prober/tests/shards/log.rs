@@ -116,3 +116,16 @@ async fn a_topology_that_flaps_fills_no_log() {
     assert!(running.value(r#"topology_changes_total{target="t"}"#) > 20.0);
     assert_eq!(lines_of(&lines.text(), "topology changed").len(), 5, "{}", lines.text());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_is_named_with_the_slots_that_its_shard_has_now() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::with_replicas(2);
+    let _running = start_cluster(&cluster, with_replicas()).await;
+    cluster.with(|state| (state.slots[0].1, state.slots[1].0) = (8_999, 9_000));
+    sleep(80 * SECOND).await;
+    cluster.kill(3);
+    sleep(2 * INTERVAL).await;
+    let shown = lines_of(&lines.text(), "replica unavailable");
+    assert!(shown[0].starts_with("target=t slots=9000-16383 "), "{shown:?}");
+}
