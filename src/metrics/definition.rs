@@ -219,7 +219,8 @@ definitions! {
     }
     CLUSTER_SLOTS_AVAILABLE = Gauge "cachepulse_cluster_slots_available" [TARGET] {
         help: "Hash slots of shards whose last probe succeeded; 16384 is all of them.",
-        doc: "Slots of shards that are not watched, or were never reached, are not counted.",
+        doc: "Slots of shards that are not watched, or were never reached, are not counted. Absent at the start, until \
+              every shard was probed.",
     }
     CLUSTER_NODES = Gauge "cachepulse_cluster_nodes" [TARGET, ROLE] {
         help: "Nodes of the cluster's topology.",

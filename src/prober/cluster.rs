@@ -77,6 +77,8 @@ pub(super) struct Coordinator<D: Dial> {
     are_replicas_denied: bool,
     answers: Answers,
     is_front_retired: bool,
+    /// Whether something has been known of every shard at once.
+    are_shards_shown: bool,
 }
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
@@ -98,6 +100,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             are_replicas_denied: false,
             answers: Answers::default(),
             is_front_retired: false,
+            are_shards_shown: false,
         }
     }
 
@@ -328,14 +331,20 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                     shard.has_series(metrics, watch);
                 }
             } else {
-                // One that the agent lacks resources for is down.
-                unwatched += usize::from(watch != Watch::Down);
+                // One that the agent lacks resources for is down, and one that was not tried yet is nothing.
+                unwatched += usize::from(watch == Watch::Unwatched);
             }
         }
         let are_tried = tried == self.shards.len();
+        let is_unknown = |shard: &Watched| shared.note(|whole, _| whole.watch_of(shard.id)) == Watch::Unknown;
+        self.are_shards_shown |= !self.shards.iter().any(is_unknown);
+        let is_shown = self.are_shards_shown;
         shared.signals.search(watched == 0 && are_tried);
         if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.shards.is_empty()) {
-            metrics.slots_available(available);
+            // At the start, slots of shards that are about to be probed are not missing.
+            if is_shown {
+                metrics.slots_available(available);
+            }
             metrics.nodes_watched(watched + replicas);
             metrics.nodes_unwatched(unwatched + unreached_replicas);
         }

@@ -60,6 +60,14 @@ impl Drop for Replica {
     }
 }
 
+/// How many replicas were reached, were tried in vain or may not be read, and were not tried yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reached {
+    pub(super) reached: usize,
+    pub(super) unreached: usize,
+    pub(super) untried: usize,
+}
+
 /// What links are made with.
 pub(super) struct Making<'a, D: Dial> {
     pub(super) links: &'a mut Links<D>,
@@ -89,13 +97,21 @@ impl Replicas {
         self.links.iter().any(|link| link.node == node.id)
     }
 
-    /// Returns how many replicas of the topology were reached, and how many were not.
-    pub(super) fn reached(&self) -> (usize, usize) {
-        let present = self.links.iter().filter(|link| !link.absence.is_absent());
-        let reached: Vec<bool> =
-            self.group.note(|whole, _| present.map(|link| whole.is_reached(link.id)).collect());
-        let count = reached.iter().filter(|is_reached| **is_reached).count();
-        (count, reached.len() - count)
+    /// Counts the replicas of the topology.
+    pub(super) fn reached(&self) -> Reached {
+        let mut counts = Reached::default();
+        for link in self.links.iter().filter(|link| !link.absence.is_absent()) {
+            let (is_reached, watch) =
+                self.group.note(|whole, _| (whole.is_reached(link.id), whole.watch_of(link.id)));
+            if is_reached {
+                counts.reached += 1;
+            } else if link.denied_until.is_some() || watch != Watch::Unknown {
+                counts.unreached += 1;
+            } else {
+                counts.untried += 1;
+            }
+        }
+        counts
     }
 
     /// Returns the replicas that are probed or missed, and what is known of them, as nodes of the shard that has `slots`.

@@ -57,16 +57,18 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         if let Some(failure) = denied.first() {
             self.show_denied(failure);
         }
-        let (mut reached, mut unreached, mut is_stale) = (0, 0, false);
+        let (mut reached, mut unreached, mut untried, mut is_stale) = (0, 0, 0, false);
         for replicas in self.shards.iter().filter_map(|watched| watched.replicas.as_ref()) {
-            let (some, others) = replicas.reached();
-            (reached, unreached) = (reached + some, unreached + others);
+            let counts = replicas.reached();
+            reached += counts.reached;
+            unreached += counts.unreached;
+            untried += counts.untried;
             is_stale |= replicas.is_stale();
         }
         if is_stale {
             self.hurry();
         }
-        if reached > 0 && unreached == 0 && std::mem::take(&mut self.are_replicas_denied) {
+        if reached > 0 && unreached + untried == 0 && std::mem::take(&mut self.are_replicas_denied) {
             self.links.shared.record(|record| record.replicas_denied(None));
         }
         (reached, unreached)

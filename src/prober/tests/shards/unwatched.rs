@@ -160,3 +160,18 @@ async fn a_shard_whose_first_opening_is_led_on_each_time_has_been_tried() {
     sleep(INTERVAL).await;
     assert_eq!(cluster.count_all("SET") - before, 2, "the link to the host has ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_the_start_no_slots_are_missing_and_no_shard_is_unwatched() {
+    let cluster = Cluster::with_replicas(3);
+    let running = start_prober(cluster.clone(), with_replicas(), SignIn::None, clock());
+    for _ in 0..40 {
+        sleep(SECOND / 4).await;
+        assert_eq!(of_cluster(&running, "nodes_unwatched"), 0.0);
+        let shown = text(&running);
+        let available = "cachepulse_cluster_slots_available{target=\"t\"} ";
+        let slots = shown.lines().find_map(|line| line.strip_prefix(available));
+        assert!(slots.is_none_or(|slots| slots == "16384"), "{slots:?}");
+    }
+    assert_eq!(of_cluster(&running, "slots_available"), 16_384.0);
+}
