@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::{flag, low_level::pipe};
+use signal_hook::flag;
+use signal_hook::low_level::{emulate_default_handler, pipe};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
@@ -32,6 +33,17 @@ impl Signal {
             Self::Interrupt => "SIGINT",
             Self::Reload => "SIGHUP",
         }
+    }
+
+    /// Ends the process as the signal does without a handler, so that a shell knows what ended it.
+    pub fn end_process(self) {
+        let number = match self {
+            Self::Terminate => SIGTERM,
+            Self::Interrupt => SIGINT,
+            Self::Reload => SIGHUP,
+        };
+        // If the system refuses, the caller's exit code ends the process.
+        let _ = emulate_default_handler(number);
     }
 }
 

@@ -26,6 +26,7 @@ use crate::daemon;
 use crate::error::Chain;
 use crate::files::Files;
 use crate::identity::Identity;
+use crate::signal::Signals;
 use crate::target::Target;
 use crate::telemetry::{self, Format, Level};
 use result::CheckResult;
@@ -98,7 +99,25 @@ impl Check {
         for warning in &config.warnings {
             warn!(%warning, "configuration warning");
         }
-        block_on(self.probe(&targets, files))
+        let mut stopped = None;
+        let code = block_on(async {
+            let mut signals = match Signals::new() {
+                Ok(signals) => signals,
+                Err(error) => return failure(&format_args!("signals cannot be received: {error}")),
+            };
+            tokio::select! {
+                code = self.probe(&targets, files) => code,
+                signal = signals.next() => {
+                    stopped = Some(signal);
+                    ExitCode::FAILURE
+                }
+            }
+        });
+        if let Some(signal) = stopped {
+            // Only now: commands such as az have ended with the runtime.
+            signal.end_process();
+        }
+        code
     }
 
     async fn probe(&self, targets: &[Arc<Target>], files: Files) -> ExitCode {

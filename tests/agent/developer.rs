@@ -1,7 +1,10 @@
 //! The tools of developers, `az` and `azd`: shell scripts that print what those print.
 
+use rustix::process::Signal;
+
 use crate::identities::{check, signed_in, with_command};
 use crate::lab::Lab;
+use crate::program::eventually;
 
 #[tokio::test]
 async fn the_command_line_tools_of_a_developer_sign_in() {
@@ -113,4 +116,27 @@ async fn one_az_at_a_time_serves_every_identity() {
     let agent = with_command(lab.run_file(&file), &az).serve().await;
     agent.until("three targets", |scrape| ["t1", "t2", "t3"].iter().all(|name| scrape.is_up(name))).await;
     assert_eq!(std::fs::read_to_string(runs).unwrap(), "start\nend\n".repeat(3));
+}
+
+#[tokio::test]
+async fn check_that_a_signal_stops_leaves_no_az_behind() {
+    let lab = Lab::start().await;
+    let pid = lab.path("pid");
+    // As the real one: a script around another program.
+    let az = lab.command(
+        "az",
+        &format!("sh -c 'echo $$ > {0}.new; mv {0}.new {0}; sleep 1000; :'; :", pid.display()),
+    );
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let check = with_command(check(&lab, ["--identity", "azure_cli"]), &az).spawn();
+        eventually("az runs", || pid.exists()).await;
+        let child = std::fs::read_to_string(&pid).unwrap();
+        std::fs::remove_file(&pid).unwrap();
+        check.signal(signal);
+        assert_eq!(check.ended().await.code, None, "a signal ends it");
+        let stat = format!("/proc/{}/stat", child.trim());
+        // A killed process that is not reaped yet is a zombie (Z).
+        let is_alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        eventually("it ends", || !is_alive()).await;
+    }
 }

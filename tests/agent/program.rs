@@ -120,7 +120,8 @@ impl Program {
         running
     }
 
-    fn spawn(mut self) -> Running {
+    /// Starts it.
+    pub(crate) fn spawn(mut self) -> Running {
         let mut child = self.0.spawn().unwrap();
         let stdout = match child.stdout.take() {
             Some(pipe) => Captured::new(pipe),
