@@ -160,5 +160,11 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+/// Returns `content` without the byte order mark that editors on Windows write at the start of UTF-8 files.
+#[must_use]
+pub fn without_mark(content: &[u8]) -> &[u8] {
+    content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content)
+}
+
 #[cfg(test)]
 mod tests;

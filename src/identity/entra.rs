@@ -134,6 +134,10 @@ impl EntraTokens {
             None => injected(None, "token_file", "AZURE_FEDERATED_TOKEN_FILE")?.into(),
         };
         let assertion = self.read(&SecretSource::File(token_file)).await?;
+        let assertion = match assertion.expose().strip_prefix('\u{feff}') {
+            Some(token) => Secret::new(token.to_owned()),
+            None => assertion,
+        };
         if let Some(proxy) = &proxy {
             self.announced.token_proxy(&self.identity, &proxy.to_string(), proxy.server_name());
         }

@@ -1,9 +1,12 @@
 //! PEM files: the certificates and the private key in them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::files::without_mark;
 
 /// Returns the certificates in `pem`, at least one.
 ///
@@ -11,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// [`PemError`] if there is none, or one that is damaged.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let mut certificates = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
+    for certificate in CertificateDer::pem_slice_iter(&without_headers(without_mark(pem))) {
         let certificate = certificate.map_err(|_| PemError::Damaged)?;
         if x509_parser::parse_x509_certificate(&certificate).is_err() {
             return Err(PemError::DamagedCertificate { number: certificates.len() + 1 });
@@ -30,11 +33,22 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
         let text = String::from_utf8_lossy(pem);
         text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
     };
-    match PrivateKeyDer::pem_slice_iter(pem).next() {
+    match PrivateKeyDer::pem_slice_iter(without_mark(pem)).next() {
         _ if is_encrypted(pem) => Err(PemError::EncryptedKey),
         Some(Ok(key)) => Ok(key),
         Some(Err(_)) => Err(PemError::Damaged),
         None => Err(PemError::NoKey),
+    }
+}
+
+/// Returns `pem` without the headers of encrypted keys, such as `Proc-Type: 4,ENCRYPTED`, which the parser takes for damage,
+/// also if only the certificates beside the key are wanted.
+fn without_headers(pem: &[u8]) -> Cow<'_, [u8]> {
+    let lines = || pem.split_inclusive(|byte| *byte == b'\n');
+    if lines().any(|line| line.starts_with(b"Proc-Type:")) {
+        lines().filter(|line| !line.contains(&b':')).collect::<Vec<_>>().concat().into()
+    } else {
+        pem.into()
     }
 }
 
@@ -84,6 +98,10 @@ mod tests {
     use super::*;
     use crate::connection::testing::Authority;
 
+    /// The start of what `openssl rsa -aes256 -traditional` writes.
+    const ENCRYPTED_PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                                   DEK-Info: AES-256-CBC,00\n\nMIIB\n-----END RSA PRIVATE KEY-----\n";
+
     #[test]
     fn certificates_that_are_missing_or_damaged_are_an_error() {
         let error = |text: &[u8]| certificates(text).unwrap_err().to_string();
@@ -95,13 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn certificates_beside_an_encrypted_key_and_after_a_byte_order_mark_are_read() {
+        let certificate = Authority::new().pem();
+        assert_eq!(certificates(format!("{ENCRYPTED_PKCS1}{certificate}").as_bytes()).unwrap().len(), 1);
+        assert_eq!(certificates(format!("\u{feff}{certificate}").as_bytes()).unwrap().len(), 1);
+        let key = "\u{feff}-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+        assert!(private_key(key.as_bytes()).is_ok());
+    }
+
+    #[test]
     fn a_key_that_is_missing_damaged_or_encrypted_is_an_error() {
         let error = |text: &str| private_key(text.as_bytes()).unwrap_err();
         assert_eq!(error(&Authority::new().pem()), PemError::NoKey);
         assert_eq!(error("-----BEGIN PRIVATE KEY-----\nMIIB\n"), PemError::Damaged);
         let pkcs8 = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
-        let pkcs1 = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIB\n\
-                     -----END RSA PRIVATE KEY-----\n";
-        assert_eq!((error(pkcs8), error(pkcs1)), (PemError::EncryptedKey, PemError::EncryptedKey));
+        assert_eq!((error(pkcs8), error(ENCRYPTED_PKCS1)), (PemError::EncryptedKey, PemError::EncryptedKey));
     }
 }

@@ -85,8 +85,8 @@ async fn a_request_that_the_agents_own_limits_prevent_says_so() {
 }
 
 #[tokio::test]
-async fn a_federated_token_is_exchanged_without_its_line_break() {
-    let token_file = file("eyJhbGciOiJSUzI1NiJ9.assertion.signature\n");
+async fn a_federated_token_is_exchanged_without_its_line_break_and_byte_order_mark() {
+    let token_file = file("\u{feff}eyJhbGciOiJSUzI1NiJ9.assertion.signature\n");
     let source = EntraSource::WorkloadIdentity {
         client_id: Some("c".into()),
         tenant_id: Some("t".into()),

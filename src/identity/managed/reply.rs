@@ -8,6 +8,7 @@ use super::super::claims::Claims;
 use super::super::expiry::expires_at;
 use super::super::{ManagedIdentityId, Token};
 use super::Host;
+use crate::files::without_mark;
 use crate::secret::Secret;
 
 /// A response with a token. `token_type` and `resource` say nothing new, and some endpoints leave them out.
@@ -28,7 +29,7 @@ impl Reply {
     /// Parses a response.
     pub(super) fn parse(body: &[u8]) -> Result<Self, &'static str> {
         let fields: Map<String, Value> =
-            serde_json::from_slice(body).map_err(|_| "the response is not a JSON object")?;
+            serde_json::from_slice(without_mark(body)).map_err(|_| "the response is not a JSON object")?;
         match fields.get("access_token") {
             Some(Value::String(token)) if !token.is_empty() => Ok(Self(fields)),
             _ => Err("the response contains no token"),
@@ -124,6 +125,11 @@ mod tests {
         ] {
             assert_eq!(echo(response, asked), expected, "{response} {asked:?}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        assert!(Reply::parse("\u{feff}{\"access_token\":\"t\"}".as_bytes()).is_ok());
     }
 
     #[test]

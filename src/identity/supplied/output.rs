@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::files::without_mark;
 use crate::identity::Token;
 use crate::identity::claims::Claims;
 use crate::identity::expiry;
@@ -26,6 +27,8 @@ const EXPIRIES: [&str; 7] = [
 
 pub(super) const TOO_LONG: &str = "the output is longer than 16384 bytes, more than Redis accepts";
 
+const OTHER_JSON: &str = "the output is JSON, but neither an object nor a string";
+
 /// What was supplied.
 #[derive(Debug, PartialEq)]
 pub(super) struct Supplied {
@@ -41,18 +44,27 @@ impl Supplied {
         if output.len() > MAX_LENGTH {
             return Err(TOO_LONG);
         }
-        let text = std::str::from_utf8(output).map_err(|_| "the output is not UTF-8 text")?.trim();
-        if text.starts_with('{') {
-            let json = serde_json::from_str(text).map_err(|_| "the output starts like JSON, but is not")?;
-            return Self::of_json(&json, now);
-        }
-        if text.is_empty() {
-            return Err("the output is empty");
+        let text =
+            std::str::from_utf8(without_mark(output)).map_err(|_| "the output is not UTF-8 text")?.trim();
+        match serde_json::from_str(text) {
+            Ok(Value::String(token)) if token.trim().is_empty() => {
+                return Err("the output is an empty JSON string");
+            }
+            Ok(Value::String(token)) => return Ok(Self::of_token(token.trim(), now)),
+            Ok(json @ Value::Object(_)) => return Self::of_json(&json, now),
+            Ok(_) => return Err(OTHER_JSON),
+            Err(_) if text.starts_with(['{', '"']) => return Err("the output starts like JSON, but is not"),
+            Err(_) if text.is_empty() => return Err("the output is empty"),
+            Err(_) => {}
         }
         if text.lines().nth(1).is_some() {
             return Err("the output has more than one line; expected a token or a JSON object");
         }
-        Ok(Self { secret: Secret::new(text.to_owned()), expires_at: own_expiry(text, now), username: None })
+        Ok(Self::of_token(text, now))
+    }
+
+    fn of_token(token: &str, now: SystemTime) -> Self {
+        Self { secret: Secret::new(token.to_owned()), expires_at: own_expiry(token, now), username: None }
     }
 
     fn of_json(json: &Value, now: SystemTime) -> Result<Self, &'static str> {
@@ -132,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_be_a_json_string_or_follow_a_byte_order_mark() {
+        for output in ["\"tok\"\n", "\u{feff}tok", "\u{feff}\"tok\"", "\u{feff}{\"token\":\"tok\"}"] {
+            assert_eq!(read(output), Ok(("tok".into(), None, None)), "{output:?}");
+        }
+        assert_eq!(read(r#""a \"b\"""#).unwrap().0, r#"a "b""#);
+    }
+
+    #[test]
     fn a_token_in_json_has_an_expiry_in_any_form_and_a_user() {
         for json in [
             r#"{"token":"t","expires_on":1579152252,"username":"u"}"#,
@@ -189,6 +209,15 @@ mod tests {
             let json = format!(r#"{{"token":"t","expires_in":{lifetime}}}"#);
             assert_eq!(read(&json), Err("the token has already expired by the field expires_in"), "{json}");
         }
+        for json in [r#"["tok"]"#, "null", "true", "false", "5", "-1.5e3", "\u{feff}null"] {
+            assert_eq!(read(json), Err(OTHER_JSON), "{json}");
+        }
+        for json in ["\"\"", "\" \""] {
+            assert_eq!(read(json), Err("the output is an empty JSON string"), "{json}");
+        }
+        assert_eq!(read("\"tok"), Err("the output starts like JSON, but is not"));
+        // It starts with a zero, so it is no number in JSON.
+        assert_eq!(read("012345").unwrap().0, "012345");
         assert!(read(&"x".repeat(MAX_LENGTH)).is_ok());
         assert_eq!(read(&"x".repeat(MAX_LENGTH + 1)), Err(TOO_LONG));
         assert_eq!(Supplied::read(b"\xff\xfe", at(END)), Err("the output is not UTF-8 text"));
