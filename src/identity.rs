@@ -4,6 +4,7 @@
 //! [`refresh`] calls it, and [`sign_in`] hands the tokens to probers. Only `azure.rs` and its folder use `azure_*`.
 
 mod announced;
+pub(crate) mod authority;
 mod azure;
 pub mod certificate;
 mod claims;

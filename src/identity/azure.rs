@@ -16,6 +16,7 @@ use azure_identity::{
 };
 
 use self::exchange::{EndpointResponse, Exchange};
+use super::authority::authority;
 use super::claims::Claims;
 use super::platform::Platform;
 use super::refusal::{entra_advice, entra_code, fetch_error};
@@ -74,6 +75,8 @@ pub(super) async fn fetch(
         None => None,
     };
     let is_proxied = proxy.is_some();
+    let identity =
+        &EntraIdentity { authority: authority(identity, &platform.variables)?, ..identity.clone() };
     let exchange = Arc::new(Exchange::new(Arc::clone(&platform.transport), proxy));
     let token = request(grant, identity, &exchange).await;
     token.map_err(|error| FetchError {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{EntraTokens, Grant, Proof};
 use crate::files::Content;
 use crate::identity::FetchError;
+use crate::identity::authority::authority;
 use crate::identity::certificate::{CertificateFiles, ClientCertificate};
 
 const FILE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
@@ -33,8 +34,8 @@ impl EntraTokens {
         let is_set =
             || variables.get(CHAIN).is_some_and(|value| matches!(&*value, "1" | "true" | "True" | "TRUE"));
         let certificate = self.read_certificate(&files).await?;
-        let authority = self.identity.authority.clone().or_else(|| variables.get("AZURE_AUTHORITY_HOST"));
-        let authority = authority.as_deref().unwrap_or(PUBLIC_CLOUD).trim_end_matches('/');
+        let authority = authority(&self.identity, variables)?;
+        let authority = authority.as_deref().unwrap_or(PUBLIC_CLOUD);
         let audience = format!("{authority}/{tenant_id}/oauth2/v2.0/token");
         let (send_chain, now) = (send_chain.unwrap_or_else(is_set), self.platform.clock.now());
         let assertion = certificate.assertion(&client_id, &audience, send_chain, now).ok_or_else(|| {

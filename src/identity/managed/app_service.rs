@@ -7,14 +7,14 @@ use hyper::Request;
 
 use super::super::FetchError;
 use super::super::variables::Variables;
-use super::endpoint::{Call, required, with_query};
+use super::endpoint::{Call, required, required_url, with_query};
 use super::{Names, Wanted, secrets};
 use crate::secret::Secret;
 
 const NAMES: Names = Names { client: "client_id", object: "object_id", resource: "mi_res_id" };
 
 pub(super) fn call(wanted: &Wanted<'_>, variables: &Variables) -> Result<Call, FetchError> {
-    let endpoint = required(variables, "IDENTITY_ENDPOINT")?;
+    let endpoint = required_url(variables, "IDENTITY_ENDPOINT")?;
     // The platform rotates it.
     let header = Secret::new(required(variables, "IDENTITY_HEADER")?);
     let fixed = [("api-version", "2019-08-01"), ("resource", wanted.resource())];

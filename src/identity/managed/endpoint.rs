@@ -1,8 +1,8 @@
 //! Requests to the endpoints of hosts.
 
 use bytes::Bytes;
-use hyper::Request;
 use hyper::http::request::Builder;
+use hyper::{Request, Uri};
 
 use super::super::FetchError;
 use super::super::variables::Variables;
@@ -55,9 +55,40 @@ pub(super) fn required(variables: &Variables, name: &str) -> Result<String, Fetc
     variables.get(name).ok_or_else(|| FetchError::new(format!("{name} is not set")))
 }
 
+/// Returns the URL in a variable that the host's detection has found.
+pub(super) fn required_url(variables: &Variables, name: &str) -> Result<String, FetchError> {
+    url(name, required(variables, name)?)
+}
+
+/// Checks that `value`, which the variable `name` has, is a URL. It may hold a secret, so it is not repeated.
+pub(super) fn url(name: &str, value: String) -> Result<String, FetchError> {
+    let is_url = value.parse().is_ok_and(|uri: Uri| {
+        uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+    });
+    if is_url {
+        Ok(value)
+    } else {
+        Err(FetchError::new(format!("{name}: expected a URL that starts with http:// or https://")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_is_no_url_is_named() {
+        for value in ["localhost", "localhost:42356/msi", "ftp://a", "http://a b", "http://", "/token"] {
+            let variables = Variables::new(move |_| Some(value.to_owned()));
+            let error = required_url(&variables, "IDENTITY_ENDPOINT").unwrap_err();
+            assert_eq!(
+                &*error.text, "IDENTITY_ENDPOINT: expected a URL that starts with http:// or https://",
+                "{value}"
+            );
+        }
+        let url = "http://localhost:42356/msi/token?a=b";
+        assert_eq!(required_url(&Variables::of([("A", url)]), "A").unwrap(), url);
+    }
 
     #[test]
     fn parameters_follow_those_of_the_endpoint() {

@@ -7,7 +7,7 @@ use hyper::Request;
 
 use super::super::FetchError;
 use super::super::variables::Variables;
-use super::endpoint::{Call, with_query};
+use super::endpoint::{Call, url, with_query};
 use super::{Names, Wanted};
 
 /// The address of the metadata service, which leads to the machine's own host.
@@ -19,7 +19,7 @@ const BASE_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 pub(super) const NAMES: Names = Names { client: "client_id", object: "object_id", resource: "msi_res_id" };
 
 pub(super) fn call(wanted: &Wanted<'_>, variables: &Variables) -> Result<Call, FetchError> {
-    let base = variables.get(BASE_VARIABLE);
+    let base = variables.get(BASE_VARIABLE).map(|base| url(BASE_VARIABLE, base)).transpose()?;
     let base = base.as_deref().unwrap_or(BASE).trim_end_matches('/');
     let fixed = [("api-version", "2018-02-01"), ("resource", wanted.resource())];
     let endpoint = format!("{base}/metadata/identity/oauth2/token");

@@ -6,12 +6,12 @@ use hyper::Request;
 
 use super::super::variables::Variables;
 use super::super::{FetchError, ManagedIdentityId};
-use super::endpoint::{Call, required, with_query};
+use super::endpoint::{Call, required, required_url, with_query};
 use super::{Host, Wanted, secrets, unsupported_id};
 use crate::secret::Secret;
 
 pub(super) fn call(wanted: &Wanted<'_>, variables: &Variables) -> Result<Call, FetchError> {
-    let endpoint = required(variables, "MSI_ENDPOINT")?;
+    let endpoint = required_url(variables, "MSI_ENDPOINT")?;
     let secret = Secret::new(required(variables, "MSI_SECRET")?);
     let client_id = match wanted.id {
         // Set where a compute has a user-assigned identity.

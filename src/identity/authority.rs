@@ -1,0 +1,67 @@
+//! The authority: Entra's address in the cloud of an identity.
+
+use hyper::http::uri::Authority;
+
+use super::variables::Variables;
+use super::{EntraIdentity, FetchError};
+
+const VARIABLE: &str = "AZURE_AUTHORITY_HOST";
+
+/// Returns the authority of `identity`: the configured one, otherwise that of the variable; `None` for the public cloud.
+///
+/// # Errors
+/// [`FetchError`] if the variable is neither a host nor a URL of one.
+pub(super) fn authority(
+    identity: &EntraIdentity,
+    variables: &Variables,
+) -> Result<Option<String>, FetchError> {
+    if let Some(configured) = &identity.authority {
+        return Ok(Some(configured.clone()));
+    }
+    let Some(value) = variables.get(VARIABLE) else { return Ok(None) };
+    let value = value.trim();
+    // As Azure's SDKs do.
+    let url = if value.contains("://") { value.to_owned() } else { format!("https://{value}") };
+    url_of_host(&url).map(Some).ok_or_else(|| {
+        FetchError::new(format!(
+            "{VARIABLE}: expected https:// and a host, such as https://login.microsoftonline.us"
+        ))
+    })
+}
+
+/// Returns `url` without a trailing slash, if it is `https://` and a host with an optional port. Entra's libraries reject
+/// other schemes.
+pub(crate) fn url_of_host(url: &str) -> Option<String> {
+    let url = url.strip_suffix('/').unwrap_or(url);
+    let host: Authority = url.strip_prefix("https://")?.parse().ok()?;
+    (!host.host().is_empty() && !host.as_str().contains('@')).then(|| url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{DEFAULT_SCOPE, EntraSource, ManagedIdentityId};
+
+    #[test]
+    fn the_variable_may_be_a_host_or_its_url_and_is_named_if_it_is_neither() {
+        let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
+        let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+        let of = |value: &str| authority(&identity, &Variables::of([(VARIABLE, value)]));
+        let expected = Some("https://login.microsoftonline.us".to_owned());
+        for value in [
+            "login.microsoftonline.us",
+            "https://login.microsoftonline.us/",
+            " https://login.microsoftonline.us ",
+        ] {
+            assert_eq!(of(value).unwrap(), expected, "{value}");
+        }
+        assert_eq!(of("").unwrap(), None);
+        for value in ["http://login.microsoftonline.us", "https://", "a b", "u:hunter2@host", "https://a/b"] {
+            let error = of(value).unwrap_err();
+            assert!(error.text.starts_with("AZURE_AUTHORITY_HOST: expected https:// and a host"), "{error}");
+        }
+        let configured = EntraIdentity { authority: Some("https://own".into()), ..identity.clone() };
+        let set = Variables::of([(VARIABLE, "a b")]);
+        assert_eq!(authority(&configured, &set).unwrap().as_deref(), Some("https://own"));
+    }
+}
