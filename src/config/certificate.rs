@@ -1,5 +1,6 @@
 //! The key `client_certificate`: the files of a service principal's certificate, which must be usable.
 
+use super::document::Value;
 use super::field::{Field, Invalid};
 use super::keys::identity::CLIENT_CERTIFICATE;
 use super::tls::read_pem;
@@ -8,6 +9,10 @@ use crate::identity::certificate::{CertificateFiles, ClientCertificate};
 
 /// Reads the paths of the certificate and its key, and what is in the files.
 pub(super) fn read(field: &Field<'_>) -> Result<CertificateFiles, Invalid> {
+    if !matches!(field.value(), Value::Map(_)) {
+        // It may be the certificate with its key, so it is not repeated.
+        return Err(field.problem("a certificate and its private key are kept in files: give {file: …}"));
+    }
     let fields = field.fields(&CLIENT_CERTIFICATE.whole.about)?;
     let file_field = fields.required(&CLIENT_CERTIFICATE.file, "give the file with the certificate")?;
     let key_field = fields.get(&CLIENT_CERTIFICATE.key_file);

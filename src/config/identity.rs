@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use hyper::http::uri::Authority;
-
 use super::certificate;
 use super::document::Value;
 use super::field::{Field, Fields, Invalid, one_of};
@@ -16,8 +14,12 @@ use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key, SecretKeys};
 use super::problem::with_causes;
 use super::token;
+use crate::identity::authority::url_of_host;
 use crate::identity::{AzureAccount, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
+
+/// Characters that no name of a subscription has.
+const FORBIDDEN: [char; 7] = ['<', '>', ';', '|', '/', '?', '#'];
 
 /// Returns the two ways to configure the source of a secret.
 fn places(field: &Field<'_>, keys: &SecretKeys) -> String {
@@ -65,7 +67,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
     let own = |key: &Key<&str>| fields.get(key).filter(|_| key.about.is_used_by(kind));
     let id = |key| own(key).map(|field| field.word(key).map(str::to_owned)).transpose();
     let client_id = id(&CLIENT_ID);
-    let tenant_id = id(&TENANT_ID);
+    let tenant_id = own(&TENANT_ID).map(|field| read_tenant(&field)).transpose();
     let scope = own(&SCOPE).map(|field| field.word(&SCOPE)).transpose();
     let token_proxy = fields.get(&TOKEN_PROXY).filter(|_| TOKEN_PROXY.about.is_used_by(kind));
     let token_proxy = token_proxy.map_or(Ok(TOKEN_PROXY.default()), |field| field.choice(&TOKEN_PROXY));
@@ -199,12 +201,24 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
     })
 }
 
+/// Reads the id or a domain of a tenant, which becomes a part of a URL or of a command line.
+fn read_tenant(field: &Field<'_>) -> Result<String, Invalid> {
+    let text = field.text(&TENANT_ID)?;
+    let is_valid = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    if is_valid { Ok(text.to_owned()) } else { Err(field.expected(TENANT_ID.words())) }
+}
+
 /// Reads the account of `az`, which takes a tenant or a subscription.
 fn read_azure_account(fields: &Fields<'_>, tenant_id: Option<String>) -> Result<AzureAccount, Invalid> {
     let Some(field) = fields.get(&SUBSCRIPTION) else {
         return Ok(tenant_id.map_or(AzureAccount::Default, AzureAccount::Tenant));
     };
     let subscription = field.text(&SUBSCRIPTION)?;
+    // Names have any other character. The start of a flag is none of a name.
+    if subscription.starts_with(|c: char| c == '-' || c.is_whitespace()) || subscription.contains(FORBIDDEN) {
+        return Err(field.expected(SUBSCRIPTION.words()));
+    }
     if tenant_id.is_some() {
         let tenant_id = field.name_of(&TENANT_ID);
         return Err(field.problem(format!("{tenant_id} selects the account already; keep one of them")));
@@ -221,13 +235,7 @@ fn read_authority(field: &Field<'_>) -> Result<String, Invalid> {
         return Err(field.problem(format!("expected {what}, without user information")));
     }
     let text = field.word(&AUTHORITY)?;
-    let url = text.strip_suffix('/').unwrap_or(text);
-    let host = url.strip_prefix("https://").and_then(|host| host.parse::<Authority>().ok());
-    if host.is_some_and(|host| !host.host().is_empty()) {
-        Ok(url.to_owned())
-    } else {
-        Err(field.expected(what))
-    }
+    url_of_host(text).ok_or_else(|| field.expected(what))
 }
 
 /// Reads the source of a secret, which must be readable now. Messages repeat only the name of a file or variable, because

@@ -10,6 +10,11 @@ use crate::identity::supplied::{SuppliedSource, SuppliedToken};
 
 /// Reads the source of a supplied token. Whether it supplies one is not known before the agent asks for it.
 pub(super) fn read(field: &Field<'_>) -> Result<SuppliedToken, Invalid> {
+    if !matches!(field.value(), Value::Map(_)) {
+        // It may be the token itself, so it is not repeated.
+        return Err(field
+            .problem("a token is kept in a file or printed by a command: give {file: …} or {command: […]}"));
+    }
     let fields = field.fields(&TOKEN.whole.about)?;
     let source = read_source(field, &fields);
     let lifetime = fields.read(&TOKEN.lifetime).unwrap_or(Ok(TOKEN.lifetime.default()));

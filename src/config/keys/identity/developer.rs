@@ -13,7 +13,7 @@ pub static SUBSCRIPTION: Key<&str> = Key {
         doc: "Selects its account, instead of `tenant_id`. Takes precedence over the variable `AZURE_TENANT_ID`.",
         example: "Shop (test)",
         identities: &[IdentityType::AzureCli],
-        pattern: "\\S",
+        pattern: "^[^-\\s<>;|/?#][^<>;|/?#]*$",
         ..About::EMPTY
     },
     values: Values::Text(Kind::Text, "the name or id of a subscription"),

@@ -16,6 +16,9 @@ const ENTRA: &[IdentityType] = &[
 
 pub(super) const ID: &str = "an id without spaces";
 
+/// The characters of ids and domains of tenants, as Azure's SDKs check them.
+const TENANT: &str = "^[A-Za-z0-9][A-Za-z0-9.-]*$";
+
 /// `targets[].identity.client_id`
 pub static CLIENT_ID: Key<&str> = Key {
     about: About {
@@ -55,10 +58,10 @@ pub static TENANT_ID: Key<&str> = Key {
             IdentityType::AzureCli,
             IdentityType::AzureDeveloperCli,
         ],
-        pattern: WORD,
+        pattern: TENANT,
         ..About::EMPTY
     },
-    values: Values::Text(Kind::Text, ID),
+    values: Values::Text(Kind::Text, "the id or a domain of a tenant: letters, digits, `.` and `-`"),
     absent: Absent::Described("$AZURE_TENANT_ID"),
 };
 
