@@ -90,7 +90,8 @@ impl EntraTokens {
     }
 
     async fn managed_identity(&self, id: &ManagedIdentityId) -> Result<Token, FetchError> {
-        let is_hint = matches!(self.identity.source, EntraSource::Auto { client_id: None, .. });
+        let is_hint = matches!(self.identity.source, EntraSource::Auto { client_id: None, .. })
+            && self.platform.variables.has("AZURE_CLIENT_ID");
         let wanted = Wanted { id, is_hint, scope: &self.identity.scope };
         let answer = managed::fetch(wanted, &self.platform).await?;
         if let Some(host) = answer.without_hint {

@@ -128,7 +128,8 @@ async fn fetch_from(
         Echo::Other => true,
     };
     if is_other && !(wanted.is_hint && host == Host::Arc) {
-        return Err(refused(reply.other_identity(asked.id, host), None));
+        let advice = wanted.is_hint.then_some(advice::OTHER_THAN_HINT);
+        return Err(refused(reply.other_identity(asked.id, host), advice));
     }
     let without_hint = (wanted.is_hint && (has_no_ids || is_other)).then_some(host);
     let token = reply.token(platform.clock.now()).map_err(not_a_token)?;

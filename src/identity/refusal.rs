@@ -24,8 +24,8 @@ const APPLICATION: &str =
 const CLOCK: &str = "Check the clock of this machine. A workload identity's service account token may have expired, if its file \
                      is a copy.";
 const CERTIFICATE: &str = "Add the certificate to the application: in Entra ID under App registrations, Certificates & \
-                           secrets, or with `az ad app credential reset --id CLIENT_ID --append --cert @FILE`. The log \
-                           has its thumbprint. An application that trusts a subject name and an issuer needs \
+                           secrets, or with `az ad app credential reset --id CLIENT_ID --append --cert @FILE`. \
+                           `openssl x509 -in FILE -noout -fingerprint -sha1` prints its thumbprint. An application that trusts a subject name and an issuer needs \
                            `send_certificate_chain: true`.";
 
 /// Returns what to do about an error of Entra, by its code.

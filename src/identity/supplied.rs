@@ -26,6 +26,9 @@ use crate::files::WatchedFile;
 /// How much of what a command prints as errors is shown, in characters.
 const DETAIL: usize = 500;
 
+const ADVICE: &str = "Run the command as the user that the agent runs as, with the agent's environment and without input: it \
+                      must print a token within its timeout.";
+
 /// The user that a server has without any other.
 const DEFAULT_USER: &str = "default";
 
@@ -141,8 +144,10 @@ impl SuppliedTokens {
         match command.run().await {
             Ok(output) if output.status.success() => {
                 let stdout = Zeroizing::new(output.stdout);
-                Supplied::read(&stdout, self.platform.clock.now())
-                    .map_err(|problem| FetchError::new(format!("{name} printed no token: {problem}")))
+                Supplied::read(&stdout, self.platform.clock.now()).map_err(|problem| FetchError {
+                    advice: Some(ADVICE),
+                    ..FetchError::new(format!("{name} printed no token: {problem}"))
+                })
             }
             Ok(output) => Err(failed(&name, &output)),
             Err(error) => Err(not_run(&name, &error, limit)),
@@ -180,8 +185,10 @@ fn failed(name: &str, output: &Output) -> FetchError {
         said if said.is_empty() => "it printed no error".to_owned(),
         said => said,
     };
+    let is_local = output.is_short_of_processes();
     FetchError {
-        is_local: output.is_short_of_processes(),
+        is_local,
+        advice: (!is_local).then_some(ADVICE),
         ..FetchError::new(format!("{name} failed ({}): {said}", output.status))
     }
 }
@@ -194,7 +201,8 @@ fn not_run(name: &str, error: &CommandError, limit: Duration) -> FetchError {
         }
         CommandError::TooLong => format!("{name} printed no token: {}", output::TOO_LONG),
     };
-    FetchError { is_local: error.is_local(), ..FetchError::new(text) }
+    let is_local = error.is_local();
+    FetchError { is_local, advice: (!is_local).then_some(ADVICE), ..FetchError::new(text) }
 }
 
 #[cfg(test)]

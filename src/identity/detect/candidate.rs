@@ -32,18 +32,15 @@ pub(super) fn candidates(
         let signs = [variable, "AZURE_TENANT_ID"].map(|name| (name, variables.has(name)));
         sign(&[signs[0], signs[1], (id_name, has_id)])
     };
-    let managed = || {
-        let id = id.clone().map_or(ManagedIdentityId::System, ManagedIdentityId::ClientId);
-        EntraSource::ManagedIdentity(id)
-    };
+    // Cloud Shell has no use for the variable.
+    let managed_id = id.clone().filter(|_| client_id.is_some() || environment.host != Host::CloudShell);
+    let managed = managed_id.map_or(ManagedIdentityId::System, ManagedIdentityId::ClientId);
     let of_host = match environment.host {
-        Host::Imds => Err("this is no host such as App Service or Azure Arc".to_owned()),
+        Host::Imds if environment.azure_machine => Ok("this is an Azure virtual machine".to_owned()),
+        Host::Imds => {
+            Err("this is neither a host such as App Service nor an Azure virtual machine".to_owned())
+        }
         host => Ok(format!("this host is {host}")),
-    };
-    let of_machine = if environment.azure_machine {
-        Ok("this is an Azure virtual machine".to_owned())
-    } else {
-        Err("this is no Azure virtual machine".to_owned())
     };
     let on_path = |command| {
         if environment.commands.contains(&command) {
@@ -84,14 +81,8 @@ pub(super) fn candidates(
         Candidate {
             credential: Credential::ManagedIdentity,
             name: "managed_identity",
-            source: managed(),
+            source: EntraSource::ManagedIdentity(managed),
             sign: of_host,
-        },
-        Candidate {
-            credential: Credential::ManagedIdentity,
-            name: "managed_identity",
-            source: managed(),
-            sign: of_machine,
         },
         Candidate {
             credential: Credential::AzureCli,

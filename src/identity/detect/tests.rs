@@ -144,8 +144,7 @@ fn a_resolution_says_why_each_source_was_chosen_or_not() {
         [
             "client_secret: AZURE_CLIENT_SECRET is not set",
             "client_certificate: AZURE_CLIENT_CERTIFICATE_PATH is not set",
-            "managed_identity: this is no host such as App Service or Azure Arc",
-            "managed_identity: this is no Azure virtual machine",
+            "managed_identity: this is neither a host such as App Service nor an Azure virtual machine",
             "azure_cli: workload_identity takes precedence, although az is on PATH",
             "azure_developer_cli: azd is not on PATH",
         ]
@@ -166,10 +165,18 @@ fn a_resolution_says_why_each_source_was_chosen_or_not() {
     let named = detect(Some("configured"), TokenProxyMode::Auto, &everything("dev")).unwrap();
     assert_eq!(named.because, "az is on PATH");
     assert_eq!(others(&named)[0], "client_secret: AZURE_TOKEN_CREDENTIALS=dev excludes it");
-    assert_eq!(others(&named)[5], "azure_developer_cli: azure_cli takes precedence, although azd is on PATH");
+    assert_eq!(others(&named)[4], "azure_developer_cli: azure_cli takes precedence, although azd is on PATH");
     let only = Environment {
         variables: Variables::of([(restriction::VARIABLE, "AzureCliCredential")]),
         ..with(&[])
     };
     assert_eq!(resolved(&only).because, "AZURE_TOKEN_CREDENTIALS=AzureCliCredential");
+}
+
+#[test]
+fn cloud_shell_has_no_use_for_the_environments_client_id() {
+    let shell = Environment { host: Host::CloudShell, ..with(&[CLIENT_ID]) };
+    assert_eq!(detected(&shell), EntraSource::ManagedIdentity(ManagedIdentityId::System));
+    let configured = detect(Some("configured"), TokenProxyMode::Auto, &shell).unwrap().source;
+    assert_eq!(configured, user_assigned("configured"));
 }

@@ -16,6 +16,9 @@ const UNUSED: &str = "AZURE_CLIENT_ID is set, but the type `managed_identity` do
 const WRONG_HINT: &str = "The identity that AZURE_CLIENT_ID names is not assigned to this host. Assign it, correct or remove the variable, or \
      set `identity.client_id`.";
 
+pub(super) const OTHER_THAN_HINT: &str = "AZURE_CLIENT_ID names an identity that this host did not answer with. Assign it to the host, correct or remove the \
+     variable, or set `identity.client_id`.";
+
 /// Returns what to do about a refusal, where more is known than that there is no token.
 pub(super) fn advice(
     wanted: &Wanted<'_>,

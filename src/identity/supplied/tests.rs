@@ -95,7 +95,7 @@ async fn a_command_that_fails_or_prints_no_token_is_an_error_without_secrets() {
     ] {
         let error = fetch(script).await.unwrap_err();
         assert_eq!(&*error.text, expected, "{script}");
-        assert!(!error.is_local);
+        assert!(!error.is_local && error.advice == Some(ADVICE), "{error:?}");
     }
     let error = Script::new("exit 1").tokens(["s3cr3t-argument"], LONG).fetch().await.unwrap_err();
     assert!(!error.text.contains("s3cr3t"), "{error}");
