@@ -143,7 +143,7 @@ mod tests {
         let secret = Secret::new("own secret of forty characters, not more".into());
         for before in 100..150 {
             let text = format!("{}{}{}", "a ".repeat(before), secret.expose(), " b".repeat(150));
-            assert!(!fetch_error(&text, &[secret.clone()]).text.contains("of fo"), "{before}");
+            assert!(!fetch_error(&text, std::slice::from_ref(&secret)).text.contains("of fo"), "{before}");
         }
     }
 }

@@ -196,13 +196,12 @@ fn tag(field: u8, wire_type: u8, out: &mut Vec<u8>) {
 }
 
 fn put_varint(value: u64, out: &mut Vec<u8>) {
-    match u8::try_from(value) {
+    if let Ok(byte @ ..0x80) = u8::try_from(value) {
         // Most numbers. They need no room for ten bytes.
-        Ok(byte @ ..0x80) => out.push(byte),
-        _ => {
-            let (bytes, count) = varint(value);
-            out.extend_from_slice(&bytes[..count]);
-        }
+        out.push(byte);
+    } else {
+        let (bytes, count) = varint(value);
+        out.extend_from_slice(&bytes[..count]);
     }
 }
 

@@ -180,7 +180,7 @@ impl LinkRecord {
                     && let Some(slots) = self.note(|whole, _| reached(whole))
                 {
                     self.shared.record(|record| {
-                        record.node_up(&slots, is_replica, address.as_ref(), *outage, reason)
+                        record.node_up(&slots, is_replica, address.as_ref(), *outage, reason);
                     });
                 }
             }

@@ -62,7 +62,7 @@ impl Drop for Replica {
 
 /// How many replicas were reached, were tried in vain or may not be read, and were not tried yet.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Reached {
+pub(super) struct Counts {
     pub(super) reached: usize,
     pub(super) unreached: usize,
     pub(super) untried: usize,
@@ -98,8 +98,8 @@ impl Replicas {
     }
 
     /// Counts the replicas of the topology.
-    pub(super) fn reached(&self) -> Reached {
-        let mut counts = Reached::default();
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
         for link in self.links.iter().filter(|link| !link.absence.is_absent()) {
             let (is_reached, watch) =
                 self.group.note(|whole, _| (whole.is_reached(link.id), whole.watch_of(link.id)));

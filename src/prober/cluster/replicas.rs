@@ -59,7 +59,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
         let (mut reached, mut unreached, mut untried, mut is_stale) = (0, 0, 0, false);
         for replicas in self.shards.iter().filter_map(|watched| watched.replicas.as_ref()) {
-            let counts = replicas.reached();
+            let counts = replicas.counts();
             reached += counts.reached;
             unreached += counts.unreached;
             untried += counts.untried;

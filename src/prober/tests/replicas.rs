@@ -105,7 +105,7 @@ impl Bed {
 
 /// Returns how many replicas of the topology were reached, and how many were not.
 fn reached(bed: &Bed) -> (usize, usize) {
-    let crate::prober::replicas::Reached { reached, unreached, untried } = bed.replicas.reached();
+    let crate::prober::replicas::Counts { reached, unreached, untried } = bed.replicas.counts();
     (reached, unreached + untried)
 }
 
