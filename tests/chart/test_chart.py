@@ -123,6 +123,27 @@ class Rendering(unittest.TestCase):
         self.assertEqual(values(CHART / "Chart.yaml")["appVersion"], version)
 
 
+class Unusual(unittest.TestCase):
+    """Values that YAML or Helm turn into something else."""
+
+    def rendered(self, *flags):
+        return find(render(SMALLEST, arguments=flags), "Deployment")
+
+    def test_a_strategy_that_recreates_has_no_rolling_update(self):
+        self.assertEqual(self.rendered("--set=strategy.type=Recreate")["spec"]["strategy"], {"type": "Recreate"})
+
+    def test_a_name_of_digits_stays_text(self):
+        labels = self.rendered("--set-string=nameOverride=123")["spec"]["template"]["metadata"]["labels"]
+        self.assertEqual(labels["app.kubernetes.io/name"], "123")
+
+    def test_null_stands_for_the_default_of_kubernetes_or_of_the_agent(self):
+        probes = ("livenessProbe", "readinessProbe", "startupProbe")
+        deployment = self.rendered("--set=config.defaults=null", *(f"--set={probe}=null" for probe in probes))
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        for probe in probes:
+            self.assertEqual(list(container[probe]), ["httpGet"])
+
+
 class Configuration(unittest.TestCase):
     def test_the_agent_accepts_what_the_chart_renders(self):
         checked = 0
@@ -581,6 +602,13 @@ class Monitoring(unittest.TestCase):
         self.assertIn("0.9995 * group", said)
         self.assertEqual(said.count("(1 - 0.9995)"), 5)
         self.assertNotRegex(said, r"0\.999(?!5)")
+
+    def test_the_objective_and_a_severity_may_be_of_the_kind_that_helm_makes_of_them(self):
+        flags = ["prometheusRule.enabled=true", "prometheusRule.objective=0.95", "prometheusRule.overrides.CachepulseCacheDown.severity=0"]
+        groups = find(render(SMALLEST, arguments=tuple(f"--set={one}" for one in flags)), "PrometheusRule")["spec"]["groups"]
+        self.assertIn("(1 - 0.95)", json.dumps(groups))
+        [down] = [rule for group in groups for rule in group["rules"] if rule.get("alert") == "CachepulseCacheDown"]
+        self.assertEqual(down["labels"]["severity"], "0")
 
     def test_runbooks_are_where_the_values_say(self):
         groups = find(render(ci("workload-identity")), "PrometheusRule")["spec"]["groups"]

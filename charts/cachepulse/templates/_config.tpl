@@ -98,7 +98,7 @@ projected:
 
 {{/* The identity types of all targets. */}}
 {{- define "cachepulse.identityTypes" -}}
-{{- $defaults := .Values.config.defaults -}}
+{{- $defaults := .Values.config.defaults | default dict -}}
 {{- $types := list -}}
 {{- range .Values.config.targets -}}
   {{- $identity := .identity | default $defaults.identity | default "auto" -}}
@@ -113,7 +113,7 @@ Whether the agent may visit the nodes of a cluster: unless every target has sent
 parse as false.
 */}}
 {{- define "cachepulse.visitsNodes" -}}
-{{- $defaults := .Values.config.defaults -}}
+{{- $defaults := .Values.config.defaults | default dict -}}
 {{- $visits := not (include "cachepulse.ownsConfig" .) -}}
 {{- range .Values.config.targets -}}
   {{- $cluster := .cluster | default $defaults.cluster | default dict -}}
@@ -128,7 +128,7 @@ The ports of all targets. A target without a port gets one by the rule of the ag
 6379 for the primary.
 */}}
 {{- define "cachepulse.targetPorts" -}}
-{{- $defaults := .Values.config.defaults -}}
+{{- $defaults := .Values.config.defaults | default dict -}}
 {{- $managed := "\\.(redis\\.azure\\.net|redisenterprise\\.cache\\.azure\\.net|redis\\.usgovcloudapi\\.net|redis\\.chinacloudapi\\.cn|redis\\.sovcloud-api\\.(de|fr))\\.?$" -}}
 {{- $ports := list -}}
 {{- if include "cachepulse.ownsConfig" . -}}

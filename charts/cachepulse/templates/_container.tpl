@@ -4,7 +4,7 @@
 {{- define "cachepulse.container" -}}
 {{- $context := index . 0 -}}
 {{- $values := $context.Values -}}
-name: {{ index . 1 }}
+name: {{ index . 1 | quote }}
 image: {{ include "cachepulse.image" $context | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 args:
@@ -30,7 +30,9 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 livenessProbe:
   httpGet: {path: /livez, port: {{ index . 2 }}}
-  {{- toYaml $values.livenessProbe | nindent 2 }}
+  {{- with $values.livenessProbe }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 resources: {{- toYaml $values.resources | nindent 2 }}
 securityContext: {{- toYaml $values.securityContext | nindent 2 }}
 volumeMounts:

@@ -22,7 +22,7 @@
 
 {{/* The selector of the agent's pods. Selectors are immutable. */}}
 {{- define "cachepulse.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "cachepulse.name" . }}
+app.kubernetes.io/name: {{ include "cachepulse.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: agent
 {{- end -}}

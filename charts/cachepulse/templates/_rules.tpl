@@ -18,7 +18,7 @@ the root and the name of the file; returns YAML.
     {{- if .alert -}}
       {{- $alerts = append $alerts .alert -}}
       {{- $override := get $rule.overrides .alert | default dict -}}
-      {{- $labels := merge (dict) (pick $override "severity") $rule.alertLabels (.labels | default dict) -}}
+      {{- $labels := merge (dict) (hasKey $override "severity" | ternary (dict "severity" (toString $override.severity)) dict) $rule.alertLabels (.labels | default dict) -}}
       {{- if not (has .alert $rule.disabled) -}}
         {{- $rules = append $rules (merge (dict "labels" $labels) (pick $override "for") .) -}}
       {{- end -}}

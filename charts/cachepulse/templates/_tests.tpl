@@ -6,7 +6,7 @@
 {{- end -}}
 
 {{- define "cachepulse.testLabels" -}}
-app.kubernetes.io/name: {{ include "cachepulse.name" . }}
+app.kubernetes.io/name: {{ include "cachepulse.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end -}}

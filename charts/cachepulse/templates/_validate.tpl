@@ -21,7 +21,10 @@
 {{- else if ne (len $folded) (len (uniq $folded)) -}}
 {{- fail (printf "cachepulse: two names of targets differ only in case, which Azure Monitor ignores: %s" (join ", " $names)) -}}
 {{- end -}}
-{{- if regexMatch "^(127\\.|::1:|\\[::1\\])" .Values.config.http.listen -}}
+{{- if contains ":" .Values.image.repository -}}
+{{- fail (printf "cachepulse: image.repository: %s: set a registry with a port in image.registry, and a tag in image.tag" .Values.image.repository) -}}
+{{- end -}}
+{{- if regexMatch "^(127\\.|\\[[0:]*:0*1\\]|\\[[0:]*:(?i:ffff):127\\.)" .Values.config.http.listen -}}
 {{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to [::]:9860, for example" -}}
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) $account.create (not $wi.clientId) -}}
@@ -38,7 +41,7 @@
 {{- end -}}
 {{- if not $wi.enabled -}}
 {{- range .Values.config.targets -}}
-{{- $identity := .identity | default $.Values.config.defaults.identity -}}
+{{- $identity := .identity | default ($.Values.config.defaults | default dict).identity -}}
 {{- $type := kindIs "map" $identity | ternary (get (kindIs "map" $identity | ternary $identity (dict)) "type") $identity -}}
 {{- $file := get (kindIs "map" $identity | ternary $identity (dict)) "token_file" -}}
 {{- if and (eq (toString $type) "workload_identity") (not $file) -}}
@@ -68,5 +71,7 @@
 {{- end -}}
 {{- else if and (eq .Values.monitor.kind "ServiceMonitor") (not .Values.service.enabled) -}}
 {{- fail "cachepulse: a ServiceMonitor needs service.enabled; or set monitor.kind to PodMonitor" -}}
+{{- else if and .Values.service.enabled (regexMatch "^[0-9]" (include "cachepulse.fullname" .)) -}}
+{{- fail (printf "cachepulse: %s cannot be the name of a Service, which begins with a letter: set fullnameOverride, or choose another name for the release" (include "cachepulse.fullname" .)) -}}
 {{- end -}}
 {{- end -}}
