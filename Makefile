@@ -47,8 +47,10 @@ quick-test: ## run the tests that need no program: cargo test
 simulation-test: ## run thousands of random histories of a prober against a reference
 	SIMULATION_FACTOR=5 $(CARGO) test --locked --package cachepulse --lib simulation
 
+# Four of the agent's tests at a time, because they wait more than they compute; the faults measure what they cost.
 server-test: redis-server openssl ## test the agent with redis-server, and under every fault
-	$(CARGO) test --locked --no-fail-fast --test agent --test faults
+	$(CARGO) test --locked --test agent -- --test-threads=4
+	$(CARGO) test --locked --test faults
 
 servers-test: redis-server ## test the verdict and the quickstart's commands with Redis 8 and Valkey 8
 	@tests/agent/servers
