@@ -28,7 +28,7 @@ pub mod variables;
 
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,6 +36,7 @@ use std::time::SystemTime;
 use self::certificate::CertificateFiles;
 use self::claims::Claims;
 use self::supplied::SuppliedToken;
+use crate::files::ReadError;
 use crate::secret::{Secret, SecretSource};
 
 /// The scope of both Azure products, in every cloud.
@@ -301,7 +302,7 @@ pub trait TokenSource: Send + Sync {
         false
     }
 
-    /// Whether a fetched token is always the latest, even if it ends sooner than the one before: nothing caches it.
+    /// Whether a fetched token is always the latest, even if it ends sooner than the previous one: nothing caches it.
     fn is_latest(&self) -> bool {
         false
     }
@@ -334,6 +335,17 @@ impl FetchError {
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self { text: text.into(), is_local: false, advice: None }
+    }
+
+    /// The file at `path` cannot be read.
+    fn unreadable(path: &Path, error: &ReadError) -> Self {
+        let text = format!("{} cannot be read: {error}", path.display());
+        Self { is_local: error.is_local(), ..Self::new(text) }
+    }
+
+    /// Blames the agent's limits if these are the cause, and otherwise says what to do.
+    fn blaming(self, is_local: bool, advice: &'static str) -> Self {
+        Self { is_local, advice: (!is_local).then_some(advice), ..self }
     }
 }
 

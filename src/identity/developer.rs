@@ -180,8 +180,7 @@ fn refused(tool: &Tool, output: &Output, scope: &str, arguments: &[&str]) -> Fet
             format!("{name}: {words}; run `{command}`")
         }
     };
-    let is_local = output.is_short_of_processes();
-    FetchError { is_local, advice: (!is_local).then_some(ADVICE), ..fetch_error(&text, &[]) }
+    fetch_error(&text, &[]).blaming(output.is_short_of_processes(), ADVICE)
 }
 
 /// Returns why there is no result of a tool.
@@ -198,8 +197,7 @@ fn not_run(tool: &Tool, error: &CommandError, arguments: &[&str]) -> FetchError 
         }
         CommandError::TooLong => format!("{name} printed too much for a token; run `{by_hand}`"),
     };
-    let is_local = error.is_local();
-    FetchError { is_local, advice: (!is_local).then_some(ADVICE), ..fetch_error(&text, &[]) }
+    fetch_error(&text, &[]).blaming(error.is_local(), ADVICE)
 }
 
 #[cfg(test)]

@@ -123,10 +123,7 @@ impl SuppliedTokens {
             Some(file) => file.lock().await.read().await,
             None => self.platform.files.read(path).await.content,
         };
-        let content = content.map_err(|error| FetchError {
-            is_local: error.is_local(),
-            ..FetchError::new(format!("{} cannot be read: {error}", path.display()))
-        })?;
+        let content = content.map_err(|error| FetchError::unreadable(path, &error))?;
         Supplied::read(&content, self.platform.clock.now())
             .map_err(|problem| FetchError::new(format!("{} contains no token: {problem}", path.display())))
     }
@@ -185,12 +182,8 @@ fn failed(name: &str, output: &Output) -> FetchError {
         said if said.is_empty() => "it printed no error".to_owned(),
         said => said,
     };
-    let is_local = output.is_short_of_processes();
-    FetchError {
-        is_local,
-        advice: (!is_local).then_some(ADVICE),
-        ..FetchError::new(format!("{name} failed ({}): {said}", output.status))
-    }
+    FetchError::new(format!("{name} failed ({}): {said}", output.status))
+        .blaming(output.is_short_of_processes(), ADVICE)
 }
 
 fn not_run(name: &str, error: &CommandError, limit: Duration) -> FetchError {
@@ -201,8 +194,7 @@ fn not_run(name: &str, error: &CommandError, limit: Duration) -> FetchError {
         }
         CommandError::TooLong => format!("{name} printed no token: {}", output::TOO_LONG),
     };
-    let is_local = error.is_local();
-    FetchError { is_local, advice: (!is_local).then_some(ADVICE), ..FetchError::new(text) }
+    FetchError::new(text).blaming(error.is_local(), ADVICE)
 }
 
 #[cfg(test)]

@@ -66,9 +66,7 @@ impl EntraTokens {
     }
 
     async fn read_pem(&self, path: &Path) -> Result<Content, FetchError> {
-        self.platform.files.read(path).await.content.map_err(|error| FetchError {
-            is_local: error.is_local(),
-            ..FetchError::new(format!("{} cannot be read: {error}", path.display()))
-        })
+        let content = self.platform.files.read(path).await.content;
+        content.map_err(|error| FetchError::unreadable(path, &error))
     }
 }
