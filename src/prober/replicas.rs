@@ -159,9 +159,11 @@ impl Replicas {
     ) {
         let now = Instant::now();
         let slots = Arc::new(shard.slots.clone());
-        for link in &self.links {
-            self.group.note(|whole, _| whole.rename(link.id, Part::Shard(Arc::clone(&slots))));
-        }
+        self.group.note(|whole, _| {
+            for link in &self.links {
+                whole.rename(link.id, Part::Shard(Arc::clone(&slots)));
+            }
+        });
         self.links.retain_mut(|link| {
             if link.denied_until.is_some() {
                 // It is asked again on a new link.
