@@ -151,8 +151,8 @@ impl Refresher {
         !lifetime.is_zero()
     }
 
-    /// Returns the first result of a request. After each [`HEDGE_DELAY`] a hedge is sent, which replaces the one before,
-    /// so that there are never more than two requests at a time. A command is neither hedged nor timed out here.
+    /// Returns the first result of a request. After each [`HEDGE_DELAY`] a hedge is sent, which replaces the previous
+    /// one, so that there are never more than two requests at a time. A command is neither hedged nor timed out here.
     async fn fetch(&self, request: &mut RequestTimes) -> Result<Token, FetchError> {
         let mut first = self.source.fetch();
         let mut hedge: FetchFuture<'_> = Box::pin(std::future::pending());

@@ -105,8 +105,8 @@ impl Knowledge {
         self.primary.as_ref().map(|place| &place.address)
     }
 
-    /// Returns the address at which one sentinel says that the primary is now, unless more say otherwise. It is to be told
-    /// whether a server is there.
+    /// Returns the address at which one sentinel says that the primary is now, unless more say otherwise. The caller
+    /// reports whether a server is there.
     #[must_use]
     pub fn rumour(&self) -> Option<&Endpoint> {
         self.credible().map(|place| &place.address)

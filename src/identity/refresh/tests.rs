@@ -170,7 +170,7 @@ async fn a_token_that_does_not_say_when_it_expires_is_kept_while_it_stays_the_sa
     tokio::time::sleep(MINUTE).await;
     running.states.borrow_and_update();
     tokio::time::sleep(HOUR).await;
-    assert!(!running.states.has_changed().unwrap(), "sessions are told of the same token");
+    assert!(!running.states.has_changed().unwrap(), "the same token was published again");
     let expires_at = running.states.borrow().token.as_ref().unwrap().expires_at;
     assert!(running.clock.until(expires_at) > 4 * MINUTE);
     let requests = running.requests().len();
