@@ -1,6 +1,7 @@
 //! The daemon: runs the agent and its HTTP endpoint, and handles signals and changes of the configuration file.
 
 mod configured;
+mod endpoint;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::configured::Configured;
+use self::endpoint::Endpoint;
 use crate::agent::{Agent, Services, TaskEnded};
 use crate::clock::{Clock, seconds};
 use crate::config::keys::agent::LISTEN;
@@ -20,7 +22,7 @@ use crate::connection::resolver::Resolver;
 use crate::connection::tls::roots::Roots;
 use crate::descriptors;
 use crate::files::Files;
-use crate::http::{self, BindError, Listener, Liveness, Pages};
+use crate::http::{BindError, Listener, Liveness, Pages};
 use crate::identity::TokenIdentity;
 use crate::identity::entra::EntraTokens;
 use crate::identity::platform::Platform;
@@ -56,6 +58,8 @@ pub struct Daemon {
     pub watch: Option<Watch>,
     /// The endpoint's bound socket: a daemon that cannot serve does not start to probe.
     pub listener: Listener,
+    /// The address that it was bound to. The daemon moves to that of its first valid configuration, if it is another.
+    pub address: SocketAddr,
     /// The services of the agent.
     pub services: Services,
     /// The log. A reload can change its level.
@@ -102,7 +106,8 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`] if the daemon could not start, or a part of it ended unexpectedly.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { config, on_invalid_config, overrides, mut watch, listener, services, telemetry } = self;
+        let Self { config, on_invalid_config, overrides, mut watch, listener, address, services, telemetry } =
+            self;
         descriptors::raise_limit();
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
@@ -110,12 +115,11 @@ impl Daemon {
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
         let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
-        let mut address = listen_address(config.as_ref().ok(), overrides);
+        let mut endpoint = Endpoint::new(address, listener, pages);
         let mut agent = Agent::new(services);
-        let mut configured =
-            Configured { current: None, overrides, metrics, status: status.clone(), clock, telemetry };
+        let mut configured = Configured::new(overrides, metrics, status.clone(), clock, telemetry);
         let begun = match config {
-            Ok(config) => configured.accept(&mut agent, config).await.map_err(Rejection::from),
+            Ok(config) => configured.accept(&mut agent, &mut endpoint, config).await?,
             Err(error) => Err(error),
         };
         match (begun, on_invalid_config) {
@@ -123,8 +127,7 @@ impl Daemon {
             (Err(error), OnInvalidConfig::Wait) => configured.reject(&*error),
             (Err(error), OnInvalidConfig::Exit) => return Err(DaemonError::Start(error)),
         }
-        let mut server = http::spawn(listener, pages.clone()).map_err(DaemonError::Thread)?;
-        configured.log_start(server.local_addr());
+        configured.log_start(endpoint.serve()?);
         let end = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -137,27 +140,18 @@ impl Daemon {
                         }
                     }
                 },
-                loaded = next(&mut watch) => {
+                loaded = next(&mut watch, &mut configured) => {
                     let is_start = configured.current.is_none();
-                    if let (Ok(config), true) = (&loaded, is_start) {
-                        // It may name another address than the one at which the agent waited.
-                        let configured = listen_address(Some(config), overrides);
-                        if std::mem::replace(&mut address, configured) != configured {
-                            server.shutdown(Duration::ZERO).await;
-                            let listener = http::bind(configured).map_err(DaemonError::Bind)?;
-                            server = http::spawn(listener, pages.clone()).map_err(DaemonError::Thread)?;
-                        }
-                    }
-                    if configured.apply(&mut agent, loaded).await {
+                    if configured.apply(&mut agent, &mut endpoint, loaded).await? {
                         accepted(&mut watch);
                         if is_start {
-                            configured.log_start(server.local_addr());
+                            configured.log_start(endpoint.serve()?);
                         }
                     }
                 }
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
-                () = server.failed() => break Err(DaemonError::Server),
+                () = endpoint.failed() => break Err(DaemonError::Server),
             }
         };
         let begun = Instant::now();
@@ -167,7 +161,7 @@ impl Daemon {
         info!(signal = end.as_ref().ok(), grace_period_seconds, "shutdown started");
         status.drain();
         agent.stop().await;
-        server.shutdown(grace_period).await;
+        endpoint.close(grace_period).await;
         info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
         end.map(drop)
     }
@@ -181,10 +175,22 @@ fn accepted(watch: &mut Option<Watch>) {
     watch.take_if(|watch| !watch.has_file());
 }
 
-async fn next(watch: &mut Option<Watch>) -> Result<Config, Rejection> {
-    match watch {
-        Some(watch) => watch.next().await,
-        None => std::future::pending().await,
+/// Waits for the next configuration: one that was loaded, or that of the start whose address could not be bound. Cancel
+/// safe.
+async fn next(watch: &mut Option<Watch>, configured: &mut Configured) -> Result<Config, Rejection> {
+    let loaded = async {
+        match watch {
+            Some(watch) => watch.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        loaded = loaded => {
+            configured.forget_rejected();
+            loaded
+        }
+        config = configured.retry() => Ok(config),
     }
 }
 
@@ -193,7 +199,7 @@ async fn next(watch: &mut Option<Watch>) -> Result<Config, Rejection> {
 pub enum DaemonError {
     /// The configuration cannot be used.
     Start(Rejection),
-    /// The address of a configuration that was waited for cannot be listened on.
+    /// The address at which it waited cannot be bound again.
     Bind(BindError),
     /// The signal handlers cannot be installed.
     Signals(std::io::Error),

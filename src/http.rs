@@ -125,6 +125,14 @@ pub struct BindError {
     source: io::Error,
 }
 
+impl BindError {
+    /// Whether another socket listens there.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.source.kind() {

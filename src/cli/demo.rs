@@ -136,9 +136,10 @@ impl Demo {
         let daemon = Daemon {
             config: Ok(config),
             on_invalid_config: OnInvalidConfig::Exit,
-            overrides: Overrides::default(),
+            overrides: Overrides { listen: Some(self.listen), ..Overrides::default() },
             watch: None,
             listener,
+            address: self.listen,
             services: daemon::services(roots, Files::system()),
             telemetry,
         };

@@ -1,5 +1,6 @@
 //! `cachepulse run`: the daemon.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
+use crate::http::{BindError, Listener};
 use crate::telemetry::{Format, Level};
 use crate::{descriptors, http, telemetry};
 
@@ -82,19 +84,37 @@ pub(super) fn start(
         Ok(telemetry) => telemetry,
         Err(error) => return failure(&Chain(&error)),
     };
-    let listener = match http::bind(daemon::listen_address(config.as_ref().ok(), overrides)) {
-        Ok(listener) => listener,
+    let (listener, address) = match bind(config.as_ref().ok(), on_invalid_config, overrides) {
+        Ok(bound) => bound,
         Err(error) => return failure(&Chain(&error)),
     };
     let services = daemon::services(Roots::platform(), files);
     let watch = Some(watch);
-    let daemon = Daemon { config, on_invalid_config, overrides, watch, listener, services, telemetry };
+    let daemon =
+        Daemon { config, on_invalid_config, overrides, watch, listener, address, services, telemetry };
     block_on(async {
         match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&Chain(&error)),
         }
     })
+}
+
+/// Binds the address of the HTTP endpoint. If that of the configuration cannot be bound, an agent that may wait does so at
+/// the address that it has without a configuration. Returns the address, too.
+fn bind(
+    config: Option<&Config>,
+    on_invalid_config: OnInvalidConfig,
+    overrides: Overrides,
+) -> Result<(Listener, SocketAddr), BindError> {
+    let address = daemon::listen_address(config, overrides);
+    let waiting = daemon::listen_address(None, overrides);
+    match http::bind(address) {
+        Err(_) if on_invalid_config == OnInvalidConfig::Wait && waiting != address => {
+            http::bind(waiting).map(|listener| (listener, waiting))
+        }
+        bound => bound.map(|listener| (listener, address)),
+    }
 }
 
 /// Runs `command` to its end on a single-threaded runtime: probes use little CPU, and one thread needs no

@@ -1,32 +1,94 @@
 //! The configuration in use, and what happens to a new one.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
 
+use super::endpoint::Endpoint;
+use super::{DaemonError, listen_address};
 use crate::agent::{Agent, ReconcileError};
 use crate::clock::Clock;
 use crate::config::watch::Rejection;
 use crate::config::{Config, Overrides};
 use crate::descriptors;
 use crate::error::Chain;
+use crate::http::BindError;
 use crate::metrics::Metrics;
 use crate::status::Status;
 use crate::telemetry::Telemetry;
 
+/// The pause before an address is tried again that cannot be bound. No file changes when it becomes free.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// The configuration in use. There is none while the agent waits for its first valid one.
 pub(super) struct Configured {
     pub(super) current: Option<Config>,
-    pub(super) overrides: Overrides,
-    pub(super) metrics: Metrics,
-    pub(super) status: Status,
-    pub(super) clock: Clock,
-    pub(super) telemetry: Telemetry,
+    overrides: Overrides,
+    metrics: Metrics,
+    status: Status,
+    clock: Clock,
+    telemetry: Telemetry,
+    /// A valid configuration whose address cannot be bound, and when it is tried again.
+    held: Option<(Config, Instant)>,
+    /// The last rejection, as logged.
+    rejected: Option<String>,
 }
 
 impl Configured {
-    /// Puts `config` into use. If its certificates cannot be used, nothing changes.
-    pub(super) async fn accept(&mut self, agent: &mut Agent, config: Config) -> Result<(), ReconcileError> {
+    /// Nothing is configured yet.
+    pub(super) fn new(
+        overrides: Overrides,
+        metrics: Metrics,
+        status: Status,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { current: None, overrides, metrics, status, clock, telemetry, held: None, rejected: None }
+    }
+
+    /// Puts `config` into use, at the start with its address. If that cannot be bound, or its certificates cannot be
+    /// used, nothing changes.
+    ///
+    /// # Errors
+    /// [`DaemonError`] as [`Endpoint::move_to`].
+    pub(super) async fn accept(
+        &mut self,
+        agent: &mut Agent,
+        endpoint: &mut Endpoint,
+        config: Config,
+    ) -> Result<Result<(), Rejection>, DaemonError> {
+        if self.current.is_some() {
+            return Ok(self.reconcile(agent, config).await.map_err(Into::into));
+        }
+        let address = listen_address(Some(&config), self.overrides);
+        let held = config.clone();
+        let reconcile = async || self.reconcile(agent, config).await.map_err(Into::into);
+        let accepted = endpoint.move_to(address, reconcile).await?;
+        if accepted.as_ref().is_err_and(|error| error.is::<BindError>()) {
+            self.held = Some((held, Instant::now() + RETRY));
+        }
+        Ok(accepted)
+    }
+
+    /// Waits until a configuration is to be tried again. Cancel safe.
+    pub(super) async fn retry(&mut self) -> Config {
+        if let Some((_, at)) = &self.held {
+            sleep_until(*at).await;
+        }
+        match self.held.take() {
+            Some((config, _)) => config,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Forgets what was rejected: another configuration was loaded.
+    pub(super) fn forget_rejected(&mut self) {
+        (self.held, self.rejected) = (None, None);
+    }
+
+    async fn reconcile(&mut self, agent: &mut Agent, config: Config) -> Result<(), ReconcileError> {
         agent.reconcile(&config.targets).await?;
         self.metrics.configure(config.metrics);
         self.metrics.config_loaded(self.clock.now());
@@ -46,20 +108,27 @@ impl Configured {
     }
 
     /// Puts a loaded configuration into use, or shows why it cannot be used. Returns whether it is in use.
-    pub(super) async fn apply(&mut self, agent: &mut Agent, loaded: Result<Config, Rejection>) -> bool {
-        let rejection = match loaded {
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub(super) async fn apply(
+        &mut self,
+        agent: &mut Agent,
+        endpoint: &mut Endpoint,
+        loaded: Result<Config, Rejection>,
+    ) -> Result<bool, DaemonError> {
+        let accepted = match loaded {
             Ok(config) => {
                 // Somebody may have raised the hard limit.
                 descriptors::raise_limit();
-                match self.accept(agent, config).await {
-                    Ok(()) => return true,
-                    Err(error) => error.into(),
-                }
+                self.accept(agent, endpoint, config).await?
             }
-            Err(error) => error,
+            Err(error) => Err(error),
         };
-        self.reject(&*rejection);
-        false
+        if let Err(error) = &accepted {
+            self.reject(&**error);
+        }
+        Ok(accepted.is_ok())
     }
 
     /// Logs that the agent probes, or waits for its first valid configuration.
@@ -73,15 +142,18 @@ impl Configured {
     }
 
     /// Shows why a configuration cannot be used. The current one stays.
-    pub(super) fn reject(&self, error: &(dyn std::error::Error + 'static)) {
+    pub(super) fn reject(&mut self, error: &(dyn std::error::Error + 'static)) {
         let error = Chain(error).to_string();
         self.metrics.config_rejected();
         self.status.config_rejected(Some(&error));
-        if self.current.is_some() {
+        if self.rejected.as_ref() == Some(&error) {
+            debug!(error, "configuration still rejected");
+        } else if self.current.is_some() {
             error!(error, "configuration rejected; keeping the previous one");
         } else {
             error!(error, "configuration rejected; waiting for a valid one");
         }
+        self.rejected = Some(error);
     }
 }
 

@@ -248,6 +248,37 @@ fn an_agent_waits_at_the_default_address_and_begins_at_that_of_the_file() {
 }
 
 #[test]
+fn an_agent_waits_while_the_address_of_the_file_cannot_be_bound() {
+    alone("an_agent_waits_while_the_address_of_the_file_cannot_be_bound", async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let listen = |address: &str| {
+            let target = "{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none}";
+            std::fs::write(&file, format!("http: {{listen: '{address}'}}\ntargets: [{target}]\n")).unwrap();
+        };
+        let config = ["run", "--config", file.to_str().unwrap(), "--on-invalid-config", "wait"];
+        // At the start as later. These addresses are reserved for documentation.
+        listen("192.0.2.1:9860");
+        let agent = agent(&config).wait().await;
+        for address in ["192.0.2.1:9860", "192.0.2.2:9861"] {
+            listen(address);
+            let problem = format!("cannot listen on {address}: this machine has no such address");
+            agent.logs(&problem).await;
+            assert!(live("[::1]:9860").await.starts_with("HTTP/1.0 200"));
+            assert!(agent.scrape().await.value("config_last_reload_successful") < 0.5);
+            let status = agent.status().await;
+            assert!(status["config_error"]["detail"].as_str().unwrap().starts_with(&problem), "{status}");
+        }
+        // No file changes when the address can be bound.
+        run("ip", &["address", "add", "192.0.2.2/32", "dev", "lo"]);
+        agent.logs("agent started").await;
+        assert!(live("192.0.2.2:9861").await.starts_with("HTTP/1.0 200"));
+        assert!(TcpStream::connect("[::1]:9860").await.is_err());
+        assert_eq!(agent.log().matches("configuration rejected").count(), 2, "{}", agent.log());
+    });
+}
+
+#[test]
 fn the_default_address_serves_a_machine_without_ipv4() {
     alone("the_default_address_serves_a_machine_without_ipv4", async {
         run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"]);
