@@ -51,8 +51,8 @@ impl Source {
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
         self.overrides()?;
-        variables::check_credentials(&Variables::of_process(), &config.targets)
-            .map_err(ConfigError::Flags)?;
+        let of_azure = variables::check_azure(&Variables::of_process(), &config.targets);
+        config.warnings.extend(of_azure.map_err(ConfigError::Flags)?);
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
         Ok(config)
     }

@@ -159,7 +159,6 @@ impl Validate {
 /// # Errors
 /// The exit code, if that cannot be found out. The error is reported.
 fn resolve(targets: &[Target]) -> Result<Vec<ResolvedIdentity>, ExitCode> {
-    variables::check_credentials(&Variables::of_process(), targets).map_err(|problem| usage(&problem))?;
     let files = Files::system();
     on_runtime(async {
         let mut resolved: Vec<ResolvedIdentity> = Vec::new();
@@ -185,11 +184,18 @@ fn resolve(targets: &[Target]) -> Result<Vec<ResolvedIdentity>, ExitCode> {
 
 fn load(file: &Path) -> Result<Config, LoadError> {
     let sources = Sources::new(&Files::system());
-    if file == Path::new(STDIN[0]) {
+    let mut config = if file == Path::new(STDIN[0]) {
         Config::load_from(io::stdin().lock(), name(file), &sources)
     } else {
         Config::load(file, &sources)
+    }?;
+    match variables::check_azure(&Variables::of_process(), &config.targets) {
+        Ok(warnings) => config.warnings.extend(warnings),
+        Err(problems) => {
+            return Err(LoadError { path: name(file).to_owned(), fault: LoadFault::Invalid(problems) });
+        }
     }
+    Ok(config)
 }
 
 /// Returns the name of `file` in messages.

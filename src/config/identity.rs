@@ -14,7 +14,7 @@ use super::keys::sentinel;
 use super::keys::{About, IdentityType, Key, SecretKeys};
 use super::problem::with_causes;
 use super::token;
-use crate::identity::authority::url_of_host;
+use crate::identity::authority::{is_tenant, url_of_host};
 use crate::identity::{AzureAccount, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
@@ -201,12 +201,10 @@ fn read_managed_identity(fields: &Fields<'_>) -> Result<ManagedIdentityId, Inval
     })
 }
 
-/// Reads the id or a domain of a tenant, which becomes a part of a URL or of a command line.
+/// Reads the id or a domain of a tenant.
 fn read_tenant(field: &Field<'_>) -> Result<String, Invalid> {
     let text = field.text(&TENANT_ID)?;
-    let is_valid = text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
-    if is_valid { Ok(text.to_owned()) } else { Err(field.expected(TENANT_ID.words())) }
+    if is_tenant(text) { Ok(text.to_owned()) } else { Err(field.expected(TENANT_ID.words())) }
 }
 
 /// Reads the account of `az`, which takes a tenant or a subscription.

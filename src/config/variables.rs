@@ -53,21 +53,30 @@ pub fn warnings(
     unknown.into_iter().map(warning).collect()
 }
 
-/// Checks the variable that restricts the sources of an identity of the type `auto`, if one of `targets` has one.
+/// Checks the variables of Azure that an identity of the type `auto` obeys, if one of `targets` has one. Returns warnings.
 ///
 /// # Errors
-/// The problem of the variable.
-pub fn check_credentials(variables: &Variables, targets: &[Target]) -> Result<(), Problems> {
+/// The problem of the variable that restricts the sources.
+pub fn check_azure(variables: &Variables, targets: &[Target]) -> Result<Vec<Finding>, Problems> {
     let is_auto = |target: &Target| matches!(&*target.identity, Identity::Entra(entra) if matches!(entra.source, EntraSource::Auto { .. }));
-    match Restriction::named_by(variables) {
-        Err(unknown) if targets.iter().any(is_auto) => Err(Problems(vec![Finding {
-            file: None,
-            position: None,
-            path: detect::VARIABLE.to_owned(),
-            message: unknown.to_string(),
-        }])),
-        _ => Ok(()),
+    if !targets.iter().any(is_auto) {
+        return Ok(Vec::new());
     }
+    let finding =
+        |path: &str, message| Finding { file: None, position: None, path: path.to_owned(), message };
+    if let Err(unknown) = Restriction::named_by(variables) {
+        return Err(Problems(vec![finding(detect::VARIABLE, unknown.to_string())]));
+    }
+    // The SDKs prefer these, too.
+    let has_other_proof =
+        ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"].iter().any(|name| variables.has(name));
+    let is_user = ["AZURE_USERNAME", "AZURE_PASSWORD"].iter().all(|name| variables.has(name));
+    let warning = (is_user && !has_other_proof).then(|| {
+        let message = "ignored, as is AZURE_PASSWORD: signing in as a user with a password is not supported; use an \
+                       application with a secret or a certificate";
+        finding("AZURE_USERNAME", message.to_owned())
+    });
+    Ok(warning.into_iter().collect())
 }
 
 /// The maximum number of variables in a suggestion.
@@ -196,6 +205,25 @@ mod tests {
         ];
         assert_eq!(warned(&variables, &[]), Vec::<String>::new());
         assert_eq!(warned(&[("CACHEPULSE_SHOP_PORT", "9860")], &[]).len(), 1);
+    }
+
+    #[test]
+    fn a_user_and_password_of_azure_are_a_warning_unless_something_else_takes_their_place() {
+        let user = [("AZURE_USERNAME", "u"), ("AZURE_PASSWORD", "hunter2")];
+        let warned = |variables: Variables, targets: &[Target]| {
+            let warnings = check_azure(&variables, targets).unwrap();
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let mut auto = Target::plain("a");
+        auto.identity = crate::config::identity::default_identity().into();
+        let auto = [auto];
+        let [warning] = warned(Variables::of(user), &auto).try_into().unwrap();
+        assert!(warning.starts_with("AZURE_USERNAME: ignored, as is AZURE_PASSWORD: "), "{warning}");
+        assert!(!warning.contains("hunter2"), "{warning}");
+        let none = Vec::<String>::new();
+        assert_eq!(warned(Variables::of(user), &[Target::plain("a")]), none);
+        assert_eq!(warned(Variables::of([user[0], ("AZURE_PASSWORD", "")]), &auto), none);
+        assert_eq!(warned(Variables::of([user[0], user[1], ("AZURE_CLIENT_SECRET", "s")]), &auto), none);
     }
 
     #[test]

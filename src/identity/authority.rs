@@ -1,4 +1,4 @@
-//! The authority: Entra's address in the cloud of an identity.
+//! The authority: Entra's address in the cloud of an identity. A tenant is a part of its URLs.
 
 use hyper::http::uri::Authority;
 
@@ -6,6 +6,7 @@ use super::variables::Variables;
 use super::{EntraIdentity, FetchError};
 
 const VARIABLE: &str = "AZURE_AUTHORITY_HOST";
+pub(super) const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
 
 /// Returns the authority of `identity`: the configured one, otherwise that of the variable; `None` for the public cloud.
 ///
@@ -37,10 +38,46 @@ pub(crate) fn url_of_host(url: &str) -> Option<String> {
     (!host.host().is_empty() && !host.as_str().contains('@')).then(|| url.to_owned())
 }
 
+/// Whether `text` may be the id or a domain of a tenant, which becomes a part of a URL or of a command line. The
+/// characters are those that Azure's SDKs allow.
+pub(crate) fn is_tenant(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+}
+
+/// Returns the tenant that the environment names.
+///
+/// # Errors
+/// [`FetchError`] if it can be none.
+pub(super) fn tenant(variables: &Variables) -> Result<Option<String>, FetchError> {
+    match variables.get(TENANT_VARIABLE) {
+        Some(value) if !is_tenant(&value) => Err(FetchError::new(format!(
+            "{TENANT_VARIABLE}: expected the id or a domain of a tenant: letters, digits, `.` and `-`"
+        ))),
+        tenant => Ok(tenant),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::{DEFAULT_SCOPE, EntraSource, ManagedIdentityId};
+
+    #[test]
+    fn a_tenant_in_the_environment_is_an_id_or_a_domain() {
+        let of = |value: &str| tenant(&Variables::of([(TENANT_VARIABLE, value)]));
+        for value in ["5f1d2c3b-4a59-4687-9b7c-8d9e0f1a2b3c", "contoso.onmicrosoft.com", "common"] {
+            assert_eq!(of(value).unwrap().as_deref(), Some(value));
+        }
+        assert_eq!(of("").unwrap(), None);
+        for value in ["--debug", "a/b", "a b", "a?b", "é", " "] {
+            let error = of(value).unwrap_err();
+            assert!(
+                error.text.starts_with("AZURE_TENANT_ID: expected the id or a domain"),
+                "{value}: {error}"
+            );
+        }
+    }
 
     #[test]
     fn the_variable_may_be_a_host_or_its_url_and_is_named_if_it_is_neither() {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::announced::Announced;
+use super::authority::{TENANT_VARIABLE, tenant};
 use super::azure::{self, Grant, Proof};
 use super::detect::resolve;
 use super::developer::{self, Tool};
@@ -58,7 +59,7 @@ impl EntraTokens {
             EntraSource::ClientSecret { client_id, tenant_id, secret } => {
                 let from_environment = SecretSource::Env("AZURE_CLIENT_SECRET".into());
                 Grant {
-                    tenant_id: self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?,
+                    tenant_id: self.required_tenant(tenant_id)?,
                     client_id: self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?,
                     proof: Proof::Secret(self.read(&secret.unwrap_or(from_environment)).await?),
                 }
@@ -68,13 +69,13 @@ impl EntraTokens {
             }
             EntraSource::AzureCli(account) => {
                 let account = match account {
-                    AzureAccount::Default => self.tenant().map_or(account, AzureAccount::Tenant),
+                    AzureAccount::Default => self.tenant(None)?.map_or(account, AzureAccount::Tenant),
                     AzureAccount::Tenant(_) | AzureAccount::Subscription(_) => account,
                 };
                 return self.developer(&Tool::Az(account)).await;
             }
             EntraSource::AzureDeveloperCli { tenant_id } => {
-                return self.developer(&Tool::Azd(tenant_id.or_else(|| self.tenant()))).await;
+                return self.developer(&Tool::Azd(self.tenant(tenant_id)?)).await;
             }
         };
         azure::fetch(grant, &self.identity, &self.platform).await
@@ -85,8 +86,13 @@ impl EntraTokens {
         developer::fetch(tool, &self.identity.scope, &self.platform, waiting).await
     }
 
-    fn tenant(&self) -> Option<String> {
-        self.platform.variables.get("AZURE_TENANT_ID")
+    /// Returns the tenant: the `given` one, otherwise that of the environment.
+    fn tenant(&self, given: Option<String>) -> Result<Option<String>, FetchError> {
+        given.map_or_else(|| tenant(&self.platform.variables), |given| Ok(Some(given)))
+    }
+
+    fn required_tenant(&self, given: Option<String>) -> Result<String, FetchError> {
+        self.tenant(given)?.ok_or_else(missing_tenant)
     }
 
     async fn managed_identity(&self, id: &ManagedIdentityId) -> Result<Token, FetchError> {
@@ -120,11 +126,9 @@ impl EntraTokens {
         token_file: Option<PathBuf>,
         token_proxy: TokenProxyMode,
     ) -> Result<Grant, FetchError> {
-        let injected = |given, key, variable| {
-            let found = self.given_or_set(given, key, variable);
-            found.map_err(|error| FetchError { advice: Some(NO_WEBHOOK), ..error })
-        };
-        let tenant_id = injected(tenant_id, "tenant_id", "AZURE_TENANT_ID")?;
+        let by_webhook = |error| FetchError { advice: Some(NO_WEBHOOK), ..error };
+        let injected = |given, key, variable| self.given_or_set(given, key, variable).map_err(by_webhook);
+        let tenant_id = self.tenant(tenant_id)?.ok_or_else(|| by_webhook(missing_tenant()))?;
         let client_id = injected(client_id, "client_id", "AZURE_CLIENT_ID")?;
         let proxy = match token_proxy {
             TokenProxyMode::Auto if token_file.is_none() => TokenProxy::named_by(&self.platform.variables)?,
@@ -153,10 +157,16 @@ impl EntraTokens {
     }
 
     fn given_or_set(&self, given: Option<String>, key: &str, variable: &str) -> Result<String, FetchError> {
-        given
-            .or_else(|| self.platform.variables.get(variable))
-            .ok_or_else(|| FetchError::new(format!("neither {key} nor {variable} is set")))
+        given.or_else(|| self.platform.variables.get(variable)).ok_or_else(|| missing(key, variable))
     }
+}
+
+fn missing_tenant() -> FetchError {
+    missing("tenant_id", TENANT_VARIABLE)
+}
+
+fn missing(key: &str, variable: &str) -> FetchError {
+    FetchError::new(format!("neither {key} nor {variable} is set"))
 }
 
 impl TokenSource for EntraTokens {

@@ -1,6 +1,6 @@
 //! `cachepulse validate`: all problems reported together, or none.
 
-use crate::program::cachepulse;
+use crate::program::{Program, cachepulse};
 
 #[tokio::test]
 async fn the_examples_are_valid() {
@@ -138,8 +138,37 @@ async fn resolve_shows_what_auto_uses_and_why_not_another_source() {
     let [first, second] = document["identities"].as_array().unwrap().as_slice() else { panic!("{json:?}") };
     assert_eq!((&first["identity"], &first["targets"]), (&"auto".into(), &serde_json::json!(["a", "c"])));
     assert_eq!((&second["identity"], &second["chosen"]), (&"auto:c".into(), &"client_secret:c".into()));
+}
 
-    let unknown = validate(&[]).env("AZURE_TOKEN_CREDENTIALS", "all").run().await;
-    assert_eq!(unknown.code, Some(64));
-    assert!(unknown.stderr.contains("AZURE_TOKEN_CREDENTIALS: expected dev, prod, "), "{unknown:?}");
+#[tokio::test]
+async fn the_variables_that_auto_obeys_are_validated() {
+    let validate = |file: &str| cachepulse(["validate", file]).env("AZURE_TOKEN_CREDENTIALS", "all");
+    let (auto, none) = ("targets: [{name: a, host: a}]\n", "targets: [{name: a, host: a, identity: none}]\n");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, yaml| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, yaml).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (auto, none) = (file("auto.yaml", auto), file("none.yaml", none));
+    for more in [&[][..], &["--resolve"]] {
+        let unknown = validate(&auto).args(more).run().await;
+        assert_eq!((unknown.code, &*unknown.stdout), (Some(64), ""));
+        let problem = "AZURE_TOKEN_CREDENTIALS: expected dev, prod, EnvironmentCredential, ";
+        assert!(unknown.stderr.starts_with(problem), "{unknown:?}");
+    }
+    let json = validate(&auto).args(["--output", "json"]).run().await;
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(document["problems"][0]["path"], "AZURE_TOKEN_CREDENTIALS");
+    assert_eq!(validate(&none).run().await.code, Some(0));
+
+    let user = |program: Program| program.env("AZURE_USERNAME", "u").env("AZURE_PASSWORD", "hunter2");
+    let warned = user(cachepulse(["validate", "--resolve", &auto])).run().await;
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    assert!(
+        warned.stderr.starts_with("warning: AZURE_USERNAME: ignored, as is AZURE_PASSWORD"),
+        "{warned:?}"
+    );
+    let warned = user(cachepulse(["check", "--host", "localhost", "--port", "1"])).run().await;
+    assert!(warned.stderr.contains("AZURE_USERNAME: ignored, as is AZURE_PASSWORD"), "{warned:?}");
 }

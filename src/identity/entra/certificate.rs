@@ -22,7 +22,7 @@ impl EntraTokens {
         files: Option<CertificateFiles>,
         send_chain: Option<bool>,
     ) -> Result<Grant, FetchError> {
-        let tenant_id = self.given_or_set(tenant_id, "tenant_id", "AZURE_TENANT_ID")?;
+        let tenant_id = self.required_tenant(tenant_id)?;
         let client_id = self.given_or_set(client_id, "client_id", "AZURE_CLIENT_ID")?;
         let files = if let Some(files) = files {
             files

@@ -243,6 +243,30 @@ async fn the_error_names_a_missing_file_or_variable() {
 }
 
 #[tokio::test]
+async fn a_tenant_of_the_environment_that_can_be_none_reaches_neither_entra_nor_a_command() {
+    let service_account = EntraSource::WorkloadIdentity {
+        client_id: Some("c".into()),
+        tenant_id: None,
+        token_file: None,
+        token_proxy: TokenProxyMode::Off,
+    };
+    for source in [
+        EntraSource::ClientSecret { client_id: None, tenant_id: None, secret: None },
+        EntraSource::ClientCertificate { client_id: None, tenant_id: None, files: None, send_chain: None },
+        service_account,
+        EntraSource::AzureCli(AzureAccount::Default),
+        EntraSource::AzureDeveloperCli { tenant_id: None },
+    ] {
+        let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority: None };
+        let wrong = Variables::of([("AZURE_TENANT_ID", "--debug")]);
+        let tokens = tokens(identity, Arc::new(Starved), wrong);
+        let error = tokens.fetch().await.unwrap_err();
+        assert!(error.text.starts_with("AZURE_TENANT_ID: expected the id or a domain"), "{error}");
+        assert_eq!(error.advice, None);
+    }
+}
+
+#[tokio::test]
 async fn a_pod_without_the_variables_of_the_webhook_learns_which_label_it_lacks() {
     for (client_id, tenant_id, missing) in [
         (None, None, "neither tenant_id nor AZURE_TENANT_ID is set"),

@@ -16,7 +16,7 @@ use super::super::FetchError;
 use super::super::platform::Platform;
 use super::super::refusal::{explanation, fetch_error};
 use super::advice::advice;
-use super::endpoint::{Call, with_query};
+use super::endpoint::{Call, url, with_query};
 use super::{Wanted, imds, secrets, send};
 use crate::files;
 use crate::secret::Secret;
@@ -28,7 +28,8 @@ pub(super) const KEYS: &str = "/var/opt/azcmagent/tokens";
 /// The largest key, in bytes.
 const KEY_LIMIT: usize = 4096;
 
-/// Where the agent listens if no variable says so.
+/// Where the agent listens, and where it does if the variable is not set.
+const VARIABLE: &str = "IDENTITY_ENDPOINT";
 const ENDPOINT: &str = "http://localhost:40342/metadata/identity/oauth2/token";
 
 const UNREADABLE: &str = "Add the user that the agent runs as to the group `himds`, for example with \
@@ -40,7 +41,10 @@ pub(super) async fn call(
     platform: &Platform,
     folder: &Path,
 ) -> Result<Call, FetchError> {
-    let endpoint = platform.variables.get("IDENTITY_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
+    let endpoint = match platform.variables.get(VARIABLE) {
+        Some(endpoint) => url(VARIABLE, endpoint)?,
+        None => ENDPOINT.to_owned(),
+    };
     let fixed = [("api-version", "2020-06-01"), ("resource", wanted.resource())];
     let uri = with_query(&endpoint, fixed.into_iter().chain(wanted.parameter(&imds::NAMES)));
     let request = || Request::get(&uri).header("metadata", "true");

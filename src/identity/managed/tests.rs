@@ -312,4 +312,7 @@ async fn a_refusal_has_the_hosts_words_and_no_secret() {
     platform.variables = Variables::of([("IDENTITY_ENDPOINT", "not a url"), wrong[0]]);
     let error = lab.request(&platform, &SYSTEM, false).await.unwrap_err();
     assert!(error.text.starts_with("IDENTITY_ENDPOINT: expected a URL"), "{error}");
+    platform.variables = Variables::of([("IDENTITY_ENDPOINT", "not a url"), ("IMDS_ENDPOINT", "http://a")]);
+    let error = lab.request(&platform, &SYSTEM, false).await.unwrap_err();
+    assert!(error.text.starts_with("IDENTITY_ENDPOINT: expected a URL"), "Azure Arc: {error}");
 }
