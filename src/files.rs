@@ -160,10 +160,19 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// Returns `content` without the byte order mark that editors on Windows write at the start of UTF-8 files.
+/// The byte order mark that editors on Windows write at the start of UTF-8 files.
+const MARK: &str = "\u{feff}";
+
+/// Returns `content` without a byte order mark.
 #[must_use]
 pub fn without_mark(content: &[u8]) -> &[u8] {
-    content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content)
+    content.strip_prefix(MARK.as_bytes()).unwrap_or(content)
+}
+
+/// Returns `text` without a byte order mark.
+#[must_use]
+pub fn text_without_mark(text: &str) -> &str {
+    text.strip_prefix(MARK).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde::de::{
 };
 
 use super::merge;
+use crate::files::text_without_mark;
 
 /// The largest size of a document with expanded aliases: one per value and one per byte of text. Only a file with aliases
 /// can exceed it, because of [`crate::files::MAX_SIZE`].
@@ -116,7 +117,7 @@ fn position_of(yaml: &str, at: usize) -> Position {
 
 /// Returns a deserializer without the byte-order mark, after which `serde_yaml` would expect a second document.
 fn deserializer(yaml: &str) -> serde_yaml::Deserializer<'_> {
-    serde_yaml::Deserializer::from_str(yaml.strip_prefix('\u{feff}').unwrap_or(yaml))
+    serde_yaml::Deserializer::from_str(text_without_mark(yaml))
 }
 
 /// Returns the positions of the keys and values at `orders` in the document that [`parse`] returns for `yaml`. Lists and

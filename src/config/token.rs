@@ -6,7 +6,7 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::identity::TOKEN;
-use crate::identity::supplied::{SuppliedSource, SuppliedToken};
+use crate::identity::supplied::{SuppliedCommand, SuppliedSource, SuppliedToken};
 
 /// Reads the source of a supplied token. Whether it supplies one is not known before the agent asks for it.
 pub(super) fn read(field: &Field<'_>) -> Result<SuppliedToken, Invalid> {
@@ -34,7 +34,7 @@ fn read_source(field: &Field<'_>, fields: &Fields<'_>) -> Result<SuppliedSource,
         }
         (None, Some(command)) => {
             let (program, arguments) = read_command(&command)?;
-            Ok(SuppliedSource::Command { program, arguments, timeout: timeout? })
+            Ok(SuppliedSource::Command(SuppliedCommand { program, arguments, timeout: timeout? }))
         }
         (file, _) => {
             let place = file.as_ref().unwrap_or(field);

@@ -23,6 +23,7 @@ use super::{
     TokenProxyMode, TokenSource,
 };
 use crate::error::Chain;
+use crate::files::text_without_mark;
 use crate::secret::{Secret, SecretSource};
 
 const NO_WEBHOOK: &str = "In AKS, the workload identity webhook sets the variable when a pod starts that has the label \
@@ -139,10 +140,7 @@ impl EntraTokens {
             None => injected(None, "token_file", "AZURE_FEDERATED_TOKEN_FILE")?.into(),
         };
         let assertion = self.read(&SecretSource::File(token_file)).await?;
-        let assertion = match assertion.expose().strip_prefix('\u{feff}') {
-            Some(token) => Secret::new(token.to_owned()),
-            None => assertion,
-        };
+        let assertion = Secret::new(text_without_mark(assertion.expose()).to_owned());
         if let Some(proxy) = &proxy {
             self.announced.token_proxy(&self.identity, &proxy.to_string(), proxy.server_name());
         }

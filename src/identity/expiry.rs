@@ -57,7 +57,8 @@ pub(super) fn moment(value: &Value, now: SystemTime) -> Option<SystemTime> {
     is_plausible(moment, now).then_some(moment)
 }
 
-fn is_plausible(moment: SystemTime, now: SystemTime) -> bool {
+/// Whether a token may expire at `moment`.
+pub(super) fn is_plausible(moment: SystemTime, now: SystemTime) -> bool {
     moment.duration_since(now).is_ok_and(|left| left <= LONGEST) || moment <= now
 }
 

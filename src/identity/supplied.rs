@@ -49,25 +49,39 @@ pub enum SuppliedSource {
     /// The content of a file.
     File(PathBuf),
     /// What a command prints.
-    Command {
-        /// An absolute path, or a name on `PATH`.
-        program: String,
-        /// Its arguments, which are never shown.
-        arguments: Vec<String>,
-        /// The time after which it is killed.
-        timeout: Duration,
-    },
+    Command(SuppliedCommand),
+}
+
+/// A command that prints tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SuppliedCommand {
+    /// An absolute path, or a name on `PATH`.
+    pub program: String,
+    /// Its arguments, which are never shown.
+    pub arguments: Vec<String>,
+    /// The time after which it is killed.
+    pub timeout: Duration,
 }
 
 impl SuppliedSource {
     /// Returns the name of the file or the program.
     fn name(&self) -> String {
-        let path = match self {
-            Self::File(path) => path,
-            Self::Command { program, .. } => Path::new(program),
-        };
-        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+        match self {
+            Self::File(path) => file_name(path),
+            Self::Command(command) => command.name(),
+        }
     }
+}
+
+impl SuppliedCommand {
+    /// Returns the name of the program.
+    fn name(&self) -> String {
+        file_name(Path::new(&self.program))
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 impl fmt::Display for SuppliedToken {
@@ -83,32 +97,43 @@ impl fmt::Display for SuppliedToken {
 /// Fetches supplied tokens. Each fetch reads the file or runs the command.
 #[derive(Debug)]
 pub struct SuppliedTokens {
-    identity: SuppliedToken,
+    supply: Supply,
+    /// How long a token is valid that does not say so.
+    lifetime: Duration,
     platform: Platform,
-    file: Option<Mutex<WatchedFile>>,
-    /// Held while the command runs.
-    running: Mutex<()>,
+}
+
+/// The source, and what is kept between fetches.
+#[derive(Debug)]
+enum Supply {
+    File(Mutex<WatchedFile>),
+    Command {
+        command: SuppliedCommand,
+        /// Held while it runs.
+        running: Mutex<()>,
+    },
 }
 
 impl SuppliedTokens {
     /// Creates a source of the tokens that `identity` names on `platform`.
     #[must_use]
     pub fn new(identity: SuppliedToken, platform: Platform) -> Self {
-        let file = match &identity.source {
-            SuppliedSource::File(path) => Some(Mutex::new(platform.files.watch(path))),
-            SuppliedSource::Command { .. } => None,
+        let supply = match identity.source {
+            SuppliedSource::File(path) => Supply::File(Mutex::new(platform.files.watch(&path))),
+            SuppliedSource::Command(command) => Supply::Command { command, running: Mutex::default() },
         };
-        Self { identity, platform, file, running: Mutex::default() }
+        Self { supply, lifetime: identity.lifetime, platform }
     }
 
     async fn fetch_once(&self) -> Result<Token, FetchError> {
-        let supplied = match &self.identity.source {
-            SuppliedSource::File(path) => self.read(path).await,
-            SuppliedSource::Command { program, arguments, timeout } => {
-                self.run(program, arguments, *timeout).await
+        let supplied = match &self.supply {
+            Supply::File(file) => self.read(&mut *file.lock().await).await,
+            Supply::Command { command, running } => {
+                let _alone = running.lock().await;
+                self.run(command).await
             }
         }?;
-        let assumed = self.platform.clock.now() + self.identity.lifetime;
+        let assumed = self.platform.clock.now() + self.lifetime;
         let token = Token::new(supplied.secret, supplied.expires_at.unwrap_or(assumed));
         let username = supplied.username.or_else(|| token.object_id.clone());
         Ok(Token {
@@ -118,27 +143,18 @@ impl SuppliedTokens {
         })
     }
 
-    async fn read(&self, path: &Path) -> Result<Supplied, FetchError> {
-        let content = match &self.file {
-            Some(file) => file.lock().await.read().await,
-            None => self.platform.files.read(path).await.content,
-        };
-        let content = content.map_err(|error| FetchError::unreadable(path, &error))?;
-        Supplied::read(&content, self.platform.clock.now())
-            .map_err(|problem| FetchError::new(format!("{} contains no token: {problem}", path.display())))
+    async fn read(&self, file: &mut WatchedFile) -> Result<Supplied, FetchError> {
+        let content = file.read().await.map_err(|error| FetchError::unreadable(file.path(), &error))?;
+        Supplied::read(&content, self.platform.clock.now()).map_err(|problem| {
+            FetchError::new(format!("{} contains no token: {problem}", file.path().display()))
+        })
     }
 
-    async fn run(
-        &self,
-        program: &str,
-        arguments: &[String],
-        limit: Duration,
-    ) -> Result<Supplied, FetchError> {
-        let _alone = self.running.lock().await;
-        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
-        let command = Command { program: OsStr::new(program), arguments: &arguments, variables: &[], limit };
-        let name = self.identity.source.name();
-        match command.run().await {
+    async fn run(&self, command: &SuppliedCommand) -> Result<Supplied, FetchError> {
+        let (name, limit) = (command.name(), command.timeout);
+        let arguments: Vec<&OsStr> = command.arguments.iter().map(OsStr::new).collect();
+        let program = OsStr::new(&command.program);
+        match (Command { program, arguments: &arguments, variables: &[], limit }).run().await {
             Ok(output) if output.status.success() => {
                 let stdout = Zeroizing::new(output.stdout);
                 Supplied::read(&stdout, self.platform.clock.now()).map_err(|problem| FetchError {
@@ -158,17 +174,17 @@ impl TokenSource for SuppliedTokens {
     }
 
     fn runs_command(&self) -> bool {
-        self.file.is_none()
+        matches!(self.supply, Supply::Command { .. })
     }
 
     fn is_latest(&self) -> bool {
-        self.file.is_some()
+        matches!(self.supply, Supply::File(_))
     }
 
     fn changed(&self) -> ChangeFuture<'_> {
-        match &self.file {
-            Some(file) => Box::pin(async { file.lock().await.changed().await }),
-            None => Box::pin(std::future::pending()),
+        match &self.supply {
+            Supply::File(file) => Box::pin(async { file.lock().await.changed().await }),
+            Supply::Command { .. } => Box::pin(std::future::pending()),
         }
     }
 }

@@ -9,6 +9,7 @@ mod token;
 mod workload;
 
 pub use self::developer::SUBSCRIPTION;
+use self::entra::ENTRA;
 pub use self::entra::{AUTHORITY, CLIENT_ID, SCOPE, TENANT_ID};
 pub use self::managed::{MANAGED_IDENTITY_IDS, OBJECT_ID, RESOURCE_ID};
 pub use self::secrets::{ACCESS_KEY, PASSWORD};
@@ -140,6 +141,14 @@ pub static TYPE: Key<IdentityType> = Key {
     absent: Absent::Default(IdentityType::Auto),
 };
 
+/// The types that sign in as a user.
+static USERS: [IdentityType; ENTRA.len() + 2] = {
+    let mut users = [IdentityType::Token; ENTRA.len() + 2];
+    users.split_at_mut(ENTRA.len()).0.copy_from_slice(ENTRA);
+    users[ENTRA.len() + 1] = IdentityType::Password;
+    users
+};
+
 /// `targets[].username`
 pub static USERNAME: Key<&str> = Key {
     about: About {
@@ -150,17 +159,7 @@ pub static USERNAME: Key<&str> = Key {
         doc: "With an Entra identity, the object id that has an access policy on the cache. With a supplied token, the \
               default is the `username` beside it in JSON, then the claim `oid`, then the user `default`.",
         example: "0f4b7a5e-2c1d-4f6a-8b3e-9d7c5a1e2f40",
-        identities: &[
-            IdentityType::Auto,
-            IdentityType::ManagedIdentity,
-            IdentityType::WorkloadIdentity,
-            IdentityType::ClientSecret,
-            IdentityType::ClientCertificate,
-            IdentityType::AzureCli,
-            IdentityType::AzureDeveloperCli,
-            IdentityType::Token,
-            IdentityType::Password,
-        ],
+        identities: &USERS,
         pattern: WORD,
         ..About::EMPTY
     },

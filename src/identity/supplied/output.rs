@@ -91,12 +91,8 @@ impl Supplied {
 
 /// Returns when `token` expires by itself: a JWT by its claim `exp`, a signed request of AWS by its parameters.
 fn own_expiry(token: &str, now: SystemTime) -> Option<SystemTime> {
-    let by_claim = || expiry::moment(&seconds(Claims::of(token).expires_at()?).into(), now);
-    by_claim().or_else(|| signed_expiry(token))
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    let claim = Claims::of(token).expires_at().filter(|claim| expiry::is_plausible(*claim, now));
+    claim.or_else(|| signed_expiry(token))
 }
 
 /// Returns when a presigned request ends: `X-Amz-Date=20261127T011500Z` and `X-Amz-Expires=900`.
@@ -128,6 +124,10 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn seconds(time: SystemTime) -> u64 {
+        time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
     }
 
     /// Returns token, expiry and user of `output`, an hour before [`END`].
@@ -175,6 +175,9 @@ mod tests {
     fn a_token_may_say_itself_when_it_expires() {
         let jwt = format!("{}.{}.s", BASE64.encode("{}"), BASE64.encode(format!(r#"{{"exp":{END}}}"#)));
         assert_eq!(read(&jwt).unwrap().1, Some(END));
+        // The claim is never a time from now.
+        let old = format!("{}.{}.s", BASE64.encode("{}"), BASE64.encode(r#"{"exp":3600}"#));
+        assert_eq!(read(&old).unwrap().1, Some(3600));
         assert_eq!(read(&format!(r#"{{"token":"{jwt}"}}"#)).unwrap().1, Some(END));
         assert_eq!(read(&format!(r#"{{"token":"{jwt}","expires_in":60}}"#)).unwrap().1, Some(END - 3540));
         // The earlier holds if they differ.

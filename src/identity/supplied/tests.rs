@@ -35,11 +35,11 @@ impl Script {
     }
 
     fn tokens<const N: usize>(&self, arguments: [&str; N], timeout: Duration) -> SuppliedTokens {
-        tokens(SuppliedSource::Command {
+        tokens(SuppliedSource::Command(SuppliedCommand {
             program: self.0.path().join("supply").to_str().unwrap().to_owned(),
             arguments: arguments.map(str::to_owned).into(),
             timeout,
-        })
+        }))
     }
 
     fn read(&self, name: &str) -> String {
@@ -100,7 +100,7 @@ async fn a_command_that_fails_or_prints_no_token_is_an_error_without_secrets() {
     let error = Script::new("exit 1").tokens(["s3cr3t-argument"], LONG).fetch().await.unwrap_err();
     assert!(!error.text.contains("s3cr3t"), "{error}");
     let program = "/nonexistent/supply".to_owned();
-    let missing = SuppliedSource::Command { program, arguments: Vec::new(), timeout: LONG };
+    let missing = SuppliedSource::Command(SuppliedCommand { program, arguments: Vec::new(), timeout: LONG });
     let error = tokens(missing).fetch().await.unwrap_err();
     assert_eq!(&*error.text, "supply cannot be run: No such file or directory (os error 2)");
 }
@@ -171,11 +171,11 @@ async fn a_file_is_read_again_and_its_changes_are_noticed() {
 fn the_label_names_the_program_or_file_and_no_argument() {
     let command = |name: Option<&str>| SuppliedToken {
         name: name.map(str::to_owned),
-        source: SuppliedSource::Command {
+        source: SuppliedSource::Command(SuppliedCommand {
             program: "/usr/local/bin/cache-token".into(),
             arguments: vec!["orders".into()],
             timeout: LONG,
-        },
+        }),
         lifetime: LIFETIME,
     };
     assert_eq!(command(None).to_string(), "token:cache-token");

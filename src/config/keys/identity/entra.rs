@@ -4,7 +4,7 @@ use super::super::{About, Absent, Flag, Key, Kind, Values, WORD};
 use super::{GROUP, IdentityType};
 
 /// The types whose credentials are Entra tokens.
-const ENTRA: &[IdentityType] = &[
+pub(super) const ENTRA: &[IdentityType] = &[
     IdentityType::Auto,
     IdentityType::ManagedIdentity,
     IdentityType::WorkloadIdentity,
