@@ -7,6 +7,8 @@ mod demo;
 #[cfg(not(feature = "demo"))]
 #[path = "cli/no_demo.rs"]
 mod demo;
+mod hash_password;
+mod hidden_input;
 mod man;
 mod metrics;
 mod output;
@@ -85,6 +87,11 @@ enum Command {
         )]
         listen: SocketAddr,
     },
+    /// Hash a password for a web configuration file
+    ///
+    /// Reads the password twice from a terminal, which does not show it, or one line of standard input. Prints the line to paste
+    /// below `basic_auth_users`, the same as for any exporter of Prometheus.
+    HashPassword(hash_password::HashPassword),
     /// Run the agent against a local stand-in for Azure in the same process
     Demo(demo::Demo),
     /// List every metric with its type, labels and help
@@ -150,6 +157,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&Chain(&error)),
         },
+        Command::HashPassword(hash_password) => hash_password.run(),
         Command::Demo(demo) => demo.run(),
         Command::Metrics(metrics) => metrics.run(),
         Command::Schema => output::finish(&format_args!("{:#}", schema::schema()), ExitCode::SUCCESS),
