@@ -2,12 +2,15 @@
 //! memory for `/status`, `/readyz` and `/`; [`crate::metrics`] is for monitoring over time.
 //!
 //! Probers and refresh loops write through handles, which remove their entry when they are dropped. `document.rs` defines
-//! the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what belongs to a cluster.
+//! the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what belongs to a cluster. `history.rs` is what
+//! people see of a target's past.
 
 mod cluster;
 mod document;
+mod history;
 mod maintenance;
 mod outcome;
+mod overview;
 mod sentinel;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,11 +25,14 @@ pub use self::cluster::{
     ClusterCounts, ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch,
 };
 pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
+use self::history::History;
+pub use self::history::{Availability, Cell, OUTCOMES, Quantiles, Summary};
 pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument, NOT_REQUESTED, NoticeState};
 pub use self::outcome::{
     ClientDocument, ClientsDocument, FailureDocument, NewConnectionDocument, OutcomeDocument, PhaseDocument,
     StepDocument,
 };
+pub use self::overview::{Brief, Details, Overview};
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 use crate::clock::Clock;
 use crate::identity::Token;
@@ -37,7 +43,7 @@ use crate::target::{Target, TargetName};
 const RECENT: usize = 10;
 
 /// The number of failures kept per target, independent of later successes.
-const FAILURES: usize = 5;
+const FAILURES: usize = 20;
 
 /// How long readiness waits for first outcomes: a target that never answers must not keep the others out of service.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,6 +64,8 @@ struct State {
     /// When and why the last configuration was rejected, unless one was accepted since.
     config_error: Option<(SystemTime, Box<str>)>,
     targets: BTreeMap<TargetName, Arc<TargetEntry>>,
+    /// The endpoint and the past of targets that a reload has removed. Those that it adds again take theirs back.
+    past: BTreeMap<TargetName, (Arc<str>, Past)>,
     identities: BTreeMap<Arc<str>, Arc<IdentityEntry>>,
 }
 
@@ -75,7 +83,7 @@ enum Lifecycle {
 #[derive(Debug)]
 struct TargetEntry {
     name: TargetName,
-    endpoint: String,
+    endpoint: Arc<str>,
     /// Whether readiness waits for its first outcome: true for the targets of the initial configuration.
     awaited: bool,
     state: Mutex<TargetState>,
@@ -98,6 +106,14 @@ struct TargetState {
     sentinel: Option<Box<sentinel::SentinelState>>,
     /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
     recent: VecDeque<Arc<Record>>,
+    past: Past,
+}
+
+/// What outlives a change of the target's settings.
+#[derive(Clone, Debug)]
+struct Past {
+    history: Box<History>,
+    /// Newest last.
     failures: VecDeque<Arc<Record>>,
 }
 
@@ -111,6 +127,13 @@ impl TargetState {
         if is_up {
             self.last_success = Some(at);
         }
+    }
+}
+
+impl Past {
+    fn failed(&mut self, record: Arc<Record>) {
+        make_room(&mut self.failures, FAILURES);
+        self.failures.push_back(record);
     }
 }
 
@@ -211,20 +234,33 @@ impl Status {
             lifecycle: Lifecycle::Starting,
             config_error: None,
             targets: BTreeMap::new(),
+            past: BTreeMap::new(),
             identities: BTreeMap::new(),
         };
         Self(Arc::new(Inner { clock, state: Mutex::new(state) }))
     }
 
     /// Adds an entry for `target` and returns its handle. The entry replaces an older one of the same name, whose handle
-    /// then has no effect.
+    /// then has no effect. A target whose entry was removed since [`Self::started`] keeps its history, unless it is another
+    /// server.
     #[must_use]
     pub fn target(&self, target: &Target) -> TargetStatus {
-        let since = self.0.clock.now();
+        let (since, now) = (self.0.clock.now(), Instant::now());
+        let endpoint: Arc<str> = target.server.to_string().into();
         let mut state = self.lock();
+        let past = match state.past.remove(&target.name) {
+            Some((of, mut past)) if of == endpoint => {
+                past.history.resume(target.interval, now, since);
+                past
+            }
+            _ => Past {
+                history: Box::new(History::new(target.interval, now, since)),
+                failures: VecDeque::new(),
+            },
+        };
         let entry = Arc::new(TargetEntry {
             name: target.name.clone(),
-            endpoint: target.server.to_string(),
+            endpoint,
             awaited: state.lifecycle == Lifecycle::Starting,
             state: Mutex::new(TargetState {
                 verdict: Verdict::Unknown,
@@ -237,7 +273,7 @@ impl Status {
                 maintenance: None,
                 sentinel: None,
                 recent: VecDeque::with_capacity(RECENT),
-                failures: VecDeque::new(),
+                past,
             }),
         });
         state.targets.insert(target.name.clone(), entry.clone());
@@ -252,11 +288,13 @@ impl Status {
         IdentityStatus { status: self.clone(), entry }
     }
 
-    /// Records that the initial configuration is applied and each of its targets has an entry. Readiness waits for the
-    /// outcomes of these targets, but not for targets that a reload adds, nor for those of an agent that waited for a
+    /// Records that a configuration is applied and each of its targets has an entry. Readiness waits for the
+    /// outcomes of the initial targets, but not for targets that a reload adds, nor for those of an agent that waited for a
     /// configuration: a new target must not make a ready agent (and its pod) unready.
     pub fn started(&self) {
         let mut state = self.lock();
+        // The rest is not configured any more.
+        state.past.clear();
         if matches!(state.lifecycle, Lifecycle::Starting | Lifecycle::Waiting) {
             state.lifecycle = Lifecycle::Running { since: Instant::now() };
         }
@@ -332,16 +370,17 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
-    /// Records the outcome at `at` of a tick that was noticed `delay` late, and whether the target is up.
-    pub fn record(&self, outcome: &Outcome, delay: Duration, is_up: bool, at: SystemTime) {
+    /// Records the outcome at `at` of `ticks` ticks, the newest of which was noticed `delay` late, and whether the target is
+    /// up.
+    pub fn record(&self, outcome: &Outcome, ticks: u64, delay: Duration, is_up: bool, at: SystemTime) {
         let record = Record { at, delay, outcome: outcome.clone() };
         let mut state = lock(&self.entry.state);
         state.decide(is_up, at);
+        state.past.history.settled(ticks, outcome, Instant::now(), at);
         let oldest = make_room(&mut state.recent, RECENT);
         let record = in_place_of(oldest, record);
         if outcome.result.is_err() {
-            make_room(&mut state.failures, FAILURES);
-            state.failures.push_back(Arc::clone(&record));
+            state.past.failed(Arc::clone(&record));
         }
         state.recent.push_back(record);
     }
@@ -349,9 +388,12 @@ impl TargetStatus {
     /// Records the failure at `at` of an attempt that belongs to no tick.
     pub fn failed(&self, outcome: &Outcome, at: SystemTime) {
         let record = Arc::new(Record { at, delay: Duration::ZERO, outcome: outcome.clone() });
-        let mut state = lock(&self.entry.state);
-        make_room(&mut state.failures, FAILURES);
-        state.failures.push_back(record);
+        lock(&self.entry.state).past.failed(record);
+    }
+
+    /// Records that the target was unavailable for this time, of which no part was recorded before.
+    pub fn unavailable(&self, from: Instant, until: Instant, at: SystemTime) {
+        lock(&self.entry.state).past.history.unavailable(from, until, Instant::now(), at);
     }
 
     /// Records that the target is up or down since `at`, with or without a tick.
@@ -389,6 +431,8 @@ impl Drop for TargetStatus {
         // A newer entry of the same name stays.
         if state.targets.get(&self.entry.name).is_some_and(|entry| Arc::ptr_eq(entry, &self.entry)) {
             state.targets.remove(&self.entry.name);
+            let past = lock(&self.entry.state).past.clone();
+            state.past.insert(self.entry.name.clone(), (Arc::clone(&self.entry.endpoint), past));
         }
     }
 }

@@ -245,13 +245,16 @@ impl Record {
                 // A tick of several links may succeed after a later one has failed.
                 let is_up = outcome.result.is_ok() && self.is_up != Some(false);
                 self.metrics.outcome(&outcome, ticks, is_up, at);
-                self.status.record(&outcome, self.delay, is_up, at);
+                self.status.record(&outcome, ticks, self.delay, is_up, at);
                 self.last_outcome = Some(outcome);
             }
             Effect::FailedBetweenTicks(outcome) => self.status.failed(&outcome, self.clock.now()),
             Effect::Up { outage } => self.up(outage),
             Effect::Down(failure) => self.down(&failure),
-            Effect::Unavailable(span) => self.metrics.unavailable(span.length()),
+            Effect::Unavailable(span) => {
+                self.metrics.unavailable(span.length());
+                self.status.unavailable(span.from, span.until, self.clock.now());
+            }
             Effect::Lost(_) | Effect::Reopened if self.is_quiet => {}
             Effect::Lost(failure) => info!(
                 target = %self.target,

@@ -36,7 +36,7 @@ use crate::identity::sign_in::Tokens;
 use crate::metrics::{Format, Metrics};
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, Stage};
 use crate::secret::Secret;
-use crate::status::Status;
+use crate::status::{Availability, Status};
 use crate::target::{ClientList as ClientListOf, ClientListMode, Endpoint};
 use crate::telemetry::testing::logged;
 use crate::topology::{Slot, SlotSet};
@@ -357,6 +357,12 @@ impl Running {
 
     fn unavailable(&self) -> f64 {
         self.value(r#"unavailable_seconds_total{target="t"}"#)
+    }
+
+    /// Returns what the pages show of the last day.
+    fn day(&self) -> Availability {
+        let overview = self.status.overview();
+        overview.targets[0].details(overview.now).history.day
     }
 
     fn is_up(&self) -> bool {

@@ -13,7 +13,7 @@ use super::cluster::ClusterDocument;
 use super::maintenance::MaintenanceDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::sentinel::SentinelDocument;
-use super::{ConnectionState, IdentityEntry, Record, Status, TargetEntry, Verdict, lock};
+use super::{ConnectionState, IdentityEntry, Record, Status, TargetEntry, TargetState, Verdict, lock};
 use crate::clock::Rfc3339;
 use crate::probe::ServerInfo;
 
@@ -118,7 +118,7 @@ pub struct ErrorDocument {
 }
 
 impl ErrorDocument {
-    fn new((at, detail): (SystemTime, Box<str>)) -> Self {
+    pub(super) fn new((at, detail): (SystemTime, Box<str>)) -> Self {
         Self { time: Rfc3339(at), detail }
     }
 }
@@ -139,15 +139,22 @@ impl Status {
             ready: readiness.is_ready(),
             readiness: readiness.to_string(),
             config_error: config_error.map(ErrorDocument::new),
-            targets: targets.iter().map(|entry| TargetDocument::new(entry)).collect(),
+            targets: targets.iter().map(|entry| entry.document()).collect(),
             identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
         }
     }
 }
 
+impl TargetEntry {
+    fn document(&self) -> TargetDocument {
+        // The lock is not held while the document is made.
+        let state = lock(&self.state).clone();
+        TargetDocument::new(self, &state)
+    }
+}
+
 impl TargetDocument {
-    fn new(entry: &TargetEntry) -> Self {
-        let state = lock(&entry.state).clone();
+    pub(super) fn new(entry: &TargetEntry, state: &TargetState) -> Self {
         let newest_first = |records: &VecDeque<Arc<Record>>| {
             let document =
                 |Record { at, delay, outcome }: &Record| OutcomeDocument::new(outcome, *at, Some(*delay));
@@ -155,7 +162,7 @@ impl TargetDocument {
         };
         Self {
             target: entry.name.as_str().to_owned(),
-            endpoint: entry.endpoint.clone(),
+            endpoint: entry.endpoint.to_string(),
             state: state.verdict,
             since: Rfc3339(state.since),
             connection_state: state.connection,
@@ -166,7 +173,7 @@ impl TargetDocument {
             sentinel: state.sentinel.as_deref().map(SentinelDocument::new),
             maintenance: state.maintenance.as_deref().map(MaintenanceDocument::new),
             recent: newest_first(&state.recent),
-            failures: newest_first(&state.failures),
+            failures: newest_first(&state.past.failures),
         }
     }
 }

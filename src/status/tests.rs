@@ -3,6 +3,7 @@ use crate::probe::{
     ClientCount, Failure, FailureReason, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
 use crate::secret::Secret;
+use crate::target::{Endpoint, Server};
 use base64::Engine as _;
 use serde_json::json;
 
@@ -49,11 +50,11 @@ async fn the_agent_is_ready_when_every_initial_target_has_an_outcome() {
     let status = status();
     assert_eq!(status.readiness(), Readiness::Starting);
     let (first, second) = (status.target(&Target::plain("a")), status.target(&Target::plain("b")));
-    first.record(&failure(), DELAY, false, at(1_001));
+    first.record(&failure(), 1, DELAY, false, at(1_001));
     assert_eq!(status.readiness(), Readiness::Starting);
     status.started();
     assert_eq!(status.readiness(), Readiness::Waiting(1));
-    second.record(&success(), DELAY, true, at(1_001));
+    second.record(&success(), 1, DELAY, true, at(1_001));
     assert!(status.is_ready(), "a failure is an outcome too");
     let _added = status.target(&Target::plain("c"));
     assert!(status.is_ready(), "a target that a reload adds does not make the agent unready");
@@ -88,16 +89,16 @@ async fn readiness_does_not_wait_for_a_target_that_was_removed() {
 async fn later_successes_do_not_remove_failures() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
-    for second in 1..=7 {
-        handle.record(&failure(), DELAY, false, at(second));
+    for second in 1..=22 {
+        handle.record(&failure(), 1, DELAY, false, at(second));
     }
-    for second in 8..=40 {
-        handle.record(&success(), DELAY, true, at(second));
+    for second in 23..=40 {
+        handle.record(&success(), 1, DELAY, true, at(second));
     }
     let document = status.document();
     let times = |outcomes: &[OutcomeDocument]| outcomes.iter().map(|it| it.time.0).collect::<Vec<_>>();
     assert_eq!(times(&document.targets[0].recent), (31..=40).rev().map(at).collect::<Vec<_>>());
-    assert_eq!(times(&document.targets[0].failures), [7, 6, 5, 4, 3].map(at));
+    assert_eq!(times(&document.targets[0].failures), (3..=22).rev().map(at).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,11 +110,11 @@ async fn a_state_starts_with_its_first_outcome() {
         (target.state, target.since.0, target.last_success.map(|time| time.0))
     };
     assert_eq!(state(), (Verdict::Unknown, at(1_000), None));
-    handle.record(&success(), DELAY, true, at(1_010));
-    handle.record(&success(), DELAY, true, at(1_020));
+    handle.record(&success(), 1, DELAY, true, at(1_010));
+    handle.record(&success(), 1, DELAY, true, at(1_020));
     assert_eq!(state(), (Verdict::Up, at(1_010), Some(at(1_020))));
-    handle.record(&failure(), DELAY, false, at(1_030));
-    handle.record(&failure(), DELAY, false, at(1_040));
+    handle.record(&failure(), 1, DELAY, false, at(1_030));
+    handle.record(&failure(), 1, DELAY, false, at(1_040));
     assert_eq!(state(), (Verdict::Down, at(1_030), Some(at(1_020))));
 }
 
@@ -121,7 +122,7 @@ async fn a_state_starts_with_its_first_outcome() {
 async fn a_failure_between_ticks_is_among_the_failures_and_no_outcome() {
     let status = status();
     let handle = status.target(&Target::plain("a"));
-    handle.record(&success(), DELAY, true, at(1_010));
+    handle.record(&success(), 1, DELAY, true, at(1_010));
     handle.failed(&failure(), at(1_020));
     handle.verdict(false, at(1_020));
     let target = status.document().targets.remove(0);
@@ -133,8 +134,8 @@ async fn the_document_is_exactly_this_json() {
     let status = status();
     let handle = status.target(&Target::plain("orders"));
     handle.connection(ConnectionState::Connected);
-    handle.record(&success(), DELAY, true, at(1_010));
-    handle.record(&failure(), DELAY, false, at(1_020));
+    handle.record(&success(), 1, DELAY, true, at(1_010));
+    handle.record(&failure(), 1, DELAY, false, at(1_020));
     handle.new_connection(failure().result, 2, failure().phases, at(1_025));
     let identity = status.identity("azure_cli");
     let claims = json!({"oid": "oid-1", "appid": "app-1", "xms_mirid": "/subscriptions/0"}).to_string();
@@ -186,7 +187,7 @@ async fn dropping_a_handle_removes_its_own_entry_but_not_a_newer_one() {
     let status = status();
     let (old, old_identity) = (status.target(&Target::plain("a")), status.identity("i"));
     let (new, new_identity) = (status.target(&Target::plain("a")), status.identity("i"));
-    old.record(&failure(), DELAY, false, at(1));
+    old.record(&failure(), 1, DELAY, false, at(1));
     drop((old, old_identity));
     assert_eq!(status.document().targets[0].state, Verdict::Unknown);
     assert_eq!(status.document().identities.len(), 1);
@@ -195,13 +196,40 @@ async fn dropping_a_handle_removes_its_own_entry_but_not_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_a_reload_restarts_keeps_its_past_unless_its_server_is_another_one() {
+    let status = status();
+    let fail = |target: &Target| {
+        let handle = status.target(target);
+        handle.record(&failure(), 1, DELAY, false, at(1_001));
+        handle
+    };
+    let seen = |target: &Target| {
+        let _handle = status.target(target);
+        let overview = status.overview();
+        let Details { document, history } = overview.targets[0].details(overview.now);
+        assert_eq!((document.state, document.recent.len()), (Verdict::Unknown, 0), "nothing is known yet");
+        assert_eq!(document.failures.len(), history.outcomes.len());
+        history.outcomes.len()
+    };
+    let target = Target::plain("a");
+    drop(fail(&target));
+    let changed = Target { interval: 2 * target.interval, ..target.clone() };
+    assert_eq!((seen(&changed), seen(&changed)), (1, 1));
+    let moved = Endpoint { host: "elsewhere".into(), port: 6380 };
+    assert_eq!(seen(&Target { server: Server::Host(moved), ..target.clone() }), 0);
+    drop(fail(&target));
+    status.started();
+    assert_eq!(seen(&target), 0, "it was not configured for a while");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_record_leaves_the_oldest_alone_while_somebody_still_reads_it() {
     let status = status();
     let target = status.target(&Target::plain("a"));
-    (0..RECENT).for_each(|_| target.record(&success(), DELAY, true, at(1_001)));
+    (0..RECENT).for_each(|_| target.record(&success(), 1, DELAY, true, at(1_001)));
     let records = || lock(&target.entry.state).recent.clone();
     let read = records();
-    target.record(&failure(), DELAY, false, at(1_002));
+    target.record(&failure(), 1, DELAY, false, at(1_002));
     assert!(read.iter().all(|record| record.at == at(1_001)));
     assert_eq!(records().back().unwrap().at, at(1_002));
 }

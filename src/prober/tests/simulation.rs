@@ -253,6 +253,15 @@ impl Run {
         let seconds = self.began.elapsed().as_secs_f64();
         let ticks = seconds / self.target.interval.as_secs_f64();
         let most = ticks * f64::from(self.target.attempts.get()) + seconds;
+        let (day, unavailable) = (self.running.day(), self.running.unavailable());
+        let difference = day.unavailable.as_secs_f64() - unavailable;
+        assert!(
+            difference.abs() < 0.1,
+            "seed {}: the page says {day:?}, the metric {unavailable}",
+            self.seed
+        );
+        let watched = day.watched.as_secs_f64() / seconds;
+        assert!((0.95..=1.01).contains(&watched), "seed {}: {day:?} in {seconds} s", self.seed);
         let dials = self.server.with(|state| state.dials) as f64;
         assert!(dials < most, "seed {}: {dials} connections in {seconds} s", self.seed);
     }
