@@ -1,5 +1,5 @@
 //! A session: commands and their replies on one open connection, one round trip at a time. How it begins is in
-//! `handshake.rs`; below, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, `CLUSTER SLOTS` in
+//! `handshake.rs`; below, signing in is in `sign_in.rs`, `CLIENT LIST`, which is counted while it is read, is in `client_list.rs`, `CLUSTER SLOTS` in
 //! `cluster_slots.rs`, what concerns roles and slots on their way in `role.rs`, the commands of sentinels in `sentinel.rs`,
 //! the commands that ask for notices in `notices.rs`, what a server sends out of band in `pushes.rs`, and what has been
 //! read in `incoming.rs`.
@@ -10,11 +10,13 @@
 
 mod client_list;
 mod cluster_slots;
+mod failure;
 mod incoming;
 mod notices;
 mod pushes;
 mod role;
 mod sentinel;
+mod sign_in;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -25,22 +27,20 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 use zeroize::Zeroize as _;
 
+pub(super) use self::failure::no_reply;
+use self::failure::{closed, error_reply, io_failure, unexpected};
 use self::incoming::Incoming;
 pub use self::pushes::Incident;
 use self::pushes::Pushes;
+pub use self::sign_in::refused_advice;
+pub(super) use self::sign_in::{SIGN_IN, refusal};
 use crate::connection::client_list::OwnClient;
 use crate::connection::deadline::within;
 use crate::connection::reply::{self, Expected, Limits, Malformed};
-use crate::connection::tls::{self, ClientCertificateRefused};
-use crate::excerpt::excerpt;
-use crate::identity::Credentials;
-use crate::probe::{Failure, FailureReason, Phase, Stage, Step};
+use crate::probe::{Failure, FailureReason, Stage, Step};
 
 /// The name of the agent's connections in `CLIENT LIST`.
 pub const CLIENT_NAME: &str = "cachepulse";
-
-/// Where a sign-in fails.
-pub(super) const SIGN_IN: Stage = Stage::Phase(Phase::Auth);
 
 /// An open connection, whether signed in or not.
 #[derive(Debug)]
@@ -94,44 +94,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     #[must_use]
     pub const fn was_idle_close(&self, failure: &Failure) -> bool {
         !self.has_heard && matches!(failure.reason, FailureReason::Closed | FailureReason::Reset)
-    }
-
-    /// Presents `credentials`, the first time or again. A refusal leaves an earlier sign-in standing.
-    ///
-    /// # Errors
-    /// The server's refusal, or the loss of the connection.
-    pub async fn authenticate(
-        &mut self,
-        credentials: &Credentials,
-        mut deadline: Instant,
-    ) -> Result<(), Failure> {
-        self.begin();
-        self.pack_auth(credentials);
-        let reply = within(&mut deadline, pin!(self.round_trip(SIGN_IN))).await;
-        self.wipe();
-        let reply = reply.unwrap_or_else(|_| Err(no_reply(SIGN_IN)))?;
-        self.end(SIGN_IN)?;
-        match reply {
-            Value::Okay => Ok(()),
-            Value::ServerError(error) => Err(refusal(&error, credentials)),
-            other => Err(self.unasked(SIGN_IN, &other)),
-        }
-    }
-
-    /// Adds `AUTH` to what is sent, or nothing without credentials.
-    pub(super) fn pack_auth(&mut self, credentials: &Credentials) {
-        match credentials {
-            Credentials::None => {}
-            Credentials::Password { username: None, secret } => {
-                self.pack(&["AUTH", secret.expose()]);
-            }
-            Credentials::Password { username: Some(username), secret } => {
-                self.pack(&["AUTH", username, secret.expose()]);
-            }
-            Credentials::Token { username, token } => {
-                self.pack(&["AUTH", username, token.secret.expose()]);
-            }
-        }
     }
 
     /// `PING`.
@@ -341,27 +303,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.incoming.frame(self.limits)
     }
 
-    fn malformed(&self, stage: Stage, malformed: Malformed) -> Failure {
-        match malformed {
-            Malformed::NotRedis if tls::is_greeting(&self.incoming) => Failure {
-                advice: Some("This port serves TLS: remove `tls: false`."),
-                ..Failure::new(FailureReason::ProtocolError, stage, "the peer speaks TLS")
-            },
-            Malformed::NotRedis => {
-                Failure::new(FailureReason::ProtocolError, stage, "what came is not a Redis reply")
-            }
-            Malformed::TooMany => Failure::new(
-                FailureReason::ProtocolError,
-                stage,
-                "the reply has more values than was asked for",
-            ),
-            Malformed::TooLarge => {
-                let detail = format!("the reply is longer than reply_limit, {} bytes", self.limits.bytes);
-                Failure::new(FailureReason::ReplyTooLarge, stage, detail)
-            }
-        }
-    }
-
     /// A whole reply, but not to what was asked: requests and replies are out of step.
     pub(super) fn unasked(&mut self, stage: Stage, value: &Value) -> Failure {
         self.in_step = false;
@@ -375,105 +316,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-/// A refused sign-in, without what the server echoes of the secret.
-pub(super) fn refusal(error: &redis::ServerError, credentials: &Credentials) -> Failure {
-    let (reason, detail) = reply::classify_sign_in(error);
-    let advice = if reason == FailureReason::AuthRejected { advice(&detail, credentials) } else { None };
-    let secret = match credentials {
-        Credentials::None => None,
-        Credentials::Password { secret, .. } => Some(secret),
-        Credentials::Token { token, .. } => Some(&token.secret),
-    };
-    let detail = secret.map_or_else(|| detail.clone(), |secret| secret.redact(&detail));
-    Failure { advice, ..Failure::new(reason, SIGN_IN, excerpt(&detail, reply::MAX_DETAIL)) }
-}
-
-/// What to do about a refused sign-in: what the server expects instead, if it says so.
-fn advice(text: &str, credentials: &Credentials) -> Option<&'static str> {
-    let says = |words: &str| text.to_ascii_lowercase().contains(words);
-    if says("no password is set") || says("without any password configured") {
-        return Some("The server has no password: set `identity: none`, or give the server a password.");
-    }
-    if says("unknown command") {
-        return Some("The peer does not know AUTH: check that `host` is the cache, or set `identity: none`.");
-    }
-    if says("for 'auth' command") {
-        return Some(
-            "The server expects a password without a user name, as Redis before version 6: remove `username`.",
-        );
-    }
-    if let Credentials::Password { secret, .. } = credentials
-        && let Some(surplus) = secret.surplus().next()
-    {
-        return Some(surplus.advice());
-    }
-    refused_advice(credentials)
-}
-
-/// What to do if the server does not accept these credentials, or none. `None` is the advice of the reason, which is
-/// about tokens.
-#[must_use]
-pub fn refused_advice(credentials: &Credentials) -> Option<&'static str> {
-    match credentials {
-        Credentials::None => Some("The server expects a password, an access key or a token: set `identity`."),
-        Credentials::Password { username: None, .. } => {
-            Some("Check that the access key or password is the server's, and that it has not been rotated.")
-        }
-        Credentials::Password { username: Some(_), .. } => Some(
-            "Check that the user `username` exists and is enabled, and that its password has not been changed.",
-        ),
-        Credentials::Token { token, .. } if token.username.is_some() => Some(
-            "Check that the token is meant for this server and for the user `username`, and that the user exists.",
-        ),
-        Credentials::Token { .. } => None,
-    }
-}
-
-pub(super) fn no_reply(stage: Stage) -> Failure {
-    Failure::new(FailureReason::CommandTimeout, stage, "no whole reply in time")
-}
-
-fn unexpected() -> Failure {
-    Failure::new(FailureReason::ProtocolError, Stage::Idle, "unexpected data on an idle connection")
-}
-
-fn closed(stage: Stage) -> Failure {
-    Failure::new(FailureReason::Closed, stage, "the server closed the connection")
-}
-
-/// Returns the failure that an error reply means.
-fn error_reply(stage: Stage, error: &redis::ServerError) -> Failure {
-    let (reason, detail) = reply::classify(error);
-    Failure::new(reason, stage, detail)
-}
-
-fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
-    use std::io::ErrorKind;
-    let reason = match error.kind() {
-        // A TLS peer that hangs up without its closing message, as Redis does.
-        ErrorKind::UnexpectedEof => return closed(stage),
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-            FailureReason::Reset
-        }
-        // Keepalive or TCP_USER_TIMEOUT gave up on the peer.
-        ErrorKind::TimedOut => FailureReason::CommandTimeout,
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
-            FailureReason::ConnectUnreachable
-        }
-        ErrorKind::InvalidData if ClientCertificateRefused::is_in(error) => {
-            FailureReason::TlsClientCertificate
-        }
-        ErrorKind::InvalidData => FailureReason::ProtocolError,
-        _ => FailureReason::Reset,
-    };
-    Failure::new(reason, stage, excerpt(&error.to_string(), reply::MAX_DETAIL))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::client_list::ClientList;
-    use crate::secret::Secret;
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
     pub(super) fn soon() -> Instant {
@@ -575,18 +421,6 @@ mod tests {
         let failure = session.ping(soon()).await.unwrap_err();
         assert!(matches!(failure.reason, FailureReason::Closed | FailureReason::Reset), "{failure}");
         assert!(!session.is_usable());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_secret_is_not_in_the_failure() {
-        let secret = "a-very-secret-access-key-of-some-length";
-        let reply = format!("-ERR no such user as '{secret}'\r\n");
-        let (mut session, mut far) = session(reply.as_bytes()).await;
-        let credentials = Credentials::Password { username: None, secret: Secret::new(secret.into()) };
-        let failure = session.authenticate(&credentials, soon()).await.unwrap_err();
-        assert!(!failure.to_string().contains("secret-access"), "{failure}");
-        assert!(sent(&mut far).await.contains(secret));
-        assert!(session.outgoing.iter().all(|&byte| byte == 0), "the command is zeroed after use");
     }
 
     #[tokio::test(start_paused = true)]
