@@ -25,7 +25,7 @@ const MOVE_PAUSE: Duration = Duration::from_millis(100);
 const MOVE_CAP: Duration = Duration::from_secs(5);
 
 /// Opens streams to one endpoint. Clones lead to the same one.
-pub trait Dial: Clone + Send + 'static {
+pub trait Dial: Clone + Send + Sync + 'static {
     /// What is opened.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 

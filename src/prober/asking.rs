@@ -24,7 +24,7 @@ pub(super) fn is_ask(failure: &Failure) -> bool {
 /// Opens a connection to the node that `ask` names. Each of its commands with a key says `ASKING` first.
 /// It is meant for one round: a slot is on its way for seconds.
 pub(super) async fn follow<D: Dial>(
-    opener: &mut Opener<D>,
+    opener: &Opener<D>,
     ask: &Failure,
 ) -> Result<Box<Session<D::Stream>>, Failure> {
     let Server::Host(Endpoint { host, .. }) = &opener.target.server else {

@@ -176,7 +176,7 @@ impl<D: Dial> Link<D> {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
             Some(Event::Replaced(opened)) => self.take_over(*opened),
-            Some(Event::Early(result)) => self.opened_early(*result),
+            Some(Event::Early(early)) => self.opened_early(*early),
             Some(Event::Aged) => self.early.renew(&self.opener),
             Some(Event::Pushed) => self.pushed(),
             Some(Event::Maintenance) => self.maintain().await,
@@ -223,7 +223,8 @@ impl<D: Dial> Link<D> {
                     let failure = elsewhere(&direction.endpoint);
                     // The server that is left may have taken the connection.
                     ticks.record().not_opened(&opener.completed, &failure, endpoint.as_ref());
-                    self.redirect(direction);
+                    self.rounds.place(direction.slots);
+                    self.lead_to(direction.endpoint);
                     self.ticks.opening(self.endpoint.as_ref());
                 }
             }
@@ -288,7 +289,9 @@ impl<D: Dial> Link<D> {
     fn close(&mut self, failure: &Failure) -> Option<Duration> {
         // What it had to say before its end.
         self.pushed();
-        self.early.cancel();
+        if let Some(endpoint) = self.early.cancel() {
+            self.lead_to(endpoint);
+        }
         let connection = self.connection.take()?;
         self.handover.changed(None);
         self.connected = None;

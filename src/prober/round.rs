@@ -114,7 +114,7 @@ impl Rounds {
     pub(super) async fn run<D: Dial>(
         &mut self,
         connection: &mut Connection<D::Stream>,
-        opener: &mut Opener<D>,
+        opener: &Opener<D>,
     ) -> Round {
         let mut round = Round::default();
         // A failure is noted in the round. The key that failed is asked again.
@@ -127,7 +127,7 @@ impl Rounds {
     async fn steps<D: Dial>(
         &mut self,
         connection: &mut Connection<D::Stream>,
-        opener: &mut Opener<D>,
+        opener: &Opener<D>,
         round: &mut Round,
     ) -> Result<(), ()> {
         let timeout = self.target.command_timeout;

@@ -20,9 +20,9 @@ pub(super) enum Event<S> {
     Renewed,
     /// A new connection takes over from the open one.
     Replaced(Box<Opened<S>>),
-    /// A connection was opened early, because the endpoint of the open one moves, or because that is old.
-    Early(Early<S>),
-    /// The connection has reached its greatest age.
+    /// A connection was opened early, because the server of the open one moves or is elsewhere, or because that is old.
+    Early(Box<Early<S>>),
+    /// The connection has reached its greatest age, or is to be replaced by one that leads elsewhere.
     Aged,
     /// The server has sent something out of band.
     Pushed,
@@ -69,7 +69,7 @@ pub(super) async fn next_event<D: Dial>(
         question = question => Event::Asked(question),
         () = sign_in.renewed() => Event::Renewed,
         () = until(again), if again.is_some() => Event::Renewed,
-        result = early.opened() => Event::Early(result),
+        opened = early.opened() => Event::Early(opened),
         () = until(aged), if aged.is_some() => Event::Aged,
         () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Link;
-use super::topology::{elsewhere, next_direction_from};
+use super::topology::next_direction_from;
 use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
 use crate::maintenance::Moving;
@@ -21,28 +21,54 @@ impl<D: Dial> Link<D> {
         let role = self.connection.as_ref()?.server.role;
         self.ticks.note(Fact::Round);
         let Self {
-            ticks, rounds, directions, endpoint, opener, shared, connection: Some(connection), ..
+            ticks,
+            rounds,
+            directions,
+            endpoint,
+            opener,
+            shared,
+            early,
+            connection: Some(connection),
+            ..
         } = self
         else {
             return None;
         };
         rounds.leave_keys(directions.is_none() && shared.signals.finds_shards());
+        let opener = &*opener;
         let began = Instant::now();
+        let (mut slots, mut failed_early) = (None, None);
         let round = async {
-            tokio::select! {
-                biased;
-                round = rounds.run(connection, opener) => Ok(round),
-                direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => Err(direction),
+            let mut round = pin!(rounds.run(connection, opener));
+            loop {
+                tokio::select! {
+                    biased;
+                    round = &mut round => break Ok(round),
+                    opened = early.opened(), if early.leads_elsewhere() => {
+                        if opened.is_ready() {
+                            break Err(opened);
+                        }
+                        failed_early = Some(opened);
+                    }
+                    direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => {
+                        slots = Some(direction.slots);
+                        early.lead(direction.endpoint, opener);
+                    }
+                }
             }
         };
         let round = ticks.during(pin!(round)).await;
+        if let Some(slots) = slots {
+            self.rounds.place(slots);
+        }
+        if let Some(failed) = failed_early {
+            self.opened_early(*failed);
+        }
         let round = match round {
             Ok(round) => round,
-            Err(direction) => {
+            Err(early) => {
                 // The node that has the shard now can be asked at once, whatever the other one waits for.
-                let failure = elsewhere(&direction.endpoint);
-                self.redirect(direction);
-                self.demoted(failure, began);
+                self.leave_for(*early, began);
                 return None;
             }
         };

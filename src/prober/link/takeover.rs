@@ -4,9 +4,13 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Link;
+use super::topology::elsewhere;
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
+use crate::prober::early::Early;
+use crate::prober::ledger::Fact;
 use crate::prober::opening::{Connection, Opened};
+use crate::target::Endpoint;
 
 impl<D: Dial> Link<D> {
     /// Goes on with a new connection instead of the open one.
@@ -28,22 +32,54 @@ impl<D: Dial> Link<D> {
     }
 
     /// A connection was opened early, or could not be: then the open one goes on.
-    pub(super) fn opened_early(&mut self, result: Result<Opened<D::Stream>, DialFailure>) {
+    pub(super) fn opened_early(&mut self, Early { result, elsewhere }: Early<D::Stream>) {
         let failed = match result {
             Ok(Opened { refused: Some(failure), phases, .. }) => DialFailure { failure, phases },
             Ok(opened) => {
                 self.early.ended(false);
-                return self.take_over(opened);
+                let Some(endpoint) = elsewhere else { return self.take_over(opened) };
+                self.arrive(endpoint);
+                self.take_over(opened);
+                // The node that had the shard before may have failed: the next attempt does not wait.
+                return self.ticks.note(Fact::Renewed(Instant::now()));
             }
             Err(failed) => failed,
         };
         self.ticks.record().not_replaced(&failed.phases);
-        let (target, reason) = (&self.opener.target.name, failed.failure.reason.as_str());
-        let (stage, detail) = (failed.failure.stage.as_str(), &failed.failure.detail);
+        let (target, address) = (&self.opener.target.name, elsewhere.as_ref().map(tracing::field::display));
+        let (reason, stage) = (failed.failure.reason.as_str(), failed.failure.stage.as_str());
+        let detail = &failed.failure.detail;
         if self.early.ended(true) {
-            warn!(%target, reason, stage, %detail, "replacement of the connection failed; keeping the connection");
+            warn!(
+                %target, address, reason, stage, %detail,
+                "replacement of the connection failed; keeping the connection"
+            );
         } else {
-            debug!(%target, reason, stage, %detail, "replacement of the connection failed again");
+            debug!(%target, address, reason, stage, %detail, "replacement of the connection failed again");
         }
+    }
+
+    /// The new connection leads to `endpoint`.
+    fn arrive(&mut self, endpoint: Endpoint) {
+        self.early.stay();
+        self.lead_to(endpoint);
+        self.ticks.opening(self.endpoint.as_ref());
+        self.ticks.record().reached(self.endpoint.as_ref());
+    }
+
+    /// Goes on with a connection that was opened while the round that began at `began` was waiting for the node that had the
+    /// shard before. The next round shows whether that was a failover or is an outage.
+    pub(super) fn leave_for(&mut self, Early { result, elsewhere: to }: Early<D::Stream>, began: Instant) {
+        let (Ok(opened), Some(endpoint), Some(old)) = (result, to, &self.connection) else { return };
+        let (lived, took) = (old.opened.elapsed(), opened.took);
+        self.early.ended(false);
+        self.suspect_topology();
+        self.roles.left();
+        self.has_served = false;
+        self.ticks.note(Fact::Demoted { failure: elsewhere(&endpoint), since: began, lived });
+        self.ticks.note(Fact::Opening);
+        self.arrive(endpoint);
+        self.take_over(opened);
+        self.ticks.note(Fact::Opened { took });
     }
 }

@@ -47,30 +47,33 @@ impl<D: Dial> Link<D> {
         self.connection.as_ref()?.peer.address
     }
 
-    /// The coordinator has sent the link elsewhere, or to other slots.
-    pub(super) fn direct(&mut self, direction: Direction) {
-        if Some(&direction.endpoint) == self.endpoint.as_ref() {
-            self.rounds.place(direction.slots);
-            if self.connection.is_some() && self.directions.as_ref().is_some_and(|it| it.take_renewal()) {
-                self.early.renew(&self.opener);
+    /// The coordinator has sent the link elsewhere, or to other slots. Nobody but the server itself ends a connection on which
+    /// it serves: what nodes announce may be out of reach.
+    pub(super) fn direct(&mut self, Direction { endpoint, slots }: Direction) {
+        self.rounds.place(slots);
+        let Some(connection) = &self.connection else {
+            if Some(&endpoint) != self.endpoint.as_ref() {
+                self.lead_to(endpoint);
+                self.ticks.note(Fact::Renewed(Instant::now()));
             }
             return;
-        }
-        let failure = elsewhere(&direction.endpoint);
-        self.redirect(direction);
-        if self.connection.is_some() {
+        };
+        if Some(&endpoint) == self.endpoint.as_ref() {
+            self.early.stay();
+            if self.directions.as_ref().is_some_and(|it| it.take_renewal()) {
+                self.early.renew(&self.opener);
+            }
+        } else if connection.server.is_replica() && !self.opener.is_to_replica {
+            let failure = elsewhere(&endpoint);
+            self.early.cancel();
+            self.lead_to(endpoint);
             self.lost(failure);
         } else {
-            self.ticks.note(Fact::Renewed(Instant::now()));
+            self.early.lead(endpoint, &self.opener);
         }
     }
 
-    pub(super) fn redirect(&mut self, Direction { endpoint, slots }: Direction) {
-        self.rounds.place(slots);
-        self.lead_to(endpoint);
-    }
-
-    fn lead_to(&mut self, endpoint: Endpoint) {
+    pub(super) fn lead_to(&mut self, endpoint: Endpoint) {
         self.opener.dialer = self.opener.dialer.to(endpoint.clone());
         self.endpoint = Some(endpoint);
     }
@@ -98,6 +101,8 @@ impl<D: Dial> Link<D> {
             && let Some(endpoint) = redirect.address(hosts(target, &endpoint.host))
         {
             directions.redirected(endpoint.clone());
+            // The server itself knows better than what it was said to be.
+            self.early.cancel();
             self.lead_to(endpoint);
         }
     }

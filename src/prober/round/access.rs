@@ -84,7 +84,7 @@ impl Rounds {
     pub(super) async fn access<D: Dial>(
         &mut self,
         connection: &mut Connection<D::Stream>,
-        opener: &mut Opener<D>,
+        opener: &Opener<D>,
         round: &mut Round,
     ) -> Result<(), ()> {
         let accessed = if self.only_reads(&connection.server) {
@@ -103,7 +103,7 @@ impl Rounds {
     async fn write_and_read<D: Dial>(
         &mut self,
         connection: &mut Connection<D::Stream>,
-        opener: &mut Opener<D>,
+        opener: &Opener<D>,
         round: &mut Round,
     ) -> Result<(), ()> {
         let value = Value::random(&mut self.rng);
@@ -142,7 +142,7 @@ impl Rounds {
         &mut self,
         access: Access<'_>,
         connection: &mut Connection<D::Stream>,
-        opener: &mut Opener<D>,
+        opener: &Opener<D>,
         round: &mut Round,
     ) -> Result<Accessed<D::Stream>, ()> {
         let step = if matches!(access, Access::Write(_)) { Step::Set } else { Step::Get };

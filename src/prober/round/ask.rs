@@ -18,7 +18,7 @@ impl Rounds {
         &mut self,
         access: Access<'_>,
         ask: &Failure,
-        opener: &mut Opener<D>,
+        opener: &Opener<D>,
         started: &mut Instant,
     ) -> Result<Accessed<D::Stream>, Failure> {
         if self.asking_denied_until.is_some_and(|until| Instant::now() < until) {

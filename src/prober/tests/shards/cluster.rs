@@ -64,8 +64,9 @@ pub(super) struct Node {
     pub(super) hangs: bool,
     /// The slots that it lists, if it has not heard of others yet.
     pub(super) view: Option<Vec<(u16, u16, usize)>>,
-    /// The place of the node by whose address it names itself, if not by its own.
+    /// The place of the node by whose address it names itself, and by whose address all name it, if not by its own.
     pub(super) own_address: Option<usize>,
+    pub(super) address: Option<usize>,
     pub(super) is_replica: bool,
     pub(super) clients: usize,
     /// The expiry of its certificate, if it has one.
@@ -231,7 +232,8 @@ impl Nodes {
         let rows = slots.iter().map(|(first, last, owner)| {
             let replicas = self.replicas.iter().filter(|(_, primary)| primary == owner);
             let nodes = [owner].into_iter().chain(replicas.map(|(it, _)| it)).copied();
-            let address = |it: usize| if it == place { self.all[it].own_address.unwrap_or(it) } else { it };
+            let own = |it: usize| self.all[it].own_address.filter(|_| it == place);
+            let address = |it: usize| own(it).or(self.all[it].address).unwrap_or(it);
             let nodes: Vec<String> = nodes.map(|it| node(it, address(it))).collect();
             let count = 2 + nodes.len();
             format!("*{count}\r\n:{first}\r\n:{last}\r\n{}", nodes.concat())

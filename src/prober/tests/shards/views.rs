@@ -217,3 +217,71 @@ async fn a_node_that_names_itself_by_an_address_that_is_out_of_reach_stays_where
         assert_eq!((shown(), changes(), running.unavailable()), (expected, before, 0.0), "{primaries}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_address_out_of_reach_that_all_announce_ends_no_connection_that_serves() {
+    // Idle, and with a round under way most of the time.
+    for latency in [Duration::ZERO, 4 * SECOND / 10] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.all[1].latency = latency);
+        let mut target = Target { interval: 2 * SECOND, ..target() };
+        target.cluster.refresh = SECOND;
+        let running = start_cluster(&cluster, target).await;
+        cluster.with(|state| {
+            state.all[1].address = Some(3);
+            state.all[3].away = Some(FailureReason::ConnectRefused);
+        });
+        sleep(100 * SECOND).await;
+        assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+        assert_eq!(running.disconnects("wrong_node"), 0.0);
+        assert!((2..6).contains(&cluster.dials(3)), "{}", cluster.dials(3));
+        let failed = format!("address={} reason=\"connect_refused\"", endpoint(3));
+        let text = lines.text();
+        assert_eq!(text.matches("replacement of the connection failed").count(), 1, "{text}");
+        assert!(text.contains(&failed), "{text}");
+        // Once it is reached, it takes over.
+        cluster.with(|state| (state.all[3].away, state.all[3].takes) = (None, Keys::All));
+        sleep(40 * SECOND).await;
+        let sets = cluster.count(1, "SET");
+        sleep(20 * SECOND).await;
+        assert_eq!(cluster.count(1, "SET"), sets);
+        assert!(lines.text().contains("connection replaced"), "{}", lines.text());
+        assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+        assert_eq!(running.disconnects("wrong_node"), 0.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_lost_is_opened_again_where_the_nodes_announce_the_shard() {
+    let cluster = Cluster::new(3);
+    let mut target = target();
+    target.cluster.refresh = SECOND;
+    let running = start_cluster(&cluster, target).await;
+    cluster.with(|state| {
+        state.all[1].address = Some(3);
+        state.all[3].away = Some(FailureReason::ConnectRefused);
+    });
+    sleep(2 * INTERVAL).await;
+    let dials = cluster.dials(1);
+    cluster.hang_up(1);
+    sleep(INTERVAL).await;
+    assert!(!running.is_up() && running.failures("connect_refused") > 0.0);
+    assert_eq!(cluster.dials(1), dials);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_calls_itself_a_replica_is_left_for_the_primary_that_the_others_announce() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| {
+        (state.all[1].is_replica, state.all[1].takes) = (true, Keys::All);
+        state.all[3].away = Some(FailureReason::ConnectRefused);
+    });
+    let mut target = target();
+    target.cluster.refresh = SECOND;
+    let running = start_cluster(&cluster, target).await;
+    assert!(running.is_up());
+    cluster.with(|state| state.slots[1].2 = 3);
+    sleep(2 * INTERVAL).await;
+    assert!(!running.is_up() && running.failures("connect_refused") > 0.0);
+}
