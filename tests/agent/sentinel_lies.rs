@@ -127,8 +127,11 @@ impl Bed {
         &self.sentinels[0]
     }
 
+    fn addresses(&self) -> String {
+        self.sentinels.each_ref().map(|it| format!("127.0.0.1:{}", it.port)).join(",")
+    }
+
     async fn agent(&self) -> Running {
-        let addresses = self.sentinels.each_ref().map(|it| format!("127.0.0.1:{}", it.port)).join(",");
         let arguments = [
             "run",
             "--listen",
@@ -140,7 +143,7 @@ impl Bed {
             "--connect-timeout",
             "2s",
         ];
-        let agent = behind(&addresses, SERVICE, &arguments).serve().await;
+        let agent = behind(&self.addresses(), SERVICE, &arguments).serve().await;
         agent.until("the target is up", |it| it.is_up("orders")).await;
         agent
     }
@@ -267,6 +270,15 @@ async fn the_next_sentinels_are_asked_if_the_first_is_wrong_from_the_start() {
     bed.primary.ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
     let scrape = agent.until("a new connection", |it| it.connects("success", "orders") == 2).await;
     assert!(scrape.is_up("orders"), "{}{}", scrape.text, agent.log());
+}
+
+#[tokio::test]
+async fn a_sentinel_that_hangs_leaves_time_for_the_others_however_short_the_timeout() {
+    let bed = Bed::start().await;
+    bed.liar().with(|state| state.hangs = true);
+    let arguments = ["check", "--tls", "false", "--attempts", "1", "--connect-timeout", "500ms"];
+    let checked = behind(&bed.addresses(), SERVICE, &arguments).run().await;
+    assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
 }
 
 #[tokio::test]

@@ -185,6 +185,12 @@ impl Knowledge {
         None
     }
 
+    /// Records that `sentinel` is asked: until it answers, the others are asked first.
+    pub(super) fn asked(&mut self, sentinel: usize) {
+        self.order.retain(|other| *other != sentinel);
+        self.order.push(sentinel);
+    }
+
     /// Records that `sentinel` was asked and answered first.
     pub(super) fn answered(&mut self, sentinel: usize) {
         self.order.retain(|other| *other != sentinel);

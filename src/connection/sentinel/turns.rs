@@ -1,5 +1,6 @@
 //! Asks sentinels in turn for the primary. If one takes long, the next is asked beside it, so that a dead sentinel costs a
-//! fraction of a second. Each is asked at most once in a second, however often connections fail.
+//! fraction of a second, and never the time that the others need. Each is asked at most once in a second, however often
+//! connections fail.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,8 @@ use super::knowledge::Place;
 use super::{Access, Locator};
 use crate::probe::Failure;
 
-/// How long a sentinel is waited for before the next one is asked as well.
-const HEDGE: Duration = Duration::from_millis(250);
+/// How long a sentinel is waited for at most before the next one is asked as well.
+const MAX_HEDGE: Duration = Duration::from_millis(250);
 /// The shortest time from one question to a sentinel to the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -55,6 +56,7 @@ impl Locator {
         let mut asking = FuturesUnordered::new();
         let mut failed = Vec::new();
         let mut next = Instant::now();
+        let hedge = hedge(until - next, waiting.len());
         loop {
             tokio::select! {
                 biased;
@@ -84,7 +86,8 @@ impl Locator {
                             asking.push(async move {
                                 (sentinel, self.service.ask(sentinel, access, &self.resolver, until).await)
                             });
-                            next = now + HEDGE;
+                            self.service.knowledge.send_modify(|knowledge| knowledge.asked(sentinel));
+                            next = now + hedge;
                         }
                         Err(again) => match self.guess().filter(|_| asking.is_empty()) {
                             Some(place) => return Ok(place),
@@ -102,9 +105,24 @@ impl Locator {
     }
 }
 
+/// Returns how long one of so many `sentinels` is waited for before the next one is asked as well: even if all but the last
+/// hang, that one has as much of the `time` as each before it.
+fn hedge(time: Duration, sentinels: usize) -> Duration {
+    let parts = u32::try_from(sentinels).unwrap_or(u32::MAX).max(1);
+    (time / parts).min(MAX_HEDGE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentinels_that_hang_leave_time_for_the_last_one() {
+        let milliseconds = Duration::from_millis;
+        for (time, sentinels, expected) in [(250, 3, 83), (250, 1, 250), (2500, 3, 250), (0, 3, 0)] {
+            assert_eq!(hedge(milliseconds(time), sentinels).as_millis(), expected, "{time} {sentinels}");
+        }
+    }
 
     #[test]
     fn each_sentinel_is_asked_once_in_a_second() {

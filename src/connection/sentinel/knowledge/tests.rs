@@ -266,3 +266,12 @@ fn it_is_contested_while_sentinels_name_different_addresses() {
     bench.knowledge.silent(2);
     assert!(!bench.knowledge.is_contested());
 }
+
+#[test]
+fn a_sentinel_that_does_not_answer_is_asked_last_the_next_time() {
+    let mut knowledge = Knowledge::new(3);
+    knowledge.asked(0);
+    knowledge.asked(1);
+    knowledge.answered(1);
+    assert_eq!(knowledge.order(), [1, 2, 0]);
+}
