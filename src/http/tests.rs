@@ -259,6 +259,7 @@ fn the_overview_lists_the_nodes_of_a_cluster() {
         slots: SlotSet::all(),
         replica: replica.map(Into::into),
         address: Some(Endpoint { host: "<10.0.0.4>".into(), port: 8500 }),
+        is_absent: false,
     };
     target.topology(SlotSet::all(), vec![node(None), node(Some("b"))], 3, SystemTime::UNIX_EPOCH);
     target.node(0, None, Watch::Down, SystemTime::UNIX_EPOCH);

@@ -207,8 +207,10 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let nodes = topology.shards.iter().flat_map(Shard::nodes);
         let known: HashSet<Arc<str>> = nodes.map(|node| Arc::clone(&node.id)).collect();
         let covered = topology.covered();
+        let is_first = self.shards.is_empty();
+        let missing = is_first.then(|| self.links.shared.known_nodes.missing_in(&topology));
         let (room, skipped) = self.follow_primaries(topology);
-        self.follow_replicas(&known, room);
+        self.follow_replicas(&known, missing.unwrap_or_default(), room);
         let nodes = self.nodes();
         self.links.shared.record(|record| record.topology(covered, &nodes, skipped));
         self.show_skipped(skipped);

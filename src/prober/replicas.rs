@@ -13,10 +13,11 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use self::absence::Absence;
+pub(super) use self::absence::Absence;
 pub(super) use self::group::{Group, Reader};
 use super::directions::{Direction, Directions};
 use super::fallback::MEMORY;
+use super::known_nodes::KnownReplica;
 use super::link_record::Series;
 use super::links::Links;
 use super::schedule::{Grid, Schedule};
@@ -26,15 +27,16 @@ use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
 use crate::status::{ClusterNode, Watch};
 use crate::target::Endpoint;
-use crate::topology::{Node, Shard, SlotSet};
+use crate::topology::{Node, Shard, Slot, SlotSet};
 
 /// The replicas of one shard.
 #[derive(Debug)]
 pub(super) struct Replicas {
     group: Arc<Group>,
     links: Vec<Replica>,
-    /// The previous primary, which may be a replica now.
-    former: Option<Node>,
+    /// Nodes of the shard that have to be replicas now, and since when the topology does not name them: its previous primary,
+    /// and those that an earlier prober of the target has probed.
+    expected: Vec<(Node, Absence)>,
 }
 
 /// A replica and its link.
@@ -49,8 +51,8 @@ struct Replica {
     absence: Absence,
     /// Until when it is not asked again, because the user may not read it.
     denied_until: Option<Instant>,
-    /// Whether it was the shard's primary before.
-    is_former: bool,
+    /// Whether it was reached before there was this link.
+    was_reached: bool,
 }
 
 impl Drop for Replica {
@@ -79,7 +81,7 @@ pub(super) struct Making<'a, D: Dial> {
 
 impl Replicas {
     pub(super) fn new(series: Series) -> Self {
-        Self { group: Arc::new(Group::new(series)), links: Vec::new(), former: None }
+        Self { group: Arc::new(Group::new(series)), links: Vec::new(), expected: Vec::new() }
     }
 
     /// Returns what the links share.
@@ -87,9 +89,24 @@ impl Replicas {
         &self.group
     }
 
-    /// Another node is the primary now.
+    /// Another node than this is the primary now.
     pub(super) fn primary_was(&mut self, node: Node) {
-        self.former = Some(node);
+        self.expected.push((node, Absence::default()));
+    }
+
+    /// An earlier prober of the target has probed this replica, which the topology does not name.
+    pub(super) fn is_missing(&mut self, KnownReplica { node, endpoint, absence, .. }: KnownReplica) {
+        self.expected.push((Node { id: node, address: Some(endpoint) }, absence));
+    }
+
+    /// Returns the replicas of the shard with this `lowest` slot, for later probers of the target.
+    pub(super) fn known(&self, lowest: Slot) -> impl Iterator<Item = KnownReplica> {
+        self.links.iter().map(move |link| KnownReplica {
+            node: Arc::clone(&link.node),
+            endpoint: link.endpoint.clone(),
+            lowest,
+            absence: link.absence,
+        })
     }
 
     /// Whether there is a link to this node.
@@ -118,10 +135,11 @@ impl Replicas {
     pub(super) fn nodes(&self, slots: &SlotSet) -> Vec<(ClusterNode, Watch)> {
         let now = Instant::now();
         let node = |link: &Replica| {
-            let is_missed = link.absence.is_missed(now);
+            let (is_absent, is_missed) = (link.absence.is_absent(), link.absence.is_missed(now));
             let watch = self.group.note(|whole, _| whole.watch_of(link.id));
             let replica = Some(Arc::clone(&link.node));
-            let node = ClusterNode { slots: slots.clone(), replica, address: Some(link.endpoint.clone()) };
+            let address = Some(link.endpoint.clone());
+            let node = ClusterNode { slots: slots.clone(), replica, address, is_absent };
             let watch = if link.denied_until.is_some() { Watch::Unwatched } else { watch };
             (node, if is_missed { Watch::Down } else { watch })
         };
@@ -172,13 +190,13 @@ impl Replicas {
             }
             if let Some(node) = wanted.iter().find(|node| node.id == link.node) {
                 link.absence = Absence::default();
-                link.is_former = false;
+                link.was_reached = false;
                 link.lead_to(node, &slots);
                 return true;
             }
             // It may be a primary now, or another's replica.
             let is_elsewhere = known.contains(&link.node);
-            let was_reached = link.is_former || self.group.note(|whole, _| whole.is_reached(link.id));
+            let was_reached = link.was_reached || self.group.note(|whole, _| whole.is_reached(link.id));
             if !is_elsewhere && was_reached {
                 link.absence.begin(now);
                 return true;
@@ -186,14 +204,13 @@ impl Replicas {
             self.group.leave(link.id, now);
             false
         });
-        if let Some(former) = self.former.take()
-            && !known.contains(&former.id)
-            && !self.has(&former)
-        {
-            let mut link = self.start(&former, &slots, now, making);
-            link.is_former = true;
-            link.absence.begin(now);
-            self.links.push(link);
+        for (node, absence) in std::mem::take(&mut self.expected) {
+            if !known.contains(&node.id) && !self.has(&node) {
+                let mut link = self.start(&node, &slots, now, making);
+                (link.was_reached, link.absence) = (true, absence);
+                link.absence.begin(now);
+                self.links.push(link);
+            }
         }
         for node in wanted {
             if !self.has(node) {
@@ -270,7 +287,7 @@ impl Replicas {
             shared,
             absence,
             denied_until: None,
-            is_former: false,
+            was_reached: false,
         }
     }
 }

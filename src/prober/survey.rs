@@ -185,6 +185,7 @@ fn listed<'a>(
             slots: shard.slots.clone(),
             replica,
             address: Some(node.address_or(host)),
+            is_absent: false,
         };
         let replicas = replicas.iter().map(move |node| of_shard(node, Some(Arc::clone(&node.id))));
         [of_shard(&shard.primary, None)].into_iter().chain(replicas)

@@ -45,6 +45,8 @@ pub struct ClusterNode {
     pub replica: Option<Arc<str>>,
     /// The address at which it is reached, if it has one.
     pub address: Option<Endpoint>,
+    /// Whether it is a replica that the topology does not name any more.
+    pub is_absent: bool,
 }
 
 impl ClusterNode {
@@ -236,6 +238,7 @@ mod tests {
                 host: address.split_once(':').unwrap().0.into(),
                 port: address.split_once(':').unwrap().1.parse().unwrap(),
             }),
+            is_absent: false,
         }
     }
 

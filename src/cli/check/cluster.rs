@@ -104,6 +104,7 @@ mod tests {
             slots: slots.clone(),
             replica: None,
             address: Some(Endpoint { host: "10.0.0.4".into(), port }),
+            is_absent: false,
         };
         let shown = text(|target| {
             let middle = Slot::new(8192).unwrap();

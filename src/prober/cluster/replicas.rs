@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::super::known_nodes::KnownReplica;
 use super::super::replicas::{Making, Replicas};
 use super::super::schedule::offset;
 use super::Coordinator;
@@ -22,14 +23,28 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.links.target.cluster.mode == ClusterMode::All
     }
 
-    /// Lets links lead to the replicas of the shards. `known` are the ids of all nodes, and `room` is how many replicas may
-    /// be probed.
-    pub(super) fn follow_replicas(&mut self, known: &HashSet<Arc<str>>, room: usize) {
+    /// Lets links lead to the replicas of the shards. `known` are the ids of all nodes, `missing` the replicas beside them that
+    /// an earlier prober has probed, and `room` is how many replicas may be probed.
+    pub(super) fn follow_replicas(
+        &mut self,
+        known: &HashSet<Arc<str>>,
+        missing: Vec<KnownReplica>,
+        room: usize,
+    ) {
         if !self.wants_replicas() {
-            return;
+            return self.keep_replicas();
         }
         let now = Instant::now();
         let Self { links, host, grid, shards, tasks, .. } = self;
+        for replica in missing {
+            let mut replicas = shards
+                .iter_mut()
+                .filter(|watched| watched.shard.slots.contains(replica.lowest))
+                .filter_map(|watched| watched.replicas.as_mut());
+            if let Some(replicas) = replicas.next() {
+                replicas.is_missing(replica);
+            }
+        }
         let chosen = {
             let replicas = shards.iter().map(|watched| {
                 let is_watched = |node: &Node| watched.replicas.as_ref().is_some_and(|it| it.has(node));
@@ -48,6 +63,16 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 now + offset(interval, place - 1, count)
             });
         }
+        self.keep_replicas();
+    }
+
+    /// Lets later probers of the target know which replicas are probed.
+    fn keep_replicas(&self) {
+        let mut known = Vec::new();
+        for Watched { shard, replicas, .. } in &self.shards {
+            known.extend(replicas.iter().flat_map(|replicas| replicas.known(shard.lowest())));
+        }
+        self.links.shared.known_nodes.probes(known);
     }
 
     /// Looks at what has become of the links to replicas. Returns how many were reached, and how many were not.
@@ -94,7 +119,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let slots = &shard.slots;
             let watch = self.links.shared.note(|whole, _| whole.watch_of(*id));
             let address = Some(shard.primary.address_or(&self.host));
-            nodes.push((ClusterNode { slots: slots.clone(), replica: None, address }, watch));
+            let node = ClusterNode { slots: slots.clone(), replica: None, address, is_absent: false };
+            nodes.push((node, watch));
             let Some(replicas) = replicas else { continue };
             nodes.extend(replicas.nodes(slots));
         }
@@ -120,6 +146,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         for replicas in self.shards.iter_mut().filter_map(|watched| watched.replicas.as_mut()) {
             replicas.pass(now);
         }
+        self.keep_replicas();
         self.show_nodes();
     }
 }

@@ -13,7 +13,7 @@ const MEMORY: Duration = Duration::from_secs(5 * 60);
 
 /// Since when a replica is absent. By default, it is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Absence(Option<Instant>);
+pub(in crate::prober) struct Absence(Option<Instant>);
 
 impl Absence {
     /// The topology does not name the replica at `now`.

@@ -87,8 +87,8 @@ pub struct NodeFailureDocument {
 
 impl ClusterDocument {
     pub(in crate::status) fn new(state: &ClusterState) -> Self {
-        let count =
-            |is_counted: fn(Watch) -> bool| state.nodes.iter().filter(|it| is_counted(it.watch)).count();
+        let listed = || state.nodes.iter().filter(|it| !it.node.is_absent);
+        let count = |is_counted: fn(Watch) -> bool| listed().filter(|it| is_counted(it.watch)).count();
         let primaries = state.nodes.iter().filter(|it| it.node.replica.is_none());
         let counts = ClusterCounts {
             slots_covered: state.covered.len(),

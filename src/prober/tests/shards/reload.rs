@@ -166,3 +166,50 @@ async fn live_shards_show_that_they_are_up_with_their_openings_beside_one_that_i
     assert_eq!(after.value(r#"shard_success{role="primary",shard="10922",target="t"}"#), 1.0);
     assert_eq!(cluster.count(2, "SET"), sets + 1, "its ticks go on as they were");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_replica_that_the_servers_hide_counts_as_down_for_five_minutes_also_over_reloads() {
+    let cluster = Cluster::with_replicas(2);
+    let known_nodes = KnownNodes::default();
+    let before = start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await;
+    sleep(INTERVAL).await;
+    cluster.kill(3);
+    cluster.with(|state| state.replicas.truncate(1));
+    sleep(100 * SECOND).await;
+    drop(before);
+    let up = [("primary", Watch::Up), ("replica", Watch::Up)];
+    let down = [("primary", Watch::Up), ("replica", Watch::Down)];
+    let is_up = r#"shard_success{role="replica",shard="8192",target="t"}"#;
+    for _ in 0..2 {
+        let after = start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await;
+        sleep(INTERVAL).await;
+        assert_eq!(states(&after), [up, down].concat());
+        assert_eq!((after.is_up(), after.value(is_up)), (true, 0.0));
+        let watched = cluster_of(&after).counts.unwrap().nodes_watched;
+        assert_eq!((watched, of_cluster(&after, "nodes_watched")), (3, 3.0));
+    }
+    let after = start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await;
+    sleep(110 * SECOND).await;
+    assert_eq!(states(&after), [up, down].concat());
+    sleep(60 * SECOND).await;
+    assert_eq!(states(&after), [&up[..], &up[..1]].concat());
+    assert!(!text(&after).contains(r#"role="replica",shard="8192""#));
+    // Nobody who comes later knows of it.
+    drop(after);
+    let after = start_after_reload(&cluster, known_nodes, with_replicas()).await;
+    assert_eq!(states(&after), [&up[..], &up[..1]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_of_another_cluster_are_not_missed_in_the_one_that_the_target_is_now() {
+    let known_nodes = KnownNodes::default();
+    let cluster = Cluster::with_replicas(2);
+    drop(start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await);
+    let other = Cluster::new(1);
+    other.with(|state| {
+        state.all.resize_with(10, Node::default);
+        (state.slots[0].2, state.host) = (9, 9);
+    });
+    let after = start_after_reload(&other, known_nodes, with_replicas()).await;
+    assert_eq!(states(&after), [("primary", Watch::Up)]);
+}
