@@ -35,7 +35,7 @@ pub(super) enum Malformed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) bytes: usize,
-    values: usize,
+    pub(super) values: usize,
 }
 
 impl Limits {

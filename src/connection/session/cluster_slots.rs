@@ -324,7 +324,18 @@ mod tests {
         session.cluster_slots(Hosts::Announced { asked: &asked }, soon()).await.unwrap();
         session.limits.bytes = 1024 * 1024;
         far.write_all(b"*10000\r\n").await.unwrap();
-        assert!(session.ping(soon()).await.unwrap_err().detail.contains("more values"));
+        assert!(session.ping(soon()).await.unwrap_err().detail.contains("more than 10000 values"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_in_more_ranges_than_are_read_are_told_as_such() {
+        let rows: Vec<_> = (0..10_000).map(|slot| row(slot, slot, &[old(7000, "a")])).collect();
+        let failure = ask(&reply(&rows)).await.0.unwrap_err();
+        assert_eq!(
+            (failure.reason, &*failure.detail),
+            (FailureReason::ProtocolError, "the reply has more than 65536 values")
+        );
+        assert!(failure.advice().contains("separate ranges"), "{}", failure.advice());
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,10 @@ use crate::connection::tls::{self, ClientCertificateRefused};
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Stage};
 
+/// What to do if the reply to `CLUSTER SLOTS` has more values than are read.
+const SLOTS_IN_PIECES: &str = "The slots of this cluster lie in too many separate ranges: move them so that each shard has \
+     few, or set `cluster.mode: off`.";
+
 impl<S> Session<S> {
     pub(super) fn malformed(&self, stage: Stage, malformed: Malformed) -> Failure {
         match malformed {
@@ -18,11 +22,13 @@ impl<S> Session<S> {
             Malformed::NotRedis => {
                 Failure::new(FailureReason::ProtocolError, stage, "what came is not a Redis reply")
             }
-            Malformed::TooMany => Failure::new(
-                FailureReason::ProtocolError,
-                stage,
-                "the reply has more values than was asked for",
-            ),
+            Malformed::TooMany => {
+                let detail = format!("the reply has more than {} values", self.limits.values);
+                Failure {
+                    advice: (stage == Stage::Topology).then_some(SLOTS_IN_PIECES),
+                    ..Failure::new(FailureReason::ProtocolError, stage, detail)
+                }
+            }
             Malformed::TooLarge => {
                 let detail = format!("the reply is longer than reply_limit, {} bytes", self.limits.bytes);
                 Failure::new(FailureReason::ReplyTooLarge, stage, detail)

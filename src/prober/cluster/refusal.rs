@@ -36,13 +36,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     fn log_refusal(&self, result: StepResult, failure: &Failure) {
         let (target, detail) = (&self.links.target.name, &failure.detail);
-        if !self.shards.is_empty() {
-            info!(%target, %detail, "not a cluster any more");
-        }
         if result == StepResult::Denied {
             warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
         } else if !is_standalone(failure) {
             info!(%target, %detail, "shards not monitored; the server does not list them");
+        } else if !self.shards.is_empty() {
+            info!(%target, %detail, "not a cluster any more");
         }
     }
 

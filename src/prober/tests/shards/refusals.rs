@@ -161,3 +161,24 @@ async fn a_key_whose_slot_has_moved_is_followed_by_one_more_command_in_each_tick
     assert!(failed <= 20.0, "{failed}");
     assert!(asked <= 2.0 * probes, "{asked} in {probes} probes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_revoked_is_logged_as_such_and_a_cluster_that_ends_as_that() {
+    let revoked = "shards not monitored; give the user the right `+cluster|slots`";
+    for (refusal, expected, other) in [
+        (DENIED, revoked, "not a cluster any more"),
+        (
+            "-ERR This instance has cluster support disabled\r\n",
+            "not a cluster any more",
+            "shards not monitored",
+        ),
+    ] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        let _running = start_cluster(&cluster, target()).await;
+        cluster.with(|state| state.refusal = Some(refusal));
+        sleep(80 * SECOND).await;
+        let text = lines.text();
+        assert_eq!((text.matches(expected).count(), text.matches(other).count()), (1, 0), "{text}");
+    }
+}
