@@ -1,5 +1,6 @@
 //! One failure: its reason, where it happened, and the text of the server or the system.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,10 +14,18 @@ const TOPOLOGY_DENIED: &str = "Grant the user `+cluster|slots`, so that every sh
 const TOPOLOGY_UNSUPPORTED: &str = "The server does not list its shards, as behind a proxy or with the Enterprise \
      policy of Azure Managed Redis. Set `keys` to write to every part of the hash slots, or `cluster.mode: off`.";
 
-/// What to do if nothing answers at the address of a node.
-const NODE_UNREACHABLE: &str = "The cluster announces this address. The node is down, or a firewall closes its port: \
-     Azure Cache for Redis uses 15000-15999 (13000-13999 without TLS), Azure Managed Redis 8500-8599. If nodes can only \
-     be reached at the configured host, set `cluster.address: host`.";
+/// What to do if nothing answers at the address of a node, if something refuses the connection, if there is no way to it, and
+/// if what takes the connection speaks no TLS.
+const NODE_SILENT: &str = "Nothing answers at the address that the cluster announces: the node is down, or a firewall drops \
+     packets to its port. Azure Cache for Redis uses 15000-15999 (13000-13999 without TLS), Azure Managed Redis 8500-8599. \
+     If nodes can only be reached at the configured host, set `cluster.address: host`.";
+const NODE_REFUSES: &str = "Nothing listens at the address that the cluster announces: the node is down, or the address is \
+     valid only where the cluster runs, as that of a container. If nodes can be reached at the configured host, set \
+     `cluster.address: host`.";
+const NODE_UNROUTED: &str = "There is no way to the address that the cluster announces: its host is down, or the networks are \
+     not connected. If nodes can be reached at the configured host, set `cluster.address: host`.";
+const NODE_WITHOUT_TLS: &str = "The node takes the connection and completes no TLS handshake: it hangs, or the cluster \
+     announces its port without TLS. Set `tls-cluster yes` on each node of a cluster that serves TLS.";
 /// What to do if the name of a node has no address.
 const NODE_UNRESOLVED: &str = "The cluster announces this name. Add it to the DNS that this machine uses, or let the \
      nodes announce their addresses. If they can be reached at the configured host, set `cluster.address: host`.";
@@ -96,12 +105,28 @@ impl Failure {
 
     /// Returns what the operator can do about a node that cannot be reached at the address which its cluster announces.
     #[must_use]
-    pub fn advice_on_node(&self) -> Option<&'static str> {
+    pub const fn advice_on_node(&self) -> Option<&'static str> {
         match self.reason {
             FailureReason::Resolve => Some(NODE_UNRESOLVED),
-            reason if reason.is_blocked() => Some(NODE_UNREACHABLE),
+            FailureReason::ConnectTimeout => Some(NODE_SILENT),
+            FailureReason::ConnectRefused => Some(NODE_REFUSES),
+            FailureReason::ConnectUnreachable => Some(NODE_UNROUTED),
+            FailureReason::TlsHandshake => Some(NODE_WITHOUT_TLS),
             _ => None,
         }
+    }
+
+    /// Returns the same about a node that was never reached at this `port`.
+    #[must_use]
+    pub fn advice_on_unwatched_node(&self, port: u16) -> Option<Cow<'static, str>> {
+        if self.reason != FailureReason::ConnectTimeout {
+            return self.advice_on_node().map(Into::into);
+        }
+        let advice = format!(
+            "Open port {port} to the addresses of the cache's nodes, unless this node is down. If they can only be reached at \
+             the configured host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`."
+        );
+        Some(advice.into())
     }
 }
 
@@ -131,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_advice_about_a_node_of_a_cluster_names_nothing_that_nobody_has_configured() {
-        for reason in [FailureReason::ConnectRefused, FailureReason::ConnectTimeout, FailureReason::Resolve] {
+        use FailureReason::{ConnectRefused, ConnectTimeout, ConnectUnreachable, Resolve};
+        for reason in [ConnectRefused, ConnectTimeout, ConnectUnreachable, Resolve] {
             let host = Failure::new(reason, Stage::Phase(Phase::Connect), "");
             let node = Failure { slots: Some(Arc::new(SlotSet::all())), ..host.clone() };
             assert_eq!(host.advice(), reason.advice());
@@ -140,6 +166,19 @@ mod tests {
                 !node.advice().contains("`host`") && !node.advice().contains("`port`"),
                 "{}",
                 node.advice()
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_node_that_does_not_answer_at_all_may_need_an_open_port() {
+        for reason in FailureReason::ALL {
+            let failure = Failure::new(reason, Stage::Phase(Phase::Connect), "");
+            let advice = failure.advice_on_unwatched_node(8501).unwrap_or_default();
+            assert_eq!(
+                advice.contains("Open port 8501"),
+                reason == FailureReason::ConnectTimeout,
+                "{reason}"
             );
         }
     }

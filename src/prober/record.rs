@@ -117,16 +117,12 @@ impl Record {
             return;
         }
         let (target, reason, detail) = (&self.target, failure.reason.as_str(), &failure.detail);
+        let advice = failure.advice_on_unwatched_node(address.port);
+        let advice = advice.as_deref().unwrap_or(failure.advice());
         if is_replica {
-            warn!(%target, %slots, %address, reason, %detail, "replica not reached");
-        } else if failure.reason.is_blocked() {
-            let port = address.port;
-            warn!(
-                %target, %slots, %address, reason, %detail,
-                "shard not reached; open port {port} to the cache's nodes, or set `cluster.mode: off`"
-            );
+            warn!(%target, %slots, %address, reason, %detail, advice, "replica not reached");
         } else {
-            warn!(%target, %slots, %address, reason, %detail, "shard not reached");
+            warn!(%target, %slots, %address, reason, %detail, advice, "shard not reached");
         }
     }
 

@@ -60,16 +60,12 @@ impl ClusterNode {
 
     /// Returns what to do about a node that cannot be reached, where more is known than the reason of the failure.
     fn advice(&self, failure: &Failure, watch: Watch) -> Option<Cow<'static, str>> {
-        let advice = failure.advice_on_node()?;
-        let port = self.address.as_ref().map(|address| address.port);
-        Some(match port.filter(|_| watch == Watch::Unwatched && failure.reason.is_blocked()) {
-            Some(port) => format!(
-                "Open port {port} to the addresses of the cache's nodes. If they can only be reached at the configured \
-                 host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`."
-            )
-            .into(),
-            None => advice.into(),
-        })
+        match &self.address {
+            Some(Endpoint { port, .. }) if watch == Watch::Unwatched => {
+                failure.advice_on_unwatched_node(*port)
+            }
+            _ => failure.advice_on_node().map(Into::into),
+        }
     }
 }
 
@@ -270,8 +266,9 @@ mod tests {
         handle.staleness(0, "b", Duration::from_millis(250));
         handle.node(8192, None, Watch::Unwatched, at(1_006));
         handle.node_failed(8192, None, &unreachable(), at(1_006));
-        let advice = "Open port 8501 to the addresses of the cache's nodes. If they can only be reached at the configured \
-                      host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`.";
+        let advice = "Open port 8501 to the addresses of the cache's nodes, unless this node is down. If they can only be \
+                      reached at the configured host, set `cluster.address: host`; if this node need not be watched, \
+                      `cluster.mode: off`.";
         assert_eq!(
             serde_json::to_value(cluster(&status)).unwrap(),
             json!({

@@ -340,7 +340,7 @@ async fn every_shard_of_a_cluster_is_checked() {
     let warning = format!(
         ", but 1 node is not watched\n  WARNING: not probed, because it cannot be reached from here: \
          shard 5461 at 127.0.0.1:{port} (slots 5461-10922).\n    If applications fail for keys in these slots, the node is \
-         down.\n    Otherwise: Open port {port} ",
+         down.\n    Nothing listens at the address that the cluster announces: ",
         port = cluster.node(1).port()
     );
     assert!(ended.stdout.contains(&warning), "{ended:?}");
@@ -365,6 +365,30 @@ async fn every_shard_of_a_cluster_is_checked() {
     let ended = check_cluster(cluster.node(0), "text").await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.contains(": cluster_down at set\n    slots 0-5460\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_takes_connections_and_hangs_in_tls_has_been_reached_and_fails_the_check() {
+    let mut cluster = Cluster::start(Listen::Tls).await;
+    cluster.require_full_coverage(false);
+    // Nobody takes over.
+    cluster.kill(4).await;
+    cluster.stop(1);
+    let node = cluster.node(0);
+    let ended = cachepulse(["check", "--host", "localhost", "--attempts", "1", "--connect-timeout", "2s"])
+        .args(["--port", &node.port().to_string(), "--ca-file"])
+        .args([node.ca_file()])
+        .args(["--identity", "password", "--password-env", "SECRET", "--username", ADMIN])
+        .env("SECRET", PASSWORD)
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for text in
+        ["tls_handshake at tls\n    slots 5461-10922\n", "completes no TLS handshake", "primary  down "]
+    {
+        assert!(ended.stdout.contains(text), "{text}: {ended:?}");
+    }
+    assert!(!ended.stdout.contains("not watched"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -46,7 +46,9 @@ pub(super) fn write_unwatched(
     }
     let is_unwatched = |node: &&NodeDocument| node.role == Role::Primary && node.state == Watch::Unwatched;
     let unwatched: Vec<&NodeDocument> = cluster.shards.iter().filter(is_unwatched).collect();
-    let Some(failure) = unwatched.first().and_then(|node| node.last_failure.as_ref()) else { return Ok(()) };
+    if unwatched.is_empty() {
+        return Ok(());
+    }
     let of_node = |NodeDocument { shard, slots, address, .. }: &&NodeDocument| {
         let address = address.as_deref().unwrap_or("no address");
         format!("shard {shard} at {address} (slots {slots})")
@@ -55,7 +57,15 @@ pub(super) fn write_unwatched(
     let (warning, nodes) = (style.bad("WARNING"), enumerated(nodes.iter().map(String::as_str)));
     write!(f, "\n  {warning}: not probed, because it cannot be reached from here: {nodes}.")?;
     write!(f, "\n    If applications fail for keys in these slots, the node is down.")?;
-    write!(f, "\n    Otherwise: {}", failure.failure.advice)
+    // What to do is much the same for all that fail for the same reason.
+    let mut reasons = Vec::new();
+    for failure in unwatched.iter().filter_map(|node| node.last_failure.as_ref()).map(|it| &it.failure) {
+        if !reasons.contains(&failure.reason) {
+            reasons.push(failure.reason);
+            write!(f, "\n    {}", failure.advice)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the commands that the node got in one line.
@@ -122,8 +132,9 @@ mod tests {
                 target.node(shard, None, watch, NOW);
             }
         });
-        let advice = "Open port 8501 to the addresses of the cache's nodes. If they can only be reached at the configured \
-                      host, set `cluster.address: host`; if this node need not be watched, `cluster.mode: off`.";
+        let advice = "Open port 8501 to the addresses of the cache's nodes, unless this node is down. If they can only be \
+                      reached at the configured host, set `cluster.address: host`; if this node need not be watched, \
+                      `cluster.mode: off`.";
         let expected = format!(
             "  cluster                    16384 slots covered, 8192 available; 1 node watched, 1 never reached\n\
              \x20     shard 0      primary  up         10.0.0.4:8500  slots 0-8191\n\

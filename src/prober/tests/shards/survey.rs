@@ -39,7 +39,7 @@ async fn a_node_that_is_not_reached_is_unwatched_and_decides_nothing() {
     for role in ["primary", "replica"] {
         let cluster = Cluster::with_replicas(2);
         let away = if role == "primary" { 1 } else { 3 };
-        cluster.with(|state| state.all[away].away = Some(FailureReason::ConnectRefused));
+        cluster.with(|state| state.all[away].away = Some(FailureReason::ConnectTimeout));
         let (outcome, shown) = survey(&cluster, with_replicas(), 1).await;
         assert_eq!((outcome.result.is_ok(), steps(&outcome)), (true, Step::ALL.to_vec()), "{role}");
         let cluster = shown.cluster.as_ref().unwrap();

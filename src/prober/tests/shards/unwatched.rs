@@ -17,7 +17,12 @@ async fn a_shard_that_was_never_reached_is_unwatched_and_does_not_decide() {
     assert_eq!(shard.state, Watch::Unwatched);
     let advice = shard.last_failure.unwrap().failure.advice;
     assert!(advice.contains("Open port 7001"), "{advice}");
-    assert_eq!(lines.text().matches("shard not reached; open port 7001").count(), 1, "{}", lines.text());
+    let text = lines.text();
+    assert_eq!(
+        (text.matches("shard not reached").count(), text.matches("Open port 7001").count()),
+        (1, 1),
+        "{text}"
+    );
     // Once it is reached it decides.
     cluster.with(|state| state.all[1].away = None);
     sleep(2 * INTERVAL).await;
@@ -27,6 +32,24 @@ async fn a_shard_that_was_never_reached_is_unwatched_and_does_not_decide() {
     sleep(2 * SECOND).await;
     assert!(!running.is_up());
     assert_eq!(shards(&running)[1].1, Watch::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_advice_about_a_shard_that_is_not_reached_fits_how_the_connection_fails() {
+    for (reason, words) in [
+        (FailureReason::ConnectTimeout, "Open port 7001"),
+        (FailureReason::ConnectRefused, "Nothing listens at the address"),
+        (FailureReason::ConnectUnreachable, "There is no way to the address"),
+        (FailureReason::Resolve, "The cluster announces this name"),
+    ] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.all[1].away = Some(reason));
+        let running = start_cluster(&cluster, target()).await;
+        let advice = cluster_of(&running).shards.remove(1).last_failure.unwrap().failure.advice;
+        assert!(advice.starts_with(words), "{advice}");
+        assert_eq!(lines.text().matches(words).count(), 1, "{}", lines.text());
+    }
 }
 
 #[tokio::test(start_paused = true)]
