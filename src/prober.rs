@@ -198,8 +198,8 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         }
     }
 
-    /// Probes once, attempts included. Opens the connection first if there is none. Of a cluster, every shard is probed on
-    /// a new connection, and one that cannot be reached has failed. Then asks for maintenance notices.
+    /// Probes once with each key, attempts included. Opens the connection first if there is none. Of a cluster, every shard is
+    /// probed on a new connection, and one that cannot be reached has failed. Then asks for maintenance notices.
     pub async fn probe(&mut self) -> Probed {
         let shared = Arc::clone(&self.links.shared);
         shared.record(Record::quiet);
@@ -212,7 +212,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
     async fn probe_all(&mut self, shared: &Shared) -> Probed {
         let mut probed = self.probe_host().await;
         if !shared.signals.knows_cluster() {
-            return probed;
+            return self.probe_other_keys(probed).await;
         }
         let started = Instant::now();
         match survey(&mut self.front, &mut self.links, self.probes - 1).await {
@@ -224,13 +224,31 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
             Survey::OneNode(result) => {
                 // Nobody else probes the keys that were left to shards.
                 shared.signals.search(true);
-                let Probed { mut outcome, clients } = self.probe_host().await;
+                let again = self.probe_host().await;
+                let Probed { mut outcome, clients } = self.probe_other_keys(again).await;
                 outcome.phases = probed.outcome.phases;
                 outcome.result = outcome.result.and(result);
                 probed = Probed { outcome, clients };
             }
         }
         probed.outcome.duration += started.elapsed();
+        probed
+    }
+
+    /// Probes the configured host with its other keys, which are spread over the slots, until one fails.
+    async fn probe_other_keys(&mut self, mut probed: Probed) -> Probed {
+        self.front.lists_no_clients();
+        for _ in 1..self.target.keys.get() {
+            if probed.outcome.result.is_err() {
+                break;
+            }
+            let Outcome { result, attempts, duration, steps, .. } = self.probe_host().await.outcome;
+            probed.outcome.duration += duration;
+            if result.is_err() {
+                (probed.outcome.result, probed.outcome.attempts, probed.outcome.steps) =
+                    (result, attempts, steps);
+            }
+        }
         probed
     }
 

@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use self::answers::Answers;
 pub(super) use self::answers::is_in_words;
-pub(super) use self::coverage::uncovered;
+pub(super) use self::coverage::{missing_in_two, uncovered};
 use self::inquiry::Unanswered;
 pub(super) use self::refusal::{explained, is_standalone};
 pub(super) use self::replicas::choose;

@@ -105,6 +105,11 @@ impl<D: Dial> Link<D> {
         self.maintenance = None;
     }
 
+    /// Lets no round list the clients from now on.
+    pub(super) const fn lists_no_clients(&mut self) {
+        self.rounds.lists_clients = false;
+    }
+
     /// Returns the companion that opens connections beside this link.
     pub(super) fn companion(&self, rng: fastrand::Rng) -> Companion<D> {
         Companion::new(self.opener.clone(), rng, self.ticks.record().shared(), Arc::clone(&self.handover))

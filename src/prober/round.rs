@@ -31,6 +31,8 @@ pub(super) struct Rounds {
     key: Key,
     rng: fastrand::Rng,
     listing: Listing,
+    /// Whether clients are listed at all.
+    pub(super) lists_clients: bool,
     /// Whether each of the clients is wanted, and not only their number.
     pub(super) keeps_clients: bool,
     /// The replicas of the shard, which read what is written here. `None` if they are not probed.
@@ -71,6 +73,7 @@ impl Rounds {
             target,
             key,
             rng,
+            lists_clients: true,
             keeps_clients: false,
             replicas: None,
             reader: None,
@@ -140,7 +143,8 @@ impl Rounds {
         self.access(connection, opener, round).await?;
 
         let Connection { session, protocol, .. } = connection;
-        if self.listing.is_due() { self.list_clients(session, *protocol, round).await } else { Ok(()) }
+        let is_due = self.lists_clients && self.listing.is_due();
+        if is_due { self.list_clients(session, *protocol, round).await } else { Ok(()) }
     }
 
     /// Counts the clients. Where the list is optional, nothing about it fails the round, not even a connection that is

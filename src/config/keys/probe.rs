@@ -113,7 +113,8 @@ pub static KEYS: Key<NonZeroU32> = Key {
         doc: "For a cluster behind one endpoint, such as Azure Managed Redis with the Enterprise policy. The keys are \
               spread evenly over the hash slots: with `keys: 16` a key of every 16th part of the slots is written within 16 \
               ticks. That covers a shard if it owns a little more than such a part in one piece. After a failure, the same key is \
-              probed until it succeeds. Where every shard has a connection, each has one key and `keys` is not used.",
+              probed until it succeeds. Where every shard has a connection, each has one key and `keys` is not used. `check` \
+              probes each key once.",
         example: "16",
         ..About::EMPTY
     },

@@ -142,7 +142,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 }
 
 /// Returns the slots that have no owner by at least two of `views`.
-fn missing_in_two(views: &[Topology]) -> SlotSet {
+pub(in crate::prober) fn missing_in_two(views: &[Topology]) -> SlotSet {
     let missing: Vec<SlotSet> = views.iter().map(|view| view.covered().complement()).collect();
     let pairs =
         missing.iter().enumerate().flat_map(|(at, one)| missing[..at].iter().map(move |it| (one, it)));

@@ -69,3 +69,19 @@ async fn a_failure_before_a_key_is_asked_for_names_none() {
     let failure = document.targets[0].failures[0].failure.as_ref().unwrap();
     assert_eq!(&*failure.detail, "BUSY Redis is busy running a script.");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_for_somebody_who_waits_asks_for_every_key_once_and_lists_the_clients_once() {
+    for (full, failed, asked) in [(SlotSet::default(), None, 4), (slots(8192, 12_287), Some("OOM"), 3)] {
+        let cache = Cache::default();
+        cache.with(|state| state.full = full);
+        let (mut prober, ..) = made(7, Duration::ZERO, cache.clone(), with_keys(4), SignIn::None, clock());
+        let Probed { outcome, clients } = prober.probe().await;
+        let failure = outcome.result.err();
+        assert_eq!(failure.as_ref().and_then(|it| it.detail.split(' ').next()), failed);
+        assert!(failure.is_none_or(|failure| failure.detail.contains("key cachepulse:pod-")));
+        let parts: Vec<_> = written(&cache).iter().map(|slot| slot / 4096).collect();
+        assert_eq!(parts, (0..asked).collect::<Vec<_>>());
+        assert_eq!((cache.count("CLIENT LIST"), clients.unwrap().clients.len()), (1, 1));
+    }
+}

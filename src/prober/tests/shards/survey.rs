@@ -74,3 +74,40 @@ async fn where_no_shard_is_reached_the_host_decides_and_is_written() {
     assert_eq!((outcome.result.is_ok(), steps(&outcome)), (true, Step::ALL.to_vec()));
     assert_eq!(states(&shown), [Watch::Unwatched; 3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_are_uncovered_if_two_of_three_nodes_say_so_whichever_is_the_host() {
+    for (agree, expected) in [(3, true), (2, true), (1, false)] {
+        for host in 0..3 {
+            let cluster = Cluster::new(3);
+            cluster.with(|state| {
+                state.host = host;
+                let before = state.slots.clone();
+                state.slots[1].1 -= 1;
+                for node in agree..3 {
+                    state.all[node].view = Some(before.clone());
+                }
+            });
+            let (outcome, _) = survey(&cluster, target(), 1).await;
+            let reason = outcome.result.err().map(|failure| failure.reason);
+            assert_eq!(
+                reason,
+                expected.then_some(FailureReason::SlotsUncovered),
+                "{agree} of 3, host {host}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_the_first_node_does_not_know_is_probed_as_well() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| {
+        state.all[0].view = Some(state.slots[..2].to_vec());
+        state.all[2].refusal = Some("-WRONGPASS invalid username-password pair\r\n");
+    });
+    let (outcome, shown) = survey(&cluster, target(), 1).await;
+    assert_eq!(outcome.result.unwrap_err().reason, FailureReason::AuthRejected);
+    assert_eq!(states(&shown), [Watch::Up, Watch::Up, Watch::Down]);
+    assert_eq!((cluster.dials(0), cluster.dials(1)), (2, 1), "no other is probed again");
+}
