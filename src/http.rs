@@ -1,7 +1,7 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
 //! scrape never delays a probe.
 //!
-//! `route.rs` describes each path and `pages.rs` makes its page, metrics in the format of `accept.rs`. `body.rs` and
+//! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of `accept.rs`. `body.rs` and
 //! `encoding.rs` send it, `slots.rs` limits how many are sent at a time, and `connections.rs` accepts, limits and closes connections.
 
 mod accept;
@@ -10,6 +10,7 @@ mod connections;
 mod encoding;
 mod liveness;
 mod pages;
+mod query;
 mod route;
 mod slots;
 mod stream;

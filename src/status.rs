@@ -3,10 +3,11 @@
 //!
 //! Probers and refresh loops write through handles, which remove their entry when they are dropped. `document.rs` defines
 //! the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what belongs to a cluster. `history.rs` is what
-//! people see of a target's past.
+//! people see of a target's past. `filter.rs` selects targets.
 
 mod cluster;
 mod document;
+mod filter;
 mod history;
 mod maintenance;
 mod outcome;
@@ -25,6 +26,7 @@ pub use self::cluster::{
     ClusterCounts, ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch,
 };
 pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
+pub use self::filter::{Filter, StateFilter, UnknownState};
 use self::history::History;
 pub use self::history::{Availability, Cell, OUTCOMES, Quantiles, Summary};
 pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument, NOT_REQUESTED, NoticeState};

@@ -168,7 +168,8 @@ struct Handler {
 
 impl Handler {
     async fn handle<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
-        let mut slot = match Route::of(request.uri().path()) {
+        let route = Route::of(request.uri().path()).map(|found| found.route);
+        let mut slot = match route {
             Some(Route::Live | Route::Ready) => self.slots.without_waiting(&self.activity).await,
             _ => self.slots.slot(&self.activity).await,
         };

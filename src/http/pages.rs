@@ -1,20 +1,22 @@
 //! The page behind each route. No page contains secrets or the addresses of clients.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
     VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 
+use super::Liveness;
 use super::accept::Accepted;
 use super::body::{Content, Encoded, gzip};
-use super::{Liveness, Route};
+use super::query::Query;
+use super::route::{Found, READ, Route};
 use crate::metrics::Metrics;
-use crate::status::{ClusterDocument, NOT_REQUESTED, Status, StatusDocument, TargetDocument};
+use crate::status::{ClusterDocument, Filter, NOT_REQUESTED, Status, StatusDocument, TargetDocument};
 
 /// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -51,6 +53,10 @@ impl Page {
         Self::new(code, TEXT_TYPE, format!("{text}\n").into_bytes())
     }
 
+    fn bad_request(error: impl fmt::Display) -> Self {
+        Self::text(StatusCode::BAD_REQUEST, &error.to_string())
+    }
+
     fn not_found() -> Self {
         let routes = Route::ALL.map(Route::as_str).join(" ");
         Self::text(StatusCode::NOT_FOUND, &format!("not found: try {routes}"))
@@ -70,13 +76,16 @@ impl Pages {
         request: &Request<B>,
         compress: bool,
     ) -> io::Result<Response<Encoded>> {
-        let mut page = if matches!(*request.method(), Method::GET | Method::HEAD) {
-            match Route::of(request.uri().path()) {
-                Some(route) => self.page(route, request.headers()).await,
-                None => Page::not_found(),
-            }
+        let found = Route::of(request.uri().path());
+        let methods = found.as_ref().map_or(READ, |found| found.route.methods());
+        let mut page = if !methods.contains(&request.method().as_str()) {
+            let allowed = methods.join(" and ");
+            Page::text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} are allowed"))
+        } else if let Some(found) = found {
+            let page = self.page(&found, Query::of(request.uri()), request.headers()).await;
+            page.unwrap_or_else(|refusal| refusal)
         } else {
-            Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed")
+            Page::not_found()
         };
         let zipped = compress && page.content.fill_buf()?.len() >= GZIP_FROM;
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
@@ -90,7 +99,7 @@ impl Pages {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         if page.code == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            headers.insert(ALLOW, HeaderValue::from_str(&methods.join(", ")).map_err(io::Error::other)?);
         }
         if page.content_type == Route::Overview.content_type() {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -99,19 +108,35 @@ impl Pages {
         Ok(response)
     }
 
-    async fn page(&self, route: Route, headers: &HeaderMap) -> Page {
+    /// Returns the page that was found.
+    ///
+    /// # Errors
+    /// A page that says why there is none.
+    async fn page(&self, found: &Found<'_>, query: Query<'_>, headers: &HeaderMap) -> Result<Page, Page> {
+        let route = found.route;
         let is_served = match route {
             Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
             // About targets, which there are none of.
-            Route::Overview => !self.status.is_waiting(),
+            Route::Overview | Route::Target => !self.status.is_waiting(),
         };
         if !is_served {
-            return Page::check(false, "waiting for a valid configuration: /status says what is wrong");
+            return Err(Page::check(false, "waiting for a valid configuration: /status says what is wrong"));
         }
-        match route {
+        Ok(match route {
             Route::Overview => {
                 let body = overview(&self.status.document()).into_bytes();
                 Page::new(StatusCode::OK, route.content_type(), body)
+            }
+            Route::Target => {
+                let mut document = self.status.document();
+                document.targets.retain(|target| target.target == found.name);
+                if document.targets.is_empty() {
+                    return Err(Page::text(
+                        StatusCode::NOT_FOUND,
+                        "not found: there is no target of this name",
+                    ));
+                }
+                Page::new(StatusCode::OK, route.content_type(), overview(&document).into_bytes())
             }
             Route::Metrics => {
                 let accepted = Accepted::new(headers);
@@ -122,18 +147,30 @@ impl Pages {
                     vary: "Accept, Accept-Encoding",
                 }
             }
-            Route::Status => match serde_json::to_vec_pretty(&self.status.document()) {
-                Ok(body) => Page::new(StatusCode::OK, route.content_type(), body),
-                Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-            },
+            Route::Status => {
+                let filter = filter(query)?;
+                match serde_json::to_vec_pretty(&self.status.selected(&filter)) {
+                    Ok(body) => Page::new(StatusCode::OK, route.content_type(), body),
+                    Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                }
+            }
             Route::Live if self.liveness.is_alive().await => Page::check(true, "alive"),
             Route::Live => Page::check(false, "not alive: the probing loop does not respond"),
             Route::Ready => {
                 let readiness = self.status.readiness();
                 Page::check(readiness.is_ready(), &readiness.to_string())
             }
-        }
+        })
     }
+}
+
+/// Returns the targets that `q` and `state` select.
+///
+/// # Errors
+/// A page that says what is wrong with them.
+fn filter(query: Query<'_>) -> Result<Filter, Page> {
+    let parameter = |name| query.get(name).map_err(Page::bad_request);
+    Filter::new(&parameter("q")?, &parameter("state")?).map_err(Page::bad_request)
 }
 
 /// Returns the page `/`, for people.
@@ -164,7 +201,7 @@ fn overview(document: &StatusDocument) -> String {
 
 /// Returns links to the other pages.
 fn links() -> String {
-    let others = Route::ALL.into_iter().filter(|route| *route != Route::Overview);
+    let others = Route::ALL.into_iter().filter(|route| !matches!(route, Route::Overview | Route::Target));
     let link =
         |route: Route| format!("<a href=\"{route}\" title=\"{}\">{route}</a>", escape(route.meaning()));
     others.map(link).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,14 @@
 //! The paths of the endpoint. The router, the 404 page, the page `/` and `docs/http.md` come from here.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 use crate::closed_set::closed_set;
 use crate::metrics::Format;
+
+/// The end of a path that names something, such as a target.
+const NAME: &str = "NAME";
 
 /// A status code, and when it is returned.
 type Status = (u16, &'static str);
@@ -9,10 +16,13 @@ type Status = (u16, &'static str);
 /// What is known of a path beside itself and its meaning.
 struct Facts {
     content_type: &'static str,
+    methods: &'static [&'static str],
     statuses: &'static [Status],
 }
 
 const OK: &[Status] = &[(200, "always")];
+/// The methods of a page.
+pub(super) const READ: &[&str] = &["GET", "HEAD"];
 
 closed_set! {
     /// A path of the endpoint.
@@ -20,21 +30,38 @@ closed_set! {
         /// A page for people: the state of each target.
         Overview = "/" {
             content_type: "text/html; charset=utf-8",
+            methods: READ,
             statuses: &[(200, "once there is a configuration"), (503, "while the agent waits for a valid one")],
         },
+        /// A page for people: one target. Its name is percent-encoded.
+        Target = "/targets/NAME" {
+            content_type: "text/html; charset=utf-8",
+            methods: READ,
+            statuses: &[
+                (200, "if there is a target of this name"),
+                (404, "if not"),
+                (503, "while the agent waits for a valid configuration"),
+            ],
+        },
         /// Every metric, for Prometheus, in the format that the client prefers.
-        Metrics = "/metrics" { content_type: Format::Text.content_type(), statuses: OK },
+        Metrics = "/metrics" { content_type: Format::Text.content_type(), methods: READ, statuses: OK },
         /// JSON: the state, the last outcomes and the last failures of each target, the token of each identity, and why the
         /// last configuration was rejected.
-        Status = "/status" { content_type: "application/json", statuses: OK },
+        Status = "/status" {
+            content_type: "application/json",
+            methods: READ,
+            statuses: &[(200, "normally"), (400, "if a parameter is wrong")],
+        },
         /// Liveness: whether the probing loop responds. Depends on nothing outside the process.
         Live = "/livez" {
             content_type: "text/plain; charset=utf-8",
+            methods: READ,
             statuses: &[(200, "while the probing loop responds"), (503, "if it does not respond within 2 s")],
         },
         /// Readiness: whether each target of the start has an outcome. Independent of the health of the caches.
         Ready = "/readyz" {
             content_type: "text/plain; charset=utf-8",
+            methods: READ,
             statuses: &[
                 (
                     200,
@@ -47,10 +74,20 @@ closed_set! {
     }
 }
 
+/// A route, and the decoded name at the end of the path if the route has one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found<'a> {
+    pub(super) route: Route,
+    pub(super) name: Cow<'a, str>,
+}
+
 impl Route {
     /// Returns the route of `path`, if there is one.
-    pub(super) fn of(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|route| route.as_str() == path)
+    pub(super) fn of(path: &str) -> Option<Found<'_>> {
+        Self::ALL.into_iter().find_map(|route| {
+            let name = name(route.as_str(), path)?;
+            Some(Found { route, name: percent_decode_str(name).decode_utf8_lossy() })
+        })
     }
 
     /// Returns the `Content-Type` of the response; for metrics, that of a client without a preference.
@@ -59,9 +96,54 @@ impl Route {
         self.facts().content_type
     }
 
+    /// Returns the methods that are allowed.
+    #[must_use]
+    pub const fn methods(self) -> &'static [&'static str] {
+        self.facts().methods
+    }
+
     /// Returns the status codes, each with when it is returned.
     #[must_use]
     pub const fn statuses(self) -> &'static [(u16, &'static str)] {
         self.facts().statuses
+    }
+}
+
+/// Returns the name in `path` if it is one of those that `pattern` describes, empty for a pattern without a name.
+fn name<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    match pattern.strip_suffix(NAME) {
+        Some(start) => path.strip_prefix(start).filter(|name| !name.is_empty()),
+        None => (path == pattern).then_some(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_a_name_is_found_as_it_is() {
+        for route in Route::ALL {
+            assert_eq!(Route::of(route.as_str()).unwrap().route, route);
+        }
+        assert_eq!(Route::of("/metrics").unwrap().name, "");
+        for path in ["", "//", "/metrics/", "/Metrics", "/%6detrics", "/nowhere"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_what_follows_the_start_of_its_path() {
+        for (path, expected) in [
+            ("/targets/orders", Some("orders")),
+            ("/targets/a/b", Some("a/b")),
+            ("/targets/NAME", Some("NAME")),
+            ("/targets/", None),
+            ("/targets", None),
+            ("/targetsorders", None),
+            ("/", None),
+        ] {
+            assert_eq!(name("/targets/NAME", path), expected, "{path}");
+        }
     }
 }

@@ -176,6 +176,7 @@ fn head_has_the_header_of_get_without_the_body() {
 #[test]
 fn every_route_has_the_described_type_and_one_of_the_described_codes() {
     let agent = Agent::start(Limits::DEFAULT);
+    let _target = agent.status.target(&Target::plain("NAME"));
     agent.status.started();
     // Nothing responds to the heartbeats: the agent is ready but not alive.
     for route in Route::ALL {
@@ -189,11 +190,15 @@ fn every_route_has_the_described_type_and_one_of_the_described_codes() {
 fn unknown_paths_and_methods_are_rejected() {
     let agent = Agent::start(Limits::DEFAULT);
     let unknown = agent.get("/nowhere");
-    assert_eq!((unknown.code(), unknown.text()), (404, "not found: try / /metrics /status /livez /readyz\n"));
-    assert_eq!(agent.get("/metrics?name[]=x").code(), 200, "a query changes nothing");
+    assert_eq!(
+        (unknown.code(), unknown.text()),
+        (404, "not found: try / /targets/NAME /metrics /status /livez /readyz\n")
+    );
+    assert_eq!(agent.get("/metrics?name[]=x&name[]=y").code(), 200, "it has no parameters");
     for method in ["POST", "DELETE", "BREW"] {
         let response = agent.exchange(&request(method, "/metrics", ""));
         assert_eq!((response.code(), response.header("allow")), (405, Some("GET, HEAD")), "{method}");
+        assert_eq!(response.text(), "only GET and HEAD are allowed\n");
     }
     let posted = agent.exchange(&request("POST", "/", "Content-Length: 1000000000\r\n"));
     assert_eq!(posted.code(), 405, "the response does not wait for the body");
@@ -243,9 +248,51 @@ fn status_is_json_and_the_overview_is_html() {
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").is_some());
     assert!(page.text().contains("<td>&lt;orders&gt;</td><td>localhost:6380</td>"), "{}", page.text());
-    for route in &Route::ALL[1..] {
+    for route in &Route::ALL[2..] {
         assert!(page.text().contains(&format!("href=\"{route}\"")), "{route}");
     }
+}
+
+#[test]
+fn status_has_the_targets_that_its_parameters_select() {
+    let agent = Agent::start(Limits::DEFAULT);
+    let _targets = ["orders", "Orders EU", "baskets"].map(|name| agent.status.target(&Target::plain(name)));
+    for (query, expected) in [
+        ("", "Orders EU baskets orders"),
+        ("?q=orders", "Orders EU orders"),
+        ("?q=s%20e&state=unknown&utm=1", "Orders EU"),
+        ("?state=up", ""),
+    ] {
+        let status: serde_json::Value =
+            serde_json::from_str(agent.get(&format!("/status{query}")).text()).unwrap();
+        let names = status["targets"].as_array().unwrap().iter().map(|it| it["target"].as_str().unwrap());
+        assert_eq!(names.collect::<Vec<_>>().join(" "), expected, "{query}");
+    }
+    for (query, error) in [
+        ("?state=broken", "state: expected one of up, down, failing, unknown\n"),
+        ("?q=a&q=b", "q: given more than once\n"),
+    ] {
+        let refused = agent.get(&format!("/status{query}"));
+        assert_eq!((refused.code(), refused.text()), (400, error), "{query}");
+    }
+}
+
+#[test]
+fn a_target_has_a_page_of_its_own_whatever_its_name() {
+    let agent = Agent::start(Limits::DEFAULT);
+    agent.status.started();
+    let _targets = ["a/b?c", "<é>"].map(|name| agent.status.target(&Target::plain(name)));
+    for (path, shown) in [
+        ("a%2Fb%3fc", "<td>a/b?c</td>"),
+        ("a/b%3Fc", "<td>a/b?c</td>"),
+        ("%3C%C3%A9%3E", "<td>&lt;é&gt;</td>"),
+    ] {
+        let page = agent.get(&format!("/targets/{path}"));
+        assert_eq!((page.code(), page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+        assert!(page.text().contains(shown) && page.text().matches("<tr><td>").count() == 1, "{page:?}");
+    }
+    let missing = agent.get("/targets/orders");
+    assert_eq!((missing.code(), missing.text()), (404, "not found: there is no target of this name\n"));
 }
 
 #[test]

@@ -13,7 +13,9 @@ use super::cluster::ClusterDocument;
 use super::maintenance::MaintenanceDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::sentinel::SentinelDocument;
-use super::{ConnectionState, IdentityEntry, Record, Status, TargetEntry, TargetState, Verdict, lock};
+use super::{
+    ConnectionState, Filter, IdentityEntry, Record, Status, TargetEntry, TargetState, Verdict, lock,
+};
 use crate::clock::Rfc3339;
 use crate::probe::ServerInfo;
 
@@ -124,9 +126,15 @@ impl ErrorDocument {
 }
 
 impl Status {
-    /// Returns the current status. Targets are locked one at a time.
+    /// Returns the current status.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
+        self.selected(&Filter::default())
+    }
+
+    /// Returns the current status with the targets that `filter` selects. Targets are locked one at a time.
+    #[must_use]
+    pub fn selected(&self, filter: &Filter) -> StatusDocument {
         let readiness = self.readiness();
         let (targets, identities, config_error): (Vec<_>, Vec<_>, _) = {
             let state = self.lock();
@@ -139,17 +147,20 @@ impl Status {
             ready: readiness.is_ready(),
             readiness: readiness.to_string(),
             config_error: config_error.map(ErrorDocument::new),
-            targets: targets.iter().map(|entry| entry.document()).collect(),
+            targets: targets.iter().filter_map(|entry| entry.selected(filter)).collect(),
             identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
         }
     }
 }
 
 impl TargetEntry {
-    fn document(&self) -> TargetDocument {
+    fn selected(&self, filter: &Filter) -> Option<TargetDocument> {
+        if !filter.selects_text(self.name.as_str(), &self.endpoint) {
+            return None;
+        }
         // The lock is not held while the document is made.
         let state = lock(&self.state).clone();
-        TargetDocument::new(self, &state)
+        filter.selects_state(state.verdict).then(|| TargetDocument::new(self, &state))
     }
 }
 

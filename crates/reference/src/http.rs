@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cachepulse::http::{Limits, MAX_REQUEST_HEADER, Route};
 use cachepulse::metrics::Format;
+use cachepulse::status::StateFilter;
 
 use crate::markdown::{code, page as fill, table};
 
@@ -12,6 +13,7 @@ pub(crate) fn page() -> String {
         let statuses = route.statuses().iter().map(|(status, when)| format!("{status} {when}"));
         [
             code(route.as_str()),
+            route.methods().join(", "),
             route.meaning().to_owned(),
             code(route.content_type()),
             statuses.collect::<Vec<_>>().join("; "),
@@ -38,10 +40,12 @@ pub(crate) fn page() -> String {
         ["time to receive a request's header", "the connection is closed", &seconds(limits.header)],
         ["time without progress while sending", "the connection is closed", &seconds(limits.write)],
     ];
+    let states = StateFilter::ALL.map(|state| [code(state.as_str()), state.meaning().to_owned()]);
     fill(
         include_str!("http.md"),
         &[
-            ("routes", table(["Path", "Content", "Content type", "Status codes"], rows)),
+            ("states", table(["`state`", "Targets"], states)),
+            ("routes", table(["Path", "Methods", "Content", "Content type", "Status codes"], rows)),
             ("formats", table(["Format", "Content type"], formats)),
             (
                 "limits",
