@@ -98,8 +98,8 @@ mod tests {
         let [up, down, _unknown] =
             ["Orders", "orders-eu", "baskets"].map(|name| status.target(&Target::plain(name)));
         let failure = Failure::new(FailureReason::Closed, Stage::Idle, "");
-        up.record(&outcome(Ok(())), Duration::ZERO, true, SystemTime::UNIX_EPOCH);
-        down.record(&outcome(Err(failure)), Duration::ZERO, false, SystemTime::UNIX_EPOCH);
+        up.record(&outcome(Ok(())), 1, Duration::ZERO, true, SystemTime::UNIX_EPOCH);
+        down.record(&outcome(Err(failure)), 1, Duration::ZERO, false, SystemTime::UNIX_EPOCH);
         for (text, state, expected) in [
             ("", "", "Orders baskets orders-eu"),
             (" oRDERS ", "", "Orders orders-eu"),
