@@ -7,9 +7,11 @@
 mod accept;
 mod body;
 mod connections;
+mod discovery;
 mod encoding;
 mod liveness;
 mod pages;
+mod probe;
 mod query;
 mod route;
 mod slots;

@@ -3,7 +3,7 @@
 //! `definition.rs` describes each metric, `label.rs` the labels. Metrics of the process are the crate's, see `process.rs`. Metrics of a
 //! target, an identity, a cluster or a shard are stored compactly in `value.rs`, by owner in `owners.rs`: recording the
 //! outcome of a probe takes no lock and allocates nothing. `exposition.rs` puts all of them together, `family.rs` by
-//! family; `encoder.rs` is what a format must write, and `format.rs` lists the formats.
+//! family; `probe.rs` has those of `/probe`. `encoder.rs` is what a format must write, and `format.rs` lists the formats.
 
 mod cluster;
 mod definition;
@@ -16,6 +16,7 @@ mod identity;
 mod label;
 mod openmetrics;
 mod owners;
+mod probe;
 #[cfg(target_os = "linux")]
 mod process;
 mod protobuf;
@@ -45,6 +46,7 @@ pub use self::identity::IdentityMetrics;
 use self::identity::IdentitySeries;
 pub use self::label::{AttemptResult, Label, LabelValue, Part, RefreshResult};
 use self::owners::{Owners, Registration, Series, Write};
+pub use self::probe::{LastProbe, PROBE_DEFINITIONS};
 pub use self::settings::{ClassicFactor, Histograms, Settings};
 pub use self::shard::ShardMetrics;
 use self::shard::{ShardName, ShardSeries};

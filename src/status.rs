@@ -170,6 +170,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the last probe succeeded.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Up)
+    }
+
     /// Returns the word that the pages use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -316,6 +322,18 @@ impl Status {
     /// Records that a configuration is in use, and none was rejected since.
     pub fn config_accepted(&self) {
         self.lock().config_error = None;
+    }
+
+    /// Returns the current time.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.0.clock.now()
+    }
+
+    /// Returns the names of the targets, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<TargetName> {
+        self.lock().targets.keys().cloned().collect()
     }
 
     /// Whether the agent waits for its first valid configuration.

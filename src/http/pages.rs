@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::io;
+use std::io::{self, BufRead};
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
@@ -15,6 +15,7 @@ use super::accept::Accepted;
 use super::body::{Content, Encoded, gzip};
 use super::query::Query;
 use super::route::{Found, READ, Route};
+use super::{discovery, probe};
 use crate::metrics::Metrics;
 use crate::status::{ClusterDocument, Filter, NOT_REQUESTED, Status, StatusDocument, TargetDocument};
 
@@ -35,7 +36,7 @@ pub struct Pages {
     pub liveness: Liveness,
 }
 
-struct Page {
+pub(super) struct Page {
     code: StatusCode,
     content_type: Cow<'static, str>,
     content: Content,
@@ -49,12 +50,22 @@ impl Page {
         Self { code, content_type: content_type.into(), content, vary: "Accept-Encoding" }
     }
 
-    fn text(code: StatusCode, text: &str) -> Self {
+    pub(super) fn text(code: StatusCode, text: &str) -> Self {
         Self::new(code, TEXT_TYPE, format!("{text}\n").into_bytes())
     }
 
-    fn bad_request(error: impl fmt::Display) -> Self {
+    pub(super) fn bad_request(error: impl fmt::Display) -> Self {
         Self::text(StatusCode::BAD_REQUEST, &error.to_string())
+    }
+
+    /// Metrics in the format that was accepted.
+    pub(super) fn metrics(accepted: &Accepted, content: impl BufRead + Send + 'static) -> Self {
+        Self {
+            code: StatusCode::OK,
+            content_type: accepted.content_type(),
+            content: Box::new(content),
+            vary: "Accept, Accept-Encoding",
+        }
     }
 
     fn not_found() -> Self {
@@ -79,8 +90,8 @@ impl Pages {
         let found = Route::of(request.uri().path());
         let methods = found.as_ref().map_or(READ, |found| found.route.methods());
         let mut page = if !methods.contains(&request.method().as_str()) {
-            let allowed = methods.join(" and ");
-            Page::text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed} are allowed"))
+            let allowed = methods.join(", ");
+            Page::text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed: use {allowed}"))
         } else if let Some(found) = found {
             let page = self.page(&found, Query::of(request.uri()), request.headers()).await;
             page.unwrap_or_else(|refusal| refusal)
@@ -117,7 +128,7 @@ impl Pages {
         let is_served = match route {
             Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
             // About targets, which there are none of.
-            Route::Overview | Route::Target => !self.status.is_waiting(),
+            Route::Overview | Route::Target | Route::Probe | Route::Discovery => !self.status.is_waiting(),
         };
         if !is_served {
             return Err(Page::check(false, "waiting for a valid configuration: /status says what is wrong"));
@@ -140,12 +151,7 @@ impl Pages {
             }
             Route::Metrics => {
                 let accepted = Accepted::new(headers);
-                Page {
-                    code: StatusCode::OK,
-                    content_type: accepted.content_type(),
-                    content: Box::new(self.metrics.exposition(accepted.format)),
-                    vary: "Accept, Accept-Encoding",
-                }
+                Page::metrics(&accepted, self.metrics.exposition(accepted.format))
             }
             Route::Status => {
                 let filter = filter(query)?;
@@ -153,6 +159,14 @@ impl Pages {
                     Ok(body) => Page::new(StatusCode::OK, route.content_type(), body),
                     Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
                 }
+            }
+            Route::Probe => probe::page(&self.status, query, headers)?,
+            Route::Discovery => {
+                let Some(address) = discovery::own_address(headers) else {
+                    return Err(Page::bad_request("Host: expected a host, with or without a port"));
+                };
+                let body = discovery::list(&address, &self.status.names());
+                Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Live if self.liveness.is_alive().await => Page::check(true, "alive"),
             Route::Live => Page::check(false, "not alive: the probing loop does not respond"),
@@ -201,7 +215,8 @@ fn overview(document: &StatusDocument) -> String {
 
 /// Returns links to the other pages.
 fn links() -> String {
-    let others = Route::ALL.into_iter().filter(|route| !matches!(route, Route::Overview | Route::Target));
+    let is_linked = |route: &Route| !matches!(route, Route::Overview | Route::Target | Route::Probe);
+    let others = Route::ALL.into_iter().filter(is_linked);
     let link =
         |route: Route| format!("<a href=\"{route}\" title=\"{}\">{route}</a>", escape(route.meaning()));
     others.map(link).collect::<Vec<_>>().join(" ")

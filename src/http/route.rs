@@ -52,6 +52,28 @@ closed_set! {
             methods: READ,
             statuses: &[(200, "normally"), (400, "if a parameter is wrong")],
         },
+        /// The last probe of the target `?target=NAME`, for scrapers that know Prometheus' Blackbox exporter: `probe_success`,
+        /// `probe_duration_seconds` and `probe_age_seconds`. `&debug=true` explains it.
+        Probe = "/probe" {
+            content_type: Format::Text.content_type(),
+            methods: &["GET", "HEAD", "POST"],
+            statuses: &[
+                (200, "once the target has an outcome, success or failure"),
+                (400, "if the parameter `target` is missing or repeated"),
+                (404, "if no target has this name"),
+                (503, "before the first outcome, and while the agent waits for a valid configuration"),
+            ],
+        },
+        /// JSON: the targets, for Prometheus' HTTP service discovery. Each is scraped from `/probe` of this agent.
+        Discovery = "/sd" {
+            content_type: "application/json",
+            methods: READ,
+            statuses: &[
+                (200, "normally"),
+                (400, "if the header `Host` is not a host with or without a port"),
+                (503, "while the agent waits for a valid configuration"),
+            ],
+        },
         /// Liveness: whether the probing loop responds. Depends on nothing outside the process.
         Live = "/livez" {
             content_type: "text/plain; charset=utf-8",
@@ -85,9 +107,19 @@ impl Route {
     /// Returns the route of `path`, if there is one.
     pub(super) fn of(path: &str) -> Option<Found<'_>> {
         Self::ALL.into_iter().find_map(|route| {
-            let name = name(route.as_str(), path)?;
+            let name = name(route.as_str(), path).or_else(|| name(route.alias()?, path))?;
             Some(Found { route, name: percent_decode_str(name).decode_utf8_lossy() })
         })
+    }
+
+    /// Returns another path of the same page: the one that Prometheus has for it.
+    #[must_use]
+    pub const fn alias(self) -> Option<&'static str> {
+        match self {
+            Self::Live => Some("/-/healthy"),
+            Self::Ready => Some("/-/ready"),
+            _ => None,
+        }
     }
 
     /// Returns the `Content-Type` of the response; for metrics, that of a client without a preference.
@@ -127,7 +159,9 @@ mod tests {
             assert_eq!(Route::of(route.as_str()).unwrap().route, route);
         }
         assert_eq!(Route::of("/metrics").unwrap().name, "");
-        for path in ["", "//", "/metrics/", "/Metrics", "/%6detrics", "/nowhere"] {
+        assert_eq!(Route::of("/-/healthy").unwrap().route, Route::Live);
+        assert_eq!(Route::of("/-/ready").unwrap().route, Route::Ready);
+        for path in ["", "//", "/metrics/", "/Metrics", "/%6detrics", "/nowhere", "/-/"] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }

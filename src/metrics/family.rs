@@ -117,7 +117,7 @@ impl<'a> Family<'a> {
         }
     }
 
-    fn value(&mut self, labels: &[LabelPair<'_>], value: Value) {
+    pub(super) fn value(&mut self, labels: &[LabelPair<'_>], value: Value) {
         let sample = self.sample(labels);
         self.begin().value(sample, value, &mut self.output.bytes);
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::clock::Rfc3339;
 use crate::probe::ServerInfo;
+use crate::target::TargetName;
 
 /// The status at one moment.
 #[derive(Debug, Serialize)]
@@ -150,6 +151,15 @@ impl Status {
             targets: targets.iter().filter_map(|entry| entry.selected(filter)).collect(),
             identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
         }
+    }
+}
+
+impl Status {
+    /// Returns the status of the target called `name`, if there is one.
+    #[must_use]
+    pub fn target_document(&self, name: &str) -> Option<TargetDocument> {
+        let entry = self.lock().targets.get(&TargetName::new(name)?).cloned()?;
+        entry.selected(&Filter::default())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The JSON of one outcome, in `/status` and in the output of `cachepulse check`, and of one new connection.
 
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
@@ -184,6 +184,18 @@ impl FailureDocument {
             detail: detail.clone(),
             advice: failure.advice().into(),
         }
+    }
+}
+
+impl fmt::Display for FailureDocument {
+    /// Writes the failure with its advice in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, stage, detail, advice, .. } = self;
+        write!(f, "{reason} at {stage}")?;
+        if !detail.is_empty() {
+            write!(f, ": {detail}")?;
+        }
+        write!(f, ". {advice}")
     }
 }
 

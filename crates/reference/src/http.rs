@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cachepulse::http::{Limits, MAX_REQUEST_HEADER, Route};
-use cachepulse::metrics::Format;
+use cachepulse::metrics::{Format, PROBE_DEFINITIONS};
 use cachepulse::status::StateFilter;
 
 use crate::markdown::{code, page as fill, table};
@@ -12,7 +12,7 @@ pub(crate) fn page() -> String {
     let rows = Route::ALL.map(|route| {
         let statuses = route.statuses().iter().map(|(status, when)| format!("{status} {when}"));
         [
-            code(route.as_str()),
+            path(route),
             route.methods().join(", "),
             route.meaning().to_owned(),
             code(route.content_type()),
@@ -41,9 +41,11 @@ pub(crate) fn page() -> String {
         ["time without progress while sending", "the connection is closed", &seconds(limits.write)],
     ];
     let states = StateFilter::ALL.map(|state| [code(state.as_str()), state.meaning().to_owned()]);
+    let probe = PROBE_DEFINITIONS.map(|metric| [code(metric.name), metric.help.to_owned()]);
     fill(
         include_str!("http.md"),
         &[
+            ("probe", table(["Metric", "Meaning"], probe)),
             ("states", table(["`state`", "Targets"], states)),
             ("routes", table(["Path", "Methods", "Content", "Content type", "Status codes"], rows)),
             ("formats", table(["Format", "Content type"], formats)),
@@ -56,6 +58,12 @@ pub(crate) fn page() -> String {
             ),
         ],
     )
+}
+
+/// Returns the paths of a route.
+fn path(route: Route) -> String {
+    let alias = route.alias().map(|alias| format!(", {}", code(alias)));
+    code(route.as_str()) + &alias.unwrap_or_default()
 }
 
 fn seconds(duration: Duration) -> String {

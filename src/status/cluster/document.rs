@@ -174,11 +174,6 @@ impl NodeFailureDocument {
 impl fmt::Display for NodeFailureDocument {
     /// Writes the failure with its time and advice in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FailureDocument { reason, stage, detail, advice, .. } = &self.failure;
-        write!(f, "{}: {reason} at {stage}", self.time)?;
-        if !detail.is_empty() {
-            write!(f, ": {detail}")?;
-        }
-        write!(f, ". {advice}")
+        write!(f, "{}: {}", self.time, self.failure)
     }
 }

@@ -1,0 +1,119 @@
+//! `/sd`: the configured targets for Prometheus, which scrapes each of them from `/probe` of this agent.
+//!
+//! Source: "Writing HTTP service discovery" in Prometheus' documentation.
+
+use std::net::Ipv6Addr;
+
+use hyper::header::{HOST, HeaderMap};
+use hyper::http::uri::Authority;
+use serde::Serialize;
+
+use super::Route;
+use crate::target::TargetName;
+
+/// The port of a `Host` without one. Prometheus 2 would add it, Prometheus 3 would not.
+const HTTP_PORT: u16 = 80;
+
+/// One scrape target, as Prometheus reads it. Any other key, or a value that is no text, would fail the whole list.
+#[derive(Debug, Serialize)]
+struct Group<'a> {
+    targets: [&'a str; 1],
+    labels: Labels<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Labels<'a> {
+    #[serde(rename = "__metrics_path__")]
+    path: &'static str,
+    #[serde(rename = "__param_target")]
+    target: &'a str,
+    /// Tells the series of one target from those of another, because the address is the same.
+    instance: &'a str,
+}
+
+/// Returns the list of `targets`, which are scraped from `address`.
+pub(super) fn list(address: &str, targets: &[TargetName]) -> Vec<u8> {
+    let groups = targets.iter().map(|target| {
+        let name = target.as_str();
+        Group {
+            targets: [address],
+            labels: Labels { path: Route::Probe.as_str(), target: name, instance: name },
+        }
+    });
+    serde_json::to_vec(&groups.collect::<Vec<_>>()).expect("text can be written as JSON")
+}
+
+/// Returns host and port at which the client has reached this agent, from the header `Host`; `None` if that is not
+/// an address.
+pub(super) fn own_address(headers: &HeaderMap) -> Option<String> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else { return None };
+    let authority: Authority = host.parse().ok().filter(|_| !host.contains('@'))?;
+    let name = authority.host();
+    let is_address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    let port = if authority.as_str() == name { Some(HTTP_PORT) } else { authority.port_u16() };
+    port.filter(|_| is_address).map(|port| format!("{name}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_that_of_the_request_with_a_port() {
+        let address = |host: &str| {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            own_address(&headers)
+        };
+        for (host, expected) in [
+            ("cachepulse.shop.svc:9860", "cachepulse.shop.svc:9860"),
+            ("10.0.0.1:9860", "10.0.0.1:9860"),
+            ("[::1]:9860", "[::1]:9860"),
+            ("cachepulse", "cachepulse:80"),
+            ("[fd00::1]", "[fd00::1]:80"),
+        ] {
+            assert_eq!(address(host).as_deref(), Some(expected), "{host}");
+        }
+        for host in [
+            "",
+            ":9860",
+            "a:",
+            "a:b",
+            "a:99999",
+            "user@a:9860",
+            "a/b:1",
+            "a,b",
+            "a b",
+            "<a>",
+            "a%41:1",
+            "[::1",
+            "[x]:1",
+            "[::1%251]:1",
+            "http://a:1",
+            "é:1",
+        ] {
+            assert_eq!(address(host), None, "{host}");
+        }
+        assert_eq!(own_address(&HeaderMap::new()), None);
+        let mut twice = HeaderMap::new();
+        twice.append(HOST, "a:1".parse().unwrap());
+        twice.append(HOST, "b:1".parse().unwrap());
+        assert_eq!(own_address(&twice), None);
+    }
+
+    #[test]
+    fn each_target_is_an_item_with_the_keys_that_prometheus_knows() {
+        let names = ["orders", "a \"b\""].map(|name| TargetName::new(name).unwrap());
+        let list = list("agent:9860", &names);
+        assert_eq!(
+            String::from_utf8(list).unwrap(),
+            r#"[{"targets":["agent:9860"],"labels":{"__metrics_path__":"/probe","__param_target":"orders","instance":"orders"}},{"targets":["agent:9860"],"labels":{"__metrics_path__":"/probe","__param_target":"a \"b\"","instance":"a \"b\""}}]"#
+        );
+    }
+}
