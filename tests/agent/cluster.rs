@@ -17,7 +17,8 @@ use crate::cluster_bed::{Cluster, THIRDS};
 use crate::cluster_client::ClusterClient;
 use crate::gate::Gate;
 use crate::load::Beats;
-use crate::program::{Running, eventually};
+use crate::port::Port;
+use crate::program::{Running, eventually, within};
 use crate::redis_server::Listen;
 use crate::scrape::Scrape;
 
@@ -54,6 +55,7 @@ fn scenarios() -> Vec<(&'static str, Scenario)> {
         ("slots are removed", Box::pin(uncovered_slots_fail_the_target())),
         ("all addresses change", Box::pin(new_addresses_are_followed(Plaintext))),
         ("all addresses change, with TLS", Box::pin(new_addresses_are_followed(Tls))),
+        ("addresses out of reach are announced", Box::pin(what_is_announced_ends_no_connection())),
         ("a primary hangs", Box::pin(a_node_that_hangs_is_down_alone())),
         ("a primary hangs until its replica is promoted", Box::pin(a_node_that_hangs_is_replaced())),
         ("a replica is the host", Box::pin(a_replica_leads_to_the_primaries())),
@@ -336,6 +338,31 @@ async fn new_addresses_are_followed(listen: Listen) {
     let scrape = it.is_whole(&LOWEST).await;
     it.agrees(&scrape);
     it.leaves_no_keys().await;
+}
+
+async fn what_is_announced_ends_no_connection() {
+    let cluster = Cluster::start(Listen::Plaintext).await;
+    let right: Vec<u16> = (0..cluster.size()).map(|index| cluster.node(index).port()).collect();
+    let agent = cluster.agent(right[0]).args(["--cluster-refresh", "1s"]).serve().await;
+    let it = Watched::new(cluster, agent, &LOWEST);
+    it.is_whole(&LOWEST).await;
+    let closed: Vec<Port> = right.iter().map(|_| Port::reserve()).collect();
+    it.cluster.announce(&closed.iter().map(|port| port.number).collect::<Vec<_>>()).await;
+    let kept = "replacement of the connection failed; keeping the connection";
+    within("each connection is kept", async {
+        while it.agent.log().matches(kept).count() < LOWEST.len() {
+            sleep(INTERVAL).await;
+        }
+    })
+    .await;
+    sleep(3 * INTERVAL).await;
+    it.is_whole(&LOWEST).await;
+    it.cluster.announce(&right).await;
+    sleep(3 * INTERVAL).await;
+    let scrape = it.is_whole(&LOWEST).await;
+    assert_eq!(scrape.sum("probe_failures_total", "orders"), 0, "{}{}", scrape.text, it.agent.log());
+    assert_eq!(scrape.sum("disconnects_total", "orders"), 0, "{}{}", scrape.text, it.agent.log());
+    it.agrees(&scrape);
 }
 
 async fn a_node_that_hangs_is_down_alone() {
