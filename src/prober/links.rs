@@ -55,7 +55,7 @@ impl<D: Dial> Links<D> {
 
     /// Makes a link to the configured host, whose first tick is the one with the number `first`.
     pub(super) fn front(&mut self, first: u64) -> Box<Link<D>> {
-        self.shared.join(FRONT, Part::Front, first);
+        self.shared.join(FRONT, Part::Front, None, first);
         let endpoint = self.target.server.host().cloned();
         let record = LinkRecord::new(FRONT, Arc::clone(&self.shared), Series::default());
         let rounds = self.rounds(None);
@@ -74,10 +74,7 @@ impl<D: Dial> Links<D> {
         first: u64,
     ) -> (LinkId, Box<Link<D>>) {
         let id = self.next_id();
-        self.shared.join(id, Part::Shard(Arc::clone(&slots)), first);
-        if self.shared.known_nodes.contains(&endpoint) {
-            self.shared.note(|whole, _| whole.known(id));
-        }
+        self.shared.join(id, Part::Shard(Arc::clone(&slots)), Some(&endpoint), first);
         let record = LinkRecord::new(id, Arc::clone(&self.shared), series);
         let rounds = self.rounds(Some(slots)).shared_with(replicas);
         (id, self.link(record, Some(endpoint), rounds, Some(directions)))

@@ -9,6 +9,7 @@ use super::ledger::Out;
 use super::record::Record;
 use super::signals::Signals;
 use super::whole::{LinkId, Part, Whole};
+use crate::target::Endpoint;
 
 /// What the links of one target share.
 #[derive(Debug)]
@@ -39,10 +40,14 @@ impl Shared {
         self.with(|whole, record| note(whole, &mut |effect| record.effect(effect)))
     }
 
-    /// A link joins, which leads to `part`. Its first tick is the one with the number `first`.
-    pub(super) fn join(&self, id: LinkId, part: Part, first: u64) {
+    /// A link joins, which leads to `part`, if that is a shard to its `node`. Its first tick is the one with the number `first`.
+    pub(super) fn join(&self, id: LinkId, part: Part, node: Option<&Endpoint>, first: u64) {
+        let is_known = node.is_some_and(|node| self.known_nodes.contains(node));
         self.with(|whole, record| {
             whole.join(id, part, first);
+            if is_known {
+                whole.known(id);
+            }
             record.connections(|all| all.joined(id));
         });
     }
