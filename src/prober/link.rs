@@ -30,7 +30,7 @@ use super::ledger::{Fact, Measurements};
 use super::maintenance::Maintenance;
 use super::opening::{Connection, Opened, Opener, blame_credentials};
 use super::roles::Roles;
-use super::round::Rounds;
+use super::round::{Clients, Rounds};
 use super::schedule::Schedule;
 use super::shared::Shared;
 use super::signals::Connected;
@@ -107,7 +107,7 @@ impl<D: Dial> Link<D> {
 
     /// Lets no round list the clients from now on.
     pub(super) const fn lists_no_clients(&mut self) {
-        self.rounds.lists_clients = false;
+        self.rounds.clients = Clients::Ignored;
     }
 
     /// Returns the companion that opens connections beside this link.
@@ -153,7 +153,9 @@ impl<D: Dial> Link<D> {
     /// Lets the tick with this number come due now, and runs until it is settled, attempts included. Opens the connection
     /// first if there is none. Returns the clients that the last round has found.
     pub(super) async fn probe(&mut self, number: u64) -> Option<ClientList> {
-        self.rounds.keeps_clients = true;
+        if self.rounds.clients == Clients::Counted {
+            self.rounds.clients = Clients::Kept;
+        }
         self.ticks.tick(number);
         loop {
             let clients = self.turn().await;

@@ -31,10 +31,7 @@ pub(super) struct Rounds {
     key: Key,
     rng: fastrand::Rng,
     listing: Listing,
-    /// Whether clients are listed at all.
-    pub(super) lists_clients: bool,
-    /// Whether each of the clients is wanted, and not only their number.
-    pub(super) keeps_clients: bool,
+    pub(super) clients: Clients,
     /// The replicas of the shard, which read what is written here. `None` if they are not probed.
     replicas: Option<Arc<Group>>,
     /// What is read, if the server is a replica of a shard.
@@ -50,6 +47,18 @@ pub(super) struct Rounds {
     leaves_keys: bool,
     /// Until when no `ASK` is followed, because the user may not. Nothing fails for that.
     asking_denied_until: Option<Instant>,
+}
+
+/// What is wanted of the clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// Their number.
+    #[default]
+    Counted,
+    /// Each of them.
+    Kept,
+    /// Nothing: they are not listed.
+    Ignored,
 }
 
 /// What one round has found so far.
@@ -73,8 +82,7 @@ impl Rounds {
             target,
             key,
             rng,
-            lists_clients: true,
-            keeps_clients: false,
+            clients: Clients::default(),
             replicas: None,
             reader: None,
             is_accepted: is_placed,
@@ -143,7 +151,7 @@ impl Rounds {
         self.access(connection, opener, round).await?;
 
         let Connection { session, protocol, .. } = connection;
-        let is_due = self.lists_clients && self.listing.is_due();
+        let is_due = self.clients != Clients::Ignored && self.listing.is_due();
         if is_due { self.list_clients(session, *protocol, round).await } else { Ok(()) }
     }
 
@@ -158,7 +166,7 @@ impl Rounds {
         let started = Instant::now();
         let mut list = ClientList::default();
         let deadline = started + self.target.command_timeout;
-        let listed = session.client_list(&mut list, self.keeps_clients, deadline).await;
+        let listed = session.client_list(&mut list, self.clients == Clients::Kept, deadline).await;
         let reply = match &listed {
             Ok(()) => Reply::Whole,
             Err(_) if session.is_unanswered() => Reply::Missing,

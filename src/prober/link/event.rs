@@ -69,7 +69,7 @@ pub(super) async fn next_event<D: Dial>(
         question = question => Event::Asked(question),
         () = sign_in.renewed() => Event::Renewed,
         () = until(again), if again.is_some() => Event::Renewed,
-        opened = early.opened() => Event::Early(opened),
+        done = early.opened() => Event::Early(done),
         () = until(aged), if aged.is_some() => Event::Aged,
         () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
     }

@@ -14,64 +14,13 @@ use crate::maintenance::Moving;
 use crate::probe::{ClientCount, Failure, FailureReason, PhaseTimes, Stage, Step};
 use crate::prober::ledger::{Fact, Measurements};
 use crate::prober::opening::blame_credentials;
+use crate::prober::round::Round;
 
 impl<D: Dial> Link<D> {
     /// Runs a round on the open connection, which was idle before if `is_warm`.
     pub(super) async fn round(&mut self, phases: PhaseTimes, is_warm: bool) -> Option<ClientList> {
         let role = self.connection.as_ref()?.server.role;
-        self.ticks.note(Fact::Round);
-        let Self {
-            ticks,
-            rounds,
-            directions,
-            endpoint,
-            opener,
-            shared,
-            early,
-            connection: Some(connection),
-            ..
-        } = self
-        else {
-            return None;
-        };
-        rounds.leave_keys(directions.is_none() && shared.signals.finds_shards());
-        let opener = &*opener;
-        let began = Instant::now();
-        let (mut slots, mut failed_early) = (None, None);
-        let round = async {
-            let mut round = pin!(rounds.run(connection, opener));
-            loop {
-                tokio::select! {
-                    biased;
-                    round = &mut round => break Ok(round),
-                    opened = early.opened(), if early.leads_elsewhere() => {
-                        if opened.is_ready() {
-                            break Err(opened);
-                        }
-                        failed_early = Some(opened);
-                    }
-                    direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => {
-                        slots = Some(direction.slots);
-                        early.lead(direction.endpoint, opener);
-                    }
-                }
-            }
-        };
-        let round = ticks.during(pin!(round)).await;
-        if let Some(slots) = slots {
-            self.rounds.place(slots);
-        }
-        if let Some(failed) = failed_early {
-            self.opened_early(*failed);
-        }
-        let round = match round {
-            Ok(round) => round,
-            Err(early) => {
-                // The node that has the shard now can be asked at once, whatever the other one waits for.
-                self.leave_for(*early, began);
-                return None;
-            }
-        };
+        let round = self.steps().await?;
         if self.connection.as_ref()?.server.role != role {
             self.note_role();
         }
@@ -119,6 +68,63 @@ impl<D: Dial> Link<D> {
         let lived = if ends { self.close(&failure) } else { None };
         self.ticks.note(Fact::RoundFailed { failure, measurements, since, lived });
         round.clients
+    }
+
+    /// Runs the steps of a round. `None` if the node was left before their end, because another one has the shard now.
+    async fn steps(&mut self) -> Option<Round> {
+        self.ticks.note(Fact::Round);
+        let Self {
+            ticks,
+            rounds,
+            directions,
+            endpoint,
+            opener,
+            shared,
+            early,
+            connection: Some(connection),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        rounds.leave_keys(directions.is_none() && shared.signals.finds_shards());
+        let opener = &*opener;
+        let began = Instant::now();
+        let (mut slots, mut failed_early) = (None, None);
+        let round = async {
+            let mut round = pin!(rounds.run(connection, opener));
+            loop {
+                tokio::select! {
+                    biased;
+                    round = &mut round => break Ok(round),
+                    done = early.opened(), if early.leads_elsewhere() => {
+                        if done.is_ready() {
+                            break Err(done);
+                        }
+                        failed_early = Some(done);
+                    }
+                    direction = next_direction_from(directions.as_deref(), endpoint.as_ref()) => {
+                        slots = Some(direction.slots);
+                        early.lead(direction.endpoint, opener);
+                    }
+                }
+            }
+        };
+        let round = ticks.during(pin!(round)).await;
+        if let Some(slots) = slots {
+            self.rounds.place(slots);
+        }
+        if let Some(failed) = failed_early {
+            self.opened_early(*failed);
+        }
+        match round {
+            Ok(round) => Some(round),
+            Err(early) => {
+                // The node that has the shard now can be asked at once, whatever the other one waits for.
+                self.leave_for(*early, began);
+                None
+            }
+        }
     }
 
     /// Whether a new connection may do better than the open one, which answered with `failure`.
