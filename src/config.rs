@@ -5,7 +5,6 @@
 //! left to others.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ mod duration;
 mod field;
 pub mod flags;
 mod host;
+mod http;
 mod identity;
 pub mod keys;
 pub mod listen;
@@ -39,10 +39,12 @@ mod unknown;
 pub mod variables;
 pub mod watch;
 
+use self::document::Node;
 use self::field::{Field, Invalid};
 use self::flags::Flags;
+pub use self::http::Http;
 use self::keys::agent::{
-    CLASSIC_FACTOR, HISTOGRAMS, HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, METRICS, SHUTDOWN_GRACE_PERIOD,
+    CLASSIC_FACTOR, HISTOGRAMS, HTTP, LOG, LOG_FORMAT, LOG_LEVEL, METRICS, SHUTDOWN_GRACE_PERIOD,
 };
 pub use self::load::{LoadError, LoadFault};
 pub use self::overrides::Overrides;
@@ -71,13 +73,6 @@ pub struct Config {
     pub warnings: Vec<Finding>,
 }
 
-/// The HTTP endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// The address and port.
-    pub listen: SocketAddr,
-}
-
 /// Logging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -98,14 +93,9 @@ impl Config {
     }
 
     fn parse(name: &str, yaml: &str, sources: &Sources) -> Result<Self, Problems> {
-        let document = document::parse(yaml).map_err(|(message, position)| {
-            Problems(vec![Finding { file: Some(name.into()), position, path: String::new(), message }])
-        })?;
+        let document = document_of(name, yaml)?;
         sources.read_all_in(&document);
-        let findings = Collector::new(Language::Yaml, sources.clone());
-        let config = read(&Field::root(&document, &findings));
-        let (config, warnings) =
-            findings.conclude(config, |noted| place::locate(name, yaml, &document, noted))?;
+        let (config, warnings) = read_document(name, yaml, &document, sources, read)?;
         Ok(Self { warnings, ..config })
     }
 
@@ -114,7 +104,7 @@ impl Config {
     /// # Errors
     /// If it cannot be read or is not a valid configuration; see [`Self::from_yaml`].
     pub fn load(path: &Path, sources: &Sources) -> Result<Self, LoadError> {
-        load::from_file(path, sources.read(path), sources)
+        load::from_file(path, sources.read(path), |name, yaml| Self::parse(name, yaml, sources))
     }
 
     /// Reads the configuration from `reader`. Messages call it `name`.
@@ -122,7 +112,7 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_from(reader: impl io::Read, name: &Path, sources: &Sources) -> Result<Self, LoadError> {
-        load::from_file(name, load::read(reader), sources)
+        load::from_file(name, load::read(reader), |name, yaml| Self::parse(name, yaml, sources))
     }
 
     /// Creates a configuration with the one target of `flags`. An empty value counts as absent.
@@ -135,10 +125,30 @@ impl Config {
     }
 }
 
+/// Parses `yaml`, which messages call `name`.
+fn document_of(name: &str, yaml: &str) -> Result<Node, Problems> {
+    document::parse(yaml).map_err(|(message, position)| {
+        Problems(vec![Finding { file: Some(name.into()), position, path: String::new(), message }])
+    })
+}
+
+/// Reads the `document` of `yaml` with `reader`, which reads files from `sources`.
+fn read_document<T>(
+    name: &str,
+    yaml: &str,
+    document: &Node,
+    sources: &Sources,
+    reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
+) -> Result<(T, Vec<Finding>), Problems> {
+    let findings = Collector::new(Language::Yaml, sources.clone());
+    let read = reader(&Field::root(document, &findings));
+    findings.conclude(read, |noted| place::locate(name, yaml, document, noted))
+}
+
 fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let fields = root.fields_of(keys::ROOT, "a mapping with the key targets")?;
     // Everything is read before the first `?`, so that all problems are reported together.
-    let listen = fields.get(&HTTP).map(|field| read_listen(&field)).transpose();
+    let http = fields.get(&HTTP).map_or(Ok(Http::default()), |field| http::read(&field));
     let log = match fields.get(&LOG) {
         Some(field) => read_log(&field),
         None => Ok(Log { level: LOG_LEVEL.default(), format: LOG_FORMAT.default() }),
@@ -147,17 +157,13 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let shutdown_grace_period = fields.read(&SHUTDOWN_GRACE_PERIOD).transpose();
     let targets = target::read_all(&fields);
     Ok(Config {
-        http: Http { listen: listen?.flatten().unwrap_or(LISTEN.default()) },
+        http: http?,
         metrics: metrics?,
         log: log?,
         shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),
         targets: targets?,
         warnings: Vec::new(),
     })
-}
-
-fn read_listen(http: &Field<'_>) -> Result<Option<SocketAddr>, Invalid> {
-    http.fields(&HTTP.about)?.read(&LISTEN).transpose()
 }
 
 fn read_metrics(metrics: &Field<'_>) -> Result<metrics::Settings, Invalid> {

@@ -1,10 +1,9 @@
-//! The daemon: runs the agent and its HTTP endpoint, and handles signals and changes of the configuration file.
+//! The daemon: runs the agent and its HTTP endpoints, and handles signals and changes of the configuration file.
 
 mod configured;
-mod endpoint;
+mod endpoints;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +11,17 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::configured::Configured;
-use self::endpoint::Endpoint;
+use self::endpoints::Endpoints;
+pub use self::endpoints::Listeners;
 use crate::agent::{Agent, Services, TaskEnded};
 use crate::clock::{Clock, seconds};
-use crate::config::keys::agent::LISTEN;
 use crate::config::watch::{Rejection, Watch};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Http, Overrides};
 use crate::connection::resolver::Resolver;
 use crate::connection::tls::roots::Roots;
 use crate::descriptors;
 use crate::files::Files;
-use crate::http::{BindError, Listener, Liveness, Pages};
+use crate::http::{BindError, Liveness, Pages, Route};
 use crate::identity::TokenIdentity;
 use crate::identity::entra::EntraTokens;
 use crate::identity::platform::Platform;
@@ -56,21 +55,19 @@ pub struct Daemon {
     pub overrides: Overrides,
     /// Loads the configuration again: when its file changes, while it is rejected, and on SIGHUP.
     pub watch: Option<Watch>,
-    /// The endpoint's bound socket: a daemon that cannot serve does not start to probe.
-    pub listener: Listener,
-    /// The address that it was bound to. The daemon moves to that of its first valid configuration, if it is another.
-    pub address: SocketAddr,
+    /// The bound sockets of the endpoints: a daemon that cannot serve does not start to probe. It moves to the addresses of
+    /// its first valid configuration, if they are others.
+    pub listeners: Listeners,
     /// The services of the agent.
     pub services: Services,
     /// The log. A reload can change its level.
     pub telemetry: Telemetry,
 }
 
-/// Returns the address of the HTTP endpoint: that of a flag, else that of `config`, else the default.
+/// Returns where the agent serves: the addresses of flags, else those of `config`, else the default.
 #[must_use]
-pub fn listen_address(config: Option<&Config>, overrides: Overrides) -> SocketAddr {
-    let configured = || config.map(|config| config.http.listen);
-    overrides.listen.or_else(configured).unwrap_or(LISTEN.default())
+pub fn addresses(config: Option<&Config>, overrides: &Overrides) -> Http {
+    config.map(|config| config.http.clone()).unwrap_or_default().with(overrides)
 }
 
 /// Returns the services of a real agent: the system clock, tokens from Entra, and the host name as the
@@ -106,20 +103,20 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`] if the daemon could not start, or a part of it ended unexpectedly.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { config, on_invalid_config, overrides, mut watch, listener, address, services, telemetry } =
-            self;
+        let Self { config, on_invalid_config, overrides, mut watch, listeners, services, telemetry } = self;
         descriptors::raise_limit();
         let mut signals = Signals::new().map_err(DaemonError::Signals)?;
         let (metrics, status, clock) =
             (services.metrics.clone(), services.status.clone(), services.clock.clone());
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
-        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
-        let mut endpoint = Endpoint::new(address, listener, pages);
+        let routes = &Route::ALL;
+        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes };
+        let mut endpoints = Endpoints::new(listeners, pages);
         let mut agent = Agent::new(services);
         let mut configured = Configured::new(overrides, metrics, status.clone(), clock, telemetry);
         let begun = match config {
-            Ok(config) => configured.accept(&mut agent, &mut endpoint, config).await?,
+            Ok(config) => configured.accept(&mut agent, &mut endpoints, config).await?,
             Err(error) => Err(error),
         };
         match (begun, on_invalid_config) {
@@ -127,7 +124,7 @@ impl Daemon {
             (Err(error), OnInvalidConfig::Wait) => configured.reject(&*error),
             (Err(error), OnInvalidConfig::Exit) => return Err(DaemonError::Start(error)),
         }
-        configured.log_start(endpoint.serve()?);
+        configured.log_start(&endpoints.serve()?);
         let end = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -142,16 +139,16 @@ impl Daemon {
                 },
                 loaded = next(&mut watch, &mut configured) => {
                     let is_start = configured.current.is_none();
-                    if configured.apply(&mut agent, &mut endpoint, loaded).await? {
+                    if configured.apply(&mut agent, &mut endpoints, loaded).await? {
                         accepted(&mut watch);
                         if is_start {
-                            configured.log_start(endpoint.serve()?);
+                            configured.log_start(&endpoints.serve()?);
                         }
                     }
                 }
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
-                () = endpoint.failed() => break Err(DaemonError::Server),
+                () = endpoints.failed() => break Err(DaemonError::Server),
             }
         };
         let begun = Instant::now();
@@ -161,7 +158,7 @@ impl Daemon {
         info!(signal = end.as_ref().ok(), grace_period_seconds, "shutdown started");
         status.drain();
         agent.stop().await;
-        endpoint.close(grace_period).await;
+        endpoints.close(grace_period).await;
         info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
         end.map(drop)
     }

@@ -71,10 +71,14 @@ pub fn check(socket: &impl AsRawFd, purpose: Purpose) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns how many clients the endpoint may have: half of the reserve. The other half is for files, lookups and
-/// sign-in.
+/// Returns how many clients the endpoint may have: half of the reserve. The rest is for files, lookups and sign-in.
 pub(crate) fn for_clients() -> usize {
     usize::try_from(reserve(limit_now()) / 2).unwrap_or(usize::MAX)
+}
+
+/// Returns how many clients the health endpoint may have: an eighth of the reserve.
+pub(crate) fn for_health_checks() -> usize {
+    (for_clients() / 4).max(1)
 }
 
 fn limit_now() -> u64 {

@@ -62,6 +62,9 @@ impl Limits {
         header: Duration::from_secs(20),
         write: Duration::from_secs(30),
     };
+
+    /// The limits of the health endpoint, which has fewer clients.
+    pub const HEALTH: Self = Self { connections: 64, ..Self::DEFAULT };
 }
 
 /// A bound address that is not served yet: clients wait in the queue.
@@ -160,15 +163,26 @@ impl std::error::Error for BindError {
 /// If the system refuses a thread or file descriptors.
 pub fn spawn(listener: Listener, pages: Pages) -> io::Result<Server> {
     let connections = Limits::DEFAULT.connections.min(descriptors::for_clients());
-    spawn_with(listener, pages, Limits { connections, ..Limits::DEFAULT })
+    spawn_with(listener, pages, Part::Http, Limits { connections, ..Limits::DEFAULT })
 }
 
-fn spawn_with(listener: Listener, pages: Pages, limits: Limits) -> io::Result<Server> {
+/// Serves those of `pages` that are about the agent's health on `listener`, on a thread of its own: it responds whatever the
+/// clients of the other endpoint do.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_health(listener: Listener, pages: Pages) -> io::Result<Server> {
+    let connections = Limits::HEALTH.connections.min(descriptors::for_health_checks());
+    let pages = Pages { routes: Route::HEALTH, ..pages };
+    spawn_with(listener, pages, Part::Health, Limits { connections, ..Limits::HEALTH })
+}
+
+fn spawn_with(listener: Listener, pages: Pages, part: Part, limits: Limits) -> io::Result<Server> {
     let addr = listener.addr;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    pages.metrics.count_tasks(Part::Http, runtime.handle());
+    pages.metrics.count_tasks(part, runtime.handle());
     let (stop, stopped) = mpsc::channel(1);
-    std::thread::Builder::new().name("http".into()).spawn(move || {
+    std::thread::Builder::new().name(part.as_str().into()).spawn(move || {
         runtime.block_on(connections::serve(listener.socket, pages, limits, stopped));
     })?;
     Ok(Server { addr, stop })

@@ -18,7 +18,7 @@ use super::{failure, usage};
 use crate::agent::Agent;
 use crate::config::Sources;
 use crate::config::keys::Descriptor;
-use crate::config::keys::agent::{LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
+use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
 use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL, STARTUP_GRACE};
 use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
@@ -37,8 +37,15 @@ const CLIENTS: usize = 20;
 
 /// The flags of the agent that do not affect a single probe. They are accepted but hidden, so that `run` and `check` can
 /// share the same variables.
-const UNUSED: [&dyn Descriptor; 6] =
-    [&INTERVAL, &STARTUP_GRACE, &CLIENT_LIST_EVERY, &LISTEN, &LOG_FORMAT, &SHUTDOWN_GRACE_PERIOD];
+const UNUSED: [&dyn Descriptor; 7] = [
+    &INTERVAL,
+    &STARTUP_GRACE,
+    &CLIENT_LIST_EVERY,
+    &LISTEN,
+    &HEALTH_LISTEN,
+    &LOG_FORMAT,
+    &SHUTDOWN_GRACE_PERIOD,
+];
 
 /// Hides the flags of the agent that do not affect `check`.
 pub(super) fn without_unused_flags(command: clap::Command) -> clap::Command {
@@ -75,7 +82,7 @@ impl Check {
             Ok(config) => config,
             Err(error) => return error.exit(),
         };
-        let overrides = match self.source.overrides() {
+        let overrides = match self.source.overrides(&config.http) {
             Ok(overrides) => overrides,
             Err(error) => return error.exit(),
         };

@@ -20,12 +20,11 @@ use tokio::sync::mpsc;
 use super::output::{WriteError, print};
 use super::run::block_on;
 use super::{address_or, failure};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Http, Overrides};
 use crate::connection::tls::roots::Roots;
-use crate::daemon::{self, Daemon, OnInvalidConfig};
+use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
-use crate::http;
 use crate::telemetry::{self, Format, Level, Telemetry};
 
 /// The lifetime of the service account's token: longer than any demo.
@@ -85,12 +84,13 @@ impl Demo {
             Err(error) => return failure(&Chain(&error)),
         };
         // Bound first, so that nothing has started if the address is in use.
-        let listener = match http::bind(self.listen) {
-            Ok(listener) => listener,
+        let http = Http { listen: self.listen, health_listen: None };
+        let listeners = match Listeners::bind(http) {
+            Ok(listeners) => listeners,
             Err(error) => return failure(&Chain(&error)),
         };
         block_on(async {
-            match self.play(listener, telemetry).await {
+            match self.play(listeners, telemetry).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => match error.downcast_ref::<WriteError>() {
                     Some(error) => error.exit(ExitCode::SUCCESS),
@@ -107,7 +107,7 @@ impl Demo {
 
     async fn play(
         &self,
-        listener: http::Listener,
+        listeners: Listeners,
         telemetry: Telemetry,
     ) -> Result<(), Box<dyn std::error::Error>> {
         // Unbounded, because the first error ends the demo.
@@ -132,14 +132,13 @@ impl Demo {
         folder.write(KEY_FILE, standin.access_key().expose())?;
         let config = Config::from_yaml("demo", &configuration(&standin, &ca_file, &token_file))?;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
-        print(&banner(&standin, listener.local_addr(), &folder, self.steady))?;
+        print(&banner(&standin, listeners.local_addr(), &folder, self.steady))?;
         let daemon = Daemon {
             config: Ok(config),
             on_invalid_config: OnInvalidConfig::Exit,
             overrides: Overrides { listen: Some(self.listen), ..Overrides::default() },
             watch: None,
-            listener,
-            address: self.listen,
+            listeners,
             services: daemon::services(roots, Files::system()),
             telemetry,
         };

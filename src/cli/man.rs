@@ -131,7 +131,8 @@ mod tests {
     fn every_command_and_flag_has_an_entry() {
         let page = Manual(crate::cli::command()).to_string();
         for command in crate::cli::command().get_subcommands().filter(|it| it.get_name() != "help") {
-            assert!(page.contains(&format!("\n.SS \"cachepulse {}", command.get_name())), "{page}");
+            let name = command.get_name().replace('-', "\\-");
+            assert!(page.contains(&format!("\n.SS \"cachepulse {name}")), "{page}");
             for flag in command.get_arguments().filter(|it| !it.is_hide_set()).filter_map(Arg::get_long) {
                 assert!(
                     page.contains(&format!("\n\\fB\\-\\-{}\\fR", flag.replace('-', "\\-"))),

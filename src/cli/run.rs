@@ -1,6 +1,5 @@
 //! `cachepulse run`: the daemon.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,12 +13,12 @@ use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
 use crate::config::watch::{Load, Rejection, Watch};
 use crate::config::{Config, Overrides, Sources};
 use crate::connection::tls::roots::Roots;
-use crate::daemon::{self, Daemon, OnInvalidConfig};
+use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
-use crate::http::{BindError, Listener};
+use crate::http::BindError;
 use crate::telemetry::{Format, Level};
-use crate::{descriptors, http, telemetry};
+use crate::{descriptors, telemetry};
 
 /// The name of the flag in the parsed command line: that of the field.
 pub(super) const ON_INVALID_CONFIG: &str = "on_invalid_config";
@@ -51,7 +50,10 @@ impl Run {
         let files = Files::system();
         let sources = Sources::new(&files);
         let (config, overrides) = match (source.load(&sources), on_invalid_config) {
-            (Ok(config), _) => (Ok(config), source.overrides()),
+            (Ok(config), _) => {
+                let overrides = source.overrides(&config.http);
+                (Ok(config), overrides)
+            }
             (Err(error), OnInvalidConfig::Wait) => (Err(error.into()), source.overrides_while_waiting()),
             (Err(error), OnInvalidConfig::Exit) => return error.exit(),
         };
@@ -84,14 +86,13 @@ pub(super) fn start(
         Ok(telemetry) => telemetry,
         Err(error) => return failure(&Chain(&error)),
     };
-    let (listener, address) = match bind(config.as_ref().ok(), on_invalid_config, overrides) {
-        Ok(bound) => bound,
+    let listeners = match bind(config.as_ref().ok(), on_invalid_config, &overrides) {
+        Ok(listeners) => listeners,
         Err(error) => return failure(&Chain(&error)),
     };
     let services = daemon::services(Roots::platform(), files);
     let watch = Some(watch);
-    let daemon =
-        Daemon { config, on_invalid_config, overrides, watch, listener, address, services, telemetry };
+    let daemon = Daemon { config, on_invalid_config, overrides, watch, listeners, services, telemetry };
     block_on(async {
         match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,
@@ -100,20 +101,19 @@ pub(super) fn start(
     })
 }
 
-/// Binds the address of the HTTP endpoint. If that of the configuration cannot be bound, an agent that may wait does so at
-/// the address that it has without a configuration. Returns the address, too.
+/// Binds the addresses of the endpoints. If those of the configuration cannot be bound, an agent that may wait does so at
+/// the addresses that it has without a configuration.
 fn bind(
     config: Option<&Config>,
     on_invalid_config: OnInvalidConfig,
-    overrides: Overrides,
-) -> Result<(Listener, SocketAddr), BindError> {
-    let address = daemon::listen_address(config, overrides);
-    let waiting = daemon::listen_address(None, overrides);
-    match http::bind(address) {
-        Err(_) if on_invalid_config == OnInvalidConfig::Wait && waiting != address => {
-            http::bind(waiting).map(|listener| (listener, waiting))
-        }
-        bound => bound.map(|listener| (listener, address)),
+    overrides: &Overrides,
+) -> Result<Listeners, BindError> {
+    let addresses = daemon::addresses(config, overrides);
+    let waiting = daemon::addresses(None, overrides);
+    let may_wait = on_invalid_config == OnInvalidConfig::Wait && waiting != addresses;
+    match Listeners::bind(addresses) {
+        Err(_) if may_wait => Listeners::bind(waiting),
+        bound => bound,
     }
 }
 

@@ -13,7 +13,7 @@ use super::validate::complain_of_file;
 use super::{USAGE, usage};
 use crate::config::flags::Flags;
 use crate::config::variables::{self, CONFIG_VARIABLE};
-use crate::config::{Config, LoadError, Overrides, Problems, Sources};
+use crate::config::{Config, Http, LoadError, Overrides, Problems, Sources};
 use crate::identity::variables::Variables;
 
 /// The source of the configuration.
@@ -50,16 +50,16 @@ impl Source {
             Some(file) if beside_file.is_empty() => Config::load(file, sources).map_err(ConfigError::File),
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
-        self.overrides()?;
+        self.overrides(&config.http)?;
         let of_azure = variables::check_azure(&Variables::of_process(), &config.targets);
         config.warnings.extend(of_azure.map_err(ConfigError::Flags)?);
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
         Ok(config)
     }
 
-    /// Returns the settings of flags that are allowed with a file.
-    pub(super) fn overrides(&self) -> Result<Overrides, ConfigError> {
-        Overrides::new(&self.flags).map_err(ConfigError::Flags)
+    /// Returns the settings of flags that are allowed with a file, which says `http`.
+    pub(super) fn overrides(&self, http: &Http) -> Result<Overrides, ConfigError> {
+        Overrides::new(&self.flags, http).map_err(ConfigError::Flags)
     }
 
     /// Returns the settings of flags that apply while the agent waits for a valid configuration.

@@ -11,14 +11,14 @@ use super::run::{self, ON_INVALID_CONFIG};
 use super::usage;
 use crate::config::flags::Flags;
 use crate::config::keys::Descriptor;
-use crate::config::keys::agent::{LISTEN, LOG_FORMAT, LOG_LEVEL};
+use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, LOG_LEVEL};
 use crate::config::watch::{Load, Watch};
 use crate::config::{Overrides, Sources};
 use crate::daemon::OnInvalidConfig;
 use crate::files::Files;
 
 /// The keys whose flags apply while the agent waits.
-const KEYS: [&dyn Descriptor; 3] = [&LISTEN, &LOG_LEVEL, &LOG_FORMAT];
+const KEYS: [&dyn Descriptor; 4] = [&LISTEN, &HEALTH_LISTEN, &LOG_LEVEL, &LOG_FORMAT];
 
 /// Runs an agent that waits with this `problem` if `args` want that.
 pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {

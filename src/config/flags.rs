@@ -84,11 +84,11 @@ impl Flags {
         })
     }
 
-    /// Returns what was given for `key` alone.
+    /// Returns what was given for `keys` alone.
     #[must_use]
-    pub(super) fn only(&self, key: &dyn Descriptor) -> Self {
-        let given = self.0.iter().filter(|given| given.key.about().path == key.about().path);
-        Self(given.cloned().collect())
+    pub(super) fn only(&self, keys: &[&dyn Descriptor]) -> Self {
+        let is_of = |given: &&Given| keys.iter().any(|key| given.key.about().path == key.about().path);
+        Self(self.0.iter().filter(is_of).cloned().collect())
     }
 
     /// Returns the given flags and variables that are not allowed with a configuration file.

@@ -36,6 +36,21 @@ pub fn parse_with_default_port(text: &str, default: SocketAddr) -> Option<Socket
     parse(text, default.ip()).or_else(bare)
 }
 
+/// Whether only one socket can listen at these two addresses: they have the same port, and one includes the other. The
+/// system chooses a free port for 0.
+#[must_use]
+pub(super) fn conflict(one: SocketAddr, other: SocketAddr) -> bool {
+    let includes = |all: IpAddr, addr: IpAddr| match all {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => addr.is_ipv4(),
+        _ => all == addr,
+    };
+    let (one_ip, other_ip) = (one.ip(), other.ip());
+    one.port() == other.port()
+        && one.port() != 0
+        && (includes(one_ip, other_ip) || includes(other_ip, one_ip))
+}
+
 impl Parse for SocketAddr {
     const NOUN: &'static str = EXPECTED;
 
@@ -84,6 +99,25 @@ mod tests {
         }
         for text in ["", "9860", "cache", "[::1", "10.0.0.1:"] {
             assert_eq!(parse_with_default_port(text, default), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_conflict_if_their_ports_are_equal_and_one_includes_the_other() {
+        for (one, other, expected) in [
+            ("[::]:9860", "[::]:9860", true),
+            ("[::]:9860", "127.0.0.1:9860", true),
+            ("0.0.0.0:9860", "10.0.0.1:9860", true),
+            ("10.0.0.1:9860", "10.0.0.1:9860", true),
+            ("0.0.0.0:9860", "[::]:9860", true),
+            ("0.0.0.0:9860", "[::1]:9860", false),
+            ("10.0.0.1:9860", "127.0.0.1:9860", false),
+            ("[::]:9860", "[::]:9861", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(conflict(one, other), expected, "{one} {other}");
+            assert_eq!(conflict(other, one), expected, "{other} {one}");
         }
     }
 

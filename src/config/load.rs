@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problems, Sources};
+use super::Problems;
 use crate::files::{MAX_SIZE, ReadError};
 use crate::secret::may_hold_password;
 
@@ -15,15 +15,15 @@ pub(super) fn read(reader: impl io::Read) -> Result<Vec<u8>, ReadError> {
     if content.len() > MAX_SIZE { Err(ReadError::TooLarge) } else { Ok(content) }
 }
 
-/// Parses the `content` of the configuration file at `path`.
-pub(super) fn from_file(
+/// Parses the `content` of the configuration file at `path` with `parse`, which gets the file's name and its text.
+pub(super) fn from_file<T>(
     path: &Path,
     content: Result<impl AsRef<[u8]>, ReadError>,
-    sources: &Sources,
-) -> Result<Config, LoadError> {
+    parse: impl FnOnce(&str, &str) -> Result<T, Problems>,
+) -> Result<T, LoadError> {
     let content = content.map_err(|error| LoadError::new(path, LoadFault::Unreadable(error)))?;
     let yaml = str::from_utf8(content.as_ref()).map_err(|_| LoadError::new(path, LoadFault::NotText))?;
-    Config::parse(&path.to_string_lossy(), yaml, sources)
+    parse(&path.to_string_lossy(), yaml)
         .map_err(|problems| LoadError::new(path, LoadFault::Invalid(problems)))
 }
 

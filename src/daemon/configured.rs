@@ -1,13 +1,13 @@
 //! The configuration in use, and what happens to a new one.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
-use super::endpoint::Endpoint;
-use super::{DaemonError, listen_address};
+use super::endpoints::{Addresses, Endpoints};
+use super::{DaemonError, addresses};
 use crate::agent::{Agent, ReconcileError};
 use crate::clock::Clock;
 use crate::config::watch::Rejection;
@@ -48,24 +48,24 @@ impl Configured {
         Self { current: None, overrides, metrics, status, clock, telemetry, held: None, rejected: None }
     }
 
-    /// Puts `config` into use, at the start with its address. If that cannot be bound, or its certificates cannot be
+    /// Puts `config` into use, at the start with its addresses. If one cannot be bound, or its certificates cannot be
     /// used, nothing changes.
     ///
     /// # Errors
-    /// [`DaemonError`] as [`Endpoint::move_to`].
+    /// [`DaemonError`] as [`Endpoints::move_to`].
     pub(super) async fn accept(
         &mut self,
         agent: &mut Agent,
-        endpoint: &mut Endpoint,
+        endpoints: &mut Endpoints,
         config: Config,
     ) -> Result<Result<(), Rejection>, DaemonError> {
         if self.current.is_some() {
             return Ok(self.reconcile(agent, config).await.map_err(Into::into));
         }
-        let address = listen_address(Some(&config), self.overrides);
+        let http = addresses(Some(&config), &self.overrides);
         let held = config.clone();
         let reconcile = async || self.reconcile(agent, config).await.map_err(Into::into);
-        let accepted = endpoint.move_to(address, reconcile).await?;
+        let accepted = endpoints.move_to(&http, reconcile).await?;
         if accepted.as_ref().is_err_and(|error| error.is::<BindError>()) {
             self.held = Some((held, Instant::now() + RETRY));
         }
@@ -96,7 +96,7 @@ impl Configured {
         self.telemetry.set_configured_level(config.log.level);
         if let Some(previous) = &self.current {
             if config.http != previous.http || config.log.format != previous.log.format {
-                warn!("http.listen or log.format changed; restart to apply");
+                warn!("http or log.format changed; restart to apply");
             }
             info!(targets = config.targets.len(), "configuration reloaded");
             log_warnings(&config);
@@ -114,14 +114,14 @@ impl Configured {
     pub(super) async fn apply(
         &mut self,
         agent: &mut Agent,
-        endpoint: &mut Endpoint,
+        endpoints: &mut Endpoints,
         loaded: Result<Config, Rejection>,
     ) -> Result<bool, DaemonError> {
         let accepted = match loaded {
             Ok(config) => {
                 // Somebody may have raised the hard limit.
                 descriptors::raise_limit();
-                self.accept(agent, endpoint, config).await?
+                self.accept(agent, endpoints, config).await?
             }
             Err(error) => Err(error),
         };
@@ -132,12 +132,13 @@ impl Configured {
     }
 
     /// Logs that the agent probes, or waits for its first valid configuration.
-    pub(super) fn log_start(&self, listen: SocketAddr) {
+    pub(super) fn log_start(&self, addresses: &Addresses) {
         let version = env!("CARGO_PKG_VERSION");
+        let (listen, health_listen) = (addresses.main, addresses.health.map(display));
         let Some(config) = &self.current else {
-            return info!(version, %listen, "agent waiting");
+            return info!(version, %listen, health_listen, "agent waiting");
         };
-        info!(version, %listen, targets = config.targets.len(), "agent started");
+        info!(version, %listen, health_listen, targets = config.targets.len(), "agent started");
         log_warnings(config);
     }
 

@@ -34,6 +34,8 @@ pub struct Pages {
     pub status: Status,
     /// For `/livez`.
     pub liveness: Liveness,
+    /// The routes that are served.
+    pub routes: &'static [Route],
 }
 
 pub(super) struct Page {
@@ -68,8 +70,8 @@ impl Page {
         }
     }
 
-    fn not_found() -> Self {
-        let routes = Route::ALL.map(Route::as_str).join(" ");
+    fn not_found(routes: &[Route]) -> Self {
+        let routes = routes.iter().map(|route| route.as_str()).collect::<Vec<_>>().join(" ");
         Self::text(StatusCode::NOT_FOUND, &format!("not found: try {routes}"))
     }
 
@@ -87,7 +89,7 @@ impl Pages {
         request: &Request<B>,
         compress: bool,
     ) -> io::Result<Response<Encoded>> {
-        let found = Route::of(request.uri().path());
+        let found = Route::of(request.uri().path()).filter(|found| self.routes.contains(&found.route));
         let methods = found.as_ref().map_or(READ, |found| found.route.methods());
         let mut page = if !methods.contains(&request.method().as_str()) {
             let allowed = methods.join(", ");
@@ -96,7 +98,7 @@ impl Pages {
             let page = self.page(&found, Query::of(request.uri()), request.headers()).await;
             page.unwrap_or_else(|refusal| refusal)
         } else {
-            Page::not_found()
+            Page::not_found(self.routes)
         };
         let zipped = compress && page.content.fill_buf()?.len() >= GZIP_FROM;
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });

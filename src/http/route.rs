@@ -104,6 +104,9 @@ pub(super) struct Found<'a> {
 }
 
 impl Route {
+    /// The routes of the health endpoint.
+    pub const HEALTH: &[Self] = &[Self::Live, Self::Ready];
+
     /// Returns the route of `path`, if there is one.
     pub(super) fn of(path: &str) -> Option<Found<'_>> {
         Self::ALL.into_iter().find_map(|route| {

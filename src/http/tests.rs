@@ -22,6 +22,7 @@ const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 
 struct Agent {
     server: Server,
+    pages: Pages,
     metrics: Metrics,
     status: Status,
     heartbeats: Heartbeats,
@@ -31,22 +32,23 @@ impl Agent {
     fn start(limits: Limits) -> Self {
         let (liveness, heartbeats) = Liveness::new();
         let (metrics, status) = (Metrics::new(Clock::system()), Status::new(Clock::system()));
-        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness };
-        let server = spawn_with(bind(LOOPBACK).unwrap(), pages, limits).unwrap();
-        Self { server, metrics, status, heartbeats }
+        let routes = &Route::ALL;
+        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes };
+        let server = spawn_with(bind(LOOPBACK).unwrap(), pages.clone(), Part::Http, limits).unwrap();
+        Self { server, pages, metrics, status, heartbeats }
+    }
+
+    /// Starts the health endpoint of the same agent.
+    fn health(&self) -> Server {
+        spawn_health(bind(LOOPBACK).unwrap(), self.pages.clone()).unwrap()
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.server.local_addr()).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        stream
+        connect(self.server.local_addr())
     }
 
-    /// Sends `request` unchanged and reads until the server closes.
     fn exchange(&self, request: &str) -> Response {
-        let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
-        Response::read(&mut stream)
+        exchange(self.server.local_addr(), request)
     }
 
     fn get(&self, path: &str) -> Response {
@@ -66,6 +68,19 @@ impl Agent {
         stream.peek(&mut [0]).unwrap();
         (stream, targets)
     }
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream
+}
+
+/// Sends `request` unchanged and reads until the server closes.
+fn exchange(addr: SocketAddr, request: &str) -> Response {
+    let mut stream = connect(addr);
+    stream.write_all(request.as_bytes()).unwrap();
+    Response::read(&mut stream)
 }
 
 fn request(method: &str, path: &str, headers: &str) -> String {
@@ -188,6 +203,37 @@ fn every_route_has_the_described_type_and_one_of_the_described_codes() {
         assert!(route.statuses().iter().any(|(code, _)| *code == response.code()), "{route}: {response:?}");
         assert_eq!(response.header("content-type"), Some(route.content_type()), "{route}");
     }
+}
+
+#[test]
+fn the_health_endpoint_serves_nothing_but_health() {
+    let agent = Agent::start(Limits::DEFAULT);
+    let health = agent.health();
+    agent.status.started();
+    let ask = |method, path| exchange(health.local_addr(), &request(method, path, ""));
+    let get = |path| ask("GET", path);
+    assert_eq!((get("/readyz").code(), get("/readyz").text()), (200, "ready\n"));
+    // Nothing responds to the heartbeats.
+    assert_eq!(get("/livez").code(), 503);
+    for route in Route::ALL.into_iter().filter(|route| !Route::HEALTH.contains(route)) {
+        let response = get(route.as_str());
+        assert_eq!((response.code(), response.text()), (404, "not found: try /livez /readyz\n"), "{route}");
+    }
+    assert_eq!(ask("POST", "/livez").code(), 405);
+}
+
+#[test]
+fn a_flood_of_one_endpoint_closes_no_connection_of_the_other() {
+    let agent = Agent::start(Limits { connections: 4, write: 10 * LONG, ..Limits::DEFAULT });
+    let server = agent.health();
+    let health = server.local_addr();
+    let (mut scrape, _targets) = agent.scrape_without_reading();
+    let _open: Vec<_> = (0..2 * Limits::HEALTH.connections).map(|_| connect(health)).collect();
+    assert!(Response::read(&mut scrape).is_whole());
+    let mut kubelet = connect(health);
+    let _open: Vec<_> = (0..8).map(|_| agent.connect()).collect();
+    kubelet.write_all(request("GET", "/readyz", "").as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut kubelet).text(), "not ready: starting\n");
 }
 
 #[test]

@@ -141,5 +141,7 @@ closed_set! {
         Probing = "probing",
         /// One task for each connection to the HTTP endpoint, that of the scrape included.
         Http = "http",
+        /// One task for each connection to the health endpoint, if there is one.
+        Health = "health",
     }
 }

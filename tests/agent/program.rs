@@ -229,10 +229,15 @@ impl Running {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Page {
+        self.get_at(self.addr(), path).await
+    }
+
+    /// Requests a path of the endpoint at `addr`.
+    pub(crate) async fn get_at(&self, addr: SocketAddr, path: &str) -> Page {
         // HTTP 1.0 has no chunks, so everything after the header is the body.
         let request = format!("GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n");
         let response = within("it responds", async {
-            let mut stream = TcpStream::connect(self.addr()).await.unwrap();
+            let mut stream = TcpStream::connect(addr).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut response = String::new();
             stream.read_to_string(&mut response).await.unwrap();

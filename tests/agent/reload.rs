@@ -143,7 +143,7 @@ async fn the_log_level_changes_with_a_reload() {
     it.agent.until("it is applied", |scrape| scrape.value(LOADED) > before).await;
     it.write(&format!("log: {{level: info, format: json}}\n{good}"));
     it.agent.signal(Signal::HUP);
-    let warning = "http.listen or log.format changed; restart to apply";
+    let warning = "http or log.format changed; restart to apply";
     it.agent.logs(warning).await;
     let log = it.agent.log();
     let (at_level_error, _) = log.split_once(warning).unwrap();

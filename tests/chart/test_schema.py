@@ -34,6 +34,8 @@ UNKNOWABLE = {
     "host-connection-string",
     "host-contradicts",
     "host-url",
+    "http-health-listen",
+    "http-health-listen-default",
     "http-listen",
     "identity-same-label",
     "interval-absurd",

@@ -72,7 +72,7 @@ fn port(target: &Target) -> u16 {
 
 fn config(targets: Vec<Target>) -> Config {
     Config {
-        http: Http { listen: "[::]:9860".parse().unwrap() },
+        http: Http { listen: "[::]:9860".parse().unwrap(), health_listen: None },
         metrics: Settings::default(),
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
@@ -108,7 +108,7 @@ fn every_other_example_is_valid() {
 #[test]
 fn every_key_has_its_effect() {
     let yaml = r#"
-http: {listen: "[::1]:9000"}
+http: {listen: "[::1]:9000", health_listen: "[::1]:9001"}
 metrics: {histograms: native, classic_factor: 4}
 log: {level: trace, format: json}
 shutdown_grace_period: 0s
@@ -141,7 +141,10 @@ targets:
     maintenance: on
 "#;
     let expected = Config {
-        http: Http { listen: "[::1]:9000".parse().unwrap() },
+        http: Http {
+            listen: "[::1]:9000".parse().unwrap(),
+            health_listen: Some("[::1]:9001".parse().unwrap()),
+        },
         metrics: Settings { histograms: Histograms::Native, classic_factor: ClassicFactor::Four },
         log: Log { level: Level::Trace, format: Format::Json },
         shutdown_grace_period: Duration::ZERO,

@@ -2,7 +2,7 @@
 //!
 //! It is the schema of the configuration file, except for what the chart adds or narrows.
 
-use cachepulse::config::keys::agent::{HTTP, LISTEN, TARGETS};
+use cachepulse::config::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, TARGETS};
 use cachepulse::config::keys::connection::{HOST, TLS};
 use cachepulse::config::keys::identity::{
     ACCESS_KEY, CLIENT_CERTIFICATE, CLIENT_SECRET, IDENTITY, PASSWORD, TOKEN,
@@ -36,6 +36,8 @@ fn config() -> Value {
     http["required"] = json!([LISTEN.about.name()]);
     let listen = &mut http["properties"][LISTEN.about.name()];
     *listen = json!({"type": "string", "pattern": listen_pattern()});
+    let health_listen = &mut http["properties"][HEALTH_LISTEN.about.name()];
+    *health_listen = json!({"type": "string", "pattern": listen_pattern()});
     let targets = &mut properties[TARGETS.about.name()];
     targets.as_object_mut().expect("a schema is an object").remove("minItems");
     target(&mut targets["items"]["properties"]);

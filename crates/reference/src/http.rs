@@ -20,13 +20,12 @@ pub(crate) fn page() -> String {
         ]
     });
     let formats = Format::ALL.map(|format| [format.to_string(), code(format.content_type())]);
+    let health: Vec<String> = Route::HEALTH.iter().map(|route| code(route.as_str())).collect();
     let limits = Limits::DEFAULT;
+    let connections =
+        format!("{}; {} at the health endpoint", limits.connections, Limits::HEALTH.connections);
     let limit_rows = [
-        [
-            "open connections",
-            "the connection that has been idle longest is closed",
-            &limits.connections.to_string(),
-        ],
+        ["open connections", "the connection that has been idle longest is closed", &connections],
         [
             "responses being sent",
             "further requests wait, except for `/livez` and `/readyz`; a client that has read nothing for a second is disconnected",
@@ -48,6 +47,7 @@ pub(crate) fn page() -> String {
             ("probe", table(["Metric", "Meaning"], probe)),
             ("states", table(["`state`", "Targets"], states)),
             ("routes", table(["Path", "Methods", "Content", "Content type", "Status codes"], rows)),
+            ("health", health.join(" and ")),
             ("formats", table(["Format", "Content type"], formats)),
             (
                 "limits",

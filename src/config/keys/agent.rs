@@ -9,6 +9,10 @@ use crate::telemetry::{Format, Level};
 
 const GROUP: Group = Group::Agent;
 
+/// The [`About::pattern`] of an address to listen on.
+const ADDRESS: &str =
+    "^([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|[0-9a-fA-F:.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$";
+
 /// `targets`
 pub static TARGETS: Key<&str> = Key {
     about: About {
@@ -48,7 +52,7 @@ pub static HTTP: Key<&str> = Key {
         group: GROUP,
         help: "The HTTP endpoint",
         example: "{listen: \"127.0.0.1:9860\"}",
-        keys: &[&LISTEN],
+        keys: &[&LISTEN, &HEALTH_LISTEN],
         ..About::EMPTY
     },
     values: Values::Mapping,
@@ -65,11 +69,28 @@ pub static LISTEN: Key<SocketAddr> = Key {
         doc: "`localhost:9860` listens on loopback, `:9860` and `[::]:9860` on every address: of IPv6, if the machine \
               has it, and of IPv4. An address of IPv6 may lack its brackets, as in `$(POD_IP):9860` of Kubernetes.",
         example: "127.0.0.1:9860",
-        pattern: "^([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|[0-9a-fA-F:.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$",
+        pattern: ADDRESS,
         ..About::EMPTY
     },
     values: Values::Any,
     absent: Absent::Default(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9860)),
+};
+
+/// `http.health_listen`
+pub static HEALTH_LISTEN: Key<SocketAddr> = Key {
+    about: About {
+        path: "http.health_listen",
+        flag: Some(Flag::new("health-listen", "ADDRESS").allowed_beside_file()),
+        group: GROUP,
+        help: "Address and port of a second endpoint that serves only /livez and /readyz",
+        doc: "It never has TLS or sign-in, so that a kubelet can always ask it. It must differ from `http.listen`, and is \
+              written in the same way.",
+        example: ":9861",
+        pattern: ADDRESS,
+        ..About::EMPTY
+    },
+    values: Values::Any,
+    absent: Absent::Nothing,
 };
 
 /// `log`

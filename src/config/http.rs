@@ -1,0 +1,71 @@
+//! The key `http`: where the agent serves its pages.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::field::{Field, Invalid};
+use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN};
+use super::{LoadError, Overrides, Sources, document_of, listen, load, read_document};
+
+/// The HTTP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The address and port.
+    pub listen: SocketAddr,
+    /// The address and port of the health endpoint, if there is one.
+    pub health_listen: Option<SocketAddr>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: LISTEN.default(), health_listen: None }
+    }
+}
+
+impl Http {
+    /// Reads the key `http` of the configuration file at `path`, whatever its other keys say.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the key is invalid.
+    pub fn load(path: &Path, sources: &Sources) -> Result<Self, LoadError> {
+        load::from_file(path, sources.read(path), |name, yaml| {
+            let document = document_of(name, yaml)?;
+            let (http, _) = read_document(name, yaml, &document, sources, |root| {
+                let fields = root.any_fields("a mapping")?;
+                fields.get(&HTTP).map_or(Ok(Self::default()), |field| read(&field))
+            })?;
+            Ok(http)
+        })
+    }
+
+    /// Returns these settings with those of `overrides`, which take precedence.
+    #[must_use]
+    pub fn with(&self, overrides: &Overrides) -> Self {
+        Self {
+            listen: overrides.listen.unwrap_or(self.listen),
+            health_listen: overrides.health_listen.or(self.health_listen),
+        }
+    }
+
+    /// Whether both endpoints would listen at the same address.
+    pub(super) fn is_conflicting(&self) -> bool {
+        self.health_listen.is_some_and(|health| listen::conflict(self.listen, health))
+    }
+}
+
+/// Reads the key `http`.
+pub(super) fn read(field: &Field<'_>) -> Result<Http, Invalid> {
+    let fields = field.fields(&HTTP.about)?;
+    let listen = fields.read(&LISTEN).unwrap_or(Ok(LISTEN.default()));
+    let health_listen = fields.read(&HEALTH_LISTEN).transpose();
+    let http = Http { listen: listen?, health_listen: health_listen? };
+    match fields.get(&HEALTH_LISTEN) {
+        Some(health) if http.is_conflicting() => Err(health.problem(conflicting(&fields.name_of(&LISTEN)))),
+        _ => Ok(http),
+    }
+}
+
+/// Returns the message about an address that is also that of the key or flag `other`.
+pub(super) fn conflicting(other: &str) -> String {
+    format!("{other} has the same address; choose another port")
+}
