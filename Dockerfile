@@ -25,7 +25,7 @@ COPY --from=build /out/cachepulse /cachepulse
 COPY LICENSE /LICENSE
 USER 65532:65532
 EXPOSE 9860
-# The check asks at CACHEPULSE_LISTEN. Set that variable if the configuration file changes http.listen.
+# The check asks where CACHEPULSE_HEALTH_LISTEN or CACHEPULSE_LISTEN says, or the file in CACHEPULSE_CONFIG.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/cachepulse", "healthcheck"]
 ENTRYPOINT ["/cachepulse"]
 CMD ["run"]

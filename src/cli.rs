@@ -8,6 +8,7 @@ mod demo;
 #[path = "cli/no_demo.rs"]
 mod demo;
 mod hash_password;
+mod healthcheck;
 mod hidden_input;
 mod man;
 mod metrics;
@@ -23,15 +24,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::keys::agent::LISTEN;
 use crate::config::{listen, schema, variables};
-use crate::error::Chain;
-use crate::healthcheck::healthcheck;
 use crate::secret::may_hold_password;
 
 /// The exit code for wrong usage or configuration, as in BSD's sysexits.h (`EX_USAGE`).
@@ -73,20 +70,7 @@ enum Command {
     /// Report every problem in configuration files
     Validate(validate::Validate),
     /// Request the running agent's /livez; for images without a shell
-    Healthcheck {
-        #[arg(
-            long,
-            env = "CACHEPULSE_LISTEN",
-            hide_env = true,
-            value_name = "ADDRESS",
-            help = "Address and port of the HTTP endpoint",
-            long_help = "Address and port of the HTTP endpoint\n\nThe port may be left out, and the brackets around an address of \
-                         IPv6: `::1`, `::1:9860`.\n\n[env: CACHEPULSE_LISTEN]",
-            default_value_t = LISTEN.default(),
-            value_parser = address_or(LISTEN.default())
-        )]
-        listen: SocketAddr,
-    },
+    Healthcheck(healthcheck::Healthcheck),
     /// Hash a password for a web configuration file
     ///
     /// Reads the password twice from a terminal, which does not show it, or one line of standard input. Prints the line to paste
@@ -153,10 +137,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
         Command::Validate(validate) => validate.run(),
-        Command::Healthcheck { listen } => match healthcheck(listen, Duration::from_secs(3)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failure(&Chain(&error)),
-        },
+        Command::Healthcheck(healthcheck) => healthcheck.run(),
         Command::HashPassword(hash_password) => hash_password.run(),
         Command::Demo(demo) => demo.run(),
         Command::Metrics(metrics) => metrics.run(),

@@ -1,39 +1,116 @@
-//! `cachepulse healthcheck`: requests the running agent's `/livez`, for images without a shell and curl.
+//! `cachepulse healthcheck`: requests the running agent's `/livez`, for images without a shell and curl. Which endpoint is
+//! asked is decided in `cli/healthcheck.rs`.
 
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+use crate::connection::tls::TlsClient;
+use crate::connection::trace::Trace;
+use crate::secret::Secret;
 
 /// How many bytes of the response are read at most; the first line suffices.
 const RESPONSE_LIMIT: usize = 1024;
 
-/// Requests `/livez` of the agent at `addr`; a wildcard address means loopback. Blocks for `timeout` at most.
-///
-/// # Errors
-/// [`HealthcheckError`] unless the agent responds with 200.
-pub fn healthcheck(addr: SocketAddr, timeout: Duration) -> Result<(), HealthcheckError> {
-    let (addr, stream) = connect(addr, timeout)?;
-    let response =
-        request(stream, addr, timeout).map_err(|error| HealthcheckError::NoResponse(addr, error))?;
-    let first_line = response.lines().next().unwrap_or_default();
-    match first_line.split(' ').nth(1) {
-        Some("200") if first_line.starts_with("HTTP/1.") => Ok(()),
-        _ => Err(HealthcheckError::NotAlive(addr, first_line.escape_default().to_string())),
-    }
+/// The endpoint of the agent to ask, and how.
+#[derive(Debug)]
+pub struct Healthcheck {
+    /// The address that the agent listens at; a wildcard address means loopback.
+    pub addr: SocketAddr,
+    /// TLS, and the name that the certificate must be valid for; by default, the address that responds.
+    pub tls: Option<(TlsClient, Option<String>)>,
+    /// A user of the endpoint, and its password.
+    pub user: Option<(String, Secret)>,
 }
 
-/// Connects to the agent. Returns the address that it responds at.
-fn connect(addr: SocketAddr, timeout: Duration) -> Result<(SocketAddr, TcpStream), HealthcheckError> {
-    let (addr, other) = reachable(addr);
-    let connect = |addr| TcpStream::connect_timeout(&addr, timeout).map(|stream| (addr, stream));
-    let error = match connect(addr) {
-        Ok(connected) => return Ok(connected),
-        Err(error) => error,
-    };
-    other.and_then(|other| connect(other).ok()).ok_or(HealthcheckError::NoResponse(addr, error))
+impl Healthcheck {
+    /// Returns a check of the endpoint at `addr`, without TLS and user.
+    #[must_use]
+    pub fn plain(addr: SocketAddr) -> Self {
+        Self { addr, tls: None, user: None }
+    }
+
+    /// Requests `/livez`. Takes `limit` at most.
+    ///
+    /// # Errors
+    /// [`HealthcheckError`] unless the agent responds with 200.
+    pub async fn run(&self, limit: Duration) -> Result<(), HealthcheckError> {
+        let deadline = Instant::now() + limit;
+        let (addr, stream) = self.connect(deadline).await?;
+        let error = |fault| HealthcheckError { url: self.url(addr), fault };
+        let responded = match &self.tls {
+            None => self.request(addr, stream, deadline).await,
+            Some((client, name)) => {
+                let name = name.clone().unwrap_or_else(|| addr.ip().to_string());
+                match client.handshake(&name, stream, &mut { deadline }, &Trace::default()).await {
+                    Ok((stream, _)) => self.request(addr, stream, deadline).await,
+                    Err(failure) => return Err(error(Fault::Tls(failure.detail))),
+                }
+            }
+        };
+        let response = responded.map_err(|cause| error(Fault::NoResponse(cause)))?;
+        let line = response.lines().next().unwrap_or_default();
+        match line.split(' ').nth(1) {
+            Some("200") if line.starts_with("HTTP/1.") => Ok(()),
+            _ => Err(error(Fault::NotAlive(line.escape_default().to_string()))),
+        }
+    }
+
+    /// Connects to the agent. Returns the address that it responds at.
+    async fn connect(&self, deadline: Instant) -> Result<(SocketAddr, TcpStream), HealthcheckError> {
+        let connect =
+            async |addr| io::Result::Ok((addr, timeout_at(deadline, TcpStream::connect(addr)).await??));
+        let (addr, other) = reachable(self.addr);
+        let error = match (connect(addr).await, other) {
+            (Ok(connected), _) => return Ok(connected),
+            (Err(error), None) => error,
+            (Err(error), Some(other)) => match connect(other).await {
+                Ok(connected) => return Ok(connected),
+                Err(_) => error,
+            },
+        };
+        Err(HealthcheckError { url: self.url(addr), fault: Fault::NoResponse(error) })
+    }
+
+    /// Sends the request, and returns the response as far as its first line.
+    async fn request(
+        &self,
+        addr: SocketAddr,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        deadline: Instant,
+    ) -> io::Result<String> {
+        let mut request =
+            Zeroizing::new(format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n"));
+        if let Some((name, password)) = &self.user {
+            let user = Zeroizing::new(format!("{name}:{}", password.expose()));
+            request.push_str("Authorization: Basic ");
+            STANDARD.encode_string(user.as_bytes(), &mut request);
+            request.push_str("\r\n");
+        }
+        request.push_str("\r\n");
+        let exchange = async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.flush().await?;
+            let mut response = Vec::new();
+            let mut stream = stream.take(RESPONSE_LIMIT as u64);
+            while !response.contains(&b'\n') && stream.read_buf(&mut response).await? > 0 {}
+            Ok(String::from_utf8_lossy(&response).into_owned())
+        };
+        timeout_at(deadline, exchange).await?
+    }
+
+    fn url(&self, addr: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{addr}/livez")
+    }
 }
 
 /// Returns the addresses to connect to: loopback if the agent listens on a wildcard address, which is both for `[::]`
@@ -47,136 +124,56 @@ fn reachable(addr: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
     }
 }
 
-fn request(mut stream: TcpStream, addr: SocketAddr, timeout: Duration) -> io::Result<String> {
-    let deadline = Instant::now() + timeout;
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(Some(left)),
-    };
-    stream.set_write_timeout(left()?)?;
-    stream
-        .write_all(format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut response = Vec::new();
-    let mut bytes = [0; RESPONSE_LIMIT];
-    while response.len() < RESPONSE_LIMIT && !response.contains(&b'\n') {
-        stream.set_read_timeout(left()?)?;
-        match stream.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(read) => response.extend_from_slice(&bytes[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Linux reports a read timeout as WouldBlock.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(String::from_utf8_lossy(&response).into_owned())
-}
-
 /// The agent is not known to be alive.
 #[derive(Debug)]
-pub enum HealthcheckError {
-    /// It did not respond.
-    NoResponse(SocketAddr, io::Error),
-    /// It responded with something else than 200; contains the first line.
-    NotAlive(SocketAddr, String),
+pub struct HealthcheckError {
+    url: String,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+enum Fault {
+    /// The agent did not respond.
+    NoResponse(io::Error),
+    /// The TLS handshake failed; contains the reason.
+    Tls(Box<str>),
+    /// The agent responded with something else than 200; contains the first line.
+    NotAlive(String),
 }
 
 impl fmt::Display for HealthcheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoResponse(addr, _) => {
-                write!(f, "no response from http://{addr}/livez; check that the agent runs and listens there")
+        let Self { url, fault } = self;
+        match fault {
+            Fault::NoResponse(_) => {
+                write!(f, "no response from {url}; check that the agent runs and listens there")
             }
-            Self::NotAlive(addr, line) if line.is_empty() => {
-                write!(f, "http://{addr}/livez closed the connection without a response")
+            Fault::Tls(reason) => write!(f, "no TLS connection to {url}: {reason}"),
+            Fault::NotAlive(line) if line.is_empty() => {
+                write!(f, "{url} closed the connection without a response")
             }
-            Self::NotAlive(addr, line) => write!(f, "http://{addr}/livez returned: {line}"),
+            Fault::NotAlive(line) => {
+                write!(f, "{url} returned: {line}")?;
+                let advice = match line.split(' ').nth(1) {
+                    Some("400") => "if the endpoint has TLS, set --tls",
+                    Some("401") => "set --username and --password-file",
+                    Some("429") => "the endpoint limits the rate of requests",
+                    _ => return Ok(()),
+                };
+                write!(f, "; {advice}, or ask the health endpoint with --health-listen")
+            }
         }
     }
 }
 
 impl std::error::Error for HealthcheckError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::NoResponse(_, error) => Some(error),
-            Self::NotAlive(..) => None,
+        match &self.fault {
+            Fault::NoResponse(error) => Some(error),
+            Fault::Tls(_) | Fault::NotAlive(_) => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-    use std::thread;
-
-    const LONG: Duration = Duration::from_secs(10);
-
-    /// Starts a server that sends `response` to one client. The handle returns the request once the client has closed.
-    fn server(response: &'static str) -> (SocketAddr, thread::JoinHandle<String>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let request = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            // The client may close before it has read everything.
-            let _ = stream.write_all(response.as_bytes());
-            let mut request = String::new();
-            let _ = stream.read_to_string(&mut request);
-            request
-        });
-        (addr, request)
-    }
-
-    #[test]
-    fn an_agent_that_returns_200_is_alive_and_wildcards_mean_loopback() {
-        let (addr, request) = server("HTTP/1.1 200 OK\r\n\r\n");
-        healthcheck((Ipv4Addr::UNSPECIFIED, addr.port()).into(), LONG).unwrap();
-        assert!(request.join().unwrap().starts_with("GET /livez HTTP/1.1\r\nHost: 127.0.0.1:"));
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let both = (address("[::1]:9860"), Some(address("127.0.0.1:9860")));
-        assert_eq!(reachable(address("[::]:9860")), both);
-        assert_eq!(reachable(address("10.0.0.1:9860")), (address("10.0.0.1:9860"), None));
-        // An agent that listens on IPv4 only.
-        let (addr, request) = server("HTTP/1.1 200 OK\r\n\r\n");
-        healthcheck((Ipv6Addr::UNSPECIFIED, addr.port()).into(), LONG).unwrap();
-        request.join().unwrap();
-    }
-
-    #[test]
-    fn any_other_response_is_an_error_that_shows_it() {
-        for (response, shown) in [
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "returned: HTTP/1.1 503 Service Unavailable"),
-            ("SSH-2.0-200 200 \u{1b}[31m\n", "returned: SSH-2.0-200 200 \\u{1b}[31m"),
-        ] {
-            let error = healthcheck(server(response).0, LONG).unwrap_err();
-            assert!(error.to_string().ends_with(shown), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_endless_response_is_not_read_to_its_end() {
-        let error = healthcheck(server("x".repeat(1 << 20).leak()).0, LONG).unwrap_err();
-        assert!(error.to_string().len() < 3000, "{}", error.to_string().len());
-    }
-
-    #[test]
-    fn a_server_that_does_not_respond_is_a_timeout() {
-        let error = healthcheck(server("").0, Duration::from_millis(50)).unwrap_err();
-        assert!(
-            matches!(&error, HealthcheckError::NoResponse(_, error) if error.kind() == io::ErrorKind::TimedOut)
-        );
-    }
-
-    #[test]
-    fn a_refused_connection_is_an_error_with_advice() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
-        drop(listener);
-        let error = healthcheck(addr, LONG).unwrap_err();
-        let expected =
-            format!("no response from http://{addr}/livez; check that the agent runs and listens there");
-        assert_eq!(error.to_string(), expected);
-    }
-}
+mod tests;

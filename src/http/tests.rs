@@ -4,7 +4,7 @@ mod api;
 
 use super::*;
 use crate::clock::Clock;
-use crate::healthcheck::healthcheck;
+use crate::healthcheck::Healthcheck;
 use crate::metrics::{Format, Metrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo, Stage};
 use crate::status::{ClusterNode, Status, Watch};
@@ -257,18 +257,17 @@ fn unknown_paths_and_methods_are_rejected() {
 #[tokio::test]
 async fn livez_succeeds_as_long_as_the_loop_responds() {
     let Agent { server, mut heartbeats, .. } = Agent::start(Limits::DEFAULT);
-    let addr = server.local_addr();
-    let check = || tokio::task::spawn_blocking(move || healthcheck(addr, LONG));
-    let mut alive = check();
+    let check = Healthcheck::plain(server.local_addr());
+    let mut alive = std::pin::pin!(check.run(LONG));
     let alive = loop {
         tokio::select! {
             () = heartbeats.respond() => {}
-            checked = &mut alive => break checked.unwrap(),
+            checked = &mut alive => break checked,
         }
     };
     alive.unwrap();
     drop(heartbeats);
-    let error = check().await.unwrap().unwrap_err();
+    let error = check.run(LONG).await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
 }
 

@@ -1,11 +1,12 @@
-//! The health endpoint.
+//! The health endpoint, and the health check that asks it.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use rustix::process::Signal;
 
 use crate::lab::Lab;
-use crate::program::{Running, cachepulse};
+use crate::port::Port;
+use crate::program::{Program, Running, cachepulse};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -19,6 +20,11 @@ fn health(agent: &Running) -> SocketAddr {
 /// Asks the agent at `addr` as a kubelet does.
 async fn code(agent: &Running, addr: SocketAddr, path: &str) -> u16 {
     agent.get_at(addr, path).await.code
+}
+
+/// Returns `cachepulse healthcheck` with these variables.
+fn healthcheck<const N: usize>(variables: [(&str, &str); N]) -> Program {
+    variables.into_iter().fold(cachepulse(["healthcheck"]), |check, (name, value)| check.env(name, value))
 }
 
 #[tokio::test]
@@ -115,4 +121,62 @@ async fn a_changed_health_address_needs_a_restart() {
     agent.signal(Signal::HUP);
     agent.logs("http or log.format changed; restart to apply").await;
     agent.logs("configuration reloaded").await;
+}
+
+#[tokio::test]
+async fn the_health_check_asks_where_flags_variables_and_the_file_say() {
+    let lab = Lab::start().await;
+    let agent = lab.run(["--health-listen", HERE]).serve().await;
+    let (main, health) = (agent.addr().to_string(), health(&agent).to_string());
+    let reserved = Port::reserve();
+    let nobody = format!("127.0.0.1:{}", reserved.number);
+    let file = |http: &str| lab.file("check.yaml", http).to_str().unwrap().to_owned();
+    // The health endpoint comes first, unless the command line names the other one.
+    for (listen, health_listen) in [(&*main, &*nobody), (&*nobody, &*health)] {
+        let variables = [("CACHEPULSE_LISTEN", listen), ("CACHEPULSE_HEALTH_LISTEN", health_listen)];
+        let asked = healthcheck(variables).run().await;
+        assert_eq!(asked.code == Some(0), health_listen == health, "{asked:?}");
+        let asked = healthcheck(variables).args(["--listen", &main]).run().await;
+        assert_eq!(asked.code, Some(0), "{asked:?}");
+        let asked = healthcheck(variables).args(["--health-listen", &health]).run().await;
+        assert_eq!(asked.code, Some(0), "{asked:?}");
+    }
+    // The file says it where no variable does, whatever else is wrong with it.
+    for (http, expected) in [
+        (format!("http: {{listen: \"{nobody}\", health_listen: \"{health}\"}}\ntargets: 1\n"), 0),
+        (format!("http: {{listen: \"{main}\"}}\n"), 0),
+        (format!("http: {{listen: \"{main}\", health_listen: \"{nobody}\"}}\n"), 1),
+    ] {
+        let asked = healthcheck([("CACHEPULSE_CONFIG", &*file(&http))]).run().await;
+        assert_eq!(asked.code, Some(expected), "{http}: {asked:?}");
+    }
+    let asked = healthcheck([("CACHEPULSE_LISTEN", &*main)]).args(["--config", &file("}")]).run().await;
+    assert_eq!(asked.code, Some(0), "an invalid file is no reason to call the agent dead: {asked:?}");
+    let asked = healthcheck([("CACHEPULSE_LISTEN", &*nobody)]).args(["--config", &file("}")]).run().await;
+    assert!(asked.stderr.contains("check.yaml:1:") && asked.stderr.contains("no response from"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_health_check_that_cannot_be_run_says_why() {
+    for (variables, arguments, code, words) in [
+        (&[("CACHEPULSE_LISTEN", "here")][..], &[][..], 64, "error: CACHEPULSE_LISTEN: expected an address"),
+        (
+            &[("CACHEPULSE_HEALTH_LISTEN", "here")],
+            &[],
+            64,
+            "error: CACHEPULSE_HEALTH_LISTEN: expected an address",
+        ),
+        (&[], &["--health-listen", "127.0.0.1"], 64, "invalid value '127.0.0.1' for '--health-listen"),
+        (&[], &["--health-listen", ":1", "--tls"], 64, "cannot be used with"),
+        (&[], &["--cert-file", "examples/client.pem"], 64, "--key-file <FILE>"),
+        (&[], &["--username", "a"], 64, "--password-file <FILE>"),
+        (&[], &["--ca-file", "/nonexistent"], 1, "/nonexistent"),
+        (&[], &["--username", "a", "--password-file", "/nonexistent"], 1, "--password-file: "),
+    ] {
+        let check =
+            variables.iter().fold(cachepulse(["healthcheck"]), |it, (name, value)| it.env(name, value));
+        let ended = check.args(arguments).run().await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
 }

@@ -1,0 +1,201 @@
+//! `cachepulse healthcheck`: which endpoint of the agent is asked, and how.
+
+use std::env::{self, VarError};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output::complain_of;
+use super::run::{keep_out_of_core_dumps, on_runtime};
+use super::{address_or, failure, usage};
+use crate::config::keys::Key;
+use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN};
+use crate::config::variables::CONFIG_VARIABLE;
+use crate::config::{Http, Overrides, Sources, listen};
+use crate::connection::tls::TlsClient;
+use crate::connection::tls::reload::Reloader;
+use crate::connection::tls::roots::Roots;
+use crate::error::Chain;
+use crate::files::Files;
+use crate::healthcheck;
+use crate::secret::{Secret, SecretSource};
+use crate::target::{ClientFiles, TlsFiles};
+
+/// How long the agent may take to respond.
+const LIMIT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Args)]
+pub(super) struct Healthcheck {
+    /// Address and port of the HTTP endpoint
+    ///
+    /// Without it, the variables and the configuration file say where the agent listens. If they name a health endpoint, that is
+    /// asked. The port may be left out, and the brackets around an address of IPv6: `::1`, `::1:9860`.
+    ///
+    /// [default: [::]:9860]
+    ///
+    /// [env: CACHEPULSE_LISTEN]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
+    /// Address and port of the health endpoint
+    ///
+    /// [env: CACHEPULSE_HEALTH_LISTEN]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = health_address,
+        conflicts_with_all = ["listen", "tls", "ca_file", "server_name", "cert_file", "username"]
+    )]
+    health_listen: Option<SocketAddr>,
+    /// Configuration file of the agent
+    ///
+    /// [env: CACHEPULSE_CONFIG]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+/// What the endpoint asks of its clients. The variables of these names are about the cache, so they have none.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Endpoint with TLS or users")]
+struct Guard {
+    /// Use TLS; the flags for its files and names imply it
+    #[arg(long)]
+    tls: bool,
+    /// Root certificates in PEM, in addition to the platform's
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    ca_file: Option<PathBuf>,
+    /// Name that the certificate must be valid for [default: the address]
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// Client certificate in PEM
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Private key of the client certificate in PEM
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// Name of a user of the endpoint
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    username: Option<String>,
+    /// File with the password of the user
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, requires = "username")]
+    password_file: Option<PathBuf>,
+}
+
+impl Healthcheck {
+    pub(super) fn run(&self) -> ExitCode {
+        keep_out_of_core_dumps();
+        let overrides = match variables() {
+            Ok(overrides) => overrides,
+            Err(problem) => return usage(&problem),
+        };
+        let files = Files::system();
+        // An agent whose file is invalid by now may run all the same.
+        let configured = match self.file() {
+            Some(file) => Http::load(&file, &Sources::new(&files)).map_err(Some),
+            None => Err(None),
+        };
+        let http = configured.as_ref().cloned().unwrap_or_default().with(&overrides);
+        let checked = on_runtime(async {
+            let (addr, is_guarded) = self.asked(&http);
+            let (tls, user) = if is_guarded { self.guard.read(&files).await? } else { (None, None) };
+            let asked = healthcheck::Healthcheck { addr, tls, user };
+            asked.run(LIMIT).await.map_err(|error| Chain(&error).to_string())
+        });
+        match checked {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => {
+                if let Err(Some(unread)) = &configured {
+                    complain_of(unread);
+                }
+                failure(&error)
+            }
+            Err(code) => code,
+        }
+    }
+
+    /// Returns the endpoint to ask, and whether the flags say what it asks of its clients.
+    fn asked(&self, http: &Http) -> (SocketAddr, bool) {
+        match (self.health_listen, self.listen, http.health_listen) {
+            (Some(health), _, _) => (health, false),
+            (None, Some(listen), _) => (listen, true),
+            (None, None, Some(health)) if !self.guard.is_given() => (health, false),
+            _ => (http.listen, true),
+        }
+    }
+
+    /// Returns the configuration file. An empty value counts as absent.
+    fn file(&self) -> Option<PathBuf> {
+        let named = || env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+        self.config.clone().or_else(named).filter(|file| !file.as_os_str().is_empty())
+    }
+}
+
+/// How the endpoint is asked.
+type Asked = (Option<(TlsClient, Option<String>)>, Option<(String, Secret)>);
+
+impl Guard {
+    fn is_given(&self) -> bool {
+        self.has_tls() || self.username.is_some()
+    }
+
+    fn has_tls(&self) -> bool {
+        self.tls || self.ca_file.is_some() || self.server_name.is_some() || self.cert_file.is_some()
+    }
+
+    /// Reads the files that the flags name.
+    async fn read(&self, files: &Files) -> Result<Asked, String> {
+        let user = match (&self.username, &self.password_file) {
+            (Some(name), Some(file)) => {
+                let password = SecretSource::File(file.clone()).read(files).await;
+                Some((name.clone(), password.map_err(|error| format!("--password-file: {}", Chain(&error)))?))
+            }
+            _ => None,
+        };
+        if !self.has_tls() {
+            return Ok((None, user));
+        }
+        let client = self.cert_file.clone().zip(self.key_file.clone());
+        let client = client.map(|(cert_file, key_file)| ClientFiles { cert_file, key_file });
+        let paths = TlsFiles { ca_file: self.ca_file.clone(), client };
+        let (_, mut reloaded) = Reloader::start(Roots::platform(), paths, files)
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        Ok((Some((reloaded.newest(), self.server_name.clone())), user))
+    }
+}
+
+/// Reads the variables for the addresses, as the agent does.
+fn variables() -> Result<Overrides, String> {
+    Ok(Overrides {
+        listen: variable(&LISTEN, listen_address)?,
+        health_listen: variable(&HEALTH_LISTEN, health_address)?,
+        ..Overrides::default()
+    })
+}
+
+/// Reads the variable of `key` with `parse`. An empty value counts as absent.
+fn variable(
+    key: &Key<SocketAddr>,
+    parse: fn(&str) -> Result<SocketAddr, String>,
+) -> Result<Option<SocketAddr>, String> {
+    let Some(flag) = key.about.flag else { return Ok(None) };
+    let name = flag.variable();
+    match env::var(&name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => parse(&value).map(Some).map_err(|problem| format!("{name}: {problem}")),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name}: the value is not UTF-8 text")),
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    address_or(LISTEN.default())(text)
+}
+
+fn health_address(text: &str) -> Result<SocketAddr, String> {
+    listen::parse(text, LISTEN.default().ip()).ok_or_else(|| format!("expected {}", listen::EXPECTED))
+}
