@@ -6,6 +6,7 @@ TEST_PARTS += monitoring-test
 
 monitoring-test: monitoring-tools redis-server binary ## test alerts and dashboard with real Prometheus and Alertmanager
 	tests/monitoring/rules
+	python3 tests/monitoring/discovery.py
 	python3 tests/monitoring/live.py
 
 monitoring-tools:

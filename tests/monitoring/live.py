@@ -374,18 +374,7 @@ class Chain:
         return url
 
     def _start(self, name, command):
-        log = self.stack.enter_context(open(self.folder / f"{name}.log", "wb"))
-        process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, cwd=self.folder)
-
-        def stop():
-            ended = process.poll()
-            process.terminate()
-            process.wait(timeout=20)
-            if ended is not None or sys.exc_info()[0]:
-                sys.stderr.write(f"--- {name}, exit code {ended}\n")
-                sys.stderr.write("".join((self.folder / f"{name}.log").read_text("utf-8", "replace")[-2000:]))
-
-        self.stack.callback(stop)
+        start(name, command, self.folder, self.stack)
 
 
 class Cluster:
@@ -534,6 +523,23 @@ def with_templates(command):
     script = 'mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@"'
     privilege = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", *privilege, "--mount", "sh", "-c", script, templates, *command]
+
+
+def start(name, command, folder, stack):
+    """Runs a program until the stack unwinds. If it or the test has failed, shows the end of its log."""
+    path = folder / f"{name}.log"
+    log = stack.enter_context(open(path, "wb"))
+    process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, cwd=folder)
+
+    def stop():
+        ended = process.poll()
+        process.terminate()
+        process.wait(timeout=20)
+        if ended is not None or sys.exc_info()[0]:
+            sys.stderr.write(f"--- {name}, exit code {ended}\n")
+            sys.stderr.write("".join(path.read_text("utf-8", "replace")[-2000:]))
+
+    stack.callback(stop)
 
 
 def tool(folder, *names):
