@@ -5,15 +5,16 @@ CARGO ?= cargo
 # The static binary is the one in the image.
 STATIC = target/static/cachepulse
 
-# Python packages of the tests of the log, and of `make lint`.
+# Python packages of the tests of the log and of /status, and of `make lint`.
 LOG_TOOLS ?= target/log-tools
+STATUS_TOOLS ?= target/status-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts test-build quick-test simulation-test server-test servers-test cluster-test static-test log-test binary lint words-lint locks deny redis-server openssl valgrind
+.PHONY: help demo docs static test test-parts test-build quick-test simulation-test server-test servers-test cluster-test static-test log-test status-test binary lint words-lint locks deny redis-server openssl valgrind
 
 # Each part of `make test`; the files under make/ add theirs.
-TEST_PARTS = quick-test server-test servers-test simulation-test log-test
+TEST_PARTS = quick-test server-test servers-test simulation-test log-test status-test
 
 include make/*.mk
 
@@ -70,6 +71,10 @@ static-test: redis-server static ## test how the static binary, whose C library 
 log-test: binary ## read the log with parsers of logfmt and JSON
 	@tests/venv $(LOG_TOOLS) tests/log/requirements.txt
 	PYTHONDONTWRITEBYTECODE=1 $(LOG_TOOLS)/bin/python tests/log/test_log.py
+
+status-test: redis-server binary ## validate /status by its schema
+	@tests/venv $(STATUS_TOOLS) tests/status/requirements.txt
+	PYTHONDONTWRITEBYTECODE=1 $(STATUS_TOOLS)/bin/python tests/status/test_status.py
 
 # Before the parts, so that no part waits for another one's compiler.
 test-build:

@@ -30,6 +30,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{listen, schema, variables};
 use crate::secret::may_hold_password;
+use crate::status;
 
 /// The exit code for wrong usage or configuration, as in BSD's sysexits.h (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -80,14 +81,28 @@ enum Command {
     Demo(demo::Demo),
     /// List every metric with its type, labels and help
     Metrics(metrics::ListMetrics),
-    /// Print the JSON Schema of the configuration, for editors
-    Schema,
+    /// Print the JSON Schema of the configuration, for editors, or that of /status
+    Schema {
+        /// What the schema describes
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
     /// Print the completions of a shell
     Completions(completions::Completions),
     /// Print the manual page, in roff
     Man,
     /// Print the version, revision, target and features of this build
     Version(version::Version),
+}
+
+/// What a schema describes.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum SchemaOf {
+    /// A configuration file
+    #[default]
+    Config,
+    /// The JSON of /status
+    Status,
 }
 
 /// Returns a parser of addresses. An empty variable means `default`.
@@ -141,7 +156,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::HashPassword(hash_password) => hash_password.run(),
         Command::Demo(demo) => demo.run(),
         Command::Metrics(metrics) => metrics.run(),
-        Command::Schema => output::finish(&format_args!("{:#}", schema::schema()), ExitCode::SUCCESS),
+        Command::Schema { of: SchemaOf::Config } => {
+            output::finish(&format_args!("{:#}", schema::schema()), ExitCode::SUCCESS)
+        }
+        Command::Schema { of: SchemaOf::Status } => {
+            output::finish(&status::SCHEMA.trim_end(), ExitCode::SUCCESS)
+        }
         Command::Completions(completions) => completions.run(),
         Command::Man => output::finish(&man::Manual(command()), ExitCode::SUCCESS),
         Command::Version(version) => version.run(),

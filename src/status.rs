@@ -12,6 +12,7 @@ mod history;
 mod maintenance;
 mod outcome;
 mod overview;
+mod schema;
 mod sentinel;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,9 @@ pub use self::outcome::{
     StepDocument,
 };
 pub use self::overview::{Brief, Details, Overview};
+pub use self::schema::SCHEMA;
+#[cfg(feature = "schema")]
+pub use self::schema::schema;
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 use crate::clock::Clock;
 use crate::identity::Token;
@@ -159,6 +163,7 @@ struct Record {
 
 /// The result of the last probe of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The last probe succeeded.
@@ -189,6 +194,7 @@ impl Verdict {
 
 /// The state of a target's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
     /// There is no connection.

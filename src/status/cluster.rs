@@ -71,6 +71,7 @@ impl ClusterNode {
 
 /// Whether a node of a cluster is watched, and what it was found to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Watch {
     /// It has not been tried yet.

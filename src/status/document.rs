@@ -22,6 +22,7 @@ use crate::target::TargetName;
 
 /// The status at one moment.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusDocument {
     /// The agent's version.
     pub version: &'static str,
@@ -42,6 +43,7 @@ pub struct StatusDocument {
 
 /// One target.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TargetDocument {
     /// The label `target`.
     pub target: String,
@@ -77,19 +79,23 @@ pub struct TargetDocument {
 
 /// What a server says of itself in its reply to `HELLO`; `unknown` where it does not.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerDocument {
     /// The product, such as `redis` or `valkey`.
     pub server: String,
     /// Its version.
     pub version: String,
     /// `standalone`, `cluster` or `sentinel`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["standalone", "cluster", "sentinel", "unknown"])))]
     pub mode: &'static str,
     /// `primary` or `replica`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["primary", "replica", "unknown"])))]
     pub role: &'static str,
 }
 
 /// One identity.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IdentityDocument {
     /// The label `identity`.
     pub identity: Box<str>,
@@ -113,6 +119,7 @@ pub struct IdentityDocument {
 
 /// A failed request for a token, or a rejected configuration.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorDocument {
     /// The time of the failure.
     pub time: Rfc3339,

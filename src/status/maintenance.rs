@@ -65,6 +65,7 @@ struct Noted {
 
 /// What the cache has announced.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MaintenanceDocument {
     /// Whether the cache has agreed to send notices.
     pub notifications: bool,
@@ -87,6 +88,7 @@ pub struct MaintenanceDocument {
 
 /// One notice.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MaintenanceEventDocument {
     /// When it came.
     pub time: Rfc3339,

@@ -14,10 +14,12 @@ use crate::probe::{
 
 /// One outcome. Durations are in seconds.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutcomeDocument {
     /// The time of the outcome.
     pub time: Rfc3339,
     /// `success` or `failure`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["success", "failure"])))]
     pub result: &'static str,
     /// The failure, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,10 +43,12 @@ pub struct OutcomeDocument {
 
 /// One probe of a new connection.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewConnectionDocument {
     /// The time of the result.
     pub time: Rfc3339,
     /// `success` or `failure`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["success", "failure"])))]
     pub result: &'static str,
     /// The failure, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,7 @@ pub struct NewConnectionDocument {
 
 /// The reason and the stage of a failure.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FailureDocument {
     /// The label `reason`.
     #[serde(serialize_with = "label")]
@@ -75,6 +80,7 @@ pub struct FailureDocument {
 
 /// One phase.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PhaseDocument {
     /// The label `phase`.
     #[serde(serialize_with = "label")]
@@ -85,6 +91,7 @@ pub struct PhaseDocument {
 
 /// One step.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StepDocument {
     /// The label `step`.
     #[serde(serialize_with = "label")]
@@ -98,6 +105,7 @@ pub struct StepDocument {
 
 /// The clients of a cache.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClientsDocument {
     /// The number of clients.
     pub count: u64,
@@ -113,6 +121,7 @@ pub struct ClientsDocument {
 
 /// One client.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClientDocument {
     /// The server's number for the connection.
     pub id: u64,

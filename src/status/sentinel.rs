@@ -83,6 +83,7 @@ impl SentinelStatus {
 
 /// What the sentinels of a target say.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SentinelDocument {
     /// The name of the service that they monitor.
     pub service: String,

@@ -1,5 +1,5 @@
-//! Writes what derives from the agent's own descriptors: the reference pages under `docs/` and the schema of the chart's
-//! value `config`. Run it by `make docs`.
+//! Writes what derives from the agent's own descriptors: the reference pages under `docs/`, the schema of the chart's value
+//! `config`, and the schema of `/status`. Run it by `make docs`.
 //!
 //! One module per file returns its text. What the descriptors cannot say is in the template beside the module.
 
@@ -29,6 +29,7 @@ const GENERATED: &[Generated] = &[
     Generated { path: "docs/metrics.md", text: |_| metrics::page() },
     Generated { path: "docs/reasons.md", text: |_| reasons::page() },
     Generated { path: "docs/verdict.md", text: |_| verdict::page() },
+    Generated { path: "src/status/schema.json", text: |_| format!("{:#}\n", cachepulse::status::schema()) },
 ];
 
 impl Generated {

@@ -16,6 +16,7 @@ use crate::topology::SlotSet;
 
 /// A cluster.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterDocument {
     /// The numbers of slots and nodes. `None` if no topology was ever read.
     #[serde(flatten)]
@@ -35,6 +36,7 @@ pub struct ClusterDocument {
 
 /// How many slots and nodes of a cluster there are, and how many are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterCounts {
     /// The number of slots that have an owner.
     pub slots_covered: u16,
@@ -50,6 +52,7 @@ pub struct ClusterCounts {
 
 /// The primary of a shard, or one of its replicas.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeDocument {
     /// The label `shard`.
     pub shard: String,
@@ -77,6 +80,7 @@ pub struct NodeDocument {
 
 /// A failure and its time.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeFailureDocument {
     /// The time of the failure.
     pub time: Rfc3339,
