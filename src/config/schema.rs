@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::document;
 use super::keys::connection::{HOST, TLS};
-use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, TYPE, USERNAME};
+use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, SUBSCRIPTION, TENANT_ID, TOKEN, TYPE, USERNAME};
 use super::keys::sentinel::{self, SENTINEL};
 use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Key, Kind};
 
@@ -26,7 +26,7 @@ const LINE: &str = "^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7
 /// Returns the schema of a configuration file.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = mapping(keys::ROOT);
+    let mut schema = mapping(keys::ROOT, &[]);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), "Configuration of cachepulse".into());
     // For anchors.
@@ -34,8 +34,8 @@ pub fn schema() -> Value {
     Value::Object(schema)
 }
 
-/// Returns the schema of a mapping of `keys`.
-fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
+/// Returns the schema of a mapping of `keys` that only these `identities` use; none means all.
+fn mapping(keys: &[&dyn Descriptor], identities: &[IdentityType]) -> Map<String, Value> {
     let mut properties: Map<String, Value> =
         keys.iter().map(|key| (key.about().name().to_owned(), value(*key))).collect();
     // For YAML parsers that do not resolve merge keys.
@@ -46,7 +46,7 @@ fn mapping(keys: &[&dyn Descriptor]) -> Map<String, Value> {
         "properties": properties,
     }));
     let is_required = |key: &&&dyn Descriptor| {
-        key.about().identities.is_empty() && matches!(key.default_text(), Absent::Required)
+        key.about().identities == identities && matches!(key.default_text(), Absent::Required)
     };
     let alternatives = [HOST.about.name(), SENTINEL.about.name()];
     let has_alternatives = keys.iter().any(|key| key.about().path == SENTINEL.about.path);
@@ -116,14 +116,20 @@ fn value(key: &dyn Descriptor) -> Value {
 
 /// Returns the schema of the mapping of the key that `about` describes.
 fn below(about: &About) -> Map<String, Value> {
-    let mut schema = mapping(about.keys);
+    let mut schema = mapping(about.keys, about.identities);
     if let Some((identity, kind)) = IDENTITIES.iter().find(|(identity, _)| about.path == identity.about.path)
     {
         let conditions = kind.choices().iter().map(|choice| only_keys_of(identity, kind, choice));
         schema.insert("allOf".into(), conditions.collect());
         if about.path == IDENTITY.about.path {
-            schema.insert("not".into(), two_ids());
+            schema.insert("not".into(), two_ids_or_accounts());
         }
+    } else if about.path == TOKEN.whole.about.path {
+        let [file, command, timeout] = [&TOKEN.file.about, &TOKEN.command.about, &TOKEN.timeout.about]
+            .map(|about| json!({"required": [about.name()]}));
+        schema.insert("oneOf".into(), json!([file, command]));
+        schema.insert("if".into(), timeout);
+        schema.insert("then".into(), command);
     } else if [&TLS, &sentinel::TLS].iter().any(|tls| about.path == tls.whole.about.path) {
         let pair = [TLS.cert_file.about.name(), TLS.key_file.about.name()];
         schema.insert("if".into(), json!({"anyOf": pair.map(|name| json!({"required": [name]}))}));
@@ -135,13 +141,14 @@ fn below(about: &About) -> Map<String, Value> {
     schema
 }
 
-/// Returns the schema of an identity with two of the ids that exclude each other.
-fn two_ids() -> Value {
-    let names: Vec<&str> = MANAGED_IDENTITY_IDS.iter().map(|key| key.about.name()).collect();
-    let later = |first: usize| names[first + 1..].iter();
-    let pairs =
-        names.iter().enumerate().flat_map(|(index, first)| later(index).map(move |second| [first, second]));
-    json!({"anyOf": pairs.map(|pair| json!({"required": pair})).collect::<Vec<_>>()})
+/// Returns the schema of an identity with two of the ids, or two selections of an account, that exclude each other.
+fn two_ids_or_accounts() -> Value {
+    let names = MANAGED_IDENTITY_IDS.map(|key| key.about.name());
+    let later = |first: usize| names[first + 1..].iter().copied();
+    let ids = names.iter().enumerate().flat_map(|(index, first)| later(index).map(|second| [*first, second]));
+    let account = [TENANT_ID.about.name(), SUBSCRIPTION.about.name()];
+    let pairs = ids.chain([account]).map(|pair| json!({"required": pair}));
+    json!({"anyOf": pairs.collect::<Vec<_>>()})
 }
 
 /// Returns the keys of `identity` that it uses if it is of this type.

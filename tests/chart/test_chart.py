@@ -347,6 +347,14 @@ class Wiring(unittest.TestCase):
         self.assertIn("port-forward deployment/r-cachepulse 8080", notes)
         self.assertIn("http://r-cachepulse.shop.svc:80/metrics", notes)
 
+    def test_the_notes_say_that_azure_monitor_reads_no_prometheus_rule(self):
+        def notes(kind):
+            values = ("--values", ci("azure-monitor"), f"--set=prometheusRule.kind={kind}", "--dry-run=client")
+            return run("helm4", "install", "r", CHART, "--namespace", "shop", *values).split("NOTES:")[1]
+
+        self.assertIn("set prometheusRule.kind to azure", notes("PrometheusRule"))
+        self.assertNotIn("prometheusRule.kind", notes("azure"))
+
 
 class HelmTest(unittest.TestCase):
     """What `helm test --logs` needs right after `helm install`, with Helm 3 and Helm 4."""

@@ -44,6 +44,7 @@ UNKNOWABLE = {
     "key-file-without-key",
     "key-with-hash-tag",
     "name-in-another-case",
+    "path-is-a-secret",
     "plaintext-token",
     "plaintext-token-by-defaults",
     "plaintext-token-of-a-named-identity",

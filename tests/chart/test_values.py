@@ -2,10 +2,12 @@
 
 import json
 import re
+import tempfile
 import unittest
+from pathlib import Path
 
 import readme
-from helm import CHART
+from helm import CHART, Refused, text
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
@@ -52,6 +54,27 @@ class Values(unittest.TestCase):
                 # By its whole path, or within a block of its section.
                 whole = re.escape("." + ".".join(path)) + r"\b"
                 self.assertRegex(templates, rf"{whole}|\.Values\.config\b|with [$.]*Values\.{path[0]}\b[\s\S]*\.{path[-1]}\b|\$(wi|account)\.{path[-1]}\b")
+
+    def test_a_null_in_place_of_a_default_is_refused_with_words_or_harmless(self):
+        with tempfile.TemporaryDirectory() as folder:
+            on, null = Path(folder, "on.yaml"), Path(folder, "null.yaml")
+            on.write_text(json.dumps({"networkPolicy": {"enabled": True}, "podDisruptionBudget": {"enabled": True}}))
+            paths = {path[:length] for path in readme.leaves() for length in range(1, len(path) + 1)}
+            azure = {path for path in paths if path[0] in ("monitor", "prometheusRule")}
+            for values, paths in (("everything", paths), ("azure-monitor", azure)):
+                base = CHART / f"ci/{values}-values.yaml"
+                for path in sorted(paths):
+                    value = None
+                    for key in reversed(path):
+                        value = {key: value}
+                    null.write_text(json.dumps(value))
+                    with self.subTest(".".join(path), values=values):
+                        try:
+                            manifest = text("helm4", base, on, null)
+                        except Refused as refused:
+                            self.assertRegex(str(refused), r"missing property|cachepulse: ")
+                        else:
+                            self.assertNotRegex(manifest, r"<nil>|apiVersion: /")
 
     def test_the_table_in_the_readme_is_up_to_date(self):
         self.assertEqual(readme.README.read_text(), readme.readme(), "run make chart-readme")

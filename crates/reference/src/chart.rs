@@ -60,10 +60,15 @@ fn target(keys: &mut Value) {
     for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
         identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
     }
-    identity[TOKEN.whole.about.name()]["properties"]["secretRef"] = secret.clone();
-    let certificate = &mut identity[CLIENT_CERTIFICATE.whole.about.name()]["properties"];
-    certificate["secretRef"] = secret.clone();
-    refer(&mut certificate[CLIENT_CERTIFICATE.key_file.about.name()], &json!({"secretRef": secret}));
+    let token = &mut identity[TOKEN.whole.about.name()];
+    token["properties"]["secretRef"] = secret.clone();
+    token["oneOf"] = one_of([TOKEN.file.about.name(), TOKEN.command.about.name(), "secretRef"]);
+    let certificate = &mut identity[CLIENT_CERTIFICATE.whole.about.name()];
+    certificate["properties"]["secretRef"] = secret.clone();
+    certificate.as_object_mut().expect("a schema is an object").remove("required");
+    certificate["oneOf"] = one_of([CLIENT_CERTIFICATE.file.about.name(), "secretRef"]);
+    let key_file = &mut certificate["properties"][CLIENT_CERTIFICATE.key_file.about.name()];
+    refer(key_file, &json!({"secretRef": secret}));
     certificates(&mut keys[TLS.whole.about.name()], &secret);
     if let Some(sentinel) = keys.get_mut(SENTINEL.about.name()).map(|sentinel| &mut sentinel["properties"]) {
         let identity = &mut sentinel[sentinel::IDENTITY.about.name()]["then"]["properties"];
@@ -77,6 +82,11 @@ fn target(keys: &mut Value) {
         host["description"] =
             "Without a port. In the chart, `port` and `tls` are set by their own keys.".into();
     }
+}
+
+/// Exactly one of the properties `names` must be given.
+fn one_of<const N: usize>(names: [&str; N]) -> Value {
+    names.map(|name| json!({"required": [name]})).into_iter().collect()
 }
 
 /// Extends the files of `tls` by references to what the chart mounts.
