@@ -77,6 +77,11 @@ pub(super) enum Value {
     Tagged,
 }
 
+/// The deepest nesting of brackets. `serde_yaml` refuses more than 128, but only after a time that grows with the square
+/// of the nesting.
+const MAX_DEPTH: usize = 500;
+
+const TOO_DEEP: &str = "nested too deeply";
 const TOO_LARGE: &str = "too large with its aliases expanded";
 /// The errors of `serde_yaml` for a second document and for control characters.
 const MANY: &str = "more than one document";
@@ -87,6 +92,9 @@ const HERE: &str = "here";
 
 /// Parses one YAML document. The error is one line, with a position where YAML has one.
 pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
+    if let Some(at) = deepest(yaml) {
+        return Err((format!("not valid YAML: {TOO_DEEP}"), Some(position_of(yaml, at))));
+    }
     let reading = Reading::default();
     NodeSeed(&reading).deserialize(deserializer(yaml)).map_err(|error| {
         // `serde_yaml` treats the text after a syntax error as a second document.
@@ -94,6 +102,19 @@ pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
         let position = error.location().map(|place| Position { line: place.line(), column: place.column() });
         let position = byte_in(&error.to_string()).map_or(position, |at| Some(position_of(yaml, at)));
         (format!("not valid YAML: {}", explain(&error, position)), position)
+    })
+}
+
+/// Returns the byte at which brackets are nested too deeply. Counts those in text and comments, too, which rarely stay open.
+fn deepest(yaml: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    yaml.bytes().position(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > MAX_DEPTH
     })
 }
 
@@ -146,7 +167,7 @@ fn explain(error: &serde_yaml::Error, position: Option<Position>) -> String {
         ("invalid value", "a value does not fit its tag"),
         (MANY, "more than one document in the file"),
         (CONTROL, CONTROL),
-        ("recursion limit", "nested too deeply"),
+        ("recursion limit", TOO_DEEP),
         ("repetition limit", "too many aliases"),
     ];
     if let Some((_, fault)) = faults.iter().find(|(found, _)| text.contains(found)) {

@@ -73,3 +73,15 @@ fn the_positions_of_many_problems_in_a_large_file_are_found_quickly() {
     // Generous for a debug build on a busy machine. Parsing once per problem would take minutes.
     assert!(took < Duration::from_secs(10), "{took:?} for {} bytes", yaml.len());
 }
+
+#[test]
+fn brackets_without_an_end_are_refused_sooner_than_a_list_of_that_length_is_read() {
+    let (deep, flat) = ("[a: ".repeat(20_000), "aaa,".repeat(20_000));
+    let target = "targets: [{name: a, host: localhost, identity: none}]";
+    let start = Instant::now();
+    assert_eq!(problems(&deep).iter().next().unwrap().message, "not valid YAML: nested too deeply");
+    let took = start.elapsed();
+    valid(&format!("x-list: [{flat}]\n{target}\n"));
+    // A hundred times as long where every bracket is parsed.
+    assert!(took < start.elapsed() - took, "{took:?}");
+}
