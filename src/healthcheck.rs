@@ -113,13 +113,15 @@ impl Healthcheck {
     }
 }
 
-/// Returns the addresses to connect to: loopback if the agent listens on a wildcard address, which is both for `[::]`
-/// because that means IPv4 where there is no IPv6.
+/// Returns the addresses to connect to: loopback if the agent listens on a wildcard address. `[::]` and 127.0.0.1 mean the
+/// other version of IP where the machine has only that.
 fn reachable(addr: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
     let four = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port()));
     match addr.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => (four, None),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => ((Ipv6Addr::LOCALHOST, addr.port()).into(), Some(four)),
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => (four, Some(six)),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (six, Some(four)),
         _ => (addr, None),
     }
 }

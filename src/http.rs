@@ -20,7 +20,7 @@ mod weighted;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -82,7 +82,8 @@ impl Listener {
     }
 }
 
-/// Binds `addr`. `[::]` means every address: of IPv4, too, and of IPv4 only where the machine has no IPv6.
+/// Binds `addr`. `[::]` means every address: of IPv4, too, and of IPv4 only where the machine has no IPv6. 127.0.0.1 means
+/// `[::1]` where it has no IPv4.
 ///
 /// # Errors
 /// [`BindError`] if the address is in use, not local or not permitted.
@@ -92,12 +93,14 @@ pub fn bind(addr: SocketAddr) -> Result<Listener, BindError> {
 
 /// Binds `addr` by `listen`, whose answers depend on the machine.
 fn bind_by<T>(addr: SocketAddr, listen: impl Fn(SocketAddr) -> io::Result<T>) -> Result<T, BindError> {
-    let is_any = addr.ip() == Ipv6Addr::UNSPECIFIED;
-    let listener = match listen(addr) {
-        Err(error) if is_any && is_without_ipv6(&error) => {
-            listen((Ipv4Addr::UNSPECIFIED, addr.port()).into())
-        }
-        listener => listener,
+    let other: Option<IpAddr> = match addr.ip() {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Ipv4Addr::UNSPECIFIED.into()),
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Some(Ipv6Addr::LOCALHOST.into()),
+        _ => None,
+    };
+    let listener = match (listen(addr), other) {
+        (Err(error), Some(other)) if is_without_family(&error) => listen((other, addr.port()).into()),
+        (listener, _) => listener,
     };
     listener.map_err(|source| BindError { addr, source })
 }
@@ -118,8 +121,8 @@ fn listen(addr: SocketAddr) -> io::Result<Listener> {
     Ok(Listener { socket, addr })
 }
 
-/// Whether `error` says that IPv6 is not compiled in or disabled.
-fn is_without_ipv6(error: &io::Error) -> bool {
+/// Whether `error` says that a version of IP is not compiled in or disabled.
+fn is_without_family(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }

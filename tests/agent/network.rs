@@ -296,6 +296,18 @@ fn the_default_address_serves_a_machine_without_ipv4() {
 }
 
 #[test]
+fn localhost_is_that_of_ipv6_on_a_machine_without_ipv4() {
+    alone("localhost_is_that_of_ipv6_on_a_machine_without_ipv4", async {
+        run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"]);
+        let target = ["run", "--host", "::1", "--port", "1", "--tls", "false", "--identity", "none"];
+        let local = agent(&target).args(["--listen", "localhost:9860"]).serve().await;
+        assert_eq!(local.addr().to_string(), "[::1]:9860");
+        let asked = agent(&["healthcheck", "--listen", "localhost:9860"]).run().await;
+        assert_eq!(asked.code, Some(0), "{asked:?}");
+    });
+}
+
+#[test]
 fn an_agent_listens_at_the_address_of_a_pod_of_ipv6() {
     alone("an_agent_listens_at_the_address_of_a_pod_of_ipv6", async {
         run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"]);
