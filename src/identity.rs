@@ -15,7 +15,7 @@ pub mod entra;
 mod expiry;
 mod managed;
 pub mod platform;
-mod redaction;
+pub(crate) mod redaction;
 pub mod refresh;
 mod refusal;
 pub mod sign_in;

@@ -6,16 +6,20 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::document::{Node, Value};
-use super::keys::{About, Choice, Descriptor, Key, Values};
+use super::keys::{About, Choice, Descriptor, Key, Kind, Values};
 use super::merge::MERGE;
 use super::parse::Parse;
 use super::problem::{Collector, Language, Noted};
 use super::unknown;
 use crate::files::{Content, ReadError};
+use crate::identity::redaction::is_no_path;
 use crate::secret::may_hold_password;
 
 /// The number of characters of an invalid value that a message repeats.
 const SHOWN: usize = 60;
+
+/// What is wrong with a path that is probably a secret, which is not repeated.
+pub(super) const LIKE_SECRET: &str = "found what looks like a secret; start a relative path with ./";
 
 /// The prefix of ignored top-level keys, for anchors.
 const EXTENSION: &str = "x-";
@@ -167,6 +171,9 @@ impl<'a> Field<'a> {
             Value::Text(text) if text.trim().is_empty() => Err(self.expected(what)),
             Value::Text(text) if text.chars().any(char::is_control) => {
                 Err(self.problem(format!("expected {what}, found text with control characters")))
+            }
+            Value::Text(text) if matches!(key.values, Values::Text(Kind::Path, _)) && is_no_path(text) => {
+                Err(self.problem(format!("expected {what}, {LIKE_SECRET}")))
             }
             Value::Text(text) => Ok(text),
             Value::Number(number) => Err(self.problem(format!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::certificate;
 use super::document::Value;
-use super::field::{Field, Fields, Invalid, one_of};
+use super::field::{Field, Fields, Invalid, LIKE_SECRET, one_of};
 use super::keys::identity::{
     ACCESS_KEY, AUTHORITY, CLIENT_CERTIFICATE, CLIENT_ID, CLIENT_SECRET, IDENTITY, MANAGED_IDENTITY_IDS,
     OBJECT_ID, PASSWORD, SCOPE, SEND_CERTIFICATE_CHAIN, SUBSCRIPTION, TENANT_ID, TOKEN, TOKEN_FILE,
@@ -15,6 +15,7 @@ use super::keys::{About, IdentityType, Key, SecretKeys};
 use super::problem::with_causes;
 use super::token;
 use crate::identity::authority::{is_tenant, url_of_host};
+use crate::identity::redaction::is_no_path;
 use crate::identity::{AzureAccount, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
@@ -252,6 +253,9 @@ fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Inv
     let (place, source) = match (fields.get(&keys.file), fields.get(&keys.env), &place.value) {
         (Some(file), _, Value::Text(path)) if is_path(path) => (file, SecretSource::File(path.into())),
         (_, Some(env), Value::Text(name)) if is_variable_name(name) => (env, SecretSource::Env(name.clone())),
+        (Some(file), _, Value::Text(path)) if is_no_path(path) => {
+            return Err(file.problem(format!("expected {}, {LIKE_SECRET}", keys.file.words())));
+        }
         (Some(file), _, _) => return Err(file.problem(format!("expected {}", keys.file.words()))),
         (_, Some(env), _) => return Err(env.problem(format!("expected {}", keys.env.words()))),
         (None, None, _) => return Err(field.problem(format!("give {places}, and nothing else"))),
@@ -271,7 +275,7 @@ fn read_secret(field: &Field<'_>, keys: &SecretKeys) -> Result<SecretSource, Inv
 
 /// Whether `text` may be a path. Anything else is probably the secret, or would break a message into lines.
 fn is_path(text: &str) -> bool {
-    !text.is_empty() && !text.contains(char::is_control)
+    !text.is_empty() && !text.contains(char::is_control) && !is_no_path(text)
 }
 
 /// Whether `name` is a valid name in POSIX. Anything else is probably the secret, expanded by a template.

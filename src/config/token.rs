@@ -6,6 +6,7 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::identity::TOKEN;
+use crate::identity::redaction::is_no_path;
 use crate::identity::supplied::{SuppliedCommand, SuppliedSource, SuppliedToken};
 
 /// Reads the source of a supplied token. Whether it supplies one is not known before the agent asks for it.
@@ -76,6 +77,8 @@ fn read_command(field: &Field<'_>) -> Result<(String, Vec<String>), Invalid> {
 fn read_program(field: &Field<'_>, program: &str) -> Result<String, Invalid> {
     if program.trim().is_empty() || program.contains(char::is_control) {
         Err(field.problem("expected a program"))
+    } else if is_no_path(program) {
+        Err(field.problem("expected a program, found what looks like a secret"))
     } else if program.contains('/') && !program.starts_with('/') {
         Err(field.problem("give an absolute path, or a name on PATH"))
     } else {

@@ -33,6 +33,12 @@ pub(super) fn without_secrets(text: &str) -> String {
         .fold(text.to_owned(), |text, pass| pass(&text))
 }
 
+/// Whether `text`, which should be a path or the name of a program, is probably a secret. A path that starts with `/`, `.`
+/// or `~` never is.
+pub(crate) fn is_no_path(text: &str) -> bool {
+    !text.starts_with(['/', '.', '~']) && without_secrets(text).contains(REDACTED)
+}
+
 /// Redacts PEM blocks, also those whose start or end is missing.
 fn without_pem(text: &str) -> String {
     const BEGIN: &str = "-----BEGIN ";
@@ -320,6 +326,25 @@ mod tests {
         ] {
             assert_eq!(without_secrets(text), expected);
             assert_eq!(without_secrets(expected), expected, "again");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_place_of_a_path_is_recognised() {
+        for text in
+            ["eyJhbGciOi.eyJhdWQiOi.c2ln", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "a?X-Amz-Signature=5d"]
+        {
+            assert!(is_no_path(text), "{text}");
+        }
+        for text in [
+            "ca.pem",
+            "tokens/orders.json",
+            "/run/eyJhbGciOi",
+            "./5d672d79c15b13162d925d672d79c15b",
+            "/var/run/secrets/azure/tokens/azure-identity-token",
+            "secrets/client-certificate-of-the-orders-service.pem",
+        ] {
+            assert!(!is_no_path(text), "{text}");
         }
     }
 
