@@ -1,7 +1,8 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
 //! scrape never delays a probe.
 //!
-//! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of `accept.rs`. `body.rs` and
+//! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of `accept.rs`, pages
+//! for people in `html.rs`. `body.rs` and
 //! `encoding.rs` send it, `slots.rs` limits how many are sent at a time, and `connections.rs` accepts, limits and closes connections.
 
 mod accept;
@@ -9,6 +10,7 @@ mod body;
 mod connections;
 mod discovery;
 mod encoding;
+mod html;
 mod liveness;
 mod pages;
 mod probe;

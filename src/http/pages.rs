@@ -1,7 +1,7 @@
 //! The page behind each route. No page contains secrets or the addresses of clients.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, BufRead};
 
 use hyper::header::{
@@ -13,11 +13,12 @@ use hyper::{Request, Response, StatusCode};
 use super::Liveness;
 use super::accept::Accepted;
 use super::body::{Content, Encoded, gzip};
+use super::html::{self, View};
 use super::query::Query;
 use super::route::{Found, READ, Route};
 use super::{discovery, probe};
 use crate::metrics::Metrics;
-use crate::status::{ClusterDocument, Filter, NOT_REQUESTED, Status, StatusDocument, TargetDocument};
+use crate::status::{Filter, Readiness, Status};
 
 /// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -128,28 +129,31 @@ impl Pages {
     async fn page(&self, found: &Found<'_>, query: Query<'_>, headers: &HeaderMap) -> Result<Page, Page> {
         let route = found.route;
         let is_served = match route {
-            Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
+            Route::Overview | Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
             // About targets, which there are none of.
-            Route::Overview | Route::Target | Route::Probe | Route::Discovery => !self.status.is_waiting(),
+            Route::Target | Route::Probe | Route::Discovery => !self.status.is_waiting(),
         };
         if !is_served {
             return Err(Page::check(false, "waiting for a valid configuration: /status says what is wrong"));
         }
         Ok(match route {
             Route::Overview => {
-                let body = overview(&self.status.document()).into_bytes();
-                Page::new(StatusCode::OK, route.content_type(), body)
+                let (filter, view, overview) = (filter(query)?, view(query)?, self.status.overview());
+                let code = match overview.readiness {
+                    Readiness::Unconfigured => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::OK,
+                };
+                let body = html::overview(&overview, &filter, &view).into_bytes();
+                Page::new(code, route.content_type(), body)
             }
             Route::Target => {
-                let mut document = self.status.document();
-                document.targets.retain(|target| target.target == found.name);
-                if document.targets.is_empty() {
-                    return Err(Page::text(
-                        StatusCode::NOT_FOUND,
-                        "not found: there is no target of this name",
-                    ));
-                }
-                Page::new(StatusCode::OK, route.content_type(), overview(&document).into_bytes())
+                let (view, overview) = (view(query)?, self.status.overview());
+                let Some(target) = overview.targets.iter().find(|target| target.name() == found.name) else {
+                    let text = "not found: there is no target of this name";
+                    return Err(Page::text(StatusCode::NOT_FOUND, text));
+                };
+                let body = html::target(&target.details(overview.now), overview.now, &view).into_bytes();
+                Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Metrics => {
                 let accepted = Accepted::new(headers);
@@ -189,129 +193,10 @@ fn filter(query: Query<'_>) -> Result<Filter, Page> {
     Filter::new(&parameter("q")?, &parameter("state")?).map_err(Page::bad_request)
 }
 
-/// Returns the page `/`, for people.
-fn overview(document: &StatusDocument) -> String {
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>cachepulse</title>\n\
-         <style>body{{font:16px sans-serif;margin:2em}}td,th{{text-align:left;padding:.2em 1em .2em 0}}\
-         .up{{color:#17722b}}.down{{color:#b3261e;font-weight:bold}}</style></head><body>\n\
-         <h1>cachepulse {}</h1>\n<p>{}</p>\n<p>{}</p>\n\
-         <table><tr><th>target</th><th>endpoint</th><th>state</th><th>since</th><th>server</th>\
-         <th>maintenance</th><th>new connections</th><th>last failure</th></tr>\n",
-        document.version,
-        escape(&document.readiness),
-        links(),
-    );
-    for target in &document.targets {
-        row(&mut html, target);
-    }
-    html.push_str("</table>\n");
-    for target in &document.targets {
-        if let Some(cluster) = &target.cluster {
-            shards(&mut html, &target.target, cluster);
-        }
-    }
-    html.push_str("</body></html>\n");
-    html
-}
-
-/// Returns links to the other pages.
-fn links() -> String {
-    let is_linked = |route: &Route| !matches!(route, Route::Overview | Route::Target | Route::Probe);
-    let others = Route::ALL.into_iter().filter(is_linked);
-    let link =
-        |route: Route| format!("<a href=\"{route}\" title=\"{}\">{route}</a>", escape(route.meaning()));
-    others.map(link).collect::<Vec<_>>().join(" ")
-}
-
-fn row(html: &mut String, target: &TargetDocument) {
-    let failure = target.failures.first().and_then(|outcome| Some((outcome.time, outcome.failure.as_ref()?)));
-    let failure = failure.map_or_else(String::new, |(time, failure)| {
-        format!("{time}: {} at {}: {}", failure.reason, failure.stage, failure.detail)
-    });
-    let new_connection =
-        target.new_connection.as_ref().map_or_else(String::new, |probed| match &probed.failure {
-            None => "up".to_owned(),
-            Some(failure) => {
-                format!(
-                    "down ({} in a row): {} at {}",
-                    probed.consecutive_failures, failure.reason, failure.stage
-                )
-            }
-        });
-    let server = target.server.as_ref().map(ToString::to_string);
-    let sentinel = target.sentinel.as_ref().map(|sentinel| format!("sentinel: {sentinel}"));
-    let server = server.into_iter().chain(sentinel).collect::<Vec<_>>().join("; ");
-    let maintenance =
-        target.maintenance.as_ref().map_or_else(|| NOT_REQUESTED.to_owned(), ToString::to_string);
-    let state = target.state.as_str();
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        html,
-        "<tr><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td><td>{}</td>\
-         <td>{}</td><td>{}</td></tr>",
-        escape(&target.target),
-        escape(&target.endpoint),
-        target.since,
-        escape(&server),
-        escape(&maintenance),
-        escape(&new_connection),
-        escape(&failure),
-    );
-}
-
-/// Writes what is known of the cluster that is the target called `name`.
-fn shards(html: &mut String, name: &str, cluster: &ClusterDocument) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(html, "<h2>{}</h2>\n<p>{}</p>", escape(name), escape(&cluster.to_string()));
-    for failure in cluster.topology_failure.iter().chain(&cluster.replica_failure) {
-        let _ = writeln!(html, "<p>{}</p>", escape(&failure.to_string()));
-    }
-    html.push_str(
-        "<table><tr><th>shard</th><th>slots</th><th>role</th><th>state</th><th>since</th><th>address</th>\
-         <th>last failure</th></tr>\n",
-    );
-    for node in &cluster.shards {
-        let state = node.state.as_str();
-        let failure = node.last_failure.as_ref().map_or_else(String::new, ToString::to_string);
-        let behind = node.staleness_seconds.map_or_else(String::new, |age| format!(", {age:.3} s behind"));
-        let _ = writeln!(
-            html,
-            "<tr><td>{}</td><td>{}</td><td>{}{behind}</td><td class=\"{state}\">{state}</td><td>{}</td><td>{}</td>\
-             <td>{}</td></tr>",
-            node.shard,
-            node.slots,
-            node.role,
-            node.since,
-            escape(node.address.as_deref().unwrap_or_default()),
-            escape(&failure),
-        );
-    }
-    html.push_str("</table>\n");
-}
-
-/// Escapes `text` for use in an element or attribute.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markup_in_texts_is_escaped() {
-        assert_eq!(escape(r#"<b a="1" c='2'>&"#), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;");
-    }
+/// Returns how a page for people is to be shown.
+///
+/// # Errors
+/// A page that says what is wrong with the parameters.
+fn view(query: Query<'_>) -> Result<View, Page> {
+    View::new(|name| query.get(name)).map_err(Page::bad_request)
 }

@@ -137,6 +137,11 @@ impl Route {
         self.facts().methods
     }
 
+    /// Whether pages for people have a link to it.
+    pub(super) const fn is_linked(self) -> bool {
+        !matches!(self, Self::Overview | Self::Target | Self::Probe)
+    }
+
     /// Returns the status codes, each with when it is returned.
     #[must_use]
     pub const fn statuses(self) -> &'static [(u16, &'static str)] {

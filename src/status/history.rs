@@ -114,6 +114,8 @@ impl History {
 
     /// Lets the time pass up to now, and returns its place.
     fn advance(&mut self, now: Instant, at: SystemTime) -> Duration {
+        // A reader may have looked at its clock a little earlier.
+        let now = now.max(self.timeline.last());
         let awake = self.timeline.place(now);
         self.watch_until(awake.min(self.vouched_until));
         if self.timeline.advance(now, at) {

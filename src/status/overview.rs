@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{ErrorDocument, Readiness, Status, Summary, TargetDocument, TargetEntry, Verdict, lock};
+use super::{ErrorDocument, Filter, Readiness, Status, Summary, TargetDocument, TargetEntry, Verdict, lock};
 
 /// The agent, and every target in brief.
 #[derive(Debug)]
@@ -76,6 +76,12 @@ impl Brief {
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.entry.endpoint
+    }
+
+    /// Whether `filter` selects it.
+    #[must_use]
+    pub fn is_selected(&self, filter: &Filter) -> bool {
+        filter.selects_text(self.name(), self.endpoint()) && filter.selects_state(self.state)
     }
 
     /// Returns what is known of the target. `now` is the time of the overview.

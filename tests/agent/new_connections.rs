@@ -53,7 +53,7 @@ async fn a_full_server_is_seen_while_the_open_connection_works() {
     limit("1");
     until_failed(&agent, "too_many_clients").await;
     let page = agent.get("/").await.body;
-    assert!(page.contains("too_many_clients at auth"), "{page}");
+    assert!(page.contains("<b>too_many_clients</b> at auth"), "{page}");
     limit("100");
     until_recovered(&agent).await;
 }

@@ -8,12 +8,12 @@ const MINUTES: usize = 60;
 const MINUTE: u128 = 60_000;
 
 /// Buckets of each doubling, of equal width: a duration is known to 7 %.
-const PER_OCTAVE: u64 = 8;
+const PER_OCTAVE: u32 = 8;
 /// Shorter durations count as this power of two in nanoseconds: 4 µs.
 const SHORTEST: u32 = 12;
 /// Longer durations count as this one: 34 s.
 const LONGEST: u32 = 35;
-const BUCKETS: usize = (LONGEST - SHORTEST) as usize * PER_OCTAVE as usize;
+const BUCKETS: usize = ((LONGEST - SHORTEST) * PER_OCTAVE) as usize;
 
 const _: () = assert!(BUCKETS < u8::MAX as usize, "the number of a bucket is a byte");
 
@@ -112,15 +112,16 @@ fn bucket(duration: Duration) -> usize {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let nanoseconds = nanoseconds.clamp(1 << SHORTEST, (1 << LONGEST) - 1);
     let octave = nanoseconds.ilog2();
-    let eighth = (nanoseconds >> (octave - PER_OCTAVE.ilog2())) % PER_OCTAVE;
-    let place = u64::from(octave - SHORTEST) * PER_OCTAVE + eighth;
+    let eighth = (nanoseconds >> (octave - PER_OCTAVE.ilog2())) % u64::from(PER_OCTAVE);
+    let place = u64::from((octave - SHORTEST) * PER_OCTAVE) + eighth;
     usize::try_from(place).expect("there are only a few buckets")
 }
 
 /// Returns the duration in the middle of the bucket with this number, counted from 1.
 fn middle(number: u8) -> Option<Duration> {
-    let place = u64::from(number.checked_sub(1)?);
-    let power = (1 << SHORTEST) << (place / PER_OCTAVE);
+    let (octave, eighth) =
+        (u32::from(number.checked_sub(1)?) / PER_OCTAVE, u32::from(number - 1) % PER_OCTAVE);
+    let power = 1_u64 << (SHORTEST + octave);
     // In sixteenths, the middle of an eighth is odd.
-    Some(Duration::from_nanos(power + power * (2 * (place % PER_OCTAVE) + 1) / (2 * PER_OCTAVE)))
+    Some(Duration::from_nanos(power + power / u64::from(2 * PER_OCTAVE) * u64::from(2 * eighth + 1)))
 }

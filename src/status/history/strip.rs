@@ -3,7 +3,9 @@
 use crate::probe::FailureReason;
 
 /// How many outcomes are kept.
-pub const OUTCOMES: usize = 60;
+pub const OUTCOMES: usize = LENGTH as usize;
+
+const LENGTH: u8 = 60;
 
 /// One of the last outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +63,8 @@ impl Strip {
     pub(super) fn push(&mut self, cell: Cell, count: u64) {
         for _ in 0..count.min(OUTCOMES as u64) {
             self.cells[self.next as usize] = cell.encode();
-            self.next = (self.next + 1) % OUTCOMES as u8;
-            self.length = (self.length + 1).min(OUTCOMES as u8);
+            self.next = (self.next + 1) % LENGTH;
+            self.length = (self.length + 1).min(LENGTH);
         }
     }
 

@@ -25,6 +25,11 @@ impl Timeline {
         Self { origin: now, slept: Duration::ZERO, last: now, last_wall: at }
     }
 
+    /// Returns the newest instant.
+    pub(super) const fn last(&self) -> Instant {
+        self.last
+    }
+
     /// Compares the clocks. Returns whether time has passed that nobody watched.
     pub(super) fn advance(&mut self, now: Instant, at: SystemTime) -> bool {
         let awake = now.saturating_duration_since(self.last);

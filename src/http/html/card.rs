@@ -1,0 +1,157 @@
+//! One target: its state, its past in pictures, and facts.
+
+use std::time::SystemTime;
+
+use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{charts, words};
+use crate::status::{
+    Availability, ClusterDocument, ConnectionState, Details, FailureDocument, NewConnectionDocument,
+    NoticeState, Quantiles, Summary, TargetDocument, Verdict,
+};
+
+/// Returns a target as an item of a list.
+pub(super) fn card(details: &Details, now: SystemTime) -> Markup {
+    let TargetDocument { target, state, .. } = &details.document;
+    html! {
+        li class={ "target " (state.as_str()) } {
+            div {
+                h2 { a href={ "targets/" (utf8_percent_encode(target, NON_ALPHANUMERIC)) } { (target) } }
+                (state_of(details, now))
+            }
+            (past(&details.history))
+            (facts(details, now))
+        }
+    }
+}
+
+/// Returns a target for its own page.
+pub(super) fn summary(details: &Details, now: SystemTime) -> Markup {
+    html! {
+        div class={ "target " (details.document.state.as_str()) } {
+            div { (state_of(details, now)) }
+            (past(&details.history))
+            (facts(details, now))
+        }
+    }
+}
+
+fn state_of(
+    Details { document: TargetDocument { state, since, endpoint, .. }, .. }: &Details,
+    now: SystemTime,
+) -> Markup {
+    html! {
+        p { b.state { (word(*state)) } " " (words::since(now, since.0)) }
+        p.dim { (endpoint) }
+    }
+}
+
+/// Returns the word for a state.
+pub(super) const fn word(state: Verdict) -> &'static str {
+    match state {
+        Verdict::Up => "available",
+        Verdict::Down => "failing",
+        Verdict::Unknown => "not probed yet",
+    }
+}
+
+/// Returns the past of a target, drawn.
+fn past(history: &Summary) -> Markup {
+    let newest = history.pings.iter().flatten().next_back();
+    let pings = newest.map_or_else(
+        || "PING: no reply in the last hour".to_owned(),
+        |Quantiles { p50, p99 }| {
+            format!("PING: median {}, p99 {}", words::latency(*p50), words::latency(*p99))
+        },
+    );
+    html! {
+        div {
+            (charts::outcomes(&history.outcomes, &words::span(history.interval)))
+            (charts::pings(&history.pings, &pings))
+            p.dim { (pings) }
+        }
+    }
+}
+
+fn facts(Details { document, history }: &Details, now: SystemTime) -> Markup {
+    let failed =
+        document.failures.first().and_then(|outcome| Some((outcome.time, outcome.failure.as_ref()?)));
+    let maintenance = document.maintenance.as_ref().filter(|it| it.notices != NoticeState::NotRequested);
+    html! {
+        dl {
+            (fact("Available in 1 h", &availability(&history.hour)))
+            (fact("Available in 24 h", &availability(&history.day)))
+            (fact("Connection", &connection(document)))
+            @if let Some(probed) = &document.new_connection {
+                (fact("New connection", &new_connection(probed, now)))
+            }
+            @if let Some(sentinel) = &document.sentinel { (fact("Sentinels", &html! { (sentinel) })) }
+            @if let Some(maintenance) = maintenance { (fact("Maintenance", &html! { (maintenance) })) }
+            @if let Some(cluster) = &document.cluster { (long_fact("Shards", &shards(cluster, now))) }
+            @if let Some((time, failed)) = failed {
+                (long_fact("Last failure", &html! { (words::ago(now, time.0)) ": " (failure(failed)) }))
+            }
+        }
+    }
+}
+
+fn fact(name: &str, value: &Markup) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+/// Returns a fact that takes a line of its own.
+fn long_fact(name: &str, value: &Markup) -> Markup {
+    html! { div.wide { dt { (name) } dd { (value) } } }
+}
+
+fn availability(availability: &Availability) -> Markup {
+    let watched = words::percent(availability.watched_share());
+    html! {
+        @match availability.available() {
+            Some(share) => { (words::percent(share)) " " span.dim { "(" (watched) " watched)" } },
+            None => "not watched",
+        }
+    }
+}
+
+pub(super) fn failure(FailureDocument { reason, stage, slots, detail, advice }: &FailureDocument) -> Markup {
+    html! {
+        b { (reason) } " at " (stage)
+        @if let Some(slots) = slots { " (slots " (slots) ")" }
+        @if !detail.is_empty() { ": " (detail) }
+        p.dim { (advice) }
+    }
+}
+
+fn connection(TargetDocument { connection_state, server, .. }: &TargetDocument) -> Markup {
+    let state = match connection_state {
+        ConnectionState::Connected => "open",
+        ConnectionState::Connecting => "being opened",
+        ConnectionState::Disconnected => "none",
+    };
+    html! { (state) @if let Some(server) = server { " · " (server) } }
+}
+
+fn new_connection(probed: &NewConnectionDocument, now: SystemTime) -> Markup {
+    html! {
+        @match &probed.failure {
+            None => { "succeeded " (words::ago(now, probed.time.0)) },
+            Some(failed) => {
+                "failing, " (probed.consecutive_failures) " in a row, last " (words::ago(now, probed.time.0)) ": " (failure(failed))
+            },
+        }
+    }
+}
+
+fn shards(cluster: &ClusterDocument, now: SystemTime) -> Markup {
+    let nodes: Vec<_> = cluster.shards.iter().map(|node| node.state).collect();
+    let text = cluster.to_string();
+    html! {
+        @if !nodes.is_empty() { (charts::nodes(&nodes, &text)) }
+        (text)
+        @for failed in cluster.topology_failure.iter().chain(&cluster.replica_failure) {
+            p { (words::ago(now, failed.time.0)) ": " (failure(&failed.failure)) }
+        }
+    }
+}

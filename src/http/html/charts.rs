@@ -1,0 +1,119 @@
+//! Small pictures in SVG. The title of each says in words what it shows.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::words;
+use crate::status::{Cell, OUTCOMES, Quantiles, Watch};
+
+/// The height of a curve. Whole numbers are short.
+const HEIGHT: f64 = 20.0;
+
+/// Draws the last outcomes: low if they succeeded, high if they failed, nothing if nobody probed.
+pub(super) fn outcomes(cells: &[Cell], interval: &str) -> Markup {
+    let is_failure = |cell: &Cell| matches!(cell, Cell::Failure(_));
+    let succeeded = cells.iter().filter(|cell| **cell == Cell::Success).count();
+    let failed = cells.iter().filter(|cell| is_failure(cell)).count();
+    let label = format!("Last probes, every {interval}: {succeeded} succeeded, {failed} failed");
+    let offset = OUTCOMES - cells.len();
+    html! {
+        svg.strip viewBox={ "0 0 " (OUTCOMES) " 10" } preserveAspectRatio="none" role="img" {
+            title { (label) }
+            path.up d=(runs(cells, offset, 4, |cell| *cell == Cell::Success)) {}
+            path.down d=(runs(cells, offset, 0, is_failure)) {}
+        }
+    }
+}
+
+/// Draws the nodes of a cluster, likewise.
+pub(super) fn nodes(nodes: &[Watch], label: &str) -> Markup {
+    html! {
+        svg.strip.nodes viewBox={ "0 0 " (nodes.len()) " 10" } preserveAspectRatio="none" role="img" {
+            title { (label) }
+            path.up d=(runs(nodes, 0, 4, |node| *node == Watch::Up)) {}
+            path.down d=(runs(nodes, 0, 0, |node| *node == Watch::Down)) {}
+            path.unknown d=(runs(nodes, 0, 7, |node| matches!(node, Watch::Unknown | Watch::Unwatched))) {}
+        }
+    }
+}
+
+/// Returns a path with a rectangle from `top` down for each run of cells of one kind.
+fn runs<T>(cells: &[T], offset: usize, top: u8, is_kind: impl Fn(&T) -> bool) -> String {
+    let (mut path, mut place) = (String::new(), offset);
+    for run in cells.chunk_by(|one, other| is_kind(one) == is_kind(other)) {
+        let length = run.len();
+        if run.first().is_some_and(&is_kind) {
+            // Writing to a string cannot fail.
+            let _ = write!(path, "M{place} {top}h{length}V10h-{length}z");
+        }
+        place += length;
+    }
+    path
+}
+
+/// Draws the median and the 99th percentile of PING in each of the last minutes, on a logarithmic scale.
+pub(super) fn pings(minutes: &[Option<Quantiles>], label: &str) -> Markup {
+    let known = || minutes.iter().flatten();
+    let lowest = known().map(|it| it.p50).min().unwrap_or_default();
+    let highest = known().map(|it| it.p99).max().unwrap_or_default();
+    html! {
+        svg.pings viewBox={ "0 0 " (minutes.len()) " " (HEIGHT) } preserveAspectRatio="none" role="img" {
+            title { (label) }
+            path.p99 d=(curve(minutes, |it| it.p99, lowest, highest)) {}
+            path.p50 d=(curve(minutes, |it| it.p50, lowest, highest)) {}
+        }
+    }
+}
+
+/// Returns a path through a value of each minute; minutes without one interrupt it.
+fn curve(
+    minutes: &[Option<Quantiles>],
+    value: impl Fn(&Quantiles) -> Duration,
+    lowest: Duration,
+    highest: Duration,
+) -> String {
+    // The smallest range is a factor of four, so that a steady latency is a steady line.
+    let bottom = (lowest.as_secs_f64() / 2.0).max(1e-9).ln();
+    let range = (highest.as_secs_f64() * 1.1).max(1e-9).ln().max(bottom + 4_f64.ln()) - bottom;
+    let y = |minute: &Quantiles| {
+        let share = (value(minute).as_secs_f64().max(1e-9).ln() - bottom) / range;
+        (HEIGHT * (1.0 - share.clamp(0.0, 1.0))).round()
+    };
+    let (mut path, mut before) = (String::new(), None);
+    for (place, minute) in minutes.iter().enumerate() {
+        let y = minute.as_ref().map(&y);
+        // Writing to a string cannot fail.
+        let _ = match (before, y) {
+            (_, None) => Ok(()),
+            // A line of no length is a dot.
+            (None, Some(y)) => write!(path, "M{place} {y}h0"),
+            (Some(before), Some(y)) => write!(path, "l1 {}", y - before),
+        };
+        before = y;
+    }
+    path
+}
+
+/// Draws the stages of a probe, one after the other. One that takes as long as `longest` is as wide as the page.
+pub(super) fn stages(stages: &[(&str, Duration)], longest: Duration) -> Markup {
+    let label: Vec<_> =
+        stages.iter().map(|(stage, took)| format!("{stage} {}", words::latency(*took))).collect();
+    let label = label.join(", ");
+    let width = longest.as_secs_f64().max(1e-9);
+    let mut end = 0.0;
+    let mut bar = |took: &Duration| {
+        let begin = end;
+        end += 1000.0 * took.as_secs_f64() / width;
+        format!("M{begin:.1} 0H{end:.1}V10H{begin:.1}z")
+    };
+    html! {
+        svg.stages viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" {
+            title { (label) }
+            @for (place, (_, took)) in stages.iter().enumerate() {
+                path class={ "stage" (place % 3) } d=(bar(took)) {}
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The page `/`: every target, those that fail first.
+
+use maud::{Markup, html};
+
+use super::View;
+use super::card::card;
+use super::headline::headline;
+use super::layout::Layout;
+use crate::counted::counted;
+use crate::status::{Brief, Filter, Overview, StateFilter, Verdict};
+
+/// The targets on a page. A page of them, compressed, takes less than 50 KB.
+const PER_PAGE: usize = 100;
+
+/// Returns the page `/` of the targets that `filter` selects.
+pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &View) -> String {
+    let mut selected: Vec<&Brief> =
+        overview.targets.iter().filter(|target| target.is_selected(filter)).collect();
+    // The names are in order already.
+    selected.sort_by_key(|target| target.state != Verdict::Down);
+    let pages = selected.len().div_ceil(PER_PAGE).max(1);
+    let page = view.page.clamp(1, pages);
+    let shown = selected.iter().skip((page - 1) * PER_PAGE).take(PER_PAGE);
+    let title = headline(overview);
+    let content = html! {
+        header { h1 { (title) } }
+        main {
+            @if let Some(error) = &overview.config_error {
+                section.rejected {
+                    h2 { "The last configuration was rejected at " (error.time) }
+                    pre { (error.detail) }
+                }
+            }
+            @if !overview.targets.is_empty() { (form(view)) }
+            @if selected.len() < overview.targets.len() {
+                p { (counted(selected.len() as u64, "cache")) " selected. " a href=(View { is_live: view.is_live, ..View::default() }.link()) { "Show all" } }
+            }
+            ul { @for target in shown { (card(&target.details(overview.now), overview.now)) } }
+            @if pages > 1 { (pager(view, page, pages)) }
+        }
+    };
+    let other = View { is_live: !view.is_live, ..view.clone() }.link();
+    Layout { title: &title, root: "", is_live: view.is_live, other: &other }.page(&content)
+}
+
+fn form(View { text, state, is_live, .. }: &View) -> Markup {
+    html! {
+        form role="search" {
+            label { "Name or address" input type="search" name="q" value=(text) maxlength="128"; }
+            label {
+                "State"
+                select name="state" {
+                    option value="" { "any" }
+                    @for known in StateFilter::ALL {
+                        option value=(known) selected[known.as_str() == state] { (known) }
+                    }
+                }
+            }
+            @if !is_live { input type="hidden" name="refresh" value="off"; }
+            button { "Filter" }
+        }
+    }
+}
+
+fn pager(view: &View, page: usize, pages: usize) -> Markup {
+    html! {
+        nav aria-label="Pages" {
+            @if page > 1 { a href=(view.link_to(page - 1)) rel="prev" { "Previous" } " " }
+            "Page " (page) " of " (pages)
+            @if page < pages { " " a href=(view.link_to(page + 1)) rel="next" { "Next" } }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::io::Read as _;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::clock::Clock;
+use crate::http::body::gzip;
+use crate::probe::{
+    Failure, FailureReason, Outcome, PhaseTimes, ServerInfo, Stage, Step, StepResult, StepResults,
+};
+use crate::status::{Filter, Status, TargetStatus};
+use crate::target::{Target, TargetName};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A status and the targets in it.
+struct Bench {
+    status: Status,
+    targets: Vec<TargetStatus>,
+}
+
+impl Bench {
+    /// Creates targets of these names, all of which are available.
+    fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let status = Status::new(Clock::from_tokio(SystemTime::UNIX_EPOCH));
+        let targets = names.into_iter().map(|name| status.target(&Target::plain(name))).collect();
+        status.started();
+        let bench = Self { status, targets };
+        bench.targets.iter().for_each(|target| bench.settle(target, None, Duration::ZERO));
+        bench
+    }
+
+    fn settle(&self, target: &TargetStatus, failure: Option<Failure>, delay: Duration) {
+        let mut steps = StepResults::default();
+        let result = failure.map_or(Ok(()), Err);
+        if result.is_ok() {
+            // Nothing of it is repeated, as nothing is in practice.
+            let took = Duration::from_nanos(fastrand::u64(200_000..900_000));
+            for step in Step::ALL {
+                steps.set(step, StepResult::Success, took);
+            }
+        }
+        let (phases, duration) = (PhaseTimes::default(), Duration::from_millis(1));
+        let outcome = Outcome { result, attempts: 1, duration, phases, steps, clients: None };
+        let at = self.status.overview().now;
+        target.record(&outcome, 1, delay, outcome.result.is_ok(), at);
+    }
+
+    fn fail(&self, place: usize, detail: &str) {
+        let failure = Failure::new(FailureReason::ServerError, Stage::Step(Step::Set), detail);
+        self.settle(&self.targets[place], Some(failure), Duration::ZERO);
+    }
+
+    /// Returns the page `/` with this query string.
+    fn page(&self, query: &str) -> String {
+        let get = |name: &'static str| {
+            let mut parameters = form_urlencoded::parse(query.as_bytes());
+            let value = parameters.find(|(key, _)| key == name).map(|(_, value)| value).unwrap_or_default();
+            Ok::<Cow<'_, str>, Infallible>(value)
+        };
+        let filter = Filter::new(&get("q").unwrap(), &get("state").unwrap()).unwrap();
+        overview(&self.status.overview(), &filter, &View::new(get).unwrap())
+    }
+
+    fn headline(&self) -> String {
+        headline::headline(&self.status.overview())
+    }
+}
+
+/// Returns the names of the targets on a page, in order.
+fn names(page: &str) -> Vec<&str> {
+    let links = page.split("<a href=\"targets/").skip(1);
+    links.map(|link| link.split_once('>').unwrap().1.split_once('<').unwrap().0).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_line_says_what_matters() {
+    let bench = Bench::new([]);
+    assert_eq!(bench.headline(), "No caches yet · agent healthy");
+    bench.status.config_rejected(Some("no"));
+    assert_eq!(bench.headline(), "No caches yet · new configuration rejected");
+
+    let bench = Bench::new(["a", "b"]);
+    assert_eq!(bench.headline(), "2 of 2 caches available · agent healthy");
+    bench.fail(1, "");
+    assert_eq!(bench.headline(), "1 of 2 caches available · 1 failing · agent healthy");
+    let _new = bench.status.target(&Target::plain("c"));
+    assert_eq!(bench.headline(), "1 of 3 caches available · 1 failing · 1 not probed yet · agent healthy");
+    bench.settle(&bench.targets[0], None, Duration::from_millis(1_234));
+    assert!(bench.headline().ends_with(" · agent starved: probes begin 1.23 s late"), "{}", bench.headline());
+    bench.status.drain();
+    assert!(bench.headline().ends_with(" · agent shutting down"));
+
+    let status = Status::new(Clock::from_tokio(SystemTime::UNIX_EPOCH));
+    let _target = status.target(&Target::plain("a"));
+    let headline = || headline::headline(&status.overview());
+    assert_eq!(headline(), "0 of 1 cache available · 1 not probed yet · agent starting");
+    status.config_rejected(None);
+    assert!(headline().ends_with(" · waiting for a valid configuration"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn targets_that_fail_come_first_and_each_group_is_in_order() {
+    let bench = Bench::new(["a", "b", "c", "d"]);
+    bench.fail(3, "");
+    bench.fail(1, "");
+    assert_eq!(names(&bench.page("")), ["b", "d", "a", "c"]);
+    assert_eq!(names(&bench.page("state=failing")), ["b", "d"]);
+    assert_eq!(names(&bench.page("state=failing&q=LOCALHOST")), ["b", "d"]);
+    let none = bench.page("q=nothing");
+    assert!(names(&none).is_empty() && none.contains("0 caches selected."), "{none}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_100_targets_takes_less_than_30_kb_compressed() {
+    let names: Vec<_> = (0..100).map(|number| format!("orders-{number:04}")).collect();
+    let bench = Bench::new(names.iter().map(String::as_str));
+    for round in 0..360 {
+        tokio::time::advance(INTERVAL).await;
+        for (place, target) in bench.targets.iter().enumerate() {
+            if (place + round) % 97 == 0 {
+                bench.fail(place, "OOM command not allowed when used memory > 'maxmemory'.");
+            } else {
+                bench.settle(target, None, Duration::ZERO);
+            }
+        }
+    }
+    let page = bench.page("");
+    assert_eq!(self::names(&page).len(), 100);
+    let mut zipped = Vec::new();
+    gzip(Box::new(std::io::Cursor::new(page.into_bytes()))).read_to_end(&mut zipped).unwrap();
+    assert!(zipped.len() < 30_000, "{} bytes", zipped.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_does_not_exist_is_the_last_one() {
+    let names: Vec<_> = (0..250).map(|number| number.to_string()).collect();
+    let bench = Bench::new(names.iter().map(String::as_str));
+    for (query, page, count) in
+        [("", 1, 100), ("page=2", 2, 100), ("page=3", 3, 50), ("page=99", 3, 50), ("page=x", 1, 100)]
+    {
+        let text = bench.page(query);
+        assert!(text.contains(&format!("Page {page} of 3")), "{query}");
+        assert_eq!((self::names(&text).len(), text.contains("Next")), (count, page < 3), "{query}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_keep_what_was_selected() {
+    let names: Vec<_> = (0..250).map(|number| format!("a&b-{number}")).collect();
+    let bench = Bench::new(names.iter().map(String::as_str));
+    let page = bench.page("q=a%26b&state=up&page=2&refresh=off");
+    for part in [
+        "href=\"?q=a%26b&amp;state=up&amp;refresh=off\" rel=\"prev\"",
+        "href=\"?q=a%26b&amp;state=up&amp;page=3&amp;refresh=off\" rel=\"next\"",
+        "href=\"?q=a%26b&amp;state=up&amp;page=2\">Reload every",
+        "name=\"q\" value=\"a&amp;b\"",
+        "<option value=\"up\" selected>",
+        "name=\"refresh\" value=\"off\"",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(!page.contains("http-equiv"));
+    let live = bench.page("");
+    assert!(
+        live.contains("<meta http-equiv=\"refresh\" content=\"15\">") && !live.contains("type=\"hidden\"")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_text_from_elsewhere_becomes_markup() {
+    for text in
+        ["<script>x</script>", "\"><img src=x onerror=x>", "'x' & <b>", "</title></style>", "&lt;i&gt;"]
+    {
+        let bench = Bench::new([text]);
+        bench.fail(0, text);
+        bench.targets[0].server(&ServerInfo::new(text, text, None, None));
+        let failure = Failure::new(FailureReason::Closed, Stage::Idle, text);
+        bench.targets[0].new_connection(Err(failure), 1, PhaseTimes::default(), SystemTime::UNIX_EPOCH);
+        bench.status.config_rejected(Some(text));
+        let overview = bench.status.overview();
+        let details = overview.targets[0].details(overview.now);
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
+        for page in [bench.page(""), bench.page(&query), target(&details, overview.now, &View::default())] {
+            assert!(!page.contains(text), "{text}\n{page}");
+            let escaped =
+                text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+            assert!(page.matches(&escaped).count() >= 4, "{escaped}\n{page}");
+        }
+    }
+}
+
+#[test]
+fn the_longest_name_has_a_link_that_fits_a_request() {
+    let name = "é".repeat(TargetName::MAX_LENGTH);
+    let link = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string();
+    assert!(link.len() < crate::http::MAX_REQUEST_HEADER / 2);
+}
