@@ -70,6 +70,8 @@ pub(super) struct Round {
     pub(super) failed: Option<(Failure, Instant)>,
     /// Whether the slot of a key has another owner now, whether or not another key was accepted.
     pub(super) has_moved: bool,
+    /// Whether the server has named another node for a key, as only clusters do, whatever came of that.
+    pub(super) is_redirected: bool,
     /// What the connection was lost with, although the round has succeeded.
     pub(super) lost: Option<Failure>,
 }

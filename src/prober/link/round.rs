@@ -30,6 +30,9 @@ impl<D: Dial> Link<D> {
         if round.has_moved {
             self.suspect_topology();
         }
+        if round.is_redirected {
+            self.suspect_cluster();
+        }
         let connection = self.connection.as_mut()?;
         let clients =
             round.clients.as_ref().map(|list| ClientCount { clients: list.count, own_seen: list.own_seen });

@@ -86,19 +86,22 @@ impl<D: Dial> Link<D> {
         }
     }
 
+    /// The server of the configured host has named another node.
+    pub(super) fn suspect_cluster(&self) {
+        let is_off = self.opener.target.cluster.mode == ClusterMode::Off;
+        if !is_off && self.directions.is_none() && self.endpoint.is_some() {
+            self.shared.signals.is_cluster();
+        }
+    }
+
     /// Follows the redirection in `failure`, if it is one.
     pub(super) fn follow(&mut self, failure: &Failure) {
-        let Some(redirect) = Redirect::parse(&failure.detail) else { return };
-        let target = &self.opener.target;
-        let Some(endpoint) = self.endpoint.as_ref().filter(|_| target.cluster.mode != ClusterMode::Off)
-        else {
-            return;
-        };
-        let Some(directions) = &self.directions else { return self.shared.signals.is_cluster() };
-        if redirect.kind == RedirectKind::Moved
+        if let (Some(directions), Some(endpoint)) = (&self.directions, &self.endpoint)
             // A replica names its primary.
             && !self.opener.is_to_replica
-            && let Some(endpoint) = redirect.address(hosts(target, &endpoint.host))
+            && let Some(redirect) = Redirect::parse(&failure.detail)
+            && redirect.kind == RedirectKind::Moved
+            && let Some(endpoint) = redirect.address(hosts(&self.opener.target, &endpoint.host))
         {
             directions.redirected(endpoint.clone());
             // The server itself knows better than what it was said to be.

@@ -126,6 +126,7 @@ impl Rounds {
         {
             // The slot has left since the value was written, and the value with it.
             let ask = ask.clone();
+            round.is_redirected = true;
             // Boxed, as below: it is rare.
             let asked = Box::pin(self.ask(Access::Check(value), &ask, opener, &mut started)).await;
             if matches!(asked, Ok(Accessed::Denied)) {
@@ -155,6 +156,7 @@ impl Rounds {
             if let Err(failure) = &accessed
                 && connection.session.is_usable()
             {
+                round.is_redirected |= Redirect::parse(&failure.detail).is_some();
                 let is_elsewhere = step == Step::Set && failure.reason == FailureReason::WrongNode;
                 if is_elsewhere && self.leaves_keys && !self.only_reads(&connection.server) {
                     return Ok(Accessed::Left);

@@ -1,10 +1,13 @@
 //! The link to the configured host of a cluster, while the shards are looked for and where they cannot be watched.
 
+use super::cache::State;
 use super::*;
 use crate::target::{Cluster, ClusterMode};
 
 /// All slots belong to the node that the fake cache knows by its port.
 const ONE_SHARD: &str = "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n+10.0.0.9\r\n:8500\r\n+a\r\n";
+
+const ASK: &str = "-ASK 42 10.0.0.9:8500\r\n";
 
 /// A cluster's node that has none of our keys.
 fn node_without_our_keys() -> Cache {
@@ -17,6 +20,32 @@ fn cluster() -> Target {
     let cluster = Cluster { mode: ClusterMode::Primaries, ..target().cluster };
     let client_list = ClientListOf { mode: ClientListMode::Off, ..target().client_list };
     Target { client_list, cluster, ..target() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_topology_is_asked_for_only_where_there_may_be_one() {
+    let hello = |mode| format!("%3\r\n+proto\r\n:3\r\n+version\r\n+7.2.0\r\n+mode\r\n+{mode}\r\n");
+    let (standalone, clustered) = (hello("standalone"), hello("cluster"));
+    let unknown = "-ERR unknown command 'HELLO'\r\n".to_owned();
+    let nothing: fn(&mut State) = |_| {};
+    for (hello, mode, change, asked) in [
+        (&standalone, ClusterMode::Auto, nothing, 0),
+        (&clustered, ClusterMode::Auto, nothing, 1),
+        (&unknown, ClusterMode::Auto, nothing, 1),
+        (&standalone, ClusterMode::Primaries, nothing, 1),
+        (&clustered, ClusterMode::Off, nothing, 0),
+        (&standalone, ClusterMode::Auto, |state| state.own_slots = Some(SlotSet::default()), 1),
+        (&standalone, ClusterMode::Off, |state| state.own_slots = Some(SlotSet::default()), 0),
+        (&standalone, ClusterMode::Auto, |state| drop(state.canned.insert("SET", ASK.into())), 1),
+    ] {
+        let cache = Cache::default();
+        cache.can("HELLO", hello);
+        cache.with(change);
+        let cluster = Cluster { mode, ..target().cluster };
+        let _running = start(&cache, Target { cluster, ..target() });
+        sleep(300 * SECOND).await;
+        assert_eq!(cache.count("CLUSTER"), asked, "{hello} {mode:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
