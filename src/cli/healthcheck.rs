@@ -29,30 +29,32 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// Address and port of the HTTP endpoint
-    ///
-    /// Without it, the variables and the configuration file say where the agent listens. If they name a health endpoint, that is
-    /// asked. The port may be left out, and the brackets around an address of IPv6: `::1`, `::1:9860`.
-    ///
-    /// [default: [::]:9860]
-    ///
-    /// [env: CACHEPULSE_LISTEN]
-    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = listen_address,
+        help = "Address and port of the HTTP endpoint",
+        long_help = "Address and port of the HTTP endpoint\n\nWithout it, the variables and the configuration file say where the \
+                     agent listens. If they name a health endpoint, that is asked. The port may be left out, and the brackets \
+                     around an address of IPv6: `::1`, `::1:9860`.\n\n[default: [::]:9860]\n[env: CACHEPULSE_LISTEN]"
+    )]
     listen: Option<SocketAddr>,
-    /// Address and port of the health endpoint
-    ///
-    /// [env: CACHEPULSE_HEALTH_LISTEN]
     #[arg(
         long,
         value_name = "ADDRESS",
         value_parser = health_address,
+        help = "Address and port of the health endpoint",
+        long_help = "Address and port of the health endpoint\n\n[env: CACHEPULSE_HEALTH_LISTEN]",
         conflicts_with_all = ["listen", "tls", "ca_file", "server_name", "cert_file", "username"]
     )]
     health_listen: Option<SocketAddr>,
-    /// Configuration file of the agent
-    ///
-    /// [env: CACHEPULSE_CONFIG]
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = clap::ValueHint::FilePath,
+        help = "Configuration file of the agent",
+        long_help = format!("Configuration file of the agent\n\n[env: {CONFIG_VARIABLE}]")
+    )]
     config: Option<PathBuf>,
     #[command(flatten)]
     guard: Guard,
