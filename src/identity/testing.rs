@@ -1,4 +1,4 @@
-//! Servers for tests of identity requests: a server with one fixed response, and a proxy.
+//! For tests of identity requests: a server with one fixed response, a proxy, and a key of an application.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,12 +6,22 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use hyper::{Request, Response};
+use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::transport::{Carry, Route, TransportError};
+
+/// A certificate and its RSA key. Keys of this kind cannot be made here.
+pub(super) const CERTIFICATE: &str = include_str!("../../examples/secrets/client-certificate.pem");
+
+/// Returns the RSA key of [`CERTIFICATE`].
+pub(super) fn rsa_key() -> KeyPair {
+    let start = CERTIFICATE.find("-----BEGIN PRIVATE KEY").unwrap();
+    KeyPair::from_pem_and_sign_algo(&CERTIFICATE[start..], &PKCS_RSA_SHA256).unwrap()
+}
 
 /// Returns a transport for tests that send nothing.
 pub(super) fn no_transport() -> Arc<dyn Carry> {

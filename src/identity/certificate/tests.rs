@@ -1,18 +1,11 @@
 //! Certificates of rcgen with the RSA key of the example.
 
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::Value;
 
 use super::*;
-
-/// A certificate and its RSA key. Keys of this kind cannot be made here.
-const EXAMPLE: &str = include_str!("../../../examples/secrets/client-certificate.pem");
-
-fn rsa() -> KeyPair {
-    let start = EXAMPLE.find("-----BEGIN PRIVATE KEY").unwrap();
-    KeyPair::from_pem_and_sign_algo(&EXAMPLE[start..], &PKCS_RSA_SHA256).unwrap()
-}
+use crate::identity::testing::{CERTIFICATE, rsa_key};
 
 /// Returns a certificate of `key` in PEM that is valid from 2020 to 2030.
 fn certificate(key: &KeyPair) -> String {
@@ -32,7 +25,7 @@ fn part(text: &str) -> Value {
 
 #[test]
 fn an_assertion_is_signed_with_the_key_and_names_the_certificate() {
-    let certificate = new(EXAMPLE).unwrap();
+    let certificate = new(CERTIFICATE).unwrap();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let sign =
         |send_chain| certificate.assertion("app", "https://login/t/oauth2/v2.0/token", send_chain, now);
@@ -58,13 +51,13 @@ fn an_assertion_is_signed_with_the_key_and_names_the_certificate() {
 
 #[test]
 fn the_certificate_of_the_key_is_found_whatever_the_order_of_the_file() {
-    let (rsa, issuer) = (rsa(), certificate(&KeyPair::generate().unwrap()));
+    let (rsa, issuer) = (rsa_key(), certificate(&KeyPair::generate().unwrap()));
     let own = certificate(&rsa);
     let key = rsa.serialize_pem();
     let certificates = |pem: String| new(&pem).unwrap().chain;
     let expected = certificates(format!("{own}{issuer}{key}"));
     assert_eq!(expected.len(), 2);
-    assert!(has_key(&expected[0], &new(EXAMPLE).unwrap().key), "its own comes first");
+    assert!(has_key(&expected[0], &new(CERTIFICATE).unwrap().key), "its own comes first");
     for pem in [format!("{key}{issuer}{own}"), format!("Bag Attributes\n{issuer}{key}\ntext\n{own}")] {
         assert_eq!(certificates(pem), expected);
     }
@@ -75,7 +68,7 @@ fn the_certificate_of_the_key_is_found_whatever_the_order_of_the_file() {
 #[test]
 fn what_entra_does_not_take_is_an_error_with_advice() {
     let ec = KeyPair::generate().unwrap();
-    let (own, key) = (certificate(&rsa()), rsa().serialize_pem());
+    let (own, key) = (certificate(&rsa_key()), rsa_key().serialize_pem());
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
     for (pem, expected, is_of_key) in [
         (own.clone(), CertificateError::Pem(PemError::NoKey), true),
@@ -98,7 +91,7 @@ fn what_entra_does_not_take_is_an_error_with_advice() {
 
 #[test]
 fn a_certificate_is_valid_between_two_times() {
-    let certificate = new(&(certificate(&rsa()) + &rsa().serialize_pem())).unwrap();
+    let certificate = new(&(certificate(&rsa_key()) + &rsa_key().serialize_pem())).unwrap();
     let (start, end) = (date_time_ymd(2020, 1, 1).into(), date_time_ymd(2030, 1, 1).into());
     let second = Duration::from_secs(1);
     assert_eq!(certificate.lapse(start - second), Some(Lapse::NotYetValid(start)));
@@ -111,11 +104,11 @@ fn a_certificate_is_valid_between_two_times() {
 #[test]
 fn the_thumbprint_is_that_of_openssl() {
     // openssl x509 -fingerprint -sha1 -in examples/secrets/client-certificate.pem
-    assert_eq!(new(EXAMPLE).unwrap().thumbprint(), "9577086CC35AA5EF4A29A5F01B56A7FBB388F8D8");
+    assert_eq!(new(CERTIFICATE).unwrap().thumbprint(), "9577086CC35AA5EF4A29A5F01B56A7FBB388F8D8");
 }
 
 #[test]
 fn neither_the_key_nor_the_assertion_is_shown() {
-    let certificate = new(EXAMPLE).unwrap();
+    let certificate = new(CERTIFICATE).unwrap();
     assert_eq!(format!("{certificate:?}"), "ClientCertificate");
 }

@@ -1,19 +1,12 @@
 //! Service principals with a certificate, against the stand-in.
 
 use cachepulse_standin::{HOST, Options, Standin};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_RSA_SHA256};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::*;
 use crate::connection::tls::roots::Roots;
 use crate::identity::certificate::CertificateFiles;
-
-/// A certificate and its RSA key. Keys of this kind cannot be made here.
-const EXAMPLE: &str = include_str!("../../../../examples/secrets/client-certificate.pem");
-
-fn key() -> KeyPair {
-    let start = EXAMPLE.find("-----BEGIN PRIVATE KEY").unwrap();
-    KeyPair::from_pem_and_sign_algo(&EXAMPLE[start..], &PKCS_RSA_SHA256).unwrap()
-}
+use crate::identity::testing::{CERTIFICATE, rsa_key};
 
 fn issuer() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new([]).unwrap();
@@ -59,7 +52,7 @@ impl Lab {
 }
 
 fn with_key(certificates: &str) -> String {
-    format!("{certificates}{}", key().serialize_pem())
+    format!("{certificates}{}", rsa_key().serialize_pem())
 }
 
 fn certificate(files: Option<CertificateFiles>, send_chain: Option<bool>) -> EntraSource {
@@ -68,10 +61,10 @@ fn certificate(files: Option<CertificateFiles>, send_chain: Option<bool>) -> Ent
 
 #[tokio::test]
 async fn a_certificate_gets_a_token_wherever_its_files_are_named() {
-    let own = CertificateParams::new([]).unwrap().self_signed(&key()).unwrap();
+    let own = CertificateParams::new([]).unwrap().self_signed(&rsa_key()).unwrap();
     let lab = Lab::start(&own.pem()).await;
     lab.register(own.der());
-    let (pem, alone, key) = (lab.pem.path(), file(&own.pem()), file(&key().serialize_pem()));
+    let (pem, alone, key) = (lab.pem.path(), file(&own.pem()), file(&rsa_key().serialize_pem()));
     let one = CertificateFiles { file: pem.into(), key_file: None };
     let two = CertificateFiles { file: alone.path().into(), key_file: Some(key.path().into()) };
     let auto = EntraSource::Auto { client_id: None, token_proxy: TokenProxyMode::Auto };
@@ -86,7 +79,7 @@ async fn a_certificate_gets_a_token_wherever_its_files_are_named() {
 #[tokio::test]
 async fn a_renewed_certificate_is_read_at_the_next_request() {
     let [old, new] = ["old", "new"]
-        .map(|name| CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key()).unwrap());
+        .map(|name| CertificateParams::new([name.to_owned()]).unwrap().self_signed(&rsa_key()).unwrap());
     let lab = Lab::start(&old.pem()).await;
     let tokens = lab.tokens(certificate(None, None), &[]);
     lab.register(old.der());
@@ -102,7 +95,7 @@ async fn a_renewed_certificate_is_read_at_the_next_request() {
 #[tokio::test]
 async fn the_chain_is_sent_if_that_is_configured_or_set() {
     let issuer = issuer();
-    let own = CertificateParams::new([]).unwrap().signed_by(&key(), &issuer).unwrap();
+    let own = CertificateParams::new([]).unwrap().signed_by(&rsa_key(), &issuer).unwrap();
     let lab = Lab::start(&(own.pem() + &issuer.pem())).await;
     lab.azure.endpoint().set(|settings| settings.certificate_issuer = Some(issuer.der().to_vec()));
     let set = ("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "true");
@@ -125,7 +118,7 @@ async fn a_certificate_that_is_missing_unusable_or_not_valid_now_is_not_sent() {
         let mut params = CertificateParams::new([]).unwrap();
         (params.not_before, params.not_after) =
             (rcgen::date_time_ymd(start, 1, 1), rcgen::date_time_ymd(end, 1, 1));
-        params.self_signed(&key()).unwrap().pem()
+        params.self_signed(&rsa_key()).unwrap().pem()
     };
     let lab = Lab::start("").await;
     let tokens = lab.tokens(certificate(None, None), &[]);
