@@ -132,6 +132,13 @@ async fn resolve_shows_what_auto_uses_and_why_not_another_source() {
         assert!(text.stdout.contains(lines), "{text:?}");
     }
     assert!(!text.stdout.contains("hunter2"));
+    let first = text.stdout.split("\nb:\n").next().unwrap();
+    let others = first.lines().filter_map(|line| line.trim_start().strip_prefix("not ")?.split(':').next());
+    assert_eq!(
+        others.collect::<Vec<_>>(),
+        ["client_certificate", "workload_identity", "managed_identity", "azure_cli", "azure_developer_cli"],
+        "in the order of precedence"
+    );
 
     let json = validate(&["--output", "json"]).run().await;
     let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
