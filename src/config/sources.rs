@@ -56,21 +56,32 @@ impl Sources {
         &self.files
     }
 
-    /// Returns the files that were read, and which state of each.
-    pub(super) fn fingerprints(&self) -> Vec<(PathBuf, Fingerprint)> {
-        let read = self.read.borrow();
-        read.iter().map(|(path, snapshot)| (path.clone(), snapshot.fingerprint)).collect()
+    /// Adds what was read from `others`.
+    pub(super) fn absorb(&self, others: &Self) {
+        let others = others.read.borrow();
+        self.read.borrow_mut().extend(others.iter().map(|(path, snapshot)| (path.clone(), snapshot.clone())));
     }
 
-    /// Returns what identifies the files that were read, and their contents and errors.
-    pub(super) fn digest(&self) -> u64 {
+    /// Returns what was read.
+    pub(super) fn summary(&self) -> Read {
         let mut hasher = DefaultHasher::new();
-        for (path, Snapshot { content, .. }) in &*self.read.borrow() {
+        let mut files = Vec::new();
+        for (path, Snapshot { content, fingerprint }) in &*self.read.borrow() {
             path.hash(&mut hasher);
             content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
+            files.push((path.clone(), *fingerprint));
         }
-        hasher.finish()
+        Read { files, digest: hasher.finish() }
     }
+}
+
+/// What was read, without its content.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    /// The files, and which state of each.
+    pub(super) files: Vec<(PathBuf, Fingerprint)>,
+    /// What identifies their contents and errors.
+    pub(super) digest: u64,
 }
 
 /// Collects the texts under keys with one of these `names`.

@@ -1,4 +1,4 @@
-//! Loads the configuration again when its file changes, or, while it is rejected, when any file changes that it names.
+//! Loads a configuration again when its file changes, or, while it is rejected, when any file changes that it names.
 //!
 //! A configuration is loaded on a thread of its own, because its files may hang and its parsing takes a while.
 
@@ -15,23 +15,24 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::debug;
 
+use super::sources::Read;
 use super::{Config, Sources};
-use crate::files::{Files, Fingerprint, WatchedFile};
+use crate::files::{Files, WatchedFile};
 
 /// The pause before a thread is tried again that could not be started.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Loads the configuration, and all files that it names.
-pub type Load = Arc<dyn Fn(&Sources) -> Result<Config, Rejection> + Send + Sync>;
+/// Loads a configuration, and all files that it names.
+pub type Load<T = Config> = Arc<dyn Fn(&Sources) -> Result<T, Rejection> + Send + Sync>;
 
 /// Why a configuration cannot be used.
 pub type Rejection = Box<dyn std::error::Error + Send + Sync>;
 
 /// The files that may change what the configuration is: its own, unless it comes from flags, and those that it names.
-pub struct Watch {
+pub struct Watch<T = Config> {
     /// The configuration file.
     path: Option<PathBuf>,
-    load: Load,
+    load: Load<T>,
     files: Files,
     watched: Vec<WatchedFile>,
     /// Whether the last configuration that was returned is in use.
@@ -39,44 +40,48 @@ pub struct Watch {
     /// Whether to load, and whether to return the result in any case.
     is_due: bool,
     is_requested: bool,
-    loading: Option<oneshot::Receiver<Loaded>>,
+    loading: Option<oneshot::Receiver<Loaded<T>>>,
     /// The digest of what was loaded last, so that the same contents and errors are reported once.
     last: u64,
 }
 
 /// The result of a load.
 #[derive(Debug)]
-struct Loaded {
-    config: Result<Config, Rejection>,
-    fingerprints: Vec<(PathBuf, Fingerprint)>,
-    digest: u64,
+struct Loaded<T> {
+    config: Result<T, Rejection>,
+    read: Read,
 }
 
-impl Loaded {
-    fn new(load: &Load, files: &Files) -> Self {
+impl<T> Loaded<T> {
+    fn new(load: &Load<T>, files: &Files) -> Self {
         let sources = Sources::new(files);
         let config = load(&sources);
-        Self { config, fingerprints: sources.fingerprints(), digest: sources.digest() }
+        Self { config, read: sources.summary() }
     }
 }
 
-impl Watch {
+impl<T: Send + 'static> Watch<T> {
     /// Watches a configuration that `load` loads, and has loaded from `sources`: that of the file at `path`, or of flags. It
     /// counts as rejected until it is [`Self::accepted`].
     #[must_use]
-    pub fn new(path: Option<PathBuf>, load: Load, sources: &Sources) -> Self {
+    pub fn new(path: Option<PathBuf>, load: Load<T>, sources: &Sources) -> Self {
+        Self::since(path, load, sources.files(), &sources.summary())
+    }
+
+    /// Watches a configuration that was loaded from `files` when they were `read`; see [`Self::new`].
+    pub(super) fn since(path: Option<PathBuf>, load: Load<T>, files: &Files, read: &Read) -> Self {
         let mut watch = Self {
             path,
             load,
-            files: sources.files().clone(),
+            files: files.clone(),
             watched: Vec::new(),
             is_accepted: false,
             is_due: false,
             is_requested: false,
             loading: None,
-            last: sources.digest(),
+            last: read.digest,
         };
-        watch.watch(&sources.fingerprints());
+        watch.watch(read);
         watch
     }
 
@@ -104,7 +109,7 @@ impl Watch {
     /// # Errors
     /// If it cannot be read or is not a valid configuration.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, unless the loader does")]
-    pub async fn next(&mut self) -> Result<Config, Rejection> {
+    pub async fn next(&mut self) -> Result<T, Rejection> {
         loop {
             let Some(loading) = &mut self.loading else {
                 if !self.is_due {
@@ -125,8 +130,8 @@ impl Watch {
             };
             let loaded = loading.await.expect("a loader that panics is a defect");
             self.loading = None;
-            self.watch(&loaded.fingerprints);
-            let is_new = std::mem::replace(&mut self.last, loaded.digest) != loaded.digest;
+            self.watch(&loaded.read);
+            let is_new = std::mem::replace(&mut self.last, loaded.read.digest) != loaded.read.digest;
             // A request that came meanwhile has its own load.
             let is_requested = !self.is_due && std::mem::take(&mut self.is_requested);
             if is_requested || is_new {
@@ -139,11 +144,11 @@ impl Watch {
         }
     }
 
-    fn watch(&mut self, read: &[(PathBuf, Fingerprint)]) {
-        self.watched = read.iter().map(|(path, seen)| self.files.watch_since(path, *seen)).collect();
+    fn watch(&mut self, read: &Read) {
+        self.watched = read.files.iter().map(|(path, seen)| self.files.watch_since(path, *seen)).collect();
     }
 
-    fn start(&self) -> io::Result<oneshot::Receiver<Loaded>> {
+    fn start(&self) -> io::Result<oneshot::Receiver<Loaded<T>>> {
         let (send, loaded) = oneshot::channel();
         let (load, files) = (Arc::clone(&self.load), self.files.clone());
         let load = move || drop(send.send(Loaded::new(&load, &files)));
@@ -152,7 +157,7 @@ impl Watch {
     }
 }
 
-impl fmt::Debug for Watch {
+impl<T> fmt::Debug for Watch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").field("path", &self.path).finish_non_exhaustive()
     }
