@@ -38,6 +38,7 @@ mod token;
 mod unknown;
 pub mod variables;
 pub mod watch;
+pub mod web;
 
 use self::document::Node;
 use self::field::{Field, Invalid};
@@ -51,6 +52,7 @@ pub use self::overrides::Overrides;
 use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
 pub use self::sources::Sources;
+pub use self::web::WebConfig;
 use crate::files::Files;
 use crate::metrics;
 use crate::target::Target;
@@ -61,6 +63,8 @@ pub use crate::telemetry::{Format, Level};
 pub struct Config {
     /// The HTTP endpoint.
     pub http: Http,
+    /// What guards it, if it names a file that says so.
+    pub web_config: Option<WebConfig>,
     /// How metrics are exported.
     pub metrics: metrics::Settings,
     /// Logging.
@@ -149,6 +153,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let fields = root.fields_of(keys::ROOT, "a mapping with the key targets")?;
     // Everything is read before the first `?`, so that all problems are reported together.
     let http = fields.get(&HTTP).map_or(Ok(Http::default()), |field| http::read(&field));
+    let web_config = web::read_of(&fields);
     let log = match fields.get(&LOG) {
         Some(field) => read_log(&field),
         None => Ok(Log { level: LOG_LEVEL.default(), format: LOG_FORMAT.default() }),
@@ -158,6 +163,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let targets = target::read_all(&fields);
     Ok(Config {
         http: http?,
+        web_config: web_config?,
         metrics: metrics?,
         log: log?,
         shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),

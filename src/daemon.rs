@@ -2,6 +2,7 @@
 
 mod configured;
 mod endpoints;
+mod guarding;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tracing::{info, warn};
 use self::configured::Configured;
 use self::endpoints::Endpoints;
 pub use self::endpoints::Listeners;
+use self::guarding::Guarding;
 use crate::agent::{Agent, Services, TaskEnded};
 use crate::clock::{Clock, seconds};
 use crate::config::watch::{Rejection, Watch};
@@ -111,7 +113,10 @@ impl Daemon {
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
         let routes = &Route::ALL;
-        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes };
+        let mut guarding = Guarding::new(services.files.clone(), metrics.clone(), &overrides);
+        guarding.start(config.as_ref().ok());
+        let guard = guarding.guard();
+        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes, guard };
         let mut endpoints = Endpoints::new(listeners, pages);
         let mut agent = Agent::new(services);
         let mut configured = Configured::new(overrides, metrics, status.clone(), clock, telemetry);
@@ -130,15 +135,20 @@ impl Daemon {
                 signal = signals.next() => match signal {
                     Signal::Terminate | Signal::Interrupt => break Ok(signal.as_str()),
                     Signal::Reload => {
-                        if let Some(watch) = &mut watch {
-                            watch.reload();
-                        } else {
-                            warn!("SIGHUP ignored; there is no configuration file");
+                        let is_guarded = guarding.reload();
+                        match &mut watch {
+                            Some(watch) => watch.reload(),
+                            None if is_guarded => {}
+                            None => warn!("SIGHUP ignored; there is no configuration file"),
                         }
                     }
                 },
                 loaded = next(&mut watch, &mut configured) => {
                     let is_start = configured.current.is_none();
+                    if let (Ok(config), true) = (&loaded, is_start) {
+                        // Before anything of it can be seen.
+                        guarding.start(Some(config));
+                    }
                     if configured.apply(&mut agent, &mut endpoints, loaded).await? {
                         accepted(&mut watch);
                         if is_start {
@@ -146,6 +156,7 @@ impl Daemon {
                         }
                     }
                 }
+                loaded = guarding.next() => guarding.apply(loaded),
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = endpoints.failed() => break Err(DaemonError::Server),

@@ -1,13 +1,16 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
-//! scrape never delays a probe.
+//! scrape never delays a probe. A [`Guard`] decides who is served.
 //!
 //! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of `accept.rs`, pages
 //! for people in `html.rs`. `body.rs` and
-//! `encoding.rs` send it, `slots.rs` limits how many are sent at a time, and `connections.rs` accepts, limits and closes connections.
+//! `encoding.rs` send it, `slots.rs` limits how many are sent at a time, and `connections.rs` accepts, limits and closes connections,
+//! which `client.rs` encrypts. `denial.rs` answers those who are not admitted.
 
 mod accept;
 mod body;
+mod client;
 mod connections;
+mod denial;
 mod discovery;
 mod encoding;
 mod html;
@@ -31,6 +34,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::descriptors;
+use crate::guard::Guard;
 use crate::metrics::Part;
 
 pub use self::connections::MAX_REQUEST_HEADER;
@@ -162,7 +166,7 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Serves `pages` on `listener`.
+/// Serves `pages` on `listener` to clients that their guard admits.
 ///
 /// # Errors
 /// If the system refuses a thread or file descriptors.
@@ -171,14 +175,14 @@ pub fn spawn(listener: Listener, pages: Pages) -> io::Result<Server> {
     spawn_with(listener, pages, Part::Http, Limits { connections, ..Limits::DEFAULT })
 }
 
-/// Serves those of `pages` that are about the agent's health on `listener`, on a thread of its own: it responds whatever the
-/// clients of the other endpoint do.
+/// Serves those of `pages` that are about the agent's health on `listener` to everybody, on a thread of its own: it responds
+/// whatever the clients of the other endpoint do.
 ///
 /// # Errors
 /// As [`spawn`].
 pub fn spawn_health(listener: Listener, pages: Pages) -> io::Result<Server> {
     let connections = Limits::HEALTH.connections.min(descriptors::for_health_checks());
-    let pages = Pages { routes: Route::HEALTH, ..pages };
+    let pages = Pages { routes: Route::HEALTH, guard: Guard::none(), ..pages };
     spawn_with(listener, pages, Part::Health, Limits { connections, ..Limits::HEALTH })
 }
 

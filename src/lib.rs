@@ -11,7 +11,7 @@
 //! an identity endpoint.
 //!
 //! A [`prober`] keeps one [`connection`], runs the steps of a [`probe`] on it at every tick, and records each outcome in
-//! [`metrics`] and [`status`]. The [`http`] endpoint serves both on its own thread.
+//! [`metrics`] and [`status`]. The [`http`] endpoint serves both on its own thread, behind a [`guard`].
 //!
 //! A [`topology`] says which node of a cluster has which keys.
 //! [`maintenance`] reads the notices of planned maintenance that a cache sends.
@@ -34,6 +34,7 @@ pub mod descriptors;
 pub mod error;
 pub mod excerpt;
 pub mod files;
+pub mod guard;
 pub mod healthcheck;
 mod hex;
 pub mod http;

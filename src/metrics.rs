@@ -27,7 +27,7 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use prometheus::core::Collector;
@@ -75,6 +75,8 @@ struct Inner {
     tasks: GaugeVec,
     reload_successful: Gauge,
     reload_success: Gauge,
+    /// Exists only with a web configuration.
+    web_config_reload_successful: OnceLock<Gauge>,
 }
 
 impl Metrics {
@@ -89,11 +91,7 @@ impl Metrics {
         let register = |collector: Box<dyn Collector>| {
             registry.register(collector).expect("every definition is valid and registered once");
         };
-        let gauge = |options: Opts| {
-            let gauge = Gauge::with_opts(options).expect("the names and labels of the definitions are valid");
-            register(Box::new(gauge.clone()));
-            gauge
-        };
+        let gauge = |options: Opts| registered(&registry, options);
         #[cfg(target_os = "linux")]
         register(Box::new(process::Process::new()));
         let tasks = GaugeVec::new(options(definition::TASKS), &[label::PART.name])
@@ -114,6 +112,7 @@ impl Metrics {
             tasks,
             reload_successful: gauge(options(definition::RELOAD_SUCCESSFUL)),
             reload_success: gauge(options(definition::RELOAD_SUCCESS)),
+            web_config_reload_successful: OnceLock::new(),
             registry,
         }))
     }
@@ -161,6 +160,16 @@ impl Metrics {
         self.0.reload_successful.set(0.0);
     }
 
+    /// Records that the web configuration was loaded and is in use.
+    pub fn web_config_loaded(&self) {
+        self.web_config_reload_successful().set(1.0);
+    }
+
+    /// Records that a changed web configuration was rejected and the previous one kept.
+    pub fn web_config_rejected(&self) {
+        self.web_config_reload_successful().set(0.0);
+    }
+
     /// Returns a scrape in `format` for the present targets and identities.
     #[must_use]
     pub fn exposition(&self, format: Format) -> Exposition {
@@ -182,6 +191,12 @@ impl Metrics {
         )
     }
 
+    fn web_config_reload_successful(&self) -> &Gauge {
+        self.0
+            .web_config_reload_successful
+            .get_or_init(|| registered(&self.0.registry, options(definition::WEB_CONFIG_RELOAD_SUCCESSFUL)))
+    }
+
     fn settings(&self) -> MutexGuard<'_, Settings> {
         // It is replaced in a single step, so a poisoned lock still guards a valid value.
         self.0.settings.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,6 +211,13 @@ impl Metrics {
 /// Returns the upper bounds of the classic buckets of every histogram in seconds, without the last one, which is infinite.
 pub fn bucket_bounds() -> impl Iterator<Item = f64> {
     (0..histogram::BOUNDS).map(histogram::bound)
+}
+
+/// Creates a gauge in `registry`.
+fn registered(registry: &Registry, options: Opts) -> Gauge {
+    let gauge = Gauge::with_opts(options).expect("the names and labels of the definitions are valid");
+    registry.register(Box::new(gauge.clone())).expect("every definition is valid and registered once");
+    gauge
 }
 
 fn options(definition: Definition) -> Opts {

@@ -78,11 +78,12 @@ impl Check {
             );
         }
         let files = Files::system();
-        let config = match self.source.load(&Sources::new(&files)) {
+        let sources = Sources::new(&files);
+        let config = match self.source.load(&sources) {
             Ok(config) => config,
             Err(error) => return error.exit(),
         };
-        let overrides = match self.source.overrides(&config.http) {
+        let overrides = match self.source.overrides(&config.http, &sources) {
             Ok(overrides) => overrides,
             Err(error) => return error.exit(),
         };

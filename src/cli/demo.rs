@@ -84,7 +84,7 @@ impl Demo {
             Err(error) => return failure(&Chain(&error)),
         };
         // Bound first, so that nothing has started if the address is in use.
-        let http = Http { listen: self.listen, health_listen: None };
+        let http = Http { listen: self.listen, ..Http::default() };
         let listeners = match Listeners::bind(http) {
             Ok(listeners) => listeners,
             Err(error) => return failure(&Chain(&error)),

@@ -51,10 +51,12 @@ impl Run {
         let sources = Sources::new(&files);
         let (config, overrides) = match (source.load(&sources), on_invalid_config) {
             (Ok(config), _) => {
-                let overrides = source.overrides(&config.http);
+                let overrides = source.overrides(&config.http, &sources);
                 (Ok(config), overrides)
             }
-            (Err(error), OnInvalidConfig::Wait) => (Err(error.into()), source.overrides_while_waiting()),
+            (Err(error), OnInvalidConfig::Wait) => {
+                (Err(error.into()), source.overrides_while_waiting(&sources))
+            }
             (Err(error), OnInvalidConfig::Exit) => return error.exit(),
         };
         let overrides = match overrides {

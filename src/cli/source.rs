@@ -50,7 +50,7 @@ impl Source {
             Some(file) if beside_file.is_empty() => Config::load(file, sources).map_err(ConfigError::File),
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
-        self.overrides(&config.http)?;
+        self.overrides(&config.http, sources)?;
         let of_azure = variables::check_azure(&Variables::of_process(), &config.targets);
         config.warnings.extend(of_azure.map_err(ConfigError::Flags)?);
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
@@ -58,13 +58,13 @@ impl Source {
     }
 
     /// Returns the settings of flags that are allowed with a file, which says `http`.
-    pub(super) fn overrides(&self, http: &Http) -> Result<Overrides, ConfigError> {
-        Overrides::new(&self.flags, http).map_err(ConfigError::Flags)
+    pub(super) fn overrides(&self, http: &Http, sources: &Sources) -> Result<Overrides, ConfigError> {
+        Overrides::new(&self.flags, http, sources).map_err(ConfigError::Flags)
     }
 
     /// Returns the settings of flags that apply while the agent waits for a valid configuration.
-    pub(super) fn overrides_while_waiting(&self) -> Result<Overrides, ConfigError> {
-        Overrides::while_waiting(&self.flags).map_err(ConfigError::Flags)
+    pub(super) fn overrides_while_waiting(&self, sources: &Sources) -> Result<Overrides, ConfigError> {
+        Overrides::while_waiting(&self.flags, sources).map_err(ConfigError::Flags)
     }
 }
 

@@ -11,14 +11,14 @@ use super::run::{self, ON_INVALID_CONFIG};
 use super::usage;
 use crate::config::flags::Flags;
 use crate::config::keys::Descriptor;
-use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, LOG_LEVEL};
+use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE};
 use crate::config::watch::{Load, Watch};
 use crate::config::{Overrides, Sources};
 use crate::daemon::OnInvalidConfig;
 use crate::files::Files;
 
 /// The keys whose flags apply while the agent waits.
-const KEYS: [&dyn Descriptor; 4] = [&LISTEN, &HEALTH_LISTEN, &LOG_LEVEL, &LOG_FORMAT];
+const KEYS: [&dyn Descriptor; 5] = [&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE, &LOG_LEVEL, &LOG_FORMAT];
 
 /// Runs an agent that waits with this `problem` if `args` want that.
 pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {
@@ -26,14 +26,15 @@ pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {
     if matches.get_one(ON_INVALID_CONFIG) != Some(&OnInvalidConfig::Wait) {
         return None;
     }
-    let overrides = match Overrides::while_waiting(&Flags::of(&matches, KEYS)) {
+    let files = Files::system();
+    let sources = Sources::new(&files);
+    let overrides = match Overrides::while_waiting(&Flags::of(&matches, KEYS), &sources) {
         Ok(overrides) => overrides,
         Err(problems) => return Some(usage(&problems)),
     };
     let error = problem.to_owned();
     let load: Load = Arc::new(move |_| Err(error.clone().into()));
-    let files = Files::system();
-    let watch = Watch::new(None, load, &Sources::new(&files));
+    let watch = Watch::new(None, load, &sources);
     Some(run::start(Err(problem.into()), OnInvalidConfig::Wait, overrides, watch, files))
 }
 
@@ -50,7 +51,10 @@ fn parsed(args: &[OsString]) -> Option<ArgMatches> {
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy();
         let (name, value) = text.split_once('=').map_or((&*text, None), |(name, value)| (name, Some(value)));
-        let is_kept = small.get_arguments().any(|flag| flag.get_long() == name.strip_prefix("--"));
+        let is_kept = small.get_arguments().any(|flag| {
+            let names = flag.get_long_and_visible_aliases().unwrap_or_default();
+            name.strip_prefix("--").is_some_and(|name| names.contains(&name))
+        });
         if is_kept {
             kept.push(arg);
             kept.extend(if value.is_none() { args.next() } else { None });

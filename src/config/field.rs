@@ -10,6 +10,7 @@ use super::keys::{About, Choice, Descriptor, Key, Kind, Values};
 use super::merge::MERGE;
 use super::parse::Parse;
 use super::problem::{Collector, Language, Noted};
+use super::sources::Sources;
 use super::unknown;
 use crate::files::{Content, ReadError};
 use crate::identity::redaction::is_no_path;
@@ -62,6 +63,11 @@ impl<'a> Field<'a> {
     /// Returns the content of a file that the document names.
     pub(super) fn read_file(&self, path: &Path) -> Result<Content, ReadError> {
         self.findings.sources.read(path)
+    }
+
+    /// Returns where the files are read that the document names.
+    pub(super) fn sources(&self) -> &'a Sources {
+        &self.findings.sources
     }
 
     /// Whether the document comes from flags instead of YAML.
@@ -237,7 +243,7 @@ impl<'a> Field<'a> {
             let problem = if key == MERGE {
                 format!("expected a mapping or a list of mappings under \"{MERGE}\"")
             } else if !known.iter().any(|known| known.about().name() == key) {
-                unknown::message(key, &self.path, known, &is_listed)
+                unknown::message(key, &self.path, known, self.findings.keys, &is_listed)
             } else if seen.contains(&key) {
                 format!("duplicate key {}", quoted(key))
             } else {
@@ -296,6 +302,11 @@ impl<'a> Fields<'a> {
     /// Returns the value of `key`, if it is given.
     pub(super) fn get<T>(&self, key: &Key<T>) -> Option<Field<'a>> {
         self.named(key.about.name())
+    }
+
+    /// Iterates over the keys that are given, each with its value.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        self.entries.iter().map(|(name, node)| (name.as_str(), self.at(name, node)))
     }
 
     /// Returns the value of the key called `name`, if it is given.

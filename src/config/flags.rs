@@ -189,6 +189,7 @@ fn argument(key: &'static dyn Descriptor) -> Option<Arg> {
     };
     let argument = Arg::new(flag.name)
         .long(flag.name)
+        .visible_aliases(flag.alias)
         .env(flag.variable())
         // The long help names the variable.
         .hide_env(true)

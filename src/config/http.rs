@@ -1,10 +1,10 @@
 //! The key `http`: where the agent serves its pages.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::field::{Field, Invalid};
-use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN};
+use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, WEB_CONFIG_FILE};
 use super::{LoadError, Overrides, Sources, document_of, listen, load, read_document};
 
 /// The HTTP endpoint.
@@ -14,11 +14,13 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The address and port of the health endpoint, if there is one.
     pub health_listen: Option<SocketAddr>,
+    /// The file that says what guards the endpoint. It was not read.
+    pub web_config_file: Option<PathBuf>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: LISTEN.default(), health_listen: None }
+        Self { listen: LISTEN.default(), health_listen: None, web_config_file: None }
     }
 }
 
@@ -41,9 +43,11 @@ impl Http {
     /// Returns these settings with those of `overrides`, which take precedence.
     #[must_use]
     pub fn with(&self, overrides: &Overrides) -> Self {
+        let by_flag = overrides.web_config.as_ref().map(|config| config.path.clone());
         Self {
             listen: overrides.listen.unwrap_or(self.listen),
             health_listen: overrides.health_listen.or(self.health_listen),
+            web_config_file: by_flag.or_else(|| self.web_config_file.clone()),
         }
     }
 
@@ -58,7 +62,12 @@ pub(super) fn read(field: &Field<'_>) -> Result<Http, Invalid> {
     let fields = field.fields(&HTTP.about)?;
     let listen = fields.read(&LISTEN).unwrap_or(Ok(LISTEN.default()));
     let health_listen = fields.read(&HEALTH_LISTEN).transpose();
-    let http = Http { listen: listen?, health_listen: health_listen? };
+    let web_config_file = fields.get(&WEB_CONFIG_FILE).map(|field| field.text(&WEB_CONFIG_FILE)).transpose();
+    let http = Http {
+        listen: listen?,
+        health_listen: health_listen?,
+        web_config_file: web_config_file?.map(PathBuf::from),
+    };
     match fields.get(&HEALTH_LISTEN) {
         Some(health) if http.is_conflicting() => Err(health.problem(conflicting(&fields.name_of(&LISTEN)))),
         _ => Ok(http),

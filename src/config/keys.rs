@@ -29,6 +29,7 @@ pub mod probe;
 mod secret;
 pub mod sentinel;
 mod value;
+pub mod web;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -81,7 +82,14 @@ static TARGET: &[&dyn Descriptor] = &[
 
 /// Every key once, each before those below it.
 pub fn all() -> impl Iterator<Item = &'static dyn Descriptor> {
-    let mut pending: Vec<&'static dyn Descriptor> = ROOT.iter().rev().copied().collect();
+    below(ROOT)
+}
+
+/// Every key of a tree once, each before those below it.
+pub(super) fn below(
+    root: &'static [&'static dyn Descriptor],
+) -> impl Iterator<Item = &'static dyn Descriptor> {
+    let mut pending: Vec<&'static dyn Descriptor> = root.iter().rev().copied().collect();
     std::iter::from_fn(move || {
         let key = pending.pop()?;
         let about = key.about();

@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 
 use super::flags::{Flags, Given};
 use super::http::{Http, conflicting};
-use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL};
+use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE};
 use super::keys::{Descriptor, Key, ROOT};
-use super::{Finding, Format, Level, Problems, Sources, command_line};
-use crate::files::Files;
+use super::{Finding, Format, Level, Problems, Sources, WebConfig, command_line, web};
 
 /// The values of the flags that take precedence over a configuration file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `--listen`. An image can set its variable for `run` and `healthcheck` alike.
     pub listen: Option<SocketAddr>,
     /// `--health-listen`, likewise.
     pub health_listen: Option<SocketAddr>,
+    /// `--web-config-file`
+    pub web_config: Option<WebConfig>,
     /// `--log-level`
     pub log_level: Option<Level>,
     /// `--log-format`
@@ -23,27 +24,29 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Reads the overrides in `flags` of what a file says about `http`.
+    /// Reads the overrides in `flags` of what a file says about `http`, and the files that they name from `sources`.
     ///
     /// # Errors
     /// Every problem, with the flag or variable as its path.
-    pub fn new(flags: &Flags, http: &Http) -> Result<Self, Problems> {
-        let overrides = Self::read(flags)?;
+    pub fn new(flags: &Flags, http: &Http, sources: &Sources) -> Result<Self, Problems> {
+        let overrides = Self::read(flags, sources)?;
         if http.with(&overrides).is_conflicting() { Err(conflict(flags)) } else { Ok(overrides) }
     }
 
-    fn read(flags: &Flags) -> Result<Self, Problems> {
-        let (overrides, _) = command_line::read(flags, &Sources::new(&Files::system()), |root| {
+    fn read(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
+        let (overrides, _) = command_line::read(flags, sources, |root| {
             let fields = root.fields_of(ROOT, "a mapping")?;
             let http = fields.get(&HTTP).map(|field| field.fields(&HTTP.about)).transpose()?;
             let log = fields.get(&LOG).map(|field| field.fields(&LOG.about)).transpose()?;
             let listen = http.as_ref().and_then(|http| http.read(&LISTEN)).transpose();
             let health_listen = http.as_ref().and_then(|http| http.read(&HEALTH_LISTEN)).transpose();
+            let web_config = web::read_of(&fields);
             let level = log.as_ref().and_then(|log| log.choice(&LOG_LEVEL)).transpose();
             let format = log.as_ref().and_then(|log| log.choice(&LOG_FORMAT)).transpose();
             Ok(Self {
                 listen: listen?,
                 health_listen: health_listen?,
+                web_config: web_config?,
                 log_level: level?,
                 log_format: format?,
             })
@@ -54,14 +57,16 @@ impl Overrides {
     /// Reads the overrides of an agent that waits for a valid configuration. A wrong level or format counts as absent.
     ///
     /// # Errors
-    /// The problems of the addresses: nobody would find an agent that listens elsewhere.
-    pub fn while_waiting(flags: &Flags) -> Result<Self, Problems> {
-        let valid = |key: &dyn Descriptor| Self::read(&flags.only(&[key])).unwrap_or_default();
-        let addresses = Self::new(&flags.only(&[&LISTEN, &HEALTH_LISTEN]), &Http::default())?;
+    /// The problems of the addresses, because nobody would find an agent that listens elsewhere, and of the web
+    /// configuration, because the endpoint would not be guarded.
+    pub fn while_waiting(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
+        let valid = |key: &dyn Descriptor| Self::read(&flags.only(&[key]), sources).unwrap_or_default();
+        let endpoint = flags.only(&[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE]);
+        let endpoint = Self::new(&endpoint, &Http::default(), sources)?;
         Ok(Self {
             log_level: valid(&LOG_LEVEL).log_level,
             log_format: valid(&LOG_FORMAT).log_format,
-            ..addresses
+            ..endpoint
         })
     }
 }

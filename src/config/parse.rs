@@ -35,6 +35,14 @@ impl Parse for u16 {
     }
 }
 
+impl Parse for u32 {
+    const NOUN: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl Parse for NonZeroU32 {
     const NOUN: &'static str = "a whole number";
 

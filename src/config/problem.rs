@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub use super::document::Position;
 use super::field::Invalid;
 use super::flags::Flags;
+use super::keys::{Descriptor, ROOT};
 use super::sources::Sources;
 
 /// The maximum number of findings per document. A document with aliases could have millions.
@@ -97,6 +98,8 @@ pub(super) struct Noted {
 #[derive(Debug)]
 pub(super) struct Collector {
     pub(super) language: Language,
+    /// The keys of the document.
+    pub(super) keys: &'static [&'static dyn Descriptor],
     /// Where the files are read that the document names.
     pub(super) sources: Sources,
     problems: RefCell<Vec<Noted>>,
@@ -105,7 +108,12 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(language: Language, sources: Sources) -> Self {
-        Self { language, sources, problems: RefCell::default(), warnings: RefCell::default() }
+        Self { keys: ROOT, language, sources, problems: RefCell::default(), warnings: RefCell::default() }
+    }
+
+    /// Creates a collector for YAML with other keys than those of the configuration.
+    pub(super) fn for_keys(keys: &'static [&'static dyn Descriptor], sources: Sources) -> Self {
+        Self { keys, ..Self::new(Language::Yaml, sources) }
     }
 
     pub(super) fn add_problem(&self, problem: Noted) -> Invalid {

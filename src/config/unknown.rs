@@ -5,16 +5,17 @@ use super::keys::agent::DEFAULTS;
 use super::keys::sentinel::SENTINEL;
 use super::keys::{self, About, Descriptor};
 
-/// Returns the message about `key` in the mapping at `path`, whose keys are `known`. The message lists those that
-/// `is_listed` selects.
+/// Returns the message about `key` in the mapping at `path`, whose keys are `known`. `all` are the top-level keys of the document.
+/// The message lists those that `is_listed` selects.
 pub(super) fn message(
     key: &str,
     path: &str,
     known: &[&dyn Descriptor],
+    all: &'static [&'static dyn Descriptor],
     is_listed: impl Fn(&About) -> bool,
 ) -> String {
     let known = || known.iter().map(|key| key.about());
-    let mut places: Vec<String> = keys::all()
+    let mut places: Vec<String> = keys::below(all)
         .filter(|other| other.about().name() == key)
         .map(|other| place(other.about(), path))
         .collect();

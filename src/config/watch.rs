@@ -5,7 +5,7 @@
 use std::fmt;
 use std::future::pending;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -89,6 +89,11 @@ impl<T: Send + 'static> Watch<T> {
     #[must_use]
     pub fn has_file(&self) -> bool {
         self.path.is_some()
+    }
+
+    /// Returns the configuration file.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Requests a reload, whether or not a file has changed. [`Self::next`] returns its result.

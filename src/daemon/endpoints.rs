@@ -223,6 +223,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::guard::Guard;
     use crate::http::{Liveness, Route};
     use crate::metrics::Metrics;
     use crate::status::Status;
@@ -234,7 +235,8 @@ mod tests {
         let clock = Clock::system();
         let (liveness, _) = Liveness::new();
         let (metrics, status) = (Metrics::new(clock.clone()), Status::new(clock));
-        let pages = Pages { metrics, status, liveness, routes: &Route::ALL };
+        let routes = &Route::ALL;
+        let pages = Pages { metrics, status, liveness, routes, guard: Guard::none() };
         let mut endpoints = Endpoints::new(listeners, pages);
         let served = endpoints.serve().unwrap();
         assert_eq!((served.main, served.health), (free, None));

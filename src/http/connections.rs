@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -18,11 +19,14 @@ use tokio::task::{Id, JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::body::{Body, body};
+use super::client::{ClientStream, encrypted};
+use super::denial::denial;
 use super::encoding::accepts_gzip;
 use super::slots::{PATIENCE, Slots};
-use super::stream::{Activity, Stream};
+use super::stream::{Activity, PendingRequest, Stream};
 use super::{Limits, Pages, Route};
 use crate::error::is_local;
+use crate::guard::Denied;
 
 /// The longest header of a request, in bytes.
 pub const MAX_REQUEST_HEADER: usize = 8 * 1024;
@@ -167,7 +171,30 @@ struct Handler {
 }
 
 impl Handler {
+    /// Responds to a request if the guard admits it. Its headers are added to every response but that to a request too many.
     async fn handle<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
+        let rules = self.pages.guard.newest();
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let admitted = {
+            let _pending = PendingRequest::new(&self.activity);
+            self.pages.guard.admit(&rules, authorization).await
+        };
+        let mut response = match admitted {
+            Ok(()) => self.respond(request).await?,
+            Err(denied) => {
+                let (head, content) = denial(denied).into_parts();
+                Response::from_parts(head, body(content, self.slots.without_waiting(&self.activity).await)?)
+            }
+        };
+        if admitted != Err(Denied::RateLimited) {
+            for (name, value) in &rules.headers {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        Ok(response)
+    }
+
+    async fn respond<B>(&self, request: Request<B>) -> io::Result<Response<Body>> {
         let route = Route::of(request.uri().path()).map(|found| found.route);
         let mut slot = match route {
             Some(Route::Live | Route::Ready) => self.slots.without_waiting(&self.activity).await,
@@ -180,13 +207,35 @@ impl Handler {
     }
 }
 
-/// Serves one connection until the client, a limit or the shutdown ends it.
+/// Serves one connection until the client, a limit, the shutdown or a change of the guard's rules ends it.
 async fn serve_connection(
     stream: Stream,
     handler: Handler,
     header: Duration,
     mut draining: watch::Receiver<()>,
 ) {
+    let mut guard = handler.pages.guard.clone();
+    let rules = guard.rules();
+    let mut ending = pin!(async {
+        tokio::select! {
+            _ = draining.changed() => {}
+            () = guard.changed() => {}
+        }
+    });
+    let stream: ClientStream = match &rules.tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let shaking = tokio::select! {
+                shaken = timeout(header, encrypted(stream, tls)) => shaken,
+                () = ending.as_mut() => return,
+            };
+            match shaking.map_err(io::Error::from).flatten() {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
+            }
+        }
+    };
+    drop(rules);
     let service = service_fn(|request| handler.clone().handle(request));
     let mut connection = pin!(
         http1::Builder::new()
@@ -198,7 +247,7 @@ async fn serve_connection(
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = draining.changed() => {
+        () = ending => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

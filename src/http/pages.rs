@@ -17,6 +17,7 @@ use super::html::{self, View};
 use super::query::Query;
 use super::route::{Found, READ, Route};
 use super::{discovery, probe};
+use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::status::{Filter, Readiness, Status};
 
@@ -37,6 +38,8 @@ pub struct Pages {
     pub liveness: Liveness,
     /// The routes that are served.
     pub routes: &'static [Route],
+    /// Who is served.
+    pub guard: Guard,
 }
 
 pub(super) struct Page {

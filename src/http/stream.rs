@@ -96,6 +96,13 @@ impl Stream {
         Self { inner, activity, write_timeout, stalled: None }
     }
 
+    /// Waits for the first byte and leaves it to be read. `None` if the client has closed.
+    pub(super) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let length = self.inner.peek(&mut byte).await?;
+        Ok((length > 0).then_some(byte[0]))
+    }
+
     fn written<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             self.stalled = None;

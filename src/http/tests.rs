@@ -33,7 +33,8 @@ impl Agent {
         let (liveness, heartbeats) = Liveness::new();
         let (metrics, status) = (Metrics::new(Clock::system()), Status::new(Clock::system()));
         let routes = &Route::ALL;
-        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes };
+        let guard = Guard::none();
+        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes, guard };
         let server = spawn_with(bind(LOOPBACK).unwrap(), pages.clone(), Part::Http, limits).unwrap();
         Self { server, pages, metrics, status, heartbeats }
     }

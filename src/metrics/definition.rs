@@ -284,6 +284,10 @@ definitions! {
     RELOAD_SUCCESS = Gauge "cachepulse_config_last_reload_success_timestamp_seconds" [] {
         help: "Time of the last successful load of the configuration, in seconds since 1970.",
     }
+    WEB_CONFIG_RELOAD_SUCCESSFUL = Gauge "cachepulse_web_config_last_reload_successful" [] {
+        help: "Whether the last load of the web configuration succeeded (1) or failed (0).",
+        doc: "While it is 0, the agent keeps the previous one. Absent without `http.web_config_file`.",
+    }
     PROCESS_CPU = Counter "process_cpu_seconds_total" [] {
         help: "Total user and system CPU time spent in seconds.",
     }

@@ -60,6 +60,8 @@ fn metrics() -> Metrics {
 fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics, ShardMetrics) {
     metrics.config_loaded(at(1_000));
     metrics.config_rejected();
+    metrics.web_config_loaded();
+    metrics.web_config_rejected();
     let identity = metrics.identity("managed_identity:c1");
     identity.refreshed(30 * MILLISECOND, at(90_000));
     identity.unchanged(MILLISECOND);

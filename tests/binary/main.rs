@@ -14,6 +14,7 @@ mod program;
 mod scrape;
 
 mod command_line;
+mod guarded;
 mod hash_password;
 mod log;
 mod validate;

@@ -5,6 +5,7 @@
 mod flags;
 mod mistakes;
 mod warnings;
+mod web;
 mod yaml;
 
 use std::fs;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachepulse::config::keys;
-use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log, Sources};
+use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log, Sources, WebConfig};
 use cachepulse::files::Files;
 use cachepulse::identity::{
     AzureAccount, DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId, TokenProxyMode,
@@ -70,9 +71,15 @@ fn port(target: &Target) -> u16 {
     endpoint.port
 }
 
+/// Returns the example of a web configuration.
+fn web_config() -> WebConfig {
+    WebConfig::load(Path::new("examples/web.yml"), &sources()).unwrap()
+}
+
 fn config(targets: Vec<Target>) -> Config {
     Config {
-        http: Http { listen: "[::]:9860".parse().unwrap(), health_listen: None },
+        http: Http { listen: "[::]:9860".parse().unwrap(), health_listen: None, web_config_file: None },
+        web_config: None,
         metrics: Settings::default(),
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
@@ -108,7 +115,7 @@ fn every_other_example_is_valid() {
 #[test]
 fn every_key_has_its_effect() {
     let yaml = r#"
-http: {listen: "[::1]:9000", health_listen: "[::1]:9001"}
+http: {listen: "[::1]:9000", health_listen: "[::1]:9001", web_config_file: examples/web.yml}
 metrics: {histograms: native, classic_factor: 4}
 log: {level: trace, format: json}
 shutdown_grace_period: 0s
@@ -144,7 +151,9 @@ targets:
         http: Http {
             listen: "[::1]:9000".parse().unwrap(),
             health_listen: Some("[::1]:9001".parse().unwrap()),
+            web_config_file: Some("examples/web.yml".into()),
         },
+        web_config: Some(web_config()),
         metrics: Settings { histograms: Histograms::Native, classic_factor: ClassicFactor::Four },
         log: Log { level: Level::Trace, format: Format::Json },
         shutdown_grace_period: Duration::ZERO,

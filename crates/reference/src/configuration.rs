@@ -24,6 +24,15 @@ fn group(group: Group) -> String {
     table(["Key", "Flag, variable", "Value", "Default", "Meaning"], keys.map(row))
 }
 
+/// Returns the table of the keys of a web configuration.
+pub(crate) fn web() -> String {
+    let row = |key: &dyn Descriptor| {
+        let path = code(key.about().path);
+        [path, value(key), absent(key.default_text()), meaning(key)]
+    };
+    table(["Key", "Value", "Default", "Meaning"], keys::web::all().map(row))
+}
+
 fn row(key: &dyn Descriptor) -> [String; 5] {
     let about = key.about();
     let flag = about.flag.map_or_else(String::new, |flag| format!("`{flag}` `{}`", flag.variable()));

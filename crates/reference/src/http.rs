@@ -6,6 +6,7 @@ use cachepulse::http::{Limits, MAX_REQUEST_HEADER, Route};
 use cachepulse::metrics::{Format, PROBE_DEFINITIONS};
 use cachepulse::status::StateFilter;
 
+use crate::configuration;
 use crate::markdown::{code, page as fill, table};
 
 pub(crate) fn page() -> String {
@@ -48,6 +49,7 @@ pub(crate) fn page() -> String {
             ("states", table(["`state`", "Targets"], states)),
             ("routes", table(["Path", "Methods", "Content", "Content type", "Status codes"], rows)),
             ("health", health.join(" and ")),
+            ("web", configuration::web()),
             ("formats", table(["Format", "Content type"], formats)),
             (
                 "limits",

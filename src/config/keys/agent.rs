@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, TARGET, Values};
+use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, Kind, TARGET, Values};
 use crate::metrics::{ClassicFactor, Histograms};
 use crate::telemetry::{Format, Level};
 
@@ -52,7 +52,7 @@ pub static HTTP: Key<&str> = Key {
         group: GROUP,
         help: "The HTTP endpoint",
         example: "{listen: \"127.0.0.1:9860\"}",
-        keys: &[&LISTEN, &HEALTH_LISTEN],
+        keys: &[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE],
         ..About::EMPTY
     },
     values: Values::Mapping,
@@ -90,6 +90,22 @@ pub static HEALTH_LISTEN: Key<SocketAddr> = Key {
         ..About::EMPTY
     },
     values: Values::Any,
+    absent: Absent::Nothing,
+};
+
+/// `http.web_config_file`
+pub static WEB_CONFIG_FILE: Key<&str> = Key {
+    about: About {
+        path: "http.web_config_file",
+        flag: Some(Flag::new("web-config-file", "FILE").alias("web.config.file").allowed_beside_file()),
+        group: GROUP,
+        help: "Web configuration file: TLS, users, headers and a rate limit of the HTTP endpoint",
+        doc: "In the format of Prometheus and its exporters. The file and those that it names are read again when they \
+              change.",
+        example: "/etc/cachepulse/web.yml",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "the path of a file"),
     absent: Absent::Nothing,
 };
 

@@ -10,6 +10,8 @@ pub const VARIABLE_PREFIX: &str = "CACHEPULSE_";
 pub struct Flag {
     /// The name without dashes in front, such as `command-timeout`.
     pub name: &'static str,
+    /// Another name, which other programs give it.
+    pub alias: Option<&'static str>,
     /// The placeholder for the value in help texts, such as `DURATION`.
     pub value: &'static str,
     /// Whether the flag is common, so that `-h` lists it.
@@ -20,7 +22,11 @@ pub struct Flag {
 
 impl Flag {
     pub(super) const fn new(name: &'static str, value: &'static str) -> Self {
-        Self { name, value, is_common: false, is_allowed_beside_file: false }
+        Self { name, alias: None, value, is_common: false, is_allowed_beside_file: false }
+    }
+
+    pub(super) const fn alias(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
     }
 
     pub(super) const fn common(self) -> Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::IdentityType;
 use crate::config::{duration, size};
+use crate::guard::{ClientAuth, TlsVersion};
 use crate::identity::TokenProxyMode;
 use crate::metrics::{ClassicFactor, Histograms};
 use crate::target::{AddressMode, ClientListMode, ClusterMode, ExpectRole, Maintenance, Protocol};
@@ -100,6 +101,14 @@ impl Value for u16 {
     }
 }
 
+impl Value for u32 {
+    const KIND: Kind = Kind::Integer;
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for NonZeroU32 {
     const KIND: Kind = Kind::Integer;
 
@@ -164,5 +173,5 @@ macro_rules! choices {
 
 choices! {
     Level, Format, Option<Protocol>, ClientListMode, IdentityType, AddressMode, ClusterMode, ExpectRole, Maintenance,
-    TokenProxyMode, Histograms, ClassicFactor,
+    TokenProxyMode, Histograms, ClassicFactor, ClientAuth, TlsVersion,
 }

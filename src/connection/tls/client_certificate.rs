@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
@@ -19,14 +18,7 @@ impl ClientCertificate {
     /// # Errors
     /// [`PemError`] if `key` holds no key that can be used, or another than that of the certificate.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Self, PemError> {
-        let key = any_supported_type(&pem::private_key(key)?).map_err(|_| PemError::UnsupportedKey)?;
-        let own = chain.first().ok_or(PemError::NoCertificate)?;
-        let (_, own) = x509_parser::parse_x509_certificate(own)
-            .map_err(|_| PemError::DamagedCertificate { number: 1 })?;
-        if key.public_key().is_none_or(|public| *public != *own.public_key().raw) {
-            return Err(PemError::OtherKey);
-        }
-        Ok(Self(Arc::new(CertifiedKey::new(chain, key))))
+        Ok(Self(Arc::new(pem::certified_key(chain, key)?)))
     }
 }
 

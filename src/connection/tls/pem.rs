@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use crate::files::without_mark;
 
@@ -39,6 +41,21 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
         Some(Err(_)) => Err(PemError::Damaged),
         None => Err(PemError::NoKey),
     }
+}
+
+/// Returns `chain`, which starts with the owner's certificate, together with its private key in `pem`.
+///
+/// # Errors
+/// [`PemError`] if `pem` holds no key that can be used, or another than that of the certificate.
+pub fn certified_key(chain: Vec<CertificateDer<'static>>, pem: &[u8]) -> Result<CertifiedKey, PemError> {
+    let key = any_supported_type(&private_key(pem)?).map_err(|_| PemError::UnsupportedKey)?;
+    let own = chain.first().ok_or(PemError::NoCertificate)?;
+    let (_, own) =
+        x509_parser::parse_x509_certificate(own).map_err(|_| PemError::DamagedCertificate { number: 1 })?;
+    if key.public_key().is_none_or(|public| *public != *own.public_key().raw) {
+        return Err(PemError::OtherKey);
+    }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 /// Returns `pem` without the headers of encrypted keys, such as `Proc-Type: 4,ENCRYPTED`, which the parser takes for damage,

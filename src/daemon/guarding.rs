@@ -1,0 +1,98 @@
+//! The web configuration in use, and what happens to a changed one.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::config::watch::{Rejection, Watch};
+use crate::config::{Config, Overrides, WebConfig};
+use crate::error::Chain;
+use crate::files::Files;
+use crate::guard::{Guard, Rules};
+use crate::metrics::Metrics;
+
+/// Keeps the guard of the endpoint up to date with the web configuration file and the files that it names.
+pub(super) struct Guarding {
+    files: Files,
+    metrics: Metrics,
+    /// That of the flag, which takes precedence over a configuration.
+    by_flag: Option<WebConfig>,
+    rules: watch::Sender<Arc<Rules>>,
+    /// `None` without a web configuration.
+    watch: Option<Watch<WebConfig>>,
+}
+
+impl Guarding {
+    /// Creates a guard without rules.
+    pub(super) fn new(files: Files, metrics: Metrics, overrides: &Overrides) -> Self {
+        let by_flag = overrides.web_config.clone();
+        Self { files, metrics, by_flag, rules: watch::Sender::default(), watch: None }
+    }
+
+    /// Returns the guard, which always applies the newest rules.
+    pub(super) fn guard(&self) -> Guard {
+        Guard::new(self.rules.subscribe())
+    }
+
+    /// Puts the web configuration of the flag into use, or else the one that `config` names, if that is another than the
+    /// present one.
+    pub(super) fn start(&mut self, config: Option<&Config>) {
+        let config = self.by_flag.as_ref().or_else(|| config?.web_config.as_ref());
+        let present = self.watch.as_ref().and_then(Watch::path);
+        if config.map(|config| config.path.as_path()) == present {
+            return;
+        }
+        self.watch = config.map(|config| config.watch(&self.files));
+        self.rules.send_replace(config.map(|config| Arc::clone(&config.rules)).unwrap_or_default());
+        if config.is_some() {
+            self.metrics.web_config_loaded();
+        }
+    }
+
+    /// Reads the files now, whether or not they have changed. [`Self::next`] returns the result. Returns whether there is a
+    /// web configuration.
+    pub(super) fn reload(&mut self) -> bool {
+        self.watch.as_mut().map(Watch::reload).is_some()
+    }
+
+    /// Waits until the files change, and returns what they say. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<WebConfig, Rejection> {
+        match &mut self.watch {
+            Some(watch) => watch.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// Puts a loaded configuration into use. If it cannot be used, the previous one stays.
+    pub(super) fn apply(&mut self, loaded: Result<WebConfig, Rejection>) {
+        let error = match loaded {
+            Ok(config) => {
+                // In a statement of its own: while the rules are borrowed they cannot be replaced.
+                let lost = lost_protection(&self.rules.borrow(), &config.rules);
+                let Some(lost) = lost else {
+                    self.rules.send_replace(config.rules);
+                    self.metrics.web_config_loaded();
+                    return info!("web configuration reloaded");
+                };
+                lost.to_owned()
+            }
+            Err(error) => Chain(&*error).to_string(),
+        };
+        self.metrics.web_config_rejected();
+        error!(error, "web configuration rejected; keeping the previous one");
+    }
+}
+
+/// Returns why `new` rules must not replace the `present` ones while the agent runs: a file that was just emptied, to be
+/// written anew, must not open the endpoint.
+fn lost_protection(present: &Rules, new: &Rules) -> Option<&'static str> {
+    if present.tls.is_some() && new.tls.is_none() {
+        Some("tls_server_config is missing; to serve plain HTTP, restart the agent")
+    } else if !present.is_empty() && new.is_empty() {
+        Some("the file is empty; to serve without protection, restart the agent")
+    } else {
+        None
+    }
+}

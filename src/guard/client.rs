@@ -1,0 +1,175 @@
+//! The check of a client's certificate.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
+
+use super::ClientAuth;
+
+/// Checks the certificates of clients.
+pub(super) struct ClientVerifier {
+    auth: ClientAuth,
+    /// Checks that an authority has issued the certificate. `None` if there are no authorities.
+    by_authorities: Option<Arc<dyn ClientCertVerifier>>,
+    /// The certificates of the authorities. A client may show one of them as its own.
+    authorities: Vec<CertificateDer<'static>>,
+    /// The subject alternative names of which a certificate must have one.
+    allowed_sans: Option<Vec<String>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientVerifier {
+    /// Creates a verifier that trusts `authorities`.
+    pub(super) fn new(
+        auth: ClientAuth,
+        authorities: Vec<CertificateDer<'static>>,
+        allowed_sans: Option<Vec<String>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities.iter().cloned());
+        let by_authorities = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+        Self {
+            auth,
+            by_authorities: by_authorities.build().ok(),
+            authorities,
+            allowed_sans,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+
+    fn verify_issuer(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if self.authorities.iter().any(|authority| authority == certificate) {
+            return verify_pinned(&parse(certificate)?, now);
+        }
+        let by_authorities = self.by_authorities.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        by_authorities.verify_client_cert(certificate, intermediates, now).map(drop)
+    }
+
+    fn verify_names(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let Some(allowed) = &self.allowed_sans else { return Ok(()) };
+        let certificate = parse(certificate)?;
+        let names = certificate.subject_alternative_name().ok().flatten();
+        let names = names.iter().flat_map(|extension| &extension.value.general_names).filter_map(text);
+        let is_allowed = |name: String| allowed.contains(&name);
+        if names.map(is_allowed).any(|is_allowed| is_allowed) {
+            Ok(())
+        } else {
+            Err(CertificateError::NotValidForName.into())
+        }
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.auth.is_required()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.by_authorities.as_ref().map_or(&[], |by_authorities| by_authorities.root_hint_subjects())
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if self.auth.is_verified() {
+            self.verify_issuer(certificate, intermediates, now)?;
+        }
+        self.verify_names(certificate)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientVerifier")
+    }
+}
+
+/// Checks the dates and the purpose of a certificate that is trusted for itself. It may be that of an authority, as
+/// `openssl req -x509` makes it.
+fn verify_pinned(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+    let validity = certificate.validity();
+    if now < time(validity.not_before) {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > time(validity.not_after) {
+        return Err(CertificateError::Expired.into());
+    }
+    let purposes = certificate.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
+    if purposes.is_some_and(|purposes| !purposes.value.client_auth && !purposes.value.any) {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
+    Ok(())
+}
+
+/// Returns a subject alternative name as text; `None` for a kind that cannot be allowed.
+fn text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+            Some((*name).to_owned())
+        }
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from))
+                .ok()
+                .map(|address| address.to_canonical().to_string())
+        }
+        _ => None,
+    }
+}
+
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.map(|(_, certificate)| certificate).map_err(|_| CertificateError::BadEncoding.into())
+}
+
+fn time(time: ASN1Time) -> UnixTime {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}

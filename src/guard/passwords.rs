@@ -1,0 +1,67 @@
+//! The thread that checks passwords, one at a time. It runs only while nothing else needs the processor, so that a flood of
+//! wrong passwords delays no probe.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io, thread};
+
+use tokio::sync::oneshot;
+
+use super::Rules;
+use super::basic::Credentials;
+
+/// How many passwords may wait. At a cost of 10, the last one waits for about a second.
+const QUEUE: usize = 16;
+
+/// The priority of the thread: the lowest.
+const NICE: i32 = 19;
+
+/// Checks passwords. Clones share the thread, which starts with the first password.
+#[derive(Clone, Default)]
+pub(super) struct Passwords(Arc<Mutex<Option<SyncSender<Check>>>>);
+
+/// A password that waits to be checked.
+struct Check {
+    rules: Arc<Rules>,
+    credentials: Credentials,
+    answer: oneshot::Sender<bool>,
+}
+
+impl Passwords {
+    /// Returns whether `credentials` are right. `None` if too many wait.
+    pub(super) async fn check(&self, rules: Arc<Rules>, credentials: Credentials) -> Option<bool> {
+        let (answer, checked) = oneshot::channel();
+        self.queue().ok()?.try_send(Check { rules, credentials, answer }).ok()?;
+        checked.await.ok()
+    }
+
+    fn queue(&self) -> io::Result<SyncSender<Check>> {
+        // It is set in a single step, so a poisoned lock still guards a valid value.
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = &*queue {
+            return Ok(queue.clone());
+        }
+        let (send, checks) = sync_channel(QUEUE);
+        thread::Builder::new().name("passwords".into()).spawn(move || run(&checks))?;
+        Ok(queue.insert(send).clone())
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passwords")
+    }
+}
+
+fn run(checks: &Receiver<Check>) {
+    // On Linux, it applies to this thread alone. Without it, checks are only less considerate.
+    let _ = rustix::process::nice(NICE);
+    for Check { rules, credentials, answer } in checks {
+        let Some(users) = &rules.users else { continue };
+        // Clients that are gone cost nothing, and the same password is checked once.
+        if !answer.is_closed() {
+            let is_right = users.remembered(&credentials).unwrap_or_else(|| users.check(&credentials));
+            let _ = answer.send(is_right);
+        }
+    }
+}

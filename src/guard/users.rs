@@ -1,0 +1,144 @@
+//! The users, the hashes of their passwords, and which passwords were right or wrong.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hint::black_box;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bcrypt::HashParts;
+use ring::hmac;
+use ring::rand::SystemRandom;
+
+use super::basic::Credentials;
+
+/// How many wrong passwords are remembered.
+const WRONG: usize = 100;
+
+/// The longest password that bcrypt takes into account, in bytes.
+const LONGEST: usize = 72;
+
+/// The hash of a password by bcrypt.
+#[derive(Clone)]
+pub struct PasswordHash {
+    text: Box<str>,
+    cost: u32,
+}
+
+impl PasswordHash {
+    /// Parses what `htpasswd -B` and others write: `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of 4 to 31, the salt and the hash.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let cost = text.parse::<HashParts>().ok()?.get_cost();
+        (4..=31).contains(&cost).then(|| Self { text: text.into(), cost })
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+/// The users.
+#[derive(Debug)]
+pub struct Users {
+    by_name: HashMap<Box<str>, User>,
+    highest_cost: u32,
+    key: hmac::Key,
+    /// The newest wrong credentials, newest last.
+    wrong: Mutex<VecDeque<Tag>>,
+}
+
+#[derive(Debug)]
+struct User {
+    hash: PasswordHash,
+    /// The credentials that were right.
+    right: Mutex<Option<Tag>>,
+}
+
+/// What identifies credentials. Keyed, so that neither memory nor a collision reveals a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag([u8; 32]);
+
+impl Users {
+    /// Creates users with these passwords.
+    ///
+    /// # Panics
+    /// If the system has no random numbers, as TLS would.
+    #[must_use]
+    pub fn new(hashes: HashMap<Box<str>, PasswordHash>) -> Self {
+        let highest_cost = hashes.values().map(|hash| hash.cost).max().unwrap_or_default();
+        let user = |(name, hash)| (name, User { hash, right: Mutex::default() });
+        Self {
+            by_name: hashes.into_iter().map(user).collect(),
+            highest_cost,
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+                .expect("the system has random numbers"),
+            wrong: Mutex::default(),
+        }
+    }
+
+    /// Returns whether `credentials` are right, if that is remembered.
+    pub(super) fn remembered(&self, credentials: &Credentials) -> Option<bool> {
+        let tag = self.tag(credentials);
+        if self.user(credentials).is_some_and(|user| *lock(&user.right) == Some(tag)) {
+            return Some(true);
+        }
+        lock(&self.wrong).contains(&tag).then_some(false)
+    }
+
+    /// Checks `credentials` and remembers the result. Takes as long as the highest cost demands if they are wrong, whether
+    /// or not there is such a user.
+    pub(super) fn check(&self, credentials: &Credentials) -> bool {
+        let tag = self.tag(credentials);
+        let password = credentials.password();
+        let Some(user) = self.user(credentials) else {
+            work(self.highest_cost, password);
+            self.remember_wrong(tag);
+            return false;
+        };
+        if bcrypt::verify(password, &user.hash.text).unwrap_or(false) {
+            *lock(&user.right) = Some(tag);
+            return true;
+        }
+        // Each step of the cost doubles the work, so that this makes up for what a lower cost saved.
+        (user.hash.cost..self.highest_cost).for_each(|cost| work(cost, password));
+        self.remember_wrong(tag);
+        false
+    }
+
+    fn user(&self, credentials: &Credentials) -> Option<&User> {
+        self.by_name.get(std::str::from_utf8(credentials.user()).ok()?)
+    }
+
+    fn tag(&self, credentials: &Credentials) -> Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        // The length separates them.
+        context.update(&credentials.user().len().to_le_bytes());
+        context.update(credentials.user());
+        context.update(credentials.password());
+        let mut tag = [0; 32];
+        tag.copy_from_slice(context.sign().as_ref());
+        Tag(tag)
+    }
+
+    fn remember_wrong(&self, tag: Tag) {
+        let mut wrong = lock(&self.wrong);
+        if wrong.len() == WRONG {
+            wrong.pop_front();
+        }
+        wrong.push_back(tag);
+    }
+}
+
+/// Works as a check of `password` at this cost does.
+fn work(cost: u32, password: &[u8]) {
+    let mut key: Vec<u8> = password.iter().copied().chain([0]).collect();
+    key.truncate(LONGEST);
+    black_box(bcrypt::bcrypt(cost, [0; 16], &key));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is a single step, so a poisoned lock still guards a valid value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
