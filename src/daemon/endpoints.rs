@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn main_at(listen: SocketAddr) -> Http {
-        Http { listen, health_listen: None }
+        Http { listen, ..Http::default() }
     }
 
     /// Whether it accepts connections at 127.0.0.2, which is no other address than its own.
@@ -316,7 +316,8 @@ mod tests {
     async fn the_health_endpoint_can_take_over_the_port_of_the_other() {
         let (mut endpoints, _) = endpoints();
         let main = endpoints.main.address.unwrap();
-        let http = Http { listen: (Ipv4Addr::LOCALHOST, 0).into(), health_listen: Some(main) };
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let http = Http { listen, health_listen: Some(main), ..Http::default() };
         endpoints.move_to(&http, async || Ok(())).await.unwrap().unwrap();
         let served = endpoints.serve().unwrap();
         assert_eq!(served.health, Some(main));
