@@ -12,10 +12,10 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// What the process holds without targets: standard streams, runtimes, signals, the endpoint.
-const BASE: u64 = 22;
+/// What the process holds without targets: standard streams, runtimes, signals, both endpoints.
+const BASE: u64 = 27;
 /// What of it is opened after [`check_start`], at most.
-const AT_START: u64 = 18;
+const AT_START: u64 = 22;
 /// What a target needs: its connection, and at times a second one, to probe new connections.
 const PER_TARGET: u64 = 2;
 /// The reserve is a sixth of the limit, within these bounds.
