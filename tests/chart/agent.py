@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from helm import ROOT
 
 FOLDER = "/etc/cachepulse"
+WEB_FOLDER = "/etc/cachepulse-web"
 
 # Far longer than any step takes, in seconds.
 LONG = 40
@@ -23,6 +25,9 @@ EXAMPLES = {
     "entra.crt": ROOT / "examples/secrets/client-certificate.pem",
     "entra.key": ROOT / "examples/secrets/client-certificate.pem",
 }
+
+# A user of the endpoint, whose password is "example".
+WEB_CONFIG = "basic_auth_users: {prometheus: $2b$10$3su7aya3MsjH6f5lI/wifOUFE4dcox1xY9cFaYcMxG.IMNojlyhCa}\n"
 
 
 def binary():
@@ -50,8 +55,12 @@ def mount(folder, config, paths):
             shutil.copy(EXAMPLES[file.name], file)
         else:
             file.write_text("a-secret")
+    for name in re.findall(rf"{WEB_FOLDER}/(\S+)", config):
+        web = Path(folder) / "web" / name
+        web.parent.mkdir(exist_ok=True)
+        web.write_text(WEB_CONFIG)
     file = Path(folder) / "config.yaml"
-    file.write_text(config.replace(FOLDER, folder))
+    file.write_text(config.replace(WEB_FOLDER, f"{folder}/web").replace(FOLDER, folder))
     return file
 
 
@@ -84,10 +93,13 @@ def begins_when_mounted(arguments, config, paths):
     """Runs the agent with a container's arguments before its volume has anything, and mounts it."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [argument.replace(FOLDER, folder) for argument in arguments]
-        # The port of the container may be taken on this machine.
-        arguments[arguments.index("--listen") + 1] = "127.0.0.1:0"
+        # The ports of the container may be taken on this machine.
+        for flag in ("--listen", "--health-listen"):
+            if flag in arguments:
+                arguments[arguments.index(flag) + 1] = "127.0.0.1:0"
         with running(arguments) as log:
-            logged(log, "agent waiting")
+            text = logged(log, "agent waiting")
+            assert ("health_listen=" in text) == ("--health-listen" in arguments), text
             mount(folder, config, paths)
             logged(log, "agent started")
 

@@ -274,10 +274,11 @@ class Wiring(unittest.TestCase):
             with self.subTest(file.name):
                 pod = find(manifest, "Deployment")["spec"]["template"]
                 container = own_containers(pod)[0]
-                ports = {port["name"] for port in container["ports"]}
+                ports = {port["name"] for port in container["ports"] if "name" in port}
+                asked = ports | {port["containerPort"] for port in container["ports"]}
                 for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                     if probe in container:
-                        self.assertIn(container[probe]["httpGet"]["port"], ports)
+                        self.assertIn(container[probe]["httpGet"]["port"], asked)
                 for one in manifest:
                     if one["kind"] == "Service":
                         self.assertLessEqual(one["spec"]["selector"].items(), pod["metadata"]["labels"].items())

@@ -5,6 +5,23 @@
 {{- regexFind "[0-9]+$" .Values.config.http.listen -}}
 {{- end -}}
 
+{{/*
+The listen address of the health endpoint, or nothing. With a web configuration, it is the address of the endpoint with
+another port, because the kubelet can neither sign in nor show a certificate.
+*/}}
+{{- define "cachepulse.healthListen" -}}
+{{- if .Values.webConfig.existingSecret -}}
+{{- regexReplaceAll "[0-9]+$" .Values.config.http.listen (toString .Values.webConfig.healthPort) -}}
+{{- else -}}
+{{- .Values.config.http.health_listen | default "" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The port of the health endpoint, or nothing. */}}
+{{- define "cachepulse.healthPort" -}}
+{{- regexFind "[0-9]+$" (include "cachepulse.healthListen" .) -}}
+{{- end -}}
+
 {{/* Whether the chart creates the configuration: "true" or nothing. */}}
 {{- define "cachepulse.ownsConfig" -}}
 {{- if not .Values.existingConfigMap.name -}}true{{- end -}}
@@ -56,6 +73,10 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
   {{- end -}}
 {{- end -}}
 {{- if not $config.defaults -}}{{- $_ := unset $config "defaults" -}}{{- end -}}
+{{- with include "cachepulse.webConfigFile" . -}}
+{{- $_ := set $config.http "web_config_file" . -}}
+{{- $_ := set $config.http "health_listen" (include "cachepulse.healthListen" $) -}}
+{{- end -}}
 {{- dict "config" $config "sources" $sources | toJson -}}
 {{- end -}}
 
@@ -94,6 +115,38 @@ projected:
     - {{ $kind }}: {{- merge (dict) $source ($sidecar | ternary (dict "optional" true) dict) | toYaml | nindent 8 }}
     {{- end }}
     {{- end }}
+{{- end -}}
+
+{{/* The folder with the web configuration and the files beside it. */}}
+{{- define "cachepulse.webFolder" -}}
+/etc/cachepulse-web
+{{- end -}}
+
+{{/* The path of the web configuration that the chart mounts, or nothing. */}}
+{{- define "cachepulse.webConfigFile" -}}
+{{- with .Values.webConfig -}}
+{{- if .existingSecret -}}{{- printf "%s/%s" (include "cachepulse.webFolder" $) .key -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The volume with the web configuration and the files beside it, if there is one. For a sidecar it is optional, as above. */}}
+{{- define "cachepulse.webVolume" -}}
+{{- $optional := eq .Values.mode "sidecar" -}}
+{{- with .Values.webConfig -}}
+{{- if .existingSecret -}}
+name: cachepulse-web-config
+projected:
+  defaultMode: 0444
+  sources:
+    {{- range without (list .existingSecret .tlsSecret | uniq) "" }}
+    - secret:
+        name: {{ . | quote }}
+        {{- if $optional }}
+        optional: true
+        {{- end }}
+    {{- end }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The identity types of all targets. */}}

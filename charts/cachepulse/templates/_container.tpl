@@ -18,10 +18,26 @@ args:
   - --listen
   - {{ $values.config.http.listen | quote }}
 {{- end }}
+{{- $file := include "cachepulse.webConfigFile" $context }}
+{{- $owned := include "cachepulse.ownsConfig" $context }}
+{{- if and $file (not $owned) }}
+  - --web-config-file
+  - {{ $file | quote }}
+{{- end }}
+{{- $health := include "cachepulse.healthListen" $context }}
+{{- if and $health (or (eq $values.mode "sidecar") (and $file (not $owned))) }}
+  - --health-listen
+  - {{ $health | quote }}
+{{- end }}
 ports:
   - name: {{ index . 2 }}
     containerPort: {{ include "cachepulse.port" $context }}
     protocol: TCP
+{{- with include "cachepulse.healthPort" $context }}
+  # For the kubelet alone. Without a name, because those of a sidecar's ports must be unique in the pod.
+  - containerPort: {{ . }}
+    protocol: TCP
+{{- end }}
 {{- with $values.env }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -29,7 +45,7 @@ env: {{- toYaml . | nindent 2 }}
 envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 livenessProbe:
-  httpGet: {path: /livez, port: {{ index . 2 }}}
+  httpGet: {path: /livez, port: {{ include "cachepulse.healthPort" $context | default (index . 2) }}}
   {{- with $values.livenessProbe }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -39,6 +55,11 @@ volumeMounts:
   - name: cachepulse-config
     mountPath: {{ include "cachepulse.folder" $context }}
     readOnly: true
+{{- if $values.webConfig.existingSecret }}
+  - name: cachepulse-web-config
+    mountPath: {{ include "cachepulse.webFolder" $context }}
+    readOnly: true
+{{- end }}
 {{- with $values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
 {{- end }}

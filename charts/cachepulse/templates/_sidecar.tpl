@@ -38,6 +38,9 @@ not running still makes the pod unready.
 
 {{- define "cachepulse.sidecar.volumes" -}}
 - {{ include "cachepulse.volume" . | indent 2 | trim }}
+{{- with include "cachepulse.webVolume" . }}
+- {{ . | indent 2 | trim }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -2,7 +2,7 @@
 
 {{/* Whether there are tests: "true" or nothing. */}}
 {{- define "cachepulse.hasTests" -}}
-{{- if and (eq .Values.mode "deployment") (or .Values.service.enabled .Values.tests.targets) -}}true{{- end -}}
+{{- if and (eq .Values.mode "deployment") (or (include "cachepulse.canAsk" .) .Values.tests.targets) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "cachepulse.testLabels" -}}

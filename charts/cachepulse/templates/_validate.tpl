@@ -27,6 +27,40 @@
 {{- if regexMatch "^(127\\.|\\[[0:]*:0*1\\]|\\[[0:]*:(?i:ffff):127\\.)" .Values.config.http.listen -}}
 {{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to [::]:9860, for example" -}}
 {{- end -}}
+{{- $http := .Values.config.http -}}
+{{- $web := .Values.webConfig -}}
+{{- if $web.existingSecret -}}
+{{- if $http.web_config_file -}}
+{{- fail "cachepulse: config.http.web_config_file and webConfig.existingSecret are both set: keep one" -}}
+{{- end -}}
+{{- if $http.health_listen -}}
+{{- fail "cachepulse: config.http.health_listen has no effect with webConfig.existingSecret: set webConfig.healthPort" -}}
+{{- end -}}
+{{- if and $sidecar .Values.existingConfigMap.name -}}
+{{- fail "cachepulse: a sidecar waits for its web configuration only if its configuration names it: with existingConfigMap, set http.web_config_file there, mount the file with extraVolumes, and leave out webConfig.existingSecret" -}}
+{{- end -}}
+{{- if eq (toString $web.healthPort) (include "cachepulse.port" .) -}}
+{{- fail (printf "cachepulse: webConfig.healthPort is the port of config.http.listen, %s: choose another one" (include "cachepulse.port" .)) -}}
+{{- end -}}
+{{- else if $web.tlsSecret -}}
+{{- fail "cachepulse: webConfig.tlsSecret has no effect: set webConfig.existingSecret to a Secret whose web configuration names its files" -}}
+{{- else if and $http.web_config_file (not $http.health_listen) -}}
+{{- fail "cachepulse: config.http.web_config_file needs config.http.health_listen, because the kubelet cannot sign in: set it to [::]:9861, for example, or set webConfig.existingSecret instead of both" -}}
+{{- end -}}
+{{- if regexMatch "^(127\\.|\\[[0:]*:0*1\\]|\\[[0:]*:(?i:ffff):127\\.)" ($http.health_listen | default "") -}}
+{{- fail "cachepulse: config.http.health_listen is a loopback address, which the kubelet cannot reach: set it to [::]:9861, for example" -}}
+{{- end -}}
+{{- if and .Values.monitor.tlsConfig (eq .Values.monitor.scheme "http") -}}
+{{- fail "cachepulse: monitor.tlsConfig has no effect with monitor.scheme: http: set https, or leave out monitor.scheme" -}}
+{{- end -}}
+{{- with .Values.monitor -}}
+{{- if and .tlsConfig (not .tlsConfig.serverName) (or $sidecar (not $.Values.service.enabled)) -}}
+{{- fail "cachepulse: monitor.tlsConfig.serverName is not set: without a Service, only you know for which name the certificate is valid" -}}
+{{- end -}}
+{{- if and (eq .kind "PodMonitor") (pick .tlsConfig "caFile" "certFile" "keyFile") -}}
+{{- fail "cachepulse: the tlsConfig of a PodMonitor cannot name files of Prometheus: use ca, cert and keySecret" -}}
+{{- end -}}
+{{- end -}}
 {{- if and $wi.enabled (not $sidecar) $account.create (not $wi.clientId) -}}
 {{- fail "cachepulse: azureWorkloadIdentity.enabled needs azureWorkloadIdentity.clientId for the annotation of the service account" -}}
 {{- end -}}
