@@ -10,7 +10,8 @@ TEST_PARTS += chart-test
 chart-tools:
 	@tests/chart/tools $(CHART_TOOLS)
 
-chart-test: chart-tools redis-server binary ## test the chart and the manifests, with Helm 3 and Helm 4
+chart-test: chart-tools monitoring-tools redis-server binary ## test the chart and the manifests, with Helm 3 and 4 and Prometheus
+	@tests/install openssl
 	$(CHART_PYTHON) -m unittest discover --start-directory tests/chart
 
 chart-readme: chart-tools ## write the table of values in the chart's README
