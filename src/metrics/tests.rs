@@ -48,11 +48,13 @@ fn text(metrics: &Metrics) -> String {
     std::io::read_to_string(metrics.exposition(Format::Text)).unwrap()
 }
 
-/// The metrics of an agent whose runtime has no task.
+/// The metrics of an agent whose runtime has no task, and whose web configuration was rejected.
 fn metrics() -> Metrics {
     let metrics = Metrics::new(Clock::system());
     let idle = tokio::runtime::Builder::new_current_thread().build().unwrap();
     metrics.count_tasks(Part::Probing, idle.handle());
+    metrics.web_config_loaded();
+    metrics.web_config_rejected();
     metrics
 }
 
@@ -60,8 +62,6 @@ fn metrics() -> Metrics {
 fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics, ShardMetrics) {
     metrics.config_loaded(at(1_000));
     metrics.config_rejected();
-    metrics.web_config_loaded();
-    metrics.web_config_rejected();
     let identity = metrics.identity("managed_identity:c1");
     identity.refreshed(30 * MILLISECOND, at(90_000));
     identity.unchanged(MILLISECOND);

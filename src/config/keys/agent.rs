@@ -99,7 +99,7 @@ pub static WEB_CONFIG_FILE: Key<&str> = Key {
         path: "http.web_config_file",
         flag: Some(Flag::new("web-config-file", "FILE").alias("web.config.file").allowed_beside_file()),
         group: GROUP,
-        help: "Web configuration file: TLS, users, headers and a rate limit of the HTTP endpoint",
+        help: "Web configuration file: TLS, users, headers and rate limit of the endpoint",
         doc: "In the format of Prometheus and its exporters. The file and those that it names are read again when they \
               change.",
         example: "/etc/cachepulse/web.yml",

@@ -12,11 +12,14 @@ const LONGEST: f64 = i64::MAX as f64;
 /// Parses a duration that is not negative.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest.is_empty() {
+        return None;
+    }
     if rest == "0" {
         return Some(Duration::ZERO);
     }
     let mut nanoseconds = 0.0;
-    while !rest.is_empty() || text.is_empty() {
+    while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(digits);
         let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
