@@ -11,6 +11,7 @@ use super::source::Source;
 use crate::config::keys::Group;
 use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
 use crate::config::watch::{Load, Rejection, Watch};
+use crate::config::web::Unguarded;
 use crate::config::{Config, Overrides, Sources};
 use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
@@ -55,7 +56,8 @@ impl Run {
                 (Ok(config), overrides)
             }
             (Err(error), OnInvalidConfig::Wait) => {
-                (Err(error.into()), source.overrides_while_waiting(&sources))
+                let rejection = Unguarded::mark(error.into(), source.file(), &sources);
+                (Err(rejection), source.overrides_while_waiting(&sources))
             }
             (Err(error), OnInvalidConfig::Exit) => return error.exit(),
         };
@@ -64,7 +66,9 @@ impl Run {
             Err(error) => return error.exit(),
         };
         let again = source.clone();
-        let load: Load = Arc::new(move |sources| Ok(again.load(sources)?));
+        let load: Load = Arc::new(move |sources| {
+            again.load(sources).map_err(|error| Unguarded::mark(error.into(), again.file(), sources))
+        });
         let watch = Watch::new(source.file().map(Into::into), load, &sources);
         // They hold the secrets that were read.
         drop(sources);

@@ -16,6 +16,9 @@ use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, Http, LoadError, Overrides, Problems, Sources};
 use crate::identity::variables::Variables;
 
+/// The name of the flag of the configuration file in the parsed command line: that of the field.
+pub(super) const CONFIG: &str = "config";
+
 /// The source of the configuration.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Source {

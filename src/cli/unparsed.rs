@@ -2,17 +2,20 @@
 //! invalid configuration: the agent waits, in vain, and shows what is wrong.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ArgMatches;
 
 use super::run::{self, ON_INVALID_CONFIG};
+use super::source::CONFIG;
 use super::usage;
 use crate::config::flags::Flags;
 use crate::config::keys::Descriptor;
 use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE};
 use crate::config::watch::{Load, Watch};
+use crate::config::web::Unguarded;
 use crate::config::{Overrides, Sources};
 use crate::daemon::OnInvalidConfig;
 use crate::files::Files;
@@ -32,10 +35,13 @@ pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {
         Ok(overrides) => overrides,
         Err(problems) => return Some(usage(&problems)),
     };
+    let file: Option<PathBuf> = matches.get_one(CONFIG).cloned();
     let error = problem.to_owned();
-    let load: Load = Arc::new(move |_| Err(error.clone().into()));
+    let load: Load =
+        Arc::new(move |sources| Err(Unguarded::mark(error.clone().into(), file.as_deref(), sources)));
+    let rejected = load(&sources);
     let watch = Watch::new(None, load, &sources);
-    Some(run::start(Err(problem.into()), OnInvalidConfig::Wait, overrides, watch, files))
+    Some(run::start(rejected, OnInvalidConfig::Wait, overrides, watch, files))
 }
 
 /// Parses the flags of `run` that apply while the agent waits, and leaves out all others. `None` if these are wrong as well.
@@ -43,7 +49,7 @@ fn parsed(args: &[OsString]) -> Option<ArgMatches> {
     let mut command = super::command();
     let run = command.find_subcommand_mut("run").filter(|_| args.get(1).is_some_and(|arg| arg == "run"))?;
     let names = KEYS.into_iter().filter_map(|key| Some(key.about().flag?.name));
-    let names: Vec<&str> = names.chain([ON_INVALID_CONFIG]).collect();
+    let names: Vec<&str> = names.chain([ON_INVALID_CONFIG, CONFIG]).collect();
     let flags = run.get_arguments().filter(|flag| names.contains(&flag.get_id().as_str()));
     let small = clap::Command::new("run").no_binary_name(true).args(flags.cloned());
     let mut kept = Vec::new();

@@ -7,6 +7,8 @@ mod tls;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use super::keys::web::{
 use super::place;
 use super::problem::{Collector, Finding, Problems};
 use super::sources::{Read, Sources};
-use super::watch::{Load, Watch};
+use super::watch::{Load, Rejection, Watch};
 use crate::files::Files;
 use crate::guard::{PasswordHash, RateLimit, Rules, Users};
 
@@ -101,9 +103,33 @@ fn read_named(field: &Field<'_>) -> Result<WebConfig, Invalid> {
     }
 }
 
+/// The rejection of a configuration file that seems to name a web configuration file: who may see it is not known.
+#[derive(Debug)]
+pub struct Unguarded(Rejection);
+
+impl Unguarded {
+    /// Marks the `rejection` of the configuration file at `path`, if it seems to name a web configuration file.
+    #[must_use]
+    pub fn mark(rejection: Rejection, path: Option<&Path>, sources: &Sources) -> Rejection {
+        let content = path.and_then(|path| sources.read(path).ok());
+        if content.is_some_and(|content| is_named_in(&content)) { Self(rejection).into() } else { rejection }
+    }
+}
+
+impl fmt::Display for Unguarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Unguarded {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 /// Whether a configuration file with this `content`, which may be invalid, seems to name a web configuration file.
-#[must_use]
-pub fn is_named_in(content: &[u8]) -> bool {
+fn is_named_in(content: &[u8]) -> bool {
     let text = String::from_utf8_lossy(content);
     match document::parse(&text) {
         Ok(document) => has_key(&document),
@@ -234,4 +260,39 @@ fn read_rate(field: &Field<'_>) -> Result<Option<RateLimit>, Invalid> {
     });
     let (burst, interval) = (burst?, interval.transpose()?.unwrap_or_default());
     Ok((!interval.is_zero()).then(|| RateLimit::new(interval, burst)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_names_a_web_configuration_is_recognised_even_if_it_is_invalid() {
+        for named in [
+            "http: {web_config_file: web.yml}",
+            "http: {listen: 1, web_config_file: web.yml}\ntargets: 3",
+            // In the wrong place, or with a typing error.
+            "web_config_file: web.yml",
+            "targets: [{web_config_file: web.yml}]",
+            "http: {web-config-file: web.yml}",
+            "http: {web.config.file: web.yml}",
+            "http: {web_confg_file: web.yml}",
+            // No YAML.
+            "http: {web_config_file: web.yml",
+            "http:\n\tweb_config_file: web.yml",
+            "http: [}\nWEB: web_config_file=web.yml",
+        ] {
+            assert!(is_named_in(named.as_bytes()), "{named}");
+        }
+        assert!(is_named_in(b"\xff web_config_file: a"));
+        for other in [
+            "",
+            "# web_config_file: web.yml\ntargets: []",
+            "http: {listen: web_config_file}",
+            "http: {",
+            "a: [}",
+        ] {
+            assert!(!is_named_in(other.as_bytes()), "{other}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::{DaemonError, addresses};
 use crate::agent::{Agent, ReconcileError};
 use crate::clock::Clock;
 use crate::config::watch::Rejection;
+use crate::config::web::Unguarded;
 use crate::config::{Config, Overrides};
 use crate::descriptors;
 use crate::error::Chain;
@@ -144,9 +145,12 @@ impl Configured {
 
     /// Shows why a configuration cannot be used. The current one stays.
     pub(super) fn reject(&mut self, error: &(dyn std::error::Error + 'static)) {
+        // The operator wants the endpoint to be guarded, and it is not.
+        let is_private =
+            self.current.is_none() && self.overrides.web_config.is_none() && error.is::<Unguarded>();
         let error = Chain(error).to_string();
         self.metrics.config_rejected();
-        self.status.config_rejected(Some(&error));
+        self.status.config_rejected((!is_private).then_some(&error));
         if self.rejected.as_ref() == Some(&error) {
             debug!(error, "configuration still rejected");
         } else if self.current.is_some() {

@@ -150,3 +150,52 @@ async fn it_begins_once_the_file_is_there_in_the_log_format_of_the_file() {
     assert!(agent.status().await["config_error"]["detail"].as_str().unwrap().contains("targets"));
     assert_eq!(agent.get("/").await.code, 200);
 }
+
+#[tokio::test]
+async fn a_problem_is_hidden_while_only_the_rejected_file_names_what_guards_the_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let web = write("web.yml", "http_server_config: {headers: {X-Frame-Options: sameorigin}}\n");
+    let http = format!("http: {{web_config_file: '{}'}}\n", web.display());
+    let rejected = write("rejected.yaml", &format!("{http}targets: []\n"));
+    let damaged = write("damaged.yaml", &format!("{http}targets: [\n"));
+    let broken_web = write("broken-web.yaml", "http: {web_config_file: absent}\ntargets: []\n");
+    for (file, arguments) in [
+        (&rejected, &[][..]),
+        (&damaged, &[]),
+        (&broken_web, &[]),
+        // The command line cannot be parsed, so the file is not read as a configuration.
+        (&rejected, &["--colour", "blue"]),
+    ] {
+        let agent = waiting().args([Path::new("--config"), file]).args(arguments).wait().await;
+        agent.logs("configuration rejected; waiting for a valid one").await;
+        let status = agent.get("/status").await;
+        assert!(!status.body.contains("config_error"), "{}", status.body);
+        assert!(!status.head.contains("x-frame-options"), "{}", status.head);
+    }
+    // With the flag or the variable it is guarded.
+    let by_flag = waiting().args([Path::new("--config"), &rejected, Path::new("--web-config-file"), &web]);
+    let by_variable =
+        waiting().args([Path::new("--config"), &damaged]).env("CACHEPULSE_WEB_CONFIG_FILE", &web);
+    let by_alias = waiting().args([Path::new("--colour"), Path::new("--web.config.file"), &web]);
+    for program in [by_flag, by_variable, by_alias] {
+        let agent = program.wait().await;
+        let status = agent.get("/status").await;
+        assert!(status.body.contains("config_error"), "{}", status.body);
+        assert!(status.head.contains("x-frame-options: sameorigin"), "{}", status.head);
+    }
+    // As soon as a file is accepted, its web configuration is in force.
+    let agent = waiting().args([Path::new("--config"), &rejected]).wait().await;
+    let target = "{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none}";
+    write("rejected.yaml", &format!("{http}targets: [{target}]\n"));
+    agent.logs("agent started").await;
+    assert!(agent.get("/status").await.head.contains("x-frame-options: sameorigin"));
+    // A broken one that the flag names ends the agent: it would not be guarded.
+    let ended = waiting().args(["--web-config-file", "/nonexistent"]).run().await;
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("--web-config-file: /nonexistent: cannot be read"), "{ended:?}");
+}
