@@ -142,3 +142,67 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change is a single step, so a poisoned lock still guards a valid value.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// The passwords "secret" and "other", hashed by Python's bcrypt.
+    const SECRET: &str = "$2b$04$4UU80IkT6aXoE9QImZFKlestKhRSe7x3RHfkrsp6qrMlCCgTT9xx2";
+    const OTHER: &str = "$2b$05$OgYwtKGW/7u7F7IUmYRiee0ttdRU9E7tVznoQVD2uT7snS0W6umMu";
+
+    fn users() -> Users {
+        let hash = |text| PasswordHash::parse(text).unwrap();
+        Users::new([("alice".into(), hash(SECRET)), ("bob".into(), hash(OTHER))].into())
+    }
+
+    fn credentials(user: &str, password: &str) -> Credentials {
+        let header = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        Credentials::parse(header.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn hashes_of_every_version_are_accepted_and_anything_else_is_not() {
+        for version in ["$2a$", "$2b$", "$2x$", "$2y$"] {
+            assert!(PasswordHash::parse(&SECRET.replace("$2b$", version)).is_some(), "{version}");
+        }
+        for text in
+            ["", "secret", &SECRET[1..], "$2b$04$", &SECRET.replace("$04$", "$03$"), &format!("{SECRET}a")]
+        {
+            assert!(PasswordHash::parse(text).is_none(), "{text}");
+        }
+        let hash = PasswordHash::parse(SECRET).unwrap();
+        assert_eq!(format!("{hash:?}"), "PasswordHash");
+    }
+
+    #[test]
+    fn what_was_checked_is_remembered_for_the_same_user_and_password_only() {
+        let users = users();
+        let (right, wrong) = (credentials("alice", "secret"), credentials("alice", "other"));
+        assert_eq!((users.remembered(&right), users.remembered(&wrong)), (None, None));
+        assert_eq!((users.check(&right), users.check(&wrong)), (true, false));
+        assert_eq!((users.remembered(&right), users.remembered(&wrong)), (Some(true), Some(false)));
+        for (user, password) in
+            [("bob", "secret"), ("alices", "ecret"), ("alic", "esecret"), ("alice", "secret ")]
+        {
+            assert_eq!(users.remembered(&credentials(user, password)), None, "{user}:{password}");
+        }
+    }
+
+    #[test]
+    fn wrong_passwords_take_limited_memory_and_displace_no_right_one() {
+        let users = users();
+        let right = credentials("alice", "secret");
+        assert!(users.check(&right));
+        for number in 0..=WRONG {
+            assert!(!users.check(&credentials("nobody", &number.to_string())));
+        }
+        assert_eq!(lock(&users.wrong).len(), WRONG);
+        assert_eq!(users.remembered(&right), Some(true));
+        assert_eq!(users.remembered(&credentials("nobody", "0")), None, "the oldest one is forgotten");
+        assert_eq!(users.remembered(&credentials("nobody", "1")), Some(false));
+    }
+}

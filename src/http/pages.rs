@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Request, Response, StatusCode};
 
@@ -121,6 +121,9 @@ impl Pages {
         if page.content_type == Route::Overview.content_type() {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            // For browsers that do not know frame-ancestors.
+            headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("deny"));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
         Ok(response)
     }
