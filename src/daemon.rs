@@ -23,7 +23,7 @@ use crate::connection::resolver::Resolver;
 use crate::connection::tls::roots::Roots;
 use crate::descriptors;
 use crate::files::Files;
-use crate::http::{BindError, Liveness, Pages, Route};
+use crate::http::{BindError, Lifecycle, Liveness, Pages, Reloaded, Route};
 use crate::identity::TokenIdentity;
 use crate::identity::entra::EntraTokens;
 use crate::identity::platform::Platform;
@@ -112,14 +112,22 @@ impl Daemon {
             (services.metrics.clone(), services.status.clone(), services.clock.clone());
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
         let (liveness, mut heartbeats) = Liveness::new();
+        let (lifecycle, mut reloads) = Lifecycle::new();
+        lifecycle.enable(Http::default().with(&overrides).lifecycle);
         let routes = &Route::ALL;
         let mut guarding = Guarding::new(services.files.clone(), metrics.clone(), &overrides);
         guarding.start(config.as_ref().ok());
-        let guard = guarding.guard();
-        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes, guard };
+        let pages = Pages {
+            metrics: metrics.clone(),
+            status: status.clone(),
+            liveness,
+            lifecycle: lifecycle.clone(),
+            routes,
+            guard: guarding.guard(),
+        };
         let mut endpoints = Endpoints::new(listeners, pages);
         let mut agent = Agent::new(services);
-        let mut configured = Configured::new(overrides, metrics, status.clone(), clock, telemetry);
+        let mut configured = Configured::new(overrides, metrics, status.clone(), clock, telemetry, lifecycle);
         let begun = match config {
             Ok(config) => configured.accept(&mut agent, &mut endpoints, config).await?,
             Err(error) => Err(error),
@@ -149,7 +157,11 @@ impl Daemon {
                         // Before anything of it can be seen.
                         guarding.start(Some(config));
                     }
-                    if configured.apply(&mut agent, &mut endpoints, loaded).await? {
+                    let is_accepted = configured.apply(&mut agent, &mut endpoints, loaded).await?;
+                    if !watch.as_ref().is_some_and(Watch::is_reloading) {
+                        reloads.finish(if is_accepted { Reloaded::Accepted } else { Reloaded::Rejected });
+                    }
+                    if is_accepted {
                         accepted(&mut watch);
                         if is_start {
                             configured.log_start(&endpoints.serve()?);
@@ -157,6 +169,10 @@ impl Daemon {
                     }
                 }
                 loaded = guarding.next() => guarding.apply(loaded),
+                () = reloads.next() => match &mut watch {
+                    Some(watch) => watch.reload(),
+                    None => reloads.finish(Reloaded::NoFile),
+                },
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = endpoints.failed() => break Err(DaemonError::Server),

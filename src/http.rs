@@ -18,6 +18,7 @@ mod liveness;
 mod pages;
 mod probe;
 mod query;
+mod reload;
 mod route;
 mod slots;
 mod stream;
@@ -40,6 +41,7 @@ use crate::metrics::Part;
 pub use self::connections::MAX_REQUEST_HEADER;
 pub use self::liveness::{Heartbeats, Liveness};
 pub use self::pages::Pages;
+pub use self::reload::{Lifecycle, Reloaded, Reloads};
 pub use self::route::Route;
 
 /// How many clients may wait to be accepted. std's 128 overflow when many connect at once, and a client that is dropped,

@@ -342,6 +342,12 @@ impl Status {
         self.lock().targets.keys().cloned().collect()
     }
 
+    /// Returns why the last configuration was rejected, if it was and that may be shown.
+    #[must_use]
+    pub fn config_error(&self) -> Option<Box<str>> {
+        self.lock().config_error.as_ref().map(|(_, detail)| detail.clone())
+    }
+
     /// Whether the agent waits for its first valid configuration.
     #[must_use]
     pub fn is_waiting(&self) -> bool {

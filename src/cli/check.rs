@@ -18,7 +18,7 @@ use super::{failure, usage};
 use crate::agent::Agent;
 use crate::config::Sources;
 use crate::config::keys::Descriptor;
-use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
+use crate::config::keys::agent::{HEALTH_LISTEN, LIFECYCLE, LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
 use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL, STARTUP_GRACE};
 use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
@@ -37,12 +37,13 @@ const CLIENTS: usize = 20;
 
 /// The flags of the agent that do not affect a single probe. They are accepted but hidden, so that `run` and `check` can
 /// share the same variables.
-const UNUSED: [&dyn Descriptor; 7] = [
+const UNUSED: [&dyn Descriptor; 8] = [
     &INTERVAL,
     &STARTUP_GRACE,
     &CLIENT_LIST_EVERY,
     &LISTEN,
     &HEALTH_LISTEN,
+    &LIFECYCLE,
     &LOG_FORMAT,
     &SHUTDOWN_GRACE_PERIOD,
 ];

@@ -13,7 +13,7 @@ use super::source::CONFIG;
 use super::usage;
 use crate::config::flags::Flags;
 use crate::config::keys::Descriptor;
-use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE};
+use crate::config::keys::agent::{HEALTH_LISTEN, LIFECYCLE, LISTEN, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE};
 use crate::config::watch::{Load, Watch};
 use crate::config::web::Unguarded;
 use crate::config::{Overrides, Sources};
@@ -21,7 +21,8 @@ use crate::daemon::OnInvalidConfig;
 use crate::files::Files;
 
 /// The keys whose flags apply while the agent waits.
-const KEYS: [&dyn Descriptor; 5] = [&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE, &LOG_LEVEL, &LOG_FORMAT];
+const KEYS: [&dyn Descriptor; 6] =
+    [&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE, &LIFECYCLE, &LOG_LEVEL, &LOG_FORMAT];
 
 /// Runs an agent that waits with this `problem` if `args` want that.
 pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {

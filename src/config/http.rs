@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::field::{Field, Invalid};
-use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, WEB_CONFIG_FILE};
+use super::keys::agent::{HEALTH_LISTEN, HTTP, LIFECYCLE, LISTEN, WEB_CONFIG_FILE};
 use super::{LoadError, Overrides, Sources, document_of, listen, load, read_document};
 
 /// The HTTP endpoint.
@@ -16,11 +16,18 @@ pub struct Http {
     pub health_listen: Option<SocketAddr>,
     /// The file that says what guards the endpoint. It was not read.
     pub web_config_file: Option<PathBuf>,
+    /// Whether clients may reload the configuration.
+    pub lifecycle: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: LISTEN.default(), health_listen: None, web_config_file: None }
+        Self {
+            listen: LISTEN.default(),
+            health_listen: None,
+            web_config_file: None,
+            lifecycle: LIFECYCLE.default(),
+        }
     }
 }
 
@@ -48,6 +55,7 @@ impl Http {
             listen: overrides.listen.unwrap_or(self.listen),
             health_listen: overrides.health_listen.or(self.health_listen),
             web_config_file: by_flag.or_else(|| self.web_config_file.clone()),
+            lifecycle: overrides.lifecycle.unwrap_or(self.lifecycle),
         }
     }
 
@@ -63,10 +71,12 @@ pub(super) fn read(field: &Field<'_>) -> Result<Http, Invalid> {
     let listen = fields.read(&LISTEN).unwrap_or(Ok(LISTEN.default()));
     let health_listen = fields.read(&HEALTH_LISTEN).transpose();
     let web_config_file = fields.get(&WEB_CONFIG_FILE).map(|field| field.text(&WEB_CONFIG_FILE)).transpose();
+    let lifecycle = fields.read(&LIFECYCLE).unwrap_or(Ok(LIFECYCLE.default()));
     let http = Http {
         listen: listen?,
         health_listen: health_listen?,
         web_config_file: web_config_file?.map(PathBuf::from),
+        lifecycle: lifecycle?,
     };
     match fields.get(&HEALTH_LISTEN) {
         Some(health) if http.is_conflicting() => Err(health.problem(conflicting(&fields.name_of(&LISTEN)))),

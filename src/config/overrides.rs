@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use super::flags::{Flags, Given};
 use super::http::{Http, conflicting};
-use super::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE};
+use super::keys::agent::{
+    HEALTH_LISTEN, HTTP, LIFECYCLE, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE,
+};
 use super::keys::{Descriptor, Key, ROOT};
 use super::{Finding, Format, Level, Problems, Sources, WebConfig, command_line, web};
 
@@ -17,6 +19,8 @@ pub struct Overrides {
     pub health_listen: Option<SocketAddr>,
     /// `--web-config-file`
     pub web_config: Option<WebConfig>,
+    /// `--http-lifecycle`
+    pub lifecycle: Option<bool>,
     /// `--log-level`
     pub log_level: Option<Level>,
     /// `--log-format`
@@ -41,12 +45,14 @@ impl Overrides {
             let listen = http.as_ref().and_then(|http| http.read(&LISTEN)).transpose();
             let health_listen = http.as_ref().and_then(|http| http.read(&HEALTH_LISTEN)).transpose();
             let web_config = web::read_of(&fields);
+            let lifecycle = http.as_ref().and_then(|http| http.read(&LIFECYCLE)).transpose();
             let level = log.as_ref().and_then(|log| log.choice(&LOG_LEVEL)).transpose();
             let format = log.as_ref().and_then(|log| log.choice(&LOG_FORMAT)).transpose();
             Ok(Self {
                 listen: listen?,
                 health_listen: health_listen?,
                 web_config: web_config?,
+                lifecycle: lifecycle?,
                 log_level: level?,
                 log_format: format?,
             })
@@ -54,7 +60,8 @@ impl Overrides {
         Ok(overrides)
     }
 
-    /// Reads the overrides of an agent that waits for a valid configuration. A wrong level or format counts as absent.
+    /// Reads the overrides of an agent that waits for a valid configuration. Any other wrong value
+    /// counts as absent.
     ///
     /// # Errors
     /// The problems of the addresses, because nobody would find an agent that listens elsewhere, and of the web
@@ -64,6 +71,7 @@ impl Overrides {
         let endpoint = flags.only(&[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE]);
         let endpoint = Self::new(&endpoint, &Http::default(), sources)?;
         Ok(Self {
+            lifecycle: valid(&LIFECYCLE).lifecycle,
             log_level: valid(&LOG_LEVEL).log_level,
             log_format: valid(&LOG_FORMAT).log_format,
             ..endpoint

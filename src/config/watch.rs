@@ -102,6 +102,12 @@ impl<T: Send + 'static> Watch<T> {
         self.is_requested = true;
     }
 
+    /// Whether the result of a [`Self::reload`] is still to come.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.is_requested
+    }
+
     /// Reports that the last configuration is in use. Then only the configuration file is watched: who uses the files that
     /// it names watches those.
     pub fn accepted(&mut self) {

@@ -15,7 +15,7 @@ use crate::config::web::Unguarded;
 use crate::config::{Config, Overrides};
 use crate::descriptors;
 use crate::error::Chain;
-use crate::http::BindError;
+use crate::http::{BindError, Lifecycle};
 use crate::metrics::Metrics;
 use crate::status::Status;
 use crate::telemetry::Telemetry;
@@ -31,6 +31,7 @@ pub(super) struct Configured {
     status: Status,
     clock: Clock,
     telemetry: Telemetry,
+    lifecycle: Lifecycle,
     /// A valid configuration whose address cannot be bound, and when it is tried again.
     held: Option<(Config, Instant)>,
     /// The last rejection, as logged.
@@ -45,8 +46,19 @@ impl Configured {
         status: Status,
         clock: Clock,
         telemetry: Telemetry,
+        lifecycle: Lifecycle,
     ) -> Self {
-        Self { current: None, overrides, metrics, status, clock, telemetry, held: None, rejected: None }
+        Self {
+            current: None,
+            overrides,
+            metrics,
+            status,
+            clock,
+            telemetry,
+            lifecycle,
+            held: None,
+            rejected: None,
+        }
     }
 
     /// Puts `config` into use, at the start with its addresses. If one cannot be bound, or its certificates cannot be
@@ -102,6 +114,7 @@ impl Configured {
             info!(targets = config.targets.len(), "configuration reloaded");
             log_warnings(&config);
         } else {
+            self.lifecycle.enable(config.http.with(&self.overrides).lifecycle);
             self.telemetry.set_format(self.overrides.log_format.unwrap_or(config.log.format));
         }
         self.current = Some(config);

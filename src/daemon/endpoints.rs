@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::guard::Guard;
-    use crate::http::{Liveness, Route};
+    use crate::http::{Lifecycle, Liveness, Route};
     use crate::metrics::Metrics;
     use crate::status::Status;
 
@@ -235,8 +235,9 @@ mod tests {
         let clock = Clock::system();
         let (liveness, _) = Liveness::new();
         let (metrics, status) = (Metrics::new(clock.clone()), Status::new(clock));
-        let routes = &Route::ALL;
-        let pages = Pages { metrics, status, liveness, routes, guard: Guard::none() };
+        let (lifecycle, _) = Lifecycle::new();
+        let (routes, guard) = (&Route::ALL, Guard::none());
+        let pages = Pages { metrics, status, liveness, lifecycle, routes, guard };
         let mut endpoints = Endpoints::new(listeners, pages);
         let served = endpoints.serve().unwrap();
         assert_eq!((served.main, served.health), (free, None));

@@ -197,7 +197,9 @@ impl Handler {
     async fn respond<B>(&self, request: Request<B>) -> io::Result<Response<Body>> {
         let route = Route::of(request.uri().path()).map(|found| found.route);
         let mut slot = match route {
-            Some(Route::Live | Route::Ready) => self.slots.without_waiting(&self.activity).await,
+            Some(Route::Live | Route::Ready | Route::Reload) => {
+                self.slots.without_waiting(&self.activity).await
+            }
             _ => self.slots.slot(&self.activity).await,
         };
         let _turn = slot.turn().await;

@@ -10,12 +10,12 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 
-use super::Liveness;
 use super::accept::Accepted;
 use super::body::{Content, Encoded, gzip};
 use super::html::{self, View};
 use super::query::Query;
 use super::route::{Found, READ, Route};
+use super::{Lifecycle, Liveness, Reloaded};
 use super::{discovery, probe};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
@@ -36,6 +36,8 @@ pub struct Pages {
     pub status: Status,
     /// For `/livez`.
     pub liveness: Liveness,
+    /// For `/-/reload`.
+    pub lifecycle: Lifecycle,
     /// The routes that are served.
     pub routes: &'static [Route],
     /// Who is served.
@@ -135,7 +137,9 @@ impl Pages {
     async fn page(&self, found: &Found<'_>, query: Query<'_>, headers: &HeaderMap) -> Result<Page, Page> {
         let route = found.route;
         let is_served = match route {
-            Route::Overview | Route::Metrics | Route::Status | Route::Live | Route::Ready => true,
+            Route::Overview | Route::Metrics | Route::Status | Route::Reload | Route::Live | Route::Ready => {
+                true
+            }
             // About targets, which there are none of.
             Route::Target | Route::Probe | Route::Discovery => !self.status.is_waiting(),
         };
@@ -180,6 +184,7 @@ impl Pages {
                 let body = discovery::list(&address, &self.status.names());
                 Page::new(StatusCode::OK, route.content_type(), body)
             }
+            Route::Reload => self.reload().await,
             Route::Live if self.liveness.is_alive().await => Page::check(true, "alive"),
             Route::Live => Page::check(false, "not alive: the probing loop does not respond"),
             Route::Ready => {
@@ -187,6 +192,25 @@ impl Pages {
                 Page::check(readiness.is_ready(), &readiness.to_string())
             }
         })
+    }
+
+    async fn reload(&self) -> Page {
+        if !self.lifecycle.is_enabled() {
+            let text = "Lifecycle API is not enabled: set http.lifecycle to true and restart the agent";
+            return Page::text(StatusCode::FORBIDDEN, text);
+        }
+        let rejected = |text: &str| Page::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+        match self.lifecycle.reload().await {
+            Some(Reloaded::Accepted) => Page::text(StatusCode::OK, "configuration reloaded"),
+            Some(Reloaded::Rejected) => {
+                // What the status does not show, this page does not show either.
+                let detail = self.status.config_error();
+                let detail = detail.as_deref().unwrap_or("the log says why");
+                rejected(&format!("configuration rejected: {detail}"))
+            }
+            Some(Reloaded::NoFile) => rejected("there is no configuration file to load"),
+            None => Page::check(false, "the reload has no result yet: see the log"),
+        }
     }
 }
 

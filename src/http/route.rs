@@ -74,6 +74,17 @@ closed_set! {
                 (503, "while the agent waits for a valid configuration"),
             ],
         },
+        /// Loads the configuration file again, as SIGHUP does, and waits for the result. Only with `http.lifecycle: true`.
+        Reload = "/-/reload" {
+            content_type: "text/plain; charset=utf-8",
+            methods: &["POST", "PUT"],
+            statuses: &[
+                (200, "if the configuration is in use"),
+                (403, "unless `http.lifecycle` is `true`"),
+                (500, "if it is rejected, with its problems; the previous one stays in use"),
+                (503, "without a result within 30 s"),
+            ],
+        },
         /// Liveness: whether the probing loop responds. Depends on nothing outside the process.
         Live = "/livez" {
             content_type: "text/plain; charset=utf-8",
@@ -139,7 +150,7 @@ impl Route {
 
     /// Whether pages for people have a link to it.
     pub(super) const fn is_linked(self) -> bool {
-        !matches!(self, Self::Overview | Self::Target | Self::Probe)
+        !matches!(self, Self::Overview | Self::Target | Self::Probe | Self::Reload)
     }
 
     /// Returns the status codes, each with when it is returned.

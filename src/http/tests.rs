@@ -26,6 +26,7 @@ struct Agent {
     metrics: Metrics,
     status: Status,
     heartbeats: Heartbeats,
+    reloads: Reloads,
 }
 
 impl Agent {
@@ -33,10 +34,13 @@ impl Agent {
         let (liveness, heartbeats) = Liveness::new();
         let (metrics, status) = (Metrics::new(Clock::system()), Status::new(Clock::system()));
         let routes = &Route::ALL;
+        let (lifecycle, reloads) = Lifecycle::new();
+        let (metrics_shown, status_shown) = (metrics.clone(), status.clone());
         let guard = Guard::none();
-        let pages = Pages { metrics: metrics.clone(), status: status.clone(), liveness, routes, guard };
+        let pages =
+            Pages { metrics: metrics_shown, status: status_shown, liveness, lifecycle, routes, guard };
         let server = spawn_with(bind(LOOPBACK).unwrap(), pages.clone(), Part::Http, limits).unwrap();
-        Self { server, pages, metrics, status, heartbeats }
+        Self { server, pages, metrics, status, heartbeats, reloads }
     }
 
     /// Starts the health endpoint of the same agent.
@@ -200,7 +204,7 @@ fn every_route_has_the_described_type_and_one_of_the_described_codes() {
     // Nothing responds to the heartbeats: the agent is ready but not alive.
     for route in Route::ALL {
         let query = if route == Route::Probe { "?target=NAME" } else { "" };
-        let response = agent.get(&format!("{route}{query}"));
+        let response = agent.exchange(&request(route.methods()[0], &format!("{route}{query}"), ""));
         assert!(route.statuses().iter().any(|(code, _)| *code == response.code()), "{route}: {response:?}");
         assert_eq!(response.header("content-type"), Some(route.content_type()), "{route}");
     }
@@ -243,7 +247,7 @@ fn unknown_paths_and_methods_are_rejected() {
     let unknown = agent.get("/nowhere");
     assert_eq!(
         (unknown.code(), unknown.text()),
-        (404, "not found: try / /targets/NAME /metrics /status /probe /sd /livez /readyz\n")
+        (404, "not found: try / /targets/NAME /metrics /status /probe /sd /-/reload /livez /readyz\n")
     );
     assert_eq!(agent.get("/metrics?name[]=x&name[]=y").code(), 200, "it has no parameters");
     for method in ["POST", "DELETE", "BREW"] {

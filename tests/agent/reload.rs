@@ -149,3 +149,57 @@ async fn the_log_level_changes_with_a_reload() {
     let (at_level_error, _) = log.split_once(warning).unwrap();
     assert!(!at_level_error.contains("configuration reloaded"), "{log}");
 }
+
+#[tokio::test]
+async fn a_reload_that_is_requested_has_the_result_of_the_file_as_it_is() {
+    let lab = Lab::start().await;
+    let good = format!(
+        "http: {{listen: '127.0.0.1:0', lifecycle: true}}\ntargets:\n- {}\n",
+        lab.target("orders", "identity: none")
+    );
+    let file = lab.file("config.yaml", &good);
+    let agent = lab.run_file(&file).serve().await;
+    let names = async || {
+        let status = agent.status().await;
+        let targets = status["targets"].as_array().unwrap().iter();
+        targets.map(|it| it["target"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    for (change, code, text, shown) in [
+        ("name: orders", 200, "configuration reloaded\n", "orders"),
+        ("name: baskets", 200, "configuration reloaded\n", "baskets"),
+        ("name: stock, attempts: 0", 500, "attempts: expected a whole number", "baskets"),
+        ("name: stock, attempts: 0", 500, "attempts: expected a whole number", "baskets"),
+        ("name: stock", 200, "configuration reloaded\n", "stock"),
+    ] {
+        lab.file("config.yaml", &good.replace("name: orders", change));
+        let page = agent.post_reload().await;
+        assert_eq!(page.code, code, "{change}: {}", page.body);
+        assert!(page.body.contains(text), "{change}: {}", page.body);
+        assert_eq!(names().await, shown, "{change}");
+    }
+    let several = tokio::join!(agent.post_reload(), agent.post_reload(), agent.post_reload());
+    assert_eq!((several.0.code, several.1.code, several.2.code), (200, 200, 200));
+}
+
+#[tokio::test]
+async fn a_reload_is_refused_unless_it_is_enabled_and_has_a_file() {
+    let lab = Lab::start().await;
+    let forbidden = lab.run(["--identity", "none"]).serve().await.post_reload().await;
+    assert_eq!(forbidden.code, 403, "{}", forbidden.body);
+    let flags = lab.run(["--identity", "none", "--http-lifecycle", "true"]).serve().await;
+    let nothing = flags.post_reload().await;
+    assert_eq!((nothing.code, &*nothing.body), (500, "there is no configuration file to load\n"));
+}
+
+#[tokio::test]
+async fn an_agent_that_waits_begins_by_a_reload_if_a_variable_allows_it() {
+    let lab = Lab::start().await;
+    let file = lab.file("config.yaml", "targets: []\n");
+    let waiting = lab.run_file(&file).args(["--listen", "127.0.0.1:0", "--on-invalid-config", "wait"]);
+    let agent = waiting.env("CACHEPULSE_HTTP_LIFECYCLE", "true").wait().await;
+    let rejected = agent.post_reload().await;
+    assert!(rejected.code == 500 && rejected.body.contains("targets: expected"), "{}", rejected.body);
+    lab.file("config.yaml", &Lab::config([lab.target("orders", "identity: none")]));
+    let page = agent.post_reload().await;
+    assert_eq!(page.code, 200, "{}", page.body);
+}

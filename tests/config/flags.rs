@@ -70,6 +70,7 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("listen", "127.0.0.1:0"),
         ("health-listen", "127.0.0.1:9861"),
         ("web-config-file", "examples/web.yml"),
+        ("http-lifecycle", "true"),
         ("metrics-histograms", "classic"),
         ("metrics-classic-factor", "4"),
         ("log-level", "debug"),
@@ -77,7 +78,7 @@ fn flags_have_the_effect_of_their_keys_in_yaml() {
         ("shutdown-grace-period", "1m"),
     ]);
     let yaml = r#"
-http: {listen: "127.0.0.1:0", health_listen: "127.0.0.1:9861", web_config_file: examples/web.yml}
+http: {listen: "127.0.0.1:0", health_listen: "127.0.0.1:9861", web_config_file: examples/web.yml, lifecycle: true}
 metrics: {histograms: classic, classic_factor: 4}
 log: {level: debug, format: json}
 shutdown_grace_period: 1m

@@ -78,7 +78,12 @@ fn web_config() -> WebConfig {
 
 fn config(targets: Vec<Target>) -> Config {
     Config {
-        http: Http { listen: "[::]:9860".parse().unwrap(), health_listen: None, web_config_file: None },
+        http: Http {
+            listen: "[::]:9860".parse().unwrap(),
+            health_listen: None,
+            web_config_file: None,
+            lifecycle: false,
+        },
         web_config: None,
         metrics: Settings::default(),
         log: Log { level: Level::Info, format: Format::Text },
@@ -115,7 +120,7 @@ fn every_other_example_is_valid() {
 #[test]
 fn every_key_has_its_effect() {
     let yaml = r#"
-http: {listen: "[::1]:9000", health_listen: "[::1]:9001", web_config_file: examples/web.yml}
+http: {listen: "[::1]:9000", health_listen: "[::1]:9001", web_config_file: examples/web.yml, lifecycle: true}
 metrics: {histograms: native, classic_factor: 4}
 log: {level: trace, format: json}
 shutdown_grace_period: 0s
@@ -152,6 +157,7 @@ targets:
             listen: "[::1]:9000".parse().unwrap(),
             health_listen: Some("[::1]:9001".parse().unwrap()),
             web_config_file: Some("examples/web.yml".into()),
+            lifecycle: true,
         },
         web_config: Some(web_config()),
         metrics: Settings { histograms: Histograms::Native, classic_factor: ClassicFactor::Four },

@@ -52,7 +52,7 @@ pub static HTTP: Key<&str> = Key {
         group: GROUP,
         help: "The HTTP endpoint",
         example: "{listen: \"127.0.0.1:9860\"}",
-        keys: &[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE],
+        keys: &[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE, &LIFECYCLE],
         ..About::EMPTY
     },
     values: Values::Mapping,
@@ -107,6 +107,20 @@ pub static WEB_CONFIG_FILE: Key<&str> = Key {
     },
     values: Values::Text(Kind::Path, "the path of a file"),
     absent: Absent::Nothing,
+};
+
+/// `http.lifecycle`
+pub static LIFECYCLE: Key<bool> = Key {
+    about: About {
+        path: "http.lifecycle",
+        flag: Some(Flag::new("http-lifecycle", "BOOL").allowed_beside_file()),
+        group: GROUP,
+        help: "Whether POST /-/reload loads the configuration file again",
+        doc: "Whoever reaches the endpoint may then reload, and read why a configuration is rejected.",
+        ..About::EMPTY
+    },
+    values: Values::Any,
+    absent: Absent::Default(false),
 };
 
 /// `log`

@@ -182,3 +182,41 @@ fn the_paths_that_prometheus_has_for_liveness_and_readiness_work_as_well() {
     assert_eq!(agent.get("/-/healthy").text(), "not alive: the probing loop does not respond\n");
     assert_eq!(agent.get("/-/quit").code(), 404);
 }
+
+#[tokio::test]
+async fn a_reload_waits_for_its_result_and_shows_the_problems_that_the_status_shows() {
+    let Agent { server, pages, status, mut reloads, .. } = Agent::start(Limits::DEFAULT);
+    let addr = server.local_addr();
+    let post = |method: &str| {
+        let request = request(method, "/-/reload", "Content-Length: 0\r\n");
+        tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.set_read_timeout(Some(LONG)).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let response = Response::read(&mut stream);
+            (response.code(), response.text().to_owned(), response.header("allow").map(str::to_owned))
+        })
+    };
+    let forbidden = "Lifecycle API is not enabled: set http.lifecycle to true and restart the agent\n";
+    assert_eq!(post("POST").await.unwrap(), (403, forbidden.into(), None));
+    pages.lifecycle.enable(true);
+    for (method, result, detail, expected) in [
+        ("POST", Reloaded::Accepted, None, (200, "configuration reloaded\n")),
+        ("PUT", Reloaded::NoFile, None, (500, "there is no configuration file to load\n")),
+        ("PUT", Reloaded::Rejected, Some("a: b"), (500, "configuration rejected: a: b\n")),
+        ("POST", Reloaded::Rejected, None, (500, "configuration rejected: the log says why\n")),
+    ] {
+        status.config_rejected(detail);
+        let posted = post(method);
+        reloads.next().await;
+        reloads.finish(result);
+        let (code, text, _) = posted.await.unwrap();
+        assert_eq!((code, &*text), expected, "{method} {result:?} {detail:?}");
+    }
+    let (code, text, allow) = post("GET").await.unwrap();
+    assert_eq!(
+        (code, &*text, allow.as_deref()),
+        (405, "method not allowed: use POST, PUT\n", Some("POST, PUT"))
+    );
+    drop(server);
+}
