@@ -33,6 +33,7 @@ mod developer;
 mod endpoint;
 mod faults;
 mod files;
+mod guarded;
 mod health;
 mod hostile;
 mod identities;

@@ -234,17 +234,23 @@ impl Running {
 
     /// Requests a path of the endpoint at `addr`.
     pub(crate) async fn get_at(&self, addr: SocketAddr, path: &str) -> Page {
-        self.request(addr, "GET", path).await
+        self.request(addr, "GET", path, "").await
+    }
+
+    /// Requests a path with further `headers`, each with its line break.
+    #[allow(dead_code, reason = "for the tests with a cache")]
+    pub(crate) async fn get_with(&self, path: &str, headers: &str) -> Page {
+        self.request(self.addr(), "GET", path, headers).await
     }
 
     /// Requests a reload, and returns the response with the result.
     pub(crate) async fn post_reload(&self) -> Page {
-        self.request(self.addr(), "POST", "/-/reload").await
+        self.request(self.addr(), "POST", "/-/reload", "").await
     }
 
-    async fn request(&self, addr: SocketAddr, method: &str, path: &str) -> Page {
+    async fn request(&self, addr: SocketAddr, method: &str, path: &str, headers: &str) -> Page {
         // HTTP 1.0 has no chunks, so everything after the header is the body.
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: agent\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: agent\r\n{headers}\r\n");
         let response = within("it responds", async {
             let mut stream = TcpStream::connect(addr).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();

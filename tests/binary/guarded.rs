@@ -12,6 +12,8 @@ use rcgen::SanType;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind, NamedGroup};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use self::client::{Certificate, Client, alert_for, get_with, plain};
 use crate::program::{Page, Running, cachepulse, eventually};
@@ -452,4 +454,27 @@ async fn a_web_configuration_with_a_mistake_prevents_the_start_and_validate_repo
     let ended = cachepulse(["validate".as_ref(), web.path("config.yaml").as_os_str()]).run().await;
     assert_eq!(ended.code, Some(64));
     assert!(ended.stderr.contains(problem), "{ended:?}");
+}
+
+#[tokio::test]
+async fn handshakes_that_are_never_finished_keep_nobody_out_and_take_little_memory() {
+    // More than connections are allowed.
+    const HALF: usize = 300;
+    // What a connection without TLS takes is some 10 KiB.
+    const MOST_KIB: u64 = 32;
+    let web = Web::with_tls("");
+    let agent = web.serve().await;
+    Client::new(&web.server).get(agent.addr()).await.unwrap();
+    let before = agent.memory().now;
+    let mut half = Vec::new();
+    for _ in 0..HALF {
+        let mut stream = TcpStream::connect(agent.addr()).await.unwrap();
+        // The start of a greeting of 512 bytes.
+        stream.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await.unwrap();
+        half.push(stream);
+    }
+    Client::new(&web.server).get(agent.addr()).await.unwrap();
+    let each = (agent.memory().now - before) / HALF as u64;
+    assert!(each < MOST_KIB, "{each} KiB");
+    drop(half);
 }
