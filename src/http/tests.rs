@@ -217,7 +217,9 @@ fn the_health_endpoint_serves_nothing_but_health() {
     agent.status.started();
     let ask = |method, path| exchange(health.local_addr(), &request(method, path, ""));
     let get = |path| ask("GET", path);
-    assert_eq!((get("/readyz").code(), get("/readyz").text()), (200, "ready\n"));
+    for path in ["/readyz", "/-/ready"] {
+        assert_eq!((get(path).code(), get(path).text()), (200, "ready\n"), "{path}");
+    }
     // Nothing responds to the heartbeats.
     assert_eq!(get("/livez").code(), 503);
     for route in Route::ALL.into_iter().filter(|route| !Route::HEALTH.contains(route)) {
