@@ -84,6 +84,36 @@ def monitor(kind, endpoints, **more):
     return strict(["metadata", "spec"], apiVersion=TEXT, kind={"const": kind}, metadata=METADATA, spec=spec)
 
 
+# All that a Probe has of TLS is that of a SafeTLSConfig.
+PROBE = strict(
+    ["metadata", "spec"],
+    apiVersion=TEXT,
+    kind={"const": "Probe"},
+    metadata=METADATA,
+    spec=strict(
+        ["prober", "targets"],
+        jobName=TEXT,
+        module=TEXT,
+        interval=DURATION,
+        scrapeTimeout=DURATION,
+        metricRelabelings=RELABELINGS,
+        prober=strict(
+            ["url"], url={"type": "string", "pattern": "^[^/]+:[0-9]+$"}, path={"type": "string", "pattern": "^/"},
+            scheme={"enum": ["http", "https"]}, **any_of("noProxy proxyConnectHeader proxyFromEnvironment proxyUrl"),
+        ),
+        targets=strict(
+            staticConfig=strict(static={"type": "array", "items": TEXT}, labels=LABELS, relabelingConfigs=RELABELINGS), ingress={}
+        ),
+        tlsConfig=strict(**any_of("ca cert insecureSkipVerify keySecret maxVersion minVersion serverName")),
+        scrapeClass=TEXT,
+        scrapeNativeHistograms=BOOLEAN,
+        convertClassicHistogramsToNHCB=BOOLEAN,
+        **any_of("authorization basicAuth bearerTokenSecret fallbackScrapeProtocol keepDroppedTargets labelLimit labelNameLengthLimit"),
+        **any_of("labelValueLengthLimit nativeHistogramBucketLimit nativeHistogramMinBucketFactor oauth2 params sampleLimit"),
+        **any_of("scrapeClassicHistograms scrapeProtocols targetLimit"),
+    ),
+)
+
 RULE = {
     "oneOf": [
         strict(["record", "expr"], record=TEXT, expr=TEXT, labels=LABELS),
@@ -161,6 +191,7 @@ OPERATOR = {
     ("monitoring.coreos.com/v1", "ServiceMonitor"): monitor(
         "ServiceMonitor", "endpoints", targetLabels={}, scrapeNativeHistograms=BOOLEAN, serviceDiscoveryRole=TEXT
     ),
+    ("monitoring.coreos.com/v1", "Probe"): PROBE,
     ("monitoring.coreos.com/v1", "PrometheusRule"): PROMETHEUS_RULE,
     ("azmonitoring.coreos.com/v1", "PodMonitor"): monitor("PodMonitor", "podMetricsEndpoints"),
     ("azmonitoring.coreos.com/v1", "ServiceMonitor"): monitor("ServiceMonitor", "endpoints", targetLabels={}),

@@ -583,6 +583,29 @@ class Monitoring(unittest.TestCase):
         endpoint = monitor["spec"]["endpoints"][0]
         self.assertEqual((endpoint["interval"], endpoint["scrapeTimeout"], endpoint["honorLabels"]), ("15s", "10s", True))
 
+    def test_a_probe_lists_the_targets_by_name_and_reaches_the_service(self):
+        manifest = render(ci("probe"))
+        probe, service = find(manifest, "Probe"), find(manifest, "Service")
+        self.assertFalse([one for one in manifest if one["kind"].endswith("Monitor")])
+        self.assertEqual(probe["metadata"]["labels"]["release"], "prometheus")
+        names = [target["name"] for target in values(ci("probe"))["config"]["targets"]]
+        host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+        basic_auth = values(ci("probe"))["monitor"]["basicAuth"]
+        expected = {
+            "jobName": "cachepulse-probe",
+            "prober": {"url": f"{host}:{service['spec']['ports'][0]['port']}", "scheme": "https", "path": "/probe"},
+            "targets": {"staticConfig": {"static": names}},
+            "interval": "15s",
+            "scrapeTimeout": "10s",
+            "tlsConfig": {"ca": {"secret": {"name": "cachepulse-web", "key": "ca.crt"}}, "serverName": host},
+            "basicAuth": basic_auth,
+            "scrapeClass": "default",
+        }
+        self.assertEqual(probe["spec"], expected)
+        plain = find(render(SMALLEST, arguments=("--set=monitor.kind=Probe",)), "Probe")["spec"]
+        self.assertEqual(plain["prober"]["scheme"], "http")
+        self.assertEqual(set(plain), {"jobName", "prober", "targets"})
+
     def shipped(self):
         return yaml.safe_load((CHART / "files/rules.yaml").read_text())["groups"]
 

@@ -54,11 +54,22 @@
 {{- fail "cachepulse: monitor.tlsConfig has no effect with monitor.scheme: http: set https, or leave out monitor.scheme" -}}
 {{- end -}}
 {{- with .Values.monitor -}}
+{{- if eq .kind "Probe" -}}
+{{- if eq .apiGroup "azmonitoring.coreos.com" -}}
+{{- fail "cachepulse: Azure Monitor has no Probe: set monitor.kind to ServiceMonitor or PodMonitor" -}}
+{{- end -}}
+{{- if not $.Values.config.targets -}}
+{{- fail "cachepulse: a Probe lists the names in config.targets, and existingConfigMap hides them: set monitor.kind to ServiceMonitor or PodMonitor" -}}
+{{- end -}}
+{{- if .endpoint -}}
+{{- fail "cachepulse: monitor.endpoint has no effect on a Probe: use monitor.spec" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .tlsConfig (not .tlsConfig.serverName) (or $sidecar (not $.Values.service.enabled)) -}}
 {{- fail "cachepulse: monitor.tlsConfig.serverName is not set: without a Service, only you know for which name the certificate is valid" -}}
 {{- end -}}
-{{- if and (eq .kind "PodMonitor") (pick .tlsConfig "caFile" "certFile" "keyFile") -}}
-{{- fail "cachepulse: the tlsConfig of a PodMonitor cannot name files of Prometheus: use ca, cert and keySecret" -}}
+{{- if and (has .kind (list "PodMonitor" "Probe")) (pick .tlsConfig "caFile" "certFile" "keyFile") -}}
+{{- fail (printf "cachepulse: the tlsConfig of a %s cannot name files of Prometheus: use ca, cert and keySecret" .kind) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) $account.create (not $wi.clientId) -}}
@@ -91,7 +102,7 @@
 {{- end -}}
 {{- end -}}
 {{- if $sidecar -}}
-{{- if eq .Values.monitor.kind "ServiceMonitor" -}}
+{{- if has .Values.monitor.kind (list "ServiceMonitor" "Probe") -}}
 {{- fail "cachepulse: a sidecar has no Service: set monitor.kind to PodMonitor" -}}
 {{- end -}}
 {{- if .Values.networkPolicy.enabled -}}
@@ -103,8 +114,8 @@
 {{- if and .Values.sidecar.native (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "cachepulse: native sidecars need Kubernetes 1.29, and this is %s: set sidecar.native to false" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
-{{- else if and (eq .Values.monitor.kind "ServiceMonitor") (not .Values.service.enabled) -}}
-{{- fail "cachepulse: a ServiceMonitor needs service.enabled; or set monitor.kind to PodMonitor" -}}
+{{- else if and (has .Values.monitor.kind (list "ServiceMonitor" "Probe")) (not .Values.service.enabled) -}}
+{{- fail (printf "cachepulse: a %s needs service.enabled; or set monitor.kind to PodMonitor" .Values.monitor.kind) -}}
 {{- else if and .Values.service.enabled (regexMatch "^[0-9]" (include "cachepulse.fullname" .)) -}}
 {{- fail (printf "cachepulse: %s cannot be the name of a Service, which begins with a letter: set fullnameOverride, or choose another name for the release" (include "cachepulse.fullname" .)) -}}
 {{- end -}}
