@@ -20,6 +20,7 @@ mod probe;
 #[cfg(target_os = "linux")]
 mod process;
 mod protobuf;
+mod queries;
 mod settings;
 mod shard;
 mod target;
@@ -47,6 +48,7 @@ use self::identity::IdentitySeries;
 pub use self::label::{AttemptResult, Label, LabelValue, Part, RefreshResult};
 use self::owners::{Owners, Registration, Series, Write};
 pub use self::probe::{LastProbe, PROBE_DEFINITIONS};
+pub use self::queries::queries;
 pub use self::settings::{ClassicFactor, Histograms, Settings};
 pub use self::shard::ShardMetrics;
 use self::shard::{ShardName, ShardSeries};

@@ -17,6 +17,7 @@ mod sentinel;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -88,7 +89,7 @@ enum Lifecycle {
 
 #[derive(Debug)]
 struct TargetEntry {
-    name: TargetName,
+    target: Arc<Target>,
     endpoint: Arc<str>,
     /// Whether readiness waits for its first outcome: true for the targets of the initial configuration.
     awaited: bool,
@@ -100,6 +101,8 @@ struct TargetState {
     verdict: Verdict,
     since: SystemTime,
     connection: ConnectionState,
+    connection_info: Option<Box<ConnectionInfo>>,
+    certificate_expiry: Option<SystemTime>,
     last_success: Option<SystemTime>,
     new_connection: Option<Arc<NewConnection>>,
     /// What the server said of itself; `None` before the first reply.
@@ -205,6 +208,17 @@ pub enum ConnectionState {
     Connected,
 }
 
+/// An open connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// The address of the cache.
+    pub address: Option<SocketAddr>,
+    /// The version of TLS, such as `1.3`. `None` is plaintext.
+    pub tls_version: Option<&'static str>,
+    /// The user that is signed in. `None` without a sign-in.
+    pub username: Option<Arc<str>>,
+}
+
 /// Whether the agent is ready, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -258,7 +272,8 @@ impl Status {
     /// then has no effect. A target whose entry was removed since [`Self::started`] keeps its history, unless it is another
     /// server.
     #[must_use]
-    pub fn target(&self, target: &Target) -> TargetStatus {
+    pub fn target(&self, target: &(impl Clone + Into<Arc<Target>>)) -> TargetStatus {
+        let target: Arc<Target> = target.clone().into();
         let (since, now) = (self.0.clock.now(), Instant::now());
         let endpoint: Arc<str> = target.server.to_string().into();
         let mut state = self.lock();
@@ -273,13 +288,15 @@ impl Status {
             },
         };
         let entry = Arc::new(TargetEntry {
-            name: target.name.clone(),
+            target: Arc::clone(&target),
             endpoint,
             awaited: state.lifecycle == Lifecycle::Starting,
             state: Mutex::new(TargetState {
                 verdict: Verdict::Unknown,
                 since,
                 connection: ConnectionState::Disconnected,
+                connection_info: None,
+                certificate_expiry: None,
                 last_success: None,
                 new_connection: None,
                 server: None,
@@ -290,7 +307,7 @@ impl Status {
                 past,
             }),
         });
-        state.targets.insert(target.name.clone(), entry.clone());
+        state.targets.insert(entry.name().clone(), entry.clone());
         TargetStatus { status: self.clone(), entry }
     }
 
@@ -389,6 +406,10 @@ impl Status {
 }
 
 impl TargetEntry {
+    fn name(&self) -> &TargetName {
+        &self.target.name
+    }
+
     fn is_unknown(&self) -> bool {
         lock(&self.state).verdict == Verdict::Unknown
     }
@@ -455,16 +476,27 @@ impl TargetStatus {
     pub fn connection(&self, connection: ConnectionState) {
         lock(&self.entry.state).connection = connection;
     }
+
+    /// Records what is known of the open connection; of several, the first. `None` if there is none.
+    pub fn connection_info(&self, info: Option<&ConnectionInfo>) {
+        lock(&self.entry.state).connection_info = info.map(|info| Box::new(info.clone()));
+    }
+
+    /// Records the expiry of the certificate that the server has shown; of several, the earliest.
+    pub fn certificate_expiry(&self, expiry: SystemTime) {
+        lock(&self.entry.state).certificate_expiry = Some(expiry);
+    }
 }
 
 impl Drop for TargetStatus {
     fn drop(&mut self) {
         let mut state = self.status.lock();
         // A newer entry of the same name stays.
-        if state.targets.get(&self.entry.name).is_some_and(|entry| Arc::ptr_eq(entry, &self.entry)) {
-            state.targets.remove(&self.entry.name);
+        let name = self.entry.name();
+        if state.targets.get(name).is_some_and(|entry| Arc::ptr_eq(entry, &self.entry)) {
+            state.targets.remove(name);
             let past = lock(&self.entry.state).past.clone();
-            state.past.insert(self.entry.name.clone(), (Arc::clone(&self.entry.endpoint), past));
+            state.past.insert(name.clone(), (Arc::clone(&self.entry.endpoint), past));
         }
     }
 }

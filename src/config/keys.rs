@@ -285,6 +285,18 @@ impl<T: PartialEq> Key<T> {
     }
 }
 
+impl<T: Value> Key<T> {
+    /// Returns `value` as it is written in the configuration.
+    #[must_use]
+    pub fn written(&self, value: &T) -> String {
+        if matches!(self.values, Values::Choices(_)) {
+            self.name_of(value).to_owned()
+        } else {
+            value.written()
+        }
+    }
+}
+
 /// A key, whatever the type of its value.
 pub trait Descriptor: fmt::Debug + Sync {
     /// Returns the description that does not depend on the type.
@@ -338,12 +350,11 @@ impl<T: Value> Descriptor for Key<T> {
     }
 
     fn default_text(&self) -> Absent<String> {
-        match (&self.absent, &self.values) {
-            (Absent::Required, _) => Absent::Required,
-            (Absent::Default(value), Values::Choices(_)) => Absent::Default(self.name_of(value).to_owned()),
-            (Absent::Default(value), _) => Absent::Default(value.written()),
-            (Absent::Described(words), _) => Absent::Described(words),
-            (Absent::Nothing, _) => Absent::Nothing,
+        match &self.absent {
+            Absent::Required => Absent::Required,
+            Absent::Default(value) => Absent::Default(self.written(value)),
+            Absent::Described(words) => Absent::Described(words),
+            Absent::Nothing => Absent::Nothing,
         }
     }
 }

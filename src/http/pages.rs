@@ -162,7 +162,7 @@ impl Pages {
                     let text = "not found: there is no target of this name";
                     return Err(Page::text(StatusCode::NOT_FOUND, text));
                 };
-                let body = html::target(&target.details(overview.now), overview.now, &view).into_bytes();
+                let body = html::target(&overview.details(target), overview.now, &view).into_bytes();
                 Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Metrics => {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::links::FRONT;
 use super::whole::LinkId;
 use crate::probe::ServerInfo;
-use crate::status::ConnectionState;
+use crate::status::{ConnectionInfo, ConnectionState};
 use crate::target::Protocol;
 
 /// The connections of a target's links, and new ones beside them.
@@ -28,6 +28,8 @@ struct Known {
     state: ConnectionState,
     /// That of the open connection.
     protocol: Option<Protocol>,
+    /// The open connection.
+    info: Option<Box<ConnectionInfo>>,
     /// What the server says of itself, as far as it is known.
     server: Option<Box<ServerInfo>>,
     /// That of the last certificate that the server has shown. Not for the configured host.
@@ -50,8 +52,8 @@ impl Connections {
         // Most targets have one link.
         self.links.reserve_exact(1);
         let state = ConnectionState::Disconnected;
-        let (protocol, server, certificate_expiry) = (None, None, None);
-        self.links.push(Known { link, is_to_replica, state, protocol, server, certificate_expiry });
+        let (protocol, info, server, certificate_expiry) = (None, None, None, None);
+        self.links.push(Known { link, is_to_replica, state, protocol, info, server, certificate_expiry });
     }
 
     /// The link opens a connection.
@@ -69,6 +71,13 @@ impl Connections {
         self.certificate_seen(link, expiry);
     }
 
+    /// This is known of the connection that the link has opened.
+    pub(super) fn known(&mut self, link: LinkId, info: ConnectionInfo) {
+        if let Some(known) = self.of(link) {
+            known.info = Some(Box::new(info));
+        }
+    }
+
     /// The server of the link says this of itself.
     pub(super) fn serves(&mut self, link: LinkId, server: &ServerInfo) {
         if let Some(known) = self.of(link) {
@@ -84,7 +93,7 @@ impl Connections {
     /// The link has no connection.
     pub(super) fn closed(&mut self, link: LinkId) {
         if let Some(known) = self.of(link) {
-            (known.state, known.protocol) = (ConnectionState::Disconnected, None);
+            (known.state, known.protocol, known.info) = (ConnectionState::Disconnected, None, None);
         }
     }
 
@@ -115,6 +124,11 @@ impl Connections {
     /// Returns the oldest protocol of an open connection.
     pub(super) fn protocol(&self) -> Option<Protocol> {
         self.of_target().filter_map(|known| known.protocol).min_by_key(|protocol| *protocol as usize)
+    }
+
+    /// Returns what is known of the first open connection.
+    pub(super) fn info(&self) -> Option<&ConnectionInfo> {
+        self.of_target().find_map(|known| known.info.as_deref())
     }
 
     /// Returns when the first certificate expires.
@@ -185,6 +199,23 @@ mod tests {
         assert_eq!(connections.protocol(), Some(Protocol::Resp3));
         connections.closed(SECOND);
         assert_eq!(connections.protocol(), None);
+    }
+
+    #[test]
+    fn the_first_open_connection_is_shown() {
+        let info =
+            |user: &str| ConnectionInfo { address: None, tls_version: None, username: Some(user.into()) };
+        let mut connections = two();
+        let replica = LinkId(3);
+        connections.replica_joined(replica);
+        for (link, user) in [(replica, "a"), (SECOND, "b"), (FIRST, "c")] {
+            connections.known(link, info(user));
+        }
+        assert_eq!(connections.info(), Some(&info("c")));
+        connections.closed(FIRST);
+        assert_eq!(connections.info(), Some(&info("b")));
+        connections.closed(SECOND);
+        assert_eq!(connections.info(), None);
     }
 
     #[test]

@@ -241,6 +241,7 @@ impl<D: Dial> Link<D> {
                 let record = self.ticks.record();
                 record.opened(
                     &phases,
+                    connection.info(),
                     connection.certificate_expiry(),
                     connection.protocol,
                     refused.as_ref(),

@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::whole::{LinkId, Reach, Whole};
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Outcome, Phase, PhaseTimes, Role, ServerInfo};
+use crate::status::ConnectionInfo;
 use crate::target::{Endpoint, Protocol};
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
@@ -244,6 +245,7 @@ impl LinkRecord {
     pub(super) fn opened(
         &self,
         phases: &PhaseTimes,
+        info: ConnectionInfo,
         certificate_expiry: Option<SystemTime>,
         protocol: Protocol,
         refused: Option<&Failure>,
@@ -257,7 +259,10 @@ impl LinkRecord {
             if let Some(slots) = late {
                 record.node_reached(&slots, self.replica.is_some());
             }
-            record.connections(|all| all.opened(self.id, protocol, certificate_expiry));
+            record.connections(|all| {
+                all.opened(self.id, protocol, certificate_expiry);
+                all.known(self.id, info);
+            });
         });
         self.has_news();
     }

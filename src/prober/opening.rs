@@ -19,6 +19,7 @@ use crate::connection::session::{Session, refused_advice};
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
 use crate::probe::{Failure, FailureReason, Phase, PhaseTimes, ServerInfo};
+use crate::status::ConnectionInfo;
 use crate::target::{Protocol, Target, Tls};
 
 /// A server may end a session a little before the token's end by our clock.
@@ -234,6 +235,19 @@ impl<S> Connection<S> {
     /// Returns the expiry of the server's certificate. `None` without TLS.
     pub(super) fn certificate_expiry(&self) -> Option<SystemTime> {
         self.peer.tls.as_ref()?.certificate_expiry
+    }
+
+    /// Returns what people may know of it.
+    pub(super) fn info(&self) -> ConnectionInfo {
+        let username = match &self.credentials {
+            Credentials::None => None,
+            Credentials::Password { username, .. } => {
+                Some(username.clone().unwrap_or_else(|| Arc::from("default")))
+            }
+            Credentials::Token { username, .. } => Some(Arc::clone(username)),
+        };
+        let tls_version = self.peer.tls.map(|tls| tls.version);
+        ConnectionInfo { address: self.peer.address, tls_version, username }
     }
 
     /// Returns what the companion knows of it.

@@ -85,9 +85,11 @@ impl Record {
     pub(super) fn connections(&mut self, change: impl FnOnce(&mut Connections)) {
         change(&mut self.connections);
         self.status.connection(self.connections.state());
+        self.status.connection_info(self.connections.info());
         self.metrics.protocol(self.connections.protocol());
         if let Some(expiry) = self.connections.certificate_expiry() {
             self.metrics.certificate_expiry(expiry);
+            self.status.certificate_expiry(expiry);
         }
     }
 

@@ -113,7 +113,7 @@ impl Running {
     /// Returns what the pages show of the last day.
     fn day(&self) -> Availability {
         let overview = self.status.overview();
-        overview.targets[0].details(overview.now).history.day
+        overview.details(&overview.targets[0]).history.day
     }
 
     fn is_up(&self) -> bool {

@@ -172,7 +172,7 @@ impl Status {
 
 impl TargetEntry {
     fn selected(&self, filter: &Filter) -> Option<TargetDocument> {
-        if !filter.selects_text(self.name.as_str(), &self.endpoint) {
+        if !filter.selects_text(self.name().as_str(), &self.endpoint) {
             return None;
         }
         // The lock is not held while the document is made.
@@ -189,7 +189,7 @@ impl TargetDocument {
             records.iter().rev().map(|record| document(record)).collect()
         };
         Self {
-            target: entry.name.as_str().to_owned(),
+            target: entry.name().as_str().to_owned(),
             endpoint: entry.endpoint.to_string(),
             state: state.verdict,
             since: Rfc3339(state.since),

@@ -1,11 +1,16 @@
 //! What the pages for people show beside the documents of `/status`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{ErrorDocument, Filter, Readiness, Status, Summary, TargetDocument, TargetEntry, Verdict, lock};
+use super::{
+    ConnectionInfo, ErrorDocument, Filter, IdentityEntry, Readiness, Status, Summary, TargetDocument,
+    TargetEntry, Verdict, lock,
+};
+use crate::target::Target;
 
 /// The agent, and every target in brief.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct Overview {
     pub config_error: Option<ErrorDocument>,
     /// The targets, by name.
     pub targets: Vec<Brief>,
+    /// When the token of each identity ends, by label.
+    tokens: BTreeMap<Arc<str>, SystemTime>,
 }
 
 /// A target in brief.
@@ -37,6 +44,14 @@ pub struct Details {
     pub document: TargetDocument,
     /// What is kept of its past.
     pub history: Summary,
+    /// Its settings.
+    pub target: Arc<Target>,
+    /// The open connection.
+    pub connection: Option<Box<ConnectionInfo>>,
+    /// When the first certificate of its servers ends.
+    pub certificate_expiry: Option<SystemTime>,
+    /// When the token of its identity ends.
+    pub token_expiry: Option<SystemTime>,
 }
 
 impl Status {
@@ -44,15 +59,37 @@ impl Status {
     #[must_use]
     pub fn overview(&self) -> Overview {
         let readiness = self.readiness();
-        let (targets, config_error): (Vec<_>, _) = {
+        let (targets, identities, config_error): (Vec<_>, Vec<_>, _) = {
             let state = self.lock();
-            (state.targets.values().cloned().collect(), state.config_error.clone())
+            let (targets, identities) = (state.targets.values(), state.identities.values());
+            (targets.cloned().collect(), identities.cloned().collect(), state.config_error.clone())
         };
+        let expiry =
+            |identity: &IdentityEntry| lock(&identity.state).token.as_ref().map(|token| token.expires_at);
         Overview {
             now: self.0.clock.now(),
             readiness,
             config_error: config_error.map(ErrorDocument::new),
             targets: targets.into_iter().map(Brief::new).collect(),
+            tokens: identities.iter().filter_map(|it| Some((Arc::clone(&it.label), expiry(it)?))).collect(),
+        }
+    }
+}
+
+impl Overview {
+    /// Returns what is known of `target`, which is one of [`Self::targets`].
+    #[must_use]
+    pub fn details(&self, target: &Brief) -> Details {
+        let entry = &target.entry;
+        let state = lock(&entry.state).clone();
+        let identity = entry.target.identity.of_tokens().map(|identity| identity.to_string());
+        Details {
+            document: TargetDocument::new(entry, &state),
+            history: state.past.history.summary(Instant::now(), self.now),
+            target: Arc::clone(&entry.target),
+            connection: state.connection_info,
+            certificate_expiry: state.certificate_expiry,
+            token_expiry: identity.and_then(|label| self.tokens.get(&*label).copied()),
         }
     }
 }
@@ -69,7 +106,7 @@ impl Brief {
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.entry.name.as_str()
+        self.entry.name().as_str()
     }
 
     /// Returns host and port.
@@ -82,13 +119,5 @@ impl Brief {
     #[must_use]
     pub fn is_selected(&self, filter: &Filter) -> bool {
         filter.selects_text(self.name(), self.endpoint()) && filter.selects_state(self.state)
-    }
-
-    /// Returns what is known of the target. `now` is the time of the overview.
-    #[must_use]
-    pub fn details(&self, now: SystemTime) -> Details {
-        let state = lock(&self.entry.state).clone();
-        let history = state.past.history.summary(Instant::now(), now);
-        Details { document: TargetDocument::new(&self.entry, &state), history }
     }
 }

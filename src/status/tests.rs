@@ -206,7 +206,7 @@ async fn a_target_that_a_reload_restarts_keeps_its_past_unless_its_server_is_ano
     let seen = |target: &Target| {
         let _handle = status.target(target);
         let overview = status.overview();
-        let Details { document, history } = overview.targets[0].details(overview.now);
+        let Details { document, history, .. } = overview.details(&overview.targets[0]);
         assert_eq!((document.state, document.recent.len()), (Verdict::Unknown, 0), "nothing is known yet");
         assert_eq!(document.failures.len(), history.outcomes.len());
         history.outcomes.len()

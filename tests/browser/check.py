@@ -15,15 +15,13 @@ SCHEMES = ["light", "dark"]
 # Nothing on a page makes these.
 FORBIDDEN = "script, img, iframe, object, embed, base, link, svg a, svg image, svg use, foreignObject"
 
-# What is outside of the window, and what is longer than its box.
-OVERFLOW = """(() => {
-  const wide = [...document.querySelectorAll("body *")].filter(it => {
-    const box = it.getBoundingClientRect();
-    return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
-  });
-  const page = document.documentElement;
-  return page.scrollWidth > innerWidth ? [`the page is ${page.scrollWidth} px wide`] : wide.map(it => it.outerHTML.slice(0, 200));
-})()"""
+# What is outside of a window of this width. Where the page is wider, `innerWidth` may be as well.
+OVERFLOW = """(width => {
+  const boxes = [...document.querySelectorAll("body *")].map(it => [it, it.getBoundingClientRect()]);
+  const outside = boxes.filter(([_, box]) => box.width > 0 && (box.right > width + 1 || box.left < -1));
+  const page = document.documentElement.scrollWidth;
+  return (page > width ? [`the page is ${page} px wide`] : []).concat(outside.slice(0, 3).map(([it]) => it.outerHTML.slice(0, 200)));
+})(%d)"""
 
 MARKUP = """(() => {
   const handlers = [...document.querySelectorAll("*")].filter(it => it.getAttributeNames().some(name => name.startsWith("on")));
@@ -45,14 +43,14 @@ def main(axe, *urls):
             for width in WIDTHS:
                 for scheme in SCHEMES:
                     browser.show(width, scheme)
-                    findings += [f"{url} at {width} px, {scheme}: {finding}" for finding in look(browser, axe, url)]
+                    findings += [f"{url} at {width} px, {scheme}: {finding}" for finding in look(browser, axe, url, width)]
     for finding in findings:
         print(finding, file=sys.stderr)
     print(f"{len(urls)} pages, {len(findings)} findings")
     sys.exit(bool(findings))
 
 
-def look(browser, axe, url):
+def look(browser, axe, url, width):
     """Yields what is wrong with a page."""
     browser.call("Page.setBypassCSP", enabled=False)
     events = browser.open(url)
@@ -64,7 +62,7 @@ def look(browser, axe, url):
     extra = [other for other in loaded if other != url and not other.endswith("/favicon.ico")]
     if extra:
         yield f"loads {extra}"
-    yield from browser.evaluate(OVERFLOW)
+    yield from browser.evaluate(OVERFLOW % width)
     browser.call("Page.setBypassCSP", enabled=True)
     browser.open(url)
     yield from browser.evaluate(MARKUP)

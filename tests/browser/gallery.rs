@@ -5,13 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cachepulse::clock::Clock;
-use cachepulse::http::{self, Heartbeats, Liveness, Pages, Server};
+use cachepulse::guard::Guard;
+use cachepulse::http::{self, Heartbeats, Liveness, Pages, Route, Server};
+use cachepulse::identity::Token;
 use cachepulse::metrics::Metrics;
 use cachepulse::probe::{
     Failure, FailureReason, Mode, Outcome, Phase, PhaseTimes, Role, ServerInfo, Stage, Step, StepResult,
     StepResults,
 };
-use cachepulse::status::{ClusterNode, ConnectionState, Status, TargetStatus, Watch};
+use cachepulse::secret::Secret;
+use cachepulse::status::{
+    ClusterNode, ConnectionInfo, ConnectionState, IdentityStatus, Status, TargetStatus, Watch,
+};
 use cachepulse::target::{Endpoint, Target, TargetName};
 use cachepulse::topology::{Slot, SlotSet};
 
@@ -41,6 +46,7 @@ pub(crate) struct Gallery {
     random: fastrand::Rng,
     server: Server,
     targets: Vec<Exhibit>,
+    _identity: IdentityStatus,
     _heartbeats: Heartbeats,
 }
 
@@ -60,11 +66,24 @@ impl Gallery {
         let read = Arc::clone(&wall);
         let clock = Clock::new(move || *read.lock().unwrap());
         let (status, (liveness, heartbeats)) = (Status::new(clock.clone()), Liveness::new());
-        let pages = Pages { metrics: Metrics::new(clock), status: status.clone(), liveness };
+        // The label of the default identity.
+        let identity = status.identity("auto");
+        let expiry = *wall.lock().unwrap() + Duration::from_secs(86_400);
+        identity.token(Duration::ZERO, &Token::new(Secret::new(String::new()), expiry));
+        let (routes, guard) = (&Route::ALL, Guard::none());
+        let pages = Pages { metrics: Metrics::new(clock), status: status.clone(), liveness, routes, guard };
         let listener = http::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let server = http::spawn(listener, pages).unwrap();
         let random = fastrand::Rng::with_seed(1);
-        Self { status, wall, random, server, targets: Vec::new(), _heartbeats: heartbeats }
+        Self {
+            status,
+            wall,
+            random,
+            server,
+            targets: Vec::new(),
+            _identity: identity,
+            _heartbeats: heartbeats,
+        }
     }
 
     /// Targets whose names, servers and failures are hostile, and enough others for a second page.
@@ -129,23 +148,6 @@ impl Gallery {
         gallery
     }
 
-    /// A thousand targets with an hour behind them.
-    pub(crate) async fn thousand() -> Self {
-        let mut gallery = Self::new();
-        for number in 0..1_000 {
-            let target = gallery.target(
-                &format!("orders-{number}"),
-                &format!("orders-{number}.redis.cache.windows.net"),
-                1 + number % 7,
-            );
-            if number % 10 == 0 {
-                target.outages.push((100 + number, 50, timed_out()));
-            }
-        }
-        gallery.pass(Duration::from_secs(4_000)).await;
-        gallery
-    }
-
     fn target(&mut self, name: &str, host: &str, ping: u64) -> &mut Exhibit {
         let endpoint = Endpoint { host: host.into(), port: 6380 };
         let target = Target {
@@ -153,6 +155,12 @@ impl Gallery {
             ..Target::with_defaults(TargetName::new(name.trim()).unwrap(), endpoint)
         };
         let status = self.status.target(&target);
+        status.connection_info(Some(&ConnectionInfo {
+            address: Some(SocketAddr::from(([10, 0, 0, 4], 6380))),
+            tls_version: Some("1.3"),
+            username: Some(name.into()),
+        }));
+        status.certificate_expiry(*self.wall.lock().unwrap() + Duration::from_secs(40 * 86_400));
         status.connection(ConnectionState::Connected);
         status.server(&ServerInfo::new("redis", "7.2.4", Some(Mode::Standalone), Some(Role::Primary)));
         let ping = Duration::from_micros(300 * ping);
@@ -176,6 +184,14 @@ impl Gallery {
                 target.probe(left, at, &mut self.random);
             }
         }
+    }
+
+    /// Returns the path of the page of a target.
+    pub(crate) fn path(&self, place: usize) -> String {
+        let overview = self.status.overview();
+        let encoded: String =
+            overview.targets[place].name().bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("/targets/{encoded}?refresh=off")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

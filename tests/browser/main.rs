@@ -10,7 +10,7 @@ use std::process::Command;
 use gallery::Gallery;
 
 /// Runs a script of this folder on pages of `gallery`.
-fn python(script: &str, gallery: &Gallery, arguments: &[&str], paths: &[&str]) {
+fn python(script: &str, gallery: &Gallery, arguments: &[&str], paths: &[String]) {
     let urls = paths.iter().map(|path| format!("http://{}{path}", gallery.address()));
     let script = format!("{}/tests/browser/{script}", env!("CARGO_MANIFEST_DIR"));
     let status = Command::new("python3").arg("-B").arg(script).args(arguments).args(urls).status();
@@ -28,8 +28,12 @@ fn axe() -> String {
 #[tokio::test(start_paused = true)]
 async fn the_pages_are_readable_and_execute_nothing_whatever_they_show() {
     let gallery = Gallery::hostile().await;
-    let pages =
-        ["/?refresh=off", "/?refresh=off&state=failing", "/?refresh=off&q=nothing", "/?refresh=off&page=2"];
+    let mut pages: Vec<_> = ["", "&state=failing", "&q=%3Cscript%3E", "&q=nothing", "&page=2"]
+        .into_iter()
+        .map(|query| format!("/?refresh=off{query}"))
+        .collect();
+    // By name: those that begin with markup come first.
+    pages.extend((0..4).map(|place| gallery.path(place)));
     python("check.py", &gallery, &[&axe()], &pages);
 }
 
@@ -39,11 +43,11 @@ async fn the_pages_are_readable_and_execute_nothing_whatever_they_show() {
 async fn pictures() {
     let folder = std::env::var("SCREENSHOTS").expect("`make screenshots` sets it");
     let gallery = Gallery::everyday().await;
-    for (name, width, scheme, path) in [
-        ("page", "1200", "light", "/?refresh=off"),
-        ("page-narrow", "360", "dark", "/?refresh=off"),
-        ("page-target", "1200", "light", "/targets/sessions?refresh=off"),
+    for (name, width, height, scheme, path) in [
+        ("page", "1200", "640", "light", "/?refresh=off"),
+        ("page-target", "1200", "640", "light", "/targets/search?refresh=off"),
     ] {
-        python("picture.py", &gallery, &[&format!("{folder}/{name}.png"), width, scheme], &[path]);
+        let file = format!("{folder}/{name}.png");
+        python("picture.py", &gallery, &[&file, width, height, scheme], &[path.to_owned()]);
     }
 }

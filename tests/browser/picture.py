@@ -1,4 +1,4 @@
-"""Takes a picture of the first screen of a page: `picture.py FILE WIDTH SCHEME URL`."""
+"""Takes a picture of the top of a page: `picture.py FILE WIDTH HEIGHT SCHEME URL`."""
 
 import base64
 import pathlib
@@ -7,12 +7,11 @@ import sys
 from chromium import Chromium
 
 
-def main(file, width, scheme, url):
+def main(file, width, height, scheme, url):
     with Chromium() as browser:
         browser.show(int(width), scheme)
         browser.open(url)
-        height = browser.evaluate("document.documentElement.scrollHeight")
-        clip = {"x": 0, "y": 0, "width": int(width), "height": min(height, 1200), "scale": 1}
+        clip = {"x": 0, "y": 0, "width": int(width), "height": int(height), "scale": 1}
         picture = browser.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
     pathlib.Path(file).write_bytes(base64.b64decode(picture["data"]))
 

@@ -7,8 +7,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{charts, words};
 use crate::status::{
-    Availability, ClusterDocument, ConnectionState, Details, FailureDocument, NewConnectionDocument,
-    NoticeState, Quantiles, Summary, TargetDocument, Verdict,
+    Availability, ClusterDocument, ConnectionInfo, ConnectionState, Details, FailureDocument,
+    NewConnectionDocument, NoticeState, Quantiles, Summary, TargetDocument, Verdict,
 };
 
 /// Returns a target as an item of a list.
@@ -74,7 +74,8 @@ fn past(history: &Summary) -> Markup {
     }
 }
 
-fn facts(Details { document, history }: &Details, now: SystemTime) -> Markup {
+fn facts(details: &Details, now: SystemTime) -> Markup {
+    let Details { document, history, certificate_expiry, token_expiry, .. } = details;
     let failed =
         document.failures.first().and_then(|outcome| Some((outcome.time, outcome.failure.as_ref()?)));
     let maintenance = document.maintenance.as_ref().filter(|it| it.notices != NoticeState::NotRequested);
@@ -82,12 +83,14 @@ fn facts(Details { document, history }: &Details, now: SystemTime) -> Markup {
         dl {
             (fact("Available in 1 h", &availability(&history.hour)))
             (fact("Available in 24 h", &availability(&history.day)))
-            (fact("Connection", &connection(document)))
             @if let Some(probed) = &document.new_connection {
                 (fact("New connection", &new_connection(probed, now)))
             }
+            @if let Some(end) = token_expiry { (fact("Token ends", &words::until(now, *end))) }
+            @if let Some(end) = certificate_expiry { (fact("Certificate ends", &words::until(now, *end))) }
             @if let Some(sentinel) = &document.sentinel { (fact("Sentinels", &html! { (sentinel) })) }
             @if let Some(maintenance) = maintenance { (fact("Maintenance", &html! { (maintenance) })) }
+            (long_fact("Connection", &connection(details)))
             @if let Some(cluster) = &document.cluster { (long_fact("Shards", &shards(cluster, now))) }
             @if let Some((time, failed)) = failed {
                 (long_fact("Last failure", &html! { (words::ago(now, time.0)) ": " (failure(failed)) }))
@@ -96,7 +99,8 @@ fn facts(Details { document, history }: &Details, now: SystemTime) -> Markup {
     }
 }
 
-fn fact(name: &str, value: &Markup) -> Markup {
+/// Returns a fact.
+pub(super) fn fact(name: &str, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
@@ -124,13 +128,21 @@ pub(super) fn failure(FailureDocument { reason, stage, slots, detail, advice }: 
     }
 }
 
-fn connection(TargetDocument { connection_state, server, .. }: &TargetDocument) -> Markup {
-    let state = match connection_state {
+fn connection(Details { document, connection, .. }: &Details) -> Markup {
+    let state = match document.connection_state {
         ConnectionState::Connected => "open",
         ConnectionState::Connecting => "being opened",
         ConnectionState::Disconnected => "none",
     };
-    html! { (state) @if let Some(server) = server { " · " (server) } }
+    html! {
+        (state)
+        @if let Some(ConnectionInfo { address, tls_version, username }) = connection.as_deref() {
+            @if let Some(address) = address { " · " (address) }
+            " · " @if let Some(version) = tls_version { "TLS " (version) } @else { "no TLS" }
+            @if let Some(username) = username { " · signed in as " (username) }
+        }
+        @if let Some(server) = &document.server { " · " (server) }
+    }
 }
 
 fn new_connection(probed: &NewConnectionDocument, now: SystemTime) -> Markup {

@@ -35,7 +35,7 @@ pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &Vie
             @if selected.len() < overview.targets.len() {
                 p { (counted(selected.len() as u64, "cache")) " selected. " a href=(View { is_live: view.is_live, ..View::default() }.link()) { "Show all" } }
             }
-            ul { @for target in shown { (card(&target.details(overview.now), overview.now)) } }
+            ul { @for target in shown { (card(&overview.details(target), overview.now)) } }
             @if pages > 1 { (pager(view, page, pages)) }
         }
     };

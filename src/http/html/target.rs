@@ -1,4 +1,4 @@
-//! The page of one target: its last probes, its last failures, and the nodes of a cluster.
+//! The page of one target: its last probes and failures, the nodes of a cluster, queries, and its configuration.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,6 +6,8 @@ use maud::{Markup, html};
 
 use super::layout::Layout;
 use super::{View, card, charts, words};
+use crate::config::settings;
+use crate::metrics::queries;
 use crate::status::{Details, NodeDocument, OutcomeDocument};
 
 /// Returns the page of a target.
@@ -24,11 +26,17 @@ pub(in crate::http) fn target(details: &Details, now: SystemTime, view: &View) -
             (probes(&document.recent, now))
             h2 { "Last failures" }
             @if document.failures.is_empty() { p { "None." } }
-            ul { @for outcome in &document.failures { li.event { (failed(outcome, now)) } } }
+            ul {
+                @for alike in document.failures.chunk_by(are_alike) { li.event { (failed(alike, now)) } }
+            }
             @if document.cluster.is_some() {
                 h2 { "Nodes" }
                 ul { @for node in nodes { li.event { (self::node(node, now)) } } }
             }
+            h2 { "Queries for Prometheus" }
+            dl.event { @for (meaning, query) in queries(&document.target) { (card::fact(meaning, &html! { code { (query) } })) } }
+            h2 { "Configuration" }
+            dl.event { @for (key, value) in settings(&details.target) { (card::fact(key, &html! { (value) })) } }
         }
     };
     let other = View { is_live: !view.is_live, ..View::default() }.link();
@@ -66,10 +74,23 @@ fn stages(outcome: &OutcomeDocument) -> Vec<(&'static str, Duration)> {
     phases.chain(steps).map(|(stage, seconds)| (stage, Duration::from_secs_f64(seconds))).collect()
 }
 
-fn failed(outcome: &OutcomeDocument, now: SystemTime) -> Markup {
+/// Whether two outcomes failed in the same way.
+fn are_alike(one: &OutcomeDocument, other: &OutcomeDocument) -> bool {
+    let essence = |outcome: &OutcomeDocument| {
+        outcome.failure.as_ref().map(|it| (it.reason, it.stage, it.slots.clone(), it.detail.clone()))
+    };
+    essence(one) == essence(other)
+}
+
+/// Returns outcomes that failed in the same way, the newest first.
+fn failed(alike: &[OutcomeDocument], now: SystemTime) -> Markup {
     html! {
-        (words::ago(now, outcome.time.0))
-        @if let Some(failure) = &outcome.failure { ": " (card::failure(failure)) }
+        @if let [newest, .., oldest] = alike {
+            (alike.len()) " times, from " (words::ago(now, oldest.time.0)) " to " (words::ago(now, newest.time.0))
+        } @else if let [only] = alike {
+            (words::ago(now, only.time.0))
+        }
+        @if let Some(failure) = alike.first().and_then(|it| it.failure.as_ref()) { ": " (card::failure(failure)) }
     }
 }
 

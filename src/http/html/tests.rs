@@ -9,7 +9,7 @@ use crate::http::body::gzip;
 use crate::probe::{
     Failure, FailureReason, Outcome, PhaseTimes, ServerInfo, Stage, Step, StepResult, StepResults,
 };
-use crate::status::{Filter, Status, TargetStatus};
+use crate::status::{ConnectionInfo, ConnectionState, Filter, Status, TargetStatus};
 use crate::target::{Target, TargetName};
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -180,7 +180,7 @@ async fn no_text_from_elsewhere_becomes_markup() {
         bench.targets[0].new_connection(Err(failure), 1, PhaseTimes::default(), SystemTime::UNIX_EPOCH);
         bench.status.config_rejected(Some(text));
         let overview = bench.status.overview();
-        let details = overview.targets[0].details(overview.now);
+        let details = overview.details(&overview.targets[0]);
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
         for page in [bench.page(""), bench.page(&query), target(&details, overview.now, &View::default())] {
             assert!(!page.contains(text), "{text}\n{page}");
@@ -189,6 +189,40 @@ async fn no_text_from_elsewhere_becomes_markup() {
             assert!(page.matches(&escaped).count() >= 4, "{escaped}\n{page}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_shows_its_connection_and_what_ends() {
+    let bench = Bench::new(["orders"]);
+    assert!(!bench.page("").contains("Certificate ends"));
+    let [target] = &*bench.targets else { unreachable!("there is one target") };
+    target.connection(ConnectionState::Connected);
+    target.connection_info(Some(&ConnectionInfo {
+        address: Some(([10, 0, 0, 4], 6380).into()),
+        tls_version: Some("1.3"),
+        username: Some("probe".into()),
+    }));
+    target.certificate_expiry(SystemTime::UNIX_EPOCH + Duration::from_secs(40 * 86_400));
+    let page = bench.page("");
+    assert!(page.contains("open · 10.0.0.4:6380 · TLS 1.3 · signed in as probe"), "{page}");
+    assert!(page.contains(">in 40 days</time>") && page.contains("1970-02-10T00:00:00.000Z"), "{page}");
+    target.connection_info(None);
+    assert!(!bench.page("").contains("10.0.0.4"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_of_a_target_puts_failures_together_that_are_alike() {
+    let bench = Bench::new(["a \"b\""]);
+    for detail in ["one", "two", "two", "two", "one"] {
+        tokio::time::advance(INTERVAL).await;
+        bench.fail(0, detail);
+    }
+    let overview = bench.status.overview();
+    let page = target(&overview.details(&overview.targets[0]), overview.now, &View::default());
+    assert!(page.contains(">3 times, from <time") && page.matches(": two<p class").count() == 1, "{page}");
+    let query = "cachepulse_probe_success{target=&quot;a \\&quot;b\\&quot;&quot;}";
+    assert!(page.contains(&format!("<code>{query}</code>")), "{page}");
+    assert!(page.contains("<dt>interval</dt><dd>10s</dd>"), "{page}");
 }
 
 #[test]

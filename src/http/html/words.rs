@@ -34,6 +34,14 @@ pub(super) fn ago(now: SystemTime, time: SystemTime) -> Markup {
     moment(time, &format!("{} ago", span(now.duration_since(time).unwrap_or_default())))
 }
 
+/// Returns how long it is until `time`, likewise.
+pub(super) fn until(now: SystemTime, time: SystemTime) -> Markup {
+    match time.duration_since(now) {
+        Ok(left) => moment(time, &format!("in {}", span(left))),
+        Err(_) => ago(now, time),
+    }
+}
+
 /// Returns how long something has lasted since `time`, likewise.
 pub(super) fn since(now: SystemTime, time: SystemTime) -> Markup {
     moment(time, &format!("for {}", span(now.duration_since(time).unwrap_or_default())))

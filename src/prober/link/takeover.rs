@@ -27,7 +27,8 @@ impl<D: Dial> Link<D> {
             // They were renewed while it was being opened.
             connection.reauthenticate = Some(Instant::now());
         }
-        self.ticks.record().opened(&phases, connection.certificate_expiry(), connection.protocol, None);
+        let (expiry, protocol) = (connection.certificate_expiry(), connection.protocol);
+        self.ticks.record().opened(&phases, connection.info(), expiry, protocol, None);
         self.keep(connection);
     }
 
