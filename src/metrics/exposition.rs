@@ -19,6 +19,10 @@ use super::target::TargetSeries;
 /// How many bytes are written ahead of the reader, or slightly more.
 const AHEAD: usize = 32 * 1024;
 
+/// How many bytes are reserved for them, so that the buffer need not grow: each size up to here would be a mapping of its
+/// own with musl's allocator.
+const CAPACITY: usize = AHEAD + AHEAD / 4;
+
 /// Every metric in one of the formats, families in the order of their names. Reading it never fails.
 ///
 /// The owners are fixed at the start; each value is read when it is written.
@@ -72,7 +76,7 @@ impl Source {
 
 impl Exposition {
     pub(super) fn new(
-        output: Output,
+        mut output: Output,
         registered: Vec<MetricFamily>,
         scheduler_delay: Arc<Histogram>,
         started: SystemTime,
@@ -85,6 +89,7 @@ impl Exposition {
         sources.extend(families(Source::Clusters));
         sources.extend(families(Source::Shards));
         sources.sort_unstable_by(|one, other| other.name().cmp(one.name()));
+        output.bytes.reserve(CAPACITY);
         Self { owners, scheduler_delay, started, sources, next: 0, output, read: 0 }
     }
 
