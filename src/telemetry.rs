@@ -1,7 +1,8 @@
-//! The log: which events are written (`filter.rs`) and how (`line.rs`). Lines go to standard error.
+//! The log: which events are written (`filter.rs`) and how (`line.rs`). Lines go to standard error. `panics.rs` logs defects.
 
 mod filter;
 mod line;
+mod panics;
 
 use std::fmt;
 
@@ -97,7 +98,8 @@ impl fmt::Debug for Telemetry {
     }
 }
 
-/// Starts the log of the process. Its level is that of `flag`, else that of `RUST_LOG`, else `configured`.
+/// Starts the log of the process. Its level is that of `flag`, else that of `RUST_LOG`, else `configured`. From then on a panic
+/// is logged and ends the process.
 ///
 /// # Errors
 /// The log has been started before.
@@ -111,6 +113,7 @@ pub fn init(
     let (filter, rejected) = Filter::new(flag, &variable);
     let (subscriber, telemetry) = subscriber(filter, configured, format, Clock::system(), std::io::stderr);
     tracing::subscriber::set_global_default(subscriber)?;
+    panics::exit_on_panic();
     for directive in rejected {
         let directive: String = directive.chars().take(DIRECTIVE_LENGTH).collect();
         tracing::warn!(directive, expected = filter::DIRECTIVE, "RUST_LOG directive ignored");
