@@ -2,11 +2,15 @@
 
 .PHONY: monitoring-test monitoring-tools dashboard-picture
 
+MONITORING_PYTHON ?= target/monitoring-python
+
 TEST_PARTS += monitoring-test
 
 monitoring-test: monitoring-tools redis-server binary ## test alerts and dashboard with real Prometheus and Alertmanager
 	tests/monitoring/rules
 	python3 tests/monitoring/discovery.py
+	@tests/venv $(MONITORING_PYTHON) tests/monitoring/requirements.txt
+	PYTHONDONTWRITEBYTECODE=1 $(MONITORING_PYTHON)/bin/python tests/monitoring/openmetrics.py
 	python3 tests/monitoring/live.py
 
 monitoring-tools:

@@ -174,3 +174,56 @@ fn labels_are_not_escaped() {
     std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
     assert!(decode(&bytes).1.contains_key("cachepulse_probes_total{target=\"a\"b\\c\"}"));
 }
+
+#[test]
+fn every_scrape_is_consistent_while_eight_threads_record() {
+    let metrics = metrics();
+    // Two threads write each target.
+    let targets: Vec<_> =
+        (0..8).map(|number| metrics.target(&name(&format!("shop-{}", number / 2)))).collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = targets
+            .iter()
+            .map(|target| {
+                scope.spawn(move || {
+                    for microseconds in 1..3_000 {
+                        let duration = Duration::from_micros(microseconds);
+                        let mut phases = PhaseTimes::default();
+                        phases.set(Phase::Connect, duration);
+                        target.connected(&phases);
+                        target.tick(duration, 1);
+                        record(target, &Outcome { duration, ..success() }, at(microseconds));
+                    }
+                })
+            })
+            .collect();
+        while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
+            decode(&bytes);
+            check_text(&super::text(&metrics));
+        }
+    });
+    assert!(super::text(&metrics).contains("\ncachepulse_probes_total{target=\"shop-3\"} 5998\n"));
+}
+
+/// As Prometheus reads it: a value in each line, and in each histogram buckets that grow to the count.
+fn check_text(text: &str) {
+    assert!(text.ends_with('\n'));
+    let (mut last, mut buckets) = (0, 0);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        if series.contains("_bucket{") {
+            let count: u64 = value.parse().unwrap();
+            assert!(count >= last, "{line} after {last}");
+            if series.contains("le=\"+Inf\"") {
+                (last, buckets) = (0, count);
+            } else {
+                last = count;
+            }
+        } else if series.split('{').next().is_some_and(|name| name.ends_with("_count")) {
+            assert_eq!(value, buckets.to_string(), "{line}");
+        }
+    }
+}
