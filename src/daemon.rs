@@ -170,7 +170,10 @@ impl Daemon {
                 }
                 loaded = guarding.next() => guarding.apply(loaded),
                 () = reloads.next() => match &mut watch {
-                    Some(watch) => watch.reload(),
+                    Some(watch) => {
+                        watch.reload();
+                        guarding.reload();
+                    }
                     None => reloads.finish(Reloaded::NoFile),
                 },
                 () = heartbeats.respond() => {}

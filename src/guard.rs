@@ -87,7 +87,7 @@ impl Guard {
     pub(crate) async fn changed(&mut self) {
         if self.newest.changed().await.is_err() {
             // Nobody is left who could change them.
-            pending().await
+            pending::<()>().await;
         }
     }
 

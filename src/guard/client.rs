@@ -70,13 +70,9 @@ impl ClientVerifier {
         let Some(allowed) = &self.allowed_sans else { return Ok(()) };
         let certificate = parse(certificate)?;
         let names = certificate.subject_alternative_name().ok().flatten();
-        let names = names.iter().flat_map(|extension| &extension.value.general_names).filter_map(text);
+        let mut names = names.iter().flat_map(|extension| &extension.value.general_names).filter_map(text);
         let is_allowed = |name: String| allowed.contains(&name);
-        if names.map(is_allowed).any(|is_allowed| is_allowed) {
-            Ok(())
-        } else {
-            Err(CertificateError::NotValidForName.into())
-        }
+        if names.any(is_allowed) { Ok(()) } else { Err(CertificateError::NotValidForName.into()) }
     }
 }
 

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!((users.check(&right), users.check(&wrong)), (true, false));
         assert_eq!((users.remembered(&right), users.remembered(&wrong)), (Some(true), Some(false)));
         for (user, password) in
-            [("bob", "secret"), ("alices", "ecret"), ("alic", "esecret"), ("alice", "secret ")]
+            [("bob", "secret"), ("alices", "ecret"), ("alic", "eother"), ("alice", "secret ")]
         {
             assert_eq!(users.remembered(&credentials(user, password)), None, "{user}:{password}");
         }

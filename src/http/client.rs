@@ -45,9 +45,9 @@ pub(super) async fn encrypted(mut stream: Stream, tls: &Tls) -> io::Result<Clien
 async fn refuse(stream: &mut Stream) -> io::Result<()> {
     // A socket that is closed with unread bytes resets the connection, and the answer is lost.
     let mut request = vec![0; MAX_REQUEST_HEADER];
-    stream.read(&mut request).await?;
+    let length = stream.read(&mut request).await?;
     // Methods are written in capitals.
-    if request[0].is_ascii_uppercase() {
+    if request[..length].first().is_some_and(u8::is_ascii_uppercase) {
         stream.write_all(NOT_ENCRYPTED).await?;
         stream.shutdown().await?;
     }

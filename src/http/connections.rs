@@ -231,7 +231,7 @@ async fn serve_connection(
                 shaken = timeout(header, encrypted(stream, tls)) => shaken,
                 () = ending.as_mut() => return,
             };
-            match shaking.map_err(io::Error::from).flatten() {
+            match shaking.map_err(io::Error::from).and_then(|shaken| shaken) {
                 Ok(stream) => stream,
                 Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
             }

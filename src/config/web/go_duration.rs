@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
-/// The units, in nanoseconds.
-const UNITS: [(&str, f64); 8] =
-    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+/// The units, in seconds.
+const UNITS: [(&str, f64); 8] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("μs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+];
 
-/// The longest duration in Go, in nanoseconds: about 292 years.
-const LONGEST: f64 = i64::MAX as f64;
+/// The longest duration in Go, in seconds: about 292 years.
+const LONGEST: f64 = i64::MAX as f64 / 1e9;
 
 /// Parses a duration that is not negative.
 pub(super) fn parse(text: &str) -> Option<Duration> {
@@ -18,17 +26,17 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     if rest == "0" {
         return Some(Duration::ZERO);
     }
-    let mut nanoseconds = 0.0;
+    let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(digits);
         let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit);
         let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        nanoseconds += number.parse::<f64>().ok()? * factor;
+        seconds += number.parse::<f64>().ok()? * factor;
         rest = after;
     }
-    (nanoseconds < LONGEST).then(|| Duration::from_nanos(nanoseconds.round() as u64))
+    if seconds < LONGEST { Duration::try_from_secs_f64(seconds).ok() } else { None }
 }
 
 #[cfg(test)]
