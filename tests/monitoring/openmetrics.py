@@ -1,5 +1,5 @@
-"""What the demo and an agent with a target per state export, read by the parsers of Prometheus' client for Python, which follow
-OpenMetrics to the letter. `make monitoring-test` runs it."""
+"""What the demo exports, read by the parsers of Prometheus' client for Python, which follow OpenMetrics to the letter, and how
+many series a healthy target has. `make monitoring-test` runs it."""
 
 import contextlib
 import json
@@ -33,7 +33,29 @@ def main():
         for media_type, families in FORMATS.items():
             found = list(families(get(listen, f"/probe?target={names[0]}", media_type)))
             assert [family.name for family in found] == ["probe_age_seconds", "probe_duration_seconds", "probe_success"], found
+        a_healthy_target_without_tls_and_identity_has_few_series(pathlib.Path(folder), stack)
     print("the parsers of Prometheus' client for Python accept text and OpenMetrics")
+
+
+def a_healthy_target_without_tls_and_identity_has_few_series(folder, stack):
+    port = live.free_port()
+    cache = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+    live.start("cache", cache, folder, stack)
+    live.until(lambda: live.listens(port), 20, "redis-server does not listen")
+    agents = {}
+    for most, settings in (215, []), (125, ["--metrics-classic-factor", "4"]), (75, ["--metrics-histograms", "native"]):
+        agents[most] = f"127.0.0.1:{live.free_port()}"
+        target = ["--name", "orders", "--host", "127.0.0.1", "--port", port, "--tls", "false", "--identity", "none"]
+        often = ["--interval", "1s", "--new-connection-every", "10s"]
+        command = [live.AGENT, "run", "--listen", agents[most], *target, *often, *settings]
+        live.start(f"agent-{most}", command, folder, stack)
+    for most, listen in agents.items():
+        live.until(lambda listen=listen: live.answers(f"http://{listen}/livez"), 20, "an agent does not answer")
+        is_complete = lambda listen=listen: "cachepulse_new_connection_success" in read(listen)["text"]
+        live.until(is_complete, 60, "no new connection is probed")
+        samples = [sample for family in read(listen)["text"].values() for sample in family.samples]
+        count = sum(sample.labels.get("target") == "orders" for sample in samples)
+        assert most - 35 <= count <= most, f"{count} series of a target, expected {most} at most"
 
 
 def get(listen, path, accept):
