@@ -250,6 +250,7 @@ fn every_mistake_is_refused_in_words() {
         ("cert_file: x", "unknown key \"cert_file\"; it belongs in tls_server_config"),
     ] {
         let found = load(&folder, yaml).expect_err(yaml);
+        assert!(!found.contains("min_version\n"), "one problem: {found}");
         assert!(found.contains(expected), "{yaml}\n{found}\n{expected}");
         assert!(!found.contains("hunter2"), "{found}");
     }

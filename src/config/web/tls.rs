@@ -35,11 +35,10 @@ pub(super) fn read(field: &Field<'_>, folder: &Path, is_http2: bool) -> Result<O
     let allowed_sans = read_sans(&fields, client_auth);
     let min_version = read_version(&fields, &MIN_VERSION);
     let max_version = read_version(&fields, &MAX_VERSION);
-    if let (Ok(min), Ok(max)) = (min_version, max_version)
-        && min > max
-    {
-        field.problem("max_version is lower than min_version");
-    }
+    let max_version = match (min_version, max_version) {
+        (Ok(min), Ok(max)) if min > max => Err(field.problem("max_version is lower than min_version")),
+        (_, max_version) => max_version,
+    };
     let cipher_suites =
         read_suites(&fields, is_http2 && min_version.is_ok_and(|min| min == TlsVersion::Tls12));
     let is_server_order = given(&fields, &PREFER_SERVER_CIPHER_SUITES)
