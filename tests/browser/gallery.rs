@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cachepulse::clock::Clock;
 use cachepulse::guard::Guard;
-use cachepulse::http::{self, Heartbeats, Liveness, Pages, Route, Server};
+use cachepulse::http::{self, Heartbeats, Lifecycle, Liveness, Pages, Route, Server};
 use cachepulse::identity::Token;
 use cachepulse::metrics::Metrics;
 use cachepulse::probe::{
@@ -70,8 +70,9 @@ impl Gallery {
         let identity = status.identity("auto");
         let expiry = *wall.lock().unwrap() + Duration::from_secs(86_400);
         identity.token(Duration::ZERO, &Token::new(Secret::new(String::new()), expiry));
-        let (routes, guard) = (&Route::ALL, Guard::none());
-        let pages = Pages { metrics: Metrics::new(clock), status: status.clone(), liveness, routes, guard };
+        let (routes, guard, (lifecycle, _)) = (&Route::ALL, Guard::none(), Lifecycle::new());
+        let metrics = Metrics::new(clock);
+        let pages = Pages { metrics, status: status.clone(), liveness, lifecycle, routes, guard };
         let listener = http::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let server = http::spawn(listener, pages).unwrap();
         let random = fastrand::Rng::with_seed(1);
