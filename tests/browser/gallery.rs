@@ -19,6 +19,7 @@ use cachepulse::status::{
 };
 use cachepulse::target::{Endpoint, Target, TargetName};
 use cachepulse::topology::{Slot, SlotSet};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -190,8 +191,7 @@ impl Gallery {
     /// Returns the path of the page of a target.
     pub(crate) fn path(&self, place: usize) -> String {
         let overview = self.status.overview();
-        let encoded: String =
-            overview.targets[place].name().bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let encoded = percent_encode(overview.targets[place].name().as_bytes(), NON_ALPHANUMERIC);
         format!("/targets/{encoded}?refresh=off")
     }
 

@@ -21,8 +21,9 @@ fn python(script: &str, gallery: &Gallery, arguments: &[&str], paths: &[String])
 fn axe() -> String {
     let folder = format!("{}/target/browser", env!("CARGO_MANIFEST_DIR"));
     let files = std::fs::read_dir(folder).expect("run `make browser-tools` first");
-    let names = files.map(|file| file.unwrap().path().display().to_string());
-    names.filter(|name| name.ends_with(".js")).max().expect("run `make browser-tools` first")
+    let paths = files.map(|file| file.unwrap().path());
+    let script = paths.filter(|path| path.extension().is_some_and(|extension| extension == "js")).max();
+    script.expect("run `make browser-tools` first").display().to_string()
 }
 
 #[tokio::test(start_paused = true)]

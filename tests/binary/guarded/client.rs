@@ -25,7 +25,7 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// That of a server called `localhost`.
     pub(crate) fn of_server() -> Self {
-        Self::new(CertificateParams::new(["localhost".to_owned()]).unwrap())
+        Self::new(&CertificateParams::new(["localhost".to_owned()]).unwrap())
     }
 
     /// That of a client, as `openssl req -x509` makes it: its own authority.
@@ -34,10 +34,10 @@ impl Certificate {
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.subject_alt_names = names.to_vec();
-        Self::new(params)
+        Self::new(&params)
     }
 
-    pub(crate) fn new(params: CertificateParams) -> Self {
+    pub(crate) fn new(params: &CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self {

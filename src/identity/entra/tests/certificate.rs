@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::*;
 use crate::connection::tls::roots::Roots;
 use crate::identity::certificate::CertificateFiles;
-use crate::identity::testing::{CERTIFICATE, rsa_key};
+use crate::identity::testing::rsa_key;
 
 fn issuer() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new([]).unwrap();
