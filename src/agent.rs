@@ -26,7 +26,7 @@ use crate::identity::refresh::{Refresher, TokenState};
 use crate::identity::sign_in::{SignIn, Tokens};
 use crate::identity::{Identity, TokenIdentity, TokenSource};
 use crate::metrics::Metrics;
-use crate::prober::{KnownNodes, Prober, Setup, offset};
+use crate::prober::{Prober, Setup, TargetMemory, offset};
 use crate::secret::{SecretSource, WatchedSecret};
 use crate::status::Status;
 use crate::target::{Server, Target, TargetName, Tls, TlsFiles};
@@ -62,7 +62,7 @@ pub struct Agent {
     tasks: JoinSet<std::convert::Infallible>,
     probers: HashMap<TargetName, Running<Arc<Target>>>,
     /// What the probers of each target have reached. Outlives them when settings change.
-    known_nodes: HashMap<TargetName, KnownNodes>,
+    memory: HashMap<TargetName, TargetMemory>,
     identities: HashMap<TokenIdentity, Running<Published>>,
     clients: HashMap<TlsFiles, Running<ReloadedClient>>,
     /// Targets with the same secret watch it together.
@@ -114,7 +114,7 @@ impl Agent {
             started: None,
             tasks,
             probers: HashMap::new(),
-            known_nodes: HashMap::new(),
+            memory: HashMap::new(),
             identities: HashMap::new(),
             clients: HashMap::new(),
             secrets: HashMap::new(),
@@ -226,7 +226,7 @@ impl Agent {
         self.probers.retain(|name, running| {
             keep(wanted.get(name).is_some_and(|target| **target == *running.of), &running.task)
         });
-        self.known_nodes.retain(|name, _| wanted.contains_key(name));
+        self.memory.retain(|name, _| wanted.contains_key(name));
         self.identities.retain(|identity, running| keep(identities.contains(identity), &running.task));
         self.clients.retain(|files, running| keep(certificates.contains(files), &running.task));
         let secrets: HashSet<&SecretSource> =
@@ -286,7 +286,7 @@ impl Agent {
             target: Arc::clone(target),
             offset,
             started: *self.started.get_or_insert_with(Instant::now),
-            known_nodes: self.known_nodes.entry(target.name.clone()).or_default().clone(),
+            memory: self.memory.entry(target.name.clone()).or_default().clone(),
         });
         (prober, watcher)
     }

@@ -10,7 +10,6 @@ mod early;
 mod fallback;
 mod handover;
 mod key;
-mod known_nodes;
 mod ledger;
 mod link;
 mod link_record;
@@ -18,6 +17,7 @@ mod links;
 mod listing;
 mod logged;
 mod maintenance;
+mod memory;
 mod new_connections;
 mod opening;
 mod record;
@@ -50,11 +50,11 @@ use crate::status::TargetStatus;
 use crate::target::Target;
 use cluster::Coordinator;
 use fallback::Fallback;
-pub use known_nodes::KnownNodes;
 use ledger::Limits;
 use link::Link;
 use links::Links;
 use maintenance::Maintenance;
+pub use memory::TargetMemory;
 use opening::Opener;
 use record::Record;
 pub(crate) use schedule::offset;
@@ -85,7 +85,7 @@ pub struct Setup<D> {
     /// When the process started.
     pub started: Instant,
     /// What earlier probers of the target have reached.
-    pub known_nodes: KnownNodes,
+    pub memory: TargetMemory,
 }
 
 /// Probes one target.
@@ -110,26 +110,15 @@ pub struct Probed {
 impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
     /// Creates a prober that has done nothing yet.
     pub fn new(setup: Setup<D>) -> Self {
-        let Setup {
-            target,
-            dialer,
-            sign_in,
-            clock,
-            rng,
-            metrics,
-            status,
-            instance,
-            offset,
-            started,
-            known_nodes,
-        } = setup;
+        let Setup { target, dialer, sign_in, clock, rng, metrics, status, instance, offset, started, memory } =
+            setup;
         let limits = Limits {
             attempts: target.attempts.get(),
             connect_timeout: target.connect_timeout,
             startup_ends: started + target.startup_grace,
         };
         let record = Record::new(target.name.clone(), clock.clone(), metrics, status);
-        let shared = Arc::new(Shared::new(record, known_nodes));
+        let shared = Arc::new(Shared::new(record, memory));
         let opener = Opener {
             target: Arc::clone(&target),
             dialer,

@@ -208,7 +208,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let known: HashSet<Arc<str>> = nodes.map(|node| Arc::clone(&node.id)).collect();
         let covered = topology.covered();
         let is_first = self.shards.is_empty();
-        let missing = is_first.then(|| self.links.shared.known_nodes.missing_in(&topology));
+        let missing = is_first.then(|| self.links.shared.memory.missing_in(&topology));
         let (room, skipped) = self.follow_primaries(topology);
         self.follow_replicas(&known, missing.unwrap_or_default(), room);
         let nodes = self.nodes();
@@ -258,6 +258,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
         }
         let count = wanted.len();
+        let are_known = links.shared.memory.have_reached(&wanted);
         for (place, (watched, shard)) in matched.into_iter().zip(wanted).enumerate() {
             let watched = if let Some(mut watched) = watched {
                 if watched.shard.primary != shard.primary {
@@ -269,7 +270,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 // A node whose address is unknown is looked for at the configured host.
                 let endpoint = shard.primary.address_or(&self.host);
                 let at = now + offset(self.grid.interval, place, count);
-                Watched::start(shard, endpoint, at, links, wants_replicas, self.grid, &mut self.tasks)
+                let (grid, tasks) = (self.grid, &mut self.tasks);
+                let new = Watched::start(shard, endpoint, at, links, wants_replicas, grid, tasks);
+                if are_known[place] {
+                    links.shared.note(|whole, out| whole.known(new.id, now, out));
+                }
+                new
             };
             self.shards.push(watched);
         }
@@ -320,8 +326,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let (replicas, unreached_replicas) = self.review_replicas();
         let shared = &self.links.shared;
         let (mut watched, mut unwatched, mut tried, mut available, mut is_down) = (0, 0, 0, 0_usize, false);
+        let mut known = Vec::new();
         for shard in &self.shards {
             let (is_reached, is_tried, watch) = shared.note(|whole, _| {
+                if whole.is_known(shard.id) {
+                    known.push(&shard.shard);
+                }
                 (whole.is_reached(shard.id), whole.is_tried(shard.id), whole.watch_of(shard.id))
             });
             tried += usize::from(is_tried);
@@ -337,6 +347,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 unwatched += usize::from(watch == Watch::Unwatched);
             }
         }
+        shared.memory.watches(&known);
         let are_tried = tried == self.shards.len();
         let is_unknown = |shard: &Watched| shared.note(|whole, _| whole.watch_of(shard.id)) == Watch::Unknown;
         self.are_shards_shown |= !self.shards.iter().any(is_unknown);

@@ -238,6 +238,9 @@ impl LinkRecord {
     /// The connection is being opened to `endpoint`.
     pub(super) fn opening(&mut self, endpoint: Option<&Endpoint>) {
         self.endpoint = endpoint.filter(|_| self.is_shard()).cloned();
+        if self.endpoint.as_ref().is_some_and(|endpoint| self.shared.memory.contains(endpoint)) {
+            self.note(|whole, out| whole.known(self.id, Instant::now(), out));
+        }
         self.shared.record(|record| record.connections(|all| all.opening(self.id)));
     }
 
@@ -302,7 +305,7 @@ impl LinkRecord {
     /// The node at `endpoint` has taken a connection, which later probers of the target are to know.
     pub(super) fn reached(&self, endpoint: Option<&Endpoint>) {
         if let Some(endpoint) = endpoint.filter(|_| self.is_shard()) {
-            self.shared.known_nodes.reached(endpoint);
+            self.shared.memory.reached(endpoint);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::directions::Directions;
 use super::key::Key;
 use super::ledger::{Ledger, Limits};
@@ -91,11 +93,11 @@ impl<D: Dial> Links<D> {
         first: u64,
     ) -> (LinkId, Box<Link<D>>) {
         let id = self.next_id();
-        let is_known = self.shared.known_nodes.contains(&endpoint);
-        group.note(|whole, _| {
+        let is_known = self.shared.memory.contains(&endpoint);
+        group.note(|whole, out| {
             whole.join(id, Part::Shard(Arc::clone(&slots)), first);
             if is_known {
-                whole.known(id);
+                whole.known(id, Instant::now(), out);
             }
         });
         self.shared.record(|record| record.connections(|all| all.replica_joined(id)));

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::known_nodes::KnownNodes;
 use super::ledger::Out;
+use super::memory::TargetMemory;
 use super::record::Record;
 use super::signals::Signals;
 use super::whole::{LinkId, Part, Whole};
@@ -16,7 +16,7 @@ use crate::target::Endpoint;
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) signals: Arc<Signals>,
-    pub(super) known_nodes: KnownNodes,
+    pub(super) memory: TargetMemory,
 }
 
 #[derive(Debug)]
@@ -26,13 +26,13 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(record: Record, known_nodes: KnownNodes) -> Self {
+    pub(super) fn new(record: Record, memory: TargetMemory) -> Self {
         let mut whole = Whole::default();
-        if !known_nodes.is_empty() {
+        if !memory.is_empty() {
             whole.await_shards();
         }
         let state = Mutex::new(State { whole, record });
-        Self { state, signals: Arc::default(), known_nodes }
+        Self { state, signals: Arc::default(), memory }
     }
 
     /// Lets `note` enter something in the whole. What follows for the target is recorded.
@@ -42,11 +42,11 @@ impl Shared {
 
     /// A link joins, which leads to `part`, if that is a shard to its `node`. Its first tick is the one with the number `first`.
     pub(super) fn join(&self, id: LinkId, part: Part, node: Option<&Endpoint>, first: u64) {
-        let is_known = node.is_some_and(|node| self.known_nodes.contains(node));
+        let is_known = node.is_some_and(|node| self.memory.contains(node));
         self.with(|whole, record| {
             whole.join(id, part, first);
             if is_known {
-                whole.known(id);
+                whole.known(id, Instant::now(), &mut |effect| record.effect(effect));
             }
             record.connections(|all| all.joined(id));
         });

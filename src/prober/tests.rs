@@ -186,7 +186,7 @@ fn setup<D: Dial<Stream: 'static> + 'static>(
         instance: "pod".into(),
         offset,
         started: Instant::now(),
-        known_nodes: KnownNodes::default(),
+        memory: TargetMemory::default(),
         target: Arc::new(target),
     };
     (setup, metrics, status)

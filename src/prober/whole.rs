@@ -161,10 +161,10 @@ impl Whole {
         self.changed(at, out);
     }
 
-    /// An earlier prober of the target has reached the link's server.
-    pub(super) fn known(&mut self, id: LinkId) {
-        if let Some(member) = self.member(id) {
-            member.contact.known();
+    /// The link leads to a server or a shard that was reached before, by an earlier prober of the target or by another link.
+    pub(super) fn known(&mut self, id: LinkId, at: Instant, out: Out<'_>) {
+        if self.member(id).is_some_and(|member| member.contact.known()) {
+            self.changed(at, out);
         }
     }
 
@@ -193,6 +193,11 @@ impl Whole {
     /// Whether the link's server has ever taken a connection.
     pub(super) fn is_reached(&self, id: LinkId) -> bool {
         self.members.iter().any(|member| member.id == id && member.contact.is_reached())
+    }
+
+    /// Whether the link's server or shard was reached, by the link or before it.
+    pub(super) fn is_known(&self, id: LinkId) -> bool {
+        self.members.iter().any(|member| member.id == id && member.contact.is_known())
     }
 
     /// Whether an attempt of the link has ended.

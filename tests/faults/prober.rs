@@ -11,7 +11,7 @@ use cachepulse::files::Files;
 use cachepulse::identity::Identity;
 use cachepulse::identity::sign_in::SignIn;
 use cachepulse::metrics::{Format, Metrics};
-use cachepulse::prober::{KnownNodes, Prober, Setup};
+use cachepulse::prober::{Prober, Setup, TargetMemory};
 use cachepulse::secret::{SecretSource, WatchedSecret};
 use cachepulse::status::Status;
 use cachepulse::target::{Endpoint, Target, TargetName, Tls};
@@ -62,7 +62,7 @@ impl Probing {
             instance: "faults".into(),
             offset: Duration::ZERO,
             started: Instant::now(),
-            known_nodes: KnownNodes::default(),
+            memory: TargetMemory::default(),
             target,
         });
         let log = Log::default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::super::known_nodes::KnownReplica;
+use super::super::memory::KnownReplica;
 use super::super::replicas::{Making, Replicas};
 use super::super::schedule::offset;
 use super::Coordinator;
@@ -72,7 +72,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         for Watched { shard, replicas, .. } in &self.shards {
             known.extend(replicas.iter().flat_map(|replicas| replicas.known(shard.lowest())));
         }
-        self.links.shared.known_nodes.probes(known);
+        self.links.shared.memory.probes(known);
     }
 
     /// Looks at what has become of the links to replicas. Returns how many were reached, and how many were not.

@@ -38,6 +38,11 @@ impl Contact {
         !matches!(self, Self::Untried | Self::Known)
     }
 
+    /// Whether the server was reached, now or by an earlier prober of the target.
+    pub(super) const fn is_known(self) -> bool {
+        matches!(self, Self::Known | Self::Missed | Self::Reached)
+    }
+
     pub(super) const fn is_reached(self) -> bool {
         matches!(self, Self::Missed | Self::Reached)
     }
@@ -58,11 +63,15 @@ impl Contact {
         matches!(self, Self::Known | Self::Missed | Self::Reached | Self::Local)
     }
 
-    /// An earlier prober of the target has reached the server.
-    pub(super) fn known(&mut self) {
-        if *self == Self::Untried {
-            *self = Self::Known;
-        }
+    /// The server that the link leads to from now on was reached before. Returns whether it decides by that.
+    pub(super) fn known(&mut self) -> bool {
+        let known = match self {
+            Self::Untried => Self::Known,
+            Self::Unreached | Self::Local => Self::Missed,
+            Self::Known | Self::Missed | Self::Connected | Self::Reached => return false,
+        };
+        *self = known;
+        true
     }
 
     /// The server has taken a connection. Returns whether that is the first one, after failures.
@@ -134,12 +143,21 @@ mod tests {
     fn a_server_that_was_reached_before_decides_from_the_start_whatever_the_first_attempt_leads_to() {
         for reach in [Reach::Nowhere, Reach::Local, Reach::Server] {
             let mut contact = Contact::default();
-            contact.known();
-            assert!(!contact.is_tried() && contact.decides());
+            assert!(contact.known() && !contact.is_tried() && contact.decides());
             assert!(!contact.failed(reach), "it is not unreached");
             assert!(contact.is_tried() && contact.is_reached() && contact.decides() && contact.is_missed());
             assert!(!contact.refused() && contact.is_missed());
             assert!(!contact.connected() && contact.is_reached() && !contact.is_missed());
+        }
+    }
+
+    #[test]
+    fn an_unreached_link_that_is_led_to_a_server_which_was_reached_decides() {
+        for reach in [Reach::Nowhere, Reach::Local] {
+            let mut contact = Contact::default();
+            contact.failed(reach);
+            assert!(contact.known() && contact.is_missed() && contact.decides());
+            assert!(!contact.known(), "that is no news");
         }
     }
 

@@ -2,16 +2,16 @@
 
 use super::*;
 
-/// Starts a prober whose target was probed before by one with these `known_nodes`.
-fn reload(cluster: &Cluster, known_nodes: KnownNodes, target: Target) -> Running {
+/// Starts a prober whose target was probed before by one with these `memory`.
+fn reload(cluster: &Cluster, memory: TargetMemory, target: Target) -> Running {
     let (setup, metrics, status) = setup(43, Duration::ZERO, cluster.clone(), target, SignIn::None, clock());
-    let prober = Prober::new(Setup { known_nodes, ..setup });
+    let prober = Prober::new(Setup { memory, ..setup });
     Running { metrics, status, task: tokio::spawn(prober.run(Instant::now())) }
 }
 
 /// Does the same, and waits until each shard was probed.
-async fn start_after_reload(cluster: &Cluster, known_nodes: KnownNodes, target: Target) -> Running {
-    let running = reload(cluster, known_nodes, target);
+async fn start_after_reload(cluster: &Cluster, memory: TargetMemory, target: Target) -> Running {
+    let running = reload(cluster, memory, target);
     sleep(2 * INTERVAL).await;
     running
 }
@@ -25,10 +25,10 @@ fn verdict(running: &Running) -> Option<bool> {
 async fn a_shard_that_was_reached_before_a_reload_is_down_after_it() {
     let (lines, _guard) = logged();
     let cluster = Cluster::new(3);
-    let known_nodes = KnownNodes::default();
-    drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
     cluster.kill(1);
-    let after = start_after_reload(&cluster, known_nodes, target()).await;
+    let after = start_after_reload(&cluster, memory, target()).await;
     assert_eq!((after.is_up(), shards(&after)[1].1), (false, Watch::Down));
     assert_eq!((of_cluster(&after, "nodes_watched"), of_cluster(&after, "nodes_unwatched")), (3.0, 0.0));
     assert!(after.unavailable() > 0.0 && after.failures("connect_refused") > 0.0);
@@ -36,21 +36,63 @@ async fn a_shard_that_was_reached_before_a_reload_is_down_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_was_reached_before_a_reload_is_down_after_it_also_at_another_address() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::with_replicas(3);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
+    // Its replica takes over, and announces an address that leads nowhere.
+    cluster.kill(1);
+    cluster.with(|state| {
+        state.all.resize_with(7, Node::default);
+        state.all[6].away = Some(FailureReason::ConnectTimeout);
+        (state.slots[1].2, state.all[4].address) = (4, Some(6));
+        state.replicas = vec![(1, 4)];
+    });
+    for _ in 0..2 {
+        let after = start_after_reload(&cluster, memory.clone(), target()).await;
+        assert_eq!(shards(&after)[1], ("5461".into(), Watch::Down, endpoint(6).to_string()));
+        assert!(!after.is_up());
+    }
+    assert!(!lines.text().contains("shard not reached"), "{}", lines.text());
+    assert!(
+        !lines.text().contains("cache available") || lines.text().matches("cache available").count() == 1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_led_to_a_node_which_was_reached_before_is_down_if_that_is_away() {
+    let cluster = Cluster::new(2);
+    // The last node has no slots yet. Another shard's node was never reached.
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectRefused));
+    let memory = TargetMemory::default();
+    memory.reached(&endpoint(2));
+    let after = start_after_reload(&cluster, memory, target()).await;
+    assert_eq!((after.is_up(), shards(&after)[1].1), (true, Watch::Unwatched));
+    cluster.with(|state| {
+        state.all[2].away = Some(FailureReason::ConnectRefused);
+        state.slots[1].2 = 2;
+    });
+    sleep(2 * 60 * SECOND).await;
+    assert_eq!((after.is_up(), shards(&after)[1].1), (false, Watch::Down));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_that_was_not_reached_before_a_reload_either_stays_unwatched() {
     let cluster = Cluster::new(3);
     cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectTimeout));
-    let known_nodes = KnownNodes::default();
-    drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
-    let after = start_after_reload(&cluster, known_nodes, target()).await;
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
+    let after = start_after_reload(&cluster, memory, target()).await;
     assert_eq!((after.is_up(), shards(&after)[1].1), (true, Watch::Unwatched));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_alone_fails_nothing() {
     let cluster = Cluster::new(3);
-    let known_nodes = KnownNodes::default();
-    drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
-    let after = start_after_reload(&cluster, known_nodes, target()).await;
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
+    let after = start_after_reload(&cluster, memory, target()).await;
     assert!(after.is_up());
     assert_eq!(
         (after.all_failures(), after.unavailable(), of_cluster(&after, "nodes_watched")),
@@ -66,11 +108,11 @@ async fn no_success_comes_before_each_shard_that_was_reached_before_has_been_tri
         (FailureReason::ConnectTimeout, Duration::from_millis(6_500)),
     ] {
         let cluster = Cluster::new(3);
-        let known_nodes = KnownNodes::default();
-        drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+        let memory = TargetMemory::default();
+        drop(start_after_reload(&cluster, memory.clone(), target()).await);
         cluster.with(|state| state.all[2].away = Some(reason));
         let (lines, _guard) = logged();
-        let after = reload(&cluster, known_nodes, Target { attempts: NonZeroU32::MIN, ..target() });
+        let after = reload(&cluster, memory, Target { attempts: NonZeroU32::MIN, ..target() });
         for _ in 0..6 {
             sleep(SECOND).await;
             assert_eq!((verdict(&after), after.probes()), (None, 0.0), "{reason:?}");
@@ -89,15 +131,15 @@ async fn no_success_comes_before_each_shard_that_was_reached_before_has_been_tri
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_comes_back_is_no_success_before_the_others_have_been_tried() {
     let cluster = Cluster::new(3);
-    let known_nodes = KnownNodes::default();
-    drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
     cluster.with(|state| {
         state.all[1].away = Some(FailureReason::ConnectRefused);
         state.all[2].away = Some(FailureReason::ConnectTimeout);
     });
     let (lines, _guard) = logged();
     let target = Target { attempts: NonZeroU32::MIN, interval: SECOND, ..target() };
-    let after = reload(&cluster, known_nodes, target);
+    let after = reload(&cluster, memory, target);
     sleep(SECOND).await;
     assert_eq!(verdict(&after), Some(false));
     cluster.with(|state| state.all[1].away = None);
@@ -112,10 +154,10 @@ async fn what_the_host_has_found_is_the_verdict_once_each_shard_was_opened() {
     const HOUR: Duration = Duration::from_secs(3600);
     for (refusal, expected) in [(None, Some(true)), (Some("-LOADING Redis is loading\r\n"), None)] {
         let cluster = Cluster::new(3);
-        let known_nodes = KnownNodes::default();
-        drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+        let memory = TargetMemory::default();
+        drop(start_after_reload(&cluster, memory.clone(), target()).await);
         cluster.with(|state| state.all[2].refusal = refusal);
-        let after = reload(&cluster, known_nodes, Target { interval: HOUR, ..target() });
+        let after = reload(&cluster, memory, Target { interval: HOUR, ..target() });
         sleep(Duration::from_millis(6_500)).await;
         assert_eq!(verdict(&after), None);
         sleep(Duration::from_millis(200)).await;
@@ -138,11 +180,11 @@ async fn what_is_no_cluster_any_more_waits_for_no_shards() {
     ];
     for (place, change) in changes.iter().enumerate() {
         let cluster = Cluster::new(3);
-        let known_nodes = KnownNodes::default();
-        drop(start_after_reload(&cluster, known_nodes.clone(), target()).await);
+        let memory = TargetMemory::default();
+        drop(start_after_reload(&cluster, memory.clone(), target()).await);
         let mut target = target();
         change(&cluster, &mut target);
-        let after = reload(&cluster, known_nodes, target);
+        let after = reload(&cluster, memory, target);
         sleep(SECOND).await;
         assert_eq!((verdict(&after), after.probes()), (Some(true), 1.0), "{place}");
     }
@@ -152,11 +194,11 @@ async fn what_is_no_cluster_any_more_waits_for_no_shards() {
 async fn live_shards_show_that_they_are_up_with_their_openings_beside_one_that_is_down() {
     let long = Target { interval: 30 * SECOND, ..target() };
     let cluster = Cluster::new(3);
-    let known_nodes = KnownNodes::default();
-    drop(start_after_reload(&cluster, known_nodes.clone(), long.clone()).await);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), long.clone()).await);
     cluster.kill(0);
     cluster.with(|state| state.host = 1);
-    let after = reload(&cluster, known_nodes, long);
+    let after = reload(&cluster, memory, long);
     let sets = cluster.count(2, "SET");
     // First openings are spread over ten seconds.
     sleep(8 * SECOND).await;
@@ -170,8 +212,8 @@ async fn live_shards_show_that_they_are_up_with_their_openings_beside_one_that_i
 #[tokio::test(start_paused = true)]
 async fn a_dead_replica_that_the_servers_hide_counts_as_down_for_five_minutes_also_over_reloads() {
     let cluster = Cluster::with_replicas(2);
-    let known_nodes = KnownNodes::default();
-    let before = start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await;
+    let memory = TargetMemory::default();
+    let before = start_after_reload(&cluster, memory.clone(), with_replicas()).await;
     sleep(INTERVAL).await;
     cluster.kill(3);
     cluster.with(|state| state.replicas.truncate(1));
@@ -181,14 +223,14 @@ async fn a_dead_replica_that_the_servers_hide_counts_as_down_for_five_minutes_al
     let down = [("primary", Watch::Up), ("replica", Watch::Down)];
     let is_up = r#"shard_success{role="replica",shard="8192",target="t"}"#;
     for _ in 0..2 {
-        let after = start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await;
+        let after = start_after_reload(&cluster, memory.clone(), with_replicas()).await;
         sleep(INTERVAL).await;
         assert_eq!(states(&after), [up, down].concat());
         assert_eq!((after.is_up(), after.value(is_up)), (true, 0.0));
         let watched = cluster_of(&after).counts.unwrap().nodes_watched;
         assert_eq!((watched, of_cluster(&after, "nodes_watched")), (3, 3.0));
     }
-    let after = start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await;
+    let after = start_after_reload(&cluster, memory.clone(), with_replicas()).await;
     sleep(110 * SECOND).await;
     assert_eq!(states(&after), [up, down].concat());
     sleep(60 * SECOND).await;
@@ -196,20 +238,20 @@ async fn a_dead_replica_that_the_servers_hide_counts_as_down_for_five_minutes_al
     assert!(!text(&after).contains(r#"role="replica",shard="8192""#));
     // Nobody who comes later knows of it.
     drop(after);
-    let after = start_after_reload(&cluster, known_nodes, with_replicas()).await;
+    let after = start_after_reload(&cluster, memory, with_replicas()).await;
     assert_eq!(states(&after), [&up[..], &up[..1]].concat());
 }
 
 #[tokio::test(start_paused = true)]
 async fn replicas_of_another_cluster_are_not_missed_in_the_one_that_the_target_is_now() {
-    let known_nodes = KnownNodes::default();
+    let memory = TargetMemory::default();
     let cluster = Cluster::with_replicas(2);
-    drop(start_after_reload(&cluster, known_nodes.clone(), with_replicas()).await);
+    drop(start_after_reload(&cluster, memory.clone(), with_replicas()).await);
     let other = Cluster::new(1);
     other.with(|state| {
         state.all.resize_with(10, Node::default);
         (state.slots[0].2, state.host) = (9, 9);
     });
-    let after = start_after_reload(&other, known_nodes, with_replicas()).await;
+    let after = start_after_reload(&other, memory, with_replicas()).await;
     assert_eq!(states(&after), [("primary", Watch::Up)]);
 }

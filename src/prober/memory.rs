@@ -1,27 +1,30 @@
-//! The nodes of a cluster that the probers of one target have reached, and the replicas that the last one has probed.
-//! Outlives each prober: a reload during an outage must not turn a dead node into one that was never reached, and must not
-//! let a dead replica be forgotten.
+//! What the probers of one target know of its cluster. Outlives each of them: a reload during an outage must not turn a dead
+//! shard into one that was never reached, and must not let a dead replica be forgotten.
+//!
+//! Pure: no I/O and no clock.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::replicas::Absence;
 use crate::target::Endpoint;
-use crate::topology::{Shard, Slot, Topology};
+use crate::topology::{Shard, Slot, Topology, continued};
 
 /// The number of nodes that are remembered: twice the greatest `cluster.max_nodes`, for failovers and new addresses.
 const KEPT: usize = 2000;
 
-/// The nodes that were reached. Clones share them.
-///
-/// A node is known by where it was connected to, not by its id: that a server takes connections at one address says
-/// nothing about a firewall in front of another.
+/// What is remembered of a target from one reload to the next. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct KnownNodes(Arc<Mutex<State>>);
+pub struct TargetMemory(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where nodes were connected to. Their ids are not enough: that a server takes connections at one address says nothing
+    /// about a firewall in front of another.
     reached: VecDeque<Endpoint>,
+    /// The shards that were reached, without common slots. One stays what it is wherever its nodes are.
+    shards: Vec<Shard>,
+    /// The replicas that the last prober has probed.
     replicas: Vec<KnownReplica>,
 }
 
@@ -37,7 +40,7 @@ pub(super) struct KnownReplica {
     pub(super) absence: Absence,
 }
 
-impl KnownNodes {
+impl TargetMemory {
     /// The server at `endpoint` has taken a connection. Beyond [`KEPT`], the node that was found first is forgotten.
     pub(super) fn reached(&self, endpoint: &Endpoint) {
         let State { reached, .. } = &mut *self.lock();
@@ -59,6 +62,29 @@ impl KnownNodes {
         self.lock().reached.contains(endpoint)
     }
 
+    /// These `shards` have been reached, now or by an earlier prober. Others of the same cluster stay remembered as long as
+    /// their slots are not in these.
+    pub(super) fn watches(&self, shards: &[&Shard]) {
+        let State { shards: known, .. } = &mut *self.lock();
+        let is_known =
+            shards.len() <= known.len() && known.iter().zip(shards).all(|(known, shard)| known == *shard);
+        if is_known {
+            return;
+        }
+        let is_same = is_same_cluster(known, shards.iter().copied());
+        known.retain(|old| is_same && shards.iter().all(|shard| old.slots.overlap(&shard.slots) == 0));
+        known.splice(..0, shards.iter().copied().cloned());
+    }
+
+    /// Returns for each of the `shards` whether it continues one that was reached, whatever its nodes and addresses are now.
+    pub(super) fn have_reached(&self, shards: &[Shard]) -> Vec<bool> {
+        let State { shards: known, .. } = &*self.lock();
+        if !is_same_cluster(known, shards) {
+            return vec![false; shards.len()];
+        }
+        continued(known, shards).into_iter().map(|place| place.is_some()).collect()
+    }
+
     /// These are all replicas that are probed now.
     pub(super) fn probes(&self, replicas: Vec<KnownReplica>) {
         self.lock().replicas = replicas;
@@ -67,7 +93,7 @@ impl KnownNodes {
     /// Returns the replicas that were probed last and reached, and that `topology` does not name. None if it is another
     /// cluster's.
     pub(super) fn missing_in(&self, topology: &Topology) -> Vec<KnownReplica> {
-        let State { reached, replicas } = &*self.lock();
+        let State { reached, replicas, .. } = &*self.lock();
         let nodes = || topology.shards.iter().flat_map(Shard::nodes);
         let is_known = |endpoint: &Endpoint| reached.contains(endpoint);
         if replicas.is_empty() || !nodes().any(|node| node.address.as_ref().is_some_and(is_known)) {
@@ -84,6 +110,12 @@ impl KnownNodes {
     }
 }
 
+/// Whether a node is in both: ids do not change. A cluster of other nodes is another one.
+fn is_same_cluster<'a>(known: &[Shard], shards: impl IntoIterator<Item = &'a Shard>) -> bool {
+    let ids: HashSet<&str> = known.iter().flat_map(Shard::nodes).map(|node| &*node.id).collect();
+    shards.into_iter().flat_map(Shard::nodes).any(|node| ids.contains(&*node.id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +127,7 @@ mod tests {
 
     #[test]
     fn nodes_are_remembered_up_to_a_limit() {
-        let nodes = KnownNodes::default();
+        let nodes = TargetMemory::default();
         (0..2).for_each(|_| (0..KEPT).for_each(|number| nodes.reached(&endpoint(number))));
         assert!(nodes.contains(&endpoint(0)), "those that are reached again take no other's place");
         nodes.clone().reached(&endpoint(KEPT));
@@ -122,11 +154,45 @@ mod tests {
 
     #[test]
     fn a_replica_is_missing_if_it_was_reached_and_the_same_cluster_does_not_name_it() {
-        let nodes = KnownNodes::default();
+        let nodes = TargetMemory::default();
         nodes.probes([1, 2, 3].map(replica).into());
         (0..3).for_each(|number| nodes.reached(&endpoint(number)));
         assert_eq!(nodes.missing_in(&topology(&[0, 1])), [replica(2)]);
         assert_eq!(nodes.missing_in(&topology(&[0, 1, 2, 3])), []);
         assert_eq!(nodes.missing_in(&topology(&[7, 8])), [], "another cluster");
+    }
+
+    fn shard(ranges: (u16, u16), nodes: &[usize]) -> Shard {
+        let slots = [Slot::new(ranges.0).unwrap()..=Slot::new(ranges.1).unwrap()].into_iter().collect();
+        Shard { slots, ..topology(nodes).shards.remove(0) }
+    }
+
+    #[test]
+    fn a_shard_was_reached_if_it_continues_one_that_was_wherever_its_primary_is_now() {
+        let memory = TargetMemory::default();
+        let (first, second) = (shard((0, 99), &[1, 2]), shard((100, 199), &[3, 4]));
+        assert_eq!(memory.have_reached(&[first.clone()]), [false]);
+        memory.watches(&[&first]);
+        let mut moved = shard((0, 89), &[2, 1]);
+        moved.primary.address = Some(endpoint(7));
+        assert_eq!(memory.have_reached(&[moved, second.clone()]), [true, false]);
+        assert_eq!(memory.have_reached(&[shard((0, 99), &[8, 9])]), [false], "another cluster");
+    }
+
+    #[test]
+    fn a_shard_is_remembered_until_another_one_of_its_cluster_has_its_slots() {
+        let memory = TargetMemory::default();
+        let (first, second) = (shard((0, 99), &[1, 2]), shard((100, 199), &[3, 4]));
+        memory.watches(&[&first, &second]);
+        // Nobody owns the slots of the second one for a while.
+        memory.watches(&[&first]);
+        memory.watches(&[&shard((0, 98), &[1, 2])]);
+        assert_eq!(memory.have_reached(&[first.clone(), second.clone()]), [true, true]);
+        let all = shard((0, 199), &[1, 2]);
+        memory.watches(&[&all]);
+        assert_eq!(memory.lock().shards, [all]);
+        let other = shard((500, 599), &[8, 9]);
+        memory.watches(&[&other]);
+        assert_eq!(memory.lock().shards, [other], "another cluster");
     }
 }
