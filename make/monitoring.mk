@@ -6,7 +6,7 @@ MONITORING_PYTHON ?= target/monitoring-python
 
 TEST_PARTS += monitoring-test
 
-monitoring-test: monitoring-tools redis-server binary ## test alerts and dashboard with real Prometheus and Alertmanager
+monitoring-test: monitoring-tools redis-server openssl binary ## test alerts and dashboard with real Prometheus and Alertmanager
 	tests/monitoring/rules
 	python3 tests/monitoring/discovery.py
 	@tests/venv $(MONITORING_PYTHON) tests/monitoring/requirements.txt

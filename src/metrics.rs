@@ -210,7 +210,7 @@ impl Metrics {
     }
 }
 
-/// Returns the upper bounds of the classic buckets of every histogram in seconds, without the last one, which is infinite.
+/// Returns all upper bounds that classic buckets can have, in seconds, without the last one, which is infinite.
 pub fn bucket_bounds() -> impl Iterator<Item = f64> {
     (0..histogram::BOUNDS).map(histogram::bound)
 }

@@ -37,6 +37,15 @@ impl MetricType {
     }
 }
 
+/// Which of the configured classic bounds a histogram has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bounds {
+    /// All of them.
+    All,
+    /// Every other one, from the fourth on, which keeps the last one: for rare events.
+    Few,
+}
+
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
@@ -50,6 +59,8 @@ pub struct Definition {
     pub help: &'static str,
     /// Further documentation, in Markdown: when the metric is absent and how to use it. May be empty.
     pub doc: &'static str,
+    /// The classic bounds of a histogram.
+    pub(super) bounds: Bounds,
 }
 
 impl Definition {
@@ -71,7 +82,9 @@ impl Definition {
 
 /// Defines a constant for each metric, and [`DEFINITIONS`] of them all.
 macro_rules! definitions {
-    ($($constant:ident = $kind:ident $name:literal $labels:tt { help: $help:literal, $(doc: $doc:literal,)? })+) => {
+    ($($constant:ident = $kind:ident $name:literal $labels:tt {
+        help: $help:literal, $(doc: $doc:literal,)? $(bounds: $bounds:ident,)?
+    })+) => {
         $(
             pub(super) const $constant: Definition = Definition {
                 name: $name,
@@ -79,6 +92,7 @@ macro_rules! definitions {
                 labels: &$labels,
                 help: $help,
                 doc: concat!($($doc)?),
+                bounds: [$(Bounds::$bounds,)? Bounds::All][0],
             };
         )+
 
@@ -111,6 +125,9 @@ definitions! {
     }
     PHASE_DURATION = Histogram "cachepulse_phase_duration_seconds" [TARGET, PHASE] {
         help: "Duration of each completed phase of opening a connection.",
+        doc: "Has every other [classic bucket](#latency), because connections are opened rarely. Native buckets have the full \
+              resolution.",
+        bounds: Few,
     }
     CONNECTS = Counter "cachepulse_connects_total" [TARGET, ATTEMPT_RESULT] {
         help: "Attempts to open a connection, sign-in included.",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
 
-use super::definition::{Definition, MetricType};
+use super::definition::{Bounds, Definition, MetricType};
 use super::histogram::Snapshot;
 use super::settings::Settings;
 
@@ -18,11 +18,13 @@ pub(super) struct Header<'a> {
     pub(super) name: &'a str,
     pub(super) kind: MetricType,
     pub(super) help: &'a str,
+    /// The classic bounds of a histogram.
+    pub(super) bounds: Bounds,
 }
 
 impl From<Definition> for Header<'static> {
-    fn from(Definition { name, kind, help, .. }: Definition) -> Self {
-        Self { name, kind, help }
+    fn from(Definition { name, kind, help, bounds, .. }: Definition) -> Self {
+        Self { name, kind, help, bounds }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use prometheus::proto::{MetricFamily, MetricType as RegisteredType};
 
-use super::definition::MetricType;
+use super::definition::{Bounds, MetricType};
 use super::encoder::{Encoder, Header, LabelPair, Sample, Value};
 use super::histogram::Histogram;
 use super::settings::Settings;
@@ -146,5 +146,5 @@ pub(super) fn registered(family: &MetricFamily) -> Header<'_> {
         RegisteredType::COUNTER => MetricType::Counter,
         _ => MetricType::Gauge,
     };
-    Header { name: family.name(), kind, help: family.help() }
+    Header { name: family.name(), kind, help: family.help(), bounds: Bounds::All }
 }

@@ -1,6 +1,6 @@
 //! The metrics of `/probe`: the last probe of one target, with the names that the Blackbox exporter has, and without labels.
 
-use super::definition::{Definition, MetricType};
+use super::definition::{Bounds, Definition, MetricType};
 use super::encoder::Value;
 use super::family::Output;
 use super::format::Format;
@@ -14,7 +14,7 @@ pub const PROBE_DEFINITIONS: [Definition; 3] = [
 ];
 
 const fn gauge(name: &'static str, help: &'static str) -> Definition {
-    Definition { name, kind: MetricType::Gauge, labels: &[], help, doc: "" }
+    Definition { name, kind: MetricType::Gauge, labels: &[], help, doc: "", bounds: Bounds::All }
 }
 
 /// The last probe of a target.

@@ -56,7 +56,7 @@ impl Encoder for Protobuf {
             double(2, snapshot.sum, out);
             if settings.has_classic() {
                 let cumulative = snapshot.cumulative();
-                for number in settings.bounds() {
+                for number in settings.bounds(sample.header.bounds) {
                     bucket(cumulative[number], histogram::bound(number), out);
                 }
                 bucket(count, f64::INFINITY, out);
@@ -223,12 +223,14 @@ fn varint(mut value: u64) -> ([u8; 10], usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::definition::Bounds;
     use super::super::settings::Histograms;
     use super::*;
     use crate::hex::hex;
     use std::time::Duration;
 
-    const HEADER: Header<'_> = Header { name: "demo_latency_seconds", kind: MetricType::Histogram, help: "" };
+    const HEADER: Header<'_> =
+        Header { name: "demo_latency_seconds", kind: MetricType::Histogram, help: "", bounds: Bounds::All };
 
     fn snapshot() -> Snapshot {
         // The indices -20, -19 and -15 at schema 3.

@@ -1,5 +1,6 @@
 //! How histograms are exported. It changes nothing of what is recorded, so that a reload can change it.
 
+use super::definition::Bounds;
 use super::histogram::BOUNDS;
 use crate::closed_set::closed_set;
 
@@ -41,13 +42,18 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the numbers of the classic bounds that are exported, of all in [`super::bucket_bounds`].
-    pub(super) fn bounds(self) -> impl Iterator<Item = usize> {
+    /// Returns the numbers of the classic bounds that a histogram has, of all in [`super::bucket_bounds`].
+    pub(super) fn bounds(self, bounds: Bounds) -> impl Iterator<Item = usize> {
         let count = if self.has_classic() { BOUNDS } else { 0 };
-        (0..count).step_by(match self.classic_factor {
+        let configured = (0..count).step_by(match self.classic_factor {
             ClassicFactor::Two => 1,
             ClassicFactor::Four => 2,
-        })
+        });
+        let (first, step) = match bounds {
+            Bounds::All => (0, 1),
+            Bounds::Few => (3, 2),
+        };
+        configured.skip(first).step_by(step)
     }
 
     /// Whether classic buckets are exported.

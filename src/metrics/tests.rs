@@ -207,34 +207,40 @@ fn every_series_has_the_defined_labels_and_only_their_values() {
     }
 }
 
-/// The series of a healthy target without TLS and sign-in, which is not a cluster, with a connection that was opened once.
+/// The series of a healthy target that is not a cluster, with a connection that was opened once: without TLS and sign-in, and
+/// with both and a second token.
 #[test]
-fn a_plain_target_has_few_series() {
-    let count = |settings| {
+fn a_healthy_target_has_few_series() {
+    let count = |settings, has_token_and_tls| {
         let metrics = metrics();
         metrics.configure(settings);
         let target = metrics.target(&name("orders"));
         target.started(MILLISECOND);
         let mut phases = PhaseTimes::default();
-        for phase in [Phase::Resolve, Phase::Connect, Phase::Auth] {
-            phases.set(phase, MILLISECOND);
+        for phase in Phase::ALL {
+            if has_token_and_tls || !matches!(phase, Phase::Token | Phase::Tls) {
+                phases.set(phase, MILLISECOND);
+            }
         }
         target.connected(&phases);
+        if has_token_and_tls {
+            target.certificate_expiry(at(2_000_000));
+            target.reauthenticated();
+        }
         target.protocol(Some(Protocol::Resp3));
         target.new_connection(Ok(()), 0, &phases);
         target.server_info(&ServerInfo::new("redis", "7.4.0", Some(Mode::Standalone), Some(Role::Primary)));
         record(&target, &success(), at(1));
         series(&metrics, "target=\"orders\"").len()
     };
-    let settings = |histograms, classic_factor| Settings { histograms, classic_factor };
-    let counts = [
-        settings(Histograms::Classic, ClassicFactor::Two),
-        settings(Histograms::Classic, ClassicFactor::Four),
-        settings(Histograms::Native, ClassicFactor::Two),
-    ]
-    .map(count);
-    for (count, most) in counts.into_iter().zip([215, 125, 75]) {
-        assert!(count <= most, "{counts:?}");
+    for (histograms, classic_factor, most) in [
+        (Histograms::Classic, ClassicFactor::Two, 215),
+        (Histograms::Classic, ClassicFactor::Four, 125),
+        (Histograms::Native, ClassicFactor::Two, 75),
+    ] {
+        let settings = Settings { histograms, classic_factor };
+        let counts = [false, true].map(|has_token_and_tls| count(settings, has_token_and_tls));
+        assert!(counts.iter().all(|count| *count <= most), "{counts:?} with {settings:?}");
     }
 }
 

@@ -47,7 +47,7 @@ impl Encoder for Text {
         }
     }
 
-    fn begin(&self, Header { name, kind, help }: Header<'_>, out: &mut Vec<u8>) {
+    fn begin(&self, Header { name, kind, help, .. }: Header<'_>, out: &mut Vec<u8>) {
         write(out, format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
     }
 
@@ -71,7 +71,7 @@ impl Encoder for Text {
             count(cumulative, out);
         };
         let cumulative = snapshot.cumulative();
-        for number in settings.bounds() {
+        for number in settings.bounds(sample.header.bounds) {
             bucket(LABELS[number], cumulative[number], out);
             out.extend_from_within(same.clone());
         }

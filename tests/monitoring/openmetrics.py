@@ -16,6 +16,7 @@ FORMATS = {
     "text/plain; version=0.0.4; charset=utf-8": parser.text_string_to_metric_families,
     "application/openmetrics-text; version=1.0.0; charset=utf-8": open_families,
 }
+TOKEN = "token-of-the-test"
 
 
 def main():
@@ -33,29 +34,66 @@ def main():
         for media_type, families in FORMATS.items():
             found = list(families(get(listen, f"/probe?target={names[0]}", media_type)))
             assert [family.name for family in found] == ["probe_age_seconds", "probe_duration_seconds", "probe_success"], found
-        a_healthy_target_without_tls_and_identity_has_few_series(pathlib.Path(folder), stack)
+        a_healthy_target_has_few_series(pathlib.Path(folder), stack)
     print("the parsers of Prometheus' client for Python accept text and OpenMetrics")
 
 
-def a_healthy_target_without_tls_and_identity_has_few_series(folder, stack):
-    port = live.free_port()
-    cache = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    live.start("cache", cache, folder, stack)
-    live.until(lambda: live.listens(port), 20, "redis-server does not listen")
+def a_healthy_target_has_few_series(folder, stack):
+    """Both without TLS and identity, and with tokens and TLS, which add phases of opening a connection."""
+    ports = start_cache(folder, stack)
+    (folder / "token").write_text(TOKEN, "utf-8")
+    common = {"host": "127.0.0.1", "interval": "1s", "new_connection": {"every": "10s"}}
+    targets = {
+        "plain": {"port": ports["--port"], "tls": False, "identity": {"type": "none"}},
+        "secured": {
+            "port": ports["--tls-port"],
+            "tls": {"ca_file": str(folder / "cert.pem"), "server_name": "localhost"},
+            "identity": {"type": "token", "token": {"file": str(folder / "token")}},
+            "username": "probe",
+        },
+    }
+    targets = [{"name": name, **common, **settings} for name, settings in targets.items()]
     agents = {}
-    for most, settings in (215, []), (125, ["--metrics-classic-factor", "4"]), (75, ["--metrics-histograms", "native"]):
+    for most, settings in (215, {}), (125, {"classic_factor": 4}), (75, {"histograms": "native"}):
         agents[most] = f"127.0.0.1:{live.free_port()}"
-        target = ["--name", "orders", "--host", "127.0.0.1", "--port", port, "--tls", "false", "--identity", "none"]
-        often = ["--interval", "1s", "--new-connection-every", "10s"]
-        command = [live.AGENT, "run", "--listen", agents[most], *target, *often, *settings]
+        config = folder / f"agent-{most}.yaml"
+        config.write_text(json.dumps({"metrics": settings, "targets": targets}), "utf-8")
+        command = [live.AGENT, "run", "--listen", agents[most], "--config", config]
         live.start(f"agent-{most}", command, folder, stack)
     for most, listen in agents.items():
         live.until(lambda listen=listen: live.answers(f"http://{listen}/livez"), 20, "an agent does not answer")
-        is_complete = lambda listen=listen: "cachepulse_new_connection_success" in read(listen)["text"]
-        live.until(is_complete, 60, "no new connection is probed")
-        samples = [sample for family in read(listen)["text"].values() for sample in family.samples]
-        count = sum(sample.labels.get("target") == "orders" for sample in samples)
-        assert most - 35 <= count <= most, f"{count} series of a target, expected {most} at most"
+        for target in targets:
+            name = target["name"]
+            is_complete = lambda listen=listen, name=name: is_probed(series(listen, name))
+            live.until(is_complete, 60, f"{name}: no new connection is probed")
+            count = len(series(listen, name))
+            assert most / 2 < count <= most, f"{name}: {count} series, expected {most} at most"
+
+
+def start_cache(folder, stack):
+    """Starts a server without and with TLS, whose user `probe` has the token as password. Returns its ports."""
+    certificate = "req -x509 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -newkey rsa:2048"
+    files = ["-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(["openssl", *certificate.split(), *files], cwd=folder, check=True, capture_output=True)
+    ports = {option: live.free_port() for option in ("--port", "--tls-port")}
+    tls = ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-auth-clients", "no"]
+    user = ["--user", "probe", "on", f">{TOKEN}", "~*", "&*", "+@all"]
+    listen = [word for option in ports.items() for word in option]
+    cache = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--dir", folder, *listen, *tls, *user]
+    live.start("cache", cache, folder, stack)
+    for port in ports.values():
+        live.until(lambda port=port: live.listens(port), 20, "redis-server does not listen")
+    return ports
+
+
+def series(listen, target):
+    """Returns the series of one target."""
+    samples = [sample for family in read(listen)["text"].values() for sample in family.samples]
+    return [sample for sample in samples if sample.labels.get("target") == target]
+
+
+def is_probed(series):
+    return any(sample.name == "cachepulse_new_connection_success" and sample.value == 1 for sample in series)
 
 
 def get(listen, path, accept):

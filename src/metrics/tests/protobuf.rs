@@ -167,6 +167,51 @@ fn a_scrape_in_protobuf_has_the_series_and_values_of_the_text() {
 }
 
 #[test]
+fn classic_buckets_have_the_bounds_of_the_text_and_those_of_phases_are_fewer() {
+    let powers =
+        |first: i32, step| (first..=5).step_by(step).map(|power| 2_f64.powi(power)).collect::<Vec<_>>();
+    for (classic_factor, all, of_phases) in [
+        (ClassicFactor::Two, powers(-14, 1), powers(-11, 2)),
+        (ClassicFactor::Four, powers(-14, 2), powers(-8, 4)),
+    ] {
+        let metrics = metrics();
+        metrics.configure(Settings { classic_factor, ..Settings::default() });
+        let _owners = script(&metrics);
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
+        let (mut rest, text, mut histograms) = (&*bytes, super::text(&metrics), 0);
+        while !rest.is_empty() {
+            let family = fields(delimited(&mut rest));
+            let name = super::protobuf::text(messages(&family, 1)[0]);
+            for metric in messages(&family, 4).into_iter().map(fields) {
+                let Some(histogram) = messages(&metric, 7).first().map(|histogram| fields(histogram)) else {
+                    continue;
+                };
+                let mut bounds: Vec<f64> = messages(&histogram, 3).into_iter().map(bound).collect();
+                assert_eq!(bounds.pop(), Some(f64::INFINITY), "{name}");
+                let is_of_phases = name == "cachepulse_phase_duration_seconds";
+                assert_eq!(bounds, *if is_of_phases { &of_phases } else { &all }, "{name}");
+                assert!(!messages(&histogram, 12).is_empty(), "{name} has native buckets");
+                histograms += 1;
+            }
+        }
+        let in_text = text.matches("le=\"+Inf\"").count();
+        assert_eq!(histograms, in_text);
+        let buckets = text.lines().filter(|line| line.contains("_bucket{")).count();
+        let phases = Phase::ALL.len();
+        assert_eq!(buckets - in_text, phases * of_phases.len() + (histograms - phases) * all.len());
+    }
+}
+
+/// Returns the upper bound of a classic bucket.
+fn bound(bucket: &[u8]) -> f64 {
+    match fields(bucket)[1] {
+        (2, Field::Double(bound)) => bound,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn labels_are_not_escaped() {
     let metrics = metrics();
     let _target = metrics.target(&name(r#"a"b\c"#));
