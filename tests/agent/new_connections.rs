@@ -66,6 +66,8 @@ async fn a_changed_password_is_seen_while_the_open_connection_works() {
     until_failed(&agent, "auth_rejected").await;
     redis.ask::<()>(&["ACL", "SETUSER", "probe", &format!(">{PASSWORD}")]);
     until_recovered(&agent).await;
+    // Metrics are ahead of the log.
+    agent.logs("new connections succeed again").await;
     let log = agent.log();
     let lines =
         ["new connection failed", "new connections succeed again"].map(|text| log.matches(text).count());
