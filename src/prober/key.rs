@@ -58,8 +58,8 @@ impl Key {
         rng: &mut fastrand::Rng,
     ) -> Self {
         let slot = |instance| Slot::of_key(template.render(instance).as_bytes());
-        // Without `{instance}`, or with a hash tag that lacks it, all keys are in one slot.
-        let is_renewable = slot("a") != slot("b");
+        // Without `{instance}`, or with a hash tag that lacks it, a single key has only one slot.
+        let is_renewable = keys.get() > 1 || slot("a") != slot("b");
         let mut key = Self {
             template,
             instance,
@@ -92,13 +92,20 @@ impl Key {
         self.is_renewable
     }
 
-    /// Takes another key in the same part of the slots, and in another slot if there is one. Returns the previous key.
+    /// Returns the place of the key whose turn it is.
+    pub(super) const fn turn(&self) -> usize {
+        self.turn
+    }
+
+    /// Takes another key where a node most likely has it, as far as redirections have shown; otherwise one of several in the
+    /// same part of the slots. It lies in another slot if there is one. Returns the previous key.
     pub(super) fn renew(&mut self, rng: &mut fastrand::Rng) -> String {
         let mut name = self.template.render(&format!("{}-{:08x}", self.instance, rng.u32(..)));
         if self.names.len() > 1 {
             name =
                 key_in(&name, &middle(self.turn, self.names.len())).expect("the middle of a part has slots");
         }
+        // Another node may have all of that part.
         let guess = self.elsewhere.as_ref().map(|elsewhere| elsewhere.guess());
         if let Some(slots) = self.slots.as_deref().or(guess.as_ref()) {
             let last = Slot::of_key(self.name().as_bytes());
@@ -115,18 +122,17 @@ impl Key {
 
     /// The node at `address` has answered that another has the key.
     pub(super) fn redirected(&mut self, address: Option<SocketAddr>, redirect: Redirect) {
-        // One of several stays in its part of the slots.
-        if self.slots.is_none() && self.names.len() == 1 {
+        if self.slots.is_none() {
             let slot = Slot::of_key(self.name().as_bytes());
             self.elsewhere.get_or_insert_default().redirected(address, slot, redirect);
         }
     }
 
-    /// The node that was asked has the key.
-    pub(super) fn accepted(&mut self) {
-        let slot = Slot::of_key(self.names[self.turn].as_bytes());
-        if let Some(elsewhere) = &mut self.elsewhere {
-            elsewhere.is_here(slot);
+    /// The node at `address` has the key. The others of several go there as well if it does not have theirs.
+    pub(super) fn accepted(&mut self, address: Option<SocketAddr>) {
+        if self.elsewhere.is_some() || self.names.len() > 1 {
+            let slot = Slot::of_key(self.name().as_bytes());
+            self.elsewhere.get_or_insert_default().is_here(address, slot);
         }
     }
 

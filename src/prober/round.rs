@@ -38,11 +38,11 @@ pub(super) struct Rounds {
     reader: Option<Reader>,
     /// Whether the key was ever accepted.
     is_accepted: bool,
-    /// When a key was last searched, because none had been accepted yet and because a slot had left, and when another
-    /// key was last tried.
+    /// When a key was last searched, because none had been accepted yet and because a slot had left, and instead of which
+    /// another key was last tried.
     searched: Option<Instant>,
     searched_after_ask: Option<Instant>,
-    tried: Option<Instant>,
+    tried: Option<(usize, Instant)>,
     /// Whether keys of other nodes are left to the links that lead there.
     leaves_keys: bool,
     /// Until when no `ASK` is followed, because the user may not. Nothing fails for that.

@@ -25,16 +25,19 @@ pub struct Elsewhere {
     moved: Vec<(Slot, Redirect)>,
     /// The slot that was asked for last and is being migrated.
     migrating: Option<Slot>,
+    /// The slot in which the node has taken a key last.
+    here: Option<Slot>,
 }
 
 impl Elsewhere {
     /// The node at `address` has redirected a key in `slot`. What another node has said is forgotten.
     pub fn redirected(&mut self, address: Option<SocketAddr>, slot: Slot, redirect: Redirect) {
-        if self.asked != address || self.moved.len() >= MAX {
+        self.asks(address);
+        if self.moved.len() >= MAX {
             self.moved.clear();
-            self.asked = address;
         }
         self.migrating = None;
+        self.here.take_if(|here| *here == slot);
         match redirect.kind {
             RedirectKind::Ask => self.migrating = Some(slot),
             RedirectKind::Moved => match self.moved.binary_search_by_key(&slot, |(slot, _)| *slot) {
@@ -44,17 +47,28 @@ impl Elsewhere {
         }
     }
 
-    /// The node has taken a key in `slot`.
-    pub fn is_here(&mut self, slot: Slot) {
+    /// The node at `address` has taken a key in `slot`. What another node has said is forgotten.
+    pub fn is_here(&mut self, address: Option<SocketAddr>, slot: Slot) {
+        self.asks(address);
         self.migrating = None;
+        self.here = Some(slot);
         self.moved.retain(|(other, _)| *other != slot);
     }
 
-    /// Returns a few slots of which the node most likely has one.
+    fn asks(&mut self, address: Option<SocketAddr>) {
+        if self.asked != address {
+            *self = Self { asked: address, ..Self::default() };
+        }
+    }
+
+    /// Returns a few slots of which the node most likely has one: only that of the last key if it is still here.
     #[must_use]
     pub fn guess(&self) -> SlotSet {
         if let Some(slot) = self.migrating {
             return around(slot.number(), NEAR).difference(&SlotSet::of(slot));
+        }
+        if let Some(slot) = self.here {
+            return SlotSet::of(slot);
         }
         let gaps = (0..=self.moved.len()).filter_map(|after| {
             let before = after.checked_sub(1).map(|place| &self.moved[place]);
@@ -144,8 +158,21 @@ mod tests {
             assert!(!guess.contains(slot(number)) && guess.len() >= NEAR, "{guess}");
             assert!(guess.iter().all(|it| it.number().abs_diff(number) <= NEAR), "{guess}");
         }
-        elsewhere.is_here(slot(5));
-        assert_eq!(elsewhere.guess().to_string(), "8159-8223", "nothing is known of other nodes");
+        elsewhere.is_here(HERE, slot(5));
+        assert_eq!(elsewhere.guess(), SlotSet::of(slot(5)));
+    }
+
+    #[test]
+    fn the_slot_of_the_last_key_is_taken_until_it_has_moved_or_another_node_is_asked() {
+        let mut elsewhere = Elsewhere::default();
+        elsewhere.is_here(HERE, slot(5));
+        elsewhere.redirected(HERE, slot(8_000), redirect("MOVED", slot(8_000), 1));
+        assert_eq!(elsewhere.guess(), SlotSet::of(slot(5)));
+        let mut moved = elsewhere.clone();
+        moved.redirected(HERE, slot(5), redirect("MOVED", slot(5), 2));
+        assert!(!moved.guess().contains(slot(5)));
+        elsewhere.redirected("10.0.0.5:7000".parse().ok(), slot(8_000), redirect("MOVED", slot(8_000), 1));
+        assert!(!elsewhere.guess().contains(slot(5)));
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Rounds {
             match (&accessed, first_key) {
                 (Ok(Accessed::Here), _) => {
                     self.is_accepted = true;
-                    self.key.accepted();
+                    self.key.accepted(connection.peer.address);
                     if step == Step::Set {
                         if let Some(group) = &self.replicas {
                             group.written(Instant::now(), self.expiry());
@@ -297,8 +297,11 @@ impl Rounds {
         if let Some(last) = search.filter(|last| is_over(**last, SEARCH_PAUSE)) {
             *last = Some(now);
             SEARCH_KEYS
-        } else if is_over(self.tried, self.target.interval) {
-            self.tried = Some(now);
+        } else if self.tried.is_none_or(|(turn, _)| turn != self.key.turn())
+            || is_over(self.tried.map(|(_, at)| at), self.target.interval)
+        {
+            // Each of several keys has its own tick.
+            self.tried = Some((self.key.turn(), now));
             1
         } else {
             0

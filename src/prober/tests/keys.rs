@@ -1,6 +1,7 @@
 //! Several keys, spread over the hash slots, that take turns.
 
 use super::*;
+use crate::target::KeyTemplate;
 
 fn slots(first: u16, last: u16) -> SlotSet {
     [Slot::new(first).unwrap()..=Slot::new(last).unwrap()].into_iter().collect()
@@ -59,6 +60,47 @@ async fn the_key_that_failed_is_asked_by_ticks_and_follow_ups_until_it_succeeds_
     assert_eq!(parts[parts.len() - 3..], [2, 3, 0], "and then the next");
 }
 
+/// A node of a cluster that lists no slots, and has a third of them.
+fn one_of_three(own: SlotSet) -> Cache {
+    let cache = Cache::default();
+    cache.with(|state| state.own_slots = Some(own));
+    cache
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_other_nodes_move_to_slots_of_this_one_without_a_failure() {
+    for template in ["cachepulse:{instance}", "health"] {
+        for own in [slots(0, 5460), slots(5461, 10_922), slots(10_923, 16_383)] {
+            let cache = one_of_three(own.clone());
+            let key = KeyTemplate::new(template).unwrap();
+            let running = start(&cache, Target { key, ..with_keys(8) });
+            sleep(165 * SECOND).await;
+            assert_eq!(
+                (running.probes(), running.all_failures(), running.unavailable()),
+                (17.0, 0.0, 0.0),
+                "{own}"
+            );
+            let sets = cache.count("SET");
+            sleep(80 * SECOND).await;
+            assert_eq!(cache.count("SET"), sets + 8, "they stay there");
+            assert!(written(&cache)[sets..].iter().all(|slot| own.contains(Slot::new(*slot).unwrap())));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_whose_slots_move_to_another_node_follow_what_redirections_show() {
+    let cache = one_of_three(slots(0, 5460));
+    let running = start(&cache, with_keys(8));
+    sleep(165 * SECOND).await;
+    cache.with(|state| state.own_slots = Some(slots(10_923, 16_383)));
+    sleep(300 * SECOND).await;
+    assert!(running.is_up() && running.failures("wrong_node") <= 6.0, "{}", running.failures("wrong_node"));
+    let failed = running.all_failures();
+    sleep(165 * SECOND).await;
+    assert_eq!(running.all_failures(), failed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failure_before_a_key_is_asked_for_names_none() {
     let cache = Cache::default();
@@ -84,4 +126,12 @@ async fn one_probe_for_somebody_who_waits_asks_for_every_key_once_and_lists_the_
         assert_eq!(parts, (0..asked).collect::<Vec<_>>());
         assert_eq!((cache.count("CLIENT LIST"), clients.unwrap().clients.len()), (1, 1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_of_a_node_that_has_a_third_of_the_slots_succeeds() {
+    let cache = one_of_three(slots(0, 5460));
+    let (mut prober, ..) = made(7, Duration::ZERO, cache.clone(), with_keys(8), SignIn::None, clock());
+    prober.probe().await.outcome.result.unwrap();
+    assert!(cache.count("SET") < 64 + 2 * 8);
 }
