@@ -50,7 +50,7 @@ impl Healthcheck {
             None => self.request(addr, stream, deadline).await,
             Some((client, name)) => {
                 let name = name.clone().unwrap_or_else(|| addr.ip().to_string());
-                match client.handshake(&name, stream, &mut { deadline }, &Trace::default()).await {
+                match client.handshake(&name, stream, None, &mut { deadline }, &Trace::default()).await {
                     Ok((stream, _)) => self.request(addr, stream, deadline).await,
                     Err(failure) => return Err(error(Fault::Tls(failure.detail))),
                 }

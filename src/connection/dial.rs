@@ -70,7 +70,7 @@ pub async fn dial(
     let Some((client, server_name)) = tls else {
         return Ok(Dialed { stream: Stream::Plain(stream), phases, peer, tls: None, deadline });
     };
-    let handshake = client.handshake(server_name, stream, &mut deadline, trace);
+    let handshake = client.handshake(server_name, stream, Some(peer), &mut deadline, trace);
     let (stream, info) = timed(Phase::Tls, &mut phases, handshake).await?;
     trace.note(|findings| findings.tls_version = Some(info.version));
     Ok(Dialed { stream: Stream::Tls(Box::new(stream)), phases, peer, tls: Some(info), deadline })

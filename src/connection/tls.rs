@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod client_certificate;
 mod diagnosis;
 pub mod handshake;
+mod peers;
 pub mod pem;
 pub mod reload;
 pub mod roots;
@@ -21,6 +22,7 @@ use rustls::client::Resumption;
 use rustls::crypto::ring;
 
 use client_certificate::ClientCertificate;
+use peers::Peers;
 use roots::Roots;
 use verifier::Verifier;
 use witness::Witness;
@@ -36,6 +38,8 @@ pub struct TlsClient {
     /// What the configurations of all connections share. Built once: the builder of rustls allocates a cache of 256
     /// sessions before that can be switched off.
     shared: Arc<ClientConfig>,
+    /// The peers that have finished a handshake.
+    peers: Peers,
 }
 
 impl TlsClient {
@@ -56,7 +60,12 @@ impl TlsClient {
             .with_client_cert_resolver(witness);
         // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
         shared.resumption = Resumption::disabled();
-        Self { roots: roots.clone(), certificate, shared: Arc::new(shared) }
+        Self { roots: roots.clone(), certificate, shared: Arc::new(shared), peers: Peers::default() }
+    }
+
+    /// Remembers the same peers as `previous`.
+    fn after(self, previous: &Self) -> Self {
+        Self { peers: previous.peers.clone(), ..self }
     }
 
     /// Returns the configuration of one connection, and the witness that notes what the server shows.

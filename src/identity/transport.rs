@@ -163,7 +163,7 @@ impl Carry for Transport {
         let tunnel = within(&mut deadline, pin!(opening))
             .await
             .map_err(|_| unreachable(format!("the proxy {} did not answer in time", proxy.uri())))??;
-        let shaken = self.tls.handshake(&endpoint.host, tunnel, &mut deadline, &Trace::default()).await;
+        let shaken = self.tls.handshake(&endpoint.host, tunnel, None, &mut deadline, &Trace::default()).await;
         let (stream, _) = shaken.map_err(|failure| {
             unreachable(format!("cannot reach {endpoint} through the proxy {}: {failure}", proxy.uri()))
         })?;

@@ -73,7 +73,7 @@ async fn a_connection_is_ready_one_round_trip_after_tls_which_takes_another() {
         let stream = Counted { stream: near, has_written: false, trips: 0 };
         let tls = TlsClient::new(&authority.roots(), None);
         let (mut stream, _) =
-            tls.handshake("cache.test", stream, &mut deadline, &Trace::default()).await.unwrap();
+            tls.handshake("cache.test", stream, None, &mut deadline, &Trace::default()).await.unwrap();
         assert_eq!(stream.get_ref().trips, 1, "TLS 1.3");
         let greeting =
             Session::new(&mut stream, 10_000, None).greet(&password(), None, &mut deadline).await.unwrap();

@@ -33,9 +33,31 @@ const PLAIN_TEXT: &str = "Set `port` to the one with TLS. Set `tls: false` if th
 const OWN: &str = "the certificate";
 const ABOVE: &str = "the certificate of an authority above the server's";
 
+/// What to do about a peer that has spoken TLS before.
+const SPOKE_TLS: &str = "This address has completed TLS handshakes before. Check whether the cache is restarting or overloaded, and \
+                         whether its TLS settings have changed.";
+
 /// Returns the failure of a handshake of which `seen` was seen: for `server_name`, ended by `error`, or by the deadline
-/// without one.
-pub(super) fn diagnose(error: Option<&io::Error>, seen: &Seen, server_name: &str) -> Failure {
+/// without one. A peer that `speaks_tls` is not taken for one that speaks plain text.
+pub(super) fn diagnose(
+    error: Option<&io::Error>,
+    seen: &Seen,
+    server_name: &str,
+    speaks_tls: bool,
+) -> Failure {
+    if speaks_tls && error.is_none() {
+        let detail =
+            "the peer accepted the connection and did not finish the TLS handshake in time, as it did before";
+        return failure(FailureReason::CommandTimeout, &detail);
+    }
+    let failure = diagnose_stranger(error, seen, server_name);
+    let is_handshake = failure.reason == FailureReason::TlsHandshake;
+    let advice = if speaks_tls && is_handshake { Some(SPOKE_TLS) } else { failure.advice };
+    Failure { advice, ..failure }
+}
+
+/// Returns the failure of a handshake with a peer of which nothing else is known.
+fn diagnose_stranger(error: Option<&io::Error>, seen: &Seen, server_name: &str) -> Failure {
     let handshake = |detail: &dyn fmt::Display| failure(FailureReason::TlsHandshake, detail);
     if let Some(text) = plain_text(&seen.first_bytes) {
         let detail = format!("the peer answered in plain text: {:?}", excerpt(text, MAX_TEXT));

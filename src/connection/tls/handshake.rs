@@ -1,5 +1,6 @@
 //! The TLS handshake and what it reveals about the peer. Why it failed is explained in `diagnosis.rs`.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,15 +32,17 @@ pub struct TlsInfo {
 impl TlsClient {
     /// Shakes hands over `stream` and checks that the peer's certificate is trusted and valid for `server_name`,
     /// which SNI sends as well. Moves `deadline` by the time for which the agent did not run. Notes in `trace` which
-    /// certificate the peer showed, trusted or not.
+    /// certificate the peer showed, trusted or not. Remembers that the peer at the address `peer` speaks TLS.
     ///
     /// # Errors
     /// The reason `tls_certificate` if the server's certificate is at fault, `tls_client_certificate` if it is the one of
-    /// this agent or if that is missing, `tls_handshake` for everything else, `deadline` included.
+    /// this agent or if that is missing, `command_timeout` if `deadline` passed and the peer is known to speak TLS,
+    /// `tls_handshake` for everything else.
     pub async fn handshake<S>(
         &self,
         server_name: &str,
         stream: S,
+        peer: Option<SocketAddr>,
         deadline: &mut Instant,
         trace: &Trace,
     ) -> Result<(TlsStream<S>, TlsInfo), Failure>
@@ -56,10 +59,11 @@ impl TlsClient {
             Ok(Ok(stream)) => {
                 let stream = TlsStream::new(stream, seen.answer);
                 let info = info(&stream);
+                self.peers.spoke(peer);
                 Ok((stream, info))
             }
-            Ok(Err(error)) => Err(diagnose(Some(&error), &seen, server_name)),
-            Err(_) => Err(diagnose(None, &seen, server_name)),
+            Ok(Err(error)) => Err(diagnose(Some(&error), &seen, server_name, self.peers.knows(peer))),
+            Err(_) => Err(diagnose(None, &seen, server_name, self.peers.knows(peer))),
         };
         let certificate = seen.certificate.take();
         trace.note(|findings| findings.certificate = certificate);
@@ -100,7 +104,7 @@ mod tests {
 
     /// Shakes hands over `stream` as `name`.
     async fn shake_over(stream: DuplexStream, roots: &Roots, name: &str) -> Shaken {
-        TlsClient::new(roots, None).handshake(name, stream, &mut patient(), &Trace::default()).await
+        TlsClient::new(roots, None).handshake(name, stream, None, &mut patient(), &Trace::default()).await
     }
 
     /// Shakes hands as `cache.test` with a server that uses `acceptor`.
@@ -252,6 +256,38 @@ mod tests {
         let shaken = shake_over(ours, &Roots::none(), "cache.test").await;
         let detail = "the peer did not finish the handshake in time";
         assert_eq!(reason_and_detail(shaken), (TlsHandshake, detail.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_has_spoken_tls_is_never_taken_for_one_that_speaks_plain_text() {
+        let authority = Authority::new();
+        let client = TlsClient::new(&authority.roots(), None);
+        let peer = |port| Some(SocketAddr::from(([10, 0, 0, 1], port)));
+        let (ours, theirs) = duplex(16 * 1024);
+        let (mut deadline, trace) = (patient(), Trace::default());
+        let shaking = client.handshake("cache.test", ours, peer(1), &mut deadline, &trace);
+        tokio::join!(shaking, authority.server("cache.test").accept(theirs)).0.unwrap();
+        // Also after its files have changed.
+        let client = TlsClient::new(&Roots::none(), None).after(&client);
+        let silence = async |port| {
+            let (ours, _theirs) = duplex(16 * 1024);
+            let mut deadline = Instant::now();
+            client.handshake("cache.test", ours, peer(port), &mut deadline, &trace).await.unwrap_err()
+        };
+        let text = async |port| {
+            let (ours, mut theirs) = duplex(16 * 1024);
+            theirs.write_all(b"-ERR\r\n").await.unwrap();
+            client.handshake("cache.test", ours, peer(port), &mut patient(), &trace).await.unwrap_err()
+        };
+        let (silent, plain) = (silence(1).await, text(1).await);
+        assert_eq!((silent.reason, plain.reason), (FailureReason::CommandTimeout, TlsHandshake));
+        for failure in [&silent, &plain] {
+            assert!(!failure.advice().contains("tls: false"), "{failure:?}");
+        }
+        assert!(!silent.detail.contains("plain"), "{silent:?}");
+        for failure in [silence(2).await, text(2).await] {
+            assert!(failure.reason == TlsHandshake && failure.advice().contains("tls: false"), "{failure:?}");
+        }
     }
 
     #[tokio::test]

@@ -105,7 +105,7 @@ impl Reloader {
         self.last = read;
         match client {
             Ok(client) => {
-                self.publish.send_replace(client);
+                self.publish.send_modify(|newest| *newest = client.after(newest));
                 info!(files = %self.files.paths, "TLS files reloaded");
             }
             Err(error) => warn!(%error, "TLS files not usable; keeping the previous ones"),

@@ -64,7 +64,6 @@ fn away(rows: &mut Group) {
             at_once(|bench| bench.other().signal(Signal::STOP)),
             at_once(|bench| bench.other().signal(Signal::CONT)),
         )
-        .wake(["tls_handshake"])
         .on(Bench::tls),
     );
     rows.case(
@@ -117,7 +116,7 @@ fn away(rows: &mut Group) {
     );
     rows.case(
         "packets dropped on a live connection",
-        front(["command_timeout"], |faults| faults.black_hole = true).wake(["tls_handshake"]),
+        front(["command_timeout"], |faults| faults.black_hole = true),
     );
 }
 

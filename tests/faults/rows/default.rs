@@ -36,12 +36,12 @@ pub(super) fn rows() -> Vec<Row> {
     let black_hole = |reason| front([reason], |faults| faults.black_hole = true);
     rows.case(
         "packets dropped on a live connection: first sign",
-        black_hole("command_timeout").blink().wake(["tls_handshake"]).by_default(),
+        black_hole("command_timeout").blink().by_default(),
     );
     rows.case(
         "packets dropped on a live connection: outcome of the probe",
         // The other attempts fail too, because handshakes are not answered. They last until the end of the tick.
-        black_hole("tls_handshake")
+        black_hole("command_timeout")
             .shows_late(INTERVAL.default().saturating_sub(CONNECT_TIMEOUT.default()))
             .by_default(),
     );
