@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::failure::{NO_PASSWORD, no_answer_in_time, not_a_primary};
+use self::failure::{NO_PASSWORD, not_a_primary};
 pub use self::knowledge::Knowledge;
 use self::turns::Turns;
 use super::deadline::within;
@@ -126,7 +126,7 @@ impl Locator {
             let asking = pin!(locator.ask_in_turn(&access, asked_until));
             match within(&mut until, asking).await {
                 Ok(place) => place?,
-                Err(_) => return Err(no_answer_in_time()),
+                Err(_) => return Err(self.service.nobody_knows()),
             }
         };
         Ok(Located { endpoint: place.address, epoch: place.epoch, deadline: deadline + (until - half) })

@@ -1,6 +1,6 @@
 //! Asks sentinels in turn for the primary. If one takes long, the next is asked beside it, so that a dead sentinel costs a
 //! fraction of a second, and never the time that the others need. Each is asked at most once in a second, however often
-//! connections fail.
+//! connections fail. Until then its last answer counts.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
+use super::failure::Answer;
 use super::knowledge::Place;
 use super::{Access, Locator};
 use crate::probe::Failure;
@@ -20,29 +21,47 @@ const MAX_HEDGE: Duration = Duration::from_millis(250);
 /// The shortest time from one question to a sentinel to the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// When each sentinel may be asked again. All who ask for one target share it.
+/// The turns of the sentinels. All who ask for one target share them.
 #[derive(Debug)]
-pub(super) struct Turns(Mutex<Vec<Option<Instant>>>);
+pub(super) struct Turns(Mutex<Vec<Turn>>);
+
+/// The last turn of one sentinel.
+#[derive(Clone, Debug, Default)]
+struct Turn {
+    /// When it may be asked again.
+    next: Option<Instant>,
+    /// What it answered. `None` if it has not answered yet.
+    answer: Option<Answer>,
+}
 
 impl Turns {
     pub(super) fn new(sentinels: usize) -> Self {
-        Self(Mutex::new(vec![None; sentinels]))
+        Self(Mutex::new(vec![Turn::default(); sentinels]))
+    }
+
+    pub(super) fn answered(&self, sentinel: usize, answer: Answer) {
+        self.lock()[sentinel].answer = Some(answer);
+    }
+
+    /// Returns the last answer of each sentinel.
+    pub(super) fn answers(&self) -> Vec<Option<Answer>> {
+        self.lock().iter().map(|turn| turn.answer.clone()).collect()
     }
 
     /// Takes the first of `waiting` that may be asked at `now`; if none may be, returns when the first may.
     fn take(&self, waiting: &mut VecDeque<usize>, now: Instant) -> Result<usize, Instant> {
-        let mut next = self.lock();
-        match waiting.iter().position(|sentinel| next[*sentinel].is_none_or(|next| next <= now)) {
+        let mut turns = self.lock();
+        match waiting.iter().position(|sentinel| turns[*sentinel].next.is_none_or(|next| next <= now)) {
             Some(place) => {
                 let sentinel = waiting.remove(place).unwrap_or_default();
-                next[sentinel] = Some(now + PAUSE);
+                turns[sentinel] = Turn { next: Some(now + PAUSE), answer: None };
                 Ok(sentinel)
             }
-            None => Err(waiting.iter().filter_map(|sentinel| next[*sentinel]).min().unwrap_or(now)),
+            None => Err(waiting.iter().filter_map(|sentinel| turns[*sentinel].next).min().unwrap_or(now)),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Turn>> {
         // Every change leaves a valid state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -54,7 +73,6 @@ impl Locator {
     pub(super) async fn ask_in_turn(&self, access: &Access, until: Instant) -> Result<Place, Failure> {
         let mut waiting: VecDeque<usize> = self.service.knowledge.borrow().order().iter().copied().collect();
         let mut asking = FuturesUnordered::new();
-        let mut failed = Vec::new();
         let mut next = Instant::now();
         let hedge = hedge(until - next, waiting.len());
         loop {
@@ -62,8 +80,9 @@ impl Locator {
                 biased;
                 Some((sentinel, answer)) = asking.next() => {
                     self.note(sentinel, &answer);
-                    match answer {
-                        Ok(Some(address)) => {
+                    let answer = Answer::from(answer);
+                    self.service.turns.answered(sentinel, answer.clone());
+                    if let Answer::Named(address) = answer {
                             self.service.knowledge.send_modify(|knowledge| knowledge.answered(sentinel));
                             self.named(sentinel, &address);
                             // Others may know better.
@@ -71,9 +90,6 @@ impl Locator {
                                 return Ok(place);
                             }
                             continue;
-                        }
-                        Ok(None) => failed.push((sentinel, None)),
-                        Err(failure) => failed.push((sentinel, Some(failure))),
                     }
                     self.silent(sentinel);
                     next = Instant::now();
@@ -95,7 +111,7 @@ impl Locator {
                         },
                     }
                 }
-                else => return Err(self.service.nobody_knows(&failed)),
+                else => return Err(self.service.nobody_knows()),
             }
         }
     }
