@@ -228,7 +228,8 @@ definitions! {
         help: "Time for which the shard's slowest replica has lacked a write of the agent to the primary.",
         doc: "Zero if every replica returned the newest value. Of a replica that returns an older value or none, it is the \
               time since the primary took the first write that the replica was not seen to have. It stays as it is while \
-              nothing is written. Only with `cluster.mode: all`. It is reported and not judged.",
+              nothing is written. Replicas that are down are left out, and without another the metric is absent: see \
+              `cachepulse_shard_success`. Only with `cluster.mode: all`. It is reported and not judged.",
     }
     CLUSTER_SLOTS_COVERED = Gauge "cachepulse_cluster_slots_covered" [TARGET] {
         help: "Hash slots that a shard owns; 16384 is all of them.",

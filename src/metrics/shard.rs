@@ -144,9 +144,13 @@ impl ShardMetrics {
         self.0.series().step_duration[step as usize].observe(duration);
     }
 
-    /// Records for how long the slowest replica has lacked a write to the primary.
-    pub fn replica_staleness(&self, age: Duration) {
-        self.0.series().replica_staleness.set(age.as_secs_f64());
+    /// Records for how long the slowest replica has lacked a write to the primary. `None` if no replica answers.
+    pub fn replica_staleness(&self, age: Option<Duration>) {
+        let series = self.0.series();
+        match age {
+            Some(age) => series.replica_staleness.set(age.as_secs_f64()),
+            None => series.replica_staleness.clear(),
+        }
     }
 
     /// Removes the series of replicas, for a shard that has none any more.

@@ -115,7 +115,7 @@ fn script_of_cluster(target: &TargetMetrics) -> (ClusterMetrics, ShardMetrics) {
         shard.unavailable(role, 1500 * MILLISECOND);
     }
     shard.step(Step::Set, MILLISECOND);
-    shard.replica_staleness(20 * MILLISECOND);
+    shard.replica_staleness(Some(20 * MILLISECOND));
     (cluster, shard)
 }
 
@@ -311,7 +311,7 @@ fn replicas_have_series_from_their_first_event_on_until_there_are_none() {
     shard.probe(Role::Replica, Err(()), 1);
     assert_eq!(count(), 3, "no verdict and no value yet");
     shard.verdict(Role::Replica, false);
-    shard.replica_staleness(MILLISECOND);
+    shard.replica_staleness(Some(MILLISECOND));
     assert_eq!(count(), 5);
     shard.no_replicas();
     assert_eq!(count(), 0);

@@ -12,6 +12,7 @@ use crate::probe::{Failure, Role};
 use crate::prober::ledger::{Effect, Out};
 use crate::prober::link_record::Series;
 use crate::prober::whole::{Deciding, LinkId, Whole};
+use crate::status::Watch;
 
 /// What the links to the nodes of one shard share.
 #[derive(Debug)]
@@ -39,7 +40,15 @@ impl Group {
 
     /// Lets `note` enter something in the whole of the replicas. What follows is counted.
     pub(in crate::prober) fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
-        note(&mut self.lock().whole, &mut |effect| self.count(&effect))
+        let mut state = self.lock();
+        let noted = note(&mut state.whole, &mut |effect| self.count(&effect));
+        let State { whole, behind, .. } = &mut *state;
+        let before = behind.len();
+        behind.retain(|(id, _)| whole.watch_of(*id) != Watch::Down);
+        if behind.len() < before {
+            self.show(behind);
+        }
+        noted
     }
 
     /// Whether all replicas are up, as far as that is known.
@@ -76,7 +85,11 @@ impl Group {
 
     /// The link to a replica leaves.
     pub(super) fn leave(&self, id: LinkId, at: Instant) {
-        self.lock().behind.retain(|(other, _)| *other != id);
+        {
+            let behind = &mut self.lock().behind;
+            behind.retain(|(other, _)| *other != id);
+            self.show(behind);
+        }
         self.note(|whole, out| whole.leave(id, at, out));
     }
 
@@ -92,6 +105,13 @@ impl Group {
         state.behind.clear();
         if let Some(series) = &*self.series() {
             series.no_replicas();
+        }
+    }
+
+    /// Shows how far the slowest replica is behind of those that answer.
+    fn show(&self, behind: &[(LinkId, Duration)]) {
+        if let Some(series) = &*self.series() {
+            series.replica_staleness(behind.iter().map(|(_, age)| *age).max());
         }
     }
 
@@ -150,10 +170,6 @@ impl Reader {
         let Some(age) = self.behind.returned(value, expected, &state.written, at) else { return };
         state.behind.retain(|(id, _)| *id != self.id);
         state.behind.push((self.id, age));
-        if let Some(slowest) = state.behind.iter().map(|(_, age)| *age).max()
-            && let Some(series) = &*self.group.series()
-        {
-            series.replica_staleness(slowest);
-        }
+        self.group.show(&state.behind);
     }
 }

@@ -12,6 +12,8 @@ async fn each_replica_is_shown_beside_its_primary_until_it_is_forgotten() {
     assert_eq!(shards(&running)[3].2, endpoint(3).to_string());
     cluster.kill(3);
     sleep(2 * INTERVAL).await;
+    let staleness = |shard| text(&running).contains(&format!("replica_staleness_seconds{{shard=\"{shard}\""));
+    assert_eq!(["0", "8192"].map(staleness), [true, false], "{}", text(&running));
     let down = [("primary", Watch::Up), ("replica", Watch::Down)];
     assert_eq!((states(&running), running.is_up()), ([up, down].concat(), true));
     let failure = cluster_of(&running).shards.remove(3).last_failure.unwrap().failure;
