@@ -47,7 +47,7 @@ use crate::identity::sign_in::SignIn;
 use crate::metrics::TargetMetrics;
 use crate::probe::{Outcome, PhaseTimes};
 use crate::status::TargetStatus;
-use crate::target::Target;
+use crate::target::{ClusterMode, Target};
 use cluster::Coordinator;
 use fallback::Fallback;
 use ledger::Limits;
@@ -118,7 +118,8 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
             startup_ends: started + target.startup_grace,
         };
         let record = Record::new(target.name.clone(), clock.clone(), metrics, status);
-        let shared = Arc::new(Shared::new(record, memory));
+        let host = target.server.host().filter(|_| target.cluster.mode != ClusterMode::Off);
+        let shared = Arc::new(Shared::new(record, memory, host));
         let opener = Opener {
             target: Arc::clone(&target),
             dialer,

@@ -107,6 +107,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) -> Infallible {
         let shared = Arc::clone(&self.links.shared);
+        if !shared.signals.are_connected_beside(&[]) && self.resume() {
+            self.next_refresh += *MIN_PAUSE.end();
+        }
         loop {
             let change = self.next_change_of_replicas();
             tokio::select! {
@@ -165,16 +168,26 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                     (StepResult::Success, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
                 }
             }
+            // Those who know the topology better are not connected yet.
+            Err(Unanswered::Refused(result, failure)) if !is_standalone(&failure) && self.resume() => {
+                self.show_failure(&failure);
+                (result, *MIN_PAUSE.end())
+            }
             Err(Unanswered::Refused(result, failure)) => {
                 self.refused(result, &failure);
                 (result, MEMORY)
             }
             Err(Unanswered::Failed(failure)) => {
+                self.resume();
                 if self.metrics.is_some() {
                     self.show_failure(&failure);
                 }
                 let result = StepResult::of::<()>(&Err(failure));
                 (result, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
+            }
+            Err(Unanswered::Nobody) => {
+                self.resume();
+                (StepResult::Failure, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
             }
         };
         self.next_refresh = Instant::now() + pause;
@@ -200,6 +213,20 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
         }
         are_right
+    }
+
+    /// Goes on with the shards that earlier probers of the target have reached, if none is known yet: nobody who is connected
+    /// says which there are now. Returns whether there are any.
+    fn resume(&mut self) -> bool {
+        if !self.shards.is_empty() {
+            return false;
+        }
+        let shards = self.links.shared.memory.shards_at(&self.host);
+        let are_known = !shards.is_empty();
+        if are_known {
+            self.follow(Topology { shards });
+        }
+        are_known
     }
 
     /// Lets links lead to the nodes of `topology`.
@@ -347,7 +374,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 unwatched += usize::from(watch == Watch::Unwatched);
             }
         }
-        shared.memory.watches(&known);
+        shared.memory.watches(&self.host, &known);
         let are_tried = tried == self.shards.len();
         let is_unknown = |shard: &Watched| shared.note(|whole, _| whole.watch_of(shard.id)) == Watch::Unknown;
         self.are_shards_shown |= !self.shards.iter().any(is_unknown);

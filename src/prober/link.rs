@@ -267,6 +267,7 @@ impl<D: Dial> Link<D> {
         };
         debug!(target = %self.opener.target.name, %failure, "connection attempt failed");
         self.suspect_topology();
+        self.miss_host();
         self.ticks.note(Fact::NotOpened(failure, Measurements { phases, ..Measurements::default() }));
         None
     }

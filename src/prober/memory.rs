@@ -24,6 +24,8 @@ struct State {
     reached: VecDeque<Endpoint>,
     /// The shards that were reached, without common slots. One stays what it is wherever its nodes are.
     shards: Vec<Shard>,
+    /// The configured host that has led to them.
+    host: Option<Endpoint>,
     /// The replicas that the last prober has probed.
     replicas: Vec<KnownReplica>,
 }
@@ -62,10 +64,16 @@ impl TargetMemory {
         self.lock().reached.contains(endpoint)
     }
 
-    /// These `shards` have been reached, now or by an earlier prober. Others of the same cluster stay remembered as long as
-    /// their slots are not in these.
-    pub(super) fn watches(&self, shards: &[&Shard]) {
-        let State { shards: known, .. } = &mut *self.lock();
+    /// These `shards` of the cluster at `host` have been reached, now or by an earlier prober. Others of the same cluster stay
+    /// remembered as long as their slots are not in these.
+    pub(super) fn watches(&self, host: &Endpoint, shards: &[&Shard]) {
+        if shards.is_empty() {
+            return;
+        }
+        let State { shards: known, host: known_host, .. } = &mut *self.lock();
+        if known_host.as_ref() != Some(host) {
+            *known_host = Some(host.clone());
+        }
         let is_known =
             shards.len() <= known.len() && known.iter().zip(shards).all(|(known, shard)| known == *shard);
         if is_known {
@@ -74,6 +82,17 @@ impl TargetMemory {
         let is_same = is_same_cluster(known, shards.iter().copied());
         known.retain(|old| is_same && shards.iter().all(|shard| old.slots.overlap(&shard.slots) == 0));
         known.splice(..0, shards.iter().copied().cloned());
+    }
+
+    /// Returns the shards that were reached, if `host` has led to them.
+    pub(super) fn shards_at(&self, host: &Endpoint) -> Vec<Shard> {
+        let State { shards, host: known, .. } = &*self.lock();
+        if known.as_ref() == Some(host) { shards.clone() } else { Vec::new() }
+    }
+
+    /// The target is probed as one node.
+    pub(super) fn forget_shards(&self) {
+        self.lock().shards.clear();
     }
 
     /// Returns for each of the `shards` whether it continues one that was reached, whatever its nodes and addresses are now.
@@ -172,7 +191,7 @@ mod tests {
         let memory = TargetMemory::default();
         let (first, second) = (shard((0, 99), &[1, 2]), shard((100, 199), &[3, 4]));
         assert_eq!(memory.have_reached(&[first.clone()]), [false]);
-        memory.watches(&[&first]);
+        memory.watches(&endpoint(0), &[&first]);
         let mut moved = shard((0, 89), &[2, 1]);
         moved.primary.address = Some(endpoint(7));
         assert_eq!(memory.have_reached(&[moved, second.clone()]), [true, false]);
@@ -180,19 +199,33 @@ mod tests {
     }
 
     #[test]
+    fn only_the_host_that_has_led_to_the_shards_leads_there_again() {
+        let memory = TargetMemory::default();
+        let shard = shard((0, 99), &[1, 2]);
+        memory.watches(&endpoint(0), &[&shard]);
+        assert_eq!(memory.shards_at(&endpoint(0)), [shard.clone()]);
+        assert_eq!(memory.shards_at(&endpoint(9)), []);
+        memory.watches(&endpoint(9), &[]);
+        memory.watches(&endpoint(9), &[&shard]);
+        assert_eq!((memory.shards_at(&endpoint(0)), memory.shards_at(&endpoint(9))), (vec![], vec![shard]));
+        memory.forget_shards();
+        assert_eq!(memory.shards_at(&endpoint(9)), []);
+    }
+
+    #[test]
     fn a_shard_is_remembered_until_another_one_of_its_cluster_has_its_slots() {
         let memory = TargetMemory::default();
         let (first, second) = (shard((0, 99), &[1, 2]), shard((100, 199), &[3, 4]));
-        memory.watches(&[&first, &second]);
+        memory.watches(&endpoint(0), &[&first, &second]);
         // Nobody owns the slots of the second one for a while.
-        memory.watches(&[&first]);
-        memory.watches(&[&shard((0, 98), &[1, 2])]);
+        memory.watches(&endpoint(0), &[&first]);
+        memory.watches(&endpoint(0), &[&shard((0, 98), &[1, 2])]);
         assert_eq!(memory.have_reached(&[first.clone(), second.clone()]), [true, true]);
         let all = shard((0, 199), &[1, 2]);
-        memory.watches(&[&all]);
+        memory.watches(&endpoint(0), &[&all]);
         assert_eq!(memory.lock().shards, [all]);
         let other = shard((500, 599), &[8, 9]);
-        memory.watches(&[&other]);
+        memory.watches(&endpoint(0), &[&other]);
         assert_eq!(memory.lock().shards, [other], "another cluster");
     }
 }

@@ -26,10 +26,12 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(record: Record, memory: TargetMemory) -> Self {
+    /// `host` is the configured one, if it may lead to a cluster.
+    pub(super) fn new(record: Record, memory: TargetMemory, host: Option<&Endpoint>) -> Self {
         let mut whole = Whole::default();
         if !memory.is_empty() {
-            whole.await_shards();
+            let are_known = host.is_some_and(|host| !memory.shards_at(host).is_empty());
+            whole.await_shards(are_known);
         }
         let state = Mutex::new(State { whole, record });
         Self { state, signals: Arc::default(), memory }

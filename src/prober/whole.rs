@@ -66,6 +66,8 @@ pub(super) struct Whole {
     /// Whether a success of the configured host says nothing yet, because earlier probers of the target have reached shards
     /// that may be down.
     awaits_shards: bool,
+    /// Whether meanwhile a failure of the configured host says nothing either, because it is known where shards may serve.
+    are_shards_known: bool,
     /// In the order of their lowest slots.
     members: Vec<Member>,
     ticks: Ticks,
@@ -144,9 +146,14 @@ impl Whole {
     }
 
     /// Earlier probers of the target have reached shards: the target is not up before other links decide, or
-    /// [`Self::await_no_shards`].
-    pub(super) const fn await_shards(&mut self) {
-        self.awaits_shards = true;
+    /// [`Self::await_no_shards`]. If it is known where they are, it is not down before that for the configured host alone.
+    pub(super) const fn await_shards(&mut self, are_known: bool) {
+        (self.awaits_shards, self.are_shards_known) = (true, are_known);
+    }
+
+    /// Whether a failure of the configured host says nothing yet.
+    pub(super) const fn excuses_host(&self) -> bool {
+        self.awaits_shards && self.are_shards_known
     }
 
     /// Shards have been tried, or there are none. One that was missed is down or answers soon, and waited for.
@@ -270,12 +277,13 @@ impl Whole {
         let deciding = self.deciding;
         let Some(place) = self.members.iter().position(|member| member.id == id) else { return };
         let decides = self.members[place].decides(deciding);
+        let fails = decides && !(self.excuses_host() && self.members[place].part == Part::Front);
         match effect {
             Effect::Settled { outcome, .. } => {
                 if let Some(last) = settled.last() {
                     self.members[place].settled = last + 1;
                 }
-                if !decides {
+                if !decides || outcome.result.is_err() && !fails {
                     return;
                 }
                 let mut outcome = outcome;
@@ -298,7 +306,7 @@ impl Whole {
             }
             Effect::FailedBetweenTicks(mut outcome) => {
                 outcome.result = outcome.result.map_err(|failure| self.members[place].named(failure));
-                if decides {
+                if fails {
                     out(Effect::FailedBetweenTicks(outcome));
                 }
             }
@@ -310,8 +318,8 @@ impl Whole {
                 self.members[place].verdict = Some(Err(failure));
                 self.verdict_changed(at, None, out);
             }
-            Effect::Unavailable(span) if decides => self.unavailable(span, out),
-            Effect::Lost(failure) if decides => out(Effect::Lost(self.members[place].named(failure))),
+            Effect::Unavailable(span) if fails => self.unavailable(span, out),
+            Effect::Lost(failure) if fails => out(Effect::Lost(self.members[place].named(failure))),
             Effect::Reopened if decides => {
                 out(Effect::Reopened);
             }
@@ -382,7 +390,9 @@ impl Whole {
 
     /// Whether a part of the target is known to be away.
     fn is_away(&self) -> bool {
-        self.uncovered.is_some() || self.deciding().any(|(_, member)| matches!(member.verdict, Some(Err(_))))
+        let is_excused = |member: &Member| self.excuses_host() && member.part == Part::Front;
+        let is_away = |member: &Member| matches!(member.verdict, Some(Err(_))) && !is_excused(member);
+        self.uncovered.is_some() || self.deciding().any(|(_, member)| is_away(member))
     }
 
     fn unavailable(&mut self, span: Span, out: Out<'_>) {

@@ -13,7 +13,7 @@ use super::answers::{Asked, is_in_words};
 use super::{Coordinator, TAKE};
 use crate::connection::dial::DialFailure;
 use crate::connection::dialer::Dial;
-use crate::probe::{Failure, FailureReason, Stage, StepResult};
+use crate::probe::{Failure, StepResult};
 use crate::prober::link::hosts;
 use crate::prober::whole::LinkId;
 use crate::status::Watch;
@@ -32,6 +32,8 @@ pub(super) enum Unanswered {
     Refused(StepResult, Failure),
     /// This may pass.
     Failed(Failure),
+    /// All who are connected have refused before.
+    Nobody,
 }
 
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
@@ -56,19 +58,18 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 },
             }
         }
-        let Some((result, failure)) = refused else { return Err(Unanswered::Failed(nobody())) };
+        let Some((result, failure)) = refused else { return Err(Unanswered::Nobody) };
         // Where the topology is known, only words end it.
         let is_end = self.shards.is_empty() || is_in_words(&failure) && !self.may_know_better();
         Err(if is_end { Unanswered::Refused(result, failure) } else { Unanswered::Failed(failure) })
     }
 
-    /// Whether a shard that is watched cannot be asked now and has not refused: it may know the topology.
+    /// Whether a shard that was reached cannot be asked now and has not refused: it may know the topology.
     fn may_know_better(&self) -> bool {
         let now = Instant::now();
         let shared = &self.links.shared;
         self.shards.iter().any(|shard| {
-            !self.answers.has_refused(Some(shard.id), now)
-                && shared.note(|whole, _| whole.is_reached(shard.id))
+            !self.answers.has_refused(Some(shard.id), now) && shared.note(|whole, _| whole.is_known(shard.id))
         })
     }
 
@@ -135,8 +136,4 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let asked = session.cluster_slots(hosts(&target, &self.host.host), deadline).await;
         (None, address, asked)
     }
-}
-
-fn nobody() -> Failure {
-    Failure::new(FailureReason::ServerError, Stage::Topology, "no node can be asked for the topology")
 }

@@ -21,6 +21,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             self.log_refusal(result, failure);
             self.set_uncovered(None);
             self.bring_front();
+            self.links.shared.memory.forget_shards();
             // The gauges of before are not true any more.
             self.metrics = None;
             let shared = &self.links.shared;

@@ -11,6 +11,7 @@ use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, Stage};
 use crate::prober::directions::{Direction, Directions};
 use crate::prober::ledger::Fact;
+use crate::prober::shared::Shared;
 use crate::prober::signals::Question;
 use crate::target::{AddressMode, ClusterMode, Endpoint, Target};
 use crate::topology::{Hosts, Redirect, RedirectKind, Topology};
@@ -91,6 +92,15 @@ impl<D: Dial> Link<D> {
         let is_off = self.opener.target.cluster.mode == ClusterMode::Off;
         if !is_off && self.directions.is_none() && self.endpoint.is_some() {
             self.shared.signals.is_cluster();
+        }
+    }
+
+    /// The configured host cannot be connected to. Shards that are known from before may serve all the same.
+    pub(super) fn miss_host(&self) {
+        let Shared { signals, .. } = &*self.shared;
+        let is_excused = || self.shared.note(|whole, _| whole.excuses_host());
+        if self.directions.is_none() && !signals.knows_cluster() && is_excused() {
+            signals.is_cluster();
         }
     }
 

@@ -54,7 +54,7 @@ impl Bed {
             opener,
             "pod".into(),
             limits,
-            Arc::new(Shared::new(record, TargetMemory::default())),
+            Arc::new(Shared::new(record, TargetMemory::default(), None)),
             None,
             rng,
         );

@@ -170,13 +170,9 @@ async fn what_the_host_has_found_is_the_verdict_once_each_shard_was_opened() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_cluster_any_more_waits_for_no_shards() {
-    let changes: [fn(&Cluster, &mut Target); 3] = [
+    let changes: [fn(&Cluster, &mut Target); 2] = [
         |_, target| target.cluster.mode = ClusterMode::Off,
         |cluster, _| cluster.with(|state| state.is_cluster = false),
-        |cluster, _| {
-            let refusal = Some("-NOPERM this user has no permissions to run the 'cluster|slots' command\r\n");
-            cluster.with(|state| (state.refusal, state.all[0].takes) = (refusal, Keys::All));
-        },
     ];
     for (place, change) in changes.iter().enumerate() {
         let cluster = Cluster::new(3);
@@ -187,6 +183,108 @@ async fn what_is_no_cluster_any_more_waits_for_no_shards() {
         let after = reload(&cluster, memory, target);
         sleep(SECOND).await;
         assert_eq!((verdict(&after), after.probes()), (Some(true), 1.0), "{place}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_serves_without_the_configured_host_is_up_after_a_reload() {
+    let away: [fn(&mut Node); 3] = [
+        |node| node.away = Some(FailureReason::ConnectRefused),
+        |node| node.away = Some(FailureReason::ConnectTimeout),
+        |node| node.hangs = true,
+    ];
+    for (place, away) in away.into_iter().enumerate() {
+        let cluster = Cluster::with_replicas(3);
+        let memory = TargetMemory::default();
+        let before = start_after_reload(&cluster, memory.clone(), target()).await;
+        cluster.kill(0);
+        cluster.with(|state| {
+            (state.slots[0].2, state.all[3].is_replica, state.all[0].is_replica) = (3, false, true);
+            (state.replicas[0], state.all[0].away) = ((0, 3), None);
+            away(&mut state.all[0]);
+        });
+        sleep(3 * INTERVAL).await;
+        assert!(before.is_up());
+        drop(before);
+        let (lines, _guard) = logged();
+        for _ in 0..2 {
+            let after = reload(&cluster, memory.clone(), Target { interval: SECOND, ..target() });
+            for _ in 0..30 {
+                assert_ne!(verdict(&after), Some(false), "{place}: {}", lines.text());
+                sleep(SECOND).await;
+            }
+            assert_eq!(verdict(&after), Some(true), "{place}");
+            assert_eq!(shards(&after)[0], ("0".into(), Watch::Up, endpoint(3).to_string()));
+            assert_eq!((after.all_failures(), after.unavailable()), (0.0, 0.0), "{place}");
+            assert!(after.probes() > 20.0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_which_nothing_serves_is_down_after_a_reload() {
+    for reason in [FailureReason::ConnectRefused, FailureReason::ConnectTimeout] {
+        let cluster = Cluster::new(3);
+        let memory = TargetMemory::default();
+        drop(start_after_reload(&cluster, memory.clone(), target()).await);
+        (0..3).for_each(|node| cluster.kill(node));
+        cluster.with(|state| state.all.iter_mut().for_each(|node| node.away = Some(reason)));
+        let after =
+            reload(&cluster, memory, Target { attempts: NonZeroU32::MIN, interval: SECOND, ..target() });
+        sleep(12 * SECOND).await;
+        assert_eq!(verdict(&after), Some(false), "{reason:?}");
+        sleep(20 * SECOND).await;
+        assert!(after.probes() > 20.0);
+        assert_eq!(after.probes(), after.failures(reason.as_str()), "{reason:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_host_is_down_whatever_the_one_before_has_led_to() {
+    let cluster = Cluster::new(3);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
+    cluster.with(|state| {
+        (state.host, state.all[3].away) = (3, Some(FailureReason::ConnectRefused));
+    });
+    let server = crate::target::Server::Host(Endpoint { host: "other".into(), port: 6379 });
+    let after = start_after_reload(&cluster, memory, Target { server, ..target() }).await;
+    assert_eq!(verdict(&after), Some(false));
+    assert!((0..3).all(|node| cluster.dials(node) <= 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_down_stays_down_if_nobody_says_which_shards_there_are_after_a_reload() {
+    let cluster = Cluster::new(3);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
+    cluster.kill(2);
+    cluster.with(|state| state.refusal = Some(refusals::DENIED));
+    let (lines, _guard) = logged();
+    for _ in 0..2 {
+        let after = reload(&cluster, memory.clone(), target());
+        for _ in 0..90 {
+            assert_ne!(verdict(&after), Some(true), "{}", lines.text());
+            sleep(SECOND).await;
+        }
+        assert_eq!((verdict(&after), shards(&after)[2].1), (Some(false), Watch::Down));
+        let advice = cluster_of(&after).topology_failure.unwrap().failure.advice;
+        assert!(advice.contains("+cluster|slots"), "{advice}");
+    }
+    assert!(!lines.text().contains("cache available"), "{}", lines.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_target_goes_on_as_one_node_once_all_shards_of_before_have_refused_the_topology() {
+    let cluster = Cluster::new(3);
+    let memory = TargetMemory::default();
+    drop(start_after_reload(&cluster, memory.clone(), target()).await);
+    cluster.with(|state| (state.refusal, state.all[0].takes) = (Some(refusals::DENIED), Keys::All));
+    for _ in 0..2 {
+        let after = reload(&cluster, memory.clone(), target());
+        sleep(3 * INTERVAL).await;
+        assert_eq!((verdict(&after), after.all_failures()), (Some(true), 0.0));
+        assert!(cluster_of(&after).shards.is_empty());
     }
 }
 
