@@ -11,20 +11,25 @@ import agent
 from helm import ROOT, find, render
 
 PAGES = [ROOT / "docs/install" / name for name in ("kubernetes-helm.md", "aks-azure-monitor.md")]
+IDENTITY_BINDING = ROOT / "docs/install/aks-identity-binding.md"
 
 
 class AlertTest(unittest.TestCase):
     """The second release, which shows an alert while the first one watches the caches."""
 
-    def manifests(self, page):
-        """Returns the objects of both releases."""
+    def manifests(self, page, added=None):
+        """Returns the objects of both releases, of an installation with the values of the page and those of `added`."""
         files = re.findall(r"Save this as `([\w-]+\.yaml)`.*?```yaml\n(.*?)```", page.read_text(), re.DOTALL)
         self.assertEqual([name for name, _ in files], ["values.yaml", "alert-test.yaml"])
         with tempfile.TemporaryDirectory() as folder:
             for name, values in files:
                 (Path(folder) / name).write_text(values)
-            paths = [str(Path(folder) / name) for name, _ in files]
-            return render(paths[0], release="cachepulse"), render(*paths, release="alert-test")
+            own, alert_test = (str(Path(folder) / name) for name, _ in files)
+            installed = [own]
+            if added is not None:
+                installed.append(str(Path(folder) / "added.yaml"))
+                Path(installed[-1]).write_text(added)
+            return render(*installed, release="cachepulse"), render(*installed, alert_test, release="alert-test")
 
     def test_its_only_target_is_the_one_that_fails_and_needs_no_identity(self):
         for page in PAGES:
@@ -35,6 +40,16 @@ class AlertTest(unittest.TestCase):
                 self.assertEqual(yaml.safe_load(config)["defaults"]["identity"], "none")
                 valid, said = agent.validate(config)
                 self.assertTrue(valid, said)
+
+    def test_it_works_beside_every_value_of_an_azure_identity(self):
+        [binding] = re.findall(r"Add these values.*?```yaml\n(.*?)```", IDENTITY_BINDING.read_text(), re.DOTALL)
+        self.assertIn("clientId: ", binding)
+        binding = re.sub(r"( *)clientId: (\S+)", r"\1clientId: \2\n\1tenantId: \2", binding)
+        for page in PAGES:
+            with self.subTest(page=page.name):
+                first, second = self.manifests(page, binding)
+                self.assertIn("use-identity-binding", str(first))
+                self.assertNotIn("use-identity-binding", str(second))
 
     def test_it_shares_no_object_with_the_first_one_and_is_scraped_as_well(self):
         for page in PAGES:
