@@ -216,7 +216,8 @@ fn every_flag_variable_and_make_target_that_a_page_names_exists() {
     let command = cachepulse::cli::command();
     let arguments: Vec<_> = command.get_subcommands().flat_map(clap::Command::get_arguments).collect();
     let mut flags: BTreeSet<String> = OTHERS.map(str::to_owned).into();
-    flags.extend(arguments.iter().filter_map(|it| Some(format!("--{}", it.get_long()?))));
+    let names = arguments.iter().filter_map(|it| it.get_long_and_visible_aliases()).flatten();
+    flags.extend(names.map(|name| format!("--{name}")));
     let variables: BTreeSet<&str> = arguments.iter().filter_map(|it| it.get_env()?.to_str()).collect();
     let targets = make_targets();
     for page in pages() {
