@@ -535,7 +535,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
       }
       {
         alert: 'CachepulseConfigurationRejected'
-        expression: 'cachepulse_config_last_reload_successful == 0'
+        expression: 'cachepulse_config_last_reload_successful == 0 or cachepulse_web_config_last_reload_successful == 0'
         for: 'PT1M'
         severity: 2
         labels: {
@@ -543,7 +543,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
         }
         annotations: {
           summary: '[{{ $labels.cluster }}] The agent {{ $labels.instance }} rejected its configuration.'
-          description: 'The agent {{ $labels.instance }} could not load its configuration and keeps the previous one. Without a previous one it probes nothing. Its log lists each problem and its place.'
+          description: 'The agent {{ $labels.instance }} could not load its configuration, or the web configuration of its endpoint, and keeps the previous one. Without a previous configuration it probes nothing. Its log lists each problem.'
           runbook_url: '${runbookUrl}/CachepulseConfigurationRejected.md'
         }
         resolveConfiguration: {
