@@ -169,13 +169,10 @@ fn read(root: &Field<'_>, folder: &Path) -> Result<Rules, Invalid> {
     Ok(Rules { tls: tls?, users: users?, rate: rate?, headers: headers? })
 }
 
-/// Returns the value of `key`, unless it is empty: then it counts as absent.
+/// Returns the value of `key`, unless nothing follows it: then it counts as absent. Empty text does not: a template without
+/// its value must not remove what guards the endpoint.
 fn given<'a, T>(fields: &Fields<'a>, key: &Key<T>) -> Option<Field<'a>> {
-    fields.get(key).filter(|field| match field.value() {
-        Value::Null => false,
-        Value::Text(text) => !text.is_empty(),
-        _ => true,
-    })
+    fields.get(key).filter(|field| !matches!(field.value(), Value::Null))
 }
 
 /// Reads a boolean of YAML 1.1, which the parsers of Prometheus know.

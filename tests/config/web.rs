@@ -259,6 +259,42 @@ fn every_mistake_is_refused_in_words() {
 }
 
 #[test]
+fn empty_text_removes_no_protection() {
+    let folder = folder();
+    for (yaml, expected) in [
+        ("''".to_owned(), "expected a mapping such as"),
+        ("tls_server_config: ''".to_owned(), "tls_server_config: expected a mapping such as"),
+        ("http_server_config: ''".to_owned(), "http_server_config: expected a mapping such as"),
+        ("http_server_config: {http2: ''}".to_owned(), "http_server_config.http2: expected true or false"),
+        (
+            "http_server_config: {headers: ''}".to_owned(),
+            "http_server_config.headers: expected a mapping such as",
+        ),
+        ("basic_auth_users: ''".to_owned(), "basic_auth_users: expected a mapping of user names"),
+        ("basic_auth_users: {a: ''}".to_owned(), "basic_auth_users.a: expected the bcrypt hash"),
+        ("rate_limit: ''".to_owned(), "rate_limit: expected a mapping such as"),
+        ("rate_limit: {interval: ''}".to_owned(), "rate_limit.interval: expected a duration"),
+        ("rate_limit: {interval: 1s, burst: ''}".to_owned(), "rate_limit.burst: expected a whole number"),
+        (with_tls(", client_auth_type: ''"), "tls_server_config.client_auth_type: expected NoClientCert"),
+        (
+            with_tls(", client_auth_type: RequireAnyClientCert, client_allowed_sans: ''"),
+            "tls_server_config.client_allowed_sans: expected a list",
+        ),
+        (with_tls(", min_version: ''"), "tls_server_config.min_version: expected TLS12 or TLS13"),
+        (with_tls(", max_version: ''"), "tls_server_config.max_version: expected TLS12 or TLS13"),
+        (with_tls(", cipher_suites: ''"), "tls_server_config.cipher_suites: expected a list"),
+        (
+            with_tls(", prefer_server_cipher_suites: ''"),
+            "tls_server_config.prefer_server_cipher_suites: expected true or false",
+        ),
+        (with_tls(", curve_preferences: ''"), "tls_server_config.curve_preferences: expected a list"),
+    ] {
+        let found = load(&folder, &yaml).expect_err(&yaml);
+        assert!(found.contains(expected), "{yaml}\n{found}\n{expected}");
+    }
+}
+
+#[test]
 fn every_key_is_accepted_and_files_are_found_beside_the_web_configuration() {
     let folder = folder();
     let pem = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap().replace('\n', "\n    ");
@@ -276,7 +312,7 @@ fn every_key_is_accepted_and_files_are_found_beside_the_web_configuration() {
         &with_tls(", client_auth_type: VerifyClientCertIfGiven"),
         &with_tls(", client_auth_type: RequireClientCert, client_allowed_sans: []"),
         &with_tls(
-            ", client_auth_type: NoClientCert, prefer_server_cipher_suites: off, cipher_suites: [], min_version: ''",
+            ", client_auth_type: NoClientCert, prefer_server_cipher_suites: off, cipher_suites: [], client_ca_file: ''",
         ),
         &with_tls(
             ", max_version: TLS12, cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]}\nhttp_server_config: {http2: no",

@@ -203,7 +203,9 @@ fn read_pem<'a>(
     inline: &Key<&str>,
     folder: &Path,
 ) -> Result<Option<Pem<'a>>, Invalid> {
-    match (given(fields, file), given(fields, inline)) {
+    // As in Go, empty text counts as absent. What needs it is refused.
+    let is_given = |field: &Field<'_>| !matches!(field.value(), Value::Text(text) if text.is_empty());
+    match (given(fields, file).filter(is_given), given(fields, inline).filter(is_given)) {
         (Some(field), unused) => {
             if let Some(unused) = unused {
                 unused.warning(format!("not used, because {} is given", file.about.name()));
