@@ -429,7 +429,7 @@ impl TargetStatus {
         let record = Record { at, delay, outcome: outcome.clone() };
         let mut state = lock(&self.entry.state);
         state.decide(is_up, at);
-        state.past.history.settled(ticks, outcome, Instant::now(), at);
+        state.past.history.settled(ticks, outcome, delay, Instant::now(), at);
         let oldest = make_room(&mut state.recent, RECENT);
         let record = in_place_of(oldest, record);
         if outcome.result.is_err() {

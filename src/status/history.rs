@@ -38,6 +38,8 @@ pub(super) struct History {
     vouched_until: Duration,
     /// When the last outcome came.
     last_outcome: Duration,
+    /// Whether the machine has slept since then.
+    has_slept: bool,
 }
 
 impl History {
@@ -52,6 +54,7 @@ impl History {
             watched_until: Duration::ZERO,
             vouched_until: Duration::ZERO,
             last_outcome: Duration::ZERO,
+            has_slept: false,
         }
     }
 
@@ -62,16 +65,27 @@ impl History {
         self.skip_to(now);
         self.vouched_until = Duration::ZERO;
         self.last_outcome = now;
+        self.has_slept = false;
     }
 
-    /// Records that `ticks` ticks were settled by this outcome.
-    pub(super) fn settled(&mut self, ticks: u64, outcome: &Outcome, now: Instant, at: SystemTime) {
+    /// Records that `ticks` ticks, the newest of which was noticed `delay` late, were settled by this outcome.
+    pub(super) fn settled(
+        &mut self,
+        ticks: u64,
+        outcome: &Outcome,
+        delay: Duration,
+        now: Instant,
+        at: SystemTime,
+    ) {
         let now = self.advance(now, at);
         let covered = self.interval.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
-        if now.saturating_sub(self.last_outcome) > covered + self.interval {
+        // A probe may take longer than the interval. Only a late tick or a sleep shows that nobody probed.
+        let has_paused = self.has_slept || delay >= self.interval;
+        if has_paused && now.saturating_sub(self.last_outcome) > covered + self.interval {
             self.strip.push(Cell::Gap, 1);
         }
         self.last_outcome = now;
+        self.has_slept = false;
         match &outcome.result {
             Ok(()) => {
                 self.strip.push(Cell::Success, ticks);
@@ -122,6 +136,7 @@ impl History {
             // Nobody watched while the machine slept.
             self.skip_to(self.timeline.place(now));
             self.vouched_until = Duration::ZERO;
+            self.has_slept = true;
         }
         self.timeline.place(now)
     }

@@ -30,8 +30,13 @@ impl Bench {
     }
 
     fn settle(&mut self, ticks: u64, result: Result<(), FailureReason>) {
+        self.settle_late(Duration::ZERO, ticks, result);
+    }
+
+    /// The newest tick was noticed so late.
+    fn settle_late(&mut self, delay: Duration, ticks: u64, result: Result<(), FailureReason>) {
         let outcome = outcome(result, MILLISECOND);
-        self.history.settled(ticks, &outcome, self.now, self.at);
+        self.history.settled(ticks, &outcome, delay, self.now, self.at);
     }
 
     fn succeed(&mut self, count: u32) {
@@ -107,10 +112,21 @@ fn time_in_which_the_process_was_stopped_was_not_watched() {
     let mut bench = Bench::new();
     bench.succeed(6);
     bench.pass(10 * MINUTE);
-    bench.settle(1, Ok(()));
+    bench.settle_late(10 * MINUTE - INTERVAL, 1, Ok(()));
     // The last success vouches for an interval, and so does the next one.
     assert_eq!(bench.hour(), (MINUTE + 2 * INTERVAL, Duration::ZERO));
     assert_eq!(bench.summary().outcomes[5..], [Cell::Success, Cell::Gap, Cell::Success]);
+}
+
+#[test]
+fn a_probe_that_takes_longer_than_the_interval_leaves_no_gap() {
+    let mut bench = Bench::new();
+    bench.succeed(6);
+    bench.pass(INTERVAL + 2 * INTERVAL);
+    bench.settle(1, Err(FailureReason::CommandTimeout));
+    bench.settle(2, Err(FailureReason::CommandTimeout));
+    let failure = Cell::Failure(FailureReason::CommandTimeout);
+    assert_eq!(bench.summary().outcomes[5..], [Cell::Success, failure, failure, failure]);
 }
 
 #[test]
@@ -201,7 +217,7 @@ fn the_quantiles_of_each_minute_are_within_7_percent_of_the_true_ones() {
         let mut ping = || Duration::from_secs_f64((1e-5 / (1.0 - random.f64()).powf(1.5)).min(30.0));
         let mut pings: Vec<_> = (0..count).map(|_| ping()).collect();
         for ping in &pings {
-            bench.history.settled(1, &outcome(Ok(()), *ping), bench.now, bench.at);
+            bench.history.settled(1, &outcome(Ok(()), *ping), Duration::ZERO, bench.now, bench.at);
         }
         pings.sort();
         let at = |percent: usize| pings.get((pings.len() * percent).div_ceil(100).max(1) - 1).copied();
