@@ -5,12 +5,14 @@
 
 mod outage;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::probe::{ClientCount, Failure, FailureReason, Outcome, PhaseTimes, StepResults};
+use crate::topology::SlotSet;
 use outage::Outage;
 pub(super) use outage::Span;
 
@@ -103,8 +105,9 @@ pub(super) enum Effect {
     Unavailable(Span),
     /// A lost connection could not be replaced in time: an outage has begun with the loss.
     Lost(Failure),
-    /// An outage in which no tick has failed is over: the connection was replaced.
-    Reopened,
+    /// An outage in which no tick has failed is over: the connection was replaced. To which slots it leads, if the target is
+    /// a cluster.
+    Reopened(Option<Arc<SlotSet>>),
 }
 
 /// Takes the effects, in order.
@@ -291,7 +294,7 @@ impl Ledger {
             unavailable(self.outage.end(at), out);
             self.failed_in_a_row = 0;
             if self.away.take().is_some() {
-                out(Effect::Reopened);
+                out(Effect::Reopened(None));
             }
         }
         // Where nothing is known yet, the first round does not wait for a tick, which may be an interval away.

@@ -113,7 +113,7 @@ impl LinkRecord {
         if let Effect::Settled { outcome, .. } | Effect::FailedBetweenTicks(outcome) = &effect {
             self.show_steps(outcome);
         }
-        if !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened) {
+        if !matches!(effect, Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened(_)) {
             self.note(|whole, _| whole.shown(self.id));
         }
         let is_news = matches!(effect, Effect::Up { .. } | Effect::Down(_));
@@ -153,7 +153,7 @@ impl LinkRecord {
             Effect::Up { .. } => series.verdict(Role::Primary, true),
             Effect::Down(_) => series.verdict(Role::Primary, false),
             Effect::Unavailable(span) => series.unavailable(Role::Primary, span.length()),
-            Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
+            Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened(_) => {}
         }
     }
 

@@ -253,7 +253,7 @@ impl Record {
                 self.metrics.unavailable(span.length());
                 self.status.unavailable(span.from, span.until, self.clock.now());
             }
-            Effect::Lost(_) | Effect::Reopened if self.is_quiet => {}
+            Effect::Lost(_) | Effect::Reopened(_) if self.is_quiet => {}
             Effect::Lost(failure) => info!(
                 target = %self.target,
                 slots = failure.slots.as_deref().map(display),
@@ -261,7 +261,9 @@ impl Record {
                 detail = %failure.detail,
                 "connection lost"
             ),
-            Effect::Reopened => info!(target = %self.target, "connection reopened"),
+            Effect::Reopened(slots) => {
+                info!(target = %self.target, slots = slots.as_deref().map(display), "connection reopened");
+            }
         }
     }
 

@@ -320,10 +320,10 @@ impl Whole {
             }
             Effect::Unavailable(span) if fails => self.unavailable(span, out),
             Effect::Lost(failure) if fails => out(Effect::Lost(self.members[place].named(failure))),
-            Effect::Reopened if decides => {
-                out(Effect::Reopened);
+            Effect::Reopened(_) if decides => {
+                out(Effect::Reopened(self.members[place].part.slots().cloned()));
             }
-            Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened => {}
+            Effect::Unavailable(_) | Effect::Lost(_) | Effect::Reopened(_) => {}
         }
     }
 

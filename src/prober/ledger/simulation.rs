@@ -419,7 +419,7 @@ fn compare(seed: u64) {
                 Effect::Up { .. } => verdicts.push(Ok(())),
                 Effect::Down(failure) => verdicts.push(Err(failure.reason)),
                 Effect::Unavailable(span) => unavailable += span.length(),
-                Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
+                Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened(_) => {}
             }
         }
         let context = || format!("seed {seed}, fact {index}: {:?}", entry.fact);

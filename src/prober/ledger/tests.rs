@@ -237,7 +237,7 @@ fn an_idle_close_that_is_not_repaired_in_time_is_an_outage_from_the_loss_to_the_
     book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
     assert_eq!((book.settled(), book.unavailable()), ((0, 1), 2 * SECOND));
     let shown = book.effects.iter().any(|effect| matches!(effect, Effect::Lost(_)));
-    assert!(shown && book.effects.last() == Some(&Effect::Reopened));
+    assert!(shown && book.effects.last() == Some(&Effect::Reopened(None)));
     assert_eq!(book.ledger.next_attempt(), None, "no tick has failed: no round is needed");
 }
 
@@ -306,7 +306,7 @@ fn a_failover_that_outlasts_its_grace_counts_from_the_first_answer_whether_a_tic
     assert_eq!(book.ledger.alarm(), Some(book.now + SECOND));
     book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
     assert!(book.effects.iter().any(|effect| matches!(effect, Effect::Lost(_))));
-    assert!(!book.effects.contains(&Effect::Reopened), "only a round shows that it is over");
+    assert!(!book.effects.contains(&Effect::Reopened(None)), "only a round shows that it is over");
     book.succeeds(10 * MS);
     assert_eq!((book.settled(), book.unavailable()), ((0, 2), book.now - begun));
 }

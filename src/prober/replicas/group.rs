@@ -125,7 +125,7 @@ impl Group {
             Effect::Up { .. } => series.verdict(Role::Replica, true),
             Effect::Down(_) => series.verdict(Role::Replica, false),
             Effect::Unavailable(span) => series.unavailable(Role::Replica, span.length()),
-            Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened => {}
+            Effect::FailedBetweenTicks(_) | Effect::Lost(_) | Effect::Reopened(_) => {}
         }
     }
 

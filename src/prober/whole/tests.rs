@@ -93,6 +93,13 @@ fn named(failure: &Failure) -> String {
 }
 
 #[test]
+fn a_connection_that_was_reopened_is_named_with_the_slots_of_its_shard() {
+    let Bench { mut whole, start, mut effects } = Bench::of(&[0, 5461]);
+    whole.effect(LinkId(1), start, Effect::Reopened(None), &[], &mut |effect| effects.push(effect));
+    assert_eq!(effects, [Effect::Reopened(shard(5461).slots().cloned())]);
+}
+
+#[test]
 fn a_tick_succeeds_when_all_have_passed_it_with_the_duration_of_the_slowest() {
     let mut bench = Bench::of(&[0, 5461, 10923]);
     bench.tick(0);
