@@ -7,6 +7,9 @@ use std::sync::Arc;
 use super::{FailureReason, Phase, Step};
 use crate::topology::SlotSet;
 
+/// What to do about a replica that answers `MASTERDOWN`.
+const PRIMARY_LOST: &str = "This server is a replica that has lost its primary: check that the primary runs, and the \
+     network between. Expected for a few seconds during a failover.";
 /// What to do if the user may not read the topology.
 const TOPOLOGY_DENIED: &str = "Grant the user `+cluster|slots`, so that every shard is watched and not only one node, \
      or set `cluster.mode: off`. A changed right is noticed within an hour, or after a restart.";
@@ -98,6 +101,7 @@ impl Failure {
         let of_stage = match (self.stage, self.reason) {
             (Stage::Topology, FailureReason::PermissionDenied) => Some(TOPOLOGY_DENIED),
             (Stage::Topology, FailureReason::ServerError) => Some(TOPOLOGY_UNSUPPORTED),
+            (_, FailureReason::ClusterDown) if self.detail.starts_with("MASTERDOWN") => Some(PRIMARY_LOST),
             _ => None,
         };
         self.advice.or(of_node).or(of_stage).unwrap_or(self.reason.advice())
@@ -168,6 +172,14 @@ mod tests {
                 node.advice()
             );
         }
+    }
+
+    #[test]
+    fn a_replica_that_has_lost_its_primary_is_not_called_a_shard() {
+        let failure = |text| Failure::new(FailureReason::ClusterDown, Stage::Step(Step::Get), text);
+        let lost = failure("MASTERDOWN Link with MASTER is down");
+        assert!(lost.advice().contains("replica") && !lost.advice().contains("shard"), "{}", lost.advice());
+        assert!(failure("CLUSTERDOWN The cluster is down").advice().contains("shard"));
     }
 
     #[test]
