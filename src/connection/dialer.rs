@@ -24,6 +24,10 @@ use crate::target::Endpoint;
 const MOVE_PAUSE: Duration = Duration::from_millis(100);
 const MOVE_CAP: Duration = Duration::from_secs(5);
 
+/// What to do if nothing listens at the address that sentinels name.
+const NAMED_REFUSES: &str = "Nothing listens at the address that the sentinels name: the primary is down, and they have not \
+     started another one yet; or the address is valid only where the servers run, as that of a container.";
+
 /// Opens streams to one endpoint. Clones lead to the same one.
 pub trait Dial: Clone + Send + Sync + 'static {
     /// What is opened.
@@ -271,10 +275,16 @@ async fn dial_primary(
             Err(failed) => {
                 locator.not_reached(endpoint, &failed.failure);
                 phases.add(&failed.phases);
-                Err(DialFailure { phases, ..failed })
+                Err(DialFailure { phases, failure: named_by_sentinels(failed.failure) })
             }
         };
     }
+}
+
+/// Returns the failure of a server whose address nobody has configured.
+fn named_by_sentinels(failure: Failure) -> Failure {
+    let is_refused = failure.reason == FailureReason::ConnectRefused;
+    Failure { advice: if is_refused { Some(NAMED_REFUSES) } else { failure.advice }, ..failure }
 }
 
 impl Dial for Dialer {
@@ -348,5 +358,23 @@ impl Dial for Dialer {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Stage;
+
+    #[test]
+    fn the_advice_about_a_primary_that_refuses_names_no_key_that_a_target_behind_sentinels_lacks() {
+        let failure = |reason| Failure::new(reason, Stage::Phase(Phase::Connect), "");
+        let refused = named_by_sentinels(failure(FailureReason::ConnectRefused));
+        assert!(
+            !refused.advice().contains("`port`") && refused.advice().contains("sentinels"),
+            "{refused:?}"
+        );
+        let other = failure(FailureReason::ConnectTimeout);
+        assert_eq!(named_by_sentinels(other.clone()), other);
     }
 }
