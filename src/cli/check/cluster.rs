@@ -39,7 +39,10 @@ pub(super) fn write_unwatched(
     cluster: &ClusterDocument,
     style: Style,
 ) -> fmt::Result {
-    match cluster.counts.map_or(0, |counts| counts.nodes_unwatched + counts.nodes_skipped) {
+    let Some(counts) = &cluster.counts else {
+        return f.write_str(", but only the configured host was probed: the shards are unknown");
+    };
+    match counts.nodes_unwatched + counts.nodes_skipped {
         0 => return Ok(()),
         1 => f.write_str(", but 1 node is not watched")?,
         nodes => write!(f, ", but {nodes} nodes are not watched")?,
@@ -101,6 +104,14 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
+    struct Verdict<'a>(&'a ClusterDocument);
+
+    impl fmt::Display for Verdict<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_unwatched(f, self.0, Style::Plain)
+        }
+    }
+
     fn text(record: impl FnOnce(&TargetStatus)) -> String {
         let status = Status::new(Clock::from_tokio(NOW));
         let target = status.target(&Target::plain("orders"));
@@ -155,5 +166,11 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("Grant the user `+cluster|slots`"), "{shown}");
+        let status = Status::new(Clock::from_tokio(NOW));
+        let target = status.target(&Target::plain("orders"));
+        target.topology_failed(&refused, NOW);
+        let document = status.document();
+        let verdict = Verdict(document.targets[0].cluster.as_ref().unwrap()).to_string();
+        assert_eq!(verdict, ", but only the configured host was probed: the shards are unknown");
     }
 }
