@@ -135,7 +135,9 @@ impl fmt::Display for ClusterDocument {
             f.write_str(" beside the configured host")?;
         }
         if *nodes_unwatched > 0 {
-            write!(f, ", {nodes_unwatched} never reached")?;
+            // One that may not be read was reached.
+            let why = if self.replica_failure.is_some() { "not watched" } else { "never reached" };
+            write!(f, ", {nodes_unwatched} {why}")?;
         }
         if *nodes_skipped > 0 {
             write!(f, ", {nodes_skipped} over cluster.max_nodes")?;

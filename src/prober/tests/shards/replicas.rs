@@ -36,7 +36,7 @@ async fn replicas_that_may_not_be_read_are_unwatched_and_the_missing_right_is_na
     let unwatched = [("primary", Watch::Up), ("replica", Watch::Unwatched)];
     assert_eq!(states(&running), [unwatched, unwatched].concat());
     let shown = cluster_of(&running);
-    assert!(shown.to_string().ends_with("2 never reached; replicas not watched"), "{shown}");
+    assert!(shown.to_string().ends_with("2 not watched; replicas not watched"), "{shown}");
     let failure = shown.replica_failure.unwrap().failure;
     assert_eq!(failure.reason, FailureReason::PermissionDenied);
     assert!(failure.advice.contains("`+readonly`"), "{}", failure.advice);
