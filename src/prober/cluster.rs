@@ -69,6 +69,8 @@ pub(super) struct Coordinator<D: Dial> {
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
     uncovered: Option<SlotSet>,
+    /// Whether one node says that slots have no owner, and others, which may say the same, are not connected yet.
+    is_coverage_open: bool,
     /// For changes of the topology.
     log: LogBudget,
     /// How many nodes are over `cluster.max_nodes`.
@@ -95,6 +97,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
             uncovered: None,
+            is_coverage_open: false,
             log: LogBudget::default(),
             skipped: 0,
             are_replicas_denied: false,
@@ -147,6 +150,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     async fn refresh(&mut self) {
         let answer = self.inquire().await;
         self.last_refresh = Some(Instant::now());
+        self.is_coverage_open = false;
         let refresh = self.links.target.cluster.refresh;
         let (result, pause) = match answer {
             // A node that has no slots, and knows no other.
@@ -390,14 +394,15 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
         // One that is known to be down is not hidden until the last has been tried.
         let now = Instant::now();
-        if !self.is_front_retired && watched > 0 && (is_down || are_tried) {
+        let is_complete = are_tried && !self.is_coverage_open;
+        if !self.is_front_retired && watched > 0 && (is_down || is_complete) {
             self.is_front_retired = true;
             shared.note(|whole, out| {
                 whole.decide_by(Deciding::Shards, now, out);
             });
             shared.leave(FRONT, now);
             shared.signals.retire_front(true);
-        } else if are_tried {
+        } else if is_complete {
             shared.note(|whole, out| whole.await_no_shards(now, out));
         }
         shared.with(|whole, record| whole.first().into_iter().for_each(|first| record.server_of(first)));

@@ -47,6 +47,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                     return (None, false);
                 }
                 let is_known = is_alone || missing.is_empty();
+                self.is_coverage_open = !is_known && !self.are_tried();
                 if is_known { missing } else { self.uncovered.clone().unwrap_or_default() }
             }
             views => missing_in_two(views),
@@ -85,6 +86,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let is_reached = self.links.shared.note(|whole, _| whole.is_reached(watched.id));
             is_reached && watched.shard.slots.intersection(missing) == watched.shard.slots
         })
+    }
+
+    /// Whether an attempt to connect to each shard has ended.
+    fn are_tried(&self) -> bool {
+        let is_tried = |watched: &Watched| self.links.shared.note(|whole, _| whole.is_tried(watched.id));
+        !self.shards.is_empty() && self.shards.iter().all(is_tried)
     }
 
     /// Returns the topology by another node than those that were `asked` at `addresses`, and adds it to them.

@@ -289,6 +289,41 @@ async fn the_target_goes_on_as_one_node_once_all_shards_of_before_have_refused_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn slots_without_owner_let_no_success_come_after_a_reload_before_a_second_node_has_been_asked() {
+    for interval in [Duration::from_millis(100), INTERVAL] {
+        let cluster = Cluster::new(3);
+        let memory = TargetMemory::default();
+        let target = Target { interval, ..target() };
+        drop(start_after_reload(&cluster, memory.clone(), target.clone()).await);
+        cluster.with(|state| state.slots[2].0 += 100);
+        let (lines, _guard) = logged();
+        let after = reload(&cluster, memory, target);
+        sleep(3 * INTERVAL).await;
+        assert_eq!(verdict(&after), Some(false));
+        assert_eq!(after.probes(), after.failures("slots_uncovered"), "{interval:?}");
+        assert!(after.probes() > 0.0 && !lines.text().contains("cache available"), "{}", lines.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_that_knows_of_no_owner_does_not_hold_back_the_first_verdict_after_a_reload() {
+    for (place, others) in [None, Some(refusals::DENIED), Some("")].into_iter().enumerate() {
+        let cluster = Cluster::new(3);
+        let memory = TargetMemory::default();
+        drop(start_after_reload(&cluster, memory.clone(), target()).await);
+        cluster.with(|state| {
+            let mut view = state.slots.clone();
+            view[2].0 += 100;
+            state.all[0].view = Some(view);
+            state.all[1..].iter_mut().for_each(|node| node.no_topology = others);
+        });
+        let after = reload(&cluster, memory, target());
+        sleep(3 * INTERVAL).await;
+        assert_eq!((verdict(&after), after.all_failures()), (Some(true), 0.0), "{place}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn live_shards_show_that_they_are_up_with_their_openings_beside_one_that_is_down() {
     let long = Target { interval: 30 * SECOND, ..target() };
     let cluster = Cluster::new(3);
