@@ -85,13 +85,25 @@ impl Guarding {
     }
 }
 
-/// Returns why `new` rules must not replace the `present` ones while the agent runs: a file that was just emptied, to be
-/// written anew, must not open the endpoint.
+/// Returns why `new` rules must not replace the `present` ones while the agent runs: a file that is just being written must
+/// not open the endpoint.
 fn lost_protection(present: &Rules, new: &Rules) -> Option<&'static str> {
-    if present.tls.is_some() && new.tls.is_none() {
-        Some("tls_server_config is missing; to serve plain HTTP, restart the agent")
-    } else if !present.is_empty() && new.is_empty() {
+    match (&present.tls, &new.tls) {
+        (Some(_), None) => {
+            return Some("tls_server_config is missing; to serve plain HTTP, restart the agent");
+        }
+        (Some(present), Some(new)) if new.client_auth().is_weaker_than(present.client_auth()) => {
+            return Some("client_auth_type demands less; to allow that, restart the agent");
+        }
+        (Some(present), Some(new)) if present.has_allowed_sans() && !new.has_allowed_sans() => {
+            return Some("client_allowed_sans is missing; to allow every name, restart the agent");
+        }
+        _ => {}
+    }
+    if !present.is_empty() && new.is_empty() {
         Some("the file is empty; to serve without protection, restart the agent")
+    } else if present.users.is_some() && new.users.is_none() {
+        Some("basic_auth_users is missing; to serve without passwords, restart the agent")
     } else {
         None
     }

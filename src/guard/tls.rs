@@ -40,14 +40,20 @@ pub struct TlsOptions {
 
 /// The server's side of TLS. Cheap to clone.
 #[derive(Clone)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    client_auth: ClientAuth,
+    has_allowed_sans: bool,
+}
 
 impl Tls {
     /// Creates TLS with these options. `None` if they leave no version with a cipher suite.
     #[must_use]
     pub fn new(options: TlsOptions) -> Option<Self> {
         let provider = Arc::new(options.provider());
-        let verifier = match options.client_auth {
+        let client_auth = options.client_auth;
+        let has_allowed_sans = options.allowed_sans.is_some();
+        let verifier = match client_auth {
             ClientAuth::None => None,
             auth => Some(ClientVerifier::new(
                 auth,
@@ -68,11 +74,21 @@ impl Tls {
         // A resumed session would skip the client's certificate, even if its authority is not trusted any more.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Some(Self(Arc::new(config)))
+        Some(Self { config: Arc::new(config), client_auth, has_allowed_sans })
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.config)
+    }
+
+    /// What clients must show.
+    pub(crate) fn client_auth(&self) -> ClientAuth {
+        self.client_auth
+    }
+
+    /// Whether a client's certificate must have one of certain names.
+    pub(crate) fn has_allowed_sans(&self) -> bool {
+        self.has_allowed_sans
     }
 }
 
@@ -145,6 +161,15 @@ impl ClientAuth {
     #[must_use]
     pub fn is_verified(self) -> bool {
         matches!(self, Self::VerifyIfGiven | Self::RequireAndVerify)
+    }
+
+    /// Whether clients that `other` refuses are accepted, because a certificate is not required or not verified any more.
+    pub(crate) fn is_weaker_than(self, other: Self) -> bool {
+        match other {
+            Self::RequireAndVerify => self != other,
+            Self::RequireAny => !self.is_required(),
+            Self::None | Self::Request | Self::VerifyIfGiven => false,
+        }
     }
 }
 

@@ -404,10 +404,41 @@ async fn files_are_read_again_and_broken_ones_change_nothing() {
     eventually("nor does a missing one", || rejections(&agent) == 4).await;
     Client::showing(&renewed, &other).get(addr).await.unwrap();
 
-    // The toolkit's own case: a client needs no certificate any more.
-    web.write("web.yml", &tls(", client_auth_type: VerifyClientCertIfGiven"));
+    web.write("web.yml", &tls(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: clients.pem"));
     eventually("the file is back", || reloads(&agent) == 3).await;
-    Client::new(&renewed).get(addr).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_required_stays_required_until_a_restart() {
+    let client = Certificate::of_client(&[SanType::DnsName("a".try_into().unwrap())]);
+    let web = Web::new();
+    web.write("clients.pem", &client.pem);
+    let required = ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: clients.pem";
+    let sans = ", client_allowed_sans: [a]";
+    let users = format!("basic_auth_users: {{a: {SECRET}}}\n");
+    let whole = tls(&format!("{required}{sans}")) + &users;
+    web.write("web.yml", &whole);
+    let agent = web.serve().await;
+    let client = Client::showing(&web.server, &client);
+    let any = ", client_auth_type: RequireAnyClientCert";
+    let weaker = [
+        (tls(&format!("{required}{sans}")), "basic_auth_users is missing"),
+        (tls(required) + &users, "client_allowed_sans is missing"),
+        (tls(&format!("{any}{sans}")) + &users, "client_auth_type demands less"),
+        (tls(", client_auth_type: VerifyClientCertIfGiven") + &users, "client_auth_type demands less"),
+        (tls("") + &users, "client_auth_type demands less"),
+        (users, "tls_server_config is missing"),
+    ];
+    for (number, (content, reason)) in weaker.iter().enumerate() {
+        web.write("web.yml", content);
+        let rejections = || agent.log().matches("web configuration rejected").count();
+        eventually(reason, || rejections() == number + 1).await;
+        let log = agent.log();
+        let last = log.lines().rfind(|line| line.contains("web configuration rejected")).unwrap();
+        assert!(last.contains(reason) && last.contains("restart the agent"), "{last}");
+        refusal(Client::new(&web.server).get(agent.addr()).await);
+        assert_eq!(client.get(agent.addr()).await.unwrap().0.code, 401, "{reason}");
+    }
 }
 
 #[tokio::test]
