@@ -22,6 +22,7 @@ use super::redaction::without_secrets;
 use super::{ChangeFuture, FetchError, FetchFuture, Token, TokenSource};
 use crate::excerpt::excerpt;
 use crate::files::WatchedFile;
+use crate::secret::Secret;
 
 /// How much of what a command prints as errors is shown, in characters.
 const DETAIL: usize = 500;
@@ -78,6 +79,23 @@ impl SuppliedCommand {
     fn name(&self) -> String {
         file_name(Path::new(&self.program))
     }
+
+    /// Returns the arguments that may be secrets, and the values in them: all but short ones and names of options.
+    fn secrets(&self) -> impl Iterator<Item = Secret> {
+        let is_name =
+            |text: &str| text.starts_with("--") && text.bytes().all(|b| b == b'-' || b.is_ascii_lowercase());
+        let values = self.arguments.iter().filter_map(|text| Some(text.split_once('=')?.1));
+        let texts = self.arguments.iter().map(String::as_str).chain(values);
+        texts
+            .filter(move |text| may_be_secret(text) && !is_name(text))
+            .map(|text| Secret::new(text.to_owned()))
+    }
+}
+
+/// Whether `text`, which need not be a secret, is long enough for one. Shorter ones are words of every other sentence.
+fn may_be_secret(text: &str) -> bool {
+    const SHORTEST: usize = 8;
+    text.len() >= SHORTEST
 }
 
 fn file_name(path: &Path) -> String {
@@ -109,8 +127,8 @@ enum Supply {
     File(Mutex<WatchedFile>),
     Command {
         command: SuppliedCommand,
-        /// Held while it runs.
-        running: Mutex<()>,
+        /// The token that it printed last. Locked while it runs.
+        last: Mutex<Option<Secret>>,
     },
 }
 
@@ -120,7 +138,7 @@ impl SuppliedTokens {
     pub fn new(identity: SuppliedToken, platform: Platform) -> Self {
         let supply = match identity.source {
             SuppliedSource::File(path) => Supply::File(Mutex::new(platform.files.watch(&path))),
-            SuppliedSource::Command(command) => Supply::Command { command, running: Mutex::default() },
+            SuppliedSource::Command(command) => Supply::Command { command, last: Mutex::default() },
         };
         Self { supply, lifetime: identity.lifetime, platform }
     }
@@ -128,10 +146,7 @@ impl SuppliedTokens {
     async fn fetch_once(&self) -> Result<Token, FetchError> {
         let supplied = match &self.supply {
             Supply::File(file) => self.read(&mut *file.lock().await).await,
-            Supply::Command { command, running } => {
-                let _alone = running.lock().await;
-                self.run(command).await
-            }
+            Supply::Command { command, last } => self.run(command, &mut *last.lock().await).await,
         }?;
         let assumed = self.platform.clock.now() + self.lifetime;
         let token = Token::new(supplied.secret, supplied.expires_at.unwrap_or(assumed));
@@ -150,21 +165,35 @@ impl SuppliedTokens {
         })
     }
 
-    async fn run(&self, command: &SuppliedCommand) -> Result<Supplied, FetchError> {
+    async fn run(
+        &self,
+        command: &SuppliedCommand,
+        last: &mut Option<Secret>,
+    ) -> Result<Supplied, FetchError> {
         let (name, limit) = (command.name(), command.timeout);
         let arguments: Vec<&OsStr> = command.arguments.iter().map(OsStr::new).collect();
         let program = OsStr::new(&command.program);
         match (Command { program, arguments: &arguments, variables: &[], limit }).run().await {
-            Ok(output) if output.status.success() => {
-                let stdout = Zeroizing::new(output.stdout);
-                Supplied::read(&stdout, self.platform.clock.now()).map_err(|problem| FetchError {
+            Ok(Output { status, stdout, .. }) if status.success() => {
+                let supplied = self.printed(stdout).map_err(|problem| FetchError {
                     advice: Some(ADVICE),
                     ..FetchError::new(format!("{name} printed no token: {problem}"))
-                })
+                })?;
+                *last = Some(supplied.secret.clone());
+                Ok(supplied)
             }
-            Ok(output) => Err(failed(&name, &output)),
+            Ok(mut output) => {
+                let printed = self.printed(std::mem::take(&mut output.stdout)).ok();
+                let printed = printed.map(|it| it.secret).filter(|it| may_be_secret(it.expose()));
+                let secrets = last.iter().cloned().chain(printed).chain(command.secrets());
+                Err(failed(&name, &output, secrets))
+            }
             Err(error) => Err(not_run(&name, &error, limit)),
         }
+    }
+
+    fn printed(&self, stdout: Vec<u8>) -> Result<Supplied, &'static str> {
+        Supplied::read(&Zeroizing::new(stdout), self.platform.clock.now())
     }
 }
 
@@ -189,17 +218,28 @@ impl TokenSource for SuppliedTokens {
     }
 }
 
-/// Returns the error of a command that said that it failed. The last lines of what it printed usually say why.
-fn failed(name: &str, output: &Output) -> FetchError {
+/// Returns the error of a command that said that it failed, without `secrets`. The last lines of what it printed usually
+/// say why.
+fn failed(name: &str, output: &Output, secrets: impl Iterator<Item = Secret>) -> FetchError {
+    // The search for known secrets is slow for long texts. A word that the cut may have hit is dropped.
     let said = without_secrets(output.stderr.trim());
-    let skipped = said.chars().count().saturating_sub(DETAIL);
-    let said: String = said.chars().skip(skipped).collect();
-    let said = match excerpt(&said, DETAIL) {
+    let said = match end(&said, 2 * DETAIL) {
+        cut if cut.len() < said.len() => cut.split_once(char::is_whitespace).map_or("", |(_, whole)| whole),
+        whole => whole,
+    };
+    let said = secrets.fold(said.to_owned(), |said, secret| secret.redact(&said));
+    let said = match excerpt(end(&said, DETAIL), DETAIL) {
         said if said.is_empty() => "it printed no error".to_owned(),
         said => said,
     };
     FetchError::new(format!("{name} failed ({}): {said}", output.status))
         .blaming(output.is_short_of_processes(), ADVICE)
+}
+
+/// Returns the last `length` characters of `text`.
+fn end(text: &str, length: usize) -> &str {
+    let start = text.char_indices().nth_back(length.saturating_sub(1)).map_or(0, |(start, _)| start);
+    &text[start..]
 }
 
 fn not_run(name: &str, error: &CommandError, limit: Duration) -> FetchError {

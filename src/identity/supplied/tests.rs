@@ -106,6 +106,34 @@ async fn a_command_that_fails_or_prints_no_token_is_an_error_without_secrets() {
 }
 
 #[tokio::test]
+async fn a_command_that_fails_repeats_neither_its_tokens_nor_its_arguments() {
+    // The first time, it prints a token. Then it fails, and repeats everything that it knows.
+    let script = Script::new(
+        r#"[ -e second ] || { touch second; echo '{"token":"plainword7","expires_in":12}'; exit 0; }
+           echo newtoken9
+           echo "cannot renew plainword7 b64 cGxhaW53b3JkNw== got newtoken9" >&2
+           echo "+ curl -u probe:$1 --data '$2' ${3#*=} --verbose-output at orders" >&2
+           exit 1"#,
+    );
+    let arguments = ["argplain9", "two plain words", "--pass=in-an-option", "--verbose-output", "orders"];
+    let tokens = script.tokens(arguments, LONG);
+    assert_eq!(tokens.fetch().await.unwrap().secret.expose(), "plainword7");
+    let error = tokens.fetch().await.unwrap_err();
+    assert_eq!(
+        &*error.text,
+        "supply failed (exit status: 1): cannot renew <redacted> b64 <redacted> got <redacted> \
+         + curl -u <redacted> --data '<redacted>' <redacted> --verbose-output at orders"
+    );
+    // Also where the text is cut: no part of the token is left.
+    for before in 0..40 {
+        let text = format!("{} plainword7 {}", "x ".repeat(100), "y ".repeat(480 + before));
+        let script = Script::new(&format!("echo '{text}' >&2; exit 1"));
+        let error = script.tokens(["plainword7"], LONG).fetch().await.unwrap_err();
+        assert!(!error.text.contains("word"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn of_a_long_explanation_the_end_is_shown() {
     let error = fetch(
         "head -c 3000 /dev/zero | tr '\\0' ' ' >&2; echo Traceback >&2; for i in 1 2 3 4 5 6 7 8 9; do echo \
