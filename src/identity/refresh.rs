@@ -42,6 +42,8 @@ const ENOUGH: Duration = Duration::from_secs(60);
 /// The longest delay while a cache rejects every token. Other caches may accept them, and each new token is presented to
 /// all of them.
 const REJECTED_DELAY: Duration = Duration::from_secs(10 * 60);
+/// The same expiry, given in whole seconds from now, varies by less than this.
+const ROUNDING: Duration = Duration::from_secs(2);
 /// How often the wall clock is read while waiting. A clock that is set or a machine that is suspended must not delay a
 /// renewal.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -123,11 +125,11 @@ impl Refresher {
                 return false;
             }
         };
-        if token.is_expiry_assumed && self.has(&token) {
+        if self.is_prolonged(&token) {
             self.metrics.refreshed(took, token.expires_at);
             self.status.token(took, &token);
             self.publish.send_if_modified(|state| {
-                // Sessions are not notified, because the token is the same.
+                // Sessions are not notified, because they have signed in with this token.
                 *state = TokenState { token: Some(Arc::new(token)), error: None };
                 false
             });
@@ -208,9 +210,13 @@ impl Refresher {
         })
     }
 
-    /// Whether the current token is the same as `token`.
-    fn has(&self, token: &Token) -> bool {
-        self.publish.borrow().token.as_ref().is_some_and(|held| held.secret == token.secret)
+    /// Whether `token` is the current one, with an expiry that has moved on: a lease that was renewed, or a token of which
+    /// nothing says when it expires.
+    fn is_prolonged(&self, token: &Token) -> bool {
+        self.publish.borrow().token.as_ref().is_some_and(|held| {
+            let is_later = token.expires_at > (held.expires_at + ROUNDING).max(self.clock.now());
+            held.secret == token.secret && (token.is_expiry_assumed || is_later)
+        })
     }
 
     fn lifetime_left(&self) -> Duration {

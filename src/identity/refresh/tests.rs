@@ -31,6 +31,8 @@ struct Endpoint {
 enum Fetched {
     /// A token with this text and lifetime.
     Token(&'static str, Duration),
+    /// A token with this text that expires this long after the start, within the rounding to whole seconds.
+    Until(&'static str, Duration),
     /// A token with this text, of which nothing says when it expires.
     Assumed(&'static str),
     /// After this delay, a token with this text and a lifetime of an hour.
@@ -56,6 +58,11 @@ impl TokenSource for Endpoint {
             self.most.fetch_max(Arc::strong_count(&self.open) - 2, Ordering::Relaxed);
             match answer.unwrap() {
                 Fetched::Token(text, lifetime) => Ok(Token::new(Secret::new(text.into()), now + lifetime)),
+                Fetched::Until(text, end) => {
+                    let jitter =
+                        Duration::from_millis(700 * (self.requests.lock().unwrap().len() as u64 % 2));
+                    Ok(Token::new(Secret::new(text.into()), START + end + jitter))
+                }
                 Fetched::Assumed(text) => {
                     let token = Token::new(Secret::new(text.into()), now + 10 * MINUTE);
                     Ok(Token { is_expiry_assumed: true, ..token })
@@ -96,6 +103,9 @@ impl TokenSource for Endpoint {
     }
 }
 
+/// When each test begins.
+const START: SystemTime = SystemTime::UNIX_EPOCH;
+
 struct Running {
     endpoint: Endpoint,
     states: watch::Receiver<TokenState>,
@@ -125,7 +135,7 @@ fn start_as(script: impl IntoIterator<Item = Fetched>, seed: u64, is_command: bo
 }
 
 fn start_endpoint(script: impl IntoIterator<Item = Fetched>, seed: u64, endpoint: Endpoint) -> Running {
-    let clock = Clock::from_tokio(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let clock = Clock::from_tokio(START);
     let endpoint = Endpoint {
         script: Arc::new(Mutex::new(script.into_iter().collect())),
         clock: Some(clock.clone()),
@@ -178,6 +188,26 @@ async fn a_token_that_does_not_say_when_it_expires_is_kept_while_it_stays_the_sa
     running.answer([Fetched::Assumed("second")]);
     tokio::time::sleep(5 * MINUTE).await;
     assert_eq!(running.token().as_deref(), Some("second"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_with_a_later_expiry_is_renewed_and_published_without_a_notice() {
+    let mut running = start([Fetched::Token("lease", MINUTE)], 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.states.borrow_and_update();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let expires_at = running.states.borrow().token.as_ref().unwrap().expires_at;
+        assert!(running.clock.until(expires_at) > Duration::from_secs(14), "{:?}", running.requests());
+    }
+    assert!(!running.states.has_changed().unwrap(), "the same token was published again");
+    // Of 1,001 s: after 40 to 45 s each.
+    let requests = running.requests().len();
+    assert!((22..=26).contains(&requests), "{requests}");
+    // One that has not been prolonged is not renewed.
+    running.answer([Fetched::Token("lease", Duration::ZERO)]);
+    tokio::time::sleep(2 * MINUTE).await;
+    assert!(running.requests().len() > requests + 10, "it is urgent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,8 +292,8 @@ async fn a_failed_renewal_keeps_the_old_token_and_is_retried_forever() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_token_again_is_a_failed_renewal_without_urgency() {
-    let running = start([Fetched::Token("same", 24 * HOUR)], 5);
-    // Tokens are compared by their text; the expiry differs.
+    // Tokens are compared by their text; the expiry differs a little.
+    let running = start([Fetched::Until("same", 24 * HOUR)], 5);
     tokio::time::sleep(24 * HOUR - 2 * MINUTE).await;
     let requests = running.requests();
     assert!(requests.len() < 6 * 60 * 3, "{} requests", requests.len());
