@@ -49,8 +49,9 @@ pub(super) enum Tool {
 enum Refusal {
     /// Nobody has signed in, or the sign-in has ended.
     NotSignedIn,
-    /// Entra ID asks for something that only the user can do: the code and its first sentence.
-    Entra(String),
+    /// Entra ID asks for something that only the user can do: the code and its first sentence, and the tenant if the
+    /// tool names it.
+    Entra(String, Option<String>),
     /// Anything else, and the command that helps if it isn't the sign-in.
     Other(String, Option<String>),
 }
@@ -85,6 +86,16 @@ impl Tool {
         match self {
             Self::Az(account) => az::sign_in(account, scope),
             Self::Azd(tenant) => azd::sign_in(tenant.as_deref(), scope),
+        }
+    }
+
+    /// Returns this tool for `tenant`, unless the configuration names one.
+    fn with_tenant(&self, tenant: Option<String>) -> Self {
+        match (self, tenant) {
+            (Self::Az(AzureAccount::Default | AzureAccount::Subscription(_)), Some(tenant)) => {
+                Self::Az(AzureAccount::Tenant(tenant))
+            }
+            _ => self.clone(),
         }
     }
 
@@ -165,12 +176,9 @@ fn refused(tool: &Tool, output: &Output, scope: &str, arguments: &[&str]) -> Fet
     let name = tool.name();
     let text = match tool.refusal(&output.stderr) {
         Refusal::NotSignedIn => format!("{name} is not signed in; run `{}`", tool.sign_in(None)),
-        Refusal::Entra(words) => {
-            format!(
-                "{name}: {}; run `{}`",
-                excerpt(&without_secrets(&words), DETAIL),
-                tool.sign_in(Some(scope))
-            )
+        Refusal::Entra(words, tenant) => {
+            let words = excerpt(&without_secrets(&words), DETAIL);
+            format!("{name}: {words}; run `{}`", tool.with_tenant(tenant).sign_in(Some(scope)))
         }
         Refusal::Other(words, command) => {
             let words = without_secrets(words.trim_end().trim_end_matches('.'));

@@ -41,7 +41,7 @@ pub(super) fn sign_in(account: &AzureAccount, scope: Option<&str>) -> String {
 pub(super) fn refusal(stderr: &str, account: &AzureAccount) -> Refusal {
     // Only az itself knows the claims that the sign-in needs. They look like a token and are redacted.
     if let (Some(sentence), false) = (entra_sentence(stderr), stderr.contains("--claims-challenge")) {
-        return Refusal::Entra(sentence);
+        return Refusal::Entra(sentence, tenant(stderr));
     }
     if let Some((_, trace)) = stderr.rsplit_once("Traceback (most recent call last):") {
         let words = exception(trace).to_owned();
@@ -59,6 +59,16 @@ pub(super) fn refusal(stderr: &str, account: &AzureAccount) -> Refusal {
         _ if words.contains("az login") || words.contains("az account set") => Refusal::NotSignedIn,
         _ => Refusal::Other(words.to_owned(), None),
     }
+}
+
+/// Returns the tenant in the command that az says to run: that of the account which it was asked for.
+fn tenant(stderr: &str) -> Option<String> {
+    let (_, command) = stderr.split_once("az login ")?;
+    let (_, rest) = command.lines().next()?.split_once("--tenant ")?;
+    let tenant = rest.split_whitespace().next()?.trim_matches(['"', '\'', '`']);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    (tenant.starts_with(|c: char| c.is_ascii_alphanumeric()) && tenant.chars().all(is_plain))
+        .then(|| tenant.to_owned())
 }
 
 /// Returns the line of a traceback that names the exception. Its other lines are indented or say where to report it.

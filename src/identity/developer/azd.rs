@@ -36,7 +36,7 @@ pub(super) fn sign_in(tenant: Option<&str>, scope: Option<&str>) -> String {
 pub(super) fn refusal(stderr: &str) -> Refusal {
     let words = words(stderr);
     if let Some(sentence) = entra_sentence(&words) {
-        Refusal::Entra(sentence)
+        Refusal::Entra(sentence, None)
     } else if words.contains("azd auth login") || words.contains("reauthentication required") {
         Refusal::NotSignedIn
     } else {

@@ -62,6 +62,14 @@ fn each_error_of_az_becomes_a_sentence_with_the_command_to_run() {
     let command = "; run `az login --tenant contoso.com --scope https://redis.azure.com/.default`";
     assert!(text.ends_with(command), "{text}");
 
+    // Without a configured tenant, that of az's own command stays: the default one may be another.
+    for account in [AzureAccount::Default, AzureAccount::Subscription("dev".into())] {
+        let text = said(&Tool::Az(account), mfa);
+        assert!(text.ends_with(command), "{text}");
+    }
+    let strange = mfa.replace("contoso.com", "$(id)");
+    let text = said(&az(), &strange);
+    assert!(text.ends_with("; run `az login --scope https://redis.azure.com/.default`"), "{text}");
     let claims = "ERROR: AADSTS50158: External security challenge not satisfied. Run the command below:\naz login --tenant \
                   \"t\" --claims-challenge \"eyJhY2Nlc3NfdG9rZW4iOnt9fQ==\"\n";
     let text = said(&az(), claims);
