@@ -28,6 +28,12 @@ use super::watch::{Load, Rejection, Watch};
 use crate::files::Files;
 use crate::guard::{PasswordHash, RateLimit, Rules, Users};
 
+/// The highest cost of a hash. A check takes some 4 s then, in which no other password is checked.
+const HIGHEST_COST: u32 = 16;
+
+/// Above this cost a check takes longer than a second.
+const USUAL_COST: u32 = 14;
+
 /// A web configuration file.
 #[derive(Clone, Debug)]
 pub struct WebConfig {
@@ -232,6 +238,16 @@ fn read_users(field: &Field<'_>) -> Result<Option<Users>, Invalid> {
             ));
             continue;
         };
+        let cost = hash.cost();
+        if cost > HIGHEST_COST {
+            result = Err(field.problem(format!(
+                "the cost of the hash is {cost}; the highest is {HIGHEST_COST}, because passwords are checked one at a time"
+            )));
+        } else if cost > USUAL_COST {
+            field.warning(format!(
+                "the cost of the hash is {cost}: each check takes seconds, and others wait; 10 to 12 is usual"
+            ));
+        }
         match hashes.entry(name.into()) {
             Entry::Occupied(_) => result = Err(field.problem(format!("duplicate user {}", quoted(name)))),
             Entry::Vacant(free) => {

@@ -31,6 +31,12 @@ impl PasswordHash {
         let cost = text.parse::<HashParts>().ok()?.get_cost();
         (4..=31).contains(&cost).then(|| Self { text: text.into(), cost })
     }
+
+    /// The base-2 logarithm of the rounds that a check takes.
+    #[must_use]
+    pub fn cost(&self) -> u32 {
+        self.cost
+    }
 }
 
 impl fmt::Debug for PasswordHash {

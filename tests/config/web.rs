@@ -233,6 +233,10 @@ fn every_mistake_is_refused_in_words() {
             &format!("basic_auth_users.alice: {BCRYPT}"),
         ),
         (
+            &format!("basic_auth_users: {{alice: {}}}", HASH.replace("$04$", "$17$")),
+            "basic_auth_users.alice: the cost of the hash is 17; the highest is 16, because passwords are checked one at a time",
+        ),
+        (
             "rate_limit: {interval: 1d}",
             "rate_limit.interval: expected a duration as in Go, such as 100ms or 1.5s, found \"1d\"",
         ),
@@ -334,6 +338,14 @@ fn every_key_is_accepted_and_files_are_found_beside_the_web_configuration() {
     }
     let unused = load(&folder, &with_tls(", key: hunter2")).unwrap().warnings;
     assert!(unused[0].to_string().ends_with("tls_server_config.key: not used, because key_file is given"));
+    let of_cost = |cost: &str| format!("basic_auth_users: {{a: {}}}", HASH.replace("$04$", cost));
+    let slow = load(&folder, &of_cost("$16$")).unwrap().warnings;
+    assert!(
+        slow[0]
+            .to_string()
+            .contains("basic_auth_users.a: the cost of the hash is 16: each check takes seconds")
+    );
+    assert!(load(&folder, &of_cost("$14$")).unwrap().warnings.is_empty());
 }
 
 #[test]
