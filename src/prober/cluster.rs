@@ -53,6 +53,14 @@ const TAKE: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_CAP: Duration = Duration::from_secs(5);
 
+/// Whether it is known which slots have no owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coverage {
+    Known,
+    /// One node says that some have none, and others, which may say the same, are not connected yet.
+    Open,
+}
+
 /// The coordinator of one target.
 pub(super) struct Coordinator<D: Dial> {
     links: Links<D>,
@@ -69,8 +77,7 @@ pub(super) struct Coordinator<D: Dial> {
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
     uncovered: Option<SlotSet>,
-    /// Whether one node says that slots have no owner, and others, which may say the same, are not connected yet.
-    is_coverage_open: bool,
+    coverage: Coverage,
     /// For changes of the topology.
     log: LogBudget,
     /// How many nodes are over `cluster.max_nodes`.
@@ -97,7 +104,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
             uncovered: None,
-            is_coverage_open: false,
+            coverage: Coverage::Known,
             log: LogBudget::default(),
             skipped: 0,
             are_replicas_denied: false,
@@ -150,7 +157,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     async fn refresh(&mut self) {
         let answer = self.inquire().await;
         self.last_refresh = Some(Instant::now());
-        self.is_coverage_open = false;
+        self.coverage = Coverage::Known;
         let refresh = self.links.target.cluster.refresh;
         let (result, pause) = match answer {
             // A node that has no slots, and knows no other.
@@ -394,7 +401,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
         // One that is known to be down is not hidden until the last has been tried.
         let now = Instant::now();
-        let is_complete = are_tried && !self.is_coverage_open;
+        let is_complete = are_tried && self.coverage == Coverage::Known;
         if !self.is_front_retired && watched > 0 && (is_down || is_complete) {
             self.is_front_retired = true;
             shared.note(|whole, out| {

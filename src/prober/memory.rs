@@ -190,7 +190,7 @@ mod tests {
     fn a_shard_was_reached_if_it_continues_one_that_was_wherever_its_primary_is_now() {
         let memory = TargetMemory::default();
         let (first, second) = (shard((0, 99), &[1, 2]), shard((100, 199), &[3, 4]));
-        assert_eq!(memory.have_reached(&[first.clone()]), [false]);
+        assert_eq!(memory.have_reached(std::slice::from_ref(&first)), [false]);
         memory.watches(&endpoint(0), &[&first]);
         let mut moved = shard((0, 89), &[2, 1]);
         moved.primary.address = Some(endpoint(7));
@@ -203,7 +203,7 @@ mod tests {
         let memory = TargetMemory::default();
         let shard = shard((0, 99), &[1, 2]);
         memory.watches(&endpoint(0), &[&shard]);
-        assert_eq!(memory.shards_at(&endpoint(0)), [shard.clone()]);
+        assert_eq!(memory.shards_at(&endpoint(0)), std::slice::from_ref(&shard));
         assert_eq!(memory.shards_at(&endpoint(9)), []);
         memory.watches(&endpoint(9), &[]);
         memory.watches(&endpoint(9), &[&shard]);

@@ -12,7 +12,7 @@ use cachepulse::clock::Clock;
 use cachepulse::identity::Identity;
 use cachepulse::identity::sign_in::SignIn;
 use cachepulse::metrics::Metrics;
-use cachepulse::prober::{KnownNodes, Prober, Setup};
+use cachepulse::prober::{Prober, Setup, TargetMemory};
 use cachepulse::status::Status;
 use cachepulse::target::{Endpoint, Target, TargetName, Tls};
 use tokio::time::Instant;
@@ -70,7 +70,7 @@ impl Lab {
             instance: "bench".into(),
             offset: Duration::ZERO,
             started: Instant::now(),
-            known_nodes: KnownNodes::default(),
+            memory: TargetMemory::default(),
             target,
         })
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Coordinator;
 use super::answers::Asked;
 use super::inquiry::Answered;
 use super::watched::Watched;
+use super::{Coordinator, Coverage};
 use crate::connection::dialer::Dial;
 use crate::counted::counted;
 use crate::probe::{Failure, FailureReason, Stage};
@@ -47,7 +47,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                     return (None, false);
                 }
                 let is_known = is_alone || missing.is_empty();
-                self.is_coverage_open = !is_known && !self.are_tried();
+                if !is_known && !self.are_tried() {
+                    self.coverage = Coverage::Open;
+                }
                 if is_known { missing } else { self.uncovered.clone().unwrap_or_default() }
             }
             views => missing_in_two(views),
