@@ -10,8 +10,11 @@ pub fn queries(name: &str) -> Vec<(&'static str, String)> {
     let series = |metric: &str| format!("{metric}{{{}=\"{escaped}\"}}", TARGET.name);
     let over = |function: &str, metric: &str, range: &str| format!("{function}({}[{range}])", series(metric));
     let p99 = |histogram: &str| {
-        let buckets = over("rate", &format!("{histogram}_bucket"), "5m");
-        format!("histogram_quantile(0.99, sum by (le) ({buckets}))")
+        let native = over("rate", histogram, "5m");
+        let classic = over("rate", &format!("{histogram}_bucket"), "5m");
+        format!(
+            "histogram_quantile(0.99, sum({native})) or histogram_quantile(0.99, sum by (le) ({classic}))"
+        )
     };
     let unavailable = over("increase", define::UNAVAILABLE.name, "24h");
     vec![
@@ -26,6 +29,14 @@ pub fn queries(name: &str) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_reads_native_and_classic_histograms() {
+        let queries = queries("a");
+        let query = &queries[3].1;
+        assert!(query.contains(r#"(cachepulse_probe_duration_seconds{target="a"}[5m])"#), "{query}");
+        assert!(query.contains(r#"(cachepulse_probe_duration_seconds_bucket{target="a"}[5m])"#), "{query}");
+    }
 
     #[test]
     fn a_name_is_escaped_as_a_string_of_a_query() {
