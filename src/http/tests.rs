@@ -303,7 +303,11 @@ fn status_is_json_and_the_overview_is_html() {
     let page = agent.get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").is_some());
-    assert!(page.text().contains("<a href=\"targets/%3Corders%3E\">&lt;orders&gt;</a>"), "{}", page.text());
+    assert!(
+        page.text().contains("<a href=\"targets/%3Corders%3E\"><bdi>&lt;orders&gt;</bdi></a>"),
+        "{}",
+        page.text()
+    );
     for route in [Route::Metrics, Route::Status, Route::Discovery, Route::Live, Route::Ready] {
         // Relative, because a reverse proxy may serve the endpoint below a path of its own.
         assert!(page.text().contains(&format!("href=\"{}\"", &route.as_str()[1..])), "{route}");

@@ -147,6 +147,10 @@ impl Gallery {
             cluster.node(lowest, None, Watch::Up, SystemTime::UNIX_EPOCH);
         }
         gallery.pass(Duration::from_secs(70_000)).await;
+        let failing = &gallery.targets[4].status;
+        failing.connection(ConnectionState::Connecting);
+        failing.connection_info(None);
+        failing.new_connection(Err(timed_out()), 2, resolved(), *gallery.wall.lock().unwrap());
         gallery
     }
 
@@ -223,8 +227,18 @@ fn outcome(failure: Option<Failure>, ping: Duration) -> Outcome {
             steps.set(step, StepResult::Success, ping.mul_f64(share));
         }
     }
-    let phases = if result.is_ok() { PhaseTimes::default() } else { phases() };
-    Outcome { result, attempts: 1, duration: ping * 5, phases, steps, clients: None }
+    let (phases, duration) = match &result {
+        Ok(()) => (PhaseTimes::default(), steps.iter().map(|(_, _, took)| took).sum()),
+        Err(_) => (resolved(), Duration::from_secs(2)),
+    };
+    Outcome { result, attempts: 1, duration, phases, steps, clients: None }
+}
+
+/// The phases of a connection that was not accepted.
+fn resolved() -> PhaseTimes {
+    let mut phases = PhaseTimes::default();
+    phases.set(Phase::Resolve, Duration::from_micros(30));
+    phases
 }
 
 fn phases() -> PhaseTimes {

@@ -12,12 +12,13 @@ use crate::status::{
 };
 
 /// Returns a target as an item of a list.
-pub(super) fn card(details: &Details, now: SystemTime) -> Markup {
+pub(super) fn card(details: &Details, now: SystemTime, is_live: bool) -> Markup {
     let TargetDocument { target, state, .. } = &details.document;
+    let query = if is_live { "" } else { "?refresh=off" };
     html! {
         li class={ "target " (state.as_str()) } {
             div {
-                h2 { a href={ "targets/" (utf8_percent_encode(target, NON_ALPHANUMERIC)) } { (target) } }
+                h2 { a href={ "targets/" (utf8_percent_encode(target, NON_ALPHANUMERIC)) (query) } { bdi { (target) } } }
                 (state_of(details, now))
             }
             (past(&details.history))
@@ -43,7 +44,7 @@ fn state_of(
 ) -> Markup {
     html! {
         p { b.state { (word(*state)) } " " (words::since(now, since.0)) }
-        p.dim { (endpoint) }
+        p.dim { (words::host(endpoint)) }
     }
 }
 
@@ -62,7 +63,7 @@ fn past(history: &Summary) -> Markup {
     let pings = newest.map_or_else(
         || "PING: no reply in the last hour".to_owned(),
         |Quantiles { p50, p99 }| {
-            format!("PING: median {}, p99 {}", words::latency(*p50), words::latency(*p99))
+            format!("PING, newest minute: median {}, p99 {}", words::latency(*p50), words::latency(*p99))
         },
     );
     html! {
@@ -83,7 +84,7 @@ fn facts(details: &Details, now: SystemTime) -> Markup {
         dl {
             (fact("Available in 1 h", &availability(&history.hour)))
             (fact("Available in 24 h", &availability(&history.day)))
-            @if let Some(probed) = &document.new_connection {
+            @if let Some(probed) = document.new_connection.as_ref().filter(|it| it.failure.is_none()) {
                 (fact("New connection", &new_connection(probed, now)))
             }
             @if let Some(end) = token_expiry { (fact("Token ends", &words::until(now, *end))) }
@@ -91,6 +92,9 @@ fn facts(details: &Details, now: SystemTime) -> Markup {
             @if let Some(sentinel) = &document.sentinel { (fact("Sentinels", &html! { (sentinel) })) }
             @if let Some(maintenance) = maintenance { (fact("Maintenance", &html! { (maintenance) })) }
             (long_fact("Connection", &connection(details)))
+            @if let Some(probed) = document.new_connection.as_ref().filter(|it| it.failure.is_some()) {
+                (long_fact("New connection", &new_connection(probed, now)))
+            }
             @if let Some(cluster) = &document.cluster { (long_fact("Shards", &shards(cluster, now))) }
             @if let Some((time, failed)) = failed {
                 (long_fact("Last failure", &html! { (words::ago(now, time.0)) ": " (failure(failed)) }))
@@ -105,7 +109,7 @@ pub(super) fn fact(name: &str, value: &Markup) -> Markup {
 }
 
 /// Returns a fact that takes a line of its own.
-fn long_fact(name: &str, value: &Markup) -> Markup {
+pub(super) fn long_fact(name: &str, value: &Markup) -> Markup {
     html! { div.wide { dt { (name) } dd { (value) } } }
 }
 
@@ -124,7 +128,7 @@ pub(super) fn failure(FailureDocument { reason, stage, slots, detail, advice }: 
         b { (reason) } " at " (stage)
         @if let Some(slots) = slots { " (slots " (slots) ")" }
         @if !detail.is_empty() { ": " (detail) }
-        p.dim { (advice) }
+        p.dim { (words::code(advice)) }
     }
 }
 
@@ -150,7 +154,9 @@ fn new_connection(probed: &NewConnectionDocument, now: SystemTime) -> Markup {
         @match &probed.failure {
             None => { "succeeded " (words::ago(now, probed.time.0)) },
             Some(failed) => {
-                "failing, " (probed.consecutive_failures) " in a row, last " (words::ago(now, probed.time.0)) ": " (failure(failed))
+                "failed " (words::ago(now, probed.time.0))
+                @if probed.consecutive_failures > 1 { ", " (probed.consecutive_failures) " times in a row" }
+                ": " (failure(failed))
             },
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 
 use super::words;
 use crate::status::{Cell, OUTCOMES, Quantiles, Watch};
@@ -35,8 +35,18 @@ pub(super) fn nodes(nodes: &[Watch], label: &str) -> Markup {
             path.up d=(runs(nodes, 0, 4, |node| *node == Watch::Up)) {}
             path.down d=(runs(nodes, 0, 0, |node| *node == Watch::Down)) {}
             path.unknown d=(runs(nodes, 0, 7, |node| matches!(node, Watch::Unknown | Watch::Unwatched))) {}
+            @if nodes.len() > 1 { path.divider d=(dividers(nodes.len())) {} }
         }
     }
+}
+
+/// Returns a path with a line between each cell and the next.
+fn dividers(cells: usize) -> String {
+    (1..cells).fold(String::new(), |mut path, place| {
+        // Writing to a string cannot fail.
+        let _ = write!(path, "M{place} 0V10");
+        path
+    })
 }
 
 /// Returns a path with a rectangle from `top` down for each run of cells of one kind.
@@ -96,14 +106,28 @@ fn curve(
     path
 }
 
-/// Draws the stages of a probe, one after the other. One that takes as long as `longest` is as wide as the page.
-pub(super) fn stages(stages: &[(&str, Duration)], longest: Duration) -> Markup {
-    let label: Vec<_> =
-        stages.iter().map(|(stage, took)| format!("{stage} {}", words::latency(*took))).collect();
+/// A part of a probe's duration.
+pub(super) struct Bar {
+    pub(super) name: &'static str,
+    /// Its colour in the style sheet.
+    pub(super) class: String,
+    pub(super) took: Duration,
+}
+
+impl Render for Bar {
+    fn render_to(&self, buffer: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = write!(buffer, "{} {}", self.name, words::latency(self.took));
+    }
+}
+
+/// Draws the parts of a probe, one after the other. One that takes as long as `longest` is as wide as the page.
+pub(super) fn bars(bars: &[Bar], longest: Duration) -> Markup {
+    let label: Vec<_> = bars.iter().map(|bar| bar.render().into_string()).collect();
     let label = label.join(", ");
     let width = longest.as_secs_f64().max(1e-9);
     let mut end = 0.0;
-    let mut bar = |took: &Duration| {
+    let mut path = |took: &Duration| {
         let begin = end;
         end += 1000.0 * took.as_secs_f64() / width;
         format!("M{begin:.1} 0H{end:.1}V10H{begin:.1}z")
@@ -111,9 +135,7 @@ pub(super) fn stages(stages: &[(&str, Duration)], longest: Duration) -> Markup {
     html! {
         svg.stages viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" {
             title { (label) }
-            @for (place, (_, took)) in stages.iter().enumerate() {
-                path class={ "stage" (place % 3) } d=(bar(took)) {}
-            }
+            @for bar in bars { path class=(bar.class) d=(path(&bar.took)) {} }
         }
     }
 }

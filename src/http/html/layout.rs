@@ -45,7 +45,7 @@ impl Layout<'_> {
                         }
                         nav aria-label="Other pages" {
                             @for route in Route::ALL.into_iter().filter(|route| route.is_linked()) {
-                                a href={ (root) (route.as_str().trim_start_matches('/')) } title=(route.meaning()) { (route) } " "
+                                a href={ (root) (route.as_str().trim_start_matches('/')) } title=(route.meaning().replace('`', "")) { (route) } " "
                             }
                         }
                     }

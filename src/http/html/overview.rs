@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::View;
-use super::card::card;
+use super::card::{card, word};
 use super::headline::headline;
 use super::layout::Layout;
 use crate::counted::counted;
@@ -11,6 +11,13 @@ use crate::status::{Brief, Filter, Overview, StateFilter, Verdict};
 
 /// The targets on a page. A page of them, compressed, takes less than 50 KB.
 const PER_PAGE: usize = 100;
+
+/// The states of the filter, each with the values that select it. Links have the first of them.
+const STATES: &[(Verdict, &[StateFilter])] = &[
+    (Verdict::Down, &[StateFilter::Failing, StateFilter::Down]),
+    (Verdict::Up, &[StateFilter::Up]),
+    (Verdict::Unknown, &[StateFilter::Unknown]),
+];
 
 /// Returns the page `/` of the targets that `filter` selects.
 pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &View) -> String {
@@ -35,7 +42,7 @@ pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &Vie
             @if selected.len() < overview.targets.len() {
                 p { (counted(selected.len() as u64, "cache")) " selected. " a href=(View { is_live: view.is_live, ..View::default() }.link()) { "Show all" } }
             }
-            ul { @for target in shown { (card(&overview.details(target), overview.now)) } }
+            ul { @for target in shown { (card(&overview.details(target), overview.now, view.is_live)) } }
             @if pages > 1 { (pager(view, page, pages)) }
         }
     };
@@ -51,8 +58,8 @@ fn form(View { text, state, is_live, .. }: &View) -> Markup {
                 "State"
                 select name="state" {
                     option value="" { "any" }
-                    @for known in StateFilter::ALL {
-                        option value=(known) selected[known.as_str() == state] { (known) }
+                    @for (verdict, values) in STATES {
+                        option value=(values[0]) selected[values.iter().any(|value| value.as_str() == state)] { (word(*verdict)) }
                     }
                 }
             }

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::http::body::gzip;
 use crate::probe::{
-    Failure, FailureReason, Outcome, PhaseTimes, ServerInfo, Stage, Step, StepResult, StepResults,
+    Failure, FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Stage, Step, StepResult, StepResults,
 };
 use crate::status::{ConnectionInfo, ConnectionState, Filter, Status, TargetStatus};
 use crate::target::{Target, TargetName};
@@ -71,7 +71,7 @@ impl Bench {
 /// Returns the names of the targets on a page, in order.
 fn names(page: &str) -> Vec<&str> {
     let links = page.split("<a href=\"targets/").skip(1);
-    links.map(|link| link.split_once('>').unwrap().1.split_once('<').unwrap().0).collect()
+    links.map(|link| link.split_once("<bdi>").unwrap().1.split_once('<').unwrap().0).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,11 +152,12 @@ async fn links_keep_what_was_selected() {
     let bench = Bench::new(names.iter().map(String::as_str));
     let page = bench.page("q=a%26b&state=up&page=2&refresh=off");
     for part in [
+        "?refresh=off\"><bdi>a&amp;b-",
         "href=\"?q=a%26b&amp;state=up&amp;refresh=off\" rel=\"prev\"",
         "href=\"?q=a%26b&amp;state=up&amp;page=3&amp;refresh=off\" rel=\"next\"",
         "href=\"?q=a%26b&amp;state=up&amp;page=2\">Reload every",
         "name=\"q\" value=\"a&amp;b\"",
-        "<option value=\"up\" selected>",
+        "<option value=\"up\" selected>available<",
         "name=\"refresh\" value=\"off\"",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
@@ -219,10 +220,25 @@ async fn the_page_of_a_target_puts_failures_together_that_are_alike() {
     }
     let overview = bench.status.overview();
     let page = target(&overview.details(&overview.targets[0]), overview.now, &View::default());
-    assert!(page.contains(">3 times, from <time") && page.matches(": two<p class").count() == 1, "{page}");
+    assert!(page.contains(">3 outcomes, from <time") && page.matches(": two<p class").count() == 1, "{page}");
     let query = "cachepulse_probe_success{target=&quot;a \\&quot;b\\&quot;&quot;}";
     assert!(page.contains(&format!("<code>{query}</code>")), "{page}");
     assert!(page.contains("<dt>interval</dt><dd>10s</dd>"), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_failed_shows_the_stage_that_failed_and_its_time() {
+    let bench = Bench::new(["a"]);
+    let mut phases = PhaseTimes::default();
+    phases.set(Phase::Resolve, Duration::from_millis(1));
+    let failure = Failure::new(FailureReason::ConnectTimeout, Stage::Phase(Phase::Connect), "");
+    let (steps, duration) = (StepResults::default(), Duration::from_millis(251));
+    let outcome = Outcome { result: Err(failure), attempts: 1, duration, phases, steps, clients: None };
+    bench.targets[0].record(&outcome, 1, Duration::ZERO, false, SystemTime::UNIX_EPOCH);
+    let overview = bench.status.overview();
+    let page = target(&overview.details(&overview.targets[0]), overview.now, &View::default());
+    assert!(page.contains("<title>resolve 1.00 ms, connect 250 ms</title>"), "{page}");
+    assert!(page.contains(" in 251 ms: connect_timeout at connect"), "{page}");
 }
 
 #[test]

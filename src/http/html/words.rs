@@ -57,7 +57,24 @@ pub(super) fn percent(share: f64) -> String {
     let digits: i32 = if share < 0.99 { 1 } else { 3 };
     let scale = 10_f64.powi(digits);
     let percent = (share * 100.0 * scale).floor() / scale;
+    if percent == 0.0 && share > 0.0 {
+        return "< 0.1 %".to_owned();
+    }
     format!("{percent} %")
+}
+
+/// Returns a host and its port, which may be broken after a dot.
+pub(super) fn host(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive('.') { (part) wbr; } }
+}
+
+/// Returns a text in which what stands between backticks is code.
+pub(super) fn code(text: &str) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +118,7 @@ mod tests {
             (0.9995, "99.95 %"),
             (0.5, "50 %"),
             (0.98765, "98.7 %"),
+            (0.000_4, "< 0.1 %"),
             (0.0, "0 %"),
         ] {
             assert_eq!(percent(share), words);
