@@ -115,7 +115,7 @@ impl Daemon {
         let (lifecycle, mut reloads) = Lifecycle::new();
         lifecycle.enable(Http::default().with(&overrides).lifecycle);
         let routes = &Route::ALL;
-        let mut guarding = Guarding::new(services.files.clone(), metrics.clone(), &overrides);
+        let mut guarding = Guarding::new(services.files.clone(), metrics.clone(), status.clone(), &overrides);
         guarding.start(config.as_ref().ok());
         let pages = Pages {
             metrics: metrics.clone(),

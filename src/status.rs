@@ -70,6 +70,8 @@ struct State {
     lifecycle: Lifecycle,
     /// When and why the last configuration was rejected, unless one was accepted since.
     config_error: Option<(SystemTime, Box<str>)>,
+    /// Likewise of the web configuration.
+    web_config_error: Option<(SystemTime, Box<str>)>,
     targets: BTreeMap<TargetName, Arc<TargetEntry>>,
     /// The endpoint and the past of targets that a reload has removed. Those that it adds again take theirs back.
     past: BTreeMap<TargetName, (Arc<str>, Past)>,
@@ -261,6 +263,7 @@ impl Status {
         let state = State {
             lifecycle: Lifecycle::Starting,
             config_error: None,
+            web_config_error: None,
             targets: BTreeMap::new(),
             past: BTreeMap::new(),
             identities: BTreeMap::new(),
@@ -345,6 +348,18 @@ impl Status {
     /// Records that a configuration is in use, and none was rejected since.
     pub fn config_accepted(&self) {
         self.lock().config_error = None;
+    }
+
+    /// Records that a changed web configuration was rejected, and the previous one stays in use. `detail` must be free of
+    /// secrets.
+    pub fn web_config_rejected(&self, detail: &str) {
+        let at = self.0.clock.now();
+        self.lock().web_config_error = Some((at, detail.into()));
+    }
+
+    /// Records that a web configuration is in use, and none was rejected since.
+    pub fn web_config_accepted(&self) {
+        self.lock().web_config_error = None;
     }
 
     /// Returns the current time.

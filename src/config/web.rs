@@ -272,6 +272,9 @@ fn read_rate(field: &Field<'_>) -> Result<Option<RateLimit>, Invalid> {
         interval.ok_or_else(|| field.expected(INTERVAL.words()))
     });
     let (burst, interval) = (burst?, interval.transpose()?.unwrap_or_default());
+    if burst == 0 && !interval.is_zero() {
+        field.warning("denies every request, because burst is 0".to_owned());
+    }
     Ok((!interval.is_zero()).then(|| RateLimit::new(interval, burst)))
 }
 

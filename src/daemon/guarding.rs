@@ -12,11 +12,13 @@ use crate::error::Chain;
 use crate::files::Files;
 use crate::guard::{Guard, Rules};
 use crate::metrics::Metrics;
+use crate::status::Status;
 
 /// Keeps the guard of the endpoint up to date with the web configuration file and the files that it names.
 pub(super) struct Guarding {
     files: Files,
     metrics: Metrics,
+    status: Status,
     /// That of the flag, which takes precedence over a configuration.
     by_flag: Option<WebConfig>,
     rules: watch::Sender<Arc<Rules>>,
@@ -26,9 +28,9 @@ pub(super) struct Guarding {
 
 impl Guarding {
     /// Creates a guard without rules.
-    pub(super) fn new(files: Files, metrics: Metrics, overrides: &Overrides) -> Self {
+    pub(super) fn new(files: Files, metrics: Metrics, status: Status, overrides: &Overrides) -> Self {
         let by_flag = overrides.web_config.clone();
-        Self { files, metrics, by_flag, rules: watch::Sender::default(), watch: None }
+        Self { files, metrics, status, by_flag, rules: watch::Sender::default(), watch: None }
     }
 
     /// Returns the guard, which always applies the newest rules.
@@ -74,6 +76,7 @@ impl Guarding {
                 let Some(lost) = lost else {
                     self.rules.send_replace(config.rules);
                     self.metrics.web_config_loaded();
+                    self.status.web_config_accepted();
                     return info!("web configuration reloaded");
                 };
                 lost.to_owned()
@@ -81,6 +84,9 @@ impl Guarding {
             Err(error) => Chain(&*error).to_string(),
         };
         self.metrics.web_config_rejected();
+        // Everybody may read the status of an endpoint that the new rules were perhaps to close.
+        let is_open = self.rules.borrow().users.is_none() && self.rules.borrow().tls.is_none();
+        self.status.web_config_rejected(if is_open { "the log says why" } else { &error });
         error!(error, "web configuration rejected; keeping the previous one");
     }
 }

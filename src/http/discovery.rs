@@ -23,6 +23,9 @@ struct Group<'a> {
 
 #[derive(Debug, Serialize)]
 struct Labels<'a> {
+    /// Without it, that of the scrape configuration counts.
+    #[serde(rename = "__scheme__", skip_serializing_if = "Option::is_none")]
+    scheme: Option<&'static str>,
     #[serde(rename = "__metrics_path__")]
     path: &'static str,
     #[serde(rename = "__param_target")]
@@ -31,13 +34,18 @@ struct Labels<'a> {
     instance: &'a str,
 }
 
-/// Returns the list of `targets`, which are scraped from `address`.
-pub(super) fn list(address: &str, targets: &[TargetName]) -> Vec<u8> {
+/// Returns the list of `targets`, which are scraped from `address`, with TLS if this agent `has_tls`.
+pub(super) fn list(address: &str, has_tls: bool, targets: &[TargetName]) -> Vec<u8> {
     let groups = targets.iter().map(|target| {
         let name = target.as_str();
         Group {
             targets: [address],
-            labels: Labels { path: Route::Probe.as_str(), target: name, instance: name },
+            labels: Labels {
+                scheme: has_tls.then_some("https"),
+                path: Route::Probe.as_str(),
+                target: name,
+                instance: name,
+            },
         }
     });
     serde_json::to_vec(&groups.collect::<Vec<_>>()).expect("text can be written as JSON")
@@ -110,10 +118,12 @@ mod tests {
     #[test]
     fn each_target_is_an_item_with_the_keys_that_prometheus_knows() {
         let names = ["orders", "a \"b\""].map(|name| TargetName::new(name).unwrap());
-        let list = list("agent:9860", &names);
+        let list = list("agent:9860", false, &names);
         assert_eq!(
             String::from_utf8(list).unwrap(),
             r#"[{"targets":["agent:9860"],"labels":{"__metrics_path__":"/probe","__param_target":"orders","instance":"orders"}},{"targets":["agent:9860"],"labels":{"__metrics_path__":"/probe","__param_target":"a \"b\"","instance":"a \"b\""}}]"#
         );
+        let guarded: serde_json::Value = serde_json::from_slice(&super::list("a:1", true, &names)).unwrap();
+        assert_eq!(guarded[1]["labels"]["__scheme__"], "https");
     }
 }

@@ -181,7 +181,7 @@ impl Pages {
                 let Some(address) = discovery::own_address(headers) else {
                     return Err(Page::bad_request("Host: expected a host, with or without a port"));
                 };
-                let body = discovery::list(&address, &self.status.names());
+                let body = discovery::list(&address, self.guard.newest().tls.is_some(), &self.status.names());
                 Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Reload => self.reload().await,

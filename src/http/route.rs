@@ -31,7 +31,11 @@ closed_set! {
         Overview = "/" {
             content_type: "text/html; charset=utf-8",
             methods: READ,
-            statuses: &[(200, "once there is a configuration"), (503, "while the agent waits for a valid one")],
+            statuses: &[
+                (200, "once there is a configuration"),
+                (400, "if a parameter is wrong"),
+                (503, "while the agent waits for a valid one"),
+            ],
         },
         /// A page for people: one target. Its name is percent-encoded.
         Target = "/targets/NAME" {
@@ -39,6 +43,7 @@ closed_set! {
             methods: READ,
             statuses: &[
                 (200, "if there is a target of this name"),
+                (400, "if a parameter is wrong"),
                 (404, "if not"),
                 (503, "while the agent waits for a valid configuration"),
             ],

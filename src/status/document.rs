@@ -35,6 +35,9 @@ pub struct StatusDocument {
     /// Why the last configuration was rejected. `None` if the last one is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_error: Option<ErrorDocument>,
+    /// Why the last web configuration was rejected. `None` if the last one is in use, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_config_error: Option<ErrorDocument>,
     /// The targets, by name.
     pub targets: Vec<TargetDocument>,
     /// The identities, by label.
@@ -133,7 +136,18 @@ impl ErrorDocument {
     }
 }
 
+/// When and why a configuration was rejected.
+type Rejected = Option<(SystemTime, Box<str>)>;
+
 impl Status {
+    /// Returns the targets, the identities, and why the last configuration and web configuration were rejected.
+    pub(super) fn entries(&self) -> (Vec<Arc<TargetEntry>>, Vec<Arc<IdentityEntry>>, [Rejected; 2]) {
+        let state = self.lock();
+        let (targets, identities) = (state.targets.values(), state.identities.values());
+        let rejected = [state.config_error.clone(), state.web_config_error.clone()];
+        (targets.cloned().collect(), identities.cloned().collect(), rejected)
+    }
+
     /// Returns the current status.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
@@ -144,17 +158,14 @@ impl Status {
     #[must_use]
     pub fn selected(&self, filter: &Filter) -> StatusDocument {
         let readiness = self.readiness();
-        let (targets, identities, config_error): (Vec<_>, Vec<_>, _) = {
-            let state = self.lock();
-            let (targets, identities) = (state.targets.values(), state.identities.values());
-            (targets.cloned().collect(), identities.cloned().collect(), state.config_error.clone())
-        };
+        let (targets, identities, [config_error, web_config_error]) = self.entries();
         StatusDocument {
             version: env!("CARGO_PKG_VERSION"),
             time: Rfc3339(self.0.clock.now()),
             ready: readiness.is_ready(),
             readiness: readiness.to_string(),
             config_error: config_error.map(ErrorDocument::new),
+            web_config_error: web_config_error.map(ErrorDocument::new),
             targets: targets.iter().filter_map(|entry| entry.selected(filter)).collect(),
             identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
         }

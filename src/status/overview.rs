@@ -21,6 +21,8 @@ pub struct Overview {
     pub readiness: Readiness,
     /// Why the last configuration was rejected.
     pub config_error: Option<ErrorDocument>,
+    /// Why the last web configuration was rejected.
+    pub web_config_error: Option<ErrorDocument>,
     /// The targets, by name.
     pub targets: Vec<Brief>,
     /// When the token of each identity ends, by label.
@@ -59,17 +61,14 @@ impl Status {
     #[must_use]
     pub fn overview(&self) -> Overview {
         let readiness = self.readiness();
-        let (targets, identities, config_error): (Vec<_>, Vec<_>, _) = {
-            let state = self.lock();
-            let (targets, identities) = (state.targets.values(), state.identities.values());
-            (targets.cloned().collect(), identities.cloned().collect(), state.config_error.clone())
-        };
+        let (targets, identities, [config_error, web_config_error]) = self.entries();
         let expiry =
             |identity: &IdentityEntry| lock(&identity.state).token.as_ref().map(|token| token.expires_at);
         Overview {
             now: self.0.clock.now(),
             readiness,
             config_error: config_error.map(ErrorDocument::new),
+            web_config_error: web_config_error.map(ErrorDocument::new),
             targets: targets.into_iter().map(Brief::new).collect(),
             tokens: identities.iter().filter_map(|it| Some((Arc::clone(&it.label), expiry(it)?))).collect(),
         }

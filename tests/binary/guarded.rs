@@ -462,9 +462,17 @@ async fn users_headers_and_limits_change_while_connections_are_open_and_the_metr
     web.write("web.yml", "basic_auth_users: {a: secret}\n");
     agent.logs("web configuration rejected; keeping the previous one").await;
     assert_eq!(value("a", "secret").await.as_deref(), Some("0"));
+    let status = plain(agent.addr(), "/status", &authorization("a", "secret")).await;
+    let status: serde_json::Value = serde_json::from_str(&status.body).unwrap();
+    let detail = status["web_config_error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("expected the bcrypt hash of a password"), "{detail}");
+    let page = plain(agent.addr(), "/", &authorization("a", "secret")).await.body;
+    assert!(page.contains("new web configuration rejected") && page.contains("expected the bcrypt hash"));
     web.write("web.yml", &format!("basic_auth_users: {{a: {OTHER}}}\n"));
     eventually("it is repaired", || agent.log().matches("web configuration reloaded").count() == 2).await;
     assert_eq!((value("a", "secret").await, value("a", "other").await.as_deref()), (None, Some("1")));
+    let status = plain(agent.addr(), "/status", &authorization("a", "other")).await;
+    assert!(!status.body.contains("web_config_error"), "{}", status.body);
 }
 
 #[tokio::test]

@@ -346,6 +346,9 @@ fn every_key_is_accepted_and_files_are_found_beside_the_web_configuration() {
             .contains("basic_auth_users.a: the cost of the hash is 16: each check takes seconds")
     );
     assert!(load(&folder, &of_cost("$14$")).unwrap().warnings.is_empty());
+    let nobody = load(&folder, "rate_limit: {interval: 1s}").unwrap().warnings;
+    assert!(nobody[0].to_string().ends_with("rate_limit: denies every request, because burst is 0"));
+    assert_eq!(load(&folder, "rate_limit: {interval: 1s, burst: 1}").unwrap().warnings.len(), 0);
 }
 
 #[test]

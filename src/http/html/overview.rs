@@ -32,10 +32,15 @@ pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &Vie
     let content = html! {
         header { h1 { (title) } }
         main {
-            @if let Some(error) = &overview.config_error {
-                section.rejected {
-                    h2 { "The last configuration was rejected at " (error.time) }
-                    pre { (error.detail) }
+            @for (rejected, error) in [
+                ("configuration", &overview.config_error),
+                ("web configuration", &overview.web_config_error),
+            ] {
+                @if let Some(error) = error {
+                    section.rejected {
+                        h2 { "The last " (rejected) " was rejected at " (error.time) }
+                        pre { (error.detail) }
+                    }
                 }
             }
             @if !overview.targets.is_empty() { (form(view)) }

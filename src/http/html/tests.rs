@@ -80,6 +80,10 @@ async fn the_first_line_says_what_matters() {
     assert_eq!(bench.headline(), "No caches yet · agent healthy");
     bench.status.config_rejected(Some("no"));
     assert_eq!(bench.headline(), "No caches yet · new configuration rejected");
+    bench.status.config_accepted();
+    bench.status.web_config_rejected("no");
+    assert_eq!(bench.headline(), "No caches yet · new web configuration rejected");
+    bench.status.web_config_accepted();
 
     let bench = Bench::new(["a", "b"]);
     assert_eq!(bench.headline(), "2 of 2 caches available · agent healthy");
