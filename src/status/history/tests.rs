@@ -112,7 +112,7 @@ fn time_in_which_the_process_was_stopped_was_not_watched() {
     let mut bench = Bench::new();
     bench.succeed(6);
     bench.pass(10 * MINUTE);
-    bench.settle_late(10 * MINUTE - INTERVAL, 1, Ok(()));
+    bench.settle_late(9 * MINUTE, 1, Ok(()));
     // The last success vouches for an interval, and so does the next one.
     assert_eq!(bench.hour(), (MINUTE + 2 * INTERVAL, Duration::ZERO));
     assert_eq!(bench.summary().outcomes[5..], [Cell::Success, Cell::Gap, Cell::Success]);
