@@ -346,6 +346,17 @@ impl Cluster {
         })
         .await;
         until(node, &["INFO", "replication"], "master_link_status:up").await;
+        let [replica, primary] = [replica, primary].map(|index| &*self.nodes[index].id);
+        let knows = |other: &Node| {
+            let nodes: String = other.server.ask(&["CLUSTER", "NODES"]);
+            nodes.lines().any(|line| line.starts_with(replica) && line.contains(primary))
+        };
+        within("every node knows the replica", async {
+            while !self.running().all(knows) {
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
     }
 
     /// Makes every node announce another port, which leads to it, and waits until all know that.
