@@ -111,7 +111,7 @@ async fn the_search_covers_the_log_and_every_page_with_targets() {
     for (place, line) in [
         ("/metrics", format!("cachepulse_probe_success{{target=\"{name}\"}} 1")),
         ("/status", format!("\"target\": \"{name}\",")),
-        ("/", format!("<tr><td>{name}</td>")),
+        ("/", format!("<bdi>{name}</bdi>")),
         ("the log", format!("msg=\"cache available\" target={name}")),
     ] {
         assert!(shown.contains(&line), "{place} is not searched:\n{shown}");
