@@ -58,3 +58,29 @@ async fn a_shard_that_is_down_stays_down_when_settings_change() {
     agent.until("the shard is down after the reload", is_down).await;
     assert!(!agent.log().contains("shard not reached"), "{}", agent.log());
 }
+
+#[tokio::test]
+async fn a_cluster_that_serves_without_the_configured_host_stays_up_when_settings_change() {
+    let mut cluster = Cluster::start(Listen::Plaintext).await;
+    let (folder, port) = (tempfile::tempdir().unwrap(), cluster.node(0).port());
+    let path = folder.path().join("config.yaml");
+    write(&path, port, "500ms");
+    let agent = cachepulse(["run", "--config"]).args([&path]).env("SECRET", PASSWORD).serve().await;
+    let slots = r#"cluster_slots_available{target="orders"}"#;
+    agent.until("all shards are up", |scrape| scrape.get(slots) == Some(16_384.0)).await;
+    cluster.fail_over(3).await;
+    cluster.kill(0).await;
+    agent
+        .until("the target is up", |scrape| scrape.is_up("orders") && scrape.get(slots) == Some(16_384.0))
+        .await;
+    let logged = agent.log().len();
+    write(&path, port, "400ms");
+    agent.signal(Signal::HUP);
+    agent.logs("configuration reloaded").await;
+    let before = agent.scrape().await.count("probes_total", "orders");
+    let has_gone_on = |scrape: &Scrape| scrape.count("probes_total", "orders") > before + 5;
+    agent.until("ticks have been settled", has_gone_on).await;
+    let after = agent.scrape().await;
+    assert!(after.is_up("orders") && after.get(slots) == Some(16_384.0));
+    assert!(!agent.log()[logged..].contains("cache unavailable"), "{}", agent.log());
+}
