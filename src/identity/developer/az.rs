@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::{Refusal, command_line};
+use crate::identity::authority::is_tenant;
 use crate::identity::claims::Claims;
 use crate::identity::expiry::expires_at;
 use crate::identity::refusal::entra_sentence;
@@ -66,9 +67,7 @@ fn tenant(stderr: &str) -> Option<String> {
     let (_, command) = stderr.split_once("az login ")?;
     let (_, rest) = command.lines().next()?.split_once("--tenant ")?;
     let tenant = rest.split_whitespace().next()?.trim_matches(['"', '\'', '`']);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
-    (tenant.starts_with(|c: char| c.is_ascii_alphanumeric()) && tenant.chars().all(is_plain))
-        .then(|| tenant.to_owned())
+    is_tenant(tenant).then(|| tenant.to_owned())
 }
 
 /// Returns the line of a traceback that names the exception. Its other lines are indented or say where to report it.
