@@ -1,12 +1,15 @@
 //! Queries for Prometheus about one target, ready to paste.
 
 use super::definition as define;
+use super::encoder::Encoder as _;
 use super::label::TARGET;
+use super::text::Text;
 
 /// Returns queries about the target called `name`, each with what it shows.
 #[must_use]
 pub fn queries(name: &str) -> Vec<(&'static str, String)> {
-    let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
+    // A string of a query is escaped as a label is.
+    let escaped = Text.label(name);
     let series = |metric: &str| format!("{metric}{{{}=\"{escaped}\"}}", TARGET.name);
     let over = |function: &str, metric: &str, range: &str| format!("{function}({}[{range}])", series(metric));
     let p99 = |histogram: &str| {
