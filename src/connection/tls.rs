@@ -8,6 +8,7 @@ mod diagnosis;
 pub mod handshake;
 mod peers;
 pub mod pem;
+pub(crate) mod pinned;
 pub mod reload;
 pub mod roots;
 mod stream;

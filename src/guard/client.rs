@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -17,9 +16,9 @@ use rustls::{
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::time::ASN1Time;
 
 use super::ClientAuth;
+use crate::connection::tls::pinned::{parse, verify_dates};
 
 /// Checks the certificates of clients.
 pub(super) struct ClientVerifier {
@@ -130,13 +129,7 @@ impl fmt::Debug for ClientVerifier {
 /// Checks the dates and the purpose of a certificate that is trusted for itself. It may be that of an authority, as
 /// `openssl req -x509` makes it.
 fn verify_pinned(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
-    let validity = certificate.validity();
-    if now < time(validity.not_before) {
-        return Err(CertificateError::NotValidYet.into());
-    }
-    if now > time(validity.not_after) {
-        return Err(CertificateError::Expired.into());
-    }
+    verify_dates(certificate, now)?;
     let purposes = certificate.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
     if purposes.is_some_and(|purposes| !purposes.value.client_auth && !purposes.value.any) {
         return Err(CertificateError::InvalidPurpose.into());
@@ -158,14 +151,4 @@ fn text(name: &GeneralName<'_>) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
-    let parsed = x509_parser::parse_x509_certificate(certificate);
-    parsed.map(|(_, certificate)| certificate).map_err(|_| CertificateError::BadEncoding.into())
-}
-
-fn time(time: ASN1Time) -> UnixTime {
-    let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
-    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }

@@ -1,7 +1,6 @@
 //! The check of a server's certificate: the one of rustls, and one for certificates that the operator named themselves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -12,9 +11,8 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::time::ASN1Time;
 
+use super::pinned::{parse, verify_dates};
 use super::roots::Roots;
 use super::witness::Witness;
 
@@ -118,14 +116,7 @@ fn verify_pinned(
     now: UnixTime,
 ) -> Result<ServerCertVerified, Error> {
     let parsed = parse(certificate)?;
-    let validity = parsed.validity();
-    let (not_before, not_after) = (time(validity.not_before), time(validity.not_after));
-    if now < not_before {
-        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
-    }
-    if now > not_after {
-        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
-    }
+    verify_dates(&parsed, now)?;
     if matches!(parsed.subject_alternative_name(), Ok(None)) {
         // `openssl req -x509` gives none. OpenSSL and others then take the common name.
         let is_common_name = |name: &str| name.eq_ignore_ascii_case(&server_name.to_str());
@@ -138,14 +129,4 @@ fn verify_pinned(
     }
     verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
     Ok(ServerCertVerified::assertion())
-}
-
-fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
-    let parsed = x509_parser::parse_x509_certificate(certificate);
-    parsed.map(|(_, certificate)| certificate).map_err(|_| CertificateError::BadEncoding.into())
-}
-
-fn time(time: ASN1Time) -> UnixTime {
-    let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
-    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
