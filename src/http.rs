@@ -1,10 +1,10 @@
 //! The HTTP endpoint: bound first, served later, on a thread and a runtime of its own, so that encoding a large
 //! scrape never delays a probe. A [`Guard`] decides who is served.
 //!
-//! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of `accept.rs`, pages
-//! for people in `html.rs`. `body.rs` and
-//! `encoding.rs` send it, `slots.rs` limits how many are sent at a time, and `connections.rs` accepts, limits and closes connections,
-//! which `client.rs` encrypts. `denial.rs` answers those who are not admitted.
+//! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of
+//! `accept.rs`, pages for people in `html.rs`. `body.rs` and `encoding.rs` send it, and `slots.rs` limits how many are sent at
+//! a time. `connections.rs` accepts, limits and closes connections, which `client.rs` encrypts. `denial.rs` answers those who
+//! are not admitted.
 
 mod accept;
 mod body;

@@ -30,7 +30,7 @@ struct Labels<'a> {
     path: &'static str,
     #[serde(rename = "__param_target")]
     target: &'a str,
-    /// Tells the series of one target from those of another, because the address is the same.
+    /// Distinguishes the series of the targets, because the address is the same.
     instance: &'a str,
 }
 

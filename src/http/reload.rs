@@ -70,7 +70,7 @@ impl Lifecycle {
 }
 
 impl Reloads {
-    /// Waits for the next request; there is none before [`Self::finish`] has ended the one before. Dropping the future
+    /// Waits for the next request; there is none before [`Self::finish`] has ended the previous one. Dropping the future
     /// loses no request. Waits forever once no [`Lifecycle`] is left.
     pub async fn next(&mut self) {
         if self.current.is_some() {
