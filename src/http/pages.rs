@@ -97,14 +97,16 @@ impl Pages {
     ) -> io::Result<Response<Encoded>> {
         let found = Route::of(request.uri().path()).filter(|found| self.routes.contains(&found.route));
         let methods = found.as_ref().map_or(READ, |found| found.route.methods());
-        let mut page = if !methods.contains(&request.method().as_str()) {
-            let allowed = methods.join(", ");
-            Page::text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed: use {allowed}"))
-        } else if let Some(found) = found {
-            let page = self.page(&found, Query::of(request.uri()), request.headers()).await;
-            page.unwrap_or_else(|refusal| refusal)
-        } else {
-            Page::not_found(self.routes)
+        let allowed = (!methods.contains(&request.method().as_str())).then(|| methods.join(", "));
+        let mut page = match (&allowed, found) {
+            (Some(allowed), _) => {
+                Page::text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed: use {allowed}"))
+            }
+            (None, Some(found)) => {
+                let page = self.page(&found, Query::of(request.uri()), request.headers()).await;
+                page.unwrap_or_else(|refusal| refusal)
+            }
+            (None, None) => Page::not_found(self.routes),
         };
         let zipped = compress && page.content.fill_buf()?.len() >= GZIP_FROM;
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
@@ -117,8 +119,8 @@ impl Pages {
         if zipped {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if page.code == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_str(&methods.join(", ")).map_err(io::Error::other)?);
+        if let Some(allowed) = allowed {
+            headers.insert(ALLOW, HeaderValue::from_str(&allowed).map_err(io::Error::other)?);
         }
         if page.content_type == Route::Overview.content_type() {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -157,12 +159,12 @@ impl Pages {
                 Page::new(code, route.content_type(), body)
             }
             Route::Target => {
-                let (view, overview) = (view(query)?, self.status.overview());
-                let Some(target) = overview.targets.iter().find(|target| target.name() == found.name) else {
+                let (view, now) = (view(query)?, self.status.now());
+                let Some(details) = self.status.details(&found.name, now) else {
                     let text = "not found: there is no target of this name";
                     return Err(Page::text(StatusCode::NOT_FOUND, text));
                 };
-                let body = html::target(&overview.details(target), overview.now, &view).into_bytes();
+                let body = html::target(&details, now, &view).into_bytes();
                 Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Metrics => {

@@ -176,8 +176,11 @@ impl Status {
     /// Returns the status of the target called `name`, if there is one.
     #[must_use]
     pub fn target_document(&self, name: &str) -> Option<TargetDocument> {
-        let entry = self.lock().targets.get(&TargetName::new(name)?).cloned()?;
-        entry.selected(&Filter::default())
+        self.entry(name)?.selected(&Filter::default())
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Option<Arc<TargetEntry>> {
+        self.lock().targets.get(&TargetName::new(name)?).cloned()
     }
 }
 

@@ -62,16 +62,22 @@ impl Status {
     pub fn overview(&self) -> Overview {
         let readiness = self.readiness();
         let (targets, identities, [config_error, web_config_error]) = self.entries();
-        let expiry =
-            |identity: &IdentityEntry| lock(&identity.state).token.as_ref().map(|token| token.expires_at);
         Overview {
             now: self.0.clock.now(),
             readiness,
             config_error: config_error.map(ErrorDocument::new),
             web_config_error: web_config_error.map(ErrorDocument::new),
             targets: targets.into_iter().map(Brief::new).collect(),
-            tokens: identities.iter().filter_map(|it| Some((Arc::clone(&it.label), expiry(it)?))).collect(),
+            tokens: identities.iter().filter_map(|it| Some((Arc::clone(&it.label), it.expiry()?))).collect(),
         }
+    }
+
+    /// Returns what is known at the time `now` of the target called `name`, if there is one.
+    #[must_use]
+    pub fn details(&self, name: &str, now: SystemTime) -> Option<Details> {
+        let entry = self.entry(name)?;
+        let identity = |label: &str| self.lock().identities.get(label).cloned();
+        Some(Details::new(&entry, now, |label| identity(label)?.expiry()))
     }
 }
 
@@ -79,17 +85,34 @@ impl Overview {
     /// Returns what is known of `target`, which is one of [`Self::targets`].
     #[must_use]
     pub fn details(&self, target: &Brief) -> Details {
-        let entry = &target.entry;
+        Details::new(&target.entry, self.now, |label| self.tokens.get(label).copied())
+    }
+}
+
+impl Details {
+    /// `token_expiry` returns when the token of the identity with this label ends.
+    fn new(
+        entry: &TargetEntry,
+        now: SystemTime,
+        token_expiry: impl FnOnce(&str) -> Option<SystemTime>,
+    ) -> Self {
         let state = lock(&entry.state).clone();
         let identity = entry.target.identity.of_tokens().map(|identity| identity.to_string());
-        Details {
+        Self {
             document: TargetDocument::new(entry, &state),
-            history: state.past.history.summary(Instant::now(), self.now),
+            history: state.past.history.summary(Instant::now(), now),
             target: Arc::clone(&entry.target),
             connection: state.connection_info,
             certificate_expiry: state.certificate_expiry,
-            token_expiry: identity.and_then(|label| self.tokens.get(&*label).copied()),
+            token_expiry: identity.and_then(|label| token_expiry(&label)),
         }
+    }
+}
+
+impl IdentityEntry {
+    /// Returns when its token ends.
+    fn expiry(&self) -> Option<SystemTime> {
+        lock(&self.state).token.as_ref().map(|token| token.expires_at)
     }
 }
 
