@@ -111,7 +111,7 @@ impl Collector {
         Self { keys: ROOT, language, sources, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
-    /// Creates a collector for YAML with other keys than those of the configuration.
+    /// Creates a collector for a document in YAML whose top-level keys are `keys`.
     pub(super) fn for_keys(keys: &'static [&'static dyn Descriptor], sources: Sources) -> Self {
         Self { keys, ..Self::new(Language::Yaml, sources) }
     }

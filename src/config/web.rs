@@ -21,10 +21,10 @@ use super::keys::agent::{self, WEB_CONFIG_FILE};
 use super::keys::web::{
     BURST, CONTENT_TYPE_OPTIONS, FRAME_OPTIONS, HEADERS, HTTP, HTTP2, INTERVAL, RATE_LIMIT, ROOT, TLS, USERS,
 };
-use super::place;
-use super::problem::{Collector, Finding, Problems};
+use super::problem::{Finding, Problems};
 use super::sources::{Read, Sources};
 use super::watch::{Load, Rejection, Watch};
+use super::{document_of, read_document};
 use crate::files::Files;
 use crate::guard::{PasswordHash, RateLimit, Rules, Users};
 
@@ -60,18 +60,17 @@ impl WebConfig {
     /// # Errors
     /// Every problem; only one if the file cannot be read or is not YAML.
     pub fn load(path: &Path, sources: &Sources) -> Result<Self, Problems> {
-        let file: Arc<str> = path.to_string_lossy().into();
-        let problem = |position, message| {
-            Problems(vec![Finding { file: Some(Arc::clone(&file)), position, path: String::new(), message }])
+        let file = path.to_string_lossy();
+        let problem = |message| {
+            let file = Some(Arc::from(&*file));
+            Problems(vec![Finding { file, position: None, path: String::new(), message }])
         };
-        let content =
-            sources.read(path).map_err(|error| problem(None, format!("cannot be read: {error}")))?;
-        let yaml = str::from_utf8(&content).map_err(|_| problem(None, "is not UTF-8 text".to_owned()))?;
-        let document = document::parse(yaml).map_err(|(message, position)| problem(position, message))?;
-        let findings = Collector::for_keys(ROOT, sources.clone());
-        let rules = read(&Field::root(&document, &findings), path.parent().unwrap_or(Path::new("")));
+        let content = sources.read(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+        let yaml = str::from_utf8(&content).map_err(|_| problem("is not UTF-8 text".to_owned()))?;
+        let document = document_of(&file, yaml)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
         let (rules, warnings) =
-            findings.conclude(rules, |noted| place::locate(&file, yaml, &document, noted))?;
+            read_document(&file, yaml, &document, ROOT, sources, |root| read(root, folder))?;
         Ok(Self { path: path.to_owned(), rules: Arc::new(rules), warnings, read: sources.summary() })
     }
 
