@@ -39,6 +39,7 @@ pub mod healthcheck;
 mod hex;
 pub mod http;
 pub mod identity;
+mod lock;
 mod log_budget;
 pub mod maintenance;
 pub mod metrics;

@@ -28,7 +28,7 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use prometheus::core::Collector;
@@ -55,6 +55,7 @@ use self::shard::{ShardName, ShardSeries};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
 use crate::clock::{Clock, unix_seconds};
+use crate::lock::lock;
 use crate::target::TargetName;
 
 /// All metrics. Clones share them.
@@ -200,13 +201,11 @@ impl Metrics {
     }
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        // It is replaced in a single step, so a poisoned lock still guards a valid value.
-        self.0.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.settings)
     }
 
     fn runtimes(&self) -> MutexGuard<'_, BTreeMap<&'static str, RuntimeMetrics>> {
-        // The map is changed by single insertions, so a poisoned lock still guards a valid map.
-        self.0.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.runtimes)
     }
 }
 

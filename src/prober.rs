@@ -35,7 +35,7 @@ mod ticks;
 mod whole;
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -44,6 +44,7 @@ use crate::clock::Clock;
 use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
 use crate::identity::sign_in::SignIn;
+use crate::lock::lock;
 use crate::metrics::TargetMetrics;
 use crate::probe::{Outcome, PhaseTimes};
 use crate::status::TargetStatus;
@@ -148,7 +149,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         let handover = self.front.handover();
         let Self { links, mut front, .. } = self;
         let links = Mutex::new(links);
-        let make = || links.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || lock(&links);
         let probing = async {
             loop {
                 tokio::select! {

@@ -18,7 +18,7 @@ mod sentinel;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -43,6 +43,7 @@ pub use self::schema::schema;
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 use crate::clock::Clock;
 use crate::identity::Token;
+use crate::lock::lock;
 use crate::probe::{Failure, Outcome, PhaseTimes, ServerInfo};
 use crate::target::{Target, TargetName};
 
@@ -591,11 +592,6 @@ fn in_place_of(oldest: Option<Arc<Record>>, record: Record) -> Arc<Record> {
         return place;
     }
     Arc::new(record)
-}
-
-/// Locks `mutex`. A poisoned lock is ignored, because every change leaves a valid state.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod disputes;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::connection::dial::Stream;
 use crate::connection::sentinel::Locator;
 use crate::connection::session::Session;
+use crate::lock::lock;
 use crate::metrics::TargetMetrics;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::status::{Quorum, SentinelStatus};
@@ -289,8 +290,7 @@ impl Watcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves a valid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

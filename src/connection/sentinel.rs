@@ -8,7 +8,7 @@ mod knowledge;
 mod turns;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -29,6 +29,7 @@ use super::trace::{AskedSentinel, Trace};
 use crate::descriptors::Purpose;
 use crate::identity::Credentials;
 use crate::identity::sign_in::SignIn;
+use crate::lock::lock;
 use crate::log_budget::LogBudget;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::target::{Endpoint, Protocol, Sentinels, TargetName, Tls};
@@ -230,7 +231,7 @@ impl Locator {
             distrusted = knowledge.distrusted().filter(|it| !before.contains(it)).collect();
         });
         let Service { target, sentinels, log, .. } = &*self.service;
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(log);
         for sentinel in distrusted.into_iter().filter(|_| log.take(now)) {
             let sentinel = &sentinels.addresses[sentinel];
             warn!(%target, %sentinel, "sentinel is wrong about the primary; others are asked first");

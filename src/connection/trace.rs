@@ -1,10 +1,11 @@
 //! What opening a connection finds out beyond success and times, for `cachepulse check`. The daemon keeps none of it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::CertificateDer;
 
+use crate::lock::lock;
 use crate::target::Endpoint;
 
 /// Keeps the [`Findings`] of the last opening, if it is on. Clones share them.
@@ -61,7 +62,7 @@ impl Trace {
     /// Lets `note` write, if the trace is on.
     pub(super) fn note(&self, note: impl FnOnce(&mut Findings)) {
         if let Some(findings) = &self.0 {
-            note(&mut findings.lock().unwrap_or_else(PoisonError::into_inner));
+            note(&mut lock(findings));
         }
     }
 }

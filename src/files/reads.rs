@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::watch::note;
-use super::{Files, Fingerprint, LIMIT, ReadError, Shared, Snapshot, lock};
+use super::{Files, Fingerprint, LIMIT, ReadError, Shared, Snapshot};
+use crate::lock::lock;
 
 /// The reads that are under way, and what cannot be read again.
 #[derive(Default)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lock::lock;
 
 use std::collections::HashMap;
 use std::io::Write as _;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lock;
+use crate::lock::lock;
 
 /// How many threads wait for their turn at most.
 const WAITING: usize = 2;

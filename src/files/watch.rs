@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::turns::Turns;
-use super::{Content, Files, Fingerprint, LOOK, ReadError, Shared, lock};
+use super::{Content, Files, Fingerprint, LOOK, ReadError, Shared};
+use crate::lock::lock;
 
 /// The files that are watched.
 #[derive(Default)]

@@ -2,13 +2,14 @@
 //! wrong passwords delays no probe.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::{fmt, io, thread};
 
 use tokio::sync::oneshot;
 
 use super::Rules;
 use super::basic::Credentials;
+use crate::lock::lock;
 
 /// How many passwords may wait. At a cost of 10, the last one waits for about a second.
 const QUEUE: usize = 16;
@@ -36,8 +37,7 @@ impl Passwords {
     }
 
     fn queue(&self) -> io::Result<SyncSender<Check>> {
-        // It is set in a single step, so a poisoned lock still guards a valid value.
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock(&self.0);
         if let Some(queue) = &*queue {
             return Ok(queue.clone());
         }

@@ -1,9 +1,11 @@
 //! The limit to the rate of requests: a token bucket for all clients together, as Go's `rate.Limiter`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::lock::lock;
 
 /// Allows a burst of requests, and then one in each interval.
 #[derive(Debug)]
@@ -24,8 +26,7 @@ impl RateLimit {
     /// Whether one more request is allowed now.
     pub(super) fn allows(&self) -> bool {
         let now = Instant::now();
-        // It is replaced in a single step, so a poisoned lock still guards a valid value.
-        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full = lock(&self.full);
         let Some(next) = (*full).max(now).checked_add(self.interval) else { return false };
         if next - now > self.interval.saturating_mul(self.burst) {
             return false;

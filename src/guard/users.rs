@@ -3,13 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hint::black_box;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use bcrypt::HashParts;
 use ring::hmac;
 use ring::rand::SystemRandom;
 
 use super::basic::Credentials;
+use crate::lock::lock;
 
 /// How many wrong passwords are remembered.
 const WRONG: usize = 100;
@@ -142,11 +143,6 @@ fn work(cost: u32, password: &[u8]) {
     let mut key: Vec<u8> = password.iter().copied().chain([0]).collect();
     key.truncate(LONGEST);
     black_box(bcrypt::bcrypt(cost, [0; 16], &key));
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is a single step, so a poisoned lock still guards a valid value.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

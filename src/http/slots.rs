@@ -2,7 +2,7 @@
 //! not read use little memory; slots are given in turn, so that a client with many requests does not delay the others.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,6 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::stream::{Activity, PendingRequest};
+use crate::lock::lock;
 
 /// How long a client may read nothing while others wait for a slot. The system's buffers hide what a slow client reads for
 /// some hundred milliseconds.
@@ -79,8 +80,7 @@ impl Slots {
 
 impl Inner {
     fn holders(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
-        // Each change of the list is a single step, so a poisoned lock still guards a valid list.
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.holders)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was logged about an identity, so that each state is logged once, and again only when it changes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::certificate::ClientCertificate;
@@ -8,6 +8,7 @@ use super::detect::Resolution;
 use super::managed::Host;
 use super::{EntraIdentity, EntraSource};
 use crate::clock::Rfc3339;
+use crate::lock::lock;
 
 /// What was logged last about one identity.
 #[derive(Debug, Default)]
@@ -75,6 +76,6 @@ impl Announced {
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -1,7 +1,7 @@
 //! The credentials of one target: a secret that is read at each sign-in and when it changes, or the newest published
 //! token.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 use tracing::warn;
@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::error::Chain;
 use crate::identity::refresh::TokenState;
 use crate::identity::{Credentials, FetchError};
+use crate::lock::lock;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 use crate::secret::WatchedSecret;
 
@@ -146,7 +147,7 @@ impl Tokens {
         };
         let username = match (&self.configured, token.username.as_ref().or(token.object_id.as_ref())) {
             (Some(configured), Some(object_id)) => {
-                let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut warned = lock(&self.warned);
                 if token.username.is_none() && configured != object_id && warned.as_ref() != Some(object_id) {
                     warn!(username = %configured, %object_id, "username differs from the token's object id");
                     *warned = Some(Arc::clone(object_id));

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::definition::Definition;
 use super::encoder::{Encoder, LabelPair};
 use super::family::Family;
+use crate::lock::lock;
 
 /// Writes the series of one owner in one family.
 pub(super) type Write<S> = fn(&S, LabelPair<'_>, &mut Family<'_>);
@@ -82,8 +83,7 @@ impl<S: Series> Owners<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<S::Name, Owner<S>>> {
-        // Each change of the map is a single step, so a poisoned lock still guards a valid map.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

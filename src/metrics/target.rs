@@ -1,6 +1,6 @@
 //! The series of one target.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use super::definition as define;
@@ -15,6 +15,7 @@ use super::label::{
 use super::value::{Counter, Counters, Gauge, Seconds};
 use super::{ClusterMetrics, Metrics, Registration, Series, Write};
 use crate::clock::unix_seconds;
+use crate::lock::lock;
 use crate::maintenance::{Announced, Event};
 use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Step, StepResult, StepResults};
 use crate::target::Protocol;
@@ -188,8 +189,7 @@ impl Series for TargetSeries {
 
 impl TargetSeries {
     fn server(&self) -> MutexGuard<'_, Option<Box<ServerInfo>>> {
-        // It is replaced in a single step, so a poisoned lock still guards a valid value.
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.server)
     }
 }
 

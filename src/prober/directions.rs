@@ -1,12 +1,13 @@
 //! Where the coordinator sends a shard's link: to the node that has the shard's slots now.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::lock::lock;
 use crate::target::Endpoint;
 use crate::topology::SlotSet;
 
@@ -118,12 +119,10 @@ impl Directions {
     }
 
     fn detour(&self) -> MutexGuard<'_, Option<Detour>> {
-        // Every change leaves a valid state.
-        self.detour.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.detour)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Direction>> {
-        // Every change leaves a valid state.
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.newest)
     }
 }

@@ -1,12 +1,13 @@
 //! What a prober and its companion share: which connection is open, and a new one that is to replace it.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::opening::Opened;
+use crate::lock::lock;
 
 /// Hands a replacement from the companion to the prober.
 #[derive(Debug)]
@@ -95,7 +96,6 @@ impl<S> Handover<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
-        // Every change leaves a valid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

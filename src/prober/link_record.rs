@@ -2,7 +2,7 @@
 //! the whole.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::replicas::Group;
 use super::schedule::Tick;
 use super::shared::Shared;
 use super::whole::{LinkId, Reach, Whole};
+use crate::lock::lock;
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Outcome, Phase, PhaseTimes, Role, ServerInfo};
 use crate::status::ConnectionInfo;
@@ -141,7 +142,7 @@ impl LinkRecord {
 
     /// Enters an effect in the series of the shard.
     fn of_shard(&self, effect: &Effect) {
-        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = lock(&self.series);
         let Some(series) = &*series else { return };
         match effect {
             Effect::Settled { ticks, outcome } => {

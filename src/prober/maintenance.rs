@@ -3,7 +3,7 @@
 //!
 //! Nothing here decides about an outcome: a notice hides no outage.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::record::Record;
 use crate::clock::{Clock, Rfc3339};
 use crate::connection::push::Push;
+use crate::lock::lock;
 use crate::maintenance::{
     Announced, Made, Moment, Moving, Noted, Notice, Notices, Receiver, Request, Requests,
 };
@@ -207,7 +208,6 @@ impl Maintenance {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves a valid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

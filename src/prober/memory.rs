@@ -4,9 +4,10 @@
 //! Pure: no I/O and no clock.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::replicas::Absence;
+use crate::lock::lock;
 use crate::target::Endpoint;
 use crate::topology::{Shard, Slot, Topology, continued};
 
@@ -124,8 +125,7 @@ impl TargetMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves a valid state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

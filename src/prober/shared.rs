@@ -1,6 +1,6 @@
 //! What the links of one target share: the whole, and the record of what follows for the target.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
@@ -9,6 +9,7 @@ use super::memory::TargetMemory;
 use super::record::Record;
 use super::signals::Signals;
 use super::whole::{LinkId, Part, Whole};
+use crate::lock::lock;
 use crate::target::Endpoint;
 
 /// What the links of one target share.
@@ -69,8 +70,7 @@ impl Shared {
 
     /// Lets `change` use the whole and the record.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Whole, &mut Record) -> T) -> T {
-        // Every change leaves a valid state.
-        let State { whole, record } = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { whole, record } = &mut *lock(&self.state);
         change(whole, record)
     }
 }

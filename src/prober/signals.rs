@@ -1,7 +1,7 @@
 //! What the links of a target report to the coordinator of its shards, and what it asks of them.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::directions::Direction;
 use super::whole::LinkId;
+use crate::lock::lock;
 use crate::probe::Failure;
 use crate::topology::{Slot, Topology};
 
@@ -259,12 +260,11 @@ impl Signals {
     }
 
     fn front(&self) -> MutexGuard<'_, bool> {
-        self.is_front_retired.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.is_front_retired)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves a valid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

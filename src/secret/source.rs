@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::{MAX_LENGTH, Secret, Surplus};
 use crate::files::{self, Content, Files, WatchedFile};
+use crate::lock::lock;
 
 /// The source of a secret. It is read at each sign-in, so a rotated secret needs no restart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -125,7 +126,7 @@ impl WatchedSecret {
     /// configuration was warned of the first secret.
     fn note_surplus(&self, secret: &Secret) {
         let now: Vec<Surplus> = secret.surplus().collect();
-        let mut last = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.surplus);
         if last.as_ref().is_some_and(|last| *last != now) {
             for surplus in &now {
                 warn!(source = %self.source, detail = %surplus, "changed secret used as it is");

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 pub use self::document::{ClusterCounts, ClusterDocument, NodeDocument, NodeFailureDocument};
-use super::{TargetStatus, lock};
+use super::TargetStatus;
+use crate::lock::lock;
 use crate::probe::{Failure, Role, StepResults};
 use crate::target::Endpoint;
 use crate::topology::{Slot, SlotSet};

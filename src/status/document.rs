@@ -13,10 +13,9 @@ use super::cluster::ClusterDocument;
 use super::maintenance::MaintenanceDocument;
 use super::outcome::{NewConnectionDocument, OutcomeDocument};
 use super::sentinel::SentinelDocument;
-use super::{
-    ConnectionState, Filter, IdentityEntry, Record, Status, TargetEntry, TargetState, Verdict, lock,
-};
+use super::{ConnectionState, Filter, IdentityEntry, Record, Status, TargetEntry, TargetState, Verdict};
 use crate::clock::Rfc3339;
+use crate::lock::lock;
 use crate::probe::ServerInfo;
 use crate::target::TargetName;
 

@@ -8,10 +8,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::TargetStatus;
 use super::outcome::label;
-use super::{TargetStatus, lock};
 use crate::clock::Rfc3339;
 use crate::closed_set::closed_set;
+use crate::lock::lock;
 use crate::maintenance::{Announced, Event};
 
 /// The number of notices kept per target.

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::{
     ConnectionInfo, ErrorDocument, Filter, IdentityEntry, Readiness, Status, Summary, TargetDocument,
-    TargetEntry, Verdict, lock,
+    TargetEntry, Verdict,
 };
+use crate::lock::lock;
 use crate::target::Target;
 
 /// The agent, and every target in brief.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::outcome::label;
-use super::{TargetEntry, TargetStatus, lock};
+use super::{TargetEntry, TargetStatus};
 use crate::closed_set::closed_set;
+use crate::lock::lock;
 use crate::target::Endpoint;
 
 closed_set! {

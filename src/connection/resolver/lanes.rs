@@ -5,10 +5,12 @@
 //! slow lane, and the next lookup of its name starts there.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+use crate::lock::lock;
 
 /// A lookup that takes longer is slow.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
@@ -99,7 +101,7 @@ impl Lanes {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::Family;
 use super::lanes::{Lanes, Pace, SLOW};
 use crate::error::is_local;
+use crate::lock::lock;
 
 /// How long a lookup waits for its turn if its name was not slow the last time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +84,7 @@ impl Lookups {
 
     /// Joins the lookup of `host` in `family`, or starts one.
     pub(super) fn join_or_start(&self, host: &Arc<str>, family: Family) -> Pending {
-        let mut known = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.last);
         let key = (Arc::clone(host), family);
         let now = Instant::now();
         let pace = match known.get(&key) {
@@ -110,7 +111,7 @@ impl Lookups {
     /// How many names are remembered, once for each family.
     #[cfg(test)]
     pub(super) fn names(&self) -> usize {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.last).len()
     }
 
     /// Whether any lookup was answered in time since `since`.

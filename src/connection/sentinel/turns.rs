@@ -3,7 +3,7 @@
 //! connections fail. Until then its last answer counts.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::failure::Answer;
 use super::knowledge::Place;
 use super::{Access, Locator};
+use crate::lock::lock;
 use crate::probe::Failure;
 
 /// How long a sentinel is waited for at most before the next one is asked as well.
@@ -62,8 +63,7 @@ impl Turns {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Turn>> {
-        // Every change leaves a valid state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::lock::lock;
 
 /// How many peers are remembered: more than a target watches.
 const MAX: usize = 512;
@@ -28,8 +30,7 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<SocketAddr>> {
-        // Every change leaves a valid state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use rustls::SignatureScheme;
@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::client_certificate::ClientCertificate;
+use crate::lock::lock;
 
 /// How many of the first bytes are kept: a line of text.
 const FIRST_BYTES: usize = 160;
@@ -53,8 +54,7 @@ impl Witness {
 
     /// Returns what was seen so far.
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Each change is a single step, so a poisoned lock still guards a valid value.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 

@@ -4,7 +4,7 @@
 //! characters. An operator needs both.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
@@ -15,6 +15,7 @@ use crate::error::Chain;
 use crate::identity::refusal::explanation;
 use crate::identity::token_proxy::TokenProxy;
 use crate::identity::transport::{Carry, Route, TransportError};
+use crate::lock::lock;
 
 /// A response of an identity endpoint.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ impl Exchange {
 
     /// Returns the endpoint's last response, if there was one.
     pub(super) fn last_response(&self) -> Option<EndpointResponse> {
-        self.last_response.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.last_response).clone()
     }
 
     /// Whether a request failed because of the agent's own limits.
@@ -57,7 +58,7 @@ impl Exchange {
 
     /// Returns why the last request had no response, if it had none.
     pub(super) fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failure).clone()
     }
 
     async fn send(&self, request: &Request) -> azure_core::Result<hyper::Response<bytes::Bytes>> {
@@ -72,7 +73,7 @@ impl Exchange {
                 self.met_local_limit.store(true, Ordering::Relaxed);
             }
             let failure = Some(Chain(&error).to_string());
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+            *lock(&self.failure) = failure;
             Error::new(kind, error)
         })
     }
@@ -98,7 +99,7 @@ impl HttpClient for Exchange {
         let status = response.status();
         let explanation = (!status.is_success()).then(|| explanation(response.body()));
         let last = EndpointResponse { status: status.as_u16(), explanation };
-        *self.last_response.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        *lock(&self.last_response) = Some(last);
         if status.is_success() && !is_valid_bearer_response(response.body()) {
             return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is out of range"));
         }

@@ -1,12 +1,13 @@
 //! A shard that is watched: its link, its series and its replicas.
 
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::connection::dialer::Dial;
+use crate::lock::lock;
 use crate::metrics::ClusterMetrics;
 use crate::probe::Role;
 use crate::prober::directions::{Direction, Directions};
@@ -87,13 +88,13 @@ impl Watched {
 
     /// Removes the series of the shard.
     pub(super) fn end_series(&self) {
-        *self.series.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.series) = None;
     }
 
     /// Lets the shard have series, if it has none yet.
     pub(super) fn has_series(&self, metrics: &ClusterMetrics, watch: Watch) {
         let replicas = self.replicas.as_ref().and_then(|replicas| replicas.group().verdict());
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut series = lock(&self.series);
         if series.is_none() {
             let new = metrics.shard(self.shard.lowest().number());
             if matches!(watch, Watch::Up | Watch::Down) {

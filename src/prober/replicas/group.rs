@@ -2,12 +2,13 @@
 //!
 //! The links compose as those of a target do, in a [`Whole`] of their own, so that they never decide the target's verdict.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::written::{Behind, Expected, Written};
+use crate::lock::lock;
 use crate::probe::{Failure, Role};
 use crate::prober::ledger::{Effect, Out};
 use crate::prober::link_record::Series;
@@ -131,12 +132,11 @@ impl Group {
 
     /// Only taken after the state, never before it.
     fn series(&self) -> MutexGuard<'_, Option<crate::metrics::ShardMetrics>> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.series)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves a valid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
