@@ -1,36 +1,37 @@
 //! The status: each target's state and recent outcomes, each identity's token, and the agent's readiness. Kept in
 //! memory for `/status`, `/readyz` and `/`; [`crate::metrics`] is for monitoring over time.
 //!
-//! Probers and refresh loops write through handles, which remove their entry when they are dropped. `document.rs` defines
-//! the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what belongs to a cluster. `history.rs` is what
-//! people see of a target's past. `filter.rs` selects targets.
+//! Probers and refresh loops write through handles, which remove their entry when they are dropped: those of `target.rs`
+//! and `identity.rs`. `document.rs` defines the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what
+//! belongs to a cluster. `history.rs` is what people see of a target's past. `filter.rs` selects targets.
 
 mod cluster;
 mod document;
 mod filter;
 mod history;
+mod identity;
 mod maintenance;
 mod outcome;
 mod overview;
 mod schema;
 mod sentinel;
+mod target;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use self::cluster::ClusterState;
 pub use self::cluster::{
     ClusterCounts, ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch,
 };
 pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
 pub use self::filter::{Filter, StateFilter, UnknownState};
-use self::history::History;
 pub use self::history::{Availability, Cell, OUTCOMES, Quantiles, Summary};
+use self::identity::IdentityEntry;
+pub use self::identity::IdentityStatus;
 pub use self::maintenance::{MaintenanceDocument, MaintenanceEventDocument, NOT_REQUESTED, NoticeState};
 pub use self::outcome::{
     ClientDocument, ClientsDocument, FailureDocument, NewConnectionDocument, OutcomeDocument, PhaseDocument,
@@ -41,17 +42,11 @@ pub use self::schema::SCHEMA;
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
+pub use self::target::{ConnectionInfo, ConnectionState, TargetStatus, Verdict};
+use self::target::{NewConnection, Past, Record, TargetEntry, TargetState};
 use crate::clock::Clock;
-use crate::identity::Token;
 use crate::lock::lock;
-use crate::probe::{Failure, Outcome, PhaseTimes, ServerInfo};
 use crate::target::{Target, TargetName};
-
-/// The number of outcomes kept per target.
-const RECENT: usize = 10;
-
-/// The number of failures kept per target, independent of later successes.
-const FAILURES: usize = 20;
 
 /// How long readiness waits for first outcomes: a target that never answers must not keep the others out of service.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,138 +83,6 @@ enum Lifecycle {
         since: Instant,
     },
     Draining,
-}
-
-#[derive(Debug)]
-struct TargetEntry {
-    target: Arc<Target>,
-    endpoint: Arc<str>,
-    /// Whether readiness waits for its first outcome: true for the targets of the initial configuration.
-    awaited: bool,
-    state: Mutex<TargetState>,
-}
-
-#[derive(Clone, Debug)]
-struct TargetState {
-    verdict: Verdict,
-    since: SystemTime,
-    connection: ConnectionState,
-    connection_info: Option<Box<ConnectionInfo>>,
-    certificate_expiry: Option<SystemTime>,
-    last_success: Option<SystemTime>,
-    new_connection: Option<Arc<NewConnection>>,
-    /// What the server said of itself; `None` before the first reply.
-    server: Option<Arc<ServerInfo>>,
-    /// `None` for a target that is no cluster.
-    cluster: Option<Box<ClusterState>>,
-    /// `None` where the agent does not ask for notices.
-    maintenance: Option<Box<maintenance::Maintenance>>,
-    /// `None` for a target without sentinels.
-    sentinel: Option<Box<sentinel::SentinelState>>,
-    /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
-    recent: VecDeque<Arc<Record>>,
-    past: Past,
-}
-
-/// What outlives a change of the target's settings.
-#[derive(Clone, Debug)]
-struct Past {
-    history: Box<History>,
-    /// Newest last.
-    failures: VecDeque<Arc<Record>>,
-}
-
-impl TargetState {
-    fn decide(&mut self, is_up: bool, at: SystemTime) {
-        let verdict = if is_up { Verdict::Up } else { Verdict::Down };
-        if self.verdict != verdict {
-            self.verdict = verdict;
-            self.since = at;
-        }
-        if is_up {
-            self.last_success = Some(at);
-        }
-    }
-}
-
-impl Past {
-    fn failed(&mut self, record: Arc<Record>) {
-        make_room(&mut self.failures, FAILURES);
-        self.failures.push_back(record);
-    }
-}
-
-/// The last probe of a new connection.
-#[derive(Debug)]
-struct NewConnection {
-    at: SystemTime,
-    result: Result<(), Failure>,
-    failed_in_a_row: u32,
-    phases: PhaseTimes,
-}
-
-/// One outcome and its time.
-#[derive(Debug)]
-struct Record {
-    at: SystemTime,
-    /// How late its tick began.
-    delay: Duration,
-    outcome: Outcome,
-}
-
-/// The result of the last probe of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The last probe succeeded.
-    Up,
-    /// The last probe failed.
-    Down,
-    /// No probe has completed yet.
-    Unknown,
-}
-
-impl Verdict {
-    /// Whether the last probe succeeded.
-    #[must_use]
-    pub const fn is_up(self) -> bool {
-        matches!(self, Self::Up)
-    }
-
-    /// Returns the word that the pages use.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// The state of a target's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ConnectionState {
-    /// There is no connection.
-    Disconnected,
-    /// The connection is being opened.
-    Connecting,
-    /// The connection is open and signed in.
-    Connected,
-}
-
-/// An open connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionInfo {
-    /// The address of the cache.
-    pub address: Option<SocketAddr>,
-    /// The version of TLS, such as `1.3`. `None` is plaintext.
-    pub tls_version: Option<&'static str>,
-    /// The user that is signed in. `None` without a sign-in.
-    pub username: Option<Arc<str>>,
 }
 
 /// Whether the agent is ready, and if not, why.
@@ -286,31 +149,10 @@ impl Status {
                 past.history.resume(target.interval, now, since);
                 past
             }
-            _ => Past {
-                history: Box::new(History::new(target.interval, now, since)),
-                failures: VecDeque::new(),
-            },
+            _ => Past::new(target.interval, now, since),
         };
-        let entry = Arc::new(TargetEntry {
-            target: Arc::clone(&target),
-            endpoint,
-            awaited: state.lifecycle == Lifecycle::Starting,
-            state: Mutex::new(TargetState {
-                verdict: Verdict::Unknown,
-                since,
-                connection: ConnectionState::Disconnected,
-                connection_info: None,
-                certificate_expiry: None,
-                last_success: None,
-                new_connection: None,
-                server: None,
-                cluster: None,
-                maintenance: None,
-                sentinel: None,
-                recent: VecDeque::with_capacity(RECENT),
-                past,
-            }),
-        });
+        let awaited = state.lifecycle == Lifecycle::Starting;
+        let entry = Arc::new(TargetEntry::new(target, endpoint, awaited, since, past));
         state.targets.insert(entry.name().clone(), entry.clone());
         TargetStatus { status: self.clone(), entry }
     }
@@ -419,179 +261,6 @@ impl Status {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }
-}
-
-impl TargetEntry {
-    fn name(&self) -> &TargetName {
-        &self.target.name
-    }
-
-    fn is_unknown(&self) -> bool {
-        lock(&self.state).verdict == Verdict::Unknown
-    }
-}
-
-/// Writes the entry of one target, and removes it when dropped.
-#[derive(Debug)]
-pub struct TargetStatus {
-    status: Status,
-    entry: Arc<TargetEntry>,
-}
-
-impl TargetStatus {
-    /// Records the outcome at `at` of `ticks` ticks, the newest of which was noticed `delay` late, and whether the target is
-    /// up.
-    pub fn record(&self, outcome: &Outcome, ticks: u64, delay: Duration, is_up: bool, at: SystemTime) {
-        let record = Record { at, delay, outcome: outcome.clone() };
-        let mut state = lock(&self.entry.state);
-        state.decide(is_up, at);
-        state.past.history.settled(ticks, outcome, delay, Instant::now(), at);
-        let oldest = make_room(&mut state.recent, RECENT);
-        let record = in_place_of(oldest, record);
-        if outcome.result.is_err() {
-            state.past.failed(Arc::clone(&record));
-        }
-        state.recent.push_back(record);
-    }
-
-    /// Records the failure at `at` of an attempt that belongs to no tick.
-    pub fn failed(&self, outcome: &Outcome, at: SystemTime) {
-        let record = Arc::new(Record { at, delay: Duration::ZERO, outcome: outcome.clone() });
-        lock(&self.entry.state).past.failed(record);
-    }
-
-    /// Records that the target was unavailable for this time, of which no part was recorded before.
-    pub fn unavailable(&self, from: Instant, until: Instant, at: SystemTime) {
-        lock(&self.entry.state).past.history.unavailable(from, until, Instant::now(), at);
-    }
-
-    /// Records that the target is up or down since `at`, with or without a tick.
-    pub fn verdict(&self, is_up: bool, at: SystemTime) {
-        lock(&self.entry.state).decide(is_up, at);
-    }
-
-    /// Records the result at `at` of a probe of a new connection, how many of these probes have failed in a row, and the
-    /// phases that completed.
-    pub fn new_connection(
-        &self,
-        result: Result<(), Failure>,
-        failed_in_a_row: u32,
-        phases: PhaseTimes,
-        at: SystemTime,
-    ) {
-        let probed = NewConnection { at, result, failed_in_a_row, phases };
-        lock(&self.entry.state).new_connection = Some(Arc::new(probed));
-    }
-
-    /// Records what the server says of itself.
-    pub fn server(&self, server: &ServerInfo) {
-        lock(&self.entry.state).server = Some(Arc::new(server.clone()));
-    }
-
-    /// Records the state of the connection.
-    pub fn connection(&self, connection: ConnectionState) {
-        lock(&self.entry.state).connection = connection;
-    }
-
-    /// Records what is known of the open connection; of several, the first. `None` if there is none.
-    pub fn connection_info(&self, info: Option<&ConnectionInfo>) {
-        lock(&self.entry.state).connection_info = info.map(|info| Box::new(info.clone()));
-    }
-
-    /// Records the expiry of the certificate that the server has shown; of several, the earliest.
-    pub fn certificate_expiry(&self, expiry: SystemTime) {
-        lock(&self.entry.state).certificate_expiry = Some(expiry);
-    }
-}
-
-impl Drop for TargetStatus {
-    fn drop(&mut self) {
-        let mut state = self.status.lock();
-        // A newer entry of the same name stays.
-        let name = self.entry.name();
-        if state.targets.get(name).is_some_and(|entry| Arc::ptr_eq(entry, &self.entry)) {
-            state.targets.remove(name);
-            let past = lock(&self.entry.state).past.clone();
-            state.past.insert(name.clone(), (Arc::clone(&self.entry.endpoint), past));
-        }
-    }
-}
-
-#[derive(Debug)]
-struct IdentityEntry {
-    label: Arc<str>,
-    state: Mutex<IdentityState>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct IdentityState {
-    token: Option<CurrentToken>,
-    /// How long the last request took.
-    took: Option<Duration>,
-    last_error: Option<(SystemTime, Box<str>)>,
-}
-
-#[derive(Clone, Debug)]
-struct CurrentToken {
-    obtained_at: SystemTime,
-    expires_at: SystemTime,
-    object_id: Option<Arc<str>>,
-    client_id: Option<Arc<str>>,
-    resource_id: Option<Arc<str>>,
-}
-
-/// Writes the entry of one identity, and removes it when dropped.
-#[derive(Debug)]
-pub struct IdentityStatus {
-    status: Status,
-    entry: Arc<IdentityEntry>,
-}
-
-impl IdentityStatus {
-    /// Records a new token. The request took `took`.
-    pub fn token(&self, took: Duration, token: &Token) {
-        let obtained_at = self.status.0.clock.now();
-        let (object_id, (client_id, resource_id)) = (token.object_id.clone(), token.identity());
-        let expires_at = token.expires_at;
-        let mut state = lock(&self.entry.state);
-        state.token = Some(CurrentToken { obtained_at, expires_at, object_id, client_id, resource_id });
-        state.took = Some(took);
-    }
-
-    /// Records a request that failed after `took`. `detail` must be free of secrets. It remains visible after later
-    /// successes, with its time.
-    pub fn failed(&self, took: Duration, detail: &str) {
-        let at = self.status.0.clock.now();
-        let mut state = lock(&self.entry.state);
-        state.last_error = Some((at, detail.into()));
-        state.took = Some(took);
-    }
-}
-
-impl Drop for IdentityStatus {
-    fn drop(&mut self) {
-        let mut state = self.status.lock();
-        if state.identities.get(&self.entry.label).is_some_and(|entry| Arc::ptr_eq(entry, &self.entry)) {
-            state.identities.remove(&self.entry.label);
-        }
-    }
-}
-
-/// Removes the oldest of `limit` records.
-fn make_room(records: &mut VecDeque<Arc<Record>>, limit: usize) -> Option<Arc<Record>> {
-    if records.len() == limit { records.pop_front() } else { None }
-}
-
-/// Puts `record` where the `oldest` was, unless somebody still reads that: a probe needs no new memory (see
-/// `tests/allocations.rs`).
-fn in_place_of(oldest: Option<Arc<Record>>, record: Record) -> Arc<Record> {
-    if let Some(mut place) = oldest
-        && let Some(oldest) = Arc::get_mut(&mut place)
-    {
-        *oldest = record;
-        return place;
-    }
-    Arc::new(record)
 }
 
 #[cfg(test)]

@@ -83,14 +83,10 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::probe::{Failure, FailureReason, Outcome, PhaseTimes, Stage, StepResults};
+    use crate::probe::{Failure, FailureReason, Stage};
     use crate::status::Status;
+    use crate::status::tests::outcome;
     use crate::target::Target;
-
-    fn outcome(result: Result<(), Failure>) -> Outcome {
-        let (phases, steps) = (PhaseTimes::default(), StepResults::default());
-        Outcome { result, attempts: 1, duration: Duration::ZERO, phases, steps, clients: None }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn targets_are_selected_by_name_address_and_state() {

@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    ConnectionInfo, ErrorDocument, Filter, IdentityEntry, Readiness, Status, Summary, TargetDocument,
-    TargetEntry, Verdict,
+    ConnectionInfo, ErrorDocument, Filter, Readiness, Status, Summary, TargetDocument, TargetEntry, Verdict,
 };
 use crate::lock::lock;
 use crate::target::Target;
@@ -107,13 +106,6 @@ impl Details {
             certificate_expiry: state.certificate_expiry,
             token_expiry: identity.and_then(|label| token_expiry(&label)),
         }
-    }
-}
-
-impl IdentityEntry {
-    /// Returns when its token ends.
-    fn expiry(&self) -> Option<SystemTime> {
-        lock(&self.state).token.as_ref().map(|token| token.expires_at)
     }
 }
 

@@ -1,6 +1,8 @@
+use super::target::RECENT;
 use super::*;
+use crate::identity::Token;
 use crate::probe::{
-    ClientCount, Failure, FailureReason, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
+    ClientCount, Failure, FailureReason, Outcome, Phase, PhaseTimes, Stage, Step, StepResult, StepResults,
 };
 use crate::secret::Secret;
 use crate::target::{Endpoint, Server};
@@ -17,7 +19,8 @@ fn status() -> Status {
     Status::new(Clock::from_tokio(at(1_000)))
 }
 
-fn outcome(result: Result<(), Failure>) -> Outcome {
+/// Returns an outcome with one phase, one step and one client.
+pub(super) fn outcome(result: Result<(), Failure>) -> Outcome {
     let mut phases = PhaseTimes::default();
     phases.set(Phase::Resolve, Duration::from_millis(500));
     let mut steps = StepResults::default();
