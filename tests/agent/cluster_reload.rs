@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::cluster_bed::Cluster;
-use crate::program::cachepulse;
+use crate::program::{Running, cachepulse};
 use crate::redis_server::{ADMIN, Listen, PASSWORD};
 use crate::scrape::Scrape;
 
@@ -30,23 +31,50 @@ fn write(path: &Path, port: u16, interval: &str) {
     file.persist(path).unwrap();
 }
 
+/// The slots of the target whose shards are up.
+const AVAILABLE: &str = r#"cluster_slots_available{target="orders"}"#;
+
+/// A running agent whose configuration can change.
+struct Reloading {
+    agent: Running,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Reloading {
+    /// Starts an agent for `cluster`, and waits until all shards are up.
+    async fn start(cluster: &Cluster) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), cluster.node(0).port());
+        let path = folder.path().join("config.yaml");
+        write(&path, port, "500ms");
+        let agent = cachepulse(["run", "--config"]).args([&path]).env("SECRET", PASSWORD).serve().await;
+        agent.until("all shards are up", are_all_up).await;
+        Self { agent, port, folder }
+    }
+
+    /// Changes a setting.
+    async fn reload(&self) {
+        write(&self.folder.path().join("config.yaml"), self.port, "400ms");
+        self.agent.signal(Signal::HUP);
+        self.agent.logs("configuration reloaded").await;
+    }
+}
+
+fn are_all_up(scrape: &Scrape) -> bool {
+    scrape.get(AVAILABLE) == Some(16_384.0)
+}
+
 #[tokio::test]
 async fn a_shard_that_is_down_stays_down_when_settings_change() {
     let mut cluster = Cluster::start(Listen::Plaintext).await;
     cluster.require_full_coverage(false);
-    let (folder, port) = (tempfile::tempdir().unwrap(), cluster.node(0).port());
-    let path = folder.path().join("config.yaml");
-    write(&path, port, "500ms");
-    let agent = cachepulse(["run", "--config"]).args([&path]).env("SECRET", PASSWORD).serve().await;
-    let slots = r#"cluster_slots_available{target="orders"}"#;
-    agent.until("all shards are up", |scrape| scrape.get(slots) == Some(16_384.0)).await;
+    let reloading = Reloading::start(&cluster).await;
+    let agent = &reloading.agent;
     // Nobody has its replica to take over.
     cluster.kill(4).await;
     cluster.kill(1).await;
     agent.until("the target is down", |scrape| scrape.is_down("orders")).await;
-    write(&path, port, "400ms");
-    agent.signal(Signal::HUP);
-    agent.logs("configuration reloaded").await;
+    reloading.reload().await;
     let down = r#"shard_success{role="primary",shard="5461",target="orders"}"#;
     let is_down = |scrape: &Scrape| {
         scrape.is_down("orders")
@@ -62,25 +90,17 @@ async fn a_shard_that_is_down_stays_down_when_settings_change() {
 #[tokio::test]
 async fn a_cluster_that_serves_without_the_configured_host_stays_up_when_settings_change() {
     let mut cluster = Cluster::start(Listen::Plaintext).await;
-    let (folder, port) = (tempfile::tempdir().unwrap(), cluster.node(0).port());
-    let path = folder.path().join("config.yaml");
-    write(&path, port, "500ms");
-    let agent = cachepulse(["run", "--config"]).args([&path]).env("SECRET", PASSWORD).serve().await;
-    let slots = r#"cluster_slots_available{target="orders"}"#;
-    agent.until("all shards are up", |scrape| scrape.get(slots) == Some(16_384.0)).await;
+    let reloading = Reloading::start(&cluster).await;
+    let agent = &reloading.agent;
     cluster.fail_over(3).await;
     cluster.kill(0).await;
-    agent
-        .until("the target is up", |scrape| scrape.is_up("orders") && scrape.get(slots) == Some(16_384.0))
-        .await;
+    agent.until("the target is up", |scrape| scrape.is_up("orders") && are_all_up(scrape)).await;
     let logged = agent.log().len();
-    write(&path, port, "400ms");
-    agent.signal(Signal::HUP);
-    agent.logs("configuration reloaded").await;
+    reloading.reload().await;
     let before = agent.scrape().await.count("probes_total", "orders");
     let has_gone_on = |scrape: &Scrape| scrape.count("probes_total", "orders") > before + 5;
     agent.until("ticks have been settled", has_gone_on).await;
     let after = agent.scrape().await;
-    assert!(after.is_up("orders") && after.get(slots) == Some(16_384.0));
+    assert!(after.is_up("orders") && are_all_up(&after));
     assert!(!agent.log()[logged..].contains("cache unavailable"), "{}", agent.log());
 }
