@@ -17,6 +17,8 @@ FORMATS = {
     "application/openmetrics-text; version=1.0.0; charset=utf-8": open_families,
 }
 TOKEN = "token-of-the-test"
+# ping, set, get and client_list.
+STEPS = 4
 
 
 def main():
@@ -64,9 +66,8 @@ def a_healthy_target_has_few_series(folder, stack):
         live.until(lambda listen=listen: live.answers(f"http://{listen}/livez"), 20, "an agent does not answer")
         for target in targets:
             name = target["name"]
-            is_complete = lambda listen=listen, name=name: is_probed(series(listen, name))
-            live.until(is_complete, 60, f"{name}: no new connection is probed")
-            count = len(series(listen, name))
+            complete = live.until(lambda listen=listen, name=name: complete_series(listen, name), 60, f"{name} is not complete")
+            count = len(complete)
             assert most / 2 < count <= most, f"{name}: {count} series, expected {most} at most"
 
 
@@ -92,8 +93,15 @@ def series(listen, target):
     return [sample for sample in samples if sample.labels.get("target") == target]
 
 
-def is_probed(series):
-    return any(sample.name == "cachepulse_new_connection_success" and sample.value == 1 for sample in series)
+def complete_series(listen, target):
+    """Returns the series of a target whose every step and new connection have succeeded. A new connection may be probed
+    before the first tick."""
+    found = series(listen, target)
+    values = {sample.name: sample.value for sample in found}
+    succeeded = ("cachepulse_probe_success", "cachepulse_new_connection_success")
+    steps = [sample for sample in found if sample.name == "cachepulse_step_results_total"]
+    is_complete = all(values.get(name) == 1 for name in succeeded) and len(steps) == STEPS
+    return found if is_complete else None
 
 
 def get(listen, path, accept):
