@@ -19,12 +19,15 @@ mod host;
 mod http;
 mod identity;
 pub mod keys;
+mod labels;
 pub mod listen;
 mod load;
 mod location;
 mod merge;
+mod ordinal;
 mod overrides;
 mod parse;
+mod partition;
 mod place;
 mod plausible;
 mod problem;
@@ -50,6 +53,7 @@ use self::keys::agent::{
 };
 pub use self::load::{LoadError, LoadFault};
 pub use self::overrides::Overrides;
+pub use self::partition::PartitionSettings;
 use self::problem::Collector;
 pub use self::problem::{Finding, Position, Problems};
 pub use self::settings::settings;
@@ -73,6 +77,8 @@ pub struct Config {
     pub log: Log,
     /// The longest time that a shutdown waits for running requests.
     pub shutdown_grace_period: Duration,
+    /// Which of the targets this agent probes. Flags complete it.
+    pub partition: PartitionSettings,
     /// The targets: 1 to 10,000, with names that are unique without regard to case.
     pub targets: Vec<Target>,
     /// Settings that are valid, but probably mistakes.
@@ -163,6 +169,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     };
     let metrics = fields.get(&METRICS).map_or(Ok(metrics::Settings::default()), |field| read_metrics(&field));
     let shutdown_grace_period = fields.read(&SHUTDOWN_GRACE_PERIOD).transpose();
+    let partition = partition::read_of(&fields);
     let targets = target::read_all(&fields);
     Ok(Config {
         http: http?,
@@ -170,6 +177,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
         metrics: metrics?,
         log: log?,
         shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),
+        partition: partition?,
         targets: targets?,
         warnings: Vec::new(),
     })

@@ -13,6 +13,7 @@
 //! A [`prober`] keeps one [`connection`], runs the steps of a [`probe`] on it at every tick, and records each outcome in
 //! [`metrics`] and [`status`]. The [`http`] endpoint serves both on its own thread, behind a [`guard`].
 //!
+//! In a fleet of agents, each has a [`partition`] of the targets.
 //! A [`topology`] says which node of a cluster has which keys.
 //! [`maintenance`] reads the notices of planned maintenance that a cache sends.
 //!
@@ -43,6 +44,7 @@ mod lock;
 mod log_budget;
 pub mod maintenance;
 pub mod metrics;
+pub mod partition;
 pub mod probe;
 pub mod prober;
 pub mod secret;

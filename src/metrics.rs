@@ -76,6 +76,8 @@ struct Inner {
     /// The metrics that have no owner.
     registry: Registry,
     tasks: GaugeVec,
+    /// Has its only series with a partition.
+    partition_targets: GaugeVec,
     reload_successful: Gauge,
     reload_success: Gauge,
     /// Exists only with a web configuration.
@@ -97,9 +99,13 @@ impl Metrics {
         let gauge = |options: Opts| registered(&registry, options);
         #[cfg(target_os = "linux")]
         register(Box::new(process::Process::new()));
-        let tasks = GaugeVec::new(options(definition::TASKS), &[label::PART.name])
-            .expect("the names and labels of the definitions are valid");
-        register(Box::new(tasks.clone()));
+        let vector = |definition: Definition| {
+            let labels: Vec<&str> = definition.labels.iter().map(|label| label.name).collect();
+            let vector = GaugeVec::new(options(definition), &labels)
+                .expect("the names and labels of the definitions are valid");
+            register(Box::new(vector.clone()));
+            vector
+        };
         gauge(options(definition::BUILD_INFO).const_label(label::VERSION.name, env!("CARGO_PKG_VERSION")))
             .set(1.0);
         Self(Arc::new(Inner {
@@ -112,7 +118,8 @@ impl Metrics {
             clock,
             settings: Mutex::default(),
             runtimes: Mutex::default(),
-            tasks,
+            tasks: vector(definition::TASKS),
+            partition_targets: vector(definition::PARTITION_TARGETS),
             reload_successful: gauge(options(definition::RELOAD_SUCCESSFUL)),
             reload_success: gauge(options(definition::RELOAD_SUCCESS)),
             web_config_reload_successful: OnceLock::new(),
@@ -156,6 +163,14 @@ impl Metrics {
     pub fn config_loaded(&self, at: SystemTime) {
         self.0.reload_successful.set(1.0);
         self.0.reload_success.set(unix_seconds(at));
+    }
+
+    /// Records how many targets the fleet has, of which this agent has a partition; `None` without partitions.
+    pub fn partition_targets(&self, targets: Option<usize>) {
+        match targets {
+            Some(targets) => self.0.partition_targets.with_label_values::<&str>(&[]).set(targets as f64),
+            None => self.0.partition_targets.reset(),
+        }
     }
 
     /// Records that a changed configuration was rejected and the previous one kept.

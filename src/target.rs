@@ -1,5 +1,6 @@
 //! A target: one cache and its settings. Values without I/O.
 
+mod labels;
 mod product;
 mod server;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::labels::Labels;
 pub use self::product::Product;
 pub use self::server::{Endpoint, Sentinels, Server};
 use crate::closed_set::closed_set;
@@ -219,6 +221,8 @@ pub struct ClientList {
 pub struct Target {
     /// The label `target`.
     pub name: TargetName,
+    /// Further labels, which `cachepulse_target_labels` has.
+    pub labels: Labels,
     /// How its server is found.
     pub server: Server,
     /// The encryption of the connection.

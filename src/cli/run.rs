@@ -50,7 +50,7 @@ impl Run {
         let Self { source, on_invalid_config } = self;
         let files = Files::system();
         let sources = Sources::new(&files);
-        let (config, overrides) = match (source.load(&sources), on_invalid_config) {
+        let (config, overrides) = match (source.load_to_run(&sources), on_invalid_config) {
             (Ok(config), _) => {
                 let overrides = source.overrides(&config.http, &sources);
                 (Ok(config), overrides)
@@ -67,7 +67,7 @@ impl Run {
         };
         let again = source.clone();
         let load: Load = Arc::new(move |sources| {
-            again.load(sources).map_err(|error| Unguarded::mark(error.into(), again.file(), sources))
+            again.load_to_run(sources).map_err(|error| Unguarded::mark(error.into(), again.file(), sources))
         });
         let watch = Watch::new(source.file().map(Into::into), load, &sources);
         // They hold the secrets that were read.

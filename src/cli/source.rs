@@ -60,6 +60,13 @@ impl Source {
         Ok(config)
     }
 
+    /// Reads the configuration as [`Self::load`] does, for an agent. That must know its partition if it has one.
+    pub(super) fn load_to_run(&self, sources: &Sources) -> Result<Config, ConfigError> {
+        let config = self.load(sources)?;
+        self.overrides(&config.http, sources)?.partition_of(&config).map_err(ConfigError::Flags)?;
+        Ok(config)
+    }
+
     /// Returns the settings of flags that are allowed with a file, which says `http`.
     pub(super) fn overrides(&self, http: &Http, sources: &Sources) -> Result<Overrides, ConfigError> {
         Overrides::new(&self.flags, http, sources).map_err(ConfigError::Flags)

@@ -24,7 +24,9 @@ pub mod agent;
 pub mod cluster;
 pub mod connection;
 mod flag;
+pub mod fleet;
 pub mod identity;
+pub mod labels;
 pub mod probe;
 mod secret;
 pub mod sentinel;
@@ -47,6 +49,7 @@ const WORD: &str = "^\\S+$";
 pub static ROOT: &[&dyn Descriptor] = &[
     &agent::TARGETS,
     &agent::DEFAULTS,
+    &fleet::PARTITION,
     &agent::HTTP,
     &agent::METRICS,
     &agent::LOG,
@@ -78,6 +81,7 @@ static TARGET: &[&dyn Descriptor] = &[
     &cluster::CLUSTER,
     &cluster::EXPECT_ROLE,
     &cluster::MAINTENANCE,
+    &labels::LABELS,
 ];
 
 /// Every key once, each before those below it.
@@ -170,13 +174,16 @@ pub enum Group {
     Probe,
     /// Shards, roles and maintenance.
     Cluster,
+    /// Several agents for one set of targets.
+    Fleet,
     /// The agent itself.
     Agent,
 }
 
 impl Group {
     /// Every heading, in order.
-    pub const ALL: [Self; 5] = [Self::Connection, Self::Identity, Self::Probe, Self::Cluster, Self::Agent];
+    pub const ALL: [Self; 6] =
+        [Self::Connection, Self::Identity, Self::Probe, Self::Cluster, Self::Fleet, Self::Agent];
 
     /// Returns the heading's text.
     #[must_use]
@@ -186,6 +193,7 @@ impl Group {
             Self::Identity => "Identity",
             Self::Probe => "Probe",
             Self::Cluster => "Cluster, role and maintenance",
+            Self::Fleet => "Fleet",
             Self::Agent => "Agent",
         }
     }
@@ -221,6 +229,8 @@ pub enum Values<T: 'static> {
     Hosts(usize, usize),
     /// A list of words, or the first alone, with a minimum and a maximum length.
     Words(usize, usize),
+    /// A mapping with up to so many keys that the operator names. The values are those of the other key.
+    Named(&'static dyn Descriptor, usize),
 }
 
 /// One of the values of a key that accepts a closed set.
@@ -312,6 +322,9 @@ pub trait Descriptor: fmt::Debug + Sync {
     /// Returns the values of a closed set, each with its meaning.
     fn choices(&self) -> Vec<(&'static str, &'static str)>;
 
+    /// Returns the key that describes each value of a mapping whose keys the operator names.
+    fn named(&self) -> Option<&'static dyn Descriptor>;
+
     /// Returns the behaviour if the key is not given.
     fn default_text(&self) -> Absent<String>;
 }
@@ -329,6 +342,7 @@ impl<T: Value> Descriptor for Key<T> {
             Values::List(..) => Kind::List,
             Values::Hosts(..) => Kind::Hosts,
             Values::Words(..) => Kind::Words,
+            Values::Named(..) => Kind::Named,
         }
     }
 
@@ -338,6 +352,7 @@ impl<T: Value> Descriptor for Key<T> {
             Values::List(least, most) | Values::Hosts(least, most) | Values::Words(least, most) => {
                 Some((least.to_string(), most.to_string()))
             }
+            Values::Named(_, most) => Some(("0".to_owned(), most.to_string())),
             _ => None,
         }
     }
@@ -347,6 +362,10 @@ impl<T: Value> Descriptor for Key<T> {
             Values::Choices(choices) => choices.iter().map(|choice| (choice.name, choice.help)).collect(),
             _ => Vec::new(),
         }
+    }
+
+    fn named(&self) -> Option<&'static dyn Descriptor> {
+        if let Values::Named(value, _) = self.values { Some(value) } else { None }
     }
 
     fn default_text(&self) -> Absent<String> {

@@ -7,8 +7,13 @@ use super::http::{Http, conflicting};
 use super::keys::agent::{
     HEALTH_LISTEN, HTTP, LIFECYCLE, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE,
 };
+use super::keys::fleet::{COPIES, INDEX, OF};
 use super::keys::{Descriptor, Key, ROOT};
-use super::{Finding, Format, Level, Problems, Sources, WebConfig, command_line, web};
+use super::{
+    Config, Finding, Format, Level, PartitionSettings, Problems, Sources, WebConfig, command_line, partition,
+    web,
+};
+use crate::partition::Partition;
 
 /// The values of the flags that take precedence over a configuration file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +30,8 @@ pub struct Overrides {
     pub log_level: Option<Level>,
     /// `--log-format`
     pub log_format: Option<Format>,
+    /// `--partition-index` and the flags beside it
+    pub partition: PartitionSettings,
 }
 
 impl Overrides {
@@ -35,6 +42,14 @@ impl Overrides {
     pub fn new(flags: &Flags, http: &Http, sources: &Sources) -> Result<Self, Problems> {
         let overrides = Self::read(flags, sources)?;
         if http.with(&overrides).is_conflicting() { Err(conflict(flags)) } else { Ok(overrides) }
+    }
+
+    /// Returns the partition of an agent with this configuration and these overrides, if it has one.
+    ///
+    /// # Errors
+    /// The problem of settings that are incomplete or do not fit each other.
+    pub fn partition_of(&self, config: &Config) -> Result<Option<Partition>, Problems> {
+        self.partition.or(config.partition).partition()
     }
 
     fn read(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
@@ -48,6 +63,7 @@ impl Overrides {
             let lifecycle = http.as_ref().and_then(|http| http.read(&LIFECYCLE)).transpose();
             let level = log.as_ref().and_then(|log| log.choice(&LOG_LEVEL)).transpose();
             let format = log.as_ref().and_then(|log| log.choice(&LOG_FORMAT)).transpose();
+            let partition = partition::read_of(&fields);
             Ok(Self {
                 listen: listen?,
                 health_listen: health_listen?,
@@ -55,6 +71,7 @@ impl Overrides {
                 lifecycle: lifecycle?,
                 log_level: level?,
                 log_format: format?,
+                partition: partition?,
             })
         })?;
         Ok(overrides)
@@ -70,10 +87,12 @@ impl Overrides {
         let valid = |key: &dyn Descriptor| Self::read(&flags.only(&[key]), sources).unwrap_or_default();
         let endpoint = flags.only(&[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE]);
         let endpoint = Self::new(&endpoint, &Http::default(), sources)?;
+        let partition = flags.only(&[&INDEX, &OF, &COPIES]);
         Ok(Self {
             lifecycle: valid(&LIFECYCLE).lifecycle,
             log_level: valid(&LOG_LEVEL).log_level,
             log_format: valid(&LOG_FORMAT).log_format,
+            partition: Self::read(&partition, sources).unwrap_or_default().partition,
             ..endpoint
         })
     }

@@ -20,6 +20,8 @@ static IDENTITIES: [(&Key<IdentityType>, &Key<IdentityType>); 2] =
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$";
 /// Bytes, or a number and a unit.
 const SIZE: &str = "^[0-9]+(KiB|MiB)?$";
+/// A number, or a name that ends with one.
+const ORDINAL: &str = "^(.*[0-9A-Za-z]-)?[0-9]+$";
 /// Text that is not blank and has no control characters.
 const LINE: &str = "^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$";
 
@@ -38,8 +40,7 @@ pub fn schema() -> Value {
 fn mapping(keys: &[&dyn Descriptor], identities: &[IdentityType]) -> Map<String, Value> {
     let mut properties: Map<String, Value> =
         keys.iter().map(|key| (key.about().name().to_owned(), value(*key))).collect();
-    // For YAML parsers that do not resolve merge keys.
-    properties.insert("<<".into(), json!({"type": ["object", "array"]}));
+    properties.insert("<<".into(), merged());
     let mut schema = object(json!({
         "type": "object",
         "additionalProperties": false,
@@ -63,6 +64,11 @@ fn mapping(keys: &[&dyn Descriptor], identities: &[IdentityType]) -> Map<String,
         schema.insert("not".into(), username_of_no_user());
     }
     schema
+}
+
+/// Returns the schema of the value of a merge key, for YAML parsers that do not resolve it.
+fn merged() -> Value {
+    json!({"type": ["object", "array"]})
 }
 
 /// Returns the schema of a target with a user name and an identity that uses none.
@@ -92,6 +98,7 @@ fn value(key: &dyn Descriptor) -> Value {
             let words = list(key, &object(json!({"type": "string"})));
             object(json!({"if": {"type": "array"}, "then": words, "else": text(about)}))
         }
+        Kind::Named => named(key),
         _ if about.keys.is_empty() => scalar(key),
         // A mapping, or a shorter form.
         _ => object(json!({"if": {"type": "object"}, "then": below(about), "else": scalar(key)})),
@@ -223,6 +230,20 @@ fn list(key: &dyn Descriptor, items: &Map<String, Value>) -> Map<String, Value> 
     schema
 }
 
+/// Returns the schema of a mapping whose keys the operator names.
+fn named(key: &dyn Descriptor) -> Map<String, Value> {
+    let mut schema = object(json!({
+        "type": "object",
+        "properties": {"<<": merged()},
+        "propertyNames": {"anyOf": [{"pattern": key.about().pattern}, {"const": "<<"}]},
+        "additionalProperties": key.named().map(value),
+    }));
+    if let Some((_, most)) = key.range() {
+        schema.insert("maxProperties".into(), typed(Kind::Integer, &most));
+    }
+    schema
+}
+
 fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
     let schema = match key.kind() {
         Kind::Boolean => json!({"enum": [true, false, "true", "false"]}),
@@ -233,9 +254,10 @@ fn scalar(key: &dyn Descriptor) -> Map<String, Value> {
         },
         Kind::Duration | Kind::DurationOrOff => json!({"type": "string", "pattern": DURATION}),
         // A number may be quoted, as templates often write it.
-        kind @ (Kind::Integer | Kind::IntegerOrAuto | Kind::Size) => {
+        kind @ (Kind::Integer | Kind::Ordinal | Kind::IntegerOrAuto | Kind::Size) => {
             let pattern = match kind {
                 Kind::Size => SIZE,
+                Kind::Ordinal => ORDINAL,
                 Kind::IntegerOrAuto => "^(auto|[0-9]+)$",
                 _ => "^[0-9]+$",
             };
@@ -260,7 +282,7 @@ fn text(about: &About) -> Map<String, Value> {
 fn typed(kind: Kind, written: &str) -> Value {
     match kind {
         Kind::Boolean => (written == "true").into(),
-        Kind::Integer | Kind::IntegerOrAuto | Kind::Choice => {
+        Kind::Integer | Kind::Ordinal | Kind::IntegerOrAuto | Kind::Choice => {
             written.parse::<u64>().map_or_else(|_| written.into(), Value::from)
         }
         Kind::Size => super::size::parse(written).map_or(Value::Null, Value::from),

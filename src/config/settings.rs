@@ -1,6 +1,6 @@
 //! The settings of a target by key, for people. They name where secrets come from, never what they are.
 
-use super::keys::{Descriptor as _, Key, Value, cluster, connection, identity, probe};
+use super::keys::{Descriptor as _, Key, Value, cluster, connection, identity, labels, probe};
 use crate::identity::Identity;
 use crate::target::{KeyTemplate, Target, Tls, TlsFiles};
 
@@ -39,6 +39,9 @@ pub fn settings(target: &Target) -> Vec<(&'static str, String)> {
         setting(&cluster::EXPECT_ROLE, &target.expect_role),
         setting(&cluster::MAINTENANCE, &target.maintenance),
     ]);
+    if !target.labels.is_empty() {
+        settings.push((name(&labels::LABELS), target.labels.to_string()));
+    }
     settings
 }
 
@@ -72,9 +75,11 @@ fn credentials(identity: &Identity) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::config::keys::{self, Absent};
+    use crate::identity::supplied::{SuppliedCommand, SuppliedSource, SuppliedToken};
     use crate::secret::SecretSource;
 
     #[test]
@@ -93,6 +98,29 @@ mod tests {
             }
         }
         assert!(compared >= 15, "{compared}");
+    }
+
+    #[test]
+    fn of_a_command_for_tokens_only_the_program_is_shown() {
+        let command = SuppliedCommand {
+            program: "/opt/bin/get-token".into(),
+            arguments: vec!["--secret".into(), "hunter2".into()],
+            timeout: Duration::from_secs(10),
+        };
+        let supplied =
+            SuppliedToken { name: None, source: SuppliedSource::Command(command), lifetime: Duration::ZERO };
+        let target = Target { identity: Arc::new(Identity::Token(supplied)), ..Target::plain("a") };
+        let shown = settings(&target);
+        assert!(shown.contains(&("identity", "token:get-token".to_owned())), "{shown:?}");
+        assert!(!format!("{shown:?}").contains("hunter2"), "{shown:?}");
+    }
+
+    #[test]
+    fn labels_are_shown_if_there_are_any() {
+        let labels = [("team", "shop"), ("env", "prod")].map(|(name, value)| (name.into(), value.into()));
+        let target = Target { labels: labels.into_iter().collect(), ..Target::plain("a") };
+        assert!(settings(&target).contains(&("labels", "env=prod, team=shop".to_owned())));
+        assert!(settings(&Target::plain("a")).iter().all(|(key, _)| *key != "labels"));
     }
 
     #[test]

@@ -11,13 +11,15 @@ use super::keys::agent::{DEFAULTS, TARGETS};
 use super::keys::cluster::{CLUSTER, EXPECT_ROLE, MAINTENANCE};
 use super::keys::connection::{self, HOST, NAME, PORT, PROTOCOL, TLS};
 use super::keys::identity::{IDENTITY, USERNAME};
+use super::keys::labels::LABELS;
 use super::keys::probe;
 use super::keys::sentinel::SENTINEL;
 use super::location::{self, Location};
-use super::{cluster, host, identity, plausible, sentinel, tls};
+use super::{cluster, host, identity, labels, plausible, sentinel, tls};
 use crate::identity::Identity;
 use crate::target::{
-    ClientList, ClientListMode, Endpoint, ExpectRole, KeyTemplate, Sentinels, Server, Target, TargetName, Tls,
+    ClientList, ClientListMode, Endpoint, ExpectRole, KeyTemplate, Labels, Sentinels, Server, Target,
+    TargetName, Tls,
 };
 
 /// Reads every target of the document.
@@ -153,6 +155,7 @@ impl Target {
     pub fn with_defaults(name: TargetName, server: impl Into<Server>) -> Self {
         Self {
             name,
+            labels: Labels::default(),
             server: server.into(),
             tls: Tls::DEFAULT,
             identity: Arc::new(identity::default_identity()),
@@ -197,6 +200,7 @@ fn read_into(target: &mut Target, fields: &Fields<'_>) {
     set(&mut target.cluster, fields.get(&CLUSTER).map(|field| cluster::read(&field)));
     set(&mut target.expect_role, fields.choice(&EXPECT_ROLE));
     set(&mut target.maintenance, fields.choice(&MAINTENANCE));
+    set(&mut target.labels, fields.get(&LABELS).map(|field| labels::read(&field)));
 }
 
 fn set<T>(value: &mut T, setting: Setting<T>) {

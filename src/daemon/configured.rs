@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::endpoints::{Addresses, Endpoints};
 use super::{DaemonError, addresses};
-use crate::agent::{Agent, ReconcileError};
+use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::config::watch::Rejection;
 use crate::config::web::Unguarded;
@@ -18,6 +18,7 @@ use crate::error::Chain;
 use crate::http::{BindError, Lifecycle};
 use crate::metrics::Metrics;
 use crate::status::Status;
+use crate::target::Target;
 use crate::telemetry::Telemetry;
 
 /// The pause before an address is tried again that cannot be bound. No file changes when it becomes free.
@@ -73,11 +74,11 @@ impl Configured {
         config: Config,
     ) -> Result<Result<(), Rejection>, DaemonError> {
         if self.current.is_some() {
-            return Ok(self.reconcile(agent, config).await.map_err(Into::into));
+            return Ok(self.reconcile(agent, config).await);
         }
         let http = addresses(Some(&config), &self.overrides);
         let held = config.clone();
-        let reconcile = async || self.reconcile(agent, config).await.map_err(Into::into);
+        let reconcile = async || self.reconcile(agent, config).await;
         let accepted = endpoints.move_to(&http, reconcile).await?;
         if accepted.as_ref().is_err_and(|error| error.is::<BindError>()) {
             self.held = Some((held, Instant::now() + RETRY));
@@ -101,8 +102,12 @@ impl Configured {
         (self.held, self.rejected) = (None, None);
     }
 
-    async fn reconcile(&mut self, agent: &mut Agent, config: Config) -> Result<(), ReconcileError> {
-        agent.reconcile(&config.targets).await?;
+    async fn reconcile(&mut self, agent: &mut Agent, config: Config) -> Result<(), Rejection> {
+        let partition = self.overrides.partition_of(&config)?;
+        let is_own = |target: &&Target| partition.is_none_or(|partition| partition.has(&target.name));
+        let own: Vec<&Target> = config.targets.iter().filter(is_own).collect();
+        agent.reconcile(&own).await?;
+        self.metrics.partition_targets(partition.map(|_| config.targets.len()));
         self.metrics.configure(config.metrics);
         self.metrics.config_loaded(self.clock.now());
         self.status.config_accepted();

@@ -192,6 +192,11 @@ definitions! {
         help: "Expiry of the server's certificate at the last connection, in seconds since 1970.",
         doc: "In a cluster, the earliest one of all nodes. Absent before the first connection and without TLS.",
     }
+    TARGET_LABELS = Gauge "cachepulse_target_labels" [TARGET] {
+        help: "Always 1; the labels are those of the target in the configuration.",
+        doc: "Join it to other metrics, as in `cachepulse_probe_success * on (target) group_left (team) \
+              cachepulse_target_labels`. Absent for a target without `labels`.",
+    }
     SERVER_INFO = Gauge "cachepulse_server_info" [TARGET, SERVER, SERVER_VERSION, MODE, SERVER_ROLE] {
         help: "Always 1; the labels are what the server says of itself in HELLO.",
         doc: "In a cluster, that is one of its nodes. Absent before the first connection.",
@@ -294,6 +299,10 @@ definitions! {
     }
     BUILD_INFO = Gauge "cachepulse_build_info" [VERSION] {
         help: "Always 1; the label is the agent's version.",
+    }
+    PARTITION_TARGETS = Gauge "cachepulse_partition_targets" [] {
+        help: "Targets of all partitions of the fleet, as this agent's configuration has them.",
+        doc: "If the agents of a fleet probe fewer, some are not watched. Only with [`partition`](fleets.md).",
     }
     RELOAD_SUCCESSFUL = Gauge "cachepulse_config_last_reload_successful" [] {
         help: "Whether the last load of the configuration succeeded (1) or failed (0).",

@@ -18,7 +18,7 @@ use crate::clock::unix_seconds;
 use crate::lock::lock;
 use crate::maintenance::{Announced, Event};
 use crate::probe::{FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Step, StepResult, StepResults};
-use crate::target::Protocol;
+use crate::target::{Labels, Protocol};
 
 /// Counts by [`AttemptResult`].
 type Attempts = [Counter; AttemptResult::ALL.len()];
@@ -53,6 +53,7 @@ pub(super) struct TargetSeries {
     late_ticks: Counter,
     clients: Gauge,
     certificate_expiry: Gauge,
+    labels: OnceLock<Labels>,
     /// What the server said of itself; `None` before the first reply.
     server: Mutex<Option<Box<ServerInfo>>>,
     role_changes: Counter,
@@ -137,6 +138,13 @@ impl Series for TargetSeries {
         (define::LATE_TICKS, |it, target, family| family.counter(&[target], &it.late_ticks)),
         (define::CLIENTS, |it, target, family| family.gauge(&[target], &it.clients)),
         (define::CERTIFICATE_EXPIRY, |it, target, family| family.gauge(&[target], &it.certificate_expiry)),
+        (define::TARGET_LABELS, |it, target, family| {
+            if let Some(labels) = it.labels.get() {
+                let values: Vec<_> = labels.iter().map(|(name, value)| (name, family.label(value))).collect();
+                let labels = values.iter().map(|(name, value)| (*name, &**value));
+                family.info(&labels.chain([target]).collect::<Vec<_>>());
+            }
+        }),
         (define::SERVER_INFO, |it, target, family| {
             if let Some(server) = it.server().as_deref() {
                 let (product, version) = (family.label(server.product()), family.label(server.version()));
@@ -233,6 +241,15 @@ impl TargetMetrics {
     #[must_use]
     pub fn cluster(&self) -> ClusterMetrics {
         self.metrics.cluster(Arc::clone(self.registration.name()))
+    }
+
+    /// Sets the labels of the target. They stay until the target is removed.
+    #[must_use]
+    pub fn with_labels(self, labels: &Labels) -> Self {
+        if !labels.is_empty() {
+            self.registration.series().labels.get_or_init(|| labels.clone());
+        }
+        self
     }
 
     /// Records that probing begins, with a tick every `interval`.

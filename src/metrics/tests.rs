@@ -7,7 +7,7 @@ use crate::probe::{
     ClientCount, Failure, FailureReason, Mode, Outcome, Phase, PhaseTimes, Role, ServerInfo, Stage, Step,
     StepResult, StepResults,
 };
-use crate::target::Protocol;
+use crate::target::{Labels, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead as _;
 use std::time::Duration;
@@ -48,14 +48,19 @@ fn text(metrics: &Metrics) -> String {
     std::io::read_to_string(metrics.exposition(Format::Text)).unwrap()
 }
 
-/// The metrics of an agent whose runtime has no task, and whose web configuration was rejected.
+/// The metrics of an agent of a fleet whose runtime has no task, and whose web configuration was rejected.
 fn metrics() -> Metrics {
     let metrics = Metrics::new(Clock::system());
     let idle = tokio::runtime::Builder::new_current_thread().build().unwrap();
     metrics.count_tasks(Part::Probing, idle.handle());
     metrics.web_config_loaded();
     metrics.web_config_rejected();
+    metrics.partition_targets(Some(7));
     metrics
+}
+
+fn labels_of_target<const N: usize>(labels: [(&str, &str); N]) -> Labels {
+    labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// Records every kind of event for a target and an identity.
@@ -66,7 +71,8 @@ fn script(metrics: &Metrics) -> (TargetMetrics, IdentityMetrics, ClusterMetrics,
     identity.refreshed(30 * MILLISECOND, at(90_000));
     identity.unchanged(MILLISECOND);
     identity.refresh_failed(10_000 * MILLISECOND);
-    let target = metrics.target(&name("orders"));
+    let target =
+        metrics.target(&name("orders")).with_labels(&labels_of_target([("team", "shop"), ("a", "b")]));
     let mut phases = PhaseTimes::default();
     phases.set(Phase::Resolve, MILLISECOND);
     target.connect_failed(&phases);
@@ -203,7 +209,9 @@ fn every_series_has_the_defined_labels_and_only_their_values() {
                 .map_or(exported.clone(), |values| values().into_iter().map(|(value, _)| value).collect());
             assert!(exported.is_subset(&values), "{name}, {}: {exported:?}", label.name);
         }
-        assert!(series.iter().all(|it| it.len() == definition.labels.len()), "{name}");
+        // The operator adds some to these.
+        let more = if name == definition::TARGET_LABELS.name { 2 } else { 0 };
+        assert!(series.iter().all(|it| it.len() == definition.labels.len() + more), "{name}");
     }
 }
 
@@ -262,6 +270,27 @@ fn the_protocol_is_that_of_the_open_connection() {
     }
     target.protocol(None);
     assert!(exported(&metrics).is_empty());
+}
+
+#[test]
+fn the_number_of_the_fleets_targets_is_absent_without_a_partition() {
+    let metrics = Metrics::new(Clock::system());
+    let exported = || series(&metrics, "cachepulse_partition_targets");
+    assert!(exported().is_empty());
+    metrics.partition_targets(Some(0));
+    assert_eq!(exported(), ["cachepulse_partition_targets 0"]);
+    metrics.partition_targets(None);
+    assert!(exported().is_empty());
+}
+
+#[test]
+fn the_values_of_a_targets_labels_are_escaped_and_their_names_are_in_order() {
+    let metrics = Metrics::new(Clock::system());
+    let _target =
+        metrics.target(&name("orders")).with_labels(&labels_of_target([("b", "\"1\""), ("a", "2")]));
+    let _other = metrics.target(&name("sessions")).with_labels(&Labels::default());
+    let expected = r#"cachepulse_target_labels{a="2",b="\"1\"",target="orders"} 1"#;
+    assert_eq!(series(&metrics, "target_labels"), [expected]);
 }
 
 /// Returns the lines of `metrics` that contain `part`, without headers.

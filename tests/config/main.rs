@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachepulse::config::keys;
-use cachepulse::config::{Config, Format, Http, Level, LoadFault, Log, Sources, WebConfig};
+use cachepulse::config::{
+    Config, Format, Http, Level, LoadFault, Log, PartitionSettings, Sources, WebConfig,
+};
 use cachepulse::files::Files;
 use cachepulse::identity::{
     AzureAccount, DEFAULT_SCOPE, EntraIdentity, EntraSource, Identity, ManagedIdentityId, TokenProxyMode,
@@ -88,6 +90,7 @@ fn config(targets: Vec<Target>) -> Config {
         metrics: Settings::default(),
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
+        partition: PartitionSettings::default(),
         targets,
         warnings: Vec::new(),
     }
@@ -124,6 +127,7 @@ http: {listen: "[::1]:9000", health_listen: "[::1]:9001", web_config_file: examp
 metrics: {histograms: native, classic_factor: 4}
 log: {level: trace, format: json}
 shutdown_grace_period: 0s
+partition: {index: cachepulse-2, of: 3, copies: 2}
 targets:
   - name: inventory
     host: "[2001:db8::6]"
@@ -151,6 +155,7 @@ targets:
     cluster: {mode: all, max_nodes: 1000, refresh: 1s, address: host}
     expect_role: any
     maintenance: on
+    labels: {team: shop, _env1: "prod \"1\""}
 "#;
     let expected = Config {
         http: Http {
@@ -163,6 +168,7 @@ targets:
         metrics: Settings { histograms: Histograms::Native, classic_factor: ClassicFactor::Four },
         log: Log { level: Level::Trace, format: Format::Json },
         shutdown_grace_period: Duration::ZERO,
+        partition: PartitionSettings { index: Some(2), of: NonZeroU32::new(3), copies: NonZeroU32::new(2) },
         targets: vec![Target {
             tls: Tls::On {
                 files: TlsFiles {
@@ -197,6 +203,10 @@ targets:
             },
             expect_role: ExpectRole::Any,
             maintenance: Maintenance::On,
+            labels: [("team", "shop"), ("_env1", "prod \"1\"")]
+                .map(|(name, value)| (name.into(), value.into()))
+                .into_iter()
+                .collect(),
             ..target("inventory", "2001:db8::6", 7000)
         }],
         warnings: Vec::new(),

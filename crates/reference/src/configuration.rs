@@ -12,6 +12,7 @@ pub(crate) fn page() -> String {
             ("identity", group(Group::Identity)),
             ("probe", group(Group::Probe)),
             ("cluster", group(Group::Cluster)),
+            ("fleet", group(Group::Fleet)),
             ("agent", group(Group::Agent)),
             ("types", types()),
         ],
@@ -48,7 +49,7 @@ fn name(key: &dyn Descriptor) -> &'static str {
 fn value(key: &dyn Descriptor) -> String {
     let kind = match key.kind() {
         Kind::Boolean => "`true` or `false`",
-        Kind::Integer | Kind::IntegerOrAuto => "whole number",
+        Kind::Integer | Kind::Ordinal | Kind::IntegerOrAuto => "whole number",
         Kind::Duration | Kind::DurationOrOff => "duration",
         Kind::Size => "size",
         Kind::Choice => {
@@ -64,6 +65,7 @@ fn value(key: &dyn Descriptor) -> String {
         Kind::List => "list",
         Kind::Hosts => "list of hosts",
         Kind::Words => "list of words",
+        Kind::Named => "mapping of names",
     };
     let beside = key.kind().beside_range().map(|value| format!("`{value}` or ")).unwrap_or_default();
     match key.range() {

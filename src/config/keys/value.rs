@@ -23,6 +23,8 @@ pub enum Kind {
     Boolean,
     /// A whole number.
     Integer,
+    /// A whole number, or a name that ends with one.
+    Ordinal,
     /// A whole number, or `auto`.
     IntegerOrAuto,
     /// A number and a unit, such as `10s`.
@@ -51,6 +53,8 @@ pub enum Kind {
     Hosts,
     /// A list of words, or the first alone.
     Words,
+    /// A mapping whose keys the operator names.
+    Named,
 }
 
 impl Kind {
