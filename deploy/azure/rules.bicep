@@ -44,7 +44,7 @@ resource cachepulseAvailability 'Microsoft.AlertsManagement/prometheusRuleGroups
       }
       {
         record: 'cachepulse:unavailability:ratio5m'
-        expression: 'clamp_max( sum by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) / count by (cluster, namespace, target) (cachepulse_probes_total), 1 )'
+        expression: 'clamp_max( min by (cluster, namespace, target) ( rate(cachepulse_unavailable_seconds_total[5m]) and cachepulse_unavailable_seconds_total ) and on (cluster, namespace) cachepulse_partition_targets and count by (cluster, namespace, target) (cachepulse_probes_total) > 1 or sum by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) / count by (cluster, namespace, target) (cachepulse_probes_total), 1 )'
       }
       {
         record: 'cachepulse:availability:ratio5m'
@@ -121,8 +121,12 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
     interval: 'PT1M'
     rules: [
       {
+        record: 'cachepulse:copies_up:max'
+        expression: 'max by (cluster, namespace, target) (cachepulse_probe_success) and on (cluster, namespace) cachepulse_partition_targets'
+      }
+      {
         record: 'cachepulse:shards_up:count'
-        expression: 'count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) >= 0.5 )'
+        expression: 'count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) >= 0.5 or max by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) > 0 and on (cluster, namespace) cachepulse_partition_targets )'
       }
       {
         record: 'cachepulse:shards_lost:count'
@@ -134,7 +138,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseCacheFailing'
-        expression: 'min by (cluster, namespace, target) (cachepulse_probe_success) == 0 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.1 unless cachepulse:shards_up:count > 0 unless cachepulse:shards_untried:count > 0'
+        expression: 'min by (cluster, namespace, target) (cachepulse_probe_success) == 0 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.1 unless cachepulse:shards_up:count > 0 unless cachepulse:shards_untried:count > 0 unless cachepulse:copies_up:max > 0'
         severity: 2
         labels: {
           severity: 'warning'
@@ -152,7 +156,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseCacheDown'
-        expression: 'avg by (cluster, namespace, target) (cachepulse_probe_success) < 0.5 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.3 unless cachepulse:shards_up:count > 0 unless cachepulse:shards_untried:count > 0'
+        expression: 'avg by (cluster, namespace, target) (cachepulse_probe_success) < 0.5 and max by (cluster, namespace, target) (rate(cachepulse_unavailable_seconds_total[5m])) > 0.3 unless cachepulse:shards_up:count > 0 unless cachepulse:shards_untried:count > 0 unless cachepulse:copies_up:max > 0'
         severity: 1
         labels: {
           severity: 'critical'
@@ -161,6 +165,25 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
           summary: '[{{ $labels.cluster }}] Cache {{ $labels.target }} is down.'
           description: 'The cache {{ $labels.target }} has been unavailable for more than 90 s of the last 5 minutes and still is. A planned failover takes less time. The agent\'s /status has the details: ${statusUrl}'
           runbook_url: '${runbookUrl}/CachepulseCacheDown.md'
+        }
+        resolveConfiguration: {
+          autoResolved: true
+          timeToResolve: 'PT5M'
+        }
+        actions: actions
+      }
+      {
+        alert: 'CachepulseCopiesDisagree'
+        expression: 'cachepulse:copies_up:max > 0 and min by (cluster, namespace, target) (cachepulse_probe_success) == 0'
+        for: 'PT5M'
+        severity: 2
+        labels: {
+          severity: 'warning'
+        }
+        annotations: {
+          summary: '[{{ $labels.cluster }}] The copies of cache {{ $labels.target }} disagree.'
+          description: 'The cache {{ $labels.target }} is up for some agents of the fleet, and has been down for others for 5 minutes. Applications near the others may fail as well. The agent\'s /status has the details: ${statusUrl}'
+          runbook_url: '${runbookUrl}/CachepulseCopiesDisagree.md'
         }
         resolveConfiguration: {
           autoResolved: true
@@ -188,7 +211,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseShardDown'
-        expression: '( count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) < 0.5 and max by (cluster, namespace, target, shard) ( rate(cachepulse_shard_unavailable_seconds_total{role="primary"}[5m]) ) > 0.3 ) or cachepulse:shards_lost:count > 0 ) and cachepulse:shards_up:count > 0'
+        expression: '( count by (cluster, namespace, target) ( avg by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) < 0.5 and max by (cluster, namespace, target, shard) ( rate(cachepulse_shard_unavailable_seconds_total{role="primary"}[5m]) ) > 0.3 unless ( max by (cluster, namespace, target, shard) (cachepulse_shard_success{role="primary"}) > 0 and on (cluster, namespace) cachepulse_partition_targets ) ) or cachepulse:shards_lost:count > 0 ) and cachepulse:shards_up:count > 0'
         severity: 1
         labels: {
           severity: 'critical'
@@ -243,7 +266,7 @@ resource cachepulseSymptoms 'Microsoft.AlertsManagement/prometheusRuleGroups@202
       }
       {
         alert: 'CachepulseNewConnectionsFailing'
-        expression: 'avg by (cluster, namespace, target) (cachepulse_new_connection_consecutive_failures >= bool 2) > 0.5 and avg by (cluster, namespace, target) (cachepulse_probe_success) >= 0.5'
+        expression: 'avg by (cluster, namespace, target) (cachepulse_new_connection_consecutive_failures >= bool 2) > 0.5 and avg by (cluster, namespace, target) (cachepulse_probe_success) >= 0.5 unless ( min by (cluster, namespace, target) (cachepulse_new_connection_consecutive_failures) < 2 and on (cluster, namespace) cachepulse_partition_targets )'
         for: 'PT5M'
         severity: 1
         labels: {
@@ -545,6 +568,25 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
           summary: '[{{ $labels.cluster }}] The agent {{ $labels.instance }} rejected its configuration.'
           description: 'The agent {{ $labels.instance }} could not load its configuration, or the web configuration of its endpoint, and keeps the previous one. Without a previous configuration it probes nothing. Its log lists each problem.'
           runbook_url: '${runbookUrl}/CachepulseConfigurationRejected.md'
+        }
+        resolveConfiguration: {
+          autoResolved: true
+          timeToResolve: 'PT5M'
+        }
+        actions: actions
+      }
+      {
+        alert: 'CachepulseTargetsUnwatched'
+        expression: 'max by (cluster, namespace) (cachepulse_partition_targets) - ( count by (cluster, namespace) ( group by (cluster, namespace, target) ( cachepulse_probes_total and on (cluster, namespace, job, instance) cachepulse_partition_targets ) ) or 0 * max by (cluster, namespace) (cachepulse_partition_targets) ) > 0'
+        for: 'PT5M'
+        severity: 1
+        labels: {
+          severity: 'critical'
+        }
+        annotations: {
+          summary: '[{{ $labels.cluster }}] Caches of a fleet are not watched.'
+          description: '{{ $value }} of the targets of the fleet have not been probed by any agent for 5 minutes. No other alert fires for them.'
+          runbook_url: '${runbookUrl}/CachepulseTargetsUnwatched.md'
         }
         resolveConfiguration: {
           autoResolved: true
