@@ -7,6 +7,7 @@
 mod answers;
 mod coverage;
 mod inquiry;
+mod primaries;
 mod refusal;
 mod relocation;
 mod replicas;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use self::answers::Answers;
 pub(super) use self::answers::is_in_words;
@@ -29,20 +30,19 @@ use self::inquiry::Unanswered;
 pub(super) use self::refusal::{explained, is_standalone};
 pub(super) use self::replicas::choose;
 use self::watched::Watched;
-use super::directions::{Direction, Place};
 use super::fallback::MEMORY;
 use super::links::{FRONT, Links};
-use super::schedule::{Grid, offset, until};
+use super::schedule::{Grid, until};
 use super::signals::News;
 use super::whole::Deciding;
 use crate::backoff::Backoff;
 use crate::connection::dialer::Dial;
 use crate::log_budget::LogBudget;
 use crate::metrics::ClusterMetrics;
-use crate::probe::{Role, StepResult};
+use crate::probe::StepResult;
 use crate::status::Watch;
 use crate::target::Endpoint;
-use crate::topology::{Changes, Shard, SlotSet, Topology, continued};
+use crate::topology::{Shard, SlotSet, Topology};
 
 /// The shortest time from one question for the topology to the next: half an interval, so that a failover is followed
 /// within one, but within these bounds.
@@ -208,24 +208,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.review();
     }
 
-    /// Leads links back to where the topology says, if redirections have led them elsewhere. Returns whether all are there,
-    /// or on their way.
-    fn lead_back(&self) -> bool {
-        let now = Instant::now();
-        let mut are_right = true;
-        for Watched { shard, endpoint, directions, .. } in &self.shards {
-            match directions.place(endpoint, now) {
-                Place::Right => {}
-                Place::Ahead => are_right = false,
-                Place::Astray => {
-                    let slots = Arc::new(shard.slots.clone());
-                    directions.give(Direction { endpoint: endpoint.clone(), slots });
-                }
-            }
-        }
-        are_right
-    }
-
     /// Goes on with the shards that earlier probers of the target have reached, if none is known yet: nobody who is connected
     /// says which there are now. Returns whether there are any.
     fn resume(&mut self) -> bool {
@@ -254,86 +236,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.show_skipped(skipped);
     }
 
-    /// Lets links lead to the shards of `topology`. Returns how many replicas may be probed beside them, and how many nodes
-    /// are skipped.
-    fn follow_primaries(&mut self, topology: Topology) -> (usize, usize) {
-        let wants_replicas = self.wants_replicas();
-        let links = &mut self.links;
-        let metrics =
-            self.metrics.get_or_insert_with(|| links.shared.record(|record| record.metrics().cluster()));
-        metrics.slots_covered(topology.covered().len().into());
-        let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
-        metrics.nodes(Role::Primary, topology.shards.len());
-        metrics.nodes(Role::Replica, replicas);
-        let max_nodes = usize::try_from(links.target.cluster.max_nodes.get()).unwrap_or(usize::MAX);
-        let wanted_nodes = topology.shards.len() + if wants_replicas { replicas } else { 0 };
-        let skipped = wanted_nodes.saturating_sub(max_nodes);
-        let room = max_nodes.saturating_sub(topology.shards.len());
-        metrics.nodes_skipped(skipped);
-        let mut wanted = topology.shards;
-        wanted.truncate(max_nodes);
-
-        let old: Vec<Shard> = self.shards.iter().map(|watched| watched.shard.clone()).collect();
-        let is_first = old.is_empty();
-        if old == wanted {
-            return (room, skipped);
-        }
-        let changes = (!is_first).then(|| Changes { old: &old, new: &wanted }.to_string());
-        let continued = continued(&old, &wanted);
-        let mut previous: Vec<Option<Watched>> = self.shards.drain(..).map(Some).collect();
-        let matched: Vec<Option<Watched>> =
-            continued.iter().map(|place| place.and_then(|place| previous[place].take())).collect();
-        // First those that go, so that no series exists twice.
-        let now = Instant::now();
-        for gone in previous.into_iter().flatten() {
-            links.shared.leave(gone.id, now);
-        }
-        for (watched, shard) in matched.iter().zip(&wanted) {
-            if let Some(watched) = watched
-                && watched.shard.lowest() != shard.lowest()
-            {
-                watched.end_series();
-            }
-        }
-        let count = wanted.len();
-        let are_known = links.shared.memory.have_reached(&wanted);
-        for (place, (watched, shard)) in matched.into_iter().zip(wanted).enumerate() {
-            let watched = if let Some(mut watched) = watched {
-                if watched.shard.primary != shard.primary {
-                    self.answers.forget(Some(watched.id));
-                }
-                watched.move_to(shard, links);
-                watched
-            } else {
-                // A node whose address is unknown is looked for at the configured host.
-                let endpoint = shard.primary.address_or(&self.host);
-                let at = now + offset(self.grid.interval, place, count);
-                let (grid, tasks) = (self.grid, &mut self.tasks);
-                let new = Watched::start(shard, endpoint, at, links, wants_replicas, grid, tasks);
-                if are_known[place] {
-                    links.shared.note(|whole, out| whole.known(new.id, now, out));
-                }
-                new
-            };
-            self.shards.push(watched);
-        }
-        let shards = &self.shards;
-        self.answers.retain(|link| link == FRONT || shards.iter().any(|watched| watched.id == link));
-        let (target, shards) = (&links.target.name, self.shards.len());
-        match changes {
-            None => info!(%target, shards, "cluster found"),
-            Some(changes) => {
-                metrics.topology_changed();
-                if self.log.take(now) {
-                    info!(%target, shards, changes, "topology changed");
-                } else {
-                    debug!(%target, shards, changes, "topology changed again");
-                }
-            }
-        }
-        (room, skipped)
-    }
-
     /// Logs how many nodes are over the limit, where that is news.
     fn show_skipped(&mut self, skipped: usize) {
         if std::mem::replace(&mut self.skipped, skipped) == skipped {
@@ -345,17 +247,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         } else {
             info!(%target, "all nodes monitored");
         }
-    }
-
-    /// Shows those who open other connections where the shards are.
-    fn show_reached(&self) {
-        let shared = &self.links.shared;
-        let is_reached = |shard: &&Watched| shared.note(|whole, _| whole.is_reached(shard.id));
-        let direction = |shard: &Watched| {
-            let (endpoint, slots) = (shard.endpoint.clone(), Arc::new(shard.shard.slots.clone()));
-            (shard.id, Direction { endpoint, slots })
-        };
-        shared.signals.reached(self.shards.iter().filter(is_reached).map(direction).collect());
     }
 
     /// Looks at what has become of the links.

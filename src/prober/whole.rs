@@ -4,6 +4,7 @@
 //! links that decide fails it, and succeeds when all of them have passed it; the target is up if all of them are.
 
 mod contact;
+mod member;
 mod ticks;
 mod union;
 
@@ -15,39 +16,12 @@ use tokio::time::Instant;
 use super::ledger::{Effect, Out, Span};
 use crate::probe::{Failure, FailureReason, PhaseTimes, StepResults};
 use crate::status::Watch;
-use crate::topology::{Slot, SlotSet};
-use contact::Contact;
+use crate::topology::SlotSet;
 pub(super) use contact::Reach;
+use member::Member;
+pub(super) use member::{LinkId, Part};
 use ticks::Ticks;
 use union::Union;
-
-/// Names a link within its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct LinkId(pub(super) u32);
-
-/// What a link leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// The configured host.
-    Front,
-    /// The node that has these slots, of which there is at least one.
-    Shard(Arc<SlotSet>),
-}
-
-impl Part {
-    /// Returns the lowest slot; none for the configured host, which comes first.
-    fn lowest(&self) -> Option<Slot> {
-        self.slots()?.lowest()
-    }
-
-    /// Returns the slots that failures of this part are about.
-    pub(super) const fn slots(&self) -> Option<&Arc<SlotSet>> {
-        match self {
-            Self::Front => None,
-            Self::Shard(slots) => Some(slots),
-        }
-    }
-}
 
 /// Which links decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,45 +53,11 @@ pub(super) struct Whole {
     verdict: Option<Result<(), FailureReason>>,
 }
 
-/// One link.
-#[derive(Debug)]
-struct Member {
-    id: LinkId,
-    part: Part,
-    contact: Contact,
-    /// It has settled all ticks below this one, or takes no part in them.
-    settled: u64,
-    verdict: Option<Result<(), Failure>>,
-}
-
-impl Member {
-    const fn decides(&self, deciding: Deciding) -> bool {
-        match (deciding, &self.part) {
-            (Deciding::Front, Part::Front) => true,
-            // The host answers, and the agent lacks what it needs to reach a shard.
-            (Deciding::Front, Part::Shard(_)) => self.contact.is_local(),
-            (Deciding::Shards, Part::Shard(_)) => self.contact.decides(),
-            _ => false,
-        }
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        let failure = self.verdict.as_ref()?.as_ref().err()?;
-        Some(self.named(failure.clone()))
-    }
-
-    /// Returns `failure` with the slots that it is about.
-    fn named(&self, failure: Failure) -> Failure {
-        Failure { slots: self.part.slots().cloned(), ..failure }
-    }
-}
-
 impl Whole {
     /// A link joins, whose first tick is the one with the number `first`.
     pub(super) fn join(&mut self, id: LinkId, part: Part, first: u64) {
         let place = self.members.partition_point(|member| member.part.lowest() <= part.lowest());
-        let member = Member { id, part, contact: Contact::default(), settled: first, verdict: None };
-        self.members.insert(place, member);
+        self.members.insert(place, Member::new(id, part, first));
     }
 
     /// A link leaves.
@@ -214,20 +154,7 @@ impl Whole {
 
     /// Returns what is known of the link's server.
     pub(super) fn watch_of(&self, id: LinkId) -> Watch {
-        let Some(member) = self.members.iter().find(|member| member.id == id) else { return Watch::Unknown };
-        match &member.verdict {
-            // It is the agent that lacks something.
-            _ if !member.contact.is_reached() && !member.contact.is_local() => {
-                if member.contact.is_tried() {
-                    Watch::Unwatched
-                } else {
-                    Watch::Unknown
-                }
-            }
-            Some(Ok(())) => Watch::Up,
-            Some(Err(_)) => Watch::Down,
-            None => Watch::Unknown,
-        }
+        self.members.iter().find(|member| member.id == id).map_or(Watch::Unknown, Member::watch)
     }
 
     /// Returns the slots of the link's shard.

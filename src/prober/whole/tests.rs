@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::probe::{ClientCount, Outcome, Stage, Step, StepResult};
+use crate::topology::Slot;
 
 const SECOND: Duration = Duration::from_secs(1);
 
