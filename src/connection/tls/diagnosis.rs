@@ -46,8 +46,8 @@ pub(super) fn diagnose(
     speaks_tls: bool,
 ) -> Failure {
     if speaks_tls && error.is_none() {
-        let detail =
-            "the peer accepted the connection and did not finish the TLS handshake in time, as it did before";
+        let detail = "the peer accepted the connection and did not finish the TLS handshake in time, although it has \
+                      finished earlier ones";
         return failure(FailureReason::CommandTimeout, &detail);
     }
     let failure = diagnose_stranger(error, seen, server_name);
