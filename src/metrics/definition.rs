@@ -252,9 +252,11 @@ definitions! {
         help: "Nodes that are probed and have been reached.",
     }
     CLUSTER_NODES_UNWATCHED = Gauge "cachepulse_cluster_nodes_unwatched" [TARGET] {
-        help: "Nodes that should be probed but were never reached.",
+        help: "Nodes that the agent tried to probe but has never reached, and replicas that it may not read.",
         doc: "They do not change the verdict. A firewall that does not let node ports through is the usual cause. A node \
-              that accepts TCP connections has been reached, even if it refuses to serve the agent.",
+              that accepts TCP connections has been reached, even if it refuses to serve the agent. Replicas that refuse \
+              `READONLY` are counted, too. Nodes over `cluster.max_nodes`, nodes that were not tried yet, and those for \
+              which the agent lacks resources of its own are not.",
     }
     CLUSTER_NODES_SKIPPED = Gauge "cachepulse_cluster_nodes_skipped" [TARGET] {
         help: "Nodes that are not probed, because there are more than cluster.max_nodes.",
