@@ -6,6 +6,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::time::Instant;
+
 use super::replicas::Absence;
 use crate::lock::lock;
 use crate::target::Endpoint;
@@ -27,7 +29,7 @@ struct State {
     shards: Vec<Shard>,
     /// The configured host that has led to them.
     host: Option<Endpoint>,
-    /// The replicas that the last prober has probed.
+    /// The replicas that a prober has probed last.
     replicas: Vec<KnownReplica>,
 }
 
@@ -108,6 +110,19 @@ impl TargetMemory {
     /// These are all replicas that are probed now.
     pub(super) fn probes(&self, replicas: Vec<KnownReplica>) {
         self.lock().replicas = replicas;
+    }
+
+    /// The topology of `now` lists these nodes, whose replicas are not probed. Those of before that it does not list are absent
+    /// all the same, and forgotten at last.
+    pub(super) fn lists(&self, nodes: &HashSet<Arc<str>>, now: Instant) {
+        self.lock().replicas.retain_mut(|replica| {
+            if nodes.contains(&replica.node) {
+                replica.absence = Absence::default();
+            } else {
+                replica.absence.begin(now);
+            }
+            !replica.absence.is_over(now)
+        });
     }
 
     /// Returns the replicas that were probed last and reached, and that `topology` does not name. None if it is another

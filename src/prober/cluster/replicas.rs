@@ -31,10 +31,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         missing: Vec<KnownReplica>,
         room: usize,
     ) {
-        if !self.wants_replicas() {
-            return self.keep_replicas();
-        }
         let now = Instant::now();
+        if !self.wants_replicas() {
+            // A later prober may probe them again.
+            return self.links.shared.memory.lists(known, now);
+        }
         let Self { links, host, grid, shards, tasks, .. } = self;
         for replica in missing {
             let mut replicas = shards

@@ -17,7 +17,7 @@ pub(in crate::prober) struct Absence(Option<Instant>);
 
 impl Absence {
     /// The topology does not name the replica at `now`.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(in crate::prober) fn begin(&mut self, now: Instant) {
         self.0.get_or_insert(now);
     }
 
@@ -32,7 +32,7 @@ impl Absence {
     }
 
     /// Whether the replica is to be forgotten.
-    pub(super) fn is_over(self, now: Instant) -> bool {
+    pub(in crate::prober) fn is_over(self, now: Instant) -> bool {
         self.0.is_some_and(|since| since + MEMORY <= now)
     }
 

@@ -376,6 +376,37 @@ async fn a_dead_replica_that_the_servers_hide_counts_as_down_for_five_minutes_al
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_dies_while_replicas_are_not_probed_is_down_when_they_are_again() {
+    let replicas = [("primary", Watch::Up), ("replica", Watch::Up)];
+    let is_missed = [("primary", Watch::Up), ("replica", Watch::Down)];
+    // It dies before the first reload, or between two, and is missed or forgotten at the last one.
+    for (before, between, expected) in [(60, 120, true), (0, 120, true), (60, 300, false)] {
+        let cluster = Cluster::with_replicas(2);
+        let memory = TargetMemory::default();
+        let die = || {
+            cluster.kill(3);
+            cluster.with(|state| state.replicas.truncate(1));
+        };
+        let all = start_after_reload(&cluster, memory.clone(), with_replicas()).await;
+        if before > 0 {
+            die();
+            sleep(before * SECOND).await;
+        }
+        drop(all);
+        let primaries = start_after_reload(&cluster, memory.clone(), target()).await;
+        if before == 0 {
+            die();
+        }
+        sleep(between * SECOND).await;
+        assert_eq!(states(&primaries), [("primary", Watch::Up); 2]);
+        drop(primaries);
+        let all = start_after_reload(&cluster, memory, with_replicas()).await;
+        let second = if expected { &is_missed[..] } else { &is_missed[..1] };
+        assert_eq!(states(&all), [&replicas[..], second].concat(), "{before} {between}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn replicas_of_another_cluster_are_not_missed_in_the_one_that_the_target_is_now() {
     let memory = TargetMemory::default();
     let cluster = Cluster::with_replicas(2);
