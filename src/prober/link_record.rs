@@ -19,6 +19,7 @@ use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Outcome, Phase, PhaseTimes, Role, ServerInfo};
 use crate::status::ConnectionInfo;
 use crate::target::{Endpoint, Protocol};
+use crate::topology::SlotSet;
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
 pub(super) type Series = Arc<Mutex<Option<ShardMetrics>>>;
@@ -83,6 +84,11 @@ impl LinkRecord {
     /// Returns what the links of the target share.
     pub(super) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Returns the slots of the shard that the link leads to; none for the configured host.
+    pub(super) fn slots(&self) -> Option<Arc<SlotSet>> {
+        self.note(|whole, _| whole.slots_of(self.id).cloned())
     }
 
     /// Whether a tick waits for its outcome.

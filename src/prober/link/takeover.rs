@@ -1,6 +1,7 @@
 //! Going on with another connection than the open one.
 
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use super::Link;
@@ -16,9 +17,10 @@ impl<D: Dial> Link<D> {
     /// Goes on with a new connection instead of the open one.
     pub(super) fn take_over(&mut self, Opened { mut connection, phases, .. }: Opened<D::Stream>) {
         let Some(old) = self.connection.take() else { return };
-        let shown = |connection: &Connection<_>| connection.peer.address.map(tracing::field::display);
+        let shown = |connection: &Connection<_>| connection.peer.address.map(display);
         info!(
             target = %self.opener.target.name,
+            slots = self.ticks.record().slots().as_deref().map(display),
             address = shown(&connection),
             previous = shown(&old),
             "connection replaced"
@@ -47,16 +49,18 @@ impl<D: Dial> Link<D> {
             Err(failed) => failed,
         };
         self.ticks.record().not_replaced(&failed.phases);
-        let (target, address) = (&self.opener.target.name, elsewhere.as_ref().map(tracing::field::display));
+        let (target, address) = (&self.opener.target.name, elsewhere.as_ref().map(display));
+        let slots = self.ticks.record().slots();
+        let slots = slots.as_deref().map(display);
         let (reason, stage) = (failed.failure.reason.as_str(), failed.failure.stage.as_str());
         let detail = &failed.failure.detail;
         if self.early.ended(true) {
             warn!(
-                %target, address, reason, stage, %detail,
+                %target, slots, address, reason, stage, %detail,
                 "replacement of the connection failed; keeping the connection"
             );
         } else {
-            debug!(%target, address, reason, stage, %detail, "replacement of the connection failed again");
+            debug!(%target, slots, address, reason, stage, %detail, "replacement of the connection failed again");
         }
     }
 

@@ -56,6 +56,25 @@ async fn a_shard_that_a_redirection_leads_elsewhere_is_down_at_the_address_that_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_is_replaced_or_cannot_be_is_named_with_the_slots_of_its_shard() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let aging = Target { max_connection_age: Some(600 * SECOND), ..target() };
+    let _running = start_cluster(&cluster, aging).await;
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectRefused));
+    sleep(620 * SECOND).await;
+    let text = lines.text();
+    let slots = |message| {
+        let lines = lines_of(&text, message).into_iter();
+        let mut slots: Vec<_> = lines.map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
+        slots.sort();
+        slots
+    };
+    assert_eq!(slots("connection replaced"), ["slots=0-5460", "slots=10922-16383"], "{text}");
+    assert_eq!(slots("failed; keeping the connection"), ["slots=5461-10921"], "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_is_named_as_such() {
     let (lines, _guard) = logged();
     let cluster = Cluster::with_replicas(2);
