@@ -43,6 +43,8 @@ pub(super) enum Fact {
         /// How long that took once there were credentials.
         took: Duration,
     },
+    /// Nobody was there before, and now the server has taken a connection. That it was out of reach was no outage.
+    Reached,
     /// The opening has failed, or the server answered PING with an error.
     NotOpened(Failure, Measurements),
     /// A round has begun.
@@ -215,6 +217,7 @@ impl Ledger {
             Fact::Tick => self.tick(at, out),
             Fact::Opening => self.begin(at, true),
             Fact::Opened { took } => self.opened(at, took, out),
+            Fact::Reached => self.reached(at, out),
             Fact::NotOpened(failure, measurements) => {
                 let since = self.work.map_or(at, |work| work.began);
                 self.attempt_failed(at, failure, measurements, since, None, out);
@@ -301,6 +304,16 @@ impl Ledger {
         let is_needed =
             self.is_due() || self.outage.is_confirmed() || self.loss.is_some() || self.verdict.is_none();
         self.next_attempt = is_needed.then_some(at);
+    }
+
+    /// Nothing is known of the server that could be held against it.
+    fn reached(&mut self, at: Instant, out: Out<'_>) {
+        unavailable(self.outage.end(at), out);
+        (self.away, self.verdict) = (None, None);
+        self.failed_in_a_row = 0;
+        if let Some(work) = &mut self.work {
+            work.began = at;
+        }
     }
 
     fn round_succeeded(&mut self, at: Instant, measurements: Measurements, out: Out<'_>) {

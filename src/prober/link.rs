@@ -229,7 +229,7 @@ impl<D: Dial> Link<D> {
                     // Whoever waits for the first attempt of each link may not wait for one that is led on for ever.
                     let failure = elsewhere(&direction.endpoint);
                     // The server that is left may have taken the connection.
-                    ticks.record().not_opened(&opener.completed, &failure, endpoint.as_ref());
+                    ticks.not_opened(&opener.completed, &failure, endpoint.as_ref());
                     self.rounds.place(direction.slots);
                     self.lead_to(direction.endpoint);
                     self.ticks.opening(self.endpoint.as_ref());
@@ -238,15 +238,8 @@ impl<D: Dial> Link<D> {
         };
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
-                let record = self.ticks.record();
-                record.opened(
-                    &phases,
-                    connection.info(),
-                    connection.certificate_expiry(),
-                    connection.protocol,
-                    refused.as_ref(),
-                );
-                record.reached(self.endpoint.as_ref());
+                self.ticks.opened(&phases, &connection, refused.as_ref());
+                self.ticks.record().reached(self.endpoint.as_ref());
                 self.keep(connection);
                 let Some(failure) = refused else {
                     self.ticks.note(Fact::Opened { took });
@@ -258,7 +251,7 @@ impl<D: Dial> Link<D> {
                 (phases, failure)
             }
             Err(failed) => {
-                self.ticks.record().not_opened(&failed.phases, &failed.failure, self.endpoint.as_ref());
+                self.ticks.not_opened(&failed.phases, &failed.failure, self.endpoint.as_ref());
                 if self.opener.is_to_replica && failed.failure.reason == FailureReason::PermissionDenied {
                     self.ticks.record().denied(&failed.failure);
                 }

@@ -3,13 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::ledger::{Effect, Out};
 use super::links::FRONT;
 use super::logged::Logged;
+use super::opening::Connection;
 use super::replicas::Group;
 use super::schedule::Tick;
 use super::shared::Shared;
@@ -17,8 +17,7 @@ use super::whole::{LinkId, Reach, Whole};
 use crate::lock::lock;
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::probe::{Failure, FailureReason, Outcome, Phase, PhaseTimes, Role, ServerInfo};
-use crate::status::ConnectionInfo;
-use crate::target::{Endpoint, Protocol};
+use crate::target::Endpoint;
 use crate::topology::SlotSet;
 
 /// The series of a link's shard. None for the link to the configured host, and before a shard was reached.
@@ -251,30 +250,36 @@ impl LinkRecord {
         self.shared.record(|record| record.connections(|all| all.opening(self.id)));
     }
 
-    /// The connection is open and signed in, to a server that may have `refused` to serve.
-    pub(super) fn opened(
+    /// The connection is open and signed in, to a server that may have `refused` to serve. Returns whether that is reached for
+    /// the first time, after failures.
+    pub(super) fn opened<S>(
         &self,
         phases: &PhaseTimes,
-        info: ConnectionInfo,
-        certificate_expiry: Option<SystemTime>,
-        protocol: Protocol,
+        connection: &Connection<S>,
         refused: Option<&Failure>,
-    ) {
+    ) -> bool {
         self.metrics.connected(phases);
-        let late = self.note(|whole, _| {
-            let is_late = if refused.is_some() { whole.refused(self.id) } else { whole.reached(self.id) };
-            whole.slots_of(self.id).filter(|_| is_late).cloned()
-        });
+        let is_late = self.arrived(if refused.is_some() { Whole::refused } else { Whole::reached });
         self.shared.record(|record| {
-            if let Some(slots) = late {
-                record.node_reached(&slots, self.replica.is_some());
-            }
             record.connections(|all| {
-                all.opened(self.id, protocol, certificate_expiry);
-                all.known(self.id, info);
+                all.opened(self.id, connection.protocol, connection.certificate_expiry());
+                all.known(self.id, connection.info());
             });
         });
         self.has_news();
+        is_late
+    }
+
+    /// The server has taken a connection. Returns whether that is the first one, after failures, as `note` says.
+    fn arrived(&self, note: fn(&mut Whole, LinkId) -> bool) -> bool {
+        let late = self.note(|whole, _| {
+            let is_late = note(whole, self.id);
+            whole.slots_of(self.id).filter(|_| is_late).cloned()
+        });
+        if let Some(slots) = &late {
+            self.shared.record(|record| record.node_reached(slots, self.replica.is_some()));
+        }
+        late.is_some()
     }
 
     /// A connection that was to replace the open one could not be opened, or not signed in.
@@ -282,31 +287,37 @@ impl LinkRecord {
         self.metrics.connect_failed(phases);
     }
 
-    /// The connection to `endpoint` could not be opened, or not signed in.
-    pub(super) fn not_opened(&self, phases: &PhaseTimes, failure: &Failure, endpoint: Option<&Endpoint>) {
+    /// The connection to `endpoint` could not be opened, or not signed in. Returns whether the server took it, for the first time
+    /// after failures.
+    pub(super) fn not_opened(
+        &self,
+        phases: &PhaseTimes,
+        failure: &Failure,
+        endpoint: Option<&Endpoint>,
+    ) -> bool {
         self.metrics.connect_failed(phases);
         // A replica that may not be read is there, and nobody knows how it does.
         let is_unreadable = self.replica.is_some() && failure.reason == FailureReason::PermissionDenied;
-        let reach = match failure.reason {
-            reason if reason.is_local() => Reach::Local,
-            _ if phases.get(Phase::Connect).is_some() && !is_unreadable => Reach::Server,
-            _ => Reach::Nowhere,
-        };
-        if reach == Reach::Server {
+        let is_local = failure.reason.is_local();
+        let is_taken = phases.get(Phase::Connect).is_some() && !is_unreadable && !is_local;
+        let is_late = is_taken && self.arrived(Whole::refused);
+        if is_taken {
             self.reached(endpoint);
-        }
-        let unreached = self.note(|whole, _| {
-            let is_unreached = whole.tried(self.id, reach);
-            whole.slots_of(self.id).filter(|_| is_unreached).cloned()
-        });
-        self.shared.record(|record| {
+        } else {
+            let reach = if is_local { Reach::Local } else { Reach::Nowhere };
+            let unreached = self.note(|whole, _| {
+                let is_unreached = whole.tried(self.id, reach);
+                whole.slots_of(self.id).filter(|_| is_unreached).cloned()
+            });
             if let (Some(slots), Some(endpoint), false) = (unreached, endpoint, is_unreadable) {
-                record.node_not_reached(&slots, self.replica.is_some(), endpoint, failure);
+                let is_replica = self.replica.is_some();
+                self.shared.record(|record| record.node_not_reached(&slots, is_replica, endpoint, failure));
             }
-            record.connections(|all| all.closed(self.id));
-        });
+        }
+        self.shared.record(|record| record.connections(|all| all.closed(self.id)));
         self.show(Some(failure));
         self.has_news();
+        is_late
     }
 
     /// The node at `endpoint` has taken a connection, which later probers of the target are to know.

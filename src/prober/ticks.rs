@@ -8,7 +8,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ledger::{Fact, Ledger};
 use super::link_record::LinkRecord;
+use super::opening::Connection;
 use super::schedule::{Grid, Schedule, Tick};
+use crate::probe::{Failure, PhaseTimes};
 use crate::target::Endpoint;
 
 /// Longer than any process runs.
@@ -55,6 +57,25 @@ impl Ticks {
     /// The connection is being opened to `endpoint`.
     pub(super) fn opening(&mut self, endpoint: Option<&Endpoint>) {
         self.record.opening(endpoint);
+    }
+
+    /// The connection is open and signed in, to a server that may have `refused` to serve.
+    pub(super) fn opened<S>(
+        &mut self,
+        phases: &PhaseTimes,
+        connection: &Connection<S>,
+        refused: Option<&Failure>,
+    ) {
+        if self.record.opened(phases, connection, refused) {
+            self.note(Fact::Reached);
+        }
+    }
+
+    /// The connection to `endpoint` could not be opened, or not signed in.
+    pub(super) fn not_opened(&mut self, phases: &PhaseTimes, failure: &Failure, endpoint: Option<&Endpoint>) {
+        if self.record.not_opened(phases, failure, endpoint) {
+            self.note(Fact::Reached);
+        }
     }
 
     /// Enters a fact of this moment.

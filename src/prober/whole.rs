@@ -125,7 +125,7 @@ impl Whole {
         self.member(id).is_some_and(|member| member.contact.refused())
     }
 
-    /// An attempt of the link to sign in has failed. Returns whether its server is unreached after this, the first attempt.
+    /// An attempt of the link to connect has failed. Returns whether its server is unreached after this, the first attempt.
     pub(super) fn tried(&mut self, id: LinkId, reach: Reach) -> bool {
         self.member(id).is_some_and(|member| member.contact.failed(reach))
     }

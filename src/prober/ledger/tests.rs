@@ -386,6 +386,28 @@ fn the_agents_own_limits_are_failed_ticks_but_no_time_of_the_cache() {
 }
 
 #[test]
+fn that_a_server_was_out_of_reach_at_first_is_no_outage_of_its_own() {
+    let mut book = with_attempts(1);
+    for _ in 0..3 {
+        book.tick().does_not_open(SECOND, FailureReason::ConnectTimeout).pause();
+    }
+    book.note(Fact::Opening).after(SECOND, Fact::Reached);
+    book.effects.clear();
+    let began = book.now;
+    book.after(SECOND, Fact::NotOpened(failure(FailureReason::Loading), Measurements::default()));
+    assert_eq!((book.unavailable(), book.verdicts()), (SECOND, vec![Err(FailureReason::Loading)]));
+    book.pause().opens(MS).succeeds(MS);
+    let outage = Some(book.now - began);
+    assert_eq!(book.effects.last(), Some(&Effect::Up { outage }));
+
+    let mut served = with_attempts(1);
+    served.tick().does_not_open(SECOND, FailureReason::ConnectTimeout).pause();
+    served.note(Fact::Opening).after(MS, Fact::Reached);
+    served.note(Fact::Opened { took: MS }).succeeds(MS);
+    assert_eq!(served.effects.last(), Some(&Effect::Up { outage: None }), "{:?}", served.effects);
+}
+
+#[test]
 fn what_fails_before_the_first_success_while_all_starts_is_a_failed_tick_but_no_unavailable_time() {
     let starting = || {
         let limits =

@@ -29,8 +29,7 @@ impl<D: Dial> Link<D> {
             // They were renewed while it was being opened.
             connection.reauthenticate = Some(Instant::now());
         }
-        let (expiry, protocol) = (connection.certificate_expiry(), connection.protocol);
-        self.ticks.record().opened(&phases, connection.info(), expiry, protocol, None);
+        self.ticks.opened(&phases, &connection, None);
         self.keep(connection);
     }
 

@@ -22,15 +22,13 @@ pub(super) enum Contact {
     Reached,
 }
 
-/// How far an attempt to sign in has got that failed.
+/// How far an attempt to connect has got that reached no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::prober) enum Reach {
-    /// To no server.
+    /// Out of this machine.
     Nowhere,
     /// Not out of this machine.
     Local,
-    /// To the server, which took the connection.
-    Server,
 }
 
 impl Contact {
@@ -93,13 +91,10 @@ impl Contact {
         self.connected()
     }
 
-    /// An attempt to sign in has failed. Returns whether the server is unreached after this, the first attempt.
+    /// An attempt to connect has failed. Returns whether the server is unreached after this, the first attempt.
     pub(super) fn failed(&mut self, reach: Reach) -> bool {
         let is_first = *self == Self::Untried;
         match (reach, *self) {
-            (Reach::Server, _) => {
-                self.refused();
-            }
             (_, Self::Known | Self::Missed) => *self = Self::Missed,
             (_, Self::Connected | Self::Reached) => {}
             (Reach::Nowhere, _) => *self = Self::Unreached,
@@ -135,16 +130,18 @@ mod tests {
     #[test]
     fn a_first_attempt_that_reaches_the_server_lets_it_decide_at_once() {
         let (mut served, mut refused) = (Contact::default(), Contact::default());
-        assert!(!served.connected() && !refused.failed(Reach::Server));
+        assert!(!served.connected() && !refused.refused());
         assert!(served.decides() && refused.decides());
     }
 
     #[test]
     fn a_server_that_was_reached_before_decides_from_the_start_whatever_the_first_attempt_leads_to() {
-        for reach in [Reach::Nowhere, Reach::Local, Reach::Server] {
+        let fails: [fn(&mut Contact) -> bool; 3] =
+            [|it| it.failed(Reach::Nowhere), |it| it.failed(Reach::Local), Contact::refused];
+        for fail in fails {
             let mut contact = Contact::default();
             assert!(contact.known() && !contact.is_tried() && contact.decides());
-            assert!(!contact.failed(reach), "it is not unreached");
+            assert!(!fail(&mut contact), "it is not unreached");
             assert!(contact.is_tried() && contact.is_reached() && contact.decides() && contact.is_missed());
             assert!(!contact.refused() && contact.is_missed());
             assert!(!contact.connected() && contact.is_reached() && !contact.is_missed());

@@ -37,6 +37,30 @@ async fn each_shard_that_goes_down_and_comes_back_is_named_with_its_slots_its_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_outage_of_a_shard_that_was_unwatched_counts_from_the_moment_at_which_it_is_reached() {
+    for (refusal, reason) in [("-LOADING Redis is loading\r\n", "loading"), ("-ERR no\r\n", "server_error")] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectRefused));
+        let running = start_cluster(&cluster, target()).await;
+        sleep(100 * SECOND).await;
+        cluster.with(|state| (state.all[1].away, state.all[1].refusal) = (None, Some(refusal)));
+        sleep(2 * INTERVAL).await;
+        cluster.with(|state| state.all[1].refusal = None);
+        sleep(INTERVAL).await;
+        let text = lines.text();
+        assert_eq!(text.matches("shard reached").count(), 1, "{text}");
+        let up = lines_of(&text, "shard available");
+        let (_, seconds) = up[0].split_once("outage_seconds=").unwrap();
+        let seconds: f64 = seconds.split(' ').next().unwrap().parse().unwrap();
+        let counted =
+            running.value(r#"shard_unavailable_seconds_total{role="primary",shard="5461",target="t"}"#);
+        assert!((15.0..=30.0).contains(&seconds) && (seconds - counted).abs() < 0.01, "{seconds} {counted}");
+        assert!(up[0].ends_with(&format!("reason=\"{reason}\"")), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_that_a_redirection_leads_elsewhere_is_down_at_the_address_that_refused() {
     let (lines, _guard) = logged();
     let cluster = Cluster::new(3);
