@@ -4,6 +4,9 @@
 
 use std::net::SocketAddr;
 
+use tokio::time::Instant;
+
+use super::fallback::MEMORY;
 use crate::probe::Role;
 
 /// The roles of the server at the end of one link.
@@ -13,6 +16,8 @@ pub(super) struct Roles {
     claimed: Option<Seen>,
     /// What it has shown.
     shown: Option<Seen>,
+    /// Until when it is not asked, because the connection was lost over the question.
+    spared_until: Option<Instant>,
 }
 
 /// A role, and at which address.
@@ -43,6 +48,16 @@ impl Roles {
     /// is no other change.
     pub(super) const fn left(&mut self) {
         (self.claimed, self.shown) = (None, None);
+    }
+
+    /// The connection was lost over the question for the role.
+    pub(super) fn spare(&mut self, now: Instant) {
+        self.spared_until = Some(now + MEMORY);
+    }
+
+    /// Whether the server may be asked for its role at `now`.
+    pub(super) fn may_be_asked(&self, now: Instant) -> bool {
+        self.spared_until.is_none_or(|until| until <= now)
     }
 }
 

@@ -31,11 +31,15 @@ impl<D: Dial> Link<D> {
         }
     }
 
-    /// Whether the role is to be asked for again: no write shows that the server has been promoted.
+    /// Whether the role is to be asked for again: of a shard's primary as often as the topology, and where no write shows that
+    /// the server has been promoted.
     pub(super) fn is_role_due(&self) -> bool {
         let refresh = self.opener.target.cluster.refresh;
+        let leads_to_primary = self.directions.is_some() && !self.opener.is_to_replica;
         self.connection.as_ref().is_some_and(|connection| {
-            self.rounds.only_reads(&connection.server) && connection.role_seen.elapsed() >= refresh
+            (leads_to_primary || self.rounds.only_reads(&connection.server))
+                && connection.role_seen.elapsed() >= refresh
+                && self.roles.may_be_asked(Instant::now())
         })
     }
 
@@ -56,7 +60,11 @@ impl<D: Dial> Link<D> {
             Err(failure) if connection.session.is_usable() => {
                 debug!(target = %opener.target.name, %failure, "role unknown; keeping the previous one");
             }
-            Err(failure) => self.lost(failure),
+            Err(failure) => {
+                // Nothing fails for the question, so it is not repeated to one who does not survive it.
+                self.roles.spare(Instant::now());
+                self.lost(failure);
+            }
         }
     }
 }

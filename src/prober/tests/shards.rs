@@ -7,6 +7,7 @@ mod refusals;
 mod reload;
 mod renewal;
 mod replicas;
+mod roles;
 mod slots;
 mod survey;
 mod unwatched;

@@ -68,6 +68,10 @@ pub(super) struct Node {
     pub(super) own_address: Option<usize>,
     pub(super) address: Option<usize>,
     pub(super) is_replica: bool,
+    /// Its version, if that is not 7.2 with its place.
+    pub(super) version: Option<&'static str>,
+    /// What it answers a second `HELLO` with, if it does not answer it as the first.
+    pub(super) hello_again: Option<&'static str>,
     pub(super) clients: usize,
     /// The expiry of its certificate, if it has one.
     pub(super) expiry: Option<SystemTime>,
@@ -121,6 +125,11 @@ impl Cluster {
         self.with(|state| state.all[node].commands.iter().filter(is_one).count())
     }
 
+    /// How often the node was asked for its role by a `HELLO` without arguments.
+    pub(super) fn asked_for_role(&self, node: usize) -> usize {
+        self.with(|state| state.all[node].commands.iter().filter(|(_, sent)| sent == "HELLO").count())
+    }
+
     /// The key that was last written at the node.
     pub(super) fn written(&self, node: usize) -> String {
         self.with(|state| {
@@ -172,11 +181,15 @@ impl Nodes {
             return refusal.into();
         }
         match words[0].as_str() {
+            "HELLO" if words.len() == 1 && self.all[place].hello_again.is_some() => {
+                self.all[place].hello_again.unwrap().into()
+            }
             "HELLO" => {
                 let mode = if self.is_cluster { "cluster" } else { "standalone" };
                 let role = if self.all[place].is_replica { "replica" } else { "master" };
+                let version = self.all[place].version.map_or_else(|| format!("7.2.{place}"), Into::into);
                 format!(
-                    "%4\r\n+proto\r\n:3\r\n+version\r\n+7.2.{place}\r\n+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n"
+                    "%4\r\n+proto\r\n:3\r\n+version\r\n+{version}\r\n+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n"
                 )
             }
             "PING" => "+PONG\r\n".into(),
