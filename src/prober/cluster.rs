@@ -302,9 +302,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             shared.signals.retire_front(true);
         } else if is_complete {
             shared.note(|whole, out| whole.await_no_shards(now, out));
+        } else if self.coverage == Coverage::Known {
+            shared.note(|whole, out| whole.covered(now, out));
         }
         shared.with(|whole, record| whole.first().into_iter().for_each(|first| record.server_of(first)));
-        if is_down || self.uncovered.is_some() {
+        if is_down || self.uncovered.is_some() || self.coverage == Coverage::Open {
             self.hurry();
         }
     }

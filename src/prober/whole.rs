@@ -33,15 +33,24 @@ pub(super) enum Deciding {
     Shards,
 }
 
+/// What a success of the configured host waits for: it says nothing about the target yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaited {
+    #[default]
+    Nothing,
+    /// It is not known yet whether there is a cluster, and whether all of its slots have an owner.
+    Coverage,
+    /// Earlier probers of the target have reached shards that may be down.
+    Shards,
+    /// The same, and it is known where they may serve: a failure of the configured host says nothing either.
+    KnownShards,
+}
+
 /// The whole of one target.
 #[derive(Debug, Default)]
 pub(super) struct Whole {
     deciding: Deciding,
-    /// Whether a success of the configured host says nothing yet, because earlier probers of the target have reached shards
-    /// that may be down.
-    awaits_shards: bool,
-    /// Whether meanwhile a failure of the configured host says nothing either, because it is known where shards may serve.
-    are_shards_known: bool,
+    awaited: Awaited,
     /// In the order of their lowest slots.
     members: Vec<Member>,
     ticks: Ticks,
@@ -85,15 +94,29 @@ impl Whole {
         self.await_no_shards(at, out);
     }
 
+    /// The target is not up before it is known whether it is a cluster whose slots all have an owner.
+    pub(super) fn await_coverage(&mut self) {
+        if self.awaited == Awaited::Nothing {
+            self.awaited = Awaited::Coverage;
+        }
+    }
+
+    /// Which slots have an owner is known as far as it can be.
+    pub(super) fn covered(&mut self, at: Instant, out: Out<'_>) {
+        if self.awaited == Awaited::Coverage {
+            self.await_nothing(at, out);
+        }
+    }
+
     /// Earlier probers of the target have reached shards: the target is not up before other links decide, or
     /// [`Self::await_no_shards`]. If it is known where they are, it is not down before that for the configured host alone.
     pub(super) const fn await_shards(&mut self, are_known: bool) {
-        (self.awaits_shards, self.are_shards_known) = (true, are_known);
+        self.awaited = if are_known { Awaited::KnownShards } else { Awaited::Shards };
     }
 
     /// Whether a failure of the configured host says nothing yet.
-    pub(super) const fn excuses_host(&self) -> bool {
-        self.awaits_shards && self.are_shards_known
+    pub(super) fn excuses_host(&self) -> bool {
+        self.awaited == Awaited::KnownShards
     }
 
     /// Shards have been tried, or there are none. One that was missed is down or answers soon, and waited for.
@@ -101,7 +124,16 @@ impl Whole {
         let is_missed = |member: &Member| member.contact.is_missed() && member.verdict.is_none();
         let is_open =
             self.deciding == Deciding::Shards && self.deciding().any(|(_, member)| is_missed(member));
-        if !is_open && std::mem::take(&mut self.awaits_shards) && self.is_away() {
+        if is_open {
+            self.changed(at, out);
+        } else {
+            self.await_nothing(at, out);
+        }
+    }
+
+    fn await_nothing(&mut self, at: Instant, out: Out<'_>) {
+        let was_awaited = std::mem::take(&mut self.awaited) != Awaited::Nothing;
+        if was_awaited && self.is_away() {
             let failure = self.blamed(None);
             self.ticks.fail_waiting(self.passed(), &failure, out);
         }
@@ -268,7 +300,7 @@ impl Whole {
 
     /// Returns below which number all deciding links have settled the ticks; 0 if none decides, or nobody can yet.
     fn passed(&self) -> u64 {
-        if self.awaits_shards {
+        if self.awaited != Awaited::Nothing {
             return 0;
         }
         self.deciding().map(|(_, member)| member.settled).min().unwrap_or(0)
@@ -302,7 +334,7 @@ impl Whole {
             }
             return;
         }
-        if self.awaits_shards {
+        if self.awaited != Awaited::Nothing {
             return;
         }
         let deciding = self.deciding().count();

@@ -28,6 +28,7 @@ mod azure_clusters;
 mod check;
 mod cluster;
 mod cluster_reload;
+mod cluster_start;
 mod demo;
 mod developer;
 mod endpoint;

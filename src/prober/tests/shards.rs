@@ -48,6 +48,11 @@ fn text(running: &Running) -> String {
     std::io::read_to_string(running.metrics.exposition(Format::Text)).unwrap()
 }
 
+/// Returns the verdict, if there is one.
+fn verdict(running: &Running) -> Option<bool> {
+    text(running).contains("cachepulse_probe_success{").then(|| running.is_up())
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_shard_is_found_watched_and_shown_and_the_front_link_ends() {
     let cluster = Cluster::new(3);

@@ -16,11 +16,6 @@ async fn start_after_reload(cluster: &Cluster, memory: TargetMemory, target: Tar
     running
 }
 
-/// Returns the verdict, if there is one.
-fn verdict(running: &Running) -> Option<bool> {
-    text(running).contains("cachepulse_probe_success{").then(|| running.is_up())
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_was_reached_before_a_reload_is_down_after_it() {
     let (lines, _guard) = logged();

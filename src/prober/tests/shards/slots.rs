@@ -95,3 +95,45 @@ async fn slots_that_lose_their_owner_are_noticed_within_a_second_and_shown_if_tw
         assert_eq!(running.failures("slots_uncovered") > 0.0, agree);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_have_no_owner_at_the_start_are_in_the_first_verdict() {
+    for (interval, shards) in [(SECOND / 10, 3), (INTERVAL, 3), (INTERVAL, 1)] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(shards);
+        cluster.with(|state| state.slots[shards - 1].0 += 100);
+        let target = Target { interval, ..target() };
+        let running = start_prober(cluster, target, SignIn::None, clock());
+        for _ in 0..60 {
+            assert_ne!(verdict(&running), Some(true), "{}", lines.text());
+            sleep(SECOND / 10).await;
+        }
+        assert_eq!((verdict(&running), running.probes()), (Some(false), running.failures("slots_uncovered")));
+        assert!(running.probes() > 0.0 && !lines.text().contains("cache available"), "{}", lines.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_that_knows_of_no_owner_holds_the_first_verdict_back_until_others_were_tried() {
+    for others in [None, Some(refusals::DENIED)] {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| {
+            let mut view = state.slots.clone();
+            view[2].0 += 100;
+            state.all[0].view = Some(view);
+            state.all[1..].iter_mut().for_each(|node| node.no_topology = others);
+        });
+        let running = start_prober(cluster, target(), SignIn::None, clock());
+        sleep(SECOND).await;
+        assert_eq!(verdict(&running), None);
+        sleep(INTERVAL).await;
+        assert_eq!((verdict(&running), running.all_failures()), (Some(true), 0.0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_verdict_on_a_cluster_whose_slots_all_have_an_owner_waits_for_no_other_node() {
+    let running = start_prober(Cluster::new(3), target(), SignIn::None, clock());
+    sleep(SECOND / 1000).await;
+    assert_eq!((verdict(&running), running.probes()), (Some(true), 1.0));
+}
