@@ -27,7 +27,7 @@ struct State<S> {
 /// The connection that the prober has open, or is about to take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OpenConnection {
-    /// The address that it leads to.
+    /// The address that it leads to. If the configured host has named another node, that of the host.
     pub(super) address: Option<SocketAddr>,
     /// When it was opened.
     pub(super) since: Instant,

@@ -12,6 +12,7 @@ mod takeover;
 mod topology;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(super) struct Link<D: Dial> {
     opener: Opener<D>,
     /// Where it leads to. `None` if sentinels say that.
     endpoint: Option<Endpoint>,
+    /// The address at which the configured host was connected to last.
+    host_address: Option<SocketAddr>,
     /// Where it is to lead to, if that may change.
     directions: Option<Arc<Directions>>,
     shared: Arc<Shared>,
@@ -84,6 +87,7 @@ impl<D: Dial> Link<D> {
         Self {
             opener,
             endpoint,
+            host_address: None,
             directions,
             shared: Arc::clone(ticks.record().shared()),
             connection: None,
@@ -182,7 +186,11 @@ impl<D: Dial> Link<D> {
         match event {
             None => return self.attempt().await,
             Some(Event::Lost(failure)) => self.lost(failure),
-            Some(Event::Replaced(opened)) => self.take_over(*opened),
+            Some(Event::Replaced(opened)) => {
+                // Its name leads to another address.
+                self.return_to_host();
+                self.take_over(*opened);
+            }
             Some(Event::Early(early)) => self.opened_early(*early),
             Some(Event::Aged) => self.early.renew(&self.opener),
             Some(Event::Pushed) => self.pushed(),
@@ -261,6 +269,9 @@ impl<D: Dial> Link<D> {
         debug!(target = %self.opener.target.name, %failure, "connection attempt failed");
         self.suspect_topology();
         self.miss_host();
+        if self.connection.is_none() {
+            self.return_to_host();
+        }
         self.ticks.note(Fact::NotOpened(failure, Measurements { phases, ..Measurements::default() }));
         None
     }
@@ -279,7 +290,13 @@ impl<D: Dial> Link<D> {
             None if asks && self.endpoint.is_some() => self.shared.signals.is_cluster(),
             None => self.shared.note(|whole, out| whole.await_no_shards(Instant::now(), out)),
         }
-        self.handover.changed(Some(connection.shown()));
+        let mut shown = connection.shown();
+        if self.is_redirected() {
+            shown.address = self.host_address;
+        } else {
+            self.host_address = shown.address;
+        }
+        self.handover.changed(Some(shown));
         // Replicas are not asked for the topology: they may go on to answer with one of the past.
         let signals = &self.shared.signals;
         self.connected = (!self.opener.is_to_replica).then(|| signals.connected(self.ticks.record().id()));

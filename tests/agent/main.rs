@@ -27,6 +27,7 @@ mod sentinel_client;
 mod azure_clusters;
 mod check;
 mod cluster;
+mod cluster_one_node;
 mod cluster_reload;
 mod cluster_start;
 mod demo;

@@ -31,13 +31,18 @@ pub static CLUSTER_MODE: Key<ClusterMode> = Key {
         help: "Which nodes of a cluster are probed",
         doc: "Every node has a connection, a key and a probe of its own. The target succeeds if every shard's primary \
               does. Replicas have metrics only. The agent reads the topology with `CLUSTER SLOTS` where `HELLO` says that \
-              the server is a cluster, where there is no `HELLO`, and after a redirect (`MOVED`, `ASK`). The user needs \
-              `+cluster|slots`, and `+readonly` for replicas.",
+              the server is a cluster, where there is no `HELLO`, and after a redirect (`MOVED`, `ASK`); with `primaries` and \
+              `all` whatever `HELLO` says. A server without a cluster then refuses it once an hour and is probed as one \
+              node. The user needs `+cluster|slots`, and `+readonly` for replicas.",
         ..About::EMPTY
     },
     values: Values::Choices(&[
         Choice { name: "auto", value: ClusterMode::Auto, help: "`primaries` if the server is a cluster" },
-        Choice { name: "off", value: ClusterMode::Off, help: "The host alone, with one connection" },
+        Choice {
+            name: "off",
+            value: ClusterMode::Off,
+            help: "The host alone, or the node that it names instead, with one connection",
+        },
         Choice { name: "primaries", value: ClusterMode::Primaries, help: "The primary of every shard" },
         Choice { name: "all", value: ClusterMode::All, help: "The primary and the replicas of every shard" },
     ]),

@@ -64,7 +64,9 @@ impl<D: Dial> Link<D> {
         }
         debug!(target = %self.opener.target.name, %failure, "attempt failed");
         self.suspect_topology();
-        self.follow(&failure);
+        if !self.follow(&failure) && is_demotion(&failure) {
+            self.return_to_host();
+        }
         let connection = self.connection.as_mut()?;
         let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
         let ends = !connection.session.is_usable() || self.replaces(&failure);
@@ -147,7 +149,12 @@ impl<D: Dial> Link<D> {
     fn demoted(&mut self, failure: Failure, since: Instant) {
         debug!(target = %self.opener.target.name, %failure, "server demoted");
         self.suspect_topology();
-        self.follow(&failure);
+        if self.directions.is_some() {
+            self.follow(&failure);
+        } else {
+            // Its name may lead to the new primary, and if not, its server names that.
+            self.return_to_host();
+        }
         self.roles.left();
         self.has_served = false;
         if let Some(lived) = self.close(&failure) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::Link;
 use crate::connection::dialer::Dial;
@@ -104,20 +105,48 @@ impl<D: Dial> Link<D> {
         }
     }
 
-    /// Follows the redirection in `failure`, if it is one.
-    pub(super) fn follow(&mut self, failure: &Failure) {
-        if let (Some(directions), Some(endpoint)) = (&self.directions, &self.endpoint)
-            // A replica names its primary.
-            && !self.opener.is_to_replica
-            && let Some(redirect) = Redirect::parse(&failure.detail)
-            && redirect.kind == RedirectKind::Moved
-            && let Some(endpoint) = redirect.address(hosts(&self.opener.target, &endpoint.host))
-        {
-            directions.redirected(endpoint.clone());
-            // The server itself knows better than what it was said to be.
-            self.early.cancel();
-            self.lead_to(endpoint);
+    /// Follows the redirection in `failure`, and returns whether it is one. Where the target is probed as one node, that takes
+    /// none of our keys and names the one that does.
+    pub(super) fn follow(&mut self, failure: &Failure) -> bool {
+        let Some(to) = self.moved_to(failure) else { return false };
+        if let Some(directions) = &self.directions {
+            directions.redirected(to.clone());
+        } else {
+            debug!(target = %self.opener.target.name, address = %to, "redirection followed");
         }
+        // The server itself knows better than what it was said to be.
+        self.early.cancel();
+        self.lead_to(to);
+        true
+    }
+
+    /// Returns the node that a server names by `failure` instead of itself.
+    fn moved_to(&self, failure: &Failure) -> Option<Endpoint> {
+        let (Some(endpoint), Some(connection)) = (&self.endpoint, &self.connection) else { return None };
+        // Keys of other nodes may be left to the links that lead there.
+        let is_one_node =
+            || !self.rounds.only_reads(&connection.server) && !self.shared.signals.finds_shards();
+        // A replica names its primary.
+        if self.opener.is_to_replica || self.directions.is_none() && !is_one_node() {
+            return None;
+        }
+        let redirect = Redirect::parse(&failure.detail).filter(|it| it.kind == RedirectKind::Moved)?;
+        redirect.address(hosts(&self.opener.target, &endpoint.host))
+    }
+
+    /// The node that a redirection has named instead of the configured host fails, or takes our keys no more. The host may know
+    /// another.
+    pub(super) fn return_to_host(&mut self) {
+        if self.is_redirected()
+            && let Some(host) = self.opener.target.server.host().cloned()
+        {
+            self.lead_to(host);
+        }
+    }
+
+    /// Whether the link leads elsewhere than to the configured host, where only redirections have led it.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.directions.is_none() && self.endpoint.as_ref() != self.opener.target.server.host()
     }
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod failovers;
 mod log;
+mod one_node;
 mod refusals;
 mod reload;
 mod renewal;
