@@ -56,6 +56,14 @@ fn scenarios() -> Vec<(&'static str, Scenario)> {
         ("all addresses change", Box::pin(new_addresses_are_followed(Plaintext))),
         ("all addresses change, with TLS", Box::pin(new_addresses_are_followed(Tls))),
         ("addresses out of reach are announced", Box::pin(what_is_announced_ends_no_connection())),
+        (
+            "names that lead nowhere are announced",
+            Box::pin(the_host_leads_to_the_ports_of_all_nodes(Plaintext)),
+        ),
+        (
+            "names that lead nowhere are announced, with TLS",
+            Box::pin(the_host_leads_to_the_ports_of_all_nodes(Tls)),
+        ),
         ("a primary hangs", Box::pin(a_node_that_hangs_is_down_alone())),
         ("a primary hangs until its replica is promoted", Box::pin(a_node_that_hangs_is_replaced())),
         ("a replica is the host", Box::pin(a_replica_leads_to_the_primaries())),
@@ -215,6 +223,7 @@ async fn a_promotion_ends_the_outage(listen: Listen, index: usize) {
     it.cluster.settled().await;
     sleep(3 * INTERVAL).await;
     it.agrees(&it.is_whole(&LOWEST).await);
+    it.leaves_no_keys().await;
 }
 
 async fn planned_failovers_cost_a_round_at_most(listen: Listen) {
@@ -317,6 +326,7 @@ async fn uncovered_slots_fail_the_target() {
     let scrape = it.is_whole(&LOWEST).await;
     // The topology is read every second.
     it.agrees_within(Duration::from_secs(1) + INTERVAL, &scrape);
+    it.leaves_no_keys().await;
 }
 
 async fn new_addresses_are_followed(listen: Listen) {
@@ -365,6 +375,18 @@ async fn what_is_announced_ends_no_connection() {
     it.agrees(&scrape);
 }
 
+async fn the_host_leads_to_the_ports_of_all_nodes(listen: Listen) {
+    let cluster = Cluster::start(listen).await;
+    cluster.announce_name("nowhere.invalid").await;
+    let agent = cluster.agent(cluster.node(0).port()).args(["--cluster-address", "host"]).serve().await;
+    let it = Watched::new(cluster, agent, &LOWEST);
+    it.is_whole(&LOWEST).await;
+    it.cluster.fail_over(4).await;
+    sleep(3 * INTERVAL).await;
+    it.agrees(&it.is_whole(&LOWEST).await);
+    it.leaves_no_keys().await;
+}
+
 async fn a_node_that_hangs_is_down_alone() {
     let mut it = Watched::thirds(Listen::Plaintext).await;
     it.cluster.require_full_coverage(false);
@@ -374,6 +396,7 @@ async fn a_node_that_hangs_is_down_alone() {
     it.agent.until("its reason is counted", is_late).await;
     it.cluster.resume(1);
     it.agrees(&it.is_whole(&LOWEST).await);
+    it.leaves_no_keys().await;
 }
 
 async fn a_node_that_hangs_is_replaced() {
@@ -386,6 +409,7 @@ async fn a_node_that_hangs_is_replaced() {
     it.cluster.settled().await;
     sleep(3 * INTERVAL).await;
     it.agrees(&it.is_whole(&LOWEST).await);
+    it.leaves_no_keys().await;
 }
 
 async fn a_replica_leads_to_the_primaries() {

@@ -377,6 +377,24 @@ impl Cluster {
         .await;
     }
 
+    /// Makes every node announce a name instead of its address, and waits until all know that.
+    pub(crate) async fn announce_name(&self, name: &str) {
+        for node in self.running() {
+            node.server.ask::<()>(&["CONFIG", "SET", "cluster-announce-hostname", name]);
+            node.server.ask::<()>(&["CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname"]);
+        }
+        within("all nodes know the name", async {
+            let knows = |node: &Node| {
+                let reply = format!("{:?}", node.server.ask::<Value>(&["CLUSTER", "SLOTS"]));
+                reply.matches(name).count() >= self.nodes.len()
+            };
+            while !self.running().all(knows) {
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
     /// Returns the keys of agents at a node.
     pub(crate) fn keys(&self, index: usize) -> Vec<String> {
         self.node(index).ask(&["KEYS", "cachepulse:*"])
