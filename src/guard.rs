@@ -4,6 +4,7 @@
 
 mod basic;
 mod client;
+mod memory;
 mod passwords;
 mod rate;
 mod tls;
@@ -53,7 +54,7 @@ pub(crate) enum Denied {
     Busy,
 }
 
-/// Applies the newest rules. Clones share the thread that checks passwords.
+/// Applies the newest rules. Clones share the thread that checks passwords, and what is known of them.
 #[derive(Clone, Debug)]
 pub struct Guard {
     newest: watch::Receiver<Arc<Rules>>,
@@ -64,7 +65,7 @@ impl Guard {
     /// Creates a guard that applies the rules that `newest` receives.
     #[must_use]
     pub fn new(newest: watch::Receiver<Arc<Rules>>) -> Self {
-        Self { newest, passwords: Passwords::default() }
+        Self { newest, passwords: Passwords::new() }
     }
 
     /// Creates a guard without rules.
@@ -101,10 +102,35 @@ impl Guard {
         }
         let Some(users) = &rules.users else { return Ok(()) };
         let credentials = authorization.and_then(Credentials::parse).ok_or(Denied::Unauthorized)?;
-        let is_right = match users.remembered(&credentials) {
+        let is_right = match self.passwords.recall(users, &credentials) {
             Some(is_right) => is_right,
             None => self.passwords.check(Arc::clone(rules), credentials).await.ok_or(Denied::Busy)?,
         };
         if is_right { Ok(()) } else { Err(Denied::Unauthorized) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::users::testing::{OTHER, SECRET, credentials, users};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_that_was_right_needs_no_check_after_the_rules_have_changed() {
+        let rules = |users| Arc::new(Rules { users: Some(users), ..Rules::default() });
+        let before = rules(users([("alice", SECRET)]));
+        let (newest, receiver) = watch::channel(Arc::clone(&before));
+        let guard = Guard::new(receiver);
+        let known = |rules: &Arc<Rules>| {
+            guard.passwords.recall(rules.users.as_ref().unwrap(), &credentials("alice", "secret"))
+        };
+        // alice:secret
+        let header = b"Basic YWxpY2U6c2VjcmV0";
+        assert_eq!(guard.admit(&guard.newest(), Some(header)).await, Ok(()));
+        newest.send_replace(rules(users([("alice", SECRET), ("bob", OTHER)])));
+        assert_eq!(known(&guard.newest()), Some(true));
+        newest.send_replace(rules(users([("alice", OTHER)])));
+        assert_eq!(known(&guard.newest()), None);
+        assert_eq!(guard.admit(&guard.newest(), Some(header)).await, Err(Denied::Unauthorized));
     }
 }
