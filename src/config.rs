@@ -54,7 +54,7 @@ use self::keys::agent::{
 pub use self::load::{LoadError, LoadFault};
 pub use self::overrides::Overrides;
 pub use self::partition::PartitionSettings;
-use self::problem::Collector;
+use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
 pub use self::settings::settings;
 pub use self::sources::Sources;
@@ -107,7 +107,7 @@ impl Config {
     fn parse(name: &str, yaml: &str, sources: &Sources) -> Result<Self, Problems> {
         let document = document_of(name, yaml)?;
         sources.read_all_in(&document);
-        let (config, warnings) = read_document(name, yaml, &document, keys::ROOT, sources, read)?;
+        let (config, warnings) = read_document(name, yaml, &document, Language::Yaml, sources, read)?;
         Ok(Self { warnings, ..config })
     }
 
@@ -144,16 +144,16 @@ fn document_of(name: &str, yaml: &str) -> Result<Node, Problems> {
     })
 }
 
-/// Reads the `document` of `yaml`, whose top-level keys are `keys`, with `reader`, which reads files from `sources`.
+/// Reads the `document` of `yaml` with `reader`, which reads files from `sources`.
 fn read_document<T>(
     name: &str,
     yaml: &str,
     document: &Node,
-    keys: &'static [&'static dyn keys::Descriptor],
+    language: Language,
     sources: &Sources,
     reader: impl FnOnce(&Field<'_>) -> Result<T, Invalid>,
 ) -> Result<(T, Vec<Finding>), Problems> {
-    let findings = Collector::for_keys(keys, sources.clone());
+    let findings = Collector::new(language, sources.clone());
     let read = reader(&Field::root(document, &findings));
     findings.conclude(read, |noted| place::locate(name, yaml, document, noted))
 }

@@ -22,6 +22,9 @@ const SHOWN: usize = 60;
 /// What is wrong with a path that is probably a secret, which is not repeated.
 pub(super) const LIKE_SECRET: &str = "found what looks like a secret; start a relative path with ./";
 
+/// What is found in place of a known value, and not repeated.
+const OTHER_TEXT: &str = "other text";
+
 /// The prefix of ignored top-level keys, for anchors.
 const EXTENSION: &str = "x-";
 
@@ -75,6 +78,11 @@ impl<'a> Field<'a> {
         matches!(self.findings.language, Language::Flags(_))
     }
 
+    /// Whether messages may repeat the value.
+    fn shows_values(&self) -> bool {
+        self.findings.language.shows_values()
+    }
+
     /// Returns the name of `key` in messages: its flag or its key in YAML.
     pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
         match (&self.findings.language, key.about.flag) {
@@ -108,14 +116,18 @@ impl<'a> Field<'a> {
 
     /// Notes a problem with this value, which should be `what`.
     pub(super) fn expected(&self, what: impl Display) -> Invalid {
+        let shows_values = self.shows_values();
         let found = match self.value() {
-            Value::Null => "nothing".to_owned(),
-            Value::Bool(value) => quoted(&value.to_string()),
-            Value::Text(text) if text.trim().is_empty() => "empty text".to_owned(),
-            Value::Number(text) | Value::Text(text) => quoted(text),
-            Value::List(_) => "a list".to_owned(),
-            Value::Map(_) => "a mapping".to_owned(),
-            Value::Tagged => "a value with a tag".to_owned(),
+            Value::Null => "nothing",
+            Value::Text(text) if text.trim().is_empty() => "empty text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+            Value::Tagged => "a value with a tag",
+            Value::Bool(value) if shows_values => &quoted(&value.to_string()),
+            Value::Number(text) | Value::Text(text) if shows_values => &quoted(text),
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::Text(_) => OTHER_TEXT,
         };
         self.problem(format!("expected {what}, found {found}"))
     }
@@ -154,11 +166,12 @@ impl<'a> Field<'a> {
         match (choices.iter().find(|choice| choice.name == text), closest(text, names())) {
             (Some(choice), _) => Ok(choice.value),
             (None, Some(meant)) => {
-                Err(self.problem(format!("unknown value {}; did you mean \"{meant}\"?", quoted(text))))
+                let shown = if self.shows_values() { format!(" {}", quoted(text)) } else { String::new() };
+                Err(self.problem(format!("unknown value{shown}; did you mean \"{meant}\"?")))
             }
             (None, None) if is_word(text) => Err(self.expected(one_of(names()))),
             // It may be a secret in the wrong place.
-            (None, None) => Err(self.problem(format!("expected {}, found other text", one_of(names())))),
+            (None, None) => Err(self.problem(format!("expected {}, found {OTHER_TEXT}", one_of(names())))),
         }
     }
 
@@ -182,10 +195,14 @@ impl<'a> Field<'a> {
                 Err(self.problem(format!("expected {what}, {LIKE_SECRET}")))
             }
             Value::Text(text) => Ok(text),
-            Value::Number(number) => Err(self.problem(format!(
-                "expected {what}, found the number {}; put it in quotes",
-                shortened(number)
-            ))),
+            Value::Number(number) => {
+                let found = if self.shows_values() {
+                    format!("the number {}", shortened(number))
+                } else {
+                    "a number".to_owned()
+                };
+                Err(self.problem(format!("expected {what}, found {found}; put it in quotes")))
+            }
             _ => Err(self.expected(what)),
         }
     }
@@ -243,7 +260,7 @@ impl<'a> Field<'a> {
             let problem = if key == MERGE {
                 format!("expected a mapping or a list of mappings under \"{MERGE}\"")
             } else if !known.iter().any(|known| known.about().name() == key) {
-                unknown::message(key, &self.path, known, self.findings.keys, &is_listed)
+                unknown::message(key, &self.path, known, &self.findings.language, &is_listed)
             } else if seen.contains(&key) {
                 format!("duplicate key {}", quoted(key))
             } else {
@@ -334,7 +351,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Whether `text` looks like a name.
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte))
 }
 

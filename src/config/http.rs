@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::field::{Field, Invalid};
-use super::keys::ROOT;
 use super::keys::agent::{HEALTH_LISTEN, HTTP, LIFECYCLE, LISTEN, WEB_CONFIG_FILE};
+use super::problem::Language;
 use super::{LoadError, Overrides, Sources, document_of, listen, load, read_document};
 
 /// The HTTP endpoint.
@@ -40,7 +40,7 @@ impl Http {
     pub fn load(path: &Path, sources: &Sources) -> Result<Self, LoadError> {
         load::from_file(path, sources.read(path), |name, yaml| {
             let document = document_of(name, yaml)?;
-            let (http, _) = read_document(name, yaml, &document, ROOT, sources, |root| {
+            let (http, _) = read_document(name, yaml, &document, Language::Yaml, sources, |root| {
                 let fields = root.any_fields("a mapping")?;
                 fields.get(&HTTP).map_or(Ok(Self::default()), |field| read(&field))
             })?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub use super::document::Position;
 use super::field::Invalid;
 use super::flags::Flags;
-use super::keys::{Descriptor, ROOT};
+use super::keys::{self, Descriptor};
 use super::sources::Sources;
 
 /// The maximum number of findings per document. A document with aliases could have millions.
@@ -80,8 +80,25 @@ impl Error for Problems {}
 #[derive(Debug)]
 pub(super) enum Language {
     Yaml,
+    /// That of web configuration files. Messages do not repeat their values, which may be passwords and keys.
+    Web,
     /// Flags and variables: these.
     Flags(Flags),
+}
+
+impl Language {
+    /// Returns the top-level keys.
+    pub(super) fn keys(&self) -> &'static [&'static dyn Descriptor] {
+        match self {
+            Self::Yaml | Self::Flags(_) => keys::ROOT,
+            Self::Web => keys::web::ROOT,
+        }
+    }
+
+    /// Whether messages may repeat values.
+    pub(super) fn shows_values(&self) -> bool {
+        !matches!(self, Self::Web)
+    }
 }
 
 /// A finding without its position.
@@ -98,8 +115,6 @@ pub(super) struct Noted {
 #[derive(Debug)]
 pub(super) struct Collector {
     pub(super) language: Language,
-    /// The keys of the document.
-    pub(super) keys: &'static [&'static dyn Descriptor],
     /// Where the files are read that the document names.
     pub(super) sources: Sources,
     problems: RefCell<Vec<Noted>>,
@@ -108,12 +123,7 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(language: Language, sources: Sources) -> Self {
-        Self { keys: ROOT, language, sources, problems: RefCell::default(), warnings: RefCell::default() }
-    }
-
-    /// Creates a collector for a document in YAML whose top-level keys are `keys`.
-    pub(super) fn for_keys(keys: &'static [&'static dyn Descriptor], sources: Sources) -> Self {
-        Self { keys, ..Self::new(Language::Yaml, sources) }
+        Self { language, sources, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
     pub(super) fn add_problem(&self, problem: Noted) -> Invalid {

@@ -1,21 +1,22 @@
 //! The message about an unknown key: where it belongs, which key was probably meant, or which keys exist.
 
-use super::field::{closest, one_of, quoted};
+use super::field::{closest, is_word, one_of, quoted};
 use super::keys::agent::DEFAULTS;
 use super::keys::sentinel::SENTINEL;
 use super::keys::{self, About, Descriptor};
+use super::problem::Language;
 
-/// Returns the message about `key` in the mapping at `path`, whose keys are `known`. `all` are the top-level keys of the document.
-/// The message lists those that `is_listed` selects.
+/// Returns the message about `key` in the mapping at `path`, whose keys are `known`, of a document in `language`. The message
+/// lists those that `is_listed` selects.
 pub(super) fn message(
     key: &str,
     path: &str,
     known: &[&dyn Descriptor],
-    all: &'static [&'static dyn Descriptor],
+    language: &Language,
     is_listed: impl Fn(&About) -> bool,
 ) -> String {
     let known = || known.iter().map(|key| key.about());
-    let mut places: Vec<String> = keys::below(all)
+    let mut places: Vec<String> = keys::below(language.keys())
         .filter(|other| other.about().name() == key)
         .map(|other| place(other.about(), path))
         .collect();
@@ -28,7 +29,9 @@ pub(super) fn message(
     } else {
         format!("expected {}", one_of(known().filter(|key| is_listed(key)).map(About::name)))
     };
-    format!("unknown key {}; {advice}", quoted(key))
+    // A value in the wrong place is a key: `{hunter2}`.
+    let shown = if language.shows_values() || is_word(key) { quoted(key) } else { "<redacted>".to_owned() };
+    format!("unknown key {shown}; {advice}")
 }
 
 /// Returns where the key that `about` describes belongs, as seen from the mapping at `path`.

@@ -21,7 +21,7 @@ use super::keys::agent::{self, WEB_CONFIG_FILE};
 use super::keys::web::{
     BURST, CONTENT_TYPE_OPTIONS, FRAME_OPTIONS, HEADERS, HTTP, HTTP2, INTERVAL, RATE_LIMIT, ROOT, TLS, USERS,
 };
-use super::problem::{Finding, Problems};
+use super::problem::{Finding, Language, Problems};
 use super::sources::{Read, Sources};
 use super::watch::{Load, Rejection, Watch};
 use super::{document_of, read_document};
@@ -70,7 +70,7 @@ impl WebConfig {
         let document = document_of(&file, yaml)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let (rules, warnings) =
-            read_document(&file, yaml, &document, ROOT, sources, |root| read(root, folder))?;
+            read_document(&file, yaml, &document, Language::Web, sources, |root| read(root, folder))?;
         Ok(Self { path: path.to_owned(), rules: Arc::new(rules), warnings, read: sources.summary() })
     }
 

@@ -55,7 +55,7 @@ fn every_mistake_is_refused_in_words() {
         // The toolkit's own table.
         (
             "hWkNKCp3fvIx3jKnsaBI\nTuEjdwNS8A2vYdFbiKqr\n",
-            "web.yml:1:1: expected a mapping such as {tls_server_config: …, basic_auth_users: …}, found \"hWkNKCp3fvIx3jKnsaBI TuEjdwNS8A2vYdFbiKqr\"",
+            "web.yml:1:1: expected a mapping such as {tls_server_config: …, basic_auth_users: …}, found other text",
         ),
         (
             "tls_server_config: {cert_filse: server.pem}",
@@ -104,25 +104,23 @@ fn every_mistake_is_refused_in_words() {
         ("basic_auth_users: {alice: hunter2}", &format!("web.yml:1:27: basic_auth_users.alice: {BCRYPT}")),
         (
             &with_tls(", cipher_suites: [TLS_ECDHE_FISH]"),
-            &format!(
-                "tls_server_config.cipher_suites[0]: unsupported cipher suite \"TLS_ECDHE_FISH\"; expected {SUITES}"
-            ),
+            &format!("tls_server_config.cipher_suites[0]: unsupported cipher suite; expected {SUITES}"),
         ),
         (
             &with_tls(", curve_preferences: [CurveP25]"),
-            "tls_server_config.curve_preferences[0]: unsupported curve \"CurveP25\"; expected X25519, CurveP256 or CurveP384",
+            "tls_server_config.curve_preferences[0]: unsupported curve; expected X25519, CurveP256 or CurveP384",
         ),
         (
             &with_tls(", min_version: TLS111"),
-            "tls_server_config.min_version: unknown value \"TLS111\"; did you mean \"TLS12\"?",
+            "tls_server_config.min_version: unknown value; did you mean \"TLS12\"?",
         ),
         (
             "http_server_config: {headers: {X-Content-Type-Options: sniff}}",
-            "http_server_config.headers.X-Content-Type-Options: expected nosniff, found \"sniff\"",
+            "http_server_config.headers.X-Content-Type-Options: expected nosniff, found other text",
         ),
         (
             "http_server_config: {headers: {X-Frame-Options: yes}}",
-            "http_server_config.headers.X-Frame-Options: expected deny or sameorigin, found \"yes\"",
+            "http_server_config.headers.X-Frame-Options: expected deny or sameorigin, found other text",
         ),
         (
             "http_server_config: {headers: {X-Frame-Options: }}",
@@ -147,13 +145,11 @@ fn every_mistake_is_refused_in_words() {
         ),
         (
             &with_tls(", cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]"),
-            &format!(
-                "tls_server_config.cipher_suites[0]: unsupported cipher suite \"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA\"; expected {SUITES}"
-            ),
+            &format!("tls_server_config.cipher_suites[0]: unsupported cipher suite; expected {SUITES}"),
         ),
         (
             &with_tls(", curve_preferences: [X25519, CurveP521]"),
-            "tls_server_config.curve_preferences[1]: unsupported curve \"CurveP521\"; expected X25519, CurveP256 or CurveP384",
+            "tls_server_config.curve_preferences[1]: unsupported curve; expected X25519, CurveP256 or CurveP384",
         ),
         // What starts in Go and then serves nobody, or everybody.
         (
@@ -193,7 +189,7 @@ fn every_mistake_is_refused_in_words() {
         // Other mistakes.
         (
             &with_tls(", client_auth_type: requireanyclientcert"),
-            "tls_server_config.client_auth_type: expected NoClientCert, RequestClientCert, RequireAnyClientCert, RequireClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert, found \"requireanyclientcert\"",
+            "tls_server_config.client_auth_type: expected NoClientCert, RequestClientCert, RequireAnyClientCert, RequireClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert, found other text",
         ),
         (
             "tls_server_config: {cert_file: server.pem, key_file: other.key}",
@@ -213,11 +209,11 @@ fn every_mistake_is_refused_in_words() {
         ),
         (
             &with_tls(", cipher_suites: TLS_AES_128_GCM_SHA256"),
-            "tls_server_config.cipher_suites: expected a list, found \"TLS_AES_128_GCM_SHA256\"",
+            "tls_server_config.cipher_suites: expected a list, found other text",
         ),
         (
             "http_server_config: {http2: 'false'}",
-            "http_server_config.http2: expected true or false, found \"false\"",
+            "http_server_config.http2: expected true or false, found other text",
         ),
         (
             &format!("basic_auth_users: {{alice: {HASH}, bob: {HASH}, alice: {HASH}}}"),
@@ -238,13 +234,16 @@ fn every_mistake_is_refused_in_words() {
         ),
         (
             "rate_limit: {interval: 1d}",
-            "rate_limit.interval: expected a duration as in Go, such as 100ms or 1.5s, found \"1d\"",
+            "rate_limit.interval: expected a duration as in Go, such as 100ms or 1.5s, found other text",
         ),
         (
             "rate_limit: {interval: -1s}",
-            "rate_limit.interval: expected a duration as in Go, such as 100ms or 1.5s, found \"-1s\"",
+            "rate_limit.interval: expected a duration as in Go, such as 100ms or 1.5s, found other text",
         ),
-        ("rate_limit: {interval: 1s, burst: -1}", "rate_limit.burst: expected a whole number, found \"-1\""),
+        (
+            "rate_limit: {interval: 1s, burst: -1}",
+            "rate_limit.burst: expected a whole number, found a number",
+        ),
         ("rate_limit: {}\nrate_limit: {}\n", "duplicate key \"rate_limit\""),
         ("tls_server_config: {}\n---\n", "not valid YAML: more than one document in the file"),
         (
@@ -260,6 +259,38 @@ fn every_mistake_is_refused_in_words() {
     }
     let absent = WebConfig::load(Path::new("absent/web.yml"), &sources()).unwrap_err();
     assert_eq!(absent.to_string(), "absent/web.yml: cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn no_message_repeats_a_value() {
+    let folder = folder();
+    let repeated = |yaml: &str, value: &str| {
+        let found = load(&folder, yaml).map_or_else(|problems| problems, |it| format!("{:?}", it.warnings));
+        assert!(!found.contains(value), "{yaml}\n{found}");
+    };
+    for value in
+        ["correct-horse-battery", "hunter2", "19770525", "k7gQ2vXb9Rw4TzLm8PfYc3NhJd6SaUe1MIIEvQIBADANBgkqh"]
+    {
+        repeated(value, value);
+        repeated(&format!("[{value}]"), value);
+        for key in web::all() {
+            let path = key.about().path;
+            // A file that cannot be read is named, unless it is probably a secret.
+            if path.ends_with("_file") && value.len() < 30 {
+                continue;
+            }
+            for value_in in
+                [value.to_owned(), format!("'{value}'"), format!("[{value}]"), format!("{{a: {value}}}")]
+            {
+                let depth = path.matches('.').count();
+                let yaml = format!("{{{}: {value_in}{}", path.replace('.', ": {"), "}".repeat(depth + 1));
+                repeated(&yaml, value);
+            }
+        }
+    }
+    // Nor a key that may be a value.
+    let key = "k7gQ2vXb9Rw4TzLm8PfYc3NhJd6SaUe1MIIEvQIBADANBgkqh";
+    repeated(&format!("tls_server_config: {{cert_file: server.pem, {key}: }}"), key);
 }
 
 #[test]
@@ -378,7 +409,7 @@ fn the_problems_of_a_web_configuration_are_those_of_the_configuration_that_names
     let start =
         format!("config.yaml:1:25: http.web_config_file: {}:1:24: rate_limit.interval: ", web.display());
     assert!(lines.len() == 2 && lines[0].starts_with(&start), "{problems}");
-    assert!(lines[1].ends_with("rate_limit.burst: expected a whole number, found \"x\""), "{problems}");
+    assert!(lines[1].ends_with("rate_limit.burst: expected a whole number, found other text"), "{problems}");
     fs::write(&web, "rate_limit: {interval: 1m}\n").unwrap();
     let config = valid(&yaml(&web));
     assert_eq!(config.web_config.unwrap().path, web);

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use super::super::document::Value;
-use super::super::field::{Field, Fields, Invalid, one_of, quoted};
+use super::super::field::{Field, Fields, Invalid, one_of};
 use super::super::keys::Key;
 use super::super::keys::web::{
     CERT, CERT_FILE, CIPHER_SUITES, CLIENT_ALLOWED_SANS, CLIENT_AUTH_TYPE, CLIENT_CA, CLIENT_CA_FILE,
@@ -126,7 +126,7 @@ fn read_suites(fields: &Fields<'_>, is_http2: bool) -> Result<Vec<CipherSuite>, 
         CipherSuite::named(name).ok_or_else(|| {
             let all: Vec<String> = CipherSuite::all().map(CipherSuite::name).collect();
             let all = one_of(all.iter().map(String::as_str));
-            item.problem(format!("unsupported cipher suite {}; expected {all}", quoted(name)))
+            item.problem(format!("unsupported cipher suite; expected {all}"))
         })
     })?;
     let is_of_http2 = |suite: &CipherSuite| OF_HTTP2.contains(&suite.name().as_str());
@@ -143,12 +143,8 @@ fn read_curves(fields: &Fields<'_>) -> Result<Vec<Curve>, Invalid> {
     let Some(field) = given(fields, &CURVE_PREFERENCES) else { return Ok(Vec::new()) };
     read_list(&field, |item| {
         let name = item.text(&CURVE_PREFERENCES)?;
-        Curve::named(name).ok_or_else(|| {
-            item.problem(format!(
-                "unsupported curve {}; expected X25519, CurveP256 or CurveP384",
-                quoted(name)
-            ))
-        })
+        Curve::named(name)
+            .ok_or_else(|| item.problem("unsupported curve; expected X25519, CurveP256 or CurveP384"))
     })
 }
 
