@@ -53,7 +53,7 @@ pub struct Daemon {
     pub config: Result<Config, Rejection>,
     /// What to do if it cannot be used.
     pub on_invalid_config: OnInvalidConfig,
-    /// The flags that take precedence over the configuration file.
+    /// The flags that apply while it cannot be used.
     pub overrides: Overrides,
     /// Loads the configuration again: when its file changes, while it is rejected, and on SIGHUP.
     pub watch: Option<Watch>,
@@ -66,10 +66,10 @@ pub struct Daemon {
     pub telemetry: Telemetry,
 }
 
-/// Returns where the agent serves: the addresses of flags, else those of `config`, else the default.
+/// Returns where the agent serves: as `config` says, or without one at the addresses of flags, else the default.
 #[must_use]
 pub fn addresses(config: Option<&Config>, overrides: &Overrides) -> Http {
-    config.map(|config| config.http.clone()).unwrap_or_default().with(overrides)
+    config.map_or_else(|| Http::default().with(overrides), |config| config.http.clone())
 }
 
 /// Returns the services of a real agent: the system clock, tokens from Entra, and the host name as the
@@ -115,8 +115,9 @@ impl Daemon {
         let (lifecycle, mut reloads) = Lifecycle::new();
         lifecycle.enable(Http::default().with(&overrides).lifecycle);
         let routes = &Route::ALL;
-        let mut guarding = Guarding::new(services.files.clone(), metrics.clone(), status.clone(), &overrides);
-        guarding.start(config.as_ref().ok());
+        let mut guarding = Guarding::new(services.files.clone(), metrics.clone(), status.clone());
+        let of_config = config.as_ref().map(|config| config.web_config.as_ref());
+        guarding.start(of_config.unwrap_or(overrides.web_config.as_ref()));
         let pages = Pages {
             metrics: metrics.clone(),
             status: status.clone(),
@@ -127,7 +128,9 @@ impl Daemon {
         };
         let mut endpoints = Endpoints::new(listeners, pages);
         let mut agent = Agent::new(services);
-        let mut configured = Configured::new(overrides, metrics, status.clone(), clock, telemetry, lifecycle);
+        let is_guarded = overrides.web_config.is_some();
+        let mut configured =
+            Configured::new(is_guarded, metrics, status.clone(), clock, telemetry, lifecycle);
         let begun = match config {
             Ok(config) => configured.accept(&mut agent, &mut endpoints, config).await?,
             Err(error) => Err(error),
@@ -155,7 +158,7 @@ impl Daemon {
                     let is_start = configured.current.is_none();
                     if let (Ok(config), true) = (&loaded, is_start) {
                         // Before anything of it can be seen.
-                        guarding.start(Some(config));
+                        guarding.start(config.web_config.as_ref());
                     }
                     let is_accepted = configured.apply(&mut agent, &mut endpoints, loaded).await?;
                     if !watch.as_ref().is_some_and(Watch::is_reloading) {

@@ -84,7 +84,7 @@ impl Check {
             Ok(config) => config,
             Err(error) => return error.exit(),
         };
-        let overrides = match self.source.overrides(&config.http, &sources) {
+        let overrides = match self.source.overrides(&sources) {
             Ok(overrides) => overrides,
             Err(error) => return error.exit(),
         };

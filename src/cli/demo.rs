@@ -130,13 +130,14 @@ impl Demo {
         let ca_file = folder.write(CA_FILE, &standin.ca_pem())?;
         let token_file = folder.write(TOKEN_FILE, standin.federated_token(FEDERATED_LIFETIME)?.expose())?;
         folder.write(KEY_FILE, standin.access_key().expose())?;
-        let config = Config::from_yaml("demo", &configuration(&standin, &ca_file, &token_file))?;
+        let mut config = Config::from_yaml("demo", &configuration(&standin, &ca_file, &token_file))?;
+        config.http.listen = self.listen;
         let roots = Roots::none().with_pem(standin.ca_pem().as_bytes())?;
         print(&banner(&standin, listeners.local_addr(), &folder, self.steady))?;
         let daemon = Daemon {
             config: Ok(config),
             on_invalid_config: OnInvalidConfig::Exit,
-            overrides: Overrides { listen: Some(self.listen), ..Overrides::default() },
+            overrides: Overrides::default(),
             watch: None,
             listeners,
             services: daemon::services(roots, Files::system()),

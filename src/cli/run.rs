@@ -11,7 +11,6 @@ use super::source::Source;
 use crate::config::keys::Group;
 use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
 use crate::config::watch::{Load, Rejection, Watch};
-use crate::config::web::Unguarded;
 use crate::config::{Config, Overrides, Sources};
 use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
@@ -50,24 +49,17 @@ impl Run {
         let Self { source, on_invalid_config } = self;
         let files = Files::system();
         let sources = Sources::new(&files);
-        let (config, overrides) = match (source.load_to_run(&sources), on_invalid_config) {
-            (Ok(config), _) => {
-                let overrides = source.overrides(&config.http, &sources);
-                (Ok(config), overrides)
-            }
-            (Err(error), OnInvalidConfig::Wait) => {
-                let rejection = Unguarded::mark(error.into(), source.file(), &sources);
-                (Err(rejection), source.overrides_while_waiting(&sources))
-            }
+        let config = match (source.load_to_run(&sources), on_invalid_config) {
             (Err(error), OnInvalidConfig::Exit) => return error.exit(),
+            (loaded, _) => loaded.map_err(|error| source.rejection(error, &sources)),
         };
-        let overrides = match overrides {
+        let overrides = match source.overrides(&sources) {
             Ok(overrides) => overrides,
             Err(error) => return error.exit(),
         };
         let again = source.clone();
         let load: Load = Arc::new(move |sources| {
-            again.load_to_run(sources).map_err(|error| Unguarded::mark(error.into(), again.file(), sources))
+            again.load_to_run(sources).map_err(|error| again.rejection(error, sources))
         });
         let watch = Watch::new(source.file().map(Into::into), load, &sources);
         // They hold the secrets that were read.
@@ -85,10 +77,11 @@ pub(super) fn start(
     files: Files,
 ) -> ExitCode {
     keep_out_of_core_dumps();
-    let log = config.as_ref().map(|config| &config.log).ok();
-    let (level, format) = log.map_or((Level::Info, Format::Text), |log| (log.level, log.format));
-    let telemetry = match telemetry::init(overrides.log_level, level, overrides.log_format.unwrap_or(format))
-    {
+    let (level, format) = match &config {
+        Ok(config) => (config.log.level, config.log.format),
+        Err(_) => (Level::Info, overrides.log_format.unwrap_or(Format::Text)),
+    };
+    let telemetry = match telemetry::init(overrides.log_level, level, format) {
         Ok(telemetry) => telemetry,
         Err(error) => return failure(&Chain(&error)),
     };

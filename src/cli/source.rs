@@ -13,7 +13,9 @@ use super::validate::complain_of_file;
 use super::{USAGE, usage};
 use crate::config::flags::Flags;
 use crate::config::variables::{self, CONFIG_VARIABLE};
-use crate::config::{Config, Http, LoadError, Overrides, Problems, Sources};
+use crate::config::watch::Rejection;
+use crate::config::web::Unguarded;
+use crate::config::{Config, LoadError, Overrides, Problems, Sources};
 use crate::identity::variables::Variables;
 
 /// The name of the flag of the configuration file in the parsed command line: that of the field.
@@ -43,17 +45,19 @@ impl Source {
         self.config.as_deref().filter(|file| !file.as_os_str().is_empty())
     }
 
-    /// Reads the configuration, and all files that it names, from `sources`. Checks the flags that are allowed with a file,
-    /// too.
+    /// Reads the configuration, and all files that it names, from `sources`. Flags that are allowed with a file take precedence
+    /// over it.
     pub(super) fn load(&self, sources: &Sources) -> Result<Config, ConfigError> {
         let beside_file = self.flags.refused_beside_file();
         let mut config = match self.file() {
             None if beside_file.is_empty() => Err(ConfigError::Nothing),
             None => Config::from_flags(&self.flags, sources).map_err(ConfigError::Flags),
-            Some(file) if beside_file.is_empty() => Config::load(file, sources).map_err(ConfigError::File),
+            Some(file) if beside_file.is_empty() => {
+                let config = Config::load(file, sources).map_err(ConfigError::File)?;
+                config.with_flags(&self.flags, sources).map_err(ConfigError::Flags)
+            }
             Some(_) => Err(ConfigError::Both(beside_file.join(" "))),
         }?;
-        self.overrides(&config.http, sources)?;
         let of_azure = variables::check_azure(&Variables::of_process(), &config.targets);
         config.warnings.extend(of_azure.map_err(ConfigError::Flags)?);
         config.warnings.extend(variables::warnings(std::env::vars_os(), &config.targets));
@@ -63,19 +67,25 @@ impl Source {
     /// Reads the configuration as [`Self::load`] does, for an agent. That must know its partition if it has one.
     pub(super) fn load_to_run(&self, sources: &Sources) -> Result<Config, ConfigError> {
         let config = self.load(sources)?;
-        self.overrides(&config.http, sources)?.partition_of(&config).map_err(ConfigError::Flags)?;
+        config.partition.partition().map_err(ConfigError::Flags)?;
         Ok(config)
     }
 
-    /// Returns the settings of flags that are allowed with a file, which says `http`.
-    pub(super) fn overrides(&self, http: &Http, sources: &Sources) -> Result<Overrides, ConfigError> {
-        Overrides::new(&self.flags, http, sources).map_err(ConfigError::Flags)
+    /// Returns the settings of flags that apply also without a valid configuration.
+    pub(super) fn overrides(&self, sources: &Sources) -> Result<Overrides, ConfigError> {
+        Overrides::valid(&self.flags, sources).map_err(ConfigError::Flags)
     }
 
-    /// Returns the settings of flags that apply while the agent waits for a valid configuration.
-    pub(super) fn overrides_while_waiting(&self, sources: &Sources) -> Result<Overrides, ConfigError> {
-        Overrides::while_waiting(&self.flags, sources).map_err(ConfigError::Flags)
+    /// Returns `error` as the reason why the configuration from `sources` cannot be used.
+    pub(super) fn rejection(&self, error: ConfigError, sources: &Sources) -> Rejection {
+        Unguarded::mark(error.into(), given(), self.file(), sources)
     }
+}
+
+/// Returns the arguments of this process and the names of its variables that have a value.
+pub(super) fn given() -> impl Iterator<Item = String> {
+    let variables = std::env::vars_os().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name);
+    std::env::args_os().chain(variables).map(|word| word.to_string_lossy().into_owned())
 }
 
 /// Adds the flag to the error about an argument that has none: `run orders.yaml`, `check orders.example`.

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 
 use super::run::{self, ON_INVALID_CONFIG};
-use super::source::CONFIG;
+use super::source::{CONFIG, given};
 use super::usage;
 use crate::config::flags::Flags;
 use crate::config::keys::Descriptor;
@@ -26,46 +26,58 @@ const KEYS: [&dyn Descriptor; 6] =
 
 /// Runs an agent that waits with this `problem` if `args` want that.
 pub(super) fn wait(args: &[OsString], problem: &str) -> Option<ExitCode> {
-    let matches = parsed(args)?;
-    if matches.get_one(ON_INVALID_CONFIG) != Some(&OnInvalidConfig::Wait) {
+    let run = command_of_run(args)?;
+    let mode = parsed(&run, args, ON_INVALID_CONFIG)?;
+    if mode.get_one(ON_INVALID_CONFIG) != Some(&OnInvalidConfig::Wait) {
         return None;
+    }
+    let mut flags = Flags::default();
+    for key in KEYS {
+        match key.about().flag.and_then(|flag| parsed(&run, args, flag.name)) {
+            Some(matches) => flags.extend(Flags::of(&matches, [key])),
+            // Nobody would find an agent that listens elsewhere.
+            None if key.about().path == LISTEN.about.path => return None,
+            None => {}
+        }
     }
     let files = Files::system();
     let sources = Sources::new(&files);
-    let overrides = match Overrides::while_waiting(&Flags::of(&matches, KEYS), &sources) {
+    let overrides = match Overrides::valid(&flags, &sources) {
         Ok(overrides) => overrides,
         Err(problems) => return Some(usage(&problems)),
     };
-    let file: Option<PathBuf> = matches.get_one(CONFIG).cloned();
+    let file: Option<PathBuf> =
+        parsed(&run, args, CONFIG).and_then(|matches| matches.get_one(CONFIG).cloned());
     let error = problem.to_owned();
-    let load: Load =
-        Arc::new(move |sources| Err(Unguarded::mark(error.clone().into(), file.as_deref(), sources)));
+    let load: Load = Arc::new(move |sources| {
+        Err(Unguarded::mark(error.clone().into(), given(), file.as_deref(), sources))
+    });
     let rejected = load(&sources);
     let watch = Watch::new(None, load, &sources);
     Some(run::start(rejected, OnInvalidConfig::Wait, overrides, watch, files))
 }
 
-/// Parses the flags of `run` that apply while the agent waits, and leaves out all others. `None` if these are wrong as well.
-fn parsed(args: &[OsString]) -> Option<ArgMatches> {
-    let mut command = super::command();
-    let run = command.find_subcommand_mut("run").filter(|_| args.get(1).is_some_and(|arg| arg == "run"))?;
-    let names = KEYS.into_iter().filter_map(|key| Some(key.about().flag?.name));
-    let names: Vec<&str> = names.chain([ON_INVALID_CONFIG, CONFIG]).collect();
-    let flags = run.get_arguments().filter(|flag| names.contains(&flag.get_id().as_str()));
-    let small = clap::Command::new("run").no_binary_name(true).args(flags.cloned());
-    let mut kept = Vec::new();
+/// Returns the command `run`, if `args` are about it.
+fn command_of_run(args: &[OsString]) -> Option<Command> {
+    let run = args.get(1).filter(|arg| *arg == "run")?;
+    super::command().find_subcommand(run).cloned()
+}
+
+/// Parses those of `args` that give the flag called `name`, or else its variable. `None` if they are wrong.
+fn parsed(run: &Command, args: &[OsString], name: &str) -> Option<ArgMatches> {
+    let flag = run.get_arguments().find(|flag| flag.get_id() == name)?;
+    let names = flag.get_long_and_visible_aliases().unwrap_or_default();
+    let mut given = Vec::new();
     let mut args = args[2..].iter();
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy();
-        let (name, value) = text.split_once('=').map_or((&*text, None), |(name, value)| (name, Some(value)));
-        let is_kept = small.get_arguments().any(|flag| {
-            let names = flag.get_long_and_visible_aliases().unwrap_or_default();
-            name.strip_prefix("--").is_some_and(|name| names.contains(&name))
-        });
-        if is_kept {
-            kept.push(arg);
-            kept.extend(if value.is_none() { args.next() } else { None });
+        let (long, value) = text.split_once('=').map_or((&*text, None), |(long, value)| (long, Some(value)));
+        if long.strip_prefix("--").is_some_and(|long| names.contains(&long)) {
+            given.push(arg);
+            given.extend(if value.is_none() { args.next() } else { None });
         }
     }
-    small.try_get_matches_from(kept).ok()
+    // Of several configuration files, the last one is as good as any.
+    let flag = if name == CONFIG { flag.clone().overrides_with(CONFIG) } else { flag.clone() };
+    Command::new("run").no_binary_name(true).arg(flag).try_get_matches_from(given).ok()
 }

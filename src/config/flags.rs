@@ -84,6 +84,11 @@ impl Flags {
         })
     }
 
+    /// Adds what was given in `others`.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Returns what was given for `keys` alone.
     #[must_use]
     pub(super) fn only(&self, keys: &[&dyn Descriptor]) -> Self {

@@ -51,11 +51,10 @@ impl Http {
     /// Returns these settings with those of `overrides`, which take precedence.
     #[must_use]
     pub fn with(&self, overrides: &Overrides) -> Self {
-        let by_flag = overrides.web_config.as_ref().map(|config| config.path.clone());
         Self {
             listen: overrides.listen.unwrap_or(self.listen),
             health_listen: overrides.health_listen.or(self.health_listen),
-            web_config_file: by_flag.or_else(|| self.web_config_file.clone()),
+            web_config_file: self.web_config_file.clone(),
             lifecycle: overrides.lifecycle.unwrap_or(self.lifecycle),
         }
     }

@@ -7,13 +7,11 @@ use super::http::{Http, conflicting};
 use super::keys::agent::{
     HEALTH_LISTEN, HTTP, LIFECYCLE, LISTEN, LOG, LOG_FORMAT, LOG_LEVEL, WEB_CONFIG_FILE,
 };
-use super::keys::fleet::{COPIES, INDEX, OF};
 use super::keys::{Descriptor, Key, ROOT};
 use super::{
     Config, Finding, Format, Level, PartitionSettings, Problems, Sources, WebConfig, command_line, partition,
     web,
 };
-use crate::partition::Partition;
 
 /// The values of the flags that take precedence over a configuration file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,25 +33,12 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Reads the overrides in `flags` of what a file says about `http`, and the files that they name from `sources`.
+    /// Reads the overrides in `flags`, and the files that they name from `sources`.
     ///
     /// # Errors
     /// Every problem, with the flag or variable as its path.
-    pub fn new(flags: &Flags, http: &Http, sources: &Sources) -> Result<Self, Problems> {
-        let overrides = Self::read(flags, sources)?;
-        if http.with(&overrides).is_conflicting() { Err(conflict(flags)) } else { Ok(overrides) }
-    }
-
-    /// Returns the partition of an agent with this configuration and these overrides, if it has one.
-    ///
-    /// # Errors
-    /// The problem of settings that are incomplete or do not fit each other.
-    pub fn partition_of(&self, config: &Config) -> Result<Option<Partition>, Problems> {
-        self.partition.or(config.partition).partition()
-    }
-
-    fn read(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
-        let (overrides, _) = command_line::read(flags, sources, |root| {
+    fn read(flags: &Flags, sources: &Sources) -> Result<(Self, Vec<Finding>), Problems> {
+        command_line::read(flags, sources, |root| {
             let fields = root.fields_of(ROOT, "a mapping")?;
             let http = fields.get(&HTTP).map(|field| field.fields(&HTTP.about)).transpose()?;
             let log = fields.get(&LOG).map(|field| field.fields(&LOG.about)).transpose()?;
@@ -73,28 +58,51 @@ impl Overrides {
                 log_format: format?,
                 partition: partition?,
             })
-        })?;
-        Ok(overrides)
+        })
     }
 
-    /// Reads the overrides of an agent that waits for a valid configuration. Any other wrong value
-    /// counts as absent.
+    /// Reads the overrides that apply whatever else is wrong. A wrong value counts as absent, and so does an address of the
+    /// health endpoint that is also that of the other one.
     ///
     /// # Errors
-    /// The problems of the addresses, because nobody would find an agent that listens elsewhere, and of the web
-    /// configuration, because the endpoint would not be guarded.
-    pub fn while_waiting(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
-        let valid = |key: &dyn Descriptor| Self::read(&flags.only(&[key]), sources).unwrap_or_default();
-        let endpoint = flags.only(&[&LISTEN, &HEALTH_LISTEN, &WEB_CONFIG_FILE]);
-        let endpoint = Self::new(&endpoint, &Http::default(), sources)?;
-        let partition = flags.only(&[&INDEX, &OF, &COPIES]);
-        Ok(Self {
+    /// The problem of `--listen`: nobody would find an agent that listens elsewhere.
+    pub fn valid(flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
+        let only = |key: &dyn Descriptor| Ok(Self::read(&flags.only(&[key]), sources)?.0);
+        let valid = |key| only(key).unwrap_or_default();
+        let overrides = Self {
+            listen: only(&LISTEN)?.listen,
+            health_listen: valid(&HEALTH_LISTEN).health_listen,
+            web_config: valid(&WEB_CONFIG_FILE).web_config,
             lifecycle: valid(&LIFECYCLE).lifecycle,
             log_level: valid(&LOG_LEVEL).log_level,
             log_format: valid(&LOG_FORMAT).log_format,
-            partition: Self::read(&partition, sources).unwrap_or_default().partition,
-            ..endpoint
-        })
+            ..Self::default()
+        };
+        let is_conflicting = Http::default().with(&overrides).is_conflicting();
+        Ok(Self { health_listen: overrides.health_listen.filter(|_| !is_conflicting), ..overrides })
+    }
+}
+
+impl Config {
+    /// Applies `flags`, which take precedence over what a file says, and reads the files that they name from `sources`.
+    ///
+    /// # Errors
+    /// Every problem, with the flag or variable as its path.
+    pub fn with_flags(mut self, flags: &Flags, sources: &Sources) -> Result<Self, Problems> {
+        let (overrides, warnings) = Overrides::read(flags, sources)?;
+        self.http = self.http.with(&overrides);
+        if self.http.is_conflicting() {
+            return Err(conflict(flags));
+        }
+        if let Some(file) = flags.value(&WEB_CONFIG_FILE) {
+            self.http.web_config_file = Some(file.into());
+            self.web_config = overrides.web_config;
+        }
+        self.log.level = overrides.log_level.unwrap_or(self.log.level);
+        self.log.format = overrides.log_format.unwrap_or(self.log.format);
+        self.partition = overrides.partition.or(self.partition);
+        self.warnings.extend(warnings);
+        Ok(self)
     }
 }
 

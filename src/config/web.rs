@@ -1,21 +1,21 @@
 //! Web configuration files, in the format of Prometheus and its exporters: what guards the HTTP endpoint.
 //!
-//! `web/tls.rs` reads the part about TLS. Relative paths in the file start at its folder.
+//! `web/tls.rs` reads the part about TLS. Relative paths in the file start at its folder. `web/unguarded.rs` recognises
+//! configurations that seem to name such a file.
 
 mod go_duration;
 mod tls;
+mod unguarded;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::error::Error;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::document::{self, Node, Value};
-use super::field::{Field, Fields, Invalid, closest, one_of, quoted};
+use super::document::Value;
+use super::field::{Field, Fields, Invalid, one_of, quoted};
 use super::keys::Key;
 use super::keys::agent::{self, WEB_CONFIG_FILE};
 use super::keys::web::{
@@ -23,10 +23,12 @@ use super::keys::web::{
 };
 use super::problem::{Finding, Language, Problems};
 use super::sources::{Read, Sources};
-use super::watch::{Load, Rejection, Watch};
+use super::watch::{Load, Watch};
 use super::{document_of, read_document};
 use crate::files::Files;
 use crate::guard::{PasswordHash, RateLimit, Rules, Users};
+
+pub use self::unguarded::Unguarded;
 
 /// The highest cost of a hash. A check takes some 4 s then, in which no other password is checked.
 const HIGHEST_COST: u32 = 16;
@@ -106,53 +108,6 @@ fn read_named(field: &Field<'_>) -> Result<WebConfig, Invalid> {
             Err(*noted.last().expect("there is at least one problem"))
         }
     }
-}
-
-/// The rejection of a configuration file that seems to name a web configuration file: who may see it is not known.
-#[derive(Debug)]
-pub struct Unguarded(Rejection);
-
-impl Unguarded {
-    /// Marks the `rejection` of the configuration file at `path`, if it seems to name a web configuration file.
-    #[must_use]
-    pub fn mark(rejection: Rejection, path: Option<&Path>, sources: &Sources) -> Rejection {
-        let content = path.and_then(|path| sources.read(path).ok());
-        if content.is_some_and(|content| is_named_in(&content)) { Self(rejection).into() } else { rejection }
-    }
-}
-
-impl fmt::Display for Unguarded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Unguarded {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
-}
-
-/// Whether a configuration file with this `content`, which may be invalid, seems to name a web configuration file.
-fn is_named_in(content: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(content);
-    match document::parse(&text) {
-        Ok(document) => has_key(&document),
-        Err(_) => text.split(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c)).any(is_key),
-    }
-}
-
-fn has_key(node: &Node) -> bool {
-    match &node.value {
-        Value::List(items) => items.iter().any(has_key),
-        Value::Map(entries) => entries.iter().any(|(key, node)| is_key(key) || has_key(node)),
-        _ => false,
-    }
-}
-
-/// Whether `word` is the name of the key, or that with a typing error.
-fn is_key(word: &str) -> bool {
-    closest(word, [WEB_CONFIG_FILE.about.name()].into_iter()).is_some()
 }
 
 fn read(root: &Field<'_>, folder: &Path) -> Result<Rules, Invalid> {
@@ -275,39 +230,4 @@ fn read_rate(field: &Field<'_>) -> Result<Option<RateLimit>, Invalid> {
         field.warning("denies every request, because burst is 0".to_owned());
     }
     Ok((!interval.is_zero()).then(|| RateLimit::new(interval, burst)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_names_a_web_configuration_is_recognised_even_if_it_is_invalid() {
-        for named in [
-            "http: {web_config_file: web.yml}",
-            "http: {listen: 1, web_config_file: web.yml}\ntargets: 3",
-            // In the wrong place, or with a typing error.
-            "web_config_file: web.yml",
-            "targets: [{web_config_file: web.yml}]",
-            "http: {web-config-file: web.yml}",
-            "http: {web.config.file: web.yml}",
-            "http: {web_confg_file: web.yml}",
-            // No YAML.
-            "http: {web_config_file: web.yml",
-            "http:\n\tweb_config_file: web.yml",
-            "http: [}\nWEB: web_config_file=web.yml",
-        ] {
-            assert!(is_named_in(named.as_bytes()), "{named}");
-        }
-        assert!(is_named_in(b"\xff web_config_file: a"));
-        for other in [
-            "",
-            "# web_config_file: web.yml\ntargets: []",
-            "http: {listen: web_config_file}",
-            "http: {",
-            "a: [}",
-        ] {
-            assert!(!is_named_in(other.as_bytes()), "{other}");
-        }
-    }
 }

@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
+use super::DaemonError;
 use super::endpoints::{Addresses, Endpoints};
-use super::{DaemonError, addresses};
 use crate::agent::Agent;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::config::watch::Rejection;
 use crate::config::web::Unguarded;
-use crate::config::{Config, Overrides};
 use crate::descriptors;
 use crate::error::Chain;
 use crate::http::{BindError, Lifecycle};
@@ -27,7 +27,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// The configuration in use. There is none while the agent waits for its first valid one.
 pub(super) struct Configured {
     pub(super) current: Option<Config>,
-    overrides: Overrides,
+    /// Whether the endpoint is guarded without a configuration, too.
+    is_guarded: bool,
     metrics: Metrics,
     status: Status,
     clock: Clock,
@@ -42,7 +43,7 @@ pub(super) struct Configured {
 impl Configured {
     /// Nothing is configured yet.
     pub(super) fn new(
-        overrides: Overrides,
+        is_guarded: bool,
         metrics: Metrics,
         status: Status,
         clock: Clock,
@@ -51,7 +52,7 @@ impl Configured {
     ) -> Self {
         Self {
             current: None,
-            overrides,
+            is_guarded,
             metrics,
             status,
             clock,
@@ -76,8 +77,7 @@ impl Configured {
         if self.current.is_some() {
             return Ok(self.reconcile(agent, config).await);
         }
-        let http = addresses(Some(&config), &self.overrides);
-        let held = config.clone();
+        let (http, held) = (config.http.clone(), config.clone());
         let reconcile = async || self.reconcile(agent, config).await;
         let accepted = endpoints.move_to(&http, reconcile).await?;
         if accepted.as_ref().is_err_and(|error| error.is::<BindError>()) {
@@ -103,7 +103,7 @@ impl Configured {
     }
 
     async fn reconcile(&mut self, agent: &mut Agent, config: Config) -> Result<(), Rejection> {
-        let partition = self.overrides.partition_of(&config)?;
+        let partition = config.partition.partition()?;
         let is_own = |target: &&Target| partition.is_none_or(|partition| partition.has(&target.name));
         let own: Vec<&Target> = config.targets.iter().filter(is_own).collect();
         agent.reconcile(&own).await?;
@@ -119,8 +119,8 @@ impl Configured {
             info!(targets = config.targets.len(), "configuration reloaded");
             log_warnings(&config);
         } else {
-            self.lifecycle.enable(config.http.with(&self.overrides).lifecycle);
-            self.telemetry.set_format(self.overrides.log_format.unwrap_or(config.log.format));
+            self.lifecycle.enable(config.http.lifecycle);
+            self.telemetry.set_format(config.log.format);
         }
         self.current = Some(config);
         Ok(())
@@ -164,8 +164,7 @@ impl Configured {
     /// Shows why a configuration cannot be used. The current one stays.
     pub(super) fn reject(&mut self, error: &(dyn std::error::Error + 'static)) {
         // The operator wants the endpoint to be guarded, and it is not.
-        let is_private =
-            self.current.is_none() && self.overrides.web_config.is_none() && error.is::<Unguarded>();
+        let is_private = self.current.is_none() && !self.is_guarded && error.is::<Unguarded>();
         let error = Chain(error).to_string();
         self.metrics.config_rejected();
         self.status.config_rejected((!is_private).then_some(&error));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use crate::config::WebConfig;
 use crate::config::watch::{Rejection, Watch};
-use crate::config::{Config, Overrides, WebConfig};
 use crate::error::Chain;
 use crate::files::Files;
 use crate::guard::{Guard, Rules};
@@ -19,8 +19,6 @@ pub(super) struct Guarding {
     files: Files,
     metrics: Metrics,
     status: Status,
-    /// That of the flag, which takes precedence over a configuration.
-    by_flag: Option<WebConfig>,
     rules: watch::Sender<Arc<Rules>>,
     /// `None` without a web configuration.
     watch: Option<Watch<WebConfig>>,
@@ -28,9 +26,8 @@ pub(super) struct Guarding {
 
 impl Guarding {
     /// Creates a guard without rules.
-    pub(super) fn new(files: Files, metrics: Metrics, status: Status, overrides: &Overrides) -> Self {
-        let by_flag = overrides.web_config.clone();
-        Self { files, metrics, status, by_flag, rules: watch::Sender::default(), watch: None }
+    pub(super) fn new(files: Files, metrics: Metrics, status: Status) -> Self {
+        Self { files, metrics, status, rules: watch::Sender::default(), watch: None }
     }
 
     /// Returns the guard, which always applies the newest rules.
@@ -38,10 +35,8 @@ impl Guarding {
         Guard::new(self.rules.subscribe())
     }
 
-    /// Puts the web configuration of the flag into use, or else the one that `config` names, if that is another than the
-    /// present one.
-    pub(super) fn start(&mut self, config: Option<&Config>) {
-        let config = self.by_flag.as_ref().or_else(|| config?.web_config.as_ref());
+    /// Puts `config` into use, if it is another file than the present one.
+    pub(super) fn start(&mut self, config: Option<&WebConfig>) {
         let present = self.watch.as_ref().and_then(Watch::path);
         if config.map(|config| config.path.as_path()) == present {
             return;

@@ -45,6 +45,9 @@ async fn without_a_valid_configuration_it_waits_and_shows_the_problem() {
         (&["--config", smallest, "--log-level", "loud"], "--log-level: expected "),
         (&["--host", "two words"], "--host: expected a host name"),
         (&["--host", "localhost", "--password-file", "/nonexistent"], "--password-file: "),
+        (&["--host", "localhost", "--health-listen", "here"], "--health-listen: expected an address"),
+        (&["--config", smallest, "--health-listen", "here"], "--health-listen: expected an address"),
+        (&["--health-listen", ":1", "--health-listen", ":2"], "cannot be used multiple times"),
         (&["--host", "localhost", "--colour", "blue"], "unexpected argument '--colour' found"),
         (&["--interval", "1s", "--interval", "2s"], "cannot be used multiple times"),
         (&["--host"], "a value is required for '--host"),
@@ -64,6 +67,19 @@ async fn wrong_variables_count_as_configuration() {
     assert_waits(&agent, "CACHEPULSE_HOST: expected a host name").await;
     let agent = by_variables().env("CACHEPULSE_HOST", OsStr::from_bytes(b"caf\xe9")).wait().await;
     assert_waits(&agent, "CACHEPULSE_HOST: the value is not UTF-8 text").await;
+    let agent =
+        by_variables().env("CACHEPULSE_HEALTH_LISTEN", "here").env("CACHEPULSE_HOST", "a").wait().await;
+    assert_waits(&agent, "CACHEPULSE_HEALTH_LISTEN: expected an address").await;
+}
+
+#[tokio::test]
+async fn a_health_endpoint_at_the_address_of_the_other_one_counts_as_configuration() {
+    let port = Port::reserve();
+    let listen = format!("127.0.0.1:{}", port.number);
+    drop(port);
+    let wait = ["run", "--on-invalid-config", "wait", "--host", "localhost", "--listen", &listen];
+    let agent = cachepulse(wait).args(["--health-listen", &listen]).wait().await;
+    assert_waits(&agent, "--health-listen: --listen has the same address; choose another port").await;
 }
 
 #[tokio::test]
@@ -194,8 +210,31 @@ async fn a_problem_is_hidden_while_only_the_rejected_file_names_what_guards_the_
     write("rejected.yaml", &format!("{http}targets: [{target}]\n"));
     agent.logs("agent started").await;
     assert!(agent.get("/status").await.head.contains("x-frame-options: sameorigin"));
-    // A broken one that the flag names ends the agent: it would not be guarded.
-    let ended = waiting().args(["--web-config-file", "/nonexistent"]).run().await;
-    assert_eq!(ended.code, Some(64), "{ended:?}");
-    assert!(ended.stderr.contains("--web-config-file: /nonexistent: cannot be read"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_broken_web_configuration_of_a_flag_counts_as_configuration_and_hides_the_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web.yml");
+    let by_flag = ["--host", "127.0.0.1", "--port", "1", "--tls", "false", "--identity", "none"];
+    let by_flag = waiting().args(by_flag).args([Path::new("--web-config-file"), &web]);
+    let by_variable = waiting().args(["--host", "two words"]).env("CACHEPULSE_WEB_CONFIG_FILE", &web);
+    let given_twice = ["--web-config-file", "a", "--web.config.file", "b"];
+    let unparsed = waiting().args(["--colour"]).args([Path::new("--web.config.file"), &web]);
+    let mut agents = Vec::new();
+    for program in [by_flag, by_variable, waiting().args(given_twice), unparsed] {
+        let agent = program.wait().await;
+        agent.logs("configuration rejected; waiting for a valid one").await;
+        let status = agent.get("/status").await;
+        assert!(!status.body.contains("config_error"), "{}", status.body);
+        assert_eq!(agent.get("/livez").await.code, 200);
+        agents.push(agent);
+    }
+    assert!(agents[0].log().contains("--web-config-file: "), "{}", agents[0].log());
+    assert!(agents[0].log().contains("web.yml: cannot be read"), "{}", agents[0].log());
+    // Once it is repaired, the agent begins, and is guarded.
+    std::fs::write(&web, "http_server_config: {headers: {X-Frame-Options: sameorigin}}\n").unwrap();
+    agents[0].logs("agent started").await;
+    let status = agents[0].get("/status").await;
+    assert!(status.head.contains("x-frame-options: sameorigin"), "{}", status.head);
 }
