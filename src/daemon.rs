@@ -146,11 +146,8 @@ impl Daemon {
                 signal = signals.next() => match signal {
                     Signal::Terminate | Signal::Interrupt => break Ok(signal.as_str()),
                     Signal::Reload => {
-                        let is_guarded = guarding.reload();
-                        match &mut watch {
-                            Some(watch) => watch.reload(),
-                            None if is_guarded => {}
-                            None => warn!("SIGHUP ignored; there is no configuration file"),
+                        if !reload(&mut watch, &mut guarding) {
+                            warn!("SIGHUP ignored; there is no configuration file");
                         }
                     }
                 },
@@ -161,9 +158,6 @@ impl Daemon {
                         guarding.start(config.web_config.as_ref());
                     }
                     let is_accepted = configured.apply(&mut agent, &mut endpoints, loaded).await?;
-                    if !watch.as_ref().is_some_and(Watch::is_reloading) {
-                        reloads.finish(if is_accepted { Reloaded::Accepted } else { Reloaded::Rejected });
-                    }
                     if is_accepted {
                         accepted(&mut watch);
                         if is_start {
@@ -172,16 +166,18 @@ impl Daemon {
                     }
                 }
                 loaded = guarding.next() => guarding.apply(loaded),
-                () = reloads.next() => match &mut watch {
-                    Some(watch) => {
-                        watch.reload();
-                        guarding.reload();
+                () = reloads.next() => {
+                    if !reload(&mut watch, &mut guarding) {
+                        reloads.finish(Reloaded::NoFile);
                     }
-                    None => reloads.finish(Reloaded::NoFile),
-                },
+                }
                 () = heartbeats.respond() => {}
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = endpoints.failed() => break Err(DaemonError::Server),
+            }
+            if !(watch.as_ref().is_some_and(Watch::is_reloading) || guarding.is_reloading()) {
+                let is_rejected = configured.is_rejected() || guarding.is_rejected();
+                reloads.finish(if is_rejected { Reloaded::Rejected } else { Reloaded::Accepted });
             }
         };
         let begun = Instant::now();
@@ -195,6 +191,14 @@ impl Daemon {
         info!(duration_seconds = seconds(begun.elapsed()), "shutdown completed");
         end.map(drop)
     }
+}
+
+/// Loads the configuration and the web configuration again. Returns whether there is one that comes from a file.
+fn reload(watch: &mut Option<Watch>, guarding: &mut Guarding) -> bool {
+    if let Some(watch) = watch {
+        watch.reload();
+    }
+    guarding.reload() || watch.is_some()
 }
 
 /// Records that the last configuration is in use. One of flags stays in use.

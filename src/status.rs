@@ -217,10 +217,12 @@ impl Status {
         self.lock().targets.keys().cloned().collect()
     }
 
-    /// Returns why the last configuration was rejected, if it was and that may be shown.
+    /// Returns why the last configuration and the last web configuration were rejected, if they were and that may be shown.
     #[must_use]
-    pub fn config_error(&self) -> Option<Box<str>> {
-        self.lock().config_error.as_ref().map(|(_, detail)| detail.clone())
+    pub fn rejections(&self) -> [Option<Box<str>>; 2] {
+        let state = self.lock();
+        [&state.config_error, &state.web_config_error]
+            .map(|error| error.as_ref().map(|(_, detail)| detail.clone()))
     }
 
     /// Whether the agent waits for its first valid configuration.

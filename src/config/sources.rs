@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::document::{Node, Value};
+use super::keys::agent::WEB_CONFIG_FILE;
 use super::keys::{self, About, Descriptor};
 use crate::files::{Content, Files, Fingerprint, ReadError, Snapshot};
 
@@ -18,13 +19,27 @@ const AT_ONCE: usize = 64;
 pub struct Sources {
     files: Files,
     read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
+    /// What was read for the web configuration.
+    absorbed: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
+    is_of_running: bool,
 }
 
 impl Sources {
     /// Creates sources among `files`, of which none was read.
     #[must_use]
     pub fn new(files: &Files) -> Self {
-        Self { files: files.clone(), read: Rc::default() }
+        Self { files: files.clone(), read: Rc::default(), absorbed: Rc::default(), is_of_running: false }
+    }
+
+    /// Creates sources of a configuration that replaces the one of a running agent. The guard of the agent watches the web
+    /// configuration, so that is not read: a broken one does not keep the rest from being replaced.
+    pub(super) fn of_running(files: &Files) -> Self {
+        Self { is_of_running: true, ..Self::new(files) }
+    }
+
+    /// Whether the configuration replaces the one of a running agent.
+    pub(super) fn is_of_running(&self) -> bool {
+        self.is_of_running
     }
 
     /// Returns the content of the file at `path`.
@@ -37,11 +52,14 @@ impl Sources {
         read.entry(path.to_owned()).or_insert(snapshot).content.clone()
     }
 
-    /// Reads the files that `document` seems to name, many at a time: where a mount hangs, they do not wait for each other.
+    /// Reads the files that `document` seems to name, many at a time: where a mount hangs, they do not wait for each other. The
+    /// web configuration has sources of its own.
     pub(super) fn read_all_in(&self, document: &Node) {
         let keys = keys::all().map(Descriptor::about);
-        let names: Vec<&str> =
-            keys.filter(|key| key.flag.is_some_and(|flag| flag.takes_file())).map(About::name).collect();
+        let is_read = |key: &&About| {
+            key.flag.is_some_and(|flag| flag.takes_file()) && key.path != WEB_CONFIG_FILE.about.path
+        };
+        let names: Vec<&str> = keys.filter(is_read).map(About::name).collect();
         let mut found = BTreeSet::new();
         collect(document, &names, &mut found);
         let mut read = self.read.borrow_mut();
@@ -56,23 +74,28 @@ impl Sources {
         &self.files
     }
 
-    /// Adds what was read from `others`.
+    /// Adds what was read for the web configuration.
     pub(super) fn absorb(&self, others: &Self) {
         let others = others.read.borrow();
-        self.read.borrow_mut().extend(others.iter().map(|(path, snapshot)| (path.clone(), snapshot.clone())));
+        let others = others.iter().map(|(path, snapshot)| (path.clone(), snapshot.clone()));
+        self.absorbed.borrow_mut().extend(others);
     }
 
     /// Returns what was read.
     pub(super) fn summary(&self) -> Read {
-        let mut hasher = DefaultHasher::new();
-        let mut files = Vec::new();
-        for (path, Snapshot { content, fingerprint }) in &*self.read.borrow() {
-            path.hash(&mut hasher);
-            content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
-            files.push((path.clone(), *fingerprint));
-        }
-        Read { files, digest: hasher.finish() }
+        let (own, absorbed) = (self.read.borrow(), self.absorbed.borrow());
+        let files = own.iter().chain(&*absorbed).map(|(path, it)| (path.clone(), it.fingerprint)).collect();
+        Read { files, digest: digest(&own), web_digest: digest(&absorbed) }
     }
+}
+
+fn digest(read: &BTreeMap<PathBuf, Snapshot>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (path, Snapshot { content, .. }) in read {
+        path.hash(&mut hasher);
+        content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// What was read, without its content.
@@ -80,8 +103,10 @@ impl Sources {
 pub(super) struct Read {
     /// The files, and which state of each.
     pub(super) files: Vec<(PathBuf, Fingerprint)>,
-    /// What identifies their contents and errors.
+    /// What identifies the contents and errors of the configuration.
     pub(super) digest: u64,
+    /// Likewise of the web configuration.
+    pub(super) web_digest: u64,
 }
 
 /// Collects the texts under keys with one of these `names`.

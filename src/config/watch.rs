@@ -35,14 +35,22 @@ pub struct Watch<T = Config> {
     load: Load<T>,
     files: Files,
     watched: Vec<WatchedFile>,
-    /// Whether the last configuration that was returned is in use.
-    is_accepted: bool,
+    in_use: InUse,
     /// Whether to load, and whether to return the result in any case.
     is_due: bool,
     is_requested: bool,
     loading: Option<oneshot::Receiver<Loaded<T>>>,
-    /// The digest of what was loaded last, so that the same contents and errors are reported once.
-    last: u64,
+    /// The digests of what was loaded last, so that the same contents and errors are reported once: of the configuration, and of
+    /// its web configuration.
+    last: (u64, u64),
+}
+
+/// Which of the configurations that were returned is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InUse {
+    None,
+    Last,
+    Earlier,
 }
 
 /// The result of a load.
@@ -53,9 +61,8 @@ struct Loaded<T> {
 }
 
 impl<T> Loaded<T> {
-    fn new(load: &Load<T>, files: &Files) -> Self {
-        let sources = Sources::new(files);
-        let config = load(&sources);
+    fn new(load: &Load<T>, sources: &Sources) -> Self {
+        let config = load(sources);
         Self { config, read: sources.summary() }
     }
 }
@@ -75,11 +82,11 @@ impl<T: Send + 'static> Watch<T> {
             load,
             files: files.clone(),
             watched: Vec::new(),
-            is_accepted: false,
+            in_use: InUse::None,
             is_due: false,
             is_requested: false,
             loading: None,
-            last: read.digest,
+            last: (read.digest, read.web_digest),
         };
         watch.watch(read);
         watch
@@ -111,7 +118,7 @@ impl<T: Send + 'static> Watch<T> {
     /// Reports that the last configuration is in use. Then only the configuration file is watched: who uses the files that
     /// it names watches those.
     pub fn accepted(&mut self) {
-        self.is_accepted = true;
+        self.in_use = InUse::Last;
         self.watched.retain(|file| Some(file.path()) == self.path.as_deref());
     }
 
@@ -142,14 +149,19 @@ impl<T: Send + 'static> Watch<T> {
             let loaded = loading.await.expect("a loader that panics is a defect");
             self.loading = None;
             self.watch(&loaded.read);
-            let is_new = std::mem::replace(&mut self.last, loaded.read.digest) != loaded.read.digest;
+            let digests = (loaded.read.digest, loaded.read.web_digest);
+            let last = std::mem::replace(&mut self.last, digests);
+            // Once there is one in use, the web configuration is left out.
+            let is_new = last.0 != digests.0 || (self.in_use == InUse::None && last.1 != digests.1);
             // A request that came meanwhile has its own load.
             let is_requested = !self.is_due && std::mem::take(&mut self.is_requested);
             if is_requested || is_new {
-                self.is_accepted = false;
+                if self.in_use == InUse::Last {
+                    self.in_use = InUse::Earlier;
+                }
                 return loaded.config;
             }
-            if self.is_accepted {
+            if self.in_use == InUse::Last {
                 self.accepted();
             }
         }
@@ -162,7 +174,8 @@ impl<T: Send + 'static> Watch<T> {
     fn start(&self) -> io::Result<oneshot::Receiver<Loaded<T>>> {
         let (send, loaded) = oneshot::channel();
         let (load, files) = (Arc::clone(&self.load), self.files.clone());
-        let load = move || drop(send.send(Loaded::new(&load, &files)));
+        let sources = if self.in_use == InUse::None { Sources::new } else { Sources::of_running };
+        let load = move || drop(send.send(Loaded::new(&load, &sources(&files))));
         thread::Builder::new().name("config".into()).spawn(load)?;
         Ok(loaded)
     }

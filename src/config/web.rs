@@ -85,8 +85,11 @@ impl WebConfig {
     }
 }
 
-/// Reads the file that a configuration with these top-level `fields` names, if it names one.
+/// Reads the file that a configuration with these top-level `fields` names, if it names one and no agent watches it already.
 pub(super) fn read_of(fields: &Fields<'_>) -> Result<Option<WebConfig>, Invalid> {
+    if fields.sources().is_of_running() {
+        return Ok(None);
+    }
     let http = fields.get(&agent::HTTP).filter(|http| matches!(http.value(), Value::Map(_)));
     let http = http.map(|http| http.any_fields("a mapping")).transpose()?;
     http.and_then(|http| http.get(&WEB_CONFIG_FILE)).map(|field| read_named(&field)).transpose()

@@ -97,6 +97,11 @@ impl Configured {
         }
     }
 
+    /// Whether the last configuration that was loaded cannot be used.
+    pub(super) fn is_rejected(&self) -> bool {
+        self.rejected.is_some()
+    }
+
     /// Forgets what was rejected: another configuration was loaded.
     pub(super) fn forget_rejected(&mut self) {
         (self.held, self.rejected) = (None, None);

@@ -22,12 +22,14 @@ pub(super) struct Guarding {
     rules: watch::Sender<Arc<Rules>>,
     /// `None` without a web configuration.
     watch: Option<Watch<WebConfig>>,
+    /// Whether the last one that was loaded is not in use.
+    is_rejected: bool,
 }
 
 impl Guarding {
     /// Creates a guard without rules.
     pub(super) fn new(files: Files, metrics: Metrics, status: Status) -> Self {
-        Self { files, metrics, status, rules: watch::Sender::default(), watch: None }
+        Self { files, metrics, status, rules: watch::Sender::default(), watch: None, is_rejected: false }
     }
 
     /// Returns the guard, which always applies the newest rules.
@@ -42,6 +44,7 @@ impl Guarding {
             return;
         }
         self.watch = config.map(|config| config.watch(&self.files));
+        self.is_rejected = false;
         self.rules.send_replace(config.map(|config| Arc::clone(&config.rules)).unwrap_or_default());
         if config.is_some() {
             self.metrics.web_config_loaded();
@@ -52,6 +55,16 @@ impl Guarding {
     /// web configuration.
     pub(super) fn reload(&mut self) -> bool {
         self.watch.as_mut().map(Watch::reload).is_some()
+    }
+
+    /// Whether the result of [`Self::reload`] is still to come.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::is_reloading)
+    }
+
+    /// Whether the last web configuration that was loaded cannot be used.
+    pub(super) fn is_rejected(&self) -> bool {
+        self.is_rejected
     }
 
     /// Waits until the files change, and returns what they say. Cancel safe.
@@ -70,6 +83,7 @@ impl Guarding {
                 let lost = lost_protection(&self.rules.borrow(), &config.rules);
                 let Some(lost) = lost else {
                     self.rules.send_replace(config.rules);
+                    self.is_rejected = false;
                     self.metrics.web_config_loaded();
                     self.status.web_config_accepted();
                     return info!("web configuration reloaded");
@@ -78,6 +92,7 @@ impl Guarding {
             }
             Err(error) => Chain(&*error).to_string(),
         };
+        self.is_rejected = true;
         self.metrics.web_config_rejected();
         // Everybody may read the status of an endpoint that the new rules were perhaps to close.
         let is_open = self.rules.borrow().users.is_none() && self.rules.borrow().tls.is_none();

@@ -205,10 +205,16 @@ impl Pages {
         match self.lifecycle.reload().await {
             Some(Reloaded::Accepted) => Page::text(StatusCode::OK, "configuration reloaded"),
             Some(Reloaded::Rejected) => {
+                let [config, web_config] = self.status.rejections();
+                let config = config.map(|detail| format!("configuration rejected: {detail}"));
+                let web_config = web_config.map(|detail| format!("web configuration rejected: {detail}"));
+                let details: Vec<String> = [config, web_config].into_iter().flatten().collect();
                 // What the status does not show, this page does not show either.
-                let detail = self.status.config_error();
-                let detail = detail.as_deref().unwrap_or("the log says why");
-                rejected(&format!("configuration rejected: {detail}"))
+                if details.is_empty() {
+                    rejected("configuration rejected: the log says why")
+                } else {
+                    rejected(&details.join("\n"))
+                }
             }
             Some(Reloaded::NoFile) => rejected("there is no configuration file to load"),
             None => Page::check(false, "the reload has no result yet: see the log"),

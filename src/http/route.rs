@@ -79,14 +79,15 @@ closed_set! {
                 (503, "while the agent waits for a valid configuration"),
             ],
         },
-        /// Loads the configuration file again, as SIGHUP does, and waits for the result. Only with `http.lifecycle: true`.
+        /// Loads the configuration file and the web configuration again, as SIGHUP does, and waits for the results. Only with
+        /// `http.lifecycle: true`.
         Reload = "/-/reload" {
             content_type: "text/plain; charset=utf-8",
             methods: &["POST", "PUT"],
             statuses: &[
-                (200, "if the configuration is in use"),
+                (200, "if both are in use"),
                 (403, "unless `http.lifecycle` is `true`"),
-                (500, "if it is rejected, with its problems; the previous one stays in use"),
+                (500, "if one is rejected, with its problems; the previous one stays in use"),
                 (503, "without a result within 30 s"),
             ],
         },

@@ -245,7 +245,12 @@ impl Running {
 
     /// Requests a reload, and returns the response with the result.
     pub(crate) async fn post_reload(&self) -> Page {
-        self.request(self.addr(), "POST", "/-/reload", "").await
+        self.post_reload_with("").await
+    }
+
+    /// Likewise with further `headers`.
+    pub(crate) async fn post_reload_with(&self, headers: &str) -> Page {
+        self.request(self.addr(), "POST", "/-/reload", headers).await
     }
 
     async fn request(&self, addr: SocketAddr, method: &str, path: &str, headers: &str) -> Page {

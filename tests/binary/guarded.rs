@@ -476,6 +476,51 @@ async fn users_headers_and_limits_change_while_connections_are_open_and_the_metr
 }
 
 #[tokio::test]
+async fn a_broken_web_configuration_does_not_keep_the_rest_from_being_reloaded() {
+    let web = Web::new();
+    let users = format!("basic_auth_users: {{a: {SECRET}}}\n");
+    web.write("web.yml", &users);
+    let config = |interval: &str| {
+        format!(
+            "http: {{listen: '127.0.0.1:0', lifecycle: true, web_config_file: '{}'}}\n\
+             targets: [{{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none, interval: {interval}}}]\n",
+            web.path("web.yml").display()
+        )
+    };
+    web.write("config.yaml", &config("1h"));
+    let agent = cachepulse(["run".as_ref(), "--config".as_ref(), web.path("config.yaml").as_os_str()]);
+    let agent = agent.serve().await;
+    let reload = async || {
+        let page = agent.post_reload_with(&authorization("a", "secret")).await;
+        (page.code, page.body)
+    };
+    let reloaded = (200, "configuration reloaded\n".to_owned());
+    let reloads = || agent.log().matches("configuration reloaded\" targets=1").count();
+    assert_eq!(reload().await, reloaded);
+    web.write("web.yml", "basic_auth_users: {a: hunter2}\n");
+    agent.logs("web configuration rejected; keeping the previous one").await;
+    // By the change of its file, and as a request.
+    let before = reloads();
+    web.write("config.yaml", &config("30m"));
+    eventually("the rest is reloaded", || reloads() == before + 1).await;
+    assert!(!agent.log().contains("restart to apply"), "{}", agent.log());
+    let (code, body) = reload().await;
+    assert!(code == 500 && body.starts_with("web configuration rejected: "), "{code} {body}");
+    assert!(body.contains("expected the bcrypt hash") && body.lines().count() == 1, "{body}");
+    eventually("the request reloads it, too", || reloads() == before + 2).await;
+    // Both.
+    web.write("config.yaml", &config("soon"));
+    let (_, body) = reload().await;
+    let lines: Vec<&str> = body.lines().collect();
+    assert!(lines[0].starts_with("configuration rejected: ") && lines[0].contains("interval"), "{body}");
+    assert!(lines[1].starts_with("web configuration rejected: "), "{body}");
+    assert_eq!(login(agent.addr(), "a", "hunter2").await, 401, "the last good one stays");
+    web.write("config.yaml", &config("1h"));
+    web.write("web.yml", &users);
+    assert_eq!(reload().await, reloaded);
+}
+
+#[tokio::test]
 async fn a_web_configuration_with_a_mistake_prevents_the_start_and_validate_reports_it() {
     let web = Web::with_tls(", min_version: TLS10");
     let file = web.path("web.yml");

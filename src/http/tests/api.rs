@@ -213,6 +213,13 @@ async fn a_reload_waits_for_its_result_and_shows_the_problems_that_the_status_sh
         let (code, text, _) = posted.await.unwrap();
         assert_eq!((code, &*text), expected, "{method} {result:?} {detail:?}");
     }
+    status.config_rejected(Some("a: b"));
+    status.web_config_rejected("c: d");
+    let posted = post("POST");
+    reloads.next().await;
+    reloads.finish(Reloaded::Rejected);
+    let (code, text, _) = posted.await.unwrap();
+    assert_eq!((code, &*text), (500, "configuration rejected: a: b\nweb configuration rejected: c: d\n"));
     let (code, text, allow) = post("GET").await.unwrap();
     assert_eq!(
         (code, &*text, allow.as_deref()),
