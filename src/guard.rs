@@ -41,6 +41,15 @@ impl Rules {
     pub fn is_empty(&self) -> bool {
         self.tls.is_none() && self.users.is_none() && self.rate.is_none() && self.headers.is_empty()
     }
+
+    /// Whether TLS is the one of `others`: what a client has shown under those rules counts under these.
+    pub(crate) fn has_tls_of(&self, others: &Self) -> bool {
+        match (&self.tls, &others.tls) {
+            (Some(tls), Some(other)) => tls.is_same(other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Why a request is denied.

@@ -81,6 +81,11 @@ impl Tls {
         Arc::clone(&self.config)
     }
 
+    /// Whether `other` is a clone of it.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+
     /// What clients must show.
     pub(crate) fn client_auth(&self) -> ClientAuth {
         self.client_auth

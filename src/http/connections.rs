@@ -26,7 +26,7 @@ use super::slots::{PATIENCE, Slots};
 use super::stream::{Activity, PendingRequest, Stream};
 use super::{Limits, Pages, Route};
 use crate::error::is_local;
-use crate::guard::Denied;
+use crate::guard::{Denied, Guard, Rules};
 
 /// The longest header of a request, in bytes.
 pub const MAX_REQUEST_HEADER: usize = 8 * 1024;
@@ -114,11 +114,13 @@ impl Connections {
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let activity = Arc::new(Activity::new());
         let stream = Stream::new(stream, activity.clone(), self.limits.write);
-        let handler =
-            Handler { pages: self.pages.clone(), slots: self.slots.clone(), activity: activity.clone() };
+        let (pages, slots) = (self.pages.clone(), self.slots.clone());
+        let mut guard = pages.guard.clone();
+        let handler = Handler { pages, slots, activity: activity.clone(), accepted_by: guard.rules() };
         let task = self.tasks.spawn(serve_connection(
             stream,
             handler,
+            guard,
             self.limits.header,
             self.draining.subscribe(),
         ));
@@ -168,12 +170,18 @@ struct Handler {
     pages: Pages,
     slots: Slots,
     activity: Arc<Activity>,
+    /// The rules when the connection was accepted.
+    accepted_by: Arc<Rules>,
 }
 
 impl Handler {
     /// Responds to a request if the guard admits it. Its headers are added to every response but that to a request too many.
     async fn handle<B>(self, request: Request<B>) -> io::Result<Response<Body>> {
         let rules = self.pages.guard.newest();
+        if !rules.has_tls_of(&self.accepted_by) {
+            // The start of this request kept the connection open. What its client has shown may not suffice any more.
+            return Err(io::Error::other("the rules of TLS changed during the request"));
+        }
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let admitted = {
             let _pending = PendingRequest::new(&self.activity);
@@ -209,22 +217,21 @@ impl Handler {
     }
 }
 
-/// Serves one connection until the client, a limit, the shutdown or a change of the guard's rules ends it.
+/// Serves one connection until the client, a limit, the shutdown or a change of the `guard`'s rules ends it.
 async fn serve_connection(
     stream: Stream,
     handler: Handler,
+    mut guard: Guard,
     header: Duration,
     mut draining: watch::Receiver<()>,
 ) {
-    let mut guard = handler.pages.guard.clone();
-    let rules = guard.rules();
     let mut ending = pin!(async {
         tokio::select! {
             _ = draining.changed() => {}
             () = guard.changed() => {}
         }
     });
-    let stream: ClientStream = match &rules.tls {
+    let stream: ClientStream = match &handler.accepted_by.tls {
         None => Box::new(stream),
         Some(tls) => {
             let shaking = tokio::select! {
@@ -237,7 +244,6 @@ async fn serve_connection(
             }
         }
     };
-    drop(rules);
     let service = service_fn(|request| handler.clone().handle(request));
     let mut connection = pin!(
         http1::Builder::new()

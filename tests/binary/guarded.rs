@@ -12,11 +12,11 @@ use rcgen::SanType;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind, NamedGroup};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use self::client::{Certificate, Client, alert_for, get_with, plain};
-use crate::program::{Page, Running, cachepulse, eventually};
+use crate::program::{Page, Running, cachepulse, eventually, within};
 
 /// The passwords "secret" and "other", hashed by Python's bcrypt at a cost of 4 and 5.
 const SECRET: &str = "$2b$04$4UU80IkT6aXoE9QImZFKlestKhRSe7x3RHfkrsp6qrMlCCgTT9xx2";
@@ -518,6 +518,31 @@ async fn a_broken_web_configuration_does_not_keep_the_rest_from_being_reloaded()
     web.write("config.yaml", &config("1h"));
     web.write("web.yml", &users);
     assert_eq!(reload().await, reloaded);
+}
+
+#[tokio::test]
+async fn a_connection_of_before_ends_when_certificates_become_required() {
+    let web = Web::with_tls("");
+    let agent = web.serve().await;
+    let connect = async || client::connect(Client::new(&web.server).config(), agent.addr()).await.unwrap();
+    let mut idle = connect().await;
+    let mut started = connect().await;
+    started.write_all(b"GET /status HTTP/1.1\r\n").await.unwrap();
+    started.flush().await.unwrap();
+    // The connections are served: a third one was accepted after them.
+    Client::new(&web.server).get(agent.addr()).await.unwrap();
+    let client = Certificate::of_client(&[]);
+    web.write("clients.pem", &client.pem);
+    web.write("web.yml", &tls(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: clients.pem"));
+    agent.logs("web configuration reloaded").await;
+    // It may have been closed already.
+    let _ = started.write_all(b"Host: a\r\n\r\n").await;
+    for stream in [&mut idle, &mut started] {
+        let mut response = Vec::new();
+        // The end may be without a farewell.
+        let _ = within("it ends", stream.read_to_end(&mut response)).await;
+        assert_eq!(String::from_utf8(response).unwrap(), "");
+    }
 }
 
 #[tokio::test]

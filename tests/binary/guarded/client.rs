@@ -11,6 +11,7 @@ use rustls::{CipherSuite, HandshakeKind, NamedGroup, RootCertStore, SupportedPro
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::program::{Page, within};
 
@@ -119,10 +120,8 @@ impl<'a> Client<'a> {
 
 /// Requests `/readyz` with this configuration.
 pub(crate) async fn get_with(config: Arc<ClientConfig>, addr: SocketAddr) -> Result<(Page, Agreed), String> {
-    let connect = async {
-        let stream = TcpStream::connect(addr).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+    let request = async {
+        let mut stream = connect(config, addr).await?;
         let page = exchange(&mut stream, "/readyz", "").await?;
         let session = stream.get_ref().1;
         let agreed = Agreed {
@@ -133,7 +132,17 @@ pub(crate) async fn get_with(config: Arc<ClientConfig>, addr: SocketAddr) -> Res
         };
         Ok((page, agreed))
     };
-    within("it responds", connect).await.map_err(|error: std::io::Error| error.to_string())
+    within("it responds", request).await.map_err(|error: std::io::Error| error.to_string())
+}
+
+/// Opens a connection with this configuration.
+pub(crate) async fn connect(
+    config: Arc<ClientConfig>,
+    addr: SocketAddr,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(addr).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(config).connect(name, stream).await
 }
 
 /// Requests `path` over plain HTTP with further `headers`, each with its line break.
