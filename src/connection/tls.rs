@@ -10,6 +10,7 @@ mod peers;
 pub mod pem;
 pub(crate) mod pinned;
 pub mod reload;
+mod remedy;
 pub mod roots;
 mod stream;
 mod verifier;
@@ -28,6 +29,7 @@ use roots::Roots;
 use verifier::Verifier;
 use witness::Witness;
 
+pub use remedy::Remedy;
 pub(super) use stream::ClientCertificateRefused;
 pub use stream::TlsStream;
 
@@ -41,6 +43,7 @@ pub struct TlsClient {
     shared: Arc<ClientConfig>,
     /// The peers that have finished a handshake.
     peers: Peers,
+    remedy: Remedy,
 }
 
 impl TlsClient {
@@ -61,7 +64,14 @@ impl TlsClient {
             .with_client_cert_resolver(witness);
         // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
         shared.resumption = Resumption::disabled();
-        Self { roots: roots.clone(), certificate, shared: Arc::new(shared), peers: Peers::default() }
+        let (roots, shared) = (roots.clone(), Arc::new(shared));
+        Self { roots, certificate, shared, peers: Peers::default(), remedy: Remedy::OF_TARGET }
+    }
+
+    /// Returns this client with failures that name this `remedy` instead of the keys of a target.
+    #[must_use]
+    pub fn with_remedy(self, remedy: Remedy) -> Self {
+        Self { remedy, ..self }
     }
 
     /// Remembers the same peers as `previous`.

@@ -138,7 +138,7 @@ async fn fetch_from(
 
 /// Sends a request straight to its endpoint: a proxy would get its own identity, or not reach it.
 async fn send(call: &Call, platform: &Platform) -> Result<Response<Bytes>, FetchError> {
-    let route = Route::Direct { roots: None, server_name: None };
+    let route = Route::Direct { tls: None, server_name: None };
     let request: Request<Bytes> = call.request.clone();
     platform.transport.send(request, &route).await.map_err(|error| FetchError {
         is_local: matches!(error, TransportError::LocalLimit(_)),

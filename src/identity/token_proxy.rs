@@ -17,6 +17,7 @@ use super::refusal::fetch_error;
 use super::transport::{Route, TransportError};
 use super::variables::Variables;
 use crate::connection::tls::roots::Roots;
+use crate::connection::tls::{Remedy, TlsClient};
 
 /// The audience of the service account tokens that the proxy exchanges. Entra ID refuses them.
 pub(super) const AUDIENCE: &str = "api://AKSIdentityBinding";
@@ -35,6 +36,11 @@ const TOKEN_PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
 const SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
 const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
 const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
+
+/// What to do about a certificate or a name of the proxy.
+const REPLACE_FILE: &str = "; the file in AZURE_KUBERNETES_CA_FILE must hold the authority of the proxy";
+const REPLACE_DATA: &str = "; AZURE_KUBERNETES_CA_DATA must hold the authority of the proxy";
+const UNKNOWN_NAME: &str = "; AZURE_KUBERNETES_SNI_NAME sets another";
 
 /// The proxy that the variables of a pod name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,19 +94,19 @@ impl TokenProxy {
 
     /// Returns the way to the proxy. Reads the authorities anew, because AKS rotates them.
     pub(super) async fn route(&self, platform: &Platform) -> Result<Route, FetchError> {
-        let roots = match &self.trusted {
+        let tls = match &self.trusted {
             Trusted::Platform => None,
-            Trusted::Pem(pem) => Some(roots(CA_DATA, pem.as_bytes())?),
+            Trusted::Pem(pem) => Some(tls(CA_DATA, pem.as_bytes(), REPLACE_DATA)?),
             Trusted::File(path) => {
                 let of_file = format!("{CA_FILE}: {}", path.display());
                 let pem = platform.files.read(path).await.content.map_err(|error| FetchError {
                     is_local: error.is_local(),
                     ..fetch_error(&format!("{of_file} cannot be read: {error}"), &[])
                 })?;
-                Some(roots(&of_file, &pem)?)
+                Some(tls(&of_file, &pem, REPLACE_FILE)?)
             }
         };
-        Ok(Route::Direct { roots, server_name: self.server_name.clone() })
+        Ok(Route::Direct { tls, server_name: self.server_name.clone() })
     }
 }
 
@@ -110,9 +116,12 @@ impl fmt::Display for TokenProxy {
     }
 }
 
-/// Returns the authorities in `pem`, which comes from `place`, and no others.
-fn roots(place: &str, pem: &[u8]) -> Result<Roots, FetchError> {
-    Roots::none().with_pem(pem).map_err(|error| fetch_error(&format!("{place} {error}"), &[]))
+/// Returns TLS that trusts the authorities in `pem`, which comes from `place`, and no others. `untrusted` ends the message about
+/// a certificate that none of them has issued.
+fn tls(place: &str, pem: &[u8], untrusted: &'static str) -> Result<TlsClient, FetchError> {
+    let roots = Roots::none().with_pem(pem).map_err(|error| fetch_error(&format!("{place} {error}"), &[]))?;
+    let remedy = Remedy { untrusted, unusual: "", unknown_name: UNKNOWN_NAME };
+    Ok(TlsClient::new(&roots, None).with_remedy(remedy))
 }
 
 /// Parses the proxy's URL. Messages do not repeat it, because it may contain a password.

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use crate::connection::deadline::within;
 use crate::connection::dial::{Stream, dial};
 use crate::connection::resolver::Resolver;
-use crate::connection::tls::TlsClient;
 use crate::connection::tls::roots::Roots;
+use crate::connection::tls::{Remedy, TlsClient};
 use crate::connection::trace::Trace;
 use crate::descriptors::Purpose;
 use crate::target::Endpoint;
@@ -57,8 +57,8 @@ pub enum Route {
     Usual,
     /// Straight to the host.
     Direct {
-        /// The only roots that are trusted; `None` trusts the platform's.
-        roots: Option<Roots>,
+        /// TLS with other roots than the platform's.
+        tls: Option<TlsClient>,
         /// The name for SNI and the certificate check. `None` is the host.
         server_name: Option<String>,
     },
@@ -83,7 +83,8 @@ impl Transport {
     /// Creates a transport that trusts `roots` and obeys `proxies`.
     #[must_use]
     pub fn with_proxies(roots: &Roots, proxies: Matcher, resolver: Resolver) -> Self {
-        Self { tls: TlsClient::new(roots, None), proxies, resolver }
+        let tls = TlsClient::new(roots, None).with_remedy(Remedy::OF_PLATFORM);
+        Self { tls, proxies, resolver }
     }
 
     async fn dial(
@@ -149,10 +150,9 @@ impl Carry for Transport {
             // not reach them. IMDS rejects forwarded requests.
             return exchange(self.dial(&endpoint, None, deadline).await?, request).await;
         }
-        if let Route::Direct { roots, server_name } = route {
-            let own = roots.as_ref().map(|roots| TlsClient::new(roots, None));
+        if let Route::Direct { tls, server_name } = route {
             let name = server_name.as_deref().unwrap_or(&endpoint.host);
-            let tls = Some((own.as_ref().unwrap_or(&self.tls), name));
+            let tls = Some((tls.as_ref().unwrap_or(&self.tls), name));
             return exchange(self.dial(&endpoint, tls, deadline).await?, request).await;
         }
         let Some(proxy) = self.proxies.intercept(uri) else {
@@ -380,17 +380,27 @@ mod tests {
         let authority = Authority::new();
         let server = Server::start(Some(authority.server("proxy.test")), ok()).await;
         let url = format!("https://localhost:{}/", server.port());
-        let route = |roots, server_name: Option<&str>| Route::Direct {
-            roots,
+        let route = |tls, server_name: Option<&str>| Route::Direct {
+            tls,
             server_name: server_name.map(str::to_owned),
         };
-        let own = Some(authority.roots());
+        let own = Some(TlsClient::new(&authority.roots(), None));
         plain().send(get(&url), &route(own.clone(), Some("proxy.test"))).await.unwrap();
         for route in [route(own, None), route(None, Some("proxy.test"))] {
             let error = plain().send(get(&url), &route).await.unwrap_err();
             assert!(error.to_string().contains("tls_certificate at tls"), "{error}");
         }
         assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_trusted_brings_the_variable_that_helps() {
+        let server = Server::start(Some(Authority::new().server("localhost")), ok()).await;
+        let url = format!("https://localhost:{}/", server.port());
+        let direct = Route::Direct { tls: None, server_name: None };
+        let error = plain().send(get(&url), &direct).await.unwrap_err().to_string();
+        assert!(error.ends_with("; set SSL_CERT_FILE to a file with every authority to trust"), "{error}");
+        assert!(!error.contains("tls.ca_file"), "{error}");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use x509_parser::asn1_rs::{FromDer as _, Oid};
 use x509_parser::prelude::X509Version;
 
 use super::certificate::Certificate;
+use super::remedy::Remedy;
 use super::stream::ClientCertificateRefused;
 use super::witness::Seen;
 use crate::clock::Rfc3339;
@@ -38,11 +39,12 @@ const SPOKE_TLS: &str = "This address has completed TLS handshakes before. Check
                          whether its TLS settings have changed.";
 
 /// Returns the failure of a handshake of which `seen` was seen: for `server_name`, ended by `error`, or by the deadline
-/// without one. A peer that `speaks_tls` is not taken for one that speaks plain text.
+/// without one; `remedy` helps. A peer that `speaks_tls` is not taken for one that speaks plain text.
 pub(super) fn diagnose(
     error: Option<&io::Error>,
     seen: &Seen,
     server_name: &str,
+    remedy: Remedy,
     speaks_tls: bool,
 ) -> Failure {
     if speaks_tls && error.is_none() {
@@ -50,14 +52,14 @@ pub(super) fn diagnose(
                       finished earlier ones";
         return failure(FailureReason::CommandTimeout, &detail);
     }
-    let failure = diagnose_stranger(error, seen, server_name);
+    let failure = diagnose_stranger(error, seen, server_name, remedy);
     let is_handshake = failure.reason == FailureReason::TlsHandshake;
     let advice = if speaks_tls && is_handshake { Some(SPOKE_TLS) } else { failure.advice };
     Failure { advice, ..failure }
 }
 
 /// Returns the failure of a handshake with a peer of which nothing else is known.
-fn diagnose_stranger(error: Option<&io::Error>, seen: &Seen, server_name: &str) -> Failure {
+fn diagnose_stranger(error: Option<&io::Error>, seen: &Seen, server_name: &str, remedy: Remedy) -> Failure {
     let handshake = |detail: &dyn fmt::Display| failure(FailureReason::TlsHandshake, detail);
     if let Some(text) = plain_text(&seen.first_bytes) {
         let detail = format!("the peer answered in plain text: {:?}", excerpt(text, MAX_TEXT));
@@ -77,13 +79,13 @@ fn diagnose_stranger(error: Option<&io::Error>, seen: &Seen, server_name: &str) 
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::InvalidCertificate(error)) => {
-            failure(FailureReason::TlsCertificate, &certificate_fault(error, seen, server_name))
+            failure(FailureReason::TlsCertificate, &certificate_fault(error, seen, server_name, remedy))
         }
-        Some(Error::AlertReceived(alert)) => handshake(&alert_fault(*alert)),
+        Some(Error::AlertReceived(alert)) => handshake(&alert_fault(*alert, remedy)),
         Some(Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        )) => handshake(&alert_fault(AlertDescription::ProtocolVersion)),
+        )) => handshake(&alert_fault(AlertDescription::ProtocolVersion, remedy)),
         Some(Error::PeerIncompatible(_)) => handshake(&NOTHING_IN_COMMON),
         Some(Error::InvalidMessage(fault)) if seen.first_bytes.first().is_some_and(|byte| !is_tls(*byte)) => {
             handshake(&format_args!("the peer does not speak TLS ({})", words(fault)))
@@ -124,27 +126,30 @@ fn plain_text(bytes: &[u8]) -> Option<&str> {
     if is_text { std::str::from_utf8(line).ok() } else { None }
 }
 
-fn alert_fault(alert: AlertDescription) -> String {
+fn alert_fault(alert: AlertDescription, remedy: Remedy) -> String {
     match alert {
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             NOTHING_IN_COMMON.to_owned()
         }
         AlertDescription::ProtocolVersion => "the server speaks neither TLS 1.2 nor TLS 1.3".to_owned(),
         AlertDescription::UnrecognisedName => {
-            "the server knows no host of this name (SNI); tls.server_name sets another".to_owned()
+            format!("the server knows no host of this name (SNI){}", remedy.unknown_name)
         }
         alert => format!("the server ended the handshake with the alert {}", name_of_alert(alert)),
     }
 }
 
 /// Says what is wrong with the server's certificate or with one above it.
-fn certificate_fault(error: &CertificateError, seen: &Seen, server_name: &str) -> String {
+fn certificate_fault(error: &CertificateError, seen: &Seen, server_name: &str, remedy: Remedy) -> String {
+    let Remedy { untrusted, unusual, .. } = remedy;
     let certificate = seen.certificate.as_ref().and_then(Certificate::parse);
     let parsed = seen.certificate.as_ref().and_then(|der| x509_parser::parse_x509_certificate(der).ok());
     match error {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = match certificate {
-                Some(it) if it.names.is_empty() => format!("it names no host, only the subject {}", it.subject),
+                Some(it) if it.names.is_empty() => {
+                    format!("it names no host, only the subject {}", it.subject)
+                }
                 Some(it) => format!("it is valid for {}", it.names.join(", ")),
                 None => "it is not readable".to_owned(),
             };
@@ -161,11 +166,16 @@ fn certificate_fault(error: &CertificateError, seen: &Seen, server_name: &str) -
             format!("{which} is not valid before {}", Rfc3339(start))
         }
         CertificateError::UnknownIssuer => match certificate {
-            Some(it) => format!("no trusted authority has issued the certificate; its issuer is {}", it.issuer),
-            None => "no trusted authority has issued the certificate".to_owned(),
+            Some(it) => {
+                format!(
+                    "no trusted authority has issued the certificate; its issuer is {}{untrusted}",
+                    it.issuer
+                )
+            }
+            None => format!("no trusted authority has issued the certificate{untrusted}"),
         },
         CertificateError::BadSignature => {
-            "the certificate is not signed by the trusted authority of its issuer's name".to_owned()
+            format!("the certificate is not signed by the trusted authority of its issuer's name{untrusted}")
         }
         CertificateError::BadEncoding => "the certificate is not correctly encoded".to_owned(),
         CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => format!(
@@ -185,13 +195,10 @@ fn certificate_fault(error: &CertificateError, seen: &Seen, server_name: &str) -
         }
         CertificateError::Other(other) => match parsed {
             Some((_, parsed)) if parsed.version() != X509Version::V3 => {
-                "the certificate is of X.509 version 1; to trust exactly this certificate, add it to tls.ca_file"
-                    .to_owned()
+                format!("the certificate is of X.509 version 1{unusual}")
             }
             Some((_, parsed)) if parsed.is_ca() => {
-                "the server shows a CA certificate as its own; to trust exactly this certificate, add it to \
-                 tls.ca_file"
-                    .to_owned()
+                format!("the server shows a CA certificate as its own{unusual}")
             }
             _ => format!("the certificate cannot be used: {}", words(&other.0)),
         },
@@ -289,7 +296,7 @@ mod tests {
 
     /// The text for a fault of a certificate that could not be read.
     fn text(error: &CertificateError) -> String {
-        certificate_fault(error, &Seen::default(), "cache.test")
+        certificate_fault(error, &Seen::default(), "cache.test", Remedy::OF_TARGET)
     }
 
     #[test]

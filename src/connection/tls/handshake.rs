@@ -62,8 +62,10 @@ impl TlsClient {
                 self.peers.spoke(peer);
                 Ok((stream, info))
             }
-            Ok(Err(error)) => Err(diagnose(Some(&error), &seen, server_name, self.peers.knows(peer))),
-            Err(_) => Err(diagnose(None, &seen, server_name, self.peers.knows(peer))),
+            Ok(Err(error)) => {
+                Err(diagnose(Some(&error), &seen, server_name, self.remedy, self.peers.knows(peer)))
+            }
+            Err(_) => Err(diagnose(None, &seen, server_name, self.remedy, self.peers.knows(peer))),
         };
         let certificate = seen.certificate.take();
         trace.note(|findings| findings.certificate = certificate);
