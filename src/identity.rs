@@ -15,6 +15,7 @@ pub mod entra;
 mod expiry;
 mod managed;
 pub mod platform;
+mod proxies;
 pub(crate) mod redaction;
 pub mod refresh;
 mod refusal;

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join, split};
 use tokio::time::Instant;
 
+use super::proxies;
 use crate::connection::deadline::within;
 use crate::connection::dial::{Stream, dial};
 use crate::connection::resolver::Resolver;
@@ -74,10 +75,10 @@ pub struct Transport {
 
 impl Transport {
     /// Creates a transport that trusts `roots` and obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower
-    /// case.
+    /// case. Warns about those that it cannot obey.
     #[must_use]
     pub fn new(roots: &Roots, resolver: Resolver) -> Self {
-        Self::with_proxies(roots, Matcher::from_env(), resolver)
+        Self::with_proxies(roots, proxies::of_environment(), resolver)
     }
 
     /// Creates a transport that trusts `roots` and obeys `proxies`.
@@ -113,6 +114,11 @@ impl Transport {
         let uri = proxy.uri();
         if uri.scheme() != Some(&Scheme::HTTP) {
             return Err(unreachable(format!("the proxy {uri} is not supported; only http:// proxies are")));
+        }
+        if uri.port().is_none()
+            && uri.authority().is_some_and(|it| it.as_str().trim_end_matches(':') != it.host())
+        {
+            return Err(unreachable(format!("the port of the proxy {uri} is not a number up to 65535")));
         }
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let proxy_endpoint = Endpoint { host: host.into(), port: uri.port_u16().unwrap_or(80) };
@@ -344,18 +350,22 @@ mod tests {
     async fn the_error_names_a_proxy_that_refuses_without_its_password() {
         let proxy = Server::start(None, response(407, &[], "")).await;
         let address = format!("127.0.0.1:{}", proxy.port());
-        let error = |scheme: &str| {
+        let error = |scheme: &str, address: &str| {
             let proxies = Matcher::builder().https(format!("{scheme}://user:hunter2@{address}")).build();
             let transport = Transport::with_proxies(&Roots::none(), proxies, resolver());
             async move { transport.send(get("https://login.test/"), &Route::Usual).await.unwrap_err().to_string() }
         };
         assert_eq!(
-            error("http").await,
+            error("http", &address).await,
             format!("the proxy http://{address}/ refused login.test:443 with HTTP 407")
         );
         assert_eq!(
-            error("https").await,
+            error("https", &address).await,
             format!("the proxy https://{address}/ is not supported; only http:// proxies are")
+        );
+        assert_eq!(
+            error("http", "127.0.0.1:port").await,
+            "the port of the proxy http://127.0.0.1:port/ is not a number up to 65535"
         );
     }
 
