@@ -115,7 +115,7 @@ async fn fetch_from(
     let response = send(&call, platform).await?;
     let status = response.status().as_u16();
     if status != 200 {
-        let explanation = explanation(response.body());
+        let explanation = explanation(&response);
         let advice = advice(&wanted, variables, status, &explanation);
         return Err(refused(format!("HTTP {status}: {explanation}"), advice));
     }

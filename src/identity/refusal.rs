@@ -1,5 +1,8 @@
 //! Refusals: what an identity endpoint sends instead of a token, in words for an operator.
 
+use bytes::Bytes;
+use hyper::header::LOCATION;
+use hyper::{Response, Uri};
 use serde_json::Value;
 
 use super::FetchError;
@@ -58,9 +61,21 @@ pub(super) fn entra_sentence(explanation: &str) -> Option<String> {
     Some(sentence[..ends.min().unwrap_or(sentence.len())].trim_end_matches('.').to_owned())
 }
 
-/// Returns the explanation in an error response: Entra and IMDS send `error_description`, App Service and Kubernetes
+/// Returns the explanation in an error response: the host that a redirect points to, or what the body says.
+pub(super) fn explanation(response: &Response<Bytes>) -> String {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+    match location.map(|location| location.to_str().ok().and_then(|url| url.parse::<Uri>().ok())) {
+        Some(url) => match url.as_ref().and_then(Uri::host) {
+            Some(host) => format!("a redirect to {host}; is there a proxy in between?"),
+            None => "a redirect to another path; is there a proxy in between?".to_owned(),
+        },
+        None => said(response.body()),
+    }
+}
+
+/// Returns what the body of an error response says: Entra and IMDS send `error_description`, App Service and Kubernetes
 /// `message`, some only `error`.
-pub(super) fn explanation(body: &[u8]) -> String {
+fn said(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let found = ["/error_description", "/message", "/error/message", "/error"]
@@ -107,8 +122,26 @@ mod tests {
                 "a web page instead of the endpoint's response; is there a proxy in between?",
             ),
         ] {
-            assert_eq!(explanation(body.as_bytes()), expected);
+            assert_eq!(explanation(&Response::new(Bytes::from(body))), expected);
         }
+    }
+
+    #[test]
+    fn the_host_of_a_redirect_is_named_without_the_rest_of_its_url() {
+        let redirected = |location: &str| {
+            let response = Response::builder().status(302).header(LOCATION, location);
+            explanation(&response.body(Bytes::from_static(b"<html>moved</html>")).unwrap())
+        };
+        assert_eq!(
+            redirected("https://user:hunter2@portal.example.com:8443/login?token=hunter2#hunter2"),
+            "a redirect to portal.example.com; is there a proxy in between?"
+        );
+        for location in ["/login?token=hunter2", "hunter2 hunter2", "https://"] {
+            let expected = "a redirect to another path; is there a proxy in between?";
+            assert_eq!(redirected(location), expected, "{location}");
+        }
+        let response = Response::builder().status(400).header(LOCATION, "https://a/");
+        assert_eq!(explanation(&response.body(Bytes::from_static(b"no")).unwrap()), "no");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl HttpClient for Exchange {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let response = self.send(request).await?;
         let status = response.status();
-        let explanation = (!status.is_success()).then(|| explanation(response.body()));
+        let explanation = (!status.is_success()).then(|| explanation(&response));
         let last = EndpointResponse { status: status.as_u16(), explanation };
         *lock(&self.last_response) = Some(last);
         if status.is_success() && !is_valid_bearer_response(response.body()) {

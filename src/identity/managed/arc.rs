@@ -51,7 +51,7 @@ pub(super) async fn call(
     let challenge = send(&Call::new(request(), "", Vec::new())?, platform).await?;
     let status = challenge.status().as_u16();
     if status != 401 {
-        let explanation = explanation(challenge.body());
+        let explanation = explanation(&challenge);
         let text = format!("HTTP {status} instead of the 401 with a key file of Azure Arc: {explanation}");
         let advice = advice(wanted, &platform.variables, status, &explanation);
         return Err(FetchError { advice, ..fetch_error(&text, &[]) });
