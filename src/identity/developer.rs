@@ -183,7 +183,8 @@ fn refused(tool: &Tool, output: &Output, scope: &str, arguments: &[&str]) -> Fet
         Refusal::Other(words, command) => {
             let words = without_secrets(words.trim_end().trim_end_matches('.'));
             let words = excerpt(&words, DETAIL);
-            let words = if words.is_empty() { "it failed without a word" } else { &*words };
+            let words =
+                if words.is_empty() { format!("it ended without a word ({})", output.status) } else { words };
             let command = command.unwrap_or_else(|| command_line(name, arguments));
             format!("{name}: {words}; run `{command}`")
         }

@@ -9,8 +9,12 @@ use crate::identity::DEFAULT_SCOPE;
 
 /// Returns the error for a tool that printed `stderr`.
 fn said(tool: &Tool, stderr: &str) -> String {
-    let output =
-        Output { status: ExitStatus::from_raw(1 << 8), stdout: Vec::new(), stderr: stderr.to_owned() };
+    ended(tool, ExitStatus::from_raw(1 << 8), stderr)
+}
+
+/// Returns the error for a tool that ended with this status.
+fn ended(tool: &Tool, status: ExitStatus, stderr: &str) -> String {
+    let output = Output { status, stdout: Vec::new(), stderr: stderr.to_owned() };
     let error = refused(tool, &output, DEFAULT_SCOPE, &tool.arguments(DEFAULT_SCOPE));
     assert_eq!(error.advice, Some(ADVICE));
     error.text.into()
@@ -103,7 +107,9 @@ fn each_error_of_az_becomes_a_sentence_with_the_command_to_run() {
         "az: The subscription of 'Shop (test)' doesn't exist in cloud 'AzureCloud'; run `az account list --all`"
     );
     assert_eq!(said(&az(), "ERROR: Connection refused\n"), format!("az: Connection refused{by_hand}"));
-    assert_eq!(said(&az(), ""), format!("az: it failed without a word{by_hand}"));
+    assert_eq!(said(&az(), " \n"), format!("az: it ended without a word (exit status: 1){by_hand}"));
+    let killed = ended(&az(), ExitStatus::from_raw(9), "");
+    assert_eq!(killed, format!("az: it ended without a word (signal: 9 (SIGKILL)){by_hand}"));
 }
 
 #[test]
