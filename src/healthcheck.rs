@@ -13,12 +13,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use crate::connection::tls::TlsClient;
+use crate::connection::tls::{ClientCertificateRefused, TlsClient};
 use crate::connection::trace::Trace;
+use crate::probe::FailureReason;
 use crate::secret::Secret;
 
 /// How many bytes of the response are read at most; the first line suffices.
 const RESPONSE_LIMIT: usize = 1024;
+
+/// What helps whatever the guarded endpoint demands.
+const OTHERWISE: &str = "ask the health endpoint with --health-listen";
 
 /// The endpoint of the agent to ask, and how.
 #[derive(Debug)]
@@ -52,15 +56,30 @@ impl Healthcheck {
                 let name = name.clone().unwrap_or_else(|| addr.ip().to_string());
                 match client.handshake(&name, stream, None, &mut { deadline }, &Trace::default()).await {
                     Ok((stream, _)) => self.request(addr, stream, deadline).await,
+                    Err(failure) if failure.reason == FailureReason::TlsClientCertificate => {
+                        return Err(error(Fault::ClientCertificate(failure.detail)));
+                    }
                     Err(failure) => return Err(error(Fault::Tls(failure.detail))),
                 }
             }
         };
-        let response = responded.map_err(|cause| error(Fault::NoResponse(cause)))?;
+        let response = responded.map_err(|cause| {
+            // In TLS 1.3, it comes after the handshake.
+            let is_about_certificate = ClientCertificateRefused::is_in(&cause);
+            let text = || cause.to_string().into();
+            error(if is_about_certificate {
+                Fault::ClientCertificate(text())
+            } else {
+                Fault::NoResponse(cause)
+            })
+        })?;
         let line = response.lines().next().unwrap_or_default();
         match line.split(' ').nth(1) {
             Some("200") if line.starts_with("HTTP/1.") => Ok(()),
-            _ => Err(error(Fault::NotAlive(line.escape_default().to_string()))),
+            _ => {
+                let line = line.escape_default().to_string();
+                Err(error(Fault::NotAlive { line, has_user: self.user.is_some() }))
+            }
         }
     }
 
@@ -97,11 +116,18 @@ impl Healthcheck {
         }
         request.push_str("\r\n");
         let exchange = async {
-            stream.write_all(request.as_bytes()).await?;
-            stream.flush().await?;
+            let written = async {
+                stream.write_all(request.as_bytes()).await?;
+                stream.flush().await
+            };
+            // A server that refuses the client may close before it reads, and has said why.
+            let written = written.await;
             let mut response = Vec::new();
             let mut stream = stream.take(RESPONSE_LIMIT as u64);
             while !response.contains(&b'\n') && stream.read_buf(&mut response).await? > 0 {}
+            if response.is_empty() {
+                written?;
+            }
             Ok(String::from_utf8_lossy(&response).into_owned())
         };
         timeout_at(deadline, exchange).await?
@@ -139,8 +165,10 @@ enum Fault {
     NoResponse(io::Error),
     /// The TLS handshake failed; contains the reason.
     Tls(Box<str>),
-    /// The agent responded with something else than 200; contains the first line.
-    NotAlive(String),
+    /// The agent demands another client certificate, or any; contains the reason.
+    ClientCertificate(Box<str>),
+    /// The agent responded with something else than 200: the first line, and whether the request had a password.
+    NotAlive { line: String, has_user: bool },
 }
 
 impl fmt::Display for HealthcheckError {
@@ -151,18 +179,24 @@ impl fmt::Display for HealthcheckError {
                 write!(f, "no response from {url}; check that the agent runs and listens there")
             }
             Fault::Tls(reason) => write!(f, "no TLS connection to {url}: {reason}"),
-            Fault::NotAlive(line) if line.is_empty() => {
+            Fault::ClientCertificate(reason) => write!(
+                f,
+                "no TLS connection to {url}: {reason}; set --cert-file and --key-file to a certificate that the endpoint \
+                 accepts, or {OTHERWISE}"
+            ),
+            Fault::NotAlive { line, .. } if line.is_empty() => {
                 write!(f, "{url} closed the connection without a response")
             }
-            Fault::NotAlive(line) => {
+            Fault::NotAlive { line, has_user } => {
                 write!(f, "{url} returned: {line}")?;
                 let advice = match line.split(' ').nth(1) {
                     Some("400") => "if the endpoint has TLS, set --tls",
+                    Some("401") if *has_user => "check the user and the password in --password-file",
                     Some("401") => "set --username and --password-file",
                     Some("429") => "the endpoint limits the rate of requests",
                     _ => return Ok(()),
                 };
-                write!(f, "; {advice}, or ask the health endpoint with --health-listen")
+                write!(f, "; {advice}, or {OTHERWISE}")
             }
         }
     }
@@ -172,7 +206,7 @@ impl std::error::Error for HealthcheckError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
             Fault::NoResponse(error) => Some(error),
-            Fault::Tls(_) | Fault::NotAlive(_) => None,
+            Fault::Tls(_) | Fault::ClientCertificate(_) | Fault::NotAlive { .. } => None,
         }
     }
 }

@@ -15,14 +15,21 @@ use crate::config::keys::Key;
 use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN};
 use crate::config::variables::CONFIG_VARIABLE;
 use crate::config::{Http, Overrides, Sources, listen};
-use crate::connection::tls::TlsClient;
 use crate::connection::tls::reload::Reloader;
 use crate::connection::tls::roots::Roots;
+use crate::connection::tls::{Remedy, TlsClient};
 use crate::error::Chain;
 use crate::files::Files;
 use crate::healthcheck;
 use crate::secret::{Secret, SecretSource};
 use crate::target::{ClientFiles, TlsFiles};
+
+/// What helps against a certificate or a name of the endpoint.
+const REMEDY: Remedy = Remedy {
+    untrusted: "; name a file with its authority in --ca-file",
+    unusual: "; to trust exactly this certificate, name its file in --ca-file",
+    unknown_name: "; --server-name sets another",
+};
 
 /// How long the agent may take to respond.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -166,7 +173,8 @@ impl Guard {
         let (_, mut reloaded) = Reloader::start(Roots::platform(), paths, files)
             .await
             .map_err(|error| Chain(&error).to_string())?;
-        Ok((Some((reloaded.newest(), self.server_name.clone())), user))
+        let client = reloaded.newest().with_remedy(REMEDY);
+        Ok((Some((client, self.server_name.clone())), user))
     }
 }
 

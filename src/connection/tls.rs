@@ -30,7 +30,7 @@ use verifier::Verifier;
 use witness::Witness;
 
 pub use remedy::Remedy;
-pub(super) use stream::ClientCertificateRefused;
+pub(crate) use stream::ClientCertificateRefused;
 pub use stream::TlsStream;
 
 /// The client's side of TLS 1.2 and 1.3. Cheap to clone.

@@ -1,4 +1,11 @@
-use rcgen::CertificateParams;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -154,6 +161,58 @@ async fn tls_checks_the_certificate_on_loopback_too() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_is_demanded_is_an_error_that_says_so() {
+    for versions in [&[&TLS12], &[&TLS13]] {
+        let (server, pem) = demanding(versions);
+        let (listener, addr) = listen().await;
+        let refusing =
+            tokio::spawn(async move { server.accept(listener.accept().await.unwrap().0).await.is_err() });
+        let roots = Roots::none().with_pem(pem.as_bytes()).unwrap();
+        let tls = Some((TlsClient::new(&roots, None), Some("agent.test".to_owned())));
+        let error = Healthcheck { tls, ..Healthcheck::plain(addr) }.run(LONG).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("no TLS connection to https://127.0.0.1:")
+                && error.contains(": the server requires a client certificate, and none is configured (alert ")
+                && error.ends_with(
+                    "; set --cert-file and --key-file to a certificate that the endpoint accepts, or ask the health endpoint \
+                     with --health-listen"
+                ),
+            "{error}"
+        );
+        assert!(refusing.await.unwrap());
+    }
+}
+
+/// Returns a server called `agent.test` that demands the certificate of an authority nobody has, and its own certificate.
+fn demanding(versions: &[&'static SupportedProtocolVersion]) -> (TlsAcceptor, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["agent.test".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let mut authorities = RootCertStore::empty();
+    authorities.add(certificate.der().clone()).unwrap();
+    let clients = WebPkiClientVerifier::builder_with_provider(authorities.into(), Arc::clone(&provider));
+    let key_der = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(vec![certificate.der().clone()], key_der.into())
+        .unwrap();
+    (Arc::new(config).into(), certificate.pem())
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused_is_an_error_that_does_not_ask_for_one() {
+    let (addr, _request) = server("HTTP/1.1 401 Unauthorized\r\n\r\n").await;
+    let user = Some(("alice".to_owned(), Secret::new("hunter2".to_owned())));
+    let error = Healthcheck { user, ..Healthcheck::plain(addr) }.run(LONG).await.unwrap_err().to_string();
+    let expected = "Unauthorized; check the user and the password in --password-file, or ask the health endpoint with \
+                    --health-listen";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[tokio::test]

@@ -89,14 +89,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
 /// The server asked for a client certificate and did not accept the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connection) struct ClientCertificateRefused {
+pub(crate) struct ClientCertificateRefused {
     answer: Answer,
     alert: AlertDescription,
 }
 
 impl ClientCertificateRefused {
     /// Whether `error` is one.
-    pub(in crate::connection) fn is_in(error: &io::Error) -> bool {
+    pub(crate) fn is_in(error: &io::Error) -> bool {
         error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some()
     }
 
