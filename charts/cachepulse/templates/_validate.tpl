@@ -27,6 +27,15 @@
 {{- if regexMatch "^(127\\.|\\[[0:]*:0*1\\]|\\[[0:]*:(?i:ffff):127\\.)" .Values.config.http.listen -}}
 {{- fail "cachepulse: config.http.listen is a loopback address, which Prometheus and the kubelet cannot reach: set it to [::]:9860, for example" -}}
 {{- end -}}
+{{- range .Values.env -}}
+{{- if eq .name "CACHEPULSE_HOST" -}}
+{{- fail "cachepulse: env: CACHEPULSE_HOST is not allowed beside the configuration file that the chart mounts: set the host in config.targets" -}}
+{{- end -}}
+{{- end -}}
+{{- $period := include "cachepulse.milliseconds" .Values.config.shutdown_grace_period | int64 -}}
+{{- if and (not $sidecar) (include "cachepulse.ownsConfig" .) (gt $period (mul 1000 .Values.terminationGracePeriodSeconds)) -}}
+{{- fail (printf "cachepulse: config.shutdown_grace_period, %s, is longer than terminationGracePeriodSeconds, %v: the kubelet would kill the agent before it has finished" .Values.config.shutdown_grace_period (int64 .Values.terminationGracePeriodSeconds)) -}}
+{{- end -}}
 {{- $http := .Values.config.http -}}
 {{- $web := .Values.webConfig -}}
 {{- if $web.existingSecret -}}
@@ -46,6 +55,9 @@
 {{- fail "cachepulse: webConfig.tlsSecret has no effect: set webConfig.existingSecret to a Secret whose web configuration names its files" -}}
 {{- else if and $http.web_config_file (not $http.health_listen) -}}
 {{- fail "cachepulse: config.http.web_config_file needs config.http.health_listen, because the kubelet cannot sign in: set it to [::]:9861, for example, or set webConfig.existingSecret instead of both" -}}
+{{- end -}}
+{{- if eq (regexFind "[0-9]+$" ($http.health_listen | default "")) (include "cachepulse.port" .) -}}
+{{- fail (printf "cachepulse: config.http.health_listen has the port of config.http.listen, %s: choose another one" (include "cachepulse.port" .)) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|\\[[0:]*:0*1\\]|\\[[0:]*:(?i:ffff):127\\.)" ($http.health_listen | default "") -}}
 {{- fail "cachepulse: config.http.health_listen is a loopback address, which the kubelet cannot reach: set it to [::]:9861, for example" -}}
@@ -77,6 +89,9 @@
 {{- end -}}
 {{- if and $wi.enabled (not $sidecar) (not $account.create) (not $account.name) -}}
 {{- fail "cachepulse: azureWorkloadIdentity.enabled needs a service account: set serviceAccount.create, or set serviceAccount.name to an annotated service account" -}}
+{{- end -}}
+{{- if not (regexMatch "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$" ($wi.clientId | default "")) -}}
+{{- fail (printf "cachepulse: azureWorkloadIdentity.clientId: %s: expected the client id of the managed identity, a GUID, as `az identity show --query clientId` prints it" $wi.clientId) -}}
 {{- end -}}
 {{- if and (not $wi.enabled) $wi.identityBinding -}}
 {{- fail "cachepulse: azureWorkloadIdentity.identityBinding has no effect: set azureWorkloadIdentity.enabled" -}}
@@ -119,4 +134,15 @@
 {{- else if and .Values.service.enabled (regexMatch "^[0-9]" (include "cachepulse.fullname" .)) -}}
 {{- fail (printf "cachepulse: %s cannot be the name of a Service, which begins with a letter: set fullnameOverride, or choose another name for the release" (include "cachepulse.fullname" .)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A duration such as `1m30s` in milliseconds; 0 for nothing. */}}
+{{- define "cachepulse.milliseconds" -}}
+{{- $sum := 0.0 -}}
+{{- range regexFindAll "[0-9.]+(h|ms|m|s)" (toString (. | default "")) -1 -}}
+{{- $unit := regexFind "[a-z]+$" . -}}
+{{- $factor := get (dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1) $unit -}}
+{{- $sum = addf $sum (mulf (regexFind "^[0-9.]+" . | float64) $factor) -}}
+{{- end -}}
+{{- $sum | int64 -}}
 {{- end -}}
