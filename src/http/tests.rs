@@ -302,7 +302,10 @@ fn status_is_json_and_the_overview_is_html() {
     assert_eq!(json["targets"][0]["target"], "<orders>");
     let page = agent.get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert!(page.header("content-security-policy").is_some());
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("script"), "{policy}");
+    assert_eq!(page.header("x-frame-options"), Some("deny"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert!(
         page.text().contains("<a href=\"targets/%3Corders%3E\"><bdi>&lt;orders&gt;</bdi></a>"),
         "{}",

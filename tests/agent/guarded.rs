@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::time::{Instant, sleep};
 
+use crate::health::health;
 use crate::lab::Lab;
 use crate::program::Running;
 use crate::scrape::Scrape;
@@ -22,7 +23,7 @@ const FLOOD: Duration = Duration::from_secs(5);
 const CLIENTS: usize = 40;
 
 #[tokio::test]
-async fn a_flood_of_wrong_passwords_delays_neither_probes_nor_clients_whose_password_is_known() {
+async fn a_flood_of_wrong_passwords_delays_no_probe_no_kubelet_and_no_client_whose_password_is_known() {
     let lab = Lab::start().await;
     let web = lab.file("web.yml", &format!("basic_auth_users: {{alice: {SECRET}}}\n"));
     let flags = ["--identity", "managed_identity", "--interval", "1s", "--health-listen", "127.0.0.1:0"];
@@ -56,6 +57,7 @@ async fn a_flood_of_wrong_passwords_delays_neither_probes_nor_clients_whose_pass
     while Instant::now() < until {
         let begun = Instant::now();
         assert_eq!(status_of(&agent, "alice", "secret").await, 200);
+        assert_eq!(agent.get_at(health(&agent), "/livez").await.code, 200);
         longest = longest.max(begun.elapsed());
         sleep(Duration::from_millis(50)).await;
     }
