@@ -71,11 +71,16 @@ impl Application {
         eventually("the application writes", || self.outages.iter().all(is_over)).await;
     }
 
+    /// Returns by how much timers of this process were late so far: a measure of how busy the machine is.
+    pub(crate) fn late(&self) -> Duration {
+        self.beats.late()
+    }
+
     /// The agent has recorded the outages of the target `orders` that the application saw, within `tolerance` and what the
     /// load of the machine adds.
     pub(crate) fn agrees(&self, agent: &Running, scrape: &Scrape, tolerance: Duration) {
         let (recorded, truth) = (scrape.unavailable("orders"), self.unavailable());
-        let load = self.beats.late() + agent.run_delay();
+        let load = self.late() + agent.run_delay();
         eprintln!("recorded {recorded:.1?}, truth {truth:.1?}, load {load:.1?}");
         assert!(
             recorded.abs_diff(truth) <= tolerance + load,

@@ -23,10 +23,16 @@ pub(crate) const THIRDS: [RangeInclusive<u16>; 3] = [0..=5460, 5461..=10_922, 10
 const PROBE: &str = "probe";
 const LEAST: &str = "~cachepulse:* +ping +set +get +client|list +cluster|slots +readonly";
 
-/// How nodes behave. A primary that is not heard of for two seconds has failed. The first byte is replicated at once, which
-/// lets replicas be listed. A node keeps its role when it loses all slots.
-const SETTINGS: &str = "cluster-node-timeout 2000\nrepl-ping-replica-period 1\nrepl-diskless-sync-delay 0\n\
-                        cluster-allow-replica-migration no\n";
+/// How nodes behave. The first byte is replicated at once, which lets replicas be listed. A node keeps its role when it loses
+/// all slots.
+const SETTINGS: &str =
+    "repl-ping-replica-period 1\nrepl-diskless-sync-delay 0\ncluster-allow-replica-migration no\n";
+
+/// After how many milliseconds a node that is not heard of has failed.
+const NODE_TIMEOUT: &str = "2000";
+/// The same where nothing fails: however busy the machine is, nodes do not suspect each other. Also while a cluster is made,
+/// because a node that does not answer an introduction in time is forgotten.
+const LONG_NODE_TIMEOUT: &str = "10000";
 
 /// How many slots migrate at a time.
 const AT_ONCE: u16 = 256;
@@ -39,6 +45,7 @@ pub(crate) struct Cluster {
     listen: Listen,
     nodes: Vec<Node>,
     directory: Directory,
+    node_timeout: &'static str,
 }
 
 struct Node {
@@ -52,7 +59,8 @@ struct Node {
 impl Node {
     async fn start(listen: Listen) -> Self {
         let tls = if listen == Listen::Tls { "tls-cluster yes\ntls-replication yes\n" } else { "" };
-        let lines = format!("{SETTINGS}masteruser {ADMIN}\nmasterauth {PASSWORD}\n{tls}");
+        let timeout = format!("cluster-node-timeout {LONG_NODE_TIMEOUT}\n");
+        let lines = format!("{SETTINGS}{timeout}masteruser {ADMIN}\nmasterauth {PASSWORD}\n{tls}");
         let (server, bus) = node_of(listen, &[(PROBE, LEAST)], &lines).await;
         let node = Self { id: id(&server), server, bus, is_running: true };
         if listen == Listen::Tls {
@@ -74,6 +82,10 @@ impl Node {
         up.len() == expected && up.iter().filter(is_used).all(|node| slots.contains(node[0]))
     }
 
+    fn set_timeout(&self, milliseconds: &str) {
+        self.server.ask::<()>(&["CONFIG", "SET", "cluster-node-timeout", milliseconds]);
+    }
+
     /// Announces a port, with TLS also to those who ask without, as the tests do on the Unix socket.
     fn announce(&self, listen: Listen, port: u16) {
         let port = port.to_string();
@@ -93,7 +105,8 @@ impl Cluster {
     /// Starts a primary for each of these ranges, and behind the primaries a replica of each.
     pub(crate) async fn with_slots(listen: Listen, slots: &[RangeInclusive<u16>]) -> Self {
         let nodes = join_all((0..2 * slots.len()).map(|_| Node::start(listen))).await;
-        let cluster = Self { listen, nodes, directory: Directory::default() };
+        let (directory, node_timeout) = (Directory::default(), LONG_NODE_TIMEOUT);
+        let mut cluster = Self { listen, nodes, directory, node_timeout };
         for (index, range) in slots.iter().enumerate() {
             let (first, last) = (range.start().to_string(), range.end().to_string());
             cluster.ask(index, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
@@ -121,7 +134,23 @@ impl Cluster {
             }
         })
         .await;
+        cluster.set_timeout(NODE_TIMEOUT);
         cluster
+    }
+
+    /// Lets nodes not suspect each other, where nothing fails: the machine may be busy.
+    pub(crate) fn suspects_nobody(&mut self) {
+        self.set_timeout(LONG_NODE_TIMEOUT);
+    }
+
+    /// Lets nodes suspect each other as they do at first.
+    pub(crate) fn suspects_again(&mut self) {
+        self.set_timeout(NODE_TIMEOUT);
+    }
+
+    fn set_timeout(&mut self, milliseconds: &'static str) {
+        self.node_timeout = milliseconds;
+        self.running().for_each(|node| node.set_timeout(milliseconds));
     }
 
     /// Returns the number of nodes.
@@ -146,6 +175,16 @@ impl Cluster {
             "500ms",
             "--command-timeout",
             "300ms",
+        ])
+    }
+
+    /// The same, with timeouts that only a hang exceeds, however busy the machine is.
+    pub(crate) fn patient_agent(&self, port: u16) -> Program {
+        self.daemon(port, PROBE).args(["--interval", "500ms"]).args([
+            "--connect-timeout",
+            "10s",
+            "--command-timeout",
+            "10s",
         ])
     }
 
@@ -193,6 +232,7 @@ impl Cluster {
     /// Restarts a node that was killed.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.nodes[index].server.restart().await;
+        self.nodes[index].set_timeout(self.node_timeout);
         self.nodes[index].is_running = true;
     }
 
@@ -330,6 +370,7 @@ impl Cluster {
         self.enter(index, self.node(index).port());
         self.meet(index);
         self.settled().await;
+        self.nodes[index].set_timeout(self.node_timeout);
         index
     }
 
