@@ -12,6 +12,7 @@ use crate::connection::testing::resolver;
 use crate::connection::tls::roots::Roots;
 use crate::files::Files;
 use crate::identity::DEFAULT_SCOPE;
+use crate::identity::testing::{Server, response};
 use crate::identity::transport::Transport;
 use crate::identity::variables::Variables;
 
@@ -309,6 +310,14 @@ async fn a_refusal_has_the_hosts_words_and_no_secret() {
     platform.variables = Variables::of([("IDENTITY_ENDPOINT", &endpoint), wrong[0]]);
     let error = lab.request(&platform, &SYSTEM, false).await.unwrap_err();
     assert!(error.text.starts_with("HTTP 401: ") && !error.text.contains("hunter2"), "{error}");
+    // One that echoes what it was sent, in words that look like no secret.
+    let echo = r#"{"statusCode":401,"message":"The header correct horse is wrong"}"#;
+    let echo = Server::start(None, response(401, &[], echo)).await;
+    let endpoint = format!("http://127.0.0.1:{}/msi/token", echo.port());
+    platform.variables =
+        Variables::of([("IDENTITY_ENDPOINT", &endpoint), ("IDENTITY_HEADER", "correct horse")]);
+    let error = lab.request(&platform, &SYSTEM, false).await.unwrap_err();
+    assert_eq!(&*error.text, "HTTP 401: The header <redacted> is wrong");
     platform.variables = Variables::of([("IDENTITY_ENDPOINT", "not a url"), wrong[0]]);
     let error = lab.request(&platform, &SYSTEM, false).await.unwrap_err();
     assert!(error.text.starts_with("IDENTITY_ENDPOINT: expected a URL"), "{error}");
