@@ -273,7 +273,7 @@ definitions! {
     }
     MAINTENANCE_EVENTS = Counter "cachepulse_maintenance_events_total" [TARGET, EVENT] {
         help: "Notices of maintenance that the cache has sent.",
-        doc: "A notice that comes on several connections counts once. Absent where the agent does not ask for notices.",
+        doc: "A notice that comes on several connections counts once.",
     }
     MAINTENANCE_ACTIVE = Gauge "cachepulse_maintenance_active" [TARGET] {
         help: "1 if the cache has announced maintenance that is going on or about to begin, otherwise 0.",

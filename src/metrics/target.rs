@@ -9,7 +9,7 @@ use super::encoder::LabelPair;
 use super::family::Family;
 use super::histogram::Histogram;
 use super::label::{
-    ATTEMPT_RESULT, AttemptResult, EVENT, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
+    ATTEMPT_RESULT, AttemptResult, EVENT, Label, MODE, PHASE, PROTOCOL_VERSION, REASON, SERVER, SERVER_ROLE,
     SERVER_VERSION, STEP, STEP_RESULT, TARGET,
 };
 use super::value::{Counter, Counters, Gauge, Seconds};
@@ -67,7 +67,7 @@ pub(super) struct TargetSeries {
 struct MaintenanceSeries {
     notifications: Gauge,
     /// By [`Event`].
-    events: [Counter; Event::ALL.len()],
+    events: Counters<{ Event::ALL.len() }>,
     active: Gauge,
     scheduled: Gauge,
 }
@@ -126,11 +126,8 @@ impl Series for TargetSeries {
             family.gauge(&[target], &it.new_connection_consecutive_failures);
         }),
         (define::REAUTHENTICATIONS, |it, target, family| {
-            for result in AttemptResult::ALL {
-                if let Some(counter) = it.reauthentications.get(result as usize) {
-                    family.counter(&[(ATTEMPT_RESULT.name, result.as_str()), target], counter);
-                }
-            }
+            let results = AttemptResult::ALL.map(AttemptResult::as_str);
+            occurred(family, ATTEMPT_RESULT, results, target, &it.reauthentications);
         }),
         (define::PROBE_INTERVAL, |it, target, family| family.gauge(&[target], &it.probe_interval)),
         (define::LAST_SUCCESS, |it, target, family| family.gauge(&[target], &it.last_success)),
@@ -170,12 +167,8 @@ impl Series for TargetSeries {
         }),
         (define::MAINTENANCE_EVENTS, |it, target, family| {
             if let Some(maintenance) = it.maintenance.get() {
-                for event in Event::ALL {
-                    family.counter(
-                        &[(EVENT.name, event.as_str()), target],
-                        &maintenance.events[event as usize],
-                    );
-                }
+                let events = Event::ALL.map(Event::as_str);
+                occurred(family, EVENT, events, target, &maintenance.events);
             }
         }),
         (define::MAINTENANCE_ACTIVE, |it, target, family| {
@@ -211,9 +204,20 @@ fn observed(family: &mut Family<'_>, labels: &[LabelPair<'_>], histogram: &Histo
 
 /// Writes the reasons that have occurred.
 fn by_reason(family: &mut Family<'_>, target: LabelPair<'_>, counters: &Reasons) {
-    for reason in FailureReason::ALL {
-        if let Some(counter) = counters.get(reason as usize) {
-            family.counter(&[(REASON.name, reason.as_str()), target], counter);
+    occurred(family, REASON, FailureReason::ALL.map(FailureReason::as_str), target, counters);
+}
+
+/// Writes those of `values` of a label that have occurred.
+fn occurred<const N: usize>(
+    family: &mut Family<'_>,
+    label: Label,
+    values: [&'static str; N],
+    target: LabelPair<'_>,
+    counters: &Counters<N>,
+) {
+    for (number, value) in values.into_iter().enumerate() {
+        if let Some(counter) = counters.get(number) {
+            family.counter(&[(label.name, value), target], counter);
         }
     }
 }
@@ -397,7 +401,7 @@ impl TargetMetrics {
 
     /// Records that the cache has sent a notice.
     pub fn maintenance_event(&self, event: Event) {
-        self.maintenance().events[event as usize].increment();
+        self.maintenance().events.increment(event as usize);
     }
 
     /// Records what is known from the notices.

@@ -216,24 +216,26 @@ fn every_series_has_the_defined_labels_and_only_their_values() {
 }
 
 /// The series of a healthy target that is not a cluster, with a connection that was opened once: without TLS and sign-in, and
-/// with both and a second token.
+/// as of Azure, with both, a second token and notices of maintenance.
 #[test]
 fn a_healthy_target_has_few_series() {
-    let count = |settings, has_token_and_tls| {
+    let count = |settings, is_of_azure| {
         let metrics = metrics();
         metrics.configure(settings);
         let target = metrics.target(&name("orders"));
         target.started(MILLISECOND);
         let mut phases = PhaseTimes::default();
         for phase in Phase::ALL {
-            if has_token_and_tls || !matches!(phase, Phase::Token | Phase::Tls) {
+            if is_of_azure || !matches!(phase, Phase::Token | Phase::Tls) {
                 phases.set(phase, MILLISECOND);
             }
         }
         target.connected(&phases);
-        if has_token_and_tls {
+        if is_of_azure {
             target.certificate_expiry(at(2_000_000));
             target.reauthenticated();
+            target.maintenance_notifications(true);
+            target.maintenance_announced(Announced::default());
         }
         target.protocol(Some(Protocol::Resp3));
         target.new_connection(Ok(()), 0, &phases);
@@ -247,7 +249,7 @@ fn a_healthy_target_has_few_series() {
         (Histograms::Native, ClassicFactor::Two, 75),
     ] {
         let settings = Settings { histograms, classic_factor };
-        let counts = [false, true].map(|has_token_and_tls| count(settings, has_token_and_tls));
+        let counts = [false, true].map(|is_of_azure| count(settings, is_of_azure));
         assert!(counts.iter().all(|count| *count <= most), "{counts:?} with {settings:?}");
     }
 }
@@ -405,6 +407,7 @@ fn totals_start_at_0_and_other_series_are_absent_before_their_first_value() {
         "step=",
         "phase=",
         "reauthentications",
+        "maintenance",
     ] {
         assert!(!before.contains(absent), "{absent}");
     }
