@@ -25,12 +25,12 @@ impl TargetName {
     pub const MAX_LENGTH: usize = 128;
 
     /// Creates a name of 1 to [`Self::MAX_LENGTH`] characters without control characters and surrounding spaces; `None`
-    /// otherwise.
+    /// otherwise, and for `.` and `..`: browsers resolve them in the path of the target's page, however they are encoded.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let length = name.chars().count();
         let fits = (1..=Self::MAX_LENGTH).contains(&length) && !name.chars().any(char::is_control);
-        (fits && name.trim() == name).then(|| Self(name.into()))
+        (fits && name.trim() == name && !matches!(name, "." | "..")).then(|| Self(name.into()))
     }
 
     /// Returns the name's text.

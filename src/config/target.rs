@@ -293,7 +293,9 @@ fn read_name(field: &Field<'_>) -> Result<TargetName, Invalid> {
     let name = field.text(&NAME)?;
     TargetName::new(name).ok_or_else(|| {
         let most = TargetName::MAX_LENGTH;
-        field.expected(format_args!("a name of 1 to {most} characters, without space around it"))
+        field.expected(format_args!(
+            "a name of 1 to {most} characters, without space around it, and not . or .."
+        ))
     })
 }
 

@@ -15,7 +15,8 @@ pub static NAME: Key<&str> = Key {
         group: GROUP,
         help: "Name of the target in metrics, logs and pages",
         doc: "The value of the label `target`. Unique within the configuration, also without regard to \
-              case, which Azure Monitor ignores; 1 to 128 characters, without leading or trailing spaces. With flags, the default is the first label of the host.",
+              case, which Azure Monitor ignores; 1 to 128 characters, without leading or trailing spaces, not `.` or \
+              `..`. With flags, the default is the first label of the host.",
         example: "orders",
         pattern: "^\\S([^\\x00-\\x1f\\x7f]{0,126}\\S)?$",
         ..About::EMPTY
