@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -277,6 +278,21 @@ impl Running {
 
     pub(crate) async fn status(&self) -> serde_json::Value {
         serde_json::from_str(&self.get("/status").await.body).unwrap()
+    }
+
+    /// Returns the text of every page, also of those about one target.
+    #[allow(dead_code, reason = "for the tests with a cache")]
+    pub(crate) async fn every_page(&self) -> String {
+        let mut paths = ["/", "/metrics", "/status", "/sd", "/readyz"].map(str::to_owned).to_vec();
+        for target in self.status().await["targets"].as_array().unwrap() {
+            let name = utf8_percent_encode(target["target"].as_str().unwrap(), NON_ALPHANUMERIC);
+            paths.extend([format!("/targets/{name}"), format!("/probe?target={name}&debug=true")]);
+        }
+        let mut pages = String::new();
+        for path in paths {
+            pages += &self.get(&path).await.body;
+        }
+        pages
     }
 
     /// Scrapes until `condition` holds, and returns that scrape.

@@ -4,17 +4,8 @@ use cachepulse_standin::{CommandFault, Ending, FaultReply, Secret, TokenFault};
 use rustix::process::Signal;
 
 use crate::lab::Lab;
-use crate::program::{BINARY, Program, Running, cachepulse, program};
+use crate::program::{BINARY, Program, cachepulse, program};
 use crate::redis_server::{Listen, PASSWORD, RedisServer};
-
-/// Returns the text of every page.
-async fn shown(agent: &Running) -> String {
-    let mut shown = String::new();
-    for path in ["/metrics", "/status", "/", "/readyz"] {
-        shown += &agent.get(path).await.body;
-    }
-    shown
-}
 
 /// Asserts that `text` contains no token and none of `secrets`.
 fn assert_clean(text: &str, secrets: &[&str]) {
@@ -70,7 +61,7 @@ async fn no_secret_appears_with_every_identity_and_many_faults_at_the_level_trac
     agent.until("tokens are refused", |it| it.failures("auth_rejected", "client_secret") > 0).await;
     redis.ask::<u64>(&["ACL", "DELUSER", "probe"]);
     agent.until("the password is refused", |it| it.failures("auth_rejected", "straight") > 0).await;
-    let pages = shown(&agent).await;
+    let pages = agent.every_page().await;
     agent.signal(Signal::TERM);
     let ended = agent.ended().await;
     assert_eq!(ended.code, Some(0));
@@ -101,7 +92,7 @@ async fn errors_of_the_identity_endpoint_do_not_contain_the_identity_header() {
         lab.azure.endpoint().set(|settings| settings.fault = Some(fault));
         agent.until("it fails again", |it| it.value(failed) > before.value(failed)).await;
     }
-    let text = format!("{}{}{}", agent.log(), agent.printed(), shown(&agent).await);
+    let text = format!("{}{}{}", agent.log(), agent.printed(), agent.every_page().await);
     assert_clean(&text, &["a-wrong-header", lab.azure.identity_header().expose()]);
 }
 
@@ -125,7 +116,7 @@ async fn a_secret_that_the_server_echoes_is_redacted() {
         let file = lab.file("config.yaml", &format!("log: {{level: trace}}\n{}", Lab::config([target])));
         let agent = lab.run_file(&file).env("PATH", &az).serve().await;
         agent.until("sign-in fails", |it| it.failures("auth_rejected", "orders") > 0).await;
-        let text = format!("{}{}", agent.log(), shown(&agent).await);
+        let text = format!("{}{}", agent.log(), agent.every_page().await);
         assert!(text.contains("ERR unknown command 'AUTH'"), "{text}");
         assert_clean(&text, &[secret.expose()]);
     }

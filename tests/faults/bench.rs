@@ -265,10 +265,7 @@ impl Agent {
     pub(crate) async fn end(self) -> Result<String, String> {
         match self {
             Self::Program(running) => {
-                let mut shown = String::new();
-                for page in ["/metrics", "/status", "/", "/readyz"] {
-                    shown += &running.get(page).await.body;
-                }
+                let shown = running.every_page().await;
                 running.signal(Signal::TERM);
                 let ended = running.ended().await;
                 if ended.code != Some(0) {

@@ -111,7 +111,10 @@ async fn the_search_covers_the_log_and_every_page_with_targets() {
     for (place, line) in [
         ("/metrics", format!("cachepulse_probe_success{{target=\"{name}\"}} 1")),
         ("/status", format!("\"target\": \"{name}\",")),
-        ("/", format!("<bdi>{name}</bdi>")),
+        ("/", format!("<bdi>{name}</bdi></a>")),
+        ("/targets/NAME", format!("<h1><bdi>{name}</bdi>")),
+        ("/probe", format!("target {name}, ")),
+        ("/sd", format!("\"__param_target\":\"{name}\"")),
         ("the log", format!("msg=\"cache available\" target={name}")),
     ] {
         assert!(shown.contains(&line), "{place} is not searched:\n{shown}");
