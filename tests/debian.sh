@@ -9,7 +9,7 @@ private_apt() {
 		/etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1)
 	[ -r "$keyring" ] && [ -n "$mirror" ] || return 1
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/packages"
-	for suite in trixie sid; do
+	for suite in bookworm trixie sid; do
 		echo "deb [signed-by=$keyring] $mirror $suite main"
 	done >"$apt/sources.list"
 	cat >"$apt/apt.conf" <<-END

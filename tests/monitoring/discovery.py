@@ -1,4 +1,4 @@
-"""Scrapes each target by itself from /probe, with Prometheus 2 and 3: discovered from /sd, and listed and relabelled as for
+"""Scrapes each target by itself from /probe, with Prometheus 2.42, 2 and 3: discovered from /sd, and listed and relabelled as for
 the Blackbox exporter, which is what a Probe of the Prometheus operator does. Prometheus 3 runs with native histograms as well,
 so that it asks for protobuf.
 
@@ -15,7 +15,7 @@ import urllib.request
 
 import live
 
-KINDS = {"2": [], "3": [], "3-native": ["--enable-feature=native-histograms"]}
+KINDS = {"old": [], "2": [], "3": [], "3-native": ["--enable-feature=native-histograms"]}
 LOST = 'lost & "found" é/1'
 
 
@@ -33,7 +33,7 @@ def main():
         for kind, url in urls.items():
             the_list_follows_the_configuration(kind, url)
             nothing_has_failed(kind, url)
-    print("Prometheus 2 and 3 discover the targets from /sd and scrape each from /probe")
+    print("Prometheus 2.42, 2 and 3 discover the targets from /sd and scrape each from /probe")
 
 
 def each_target_is_scraped_by_itself(kind, url):
@@ -112,7 +112,7 @@ class Lab:
         path, port = self.folder / f"prometheus-{kind}.yaml", live.free_port()
         path.write_text(json.dumps(config), "utf-8")
         command = [
-            live.tool(f"prometheus-{kind[0]}", "prometheus"),
+            live.tool(f"prometheus-{kind.removesuffix('-native')}", "prometheus"),
             f"--config.file={path}",
             f"--storage.tsdb.path={self.folder}/prometheus-{kind}",
             f"--web.listen-address=127.0.0.1:{port}",

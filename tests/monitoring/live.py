@@ -127,6 +127,10 @@ def announced_maintenance_mutes_warnings_and_no_page(chain):
     active = 'cachepulse_maintenance_active{target="orders"}'
     chain.announce("NodeMaintenanceStart")
     until(lambda: value(chain.prometheus["3"], active) == 1, 20, "the notice is not counted")
+    # The series of its event begins with this notice.
+    annotations = dict(dashboard.annotations(dashboard.load(dashboard.FILE)))
+    shown = lambda: query(chain.prometheus["3"], annotations["Maintenance notices"])
+    assert [series["metric"]["event"] for series in until(shown, 20, "the notice is not shown")] == ["node_maintenance_start"]
     until(lambda: "CachepulseMaintenance" in chain.known_alerts(), 60, "the maintenance does not fire")
     seen = len(chain.webhook.alerts)
     chain.stop_cache()

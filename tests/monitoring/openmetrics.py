@@ -1,5 +1,5 @@
-"""What the demo exports, read by the parsers of Prometheus' client for Python, which follow OpenMetrics to the letter, and how
-many series a healthy target has. `make monitoring-test` runs it."""
+"""What the demo exports, read by the parsers of Prometheus' client for Python, which follow OpenMetrics to the letter, and by
+Google's decoder of protobuf; and how many series a healthy target has. `make monitoring-test` runs it."""
 
 import contextlib
 import json
@@ -9,12 +9,17 @@ import tempfile
 import urllib.request
 
 import live
+import protobuf
 from prometheus_client import parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 FORMATS = {
-    "text/plain; version=0.0.4; charset=utf-8": parser.text_string_to_metric_families,
-    "application/openmetrics-text; version=1.0.0; charset=utf-8": open_families,
+    TEXT: lambda body: parser.text_string_to_metric_families(body.decode()),
+    OPEN: lambda body: open_families(body.decode()),
+    PROTOBUF: protobuf.families,
 }
 TOKEN = "token-of-the-test"
 # ping, set, get and client_list.
@@ -29,19 +34,21 @@ def main():
         live.until(lambda: live.answers(f"http://{listen}/livez"), 20, "the demo does not answer")
         # Such as a token, and an outage.
         for name in ("cachepulse_token_refreshes", "cachepulse_probe_failures"):
-            live.until(lambda name=name: name in read(listen)["open"], 60, f"{name} is missing")
-        the_formats_have_the_same_series(read(listen))
-        the_types_are_those_of_the_descriptors(read(listen)["open"])
+            live.until(lambda name=name: name in read(listen, OPEN), 60, f"{name} is missing")
+        the_formats_have_the_same_series(listen)
+        the_types_are_those_of_the_descriptors(read(listen, OPEN))
+        the_types_are_those_of_the_descriptors(read(listen, PROTOBUF))
         names = [target["target"] for target in status(listen)["targets"]]
-        for media_type, families in FORMATS.items():
-            found = list(families(get(listen, f"/probe?target={names[0]}", media_type)))
-            assert [family.name for family in found] == ["probe_age_seconds", "probe_duration_seconds", "probe_success"], found
+        for media_type in FORMATS:
+            found = read(listen, media_type, f"/probe?target={names[0]}")
+            assert list(found) == ["probe_age_seconds", "probe_duration_seconds", "probe_success"], found
         a_healthy_target_has_few_series(pathlib.Path(folder), stack)
-    print("the parsers of Prometheus' client for Python accept text and OpenMetrics")
+    print("the parsers of Prometheus' client for Python accept text and OpenMetrics, and Google's decoder accepts protobuf")
 
 
 def a_healthy_target_has_few_series(folder, stack):
-    """Both without TLS and identity, and with tokens and TLS, which add phases of opening a connection."""
+    """Both without TLS and identity, and as in Azure: tokens and TLS add phases of opening a connection, and the server agrees
+    to send notices of maintenance."""
     ports = start_cache(folder, stack)
     (folder / "token").write_text(TOKEN, "utf-8")
     common = {"host": "127.0.0.1", "interval": "1s", "new_connection": {"every": "10s"}}
@@ -52,6 +59,7 @@ def a_healthy_target_has_few_series(folder, stack):
             "tls": {"ca_file": str(folder / "cert.pem"), "server_name": "localhost"},
             "identity": {"type": "token", "token": {"file": str(folder / "token")}},
             "username": "probe",
+            "maintenance": "on",
         },
     }
     targets = [{"name": name, **common, **settings} for name, settings in targets.items()]
@@ -89,7 +97,7 @@ def start_cache(folder, stack):
 
 def series(listen, target):
     """Returns the series of one target."""
-    samples = [sample for family in read(listen)["text"].values() for sample in family.samples]
+    samples = [sample for family in read(listen, TEXT).values() for sample in family.samples]
     return [sample for sample in samples if sample.labels.get("target") == target]
 
 
@@ -108,7 +116,7 @@ def get(listen, path, accept):
     request = urllib.request.Request(f"http://{listen}{path}", headers={"Accept": accept})
     with urllib.request.urlopen(request, timeout=10) as response:
         assert response.headers["Content-Type"] == accept, response.headers
-        return response.read().decode()
+        return response.read()
 
 
 def status(listen):
@@ -116,17 +124,20 @@ def status(listen):
         return json.load(response)
 
 
-def read(listen):
-    """Returns the families of each format by name."""
-    parsed = [families(get(listen, "/metrics", media_type)) for media_type, families in FORMATS.items()]
-    return dict(zip(("text", "open"), ({family.name: family for family in families} for families in parsed)))
+def read(listen, media_type, path="/metrics"):
+    """Returns the families of a page by name."""
+    return {family.name: family for family in FORMATS[media_type](get(listen, path, media_type))}
 
 
-def the_formats_have_the_same_series(read):
-    series = lambda families: {(one.name, tuple(sorted(one.labels.items()))) for it in families.values() for one in it.samples}
-    text, open_ = series(read["text"]), series(read["open"])
-    # An event between the two scrapes may begin a few.
-    assert len(text ^ open_) < 60 and len(text & open_) > 200, text ^ open_
+def the_formats_have_the_same_series(listen):
+    def key(sample):
+        labels = {name: float(value) if name == "le" else value for name, value in sample.labels.items()}
+        return sample.name, tuple(sorted(labels.items()))
+
+    formats = [{key(one) for family in read(listen, it).values() for one in family.samples} for it in FORMATS]
+    for other in formats[1:]:
+        # An event between two scrapes may begin a few.
+        assert len(formats[0] ^ other) < 60 and len(formats[0] & other) > 200, formats[0] ^ other
 
 
 def the_types_are_those_of_the_descriptors(families):
