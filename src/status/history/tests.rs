@@ -119,6 +119,20 @@ fn time_in_which_the_process_was_stopped_was_not_watched() {
 }
 
 #[test]
+fn an_outage_includes_time_in_which_the_process_was_stopped() {
+    let mut bench = Bench::new();
+    bench.succeed(6);
+    bench.pass(INTERVAL);
+    bench.unavailable(INTERVAL);
+    bench.settle(1, Err(FailureReason::Closed));
+    bench.pass(10 * MINUTE);
+    bench.unavailable(10 * MINUTE);
+    bench.settle_late(9 * MINUTE, 1, Ok(()));
+    let unavailable = INTERVAL + 10 * MINUTE;
+    assert_eq!(bench.hour(), (MINUTE + unavailable, unavailable));
+}
+
+#[test]
 fn a_probe_that_takes_longer_than_the_interval_leaves_no_gap() {
     let mut bench = Bench::new();
     bench.succeed(6);
