@@ -1,4 +1,5 @@
-//! Content negotiation of metrics: the format that the client prefers, and the escaping of names that it asks for.
+//! Content negotiation: whether the client is a browser, the format of metrics that it prefers, and the escaping of names that
+//! it asks for.
 //!
 //! Source: "Content negotiation" and "Escaping schemes" in Prometheus' documentation, and what its releases send.
 
@@ -11,6 +12,15 @@ use crate::metrics::Format;
 
 /// The escaping schemes under which the names of the metrics stay as they are. Under `dots` their underscores would double.
 const ESCAPINGS: [&str; 3] = ["allow-utf-8", "underscores", "values"];
+
+/// Whether the client prefers HTML over text, as browsers do.
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
+    let weight = |name: &str| {
+        let named = alternatives(headers, ACCEPT).filter(|it| it.name.eq_ignore_ascii_case(name));
+        named.map(|alternative| alternative.weight).fold(0.0, f32::max)
+    };
+    weight("text/html") > weight("text/plain")
+}
 
 /// The format of a response, and the escaping that it confirms.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,6 +169,23 @@ mod tests {
         ] {
             assert_eq!(accepted(&[accept]), TEXT, "{accept}");
         }
+    }
+
+    #[test]
+    fn only_who_names_html_and_prefers_it_to_text_gets_it() {
+        let prefers = |accept: &str| prefers_html(&HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]));
+        for yes in [
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "text/plain;q=0.2, Text/HTML;level=1;q=0.3",
+        ] {
+            assert!(prefers(yes), "{yes}");
+        }
+        for no in
+            ["", "*/*", "text/*", "text/html;q=0", "text/html,text/plain", "text/html;q=0.3,text/plain;q=0.4"]
+        {
+            assert!(!prefers(no), "{no}");
+        }
+        assert!(!prefers_html(&HeaderMap::new()));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The page behind each route. No page contains secrets or the addresses of clients.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::{self, BufRead};
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 
-use super::accept::Accepted;
+use super::accept::{Accepted, prefers_html};
 use super::body::{Content, Encoded, gzip};
 use super::html::{self, View};
 use super::query::Query;
+use super::refusal::Refusal;
 use super::route::{Found, READ, Route};
 use super::{Lifecycle, Liveness, Reloaded};
 use super::{discovery, probe};
@@ -23,6 +23,9 @@ use crate::status::{Filter, Readiness, Status};
 
 /// The type of error pages.
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The headers of the request that a negotiated page depends on.
+const NEGOTIATED: &str = "Accept, Accept-Encoding";
 
 /// A shorter body, in bytes, fits a packet without compression.
 const GZIP_FROM: usize = 1024;
@@ -62,23 +65,19 @@ impl Page {
         Self::new(code, TEXT_TYPE, format!("{text}\n").into_bytes())
     }
 
-    pub(super) fn bad_request(error: impl fmt::Display) -> Self {
-        Self::text(StatusCode::BAD_REQUEST, &error.to_string())
-    }
-
     /// Metrics in the format that was accepted.
     pub(super) fn metrics(accepted: &Accepted, content: impl BufRead + Send + 'static) -> Self {
         Self {
             code: StatusCode::OK,
             content_type: accepted.content_type(),
             content: Box::new(content),
-            vary: "Accept, Accept-Encoding",
+            vary: NEGOTIATED,
         }
     }
 
-    fn not_found(routes: &[Route]) -> Self {
-        let routes = routes.iter().map(|route| route.as_str()).collect::<Vec<_>>().join(" ");
-        Self::text(StatusCode::NOT_FOUND, &format!("not found: try {routes}"))
+    /// A page for people.
+    fn html(code: StatusCode, page: String) -> Self {
+        Self::new(code, Route::Overview.content_type(), page.into_bytes())
     }
 
     /// A page that says whether something holds.
@@ -98,17 +97,20 @@ impl Pages {
         let found = Route::of(request.uri().path()).filter(|found| self.routes.contains(&found.route));
         let methods = found.as_ref().map_or(READ, |found| found.route.methods());
         let allowed = (!methods.contains(&request.method().as_str())).then(|| methods.join(", "));
-        let mut page = match (&allowed, found) {
+        let page = match (&allowed, &found) {
             (Some(allowed), _) => {
-                Page::text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed: use {allowed}"))
+                let text = format!("method not allowed: use {allowed}");
+                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text))
             }
-            (None, Some(found)) => {
-                let page = self.page(&found, Query::of(request.uri()), request.headers()).await;
-                page.unwrap_or_else(|refusal| refusal)
-            }
-            (None, None) => Page::not_found(self.routes),
+            (None, Some(found)) => self.page(found, request.uri(), request.headers()).await,
+            (None, None) => Err(Refusal::not_found(self.routes)),
         };
+        let mut page = page.unwrap_or_else(|refusal| match found {
+            Some(Found { route, .. }) if !route.is_for_people() => Page::text(refusal.code, &refusal.text),
+            _ => self.refusal(&refusal, request),
+        });
         let zipped = compress && page.content.fill_buf()?.len() >= GZIP_FROM;
+        let is_html = page.content_type == Route::Overview.content_type();
         let mut response = Response::new(if zipped { gzip(page.content) } else { page.content });
         *response.status_mut() = page.code;
         let headers = response.headers_mut();
@@ -122,7 +124,7 @@ impl Pages {
         if let Some(allowed) = allowed {
             headers.insert(ALLOW, HeaderValue::from_str(&allowed).map_err(io::Error::other)?);
         }
-        if page.content_type == Route::Overview.content_type() {
+        if is_html {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
             // For browsers that do not know frame-ancestors.
@@ -132,12 +134,21 @@ impl Pages {
         Ok(response)
     }
 
+    /// Returns the page that says why there is no page for people: for them if they look at it.
+    fn refusal<B>(&self, refusal: &Refusal, request: &Request<B>) -> Page {
+        // Nobody looks at the endpoint of health.
+        let is_for_people = self.routes.contains(&Route::Overview) && prefers_html(request.headers());
+        let page = if is_for_people {
+            Page::html(refusal.code, html::refusal(refusal, request.uri().path()))
+        } else {
+            Page::text(refusal.code, &refusal.text)
+        };
+        Page { vary: NEGOTIATED, ..page }
+    }
+
     /// Returns the page that was found.
-    ///
-    /// # Errors
-    /// A page that says why there is none.
-    async fn page(&self, found: &Found<'_>, query: Query<'_>, headers: &HeaderMap) -> Result<Page, Page> {
-        let route = found.route;
+    async fn page(&self, found: &Found<'_>, uri: &Uri, headers: &HeaderMap) -> Result<Page, Refusal> {
+        let (route, query) = (found.route, Query::of(uri));
         let is_served = match route {
             Route::Overview | Route::Metrics | Route::Status | Route::Reload | Route::Live | Route::Ready => {
                 true
@@ -146,7 +157,8 @@ impl Pages {
             Route::Target | Route::Probe | Route::Discovery => !self.status.is_waiting(),
         };
         if !is_served {
-            return Err(Page::check(false, "waiting for a valid configuration: /status says what is wrong"));
+            let text = "waiting for a valid configuration: /status says what is wrong";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
         Ok(match route {
             Route::Overview => {
@@ -155,17 +167,15 @@ impl Pages {
                     Readiness::Unconfigured => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::OK,
                 };
-                let body = html::overview(&overview, &filter, &view).into_bytes();
-                Page::new(code, route.content_type(), body)
+                Page::html(code, html::overview(&overview, &filter, &view))
             }
             Route::Target => {
                 let (view, now) = (view(query)?, self.status.now());
                 let Some(details) = self.status.details(&found.name, now) else {
                     let text = "not found: there is no target of this name";
-                    return Err(Page::text(StatusCode::NOT_FOUND, text));
+                    return Err(Refusal::new(StatusCode::NOT_FOUND, text));
                 };
-                let body = html::target(&details, now, &view).into_bytes();
-                Page::new(StatusCode::OK, route.content_type(), body)
+                Page::html(StatusCode::OK, html::target(&details, now, &view))
             }
             Route::Metrics => {
                 let accepted = Accepted::new(headers);
@@ -173,15 +183,14 @@ impl Pages {
             }
             Route::Status => {
                 let filter = filter(query)?;
-                match serde_json::to_vec_pretty(&self.status.selected(&filter)) {
-                    Ok(body) => Page::new(StatusCode::OK, route.content_type(), body),
-                    Err(error) => Page::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-                }
+                let body = serde_json::to_vec_pretty(&self.status.selected(&filter))
+                    .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+                Page::new(StatusCode::OK, route.content_type(), body)
             }
             Route::Probe => probe::page(&self.status, query, headers)?,
             Route::Discovery => {
                 let Some(address) = discovery::own_address(headers) else {
-                    return Err(Page::bad_request("Host: expected a host, with or without a port"));
+                    return Err(Refusal::bad_request("Host: expected a host, with or without a port"));
                 };
                 let body = discovery::list(&address, self.guard.newest().tls.is_some(), &self.status.names());
                 Page::new(StatusCode::OK, route.content_type(), body)
@@ -225,16 +234,16 @@ impl Pages {
 /// Returns the targets that `q` and `state` select.
 ///
 /// # Errors
-/// A page that says what is wrong with them.
-fn filter(query: Query<'_>) -> Result<Filter, Page> {
-    let parameter = |name| query.get(name).map_err(Page::bad_request);
-    Filter::new(&parameter("q")?, &parameter("state")?).map_err(Page::bad_request)
+/// If they cannot be used.
+fn filter(query: Query<'_>) -> Result<Filter, Refusal> {
+    let parameter = |name| query.get(name).map_err(Refusal::bad_request);
+    Filter::new(&parameter("q")?, &parameter("state")?).map_err(Refusal::bad_request)
 }
 
 /// Returns how a page for people is to be shown.
 ///
 /// # Errors
-/// A page that says what is wrong with the parameters.
-fn view(query: Query<'_>) -> Result<View, Page> {
-    View::new(|name| query.get(name)).map_err(Page::bad_request)
+/// If the parameters cannot be used.
+fn view(query: Query<'_>) -> Result<View, Refusal> {
+    View::new(|name| query.get(name)).map_err(Refusal::bad_request)
 }

@@ -10,26 +10,24 @@ use hyper::header::HeaderMap;
 use super::accept::Accepted;
 use super::pages::Page;
 use super::query::Query;
+use super::refusal::Refusal;
 use crate::counted::counted;
 use crate::metrics::{Format, LastProbe};
 use crate::status::{OutcomeDocument, Status, TargetDocument};
 
-/// Returns the page.
-///
-/// # Errors
-/// A page that says why there is none.
-pub(super) fn page(status: &Status, query: Query<'_>, headers: &HeaderMap) -> Result<Page, Page> {
-    let parameter = |name| query.get(name).map_err(Page::bad_request);
+/// Returns the page, if there is an outcome of the target.
+pub(super) fn page(status: &Status, query: Query<'_>, headers: &HeaderMap) -> Result<Page, Refusal> {
+    let parameter = |name| query.get(name).map_err(Refusal::bad_request);
     let (name, debug) = (parameter("target")?, parameter("debug")?);
     if name.is_empty() {
-        return Err(Page::bad_request("Target parameter is missing"));
+        return Err(Refusal::bad_request("Target parameter is missing"));
     }
     let Some(target) = status.target_document(&name) else {
         let text = "not found: no target has this name; an address is not accepted";
-        return Err(Page::text(StatusCode::NOT_FOUND, text));
+        return Err(Refusal::new(StatusCode::NOT_FOUND, text));
     };
     let Some(outcome) = target.recent.first() else {
-        return Err(Page::text(StatusCode::SERVICE_UNAVAILABLE, "the target has no outcome yet"));
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the target has no outcome yet"));
     };
     let probe = LastProbe {
         age: status.now().duration_since(outcome.time.0).unwrap_or_default().as_secs_f64(),

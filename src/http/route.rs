@@ -75,7 +75,7 @@ closed_set! {
             methods: READ,
             statuses: &[
                 (200, "normally"),
-                (400, "if the header `Host` is not a host with or without a port"),
+                (400, "if the header `Host` is not a host, with or without a port"),
                 (503, "while the agent waits for a valid configuration"),
             ],
         },
@@ -154,9 +154,14 @@ impl Route {
         self.facts().methods
     }
 
+    /// Whether it is a page for people.
+    pub(super) const fn is_for_people(self) -> bool {
+        matches!(self, Self::Overview | Self::Target)
+    }
+
     /// Whether pages for people have a link to it.
     pub(super) const fn is_linked(self) -> bool {
-        !matches!(self, Self::Overview | Self::Target | Self::Probe | Self::Reload)
+        !self.is_for_people() && !matches!(self, Self::Probe | Self::Reload)
     }
 
     /// Returns the status codes, each with when it is returned.

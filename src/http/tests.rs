@@ -337,10 +337,56 @@ fn a_target_has_a_page_of_its_own_whatever_its_name() {
 }
 
 #[test]
+fn an_error_at_a_page_for_people_is_a_page_for_browsers_and_text_for_others() {
+    let agent = Agent::start(Limits::DEFAULT);
+    agent.status.started();
+    let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    let look = |path: &str| agent.exchange(&request("GET", path, browser));
+    for (path, code, text, root) in [
+        ("/targets/orders", "404 Not Found", "there is no target of this name", "../"),
+        ("/targets/a/b", "404 Not Found", "there is no target of this name", "../../"),
+        ("/targets/orders?refresh=on&refresh=off", "400 Bad Request", "refresh: given more than once", "../"),
+        ("/?state=%3Cb%3E", "400 Bad Request", "state: expected one of", "./"),
+        ("/nowhere", "404 Not Found", "not found: try / /targets/NAME", "./"),
+    ] {
+        let page = look(path);
+        assert_eq!(
+            (page.code().to_string().as_str(), page.header("content-type")),
+            (&code[..3], Some("text/html; charset=utf-8"))
+        );
+        for part in [
+            &format!("<h1>{code}</h1>"),
+            text,
+            &format!("<a href=\"{root}\">All caches</a>"),
+            &format!("href=\"{root}status\""),
+        ] {
+            assert!(page.text().contains(part), "{path}: {part}\n{}", page.text());
+        }
+        assert!(page.header("content-security-policy").is_some());
+        assert!(!page.text().contains("Reload") && !page.text().contains("http-equiv"), "{}", page.text());
+        let plain = agent.get(path);
+        assert_eq!(
+            (plain.code(), plain.header("content-type")),
+            (page.code(), Some("text/plain; charset=utf-8"))
+        );
+        for response in [page, plain] {
+            assert_eq!(response.header("vary"), Some("Accept, Accept-Encoding"), "{path}");
+        }
+    }
+    for path in ["/status?state=x", "/probe?target=x", "/-/reload"] {
+        assert_eq!(look(path).header("content-type"), Some("text/plain; charset=utf-8"), "{path}");
+    }
+    let health = agent.health();
+    let unknown = exchange(health.local_addr(), &request("GET", "/", browser));
+    assert_eq!(unknown.text(), "not found: try /livez /readyz\n");
+}
+
+#[test]
 fn the_page_of_a_cluster_lists_its_nodes() {
     let agent = Agent::start(Limits::DEFAULT);
     let target = agent.status.target(&Target::plain("<orders>"));
-    assert!(!agent.get("/targets/%3Corders%3E").text().contains("Nodes"));
+    let single = agent.get("/targets/%3Corders%3E");
+    assert!(!single.text().contains("Nodes") && !single.text().contains("slowest node"));
     let server = ServerInfo::new("<redis>", "7.4.0", Some(Mode::Cluster), Some(Role::Primary));
     target.server(&server);
     let node = |replica: Option<&str>| ClusterNode {
@@ -359,6 +405,10 @@ fn the_page_of_a_cluster_lists_its_nodes() {
         ("/", "&lt;redis&gt; 7.4.0, cluster, primary"),
         ("/targets/%3Corders%3E", summary),
         ("/targets/%3Corders%3E", "<b>primary</b> of the slots 0-16383: down"),
+        (
+            "/targets/%3Corders%3E",
+            "Phases and steps are those of the slowest node, or of the one that failed.",
+        ),
         ("/targets/%3Corders%3E", "&lt;10.0.0.4&gt;:8500"),
         ("/targets/%3Corders%3E", "<b>closed</b> at idle: &lt;gone&gt;"),
         ("/targets/%3Corders%3E", "<b>replica</b> of the slots 0-16383: unknown"),

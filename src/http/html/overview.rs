@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::View;
 use super::card::{card, word};
 use super::headline::headline;
-use super::layout::Layout;
+use super::layout::{Layout, Reload};
 use crate::counted::counted;
 use crate::status::{Brief, Filter, Overview, StateFilter, Verdict};
 
@@ -52,7 +52,8 @@ pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &Vie
         }
     };
     let other = View { is_live: !view.is_live, ..view.clone() }.link();
-    Layout { title: &title, root: "", is_live: view.is_live, other: &other }.page(&content)
+    let reload = Some(Reload { is_live: view.is_live, other: &other });
+    Layout { title: &title, root: "", reload }.page(&content)
 }
 
 fn form(View { text, state, is_live, .. }: &View) -> Markup {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 
 use super::charts::Bar;
-use super::layout::Layout;
+use super::layout::{Layout, Reload};
 use super::{View, card, charts, words};
 use crate::config::settings;
 use crate::counted::counted;
@@ -25,6 +25,9 @@ pub(in crate::http) fn target(details: &Details, now: SystemTime, view: &View) -
         main {
             (card::summary(details, now))
             h2 { "Last probes" }
+            @if document.cluster.is_some() {
+                p.dim { "Phases and steps are those of the slowest node, or of the one that failed." }
+            }
             (probes(&document.recent, now))
             h2 { "Last failures" }
             @match document.failures.len() {
@@ -45,7 +48,8 @@ pub(in crate::http) fn target(details: &Details, now: SystemTime, view: &View) -
         }
     };
     let other = View { is_live: !view.is_live, ..View::default() }.link();
-    Layout { title: &title, root: "../", is_live: view.is_live, other: &other }.page(&content)
+    let reload = Some(Reload { is_live: view.is_live, other: &other });
+    Layout { title: &title, root: "../", reload }.page(&content)
 }
 
 /// Returns the phases and steps of each probe.
