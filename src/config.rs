@@ -47,6 +47,7 @@ pub mod web;
 use self::document::Node;
 use self::field::{Field, Invalid};
 use self::flags::Flags;
+pub use self::host::is_host;
 pub use self::http::Http;
 use self::keys::agent::{
     CLASSIC_FACTOR, HISTOGRAMS, HTTP, LOG, LOG_FORMAT, LOG_LEVEL, METRICS, SHUTDOWN_GRACE_PERIOD,

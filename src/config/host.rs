@@ -41,6 +41,12 @@ pub(super) fn parse(text: &str) -> Result<&str, Fault> {
     }
 }
 
+/// Whether `text` is a host name or an address; one of IPv6 with or without brackets.
+#[must_use]
+pub fn is_host(text: &str) -> bool {
+    parse(text).is_ok()
+}
+
 /// Whether `name` is an invalid address such as `10.0.0.256`: no top-level domain consists of digits.
 fn is_broken_ipv4(name: &str) -> bool {
     let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or(name);

@@ -2,13 +2,13 @@
 //!
 //! Source: "Writing HTTP service discovery" in Prometheus' documentation.
 
-use std::net::Ipv6Addr;
-
+use hyper::Uri;
 use hyper::header::{HOST, HeaderMap};
 use hyper::http::uri::Authority;
 use serde::Serialize;
 
 use super::Route;
+use crate::config::is_host;
 use crate::target::TargetName;
 
 /// The port of a `Host` without one. Prometheus 2 would add it, Prometheus 3 would not.
@@ -51,22 +51,22 @@ pub(super) fn list(address: &str, has_tls: bool, targets: &[TargetName]) -> Vec<
     serde_json::to_vec(&groups.collect::<Vec<_>>()).expect("text can be written as JSON")
 }
 
-/// Returns host and port at which the client has reached this agent, from the header `Host`; `None` if that is not
-/// an address.
-pub(super) fn own_address(headers: &HeaderMap) -> Option<String> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else { return None };
-    let authority: Authority = host.parse().ok().filter(|_| !host.contains('@'))?;
-    let name = authority.host();
-    let is_address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        }
+/// Returns host and port at which the client has reached this agent; `None` if that is not an address. A `uri` that has
+/// them takes precedence over the header `Host` (RFC 9112, section 3.2.2).
+pub(super) fn own_address(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let authority = if let Some(authority) = uri.authority() {
+        authority.clone()
+    } else {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (host, None) = (hosts.next()?, hosts.next()) else { return None };
+        Authority::try_from(host.as_bytes()).ok()?
     };
-    let port = if authority.as_str() == name { Some(HTTP_PORT) } else { authority.port_u16() };
-    port.filter(|_| is_address).map(|port| format!("{name}:{port}"))
+    let name = authority.host();
+    let port = match authority.as_str().strip_prefix(name)? {
+        "" => HTTP_PORT,
+        _ => authority.port_u16().filter(|port| *port > 0)?,
+    };
+    is_host(name).then(|| format!("{name}:{port}"))
 }
 
 #[cfg(test)]
@@ -75,16 +75,20 @@ mod tests {
 
     #[test]
     fn the_address_is_that_of_the_request_with_a_port() {
+        let relative = Uri::from_static("/sd");
         let address = |host: &str| {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
-            own_address(&headers)
+            own_address(&relative, &headers)
         };
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
         for (host, expected) in [
             ("cachepulse.shop.svc:9860", "cachepulse.shop.svc:9860"),
             ("10.0.0.1:9860", "10.0.0.1:9860"),
             ("[::1]:9860", "[::1]:9860"),
             ("cachepulse", "cachepulse:80"),
+            ("my_agent.shop.:9860", "my_agent.shop.:9860"),
             ("[fd00::1]", "[fd00::1]:80"),
+            (&longest, &format!("{longest}:80")),
         ] {
             assert_eq!(address(host).as_deref(), Some(expected), "{host}");
         }
@@ -94,6 +98,14 @@ mod tests {
             "a:",
             "a:b",
             "a:99999",
+            "a:0",
+            ".",
+            "..",
+            "-",
+            "a..b:1",
+            "10.0.0.256:1",
+            "::1",
+            &format!("{longest}x"),
             "user@a:9860",
             "a/b:1",
             "a,b",
@@ -108,11 +120,15 @@ mod tests {
         ] {
             assert_eq!(address(host), None, "{host}");
         }
-        assert_eq!(own_address(&HeaderMap::new()), None);
+        assert_eq!(own_address(&relative, &HeaderMap::new()), None);
         let mut twice = HeaderMap::new();
         twice.append(HOST, "a:1".parse().unwrap());
         twice.append(HOST, "b:1".parse().unwrap());
-        assert_eq!(own_address(&twice), None);
+        assert_eq!(own_address(&relative, &twice), None);
+        // As a proxy sends it.
+        let absolute = |uri| own_address(&Uri::from_static(uri), &twice);
+        assert_eq!(absolute("http://agent.shop.svc:9860/sd").as_deref(), Some("agent.shop.svc:9860"));
+        assert_eq!(absolute("http://user@agent:9860/sd"), None);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Pages {
             }
             Route::Probe => probe::page(&self.status, query, headers)?,
             Route::Discovery => {
-                let Some(address) = discovery::own_address(headers) else {
+                let Some(address) = discovery::own_address(uri, headers) else {
                     return Err(Refusal::bad_request("Host: expected a host, with or without a port"));
                 };
                 let body = discovery::list(&address, self.guard.newest().tls.is_some(), &self.status.names());

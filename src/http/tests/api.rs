@@ -85,6 +85,13 @@ fn probe_comes_in_the_format_that_is_asked_for() {
         let response = agent.exchange(&request("GET", "/probe?target=orders", &accept));
         assert_eq!((response.code(), response.header("content-type")), (200, Some(format.content_type())));
         assert!(response.is_whole());
+        let (is_text, is_open) = (response.body.starts_with(b"# HELP"), response.body.ends_with(b"# EOF\n"));
+        let expected = match format {
+            Format::Text => (true, false),
+            Format::OpenMetrics => (true, true),
+            Format::Protobuf => (false, false),
+        };
+        assert_eq!((is_text, is_open), expected, "{format:?}");
     }
 }
 
@@ -155,7 +162,9 @@ fn discovery_lists_each_target_at_the_address_of_the_request() {
         })
     };
     assert_eq!(listed, serde_json::json!([item("a \"1\""), item("b")]));
-    for headers in ["Host: a b\r\n", "Host: <a>\r\n", ""] {
+    let absolute = "GET http://proxied:1/sd HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n";
+    assert!(agent.exchange(absolute).text().starts_with("[{\"targets\":[\"proxied:1\"]"));
+    for headers in ["Host: a b\r\n", "Host: <a>\r\n", "Host: ..\r\n", ""] {
         let refused = agent.exchange(&format!("GET /sd HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"));
         assert_eq!(
             (refused.code(), refused.text()),
