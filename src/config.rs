@@ -57,7 +57,7 @@ pub use self::overrides::Overrides;
 pub use self::partition::PartitionSettings;
 use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
-pub use self::settings::settings;
+pub use self::settings::{interval, settings};
 pub use self::sources::Sources;
 pub use self::web::WebConfig;
 use crate::files::Files;

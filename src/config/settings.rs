@@ -45,6 +45,12 @@ pub fn settings(target: &Target) -> Vec<(&'static str, String)> {
     settings
 }
 
+/// Returns the interval of `target`, likewise.
+#[must_use]
+pub fn interval(target: &Target) -> String {
+    setting(&probe::INTERVAL, &target.interval).1
+}
+
 fn name<T: Value>(key: &Key<T>) -> &'static str {
     key.about.path.trim_start_matches(TARGET)
 }

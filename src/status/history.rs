@@ -117,13 +117,7 @@ impl History {
         let mut history = self.clone();
         let now = history.advance(now, at);
         let (hour, day) = history.windows.availability(now);
-        Summary {
-            interval: history.interval,
-            hour,
-            day,
-            outcomes: history.strip.cells(),
-            pings: history.pings.quantiles(now),
-        }
+        Summary { hour, day, outcomes: history.strip.cells(), pings: history.pings.quantiles(now) }
     }
 
     /// Lets the time pass up to now, and returns its place.
@@ -157,8 +151,6 @@ impl History {
 /// The history of a target at one moment.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// The time from one outcome to the next.
-    pub interval: Duration,
     /// Of the last hour, to the minute.
     pub hour: Availability,
     /// Of the last day, to a quarter of an hour.

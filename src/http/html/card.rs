@@ -6,9 +6,10 @@ use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{charts, words};
+use crate::config::interval;
 use crate::status::{
     Availability, ClusterDocument, ConnectionInfo, ConnectionState, Details, FailureDocument,
-    NewConnectionDocument, NoticeState, Quantiles, Summary, TargetDocument, Verdict,
+    NewConnectionDocument, NoticeState, Quantiles, TargetDocument, Verdict,
 };
 
 /// Returns a target as an item of a list.
@@ -21,7 +22,7 @@ pub(super) fn card(details: &Details, now: SystemTime, is_live: bool) -> Markup 
                 h2 { a href={ "targets/" (utf8_percent_encode(target, NON_ALPHANUMERIC)) (query) } { bdi { (target) } } }
                 (state_of(details, now))
             }
-            (past(&details.history))
+            (past(details))
             (facts(details, now))
         }
     }
@@ -32,7 +33,7 @@ pub(super) fn summary(details: &Details, now: SystemTime) -> Markup {
     html! {
         div class={ "target " (details.document.state.as_str()) } {
             div { (state_of(details, now)) }
-            (past(&details.history))
+            (past(details))
             (facts(details, now))
         }
     }
@@ -58,7 +59,7 @@ pub(super) const fn word(state: Verdict) -> &'static str {
 }
 
 /// Returns the past of a target, drawn.
-fn past(history: &Summary) -> Markup {
+fn past(Details { history, target, .. }: &Details) -> Markup {
     let newest = history.pings.iter().flatten().next_back();
     let pings = newest.map_or_else(
         || "PING: no reply in the last hour".to_owned(),
@@ -68,8 +69,8 @@ fn past(history: &Summary) -> Markup {
     );
     html! {
         div {
-            (charts::outcomes(&history.outcomes, &words::span(history.interval)))
-            (charts::pings(&history.pings, &pings))
+            (charts::outcomes(&history.outcomes, &interval(target)))
+            (charts::pings(&history.pings))
             p.dim { (pings) }
         }
     }

@@ -1,4 +1,4 @@
-//! Small pictures in SVG. The title of each says in words what it shows.
+//! Small pictures in SVG. The title of each, or the text below it, says in words what it shows.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -64,13 +64,12 @@ fn runs<T>(cells: &[T], offset: usize, top: u8, is_kind: impl Fn(&T) -> bool) ->
 }
 
 /// Draws the median and the 99th percentile of PING in each of the last minutes, on a logarithmic scale.
-pub(super) fn pings(minutes: &[Option<Quantiles>], label: &str) -> Markup {
+pub(super) fn pings(minutes: &[Option<Quantiles>]) -> Markup {
     let known = || minutes.iter().flatten();
     let lowest = known().map(|it| it.p50).min().unwrap_or_default();
     let highest = known().map(|it| it.p99).max().unwrap_or_default();
     html! {
-        svg.pings viewBox={ "0 0 " (minutes.len()) " " (HEIGHT) } preserveAspectRatio="none" role="img" {
-            title { (label) }
+        svg.pings viewBox={ "0 0 " (minutes.len()) " " (HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
             path.p99 d=(curve(minutes, |it| it.p99, lowest, highest)) {}
             path.p50 d=(curve(minutes, |it| it.p50, lowest, highest)) {}
         }
@@ -91,17 +90,19 @@ fn curve(
         let share = (value(minute).as_secs_f64().max(1e-9).ln() - bottom) / range;
         (HEIGHT * (1.0 - share.clamp(0.0, 1.0))).round()
     };
-    let (mut path, mut before) = (String::new(), None);
-    for (place, minute) in minutes.iter().enumerate() {
-        let y = minute.as_ref().map(&y);
+    let heights: Vec<_> = minutes.iter().map(|minute| minute.as_ref().map(y)).collect();
+    let (mut path, mut place, mut before) = (String::new(), 0, None);
+    for run in heights.chunk_by(PartialEq::eq) {
+        let (height, length) = (run.first().copied().flatten(), run.len() - 1);
         // Writing to a string cannot fail.
-        let _ = match (before, y) {
+        let _ = match (before, height) {
             (_, None) => Ok(()),
             // A line of no length is a dot.
-            (None, Some(y)) => write!(path, "M{place} {y}h0"),
-            (Some(before), Some(y)) => write!(path, "l1 {}", y - before),
+            (None, Some(y)) => write!(path, "M{place} {y}h{length}"),
+            (Some(before), Some(y)) if length == 0 => write!(path, "l1 {}", y - before),
+            (Some(before), Some(y)) => write!(path, "l1 {}h{length}", y - before),
         };
-        before = y;
+        (place, before) = (place + run.len(), height);
     }
     path
 }
@@ -137,5 +138,47 @@ pub(super) fn bars(bars: &[Bar], longest: Duration) -> Markup {
             title { (label) }
             @for bar in bars { path class=(bar.class) d=(path(&bar.took)) {} }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::FailureReason;
+
+    #[test]
+    fn failures_are_higher_than_successes_and_gaps_are_empty() {
+        let cells = [Cell::Failure(FailureReason::Closed), Cell::Gap, Cell::Success, Cell::Success];
+        let strip = outcomes(&cells, "10s").into_string();
+        assert!(strip.contains("<title>Last probes, every 10s: 2 succeeded, 1 failed</title>"), "{strip}");
+        // The newest is at the right edge.
+        assert!(strip.contains(r#"class="up" d="M58 4h2V10h-2z""#), "{strip}");
+        assert!(strip.contains(r#"class="down" d="M56 0h1V10h-1z""#), "{strip}");
+    }
+
+    #[test]
+    fn a_curve_is_interrupted_by_minutes_without_a_reply_and_level_where_nothing_changes() {
+        let minute = |milliseconds| {
+            let took = Duration::from_millis(milliseconds);
+            Some(Quantiles { p50: took, p99: took })
+        };
+        let minutes = [minute(1), None, minute(1), minute(1), minute(1), minute(64), minute(64), minute(1)];
+        let drawn = pings(&minutes).into_string();
+        assert!(drawn.contains(r#"class="p50" d="M0 17h0M2 17h2l1 -17h1l1 17""#), "{drawn}");
+    }
+
+    #[test]
+    fn each_node_has_the_colour_of_its_state_and_is_apart_from_the_next() {
+        let strip =
+            nodes(&[Watch::Up, Watch::Down, Watch::Unknown, Watch::Unwatched], "4 nodes").into_string();
+        for path in [
+            r#"class="up" d="M0 4h1V10h-1z""#,
+            r#"class="down" d="M1 0h1V10h-1z""#,
+            r#"class="unknown" d="M2 7h2V10h-2z""#,
+            r#"class="divider" d="M1 0V10M2 0V10M3 0V10""#,
+        ] {
+            assert!(strip.contains(path), "{path}: {strip}");
+        }
+        assert!(!nodes(&[Watch::Up], "1 node").into_string().contains("divider"));
     }
 }

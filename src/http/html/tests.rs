@@ -105,6 +105,18 @@ async fn the_first_line_says_what_matters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_interval_is_written_as_in_the_configuration() {
+    for (milliseconds, written) in [(500, "500ms"), (10_000, "10s"), (90_000, "90s")] {
+        let status = Status::new(Clock::from_tokio(SystemTime::UNIX_EPOCH));
+        let interval = Duration::from_millis(milliseconds);
+        let _target = status.target(&Target { interval, ..Target::plain("a") });
+        let overview = status.overview();
+        let page = target(&overview.details(&overview.targets[0]), overview.now, &View::default());
+        assert!(page.contains(&format!("Last probes, every {written}: ")), "{page}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn targets_that_fail_come_first_and_each_group_is_in_order() {
     let bench = Bench::new(["a", "b", "c", "d"]);
     bench.fail(3, "");
@@ -120,6 +132,18 @@ async fn targets_that_fail_come_first_and_each_group_is_in_order() {
 async fn a_page_of_100_targets_takes_less_than_30_kb_compressed() {
     let names: Vec<_> = (0..100).map(|number| format!("orders-{number:04}")).collect();
     let bench = Bench::new(names.iter().map(String::as_str));
+    for (number, target) in (0..).zip(&bench.targets) {
+        target.connection(ConnectionState::Connected);
+        target.connection_info(Some(&ConnectionInfo {
+            address: Some(([10, 0, 0, number], 6380).into()),
+            tls_version: Some("1.3"),
+            username: Some(format!("00000000-0000-0000-0000-0000000000{number:02x}").into()),
+        }));
+        target.server(&ServerInfo::new("redis", "7.2.4", None, None));
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
+        target.certificate_expiry(at + Duration::from_secs(40 * 86_400));
+        target.new_connection(Ok(()), 0, PhaseTimes::default(), at);
+    }
     for round in 0..360 {
         tokio::time::advance(INTERVAL).await;
         for (place, target) in bench.targets.iter().enumerate() {
@@ -133,7 +157,8 @@ async fn a_page_of_100_targets_takes_less_than_30_kb_compressed() {
     let page = bench.page("");
     assert_eq!(self::names(&page).len(), 100);
     let mut zipped = Vec::new();
-    gzip(Box::new(std::io::Cursor::new(page.into_bytes()))).read_to_end(&mut zipped).unwrap();
+    let level = flate2::Compression::default();
+    gzip(Box::new(std::io::Cursor::new(page.into_bytes())), level).read_to_end(&mut zipped).unwrap();
     assert!(zipped.len() < 30_000, "{} bytes", zipped.len());
 }
 
