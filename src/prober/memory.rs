@@ -29,6 +29,8 @@ struct State {
     shards: Vec<Shard>,
     /// The configured host that has led to them.
     host: Option<Endpoint>,
+    /// The configured host that has taken the keys of a target that is one node.
+    served: Option<Endpoint>,
     /// The replicas that a prober has probed last.
     replicas: Vec<KnownReplica>,
 }
@@ -55,6 +57,19 @@ impl TargetMemory {
             }
             reached.push_back(endpoint.clone());
         }
+    }
+
+    /// The server at the configured `host` has taken a key.
+    pub(super) fn served(&self, host: &Endpoint) {
+        let State { served, .. } = &mut *self.lock();
+        if served.as_ref() != Some(host) {
+            *served = Some(host.clone());
+        }
+    }
+
+    /// Whether the server at the configured `host` has ever taken a key.
+    pub(super) fn has_served(&self, host: &Endpoint) -> bool {
+        self.lock().served.as_ref() == Some(host)
     }
 
     /// Whether no server was ever reached.

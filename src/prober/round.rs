@@ -107,6 +107,11 @@ impl Rounds {
         self.leaves_keys = leaves;
     }
 
+    /// Whether the server has ever accepted the key.
+    pub(super) const fn has_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
     /// Lets the replicas of the shard know what is written.
     pub(super) fn shared_with(self, replicas: Option<Arc<Group>>) -> Self {
         Self { replicas, ..self }

@@ -22,6 +22,13 @@ impl<D: Dial> Link<D> {
 
     /// A round has succeeded: the server has the role that it claims.
     pub(super) fn note_served(&mut self) {
+        if self.directions.is_none()
+            && !self.is_redirected()
+            && self.rounds.has_accepted()
+            && let Some(host) = self.opener.target.server.host()
+        {
+            self.shared.memory.served(host);
+        }
         let is_named = self.endpoint.is_none();
         if let Some(previous) = self.roles.served(is_named)
             && let Some(Connection { server, .. }) = &self.connection

@@ -105,8 +105,8 @@ impl<D: Dial> Link<D> {
         }
     }
 
-    /// Follows the redirection in `failure`, and returns whether it is one. Where the target is probed as one node, that takes
-    /// none of our keys and names the one that does.
+    /// Follows the redirection in `failure`, and returns whether it is one. Where the target is probed as one node, that was
+    /// demoted and names the new primary.
     pub(super) fn follow(&mut self, failure: &Failure) -> bool {
         let Some(to) = self.moved_to(failure) else { return false };
         if let Some(directions) = &self.directions {
@@ -123,11 +123,16 @@ impl<D: Dial> Link<D> {
     /// Returns the node that a server names by `failure` instead of itself.
     fn moved_to(&self, failure: &Failure) -> Option<Endpoint> {
         let (Some(endpoint), Some(connection)) = (&self.endpoint, &self.connection) else { return None };
-        // Keys of other nodes may be left to the links that lead there.
-        let is_one_node =
-            || !self.rounds.only_reads(&connection.server) && !self.shared.signals.finds_shards();
+        // A replica that was configured as the host is named as such. Keys of other nodes may be left to the links that lead
+        // there.
+        let was_demoted = || {
+            let host = self.opener.target.server.host();
+            host.is_some_and(|host| self.shared.memory.has_served(host))
+                && !self.rounds.only_reads(&connection.server)
+                && !self.shared.signals.finds_shards()
+        };
         // A replica names its primary.
-        if self.opener.is_to_replica || self.directions.is_none() && !is_one_node() {
+        if self.opener.is_to_replica || self.directions.is_none() && !was_demoted() {
             return None;
         }
         let redirect = Redirect::parse(&failure.detail).filter(|it| it.kind == RedirectKind::Moved)?;

@@ -70,11 +70,7 @@ async fn a_key_is_searched_for_where_the_topology_is_refused() {
     let running = start(&cache, cluster());
     sleep(15 * SECOND).await;
     assert!(cache.count("SET") > 64, "{}", cache.count("SET"));
-    assert_eq!(
-        (running.is_up(), running.all_failures()),
-        (true, 0.0),
-        "the node that it names has all slots"
-    );
+    assert!(running.failures("wrong_node") > 0.0);
 }
 
 #[tokio::test(start_paused = true)]

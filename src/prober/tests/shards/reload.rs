@@ -10,7 +10,7 @@ fn reload(cluster: &Cluster, memory: TargetMemory, target: Target) -> Running {
 }
 
 /// Does the same, and waits until each shard was probed.
-async fn start_after_reload(cluster: &Cluster, memory: TargetMemory, target: Target) -> Running {
+pub(super) async fn start_after_reload(cluster: &Cluster, memory: TargetMemory, target: Target) -> Running {
     let running = reload(cluster, memory, target);
     sleep(2 * INTERVAL).await;
     running
