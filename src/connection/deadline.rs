@@ -2,11 +2,12 @@
 //! paused or overloaded. All timers of that time end at once afterwards, before what came from a peer is noticed.
 
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How often to look, within the time that is left, whether the agent runs. Of each time for which it did not, one part
 /// of so many may count; and an agent that never runs in time comes to an end after so many looks.
@@ -22,11 +23,59 @@ pub(crate) struct Passed;
 /// The deadline passed first.
 pub(crate) async fn within<T>(
     deadline: &mut Instant,
-    mut work: Pin<&mut impl Future<Output = T>>,
+    work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Passed> {
     let began = Instant::now();
     let pause = (*deadline - began) / LOOKS;
-    let mut timer = pin!(sleep_until(began + pause));
+    watched(pin!(sleep_until(began + pause)), pause, deadline, work).await
+}
+
+/// A timer for the deadlines of one command after another. It stays in its place while that is early enough: setting a timer
+/// takes a lock, and a system call if no other one is earlier.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    /// `None` before the first deadline.
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Between two looks.
+    pause: Duration,
+}
+
+impl Timer {
+    /// As the function [`within`].
+    pub(crate) async fn within<T>(
+        &mut self,
+        deadline: &mut Instant,
+        work: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Passed> {
+        let began = Instant::now();
+        self.pause = (*deadline - began) / LOOKS;
+        let first_look = began + self.pause;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(first_look)));
+        if sleep.is_elapsed() || !(began..=first_look).contains(&sleep.deadline()) {
+            sleep.as_mut().reset(first_look);
+        }
+        watched(sleep.as_mut(), self.pause, deadline, work).await
+    }
+
+    /// Moves the timer to where it serves the commands that begin at `next`, at most `latest` after that. It wakes nobody up
+    /// before.
+    pub(crate) fn rest_until(&mut self, next: Instant, latest: Duration) {
+        if let Some(sleep) = &mut self.sleep {
+            let at = next + self.pause.min(latest);
+            // A timer that is only reset to a later time keeps its place, and the runtime wakes up for it.
+            sleep.set(sleep_until(at));
+            sleep.as_mut().reset(at);
+        }
+    }
+}
+
+/// Awaits `work` until `deadline`, and looks each `pause` whether the agent runs, at first when `timer` ends.
+async fn watched<T>(
+    mut timer: Pin<&mut Sleep>,
+    pause: Duration,
+    deadline: &mut Instant,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Passed> {
     loop {
         let due = timer.deadline();
         let done = tokio::select! {
@@ -73,6 +122,37 @@ mod tests {
         assert_eq!((began.elapsed(), deadline), (2 * SECOND, began + 2 * SECOND));
         let done = within(&mut deadline, pin!(async { 7 })).await;
         assert_eq!(done, Ok(7), "what is there already is never late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_timer_stays_in_its_place_for_the_commands_of_a_round() {
+        let mut timer = Timer::default();
+        let mut next = Instant::now();
+        for round in 0..3 {
+            for command in 0..4 {
+                let mut deadline = Instant::now() + 2 * SECOND;
+                timer.within(&mut deadline, pin!(sleep(SECOND / 100))).await.unwrap();
+                let place = timer.sleep.as_ref().unwrap().deadline();
+                assert_eq!(place, next + SECOND / 4, "command {command} of round {round}");
+            }
+            next += 10 * SECOND;
+            timer.rest_until(next, 5 * SECOND);
+            sleep_until(next).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_timer_lets_each_deadline_pass_at_its_instant_wherever_it_rested() {
+        let mut timer = Timer::default();
+        for (pause, latest) in
+            [(0, SECOND), (10, SECOND), (10, SECOND / 100), (1, 20 * SECOND), (300, SECOND)]
+        {
+            timer.rest_until(Instant::now() + pause * SECOND / 100, latest);
+            let began = Instant::now();
+            let mut deadline = began + 2 * SECOND;
+            assert_eq!(timer.within(&mut deadline, pin!(pending::<()>())).await, Err(Passed));
+            assert_eq!(began.elapsed(), 2 * SECOND, "rested {pause}, {latest:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,7 +35,7 @@ use self::pushes::Pushes;
 pub use self::sign_in::refused_advice;
 pub(super) use self::sign_in::{SIGN_IN, refusal};
 use crate::connection::client_list::OwnClient;
-use crate::connection::deadline::within;
+use crate::connection::deadline::Timer;
 use crate::connection::reply::{self, Expected, Limits, Malformed};
 use crate::probe::{Failure, FailureReason, Stage, Step};
 
@@ -50,6 +50,8 @@ pub struct Session<S> {
     /// The command being sent; kept for its capacity.
     outgoing: Vec<u8>,
     incoming: Incoming,
+    /// For the deadlines of commands.
+    timer: Timer,
     /// `None` unless pushes are kept.
     pushes: Option<Box<Pushes>>,
     /// Whether a byte has come since the last command was sent.
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             limits: Limits::of_probe(reply_limit),
             outgoing: Vec::new(),
             incoming: Incoming::default(),
+            timer: Timer::default(),
             pushes: None,
             has_heard: false,
             in_step: true,
@@ -94,6 +97,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     #[must_use]
     pub const fn was_idle_close(&self, failure: &Failure) -> bool {
         !self.has_heard && matches!(failure.reason, FailureReason::Closed | FailureReason::Reset)
+    }
+
+    /// Prepares for no command until `next`. The commands that begin there take less than `latest` as a rule.
+    pub fn rest_until(&mut self, next: Instant, latest: Duration) {
+        self.timer.rest_until(next, latest);
     }
 
     /// `PING`.
@@ -188,7 +196,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Result<usize, Failure> {
         self.begin();
         self.pack(args);
-        let length = within(&mut deadline, pin!(self.send_and_wait(stage))).await;
+        // It is lost with a command that is cancelled.
+        let mut timer = std::mem::take(&mut self.timer);
+        let length = timer.within(&mut deadline, pin!(self.send_and_wait(stage))).await;
+        self.timer = timer;
         length.unwrap_or_else(|_| Err(no_reply(stage)))
     }
 

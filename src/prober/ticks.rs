@@ -50,6 +50,11 @@ impl Ticks {
         self.note(Fact::Tick);
     }
 
+    /// When the next tick comes due.
+    pub(super) const fn next_tick(&self) -> Instant {
+        self.schedule.next()
+    }
+
     pub(super) const fn record(&self) -> &LinkRecord {
         &self.record
     }

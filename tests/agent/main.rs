@@ -50,6 +50,7 @@ mod secrecy;
 mod sentinel;
 mod sentinel_lies;
 mod shutdown;
+mod system_calls;
 mod tls;
 mod tokens;
 mod verdict;

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::{Session, error_reply, io_failure, no_reply};
 use crate::connection::client_list::{ClientList, Counter};
-use crate::connection::deadline::within;
 use crate::connection::reply::{self, Malformed, Start};
 use crate::probe::{Failure, FailureReason, Stage, Step};
 
@@ -27,10 +26,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stage = Stage::Step(Step::ClientList);
         self.begin();
         self.pack(&["CLIENT", "LIST"]);
-        match within(&mut deadline, pin!(self.count_clients(stage, list, keeps))).await {
-            Ok(counted) => counted,
-            Err(_) => Err(no_reply(stage)),
-        }
+        let mut timer = std::mem::take(&mut self.timer);
+        let counted = timer.within(&mut deadline, pin!(self.count_clients(stage, list, keeps))).await;
+        self.timer = timer;
+        counted.unwrap_or_else(|_| Err(no_reply(stage)))
     }
 
     async fn count_clients(

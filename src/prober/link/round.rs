@@ -116,6 +116,7 @@ impl<D: Dial> Link<D> {
             }
         };
         let round = ticks.during(pin!(round)).await;
+        connection.session.rest_until(ticks.next_tick(), opener.target.interval / 2);
         if let Some(slots) = slots {
             self.rounds.place(slots);
         }
