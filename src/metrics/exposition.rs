@@ -21,7 +21,7 @@ const AHEAD: usize = 32 * 1024;
 
 /// How many bytes are reserved for them, so that the buffer need not grow: each size up to here would be a mapping of its
 /// own with musl's allocator.
-const CAPACITY: usize = AHEAD + AHEAD / 4;
+const CAPACITY: usize = AHEAD + AHEAD / 2;
 
 /// Every metric in one of the formats, families in the order of their names. Reading it never fails.
 ///

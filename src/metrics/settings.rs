@@ -45,15 +45,15 @@ impl Settings {
     /// Returns the numbers of the classic bounds that a histogram has, of all in [`super::bucket_bounds`].
     pub(super) fn bounds(self, bounds: Bounds) -> impl Iterator<Item = usize> {
         let count = if self.has_classic() { BOUNDS } else { 0 };
-        let configured = (0..count).step_by(match self.classic_factor {
+        let distance = match self.classic_factor {
             ClassicFactor::Two => 1,
             ClassicFactor::Four => 2,
-        });
+        };
         let (first, step) = match bounds {
             Bounds::All => (0, 1),
             Bounds::Few => (3, 2),
         };
-        configured.skip(first).step_by(step)
+        (first * distance..count).step_by(step * distance)
     }
 
     /// Whether classic buckets are exported.
