@@ -66,6 +66,33 @@ def cpu_per_probe(lab, results, scale):
     )
 
 
+def system_calls(lab, results, scale):
+    """System calls of one probe on a warm connection, as strace counts them."""
+    window = scale.window(100)
+    counted = lab.folder / "system-calls"
+    with lab.agent("system-calls", "100ms", user="single") as agent:
+        agent.wait(10)
+        before = agent.total("cachepulse_probes_total")
+        with lab.start("strace", ["strace", "-f", "-c", "-o", counted, "-p", agent.process.child.pid]):
+            time.sleep(window)
+        probes = agent.total("cachepulse_probes_total") - before
+        agent.few_failures()
+    # The columns are share, seconds, microseconds per call, calls, errors if there are any, and the name.
+    lines = [line.split() for line in counted.read_text().splitlines()]
+    calls = {line[-1]: int(line[3]) for line in lines if len(line) >= 5 and line[3].isdigit()}
+    of_probes = {name: calls.get(name, 0) / probes for name in ["writev", "recvfrom", "epoll_wait", "epoll_pwait", "write"]}
+    results.rows.append(
+        Row(
+            "calls",
+            "system calls per probe on a warm connection (four commands)",
+            "≤ 14: write, wait and read per command, and two waits for the tick",
+            f"`strace -f -c` during {probes:.0f} probes at ten a second: "
+            + ", ".join(f"{name} {count:.2f}" for name, count in of_probes.items() if count),
+            [Check("", sum(of_probes.values()), 14, "{:.2f}")],
+        )
+    )
+
+
 def latency(lab, results, scale):
     """PING reported by the agent, next to a bare loop at the same time and rate."""
     window = scale.window(60)
