@@ -42,7 +42,7 @@ impl Cache {
     }
 
     /// Writes the reply to `request`. Allocates nothing once `value` and `reply` have their size.
-    fn reply(&self, request: &str, value: &mut String, reply: &mut Vec<u8>) {
+    pub(crate) fn reply(&self, request: &str, value: &mut String, reply: &mut Vec<u8>) {
         if request.contains(self.0.command) && self.0.left.fetch_sub(1, Relaxed) == 1 {
             self.0.done.notify_one();
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cachepulse::clock::Clock;
+use cachepulse::connection::dialer::Dial;
 use cachepulse::identity::Identity;
 use cachepulse::identity::sign_in::SignIn;
 use cachepulse::metrics::Metrics;
@@ -21,6 +22,9 @@ pub(crate) use cache::Cache;
 
 /// Between probes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The last command of a probe, as it is sent.
+pub(crate) const LAST_COMMAND: &str = "CLIENT\r\n$4\r\nLIST";
 
 /// The services of an agent.
 pub(crate) struct Lab {
@@ -37,8 +41,7 @@ impl Lab {
 
     /// Runs `count` probes.
     pub(crate) async fn probe(&self, name: &str, count: u64) {
-        // The last command of the last probe.
-        let cache = Cache::until("CLIENT\r\n$4\r\nLIST", count);
+        let cache = Cache::until(LAST_COMMAND, count);
         self.run(name, &cache, INTERVAL, SignIn::None).await;
     }
 
@@ -51,17 +54,17 @@ impl Lab {
         }
     }
 
-    /// Creates a prober of `cache`.
-    pub(crate) fn prober(
+    /// Creates a prober of the cache that `dialer` leads to.
+    pub(crate) fn prober<D: Dial>(
         &self,
         name: &str,
-        cache: &Cache,
+        dialer: &D,
         interval: Duration,
         sign_in: SignIn,
-    ) -> Prober<Cache> {
+    ) -> Prober<D> {
         let target = Arc::new(target(name, interval));
         Prober::new(Setup {
-            dialer: cache.clone(),
+            dialer: dialer.clone(),
             sign_in,
             clock: self.clock.clone(),
             rng: fastrand::Rng::with_seed(1),
