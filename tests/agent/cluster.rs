@@ -195,7 +195,7 @@ impl Watched {
         let (ended, late) = (Instant::now(), self.client.late());
         eventually("no keys are left", || nodes.clone().all(|index| self.cluster.keys(index).is_empty()))
             .await;
-        let late = self.client.late() - late;
+        let late = self.client.late().saturating_sub(late);
         assert!(ended.elapsed() < Duration::from_secs(5) + BUSY + late, "{:?}", ended.elapsed());
     }
 }
