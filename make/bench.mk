@@ -14,7 +14,7 @@ BENCH_INSTRUCTIONS = bench/regression.py $(BENCH_TARGET)/release/instructions be
 bench: redis-server static bench-driver ## measure the agent and other tools, 12 minutes; writes docs/performance.md
 	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(STATIC) $(BENCH_TARGET)/release/bare $(BENCH_FOLDER) $(BENCH_OUTPUT)
 
-bench-regression: valgrind bench-driver ## compare the instructions of probe, scrapes and renewal with the baseline
+bench-regression: valgrind bench-driver ## compare the instructions of probes, scrapes and renewal with the baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS)
 
 bench-baseline: valgrind bench-driver ## update that baseline

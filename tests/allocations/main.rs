@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[allow(dead_code, reason = "shared with the benchmarks")]
+#[allow(dead_code, unused_imports, reason = "shared with the benchmarks")]
 #[path = "../../bench/driver/src/lab.rs"]
 mod lab;
 mod tls;

@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const CLIENTS: usize = 20;
+/// The slots of a cluster.
+const SLOTS: u32 = 16384;
 
 /// A cache that notifies `done` after a number of `command`s.
 #[derive(Clone)]
@@ -26,14 +28,37 @@ struct Inner {
     left: AtomicU64,
     done: Notify,
     clients: String,
+    behaviour: Behaviour,
+}
+
+/// What a cache does beside answering a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// Nothing.
+    Steady,
+    /// Closes the connection after each probe.
+    Closing,
+    /// Belongs to a cluster with so many shards, each of which answers as it does.
+    Cluster(u16),
 }
 
 impl Cache {
     /// Creates a cache that is done after `count` times `command`.
     pub(crate) fn until(command: &'static str, count: u64) -> Self {
+        Self::that(Behaviour::Steady, command, count)
+    }
+
+    /// Creates a cache with this behaviour.
+    pub(crate) fn that(behaviour: Behaviour, command: &'static str, count: u64) -> Self {
         let list: String = (0..CLIENTS).map(client).collect();
         let clients = format!("={}\r\ntxt:{list}\r\n", list.len() + 4);
-        Self(Arc::new(Inner { command, left: AtomicU64::new(count), done: Notify::new(), clients }))
+        Self(Arc::new(Inner {
+            command,
+            left: AtomicU64::new(count),
+            done: Notify::new(),
+            clients,
+            behaviour,
+        }))
     }
 
     /// Waits until it is done.
@@ -49,7 +74,13 @@ impl Cache {
         let mut words = request.split("\r\n").skip(2).step_by(2);
         match words.next() {
             // PING comes with it.
-            Some("HELLO") => reply.extend_from_slice(b"%2\r\n+proto\r\n:3\r\n+id\r\n:7\r\n+PONG\r\n"),
+            Some("HELLO") => {
+                let mode =
+                    if matches!(self.0.behaviour, Behaviour::Cluster(_)) { "cluster" } else { "standalone" };
+                write!(reply, "%3\r\n+proto\r\n:3\r\n+id\r\n:7\r\n+mode\r\n+{mode}\r\n+PONG\r\n")
+                    .expect("a Vec takes all that is written to it");
+            }
+            Some("CLUSTER") => self.slots(reply),
             Some("PING") => reply.extend_from_slice(b"+PONG\r\n"),
             Some("SET") => {
                 words.nth(1).unwrap_or_default().clone_into(value);
@@ -62,6 +93,21 @@ impl Cache {
             Some("CLIENT") => reply.extend_from_slice(self.0.clients.as_bytes()),
             _ => reply.extend_from_slice(b"+OK\r\n"),
         }
+    }
+
+    /// Writes the reply to `CLUSTER SLOTS`.
+    fn slots(&self, reply: &mut Vec<u8>) {
+        let Behaviour::Cluster(shards) = self.0.behaviour else { return };
+        let slot = |shard: u16| SLOTS * u32::from(shard) / u32::from(shards);
+        let mut text = format!("*{shards}\r\n");
+        for shard in 0..shards {
+            let (first, last) = (slot(shard), slot(shard + 1) - 1);
+            let port = 7000 + shard;
+            text += &format!(
+                "*3\r\n:{first}\r\n:{last}\r\n*4\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$5\r\nid-{shard:02}\r\n*0\r\n"
+            );
+        }
+        reply.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -83,7 +129,8 @@ impl Dial for Cache {
     }
 
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
-        let stream = Stream { cache: self.clone(), value: String::new(), reply: Vec::new() };
+        let stream =
+            Stream { cache: self.clone(), value: String::new(), reply: Vec::new(), has_closed: false };
         Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default(), deadline })
     }
 
@@ -97,6 +144,8 @@ pub(crate) struct Stream {
     cache: Cache,
     value: String,
     reply: Vec<u8>,
+    /// Whether nothing follows the reply.
+    has_closed: bool,
 }
 
 impl AsyncRead for Stream {
@@ -105,7 +154,10 @@ impl AsyncRead for Stream {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let reply = &mut self.get_mut().reply;
+        let Self { reply, has_closed, .. } = self.get_mut();
+        if reply.is_empty() && *has_closed {
+            return Poll::Ready(Ok(()));
+        }
         if reply.is_empty() {
             // A reply only follows a write, so no waker is needed.
             return Poll::Pending;
@@ -122,6 +174,8 @@ impl AsyncWrite for Stream {
         let stream = self.get_mut();
         let request = std::str::from_utf8(bytes).expect("a prober writes text");
         stream.cache.reply(request, &mut stream.value, &mut stream.reply);
+        stream.has_closed =
+            stream.cache.0.behaviour == Behaviour::Closing && request.contains(stream.cache.0.command);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -18,7 +18,7 @@ use cachepulse::status::Status;
 use cachepulse::target::{Endpoint, Target, TargetName, Tls};
 use tokio::time::Instant;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Behaviour, Cache};
 
 /// Between probes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);

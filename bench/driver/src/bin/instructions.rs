@@ -1,5 +1,5 @@
 //! Repeats one operation of the agent for an instruction counter: `instructions OPERATION N`, where the operation is `probe`,
-//! `scrape`, `scrape-openmetrics`, `scrape-protobuf` or `renewal`.
+//! `probe-shards`, `reopening`, `scrape`, `scrape-openmetrics`, `scrape-protobuf` or `renewal`.
 //!
 //! The cost of one operation is the difference between 2 N and N repetitions, divided by N. To be reproducible, the driver
 //! uses paused time, seeded randomness, one thread and a cache in memory, without sockets and TLS.
@@ -21,11 +21,12 @@ use cachepulse::secret::Secret;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use lab::{Cache, INTERVAL, Lab};
+use lab::{Behaviour, Cache, INTERVAL, LAST_COMMAND, Lab};
 
 /// Longer than any measurement, so that renewals are counted without probes.
 const NEVER: Duration = Duration::from_secs(3600 * 24 * 3650);
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+const SHARDS: u16 = 6;
 const SCRAPED_TARGETS: usize = 10;
 const SCRAPED_PROBES: u64 = 20;
 
@@ -33,18 +34,29 @@ const SCRAPED_PROBES: u64 = 20;
 async fn main() {
     let mut args = std::env::args().skip(1);
     let (Some(what), Some(Ok(count))) = (args.next(), args.next().map(|count| count.parse())) else {
-        panic!("usage: instructions probe|scrape|scrape-openmetrics|scrape-protobuf|renewal N");
+        panic!(
+            "usage: instructions probe|probe-shards|reopening|scrape|scrape-openmetrics|scrape-protobuf|renewal N"
+        );
     };
     tokio::time::pause();
     let lab = Lab::new();
     match what.as_str() {
         "probe" => lab.probe("t", count).await,
+        // Each shard lists its clients.
+        "probe-shards" => probe(&lab, Behaviour::Cluster(SHARDS), count * u64::from(SHARDS)).await,
+        "reopening" => probe(&lab, Behaviour::Closing, count).await,
         "scrape" => scrape(&lab, Format::Text, count).await,
         "scrape-openmetrics" => scrape(&lab, Format::OpenMetrics, count).await,
         "scrape-protobuf" => scrape(&lab, Format::Protobuf, count).await,
         "renewal" => renewal(&lab, count).await,
         other => panic!("unknown measurement: {other}"),
     }
+}
+
+/// Probes a cache with this behaviour, until it has answered the last command of a probe `count` times.
+async fn probe(lab: &Lab, behaviour: Behaviour, count: u64) {
+    let cache = Cache::that(behaviour, LAST_COMMAND, count);
+    lab.run("t", &cache, INTERVAL, SignIn::None).await;
 }
 
 async fn scrape(lab: &Lab, format: Format, count: u64) {
