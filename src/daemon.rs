@@ -5,6 +5,7 @@ mod endpoints;
 mod guarding;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::identity::platform::Platform;
 use crate::identity::supplied::SuppliedTokens;
 use crate::identity::transport::Transport;
 use crate::metrics::{Metrics, Part};
+use crate::service_manager::{ServiceManager, State};
 use crate::signal::{Signal, Signals};
 use crate::status::Status;
 use crate::telemetry::Telemetry;
@@ -111,7 +113,9 @@ impl Daemon {
         let (metrics, status, clock) =
             (services.metrics.clone(), services.status.clone(), services.clock.clone());
         metrics.count_tasks(Part::Probing, &tokio::runtime::Handle::current());
+        let (mut manager, watchdog) = ServiceManager::new(|name| std::env::var_os(name));
         let (liveness, mut heartbeats) = Liveness::new();
+        let mut watchdog = pin!(watchdog.feed(liveness.clone()));
         let (lifecycle, mut reloads) = Lifecycle::new();
         lifecycle.enable(Http::default().with(&overrides).lifecycle);
         let routes = &Route::ALL;
@@ -142,6 +146,8 @@ impl Daemon {
         }
         configured.log_start(&endpoints.serve()?);
         let end = loop {
+            let is_reloading = watch.as_ref().is_some_and(Watch::is_reloading) || guarding.is_reloading();
+            manager.notify(if is_reloading { State::Reloading } else { State::Ready }).await;
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Terminate | Signal::Interrupt => break Ok(signal.as_str()),
@@ -172,6 +178,7 @@ impl Daemon {
                     }
                 }
                 () = heartbeats.respond() => {}
+                never = &mut watchdog => match never {},
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = endpoints.failed() => break Err(DaemonError::Server),
             }
@@ -185,6 +192,7 @@ impl Daemon {
         let grace_period = configured.current.map_or(Duration::ZERO, |config| config.shutdown_grace_period);
         let grace_period_seconds = seconds(grace_period);
         info!(signal = end.as_ref().ok(), grace_period_seconds, "shutdown started");
+        manager.notify(State::Stopping).await;
         status.drain();
         agent.stop().await;
         endpoints.close(grace_period).await;

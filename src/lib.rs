@@ -4,7 +4,7 @@
 //!
 //! [`cli`] parses the command and its flags. [`config`] turns YAML or flags into [`target`]s and [`identity`]s, or
 //! reports every problem. `run` starts the [`daemon`], which serves the endpoint, runs the [`agent`], and handles
-//! [`signal`]s and changes of the configuration file.
+//! [`signal`]s and changes of the configuration file. A [`service_manager`] learns what the daemon does.
 //!
 //! The [`agent`] runs a [`prober`] for each target and a refresh loop ([`identity::refresh`]) for each identity. A
 //! refresh loop publishes tokens and never connects to a cache. A prober presents the newest token and never connects to
@@ -48,6 +48,7 @@ pub mod partition;
 pub mod probe;
 pub mod prober;
 pub mod secret;
+pub mod service_manager;
 pub mod signal;
 pub mod status;
 pub mod target;

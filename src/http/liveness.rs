@@ -29,7 +29,7 @@ impl Liveness {
     }
 
     /// Whether the loop responds in time.
-    pub(super) async fn is_alive(&self) -> bool {
+    pub(crate) async fn is_alive(&self) -> bool {
         let respond = async {
             let (respond, responded) = oneshot::channel();
             self.0.send(respond).await.is_ok() && responded.await.is_ok()
@@ -46,7 +46,7 @@ impl Heartbeats {
         let _ = self.request().await.send(());
     }
 
-    pub(super) async fn request(&mut self) -> oneshot::Sender<()> {
+    pub(crate) async fn request(&mut self) -> oneshot::Sender<()> {
         match self.0.recv().await {
             Some(request) => request,
             None => std::future::pending().await,

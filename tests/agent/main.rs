@@ -49,6 +49,7 @@ mod replicas;
 mod secrecy;
 mod sentinel;
 mod sentinel_lies;
+mod service_manager;
 mod shutdown;
 mod system_calls;
 mod tls;
