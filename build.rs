@@ -1,4 +1,5 @@
-//! Passes on to the compiler what only build scripts know: the target triple, and the commit that is compiled.
+//! Passes on to the compiler what only build scripts know: the target triple, the compiler's version, and the commit that is
+//! compiled.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,6 +7,7 @@ use std::process::Command;
 fn main() {
     let target = std::env::var("TARGET").expect("cargo sets TARGET for build scripts");
     println!("cargo::rustc-env=CACHEPULSE_TARGET={target}");
+    println!("cargo::rustc-env=CACHEPULSE_RUSTC={}", compiler().unwrap_or_else(|| "unknown".to_owned()));
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CACHEPULSE_REVISION");
     // Builds outside of a repository, such as that of the image, pass the revision in this variable.
@@ -29,9 +31,19 @@ fn revision() -> Option<String> {
     git(&["rev-parse", "HEAD"])
 }
 
-/// Runs git and returns its output. `None` if it fails or is not installed.
+/// Returns the version of the compiler, such as `1.95.0`.
+fn compiler() -> Option<String> {
+    let rustc = std::env::var("RUSTC").expect("cargo sets RUSTC for build scripts");
+    output(&rustc, &["--version"])?.split(' ').nth(1).map(str::to_owned)
+}
+
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
+    output("git", arguments)
+}
+
+/// Runs a program and returns its output. `None` if it fails or is not installed.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let text = text.trim_end();
     (output.status.success() && !text.is_empty()).then(|| text.to_owned())

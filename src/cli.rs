@@ -91,7 +91,7 @@ enum Command {
     Completions(completions::Completions),
     /// Print the manual page, in roff
     Man,
-    /// Print the version, revision, target and features of this build
+    /// Print the version, revision, compiler, target and features of this build
     Version(version::Version),
 }
 

@@ -54,6 +54,7 @@ pub use self::shard::ShardMetrics;
 use self::shard::{ShardName, ShardSeries};
 pub use self::target::TargetMetrics;
 use self::target::TargetSeries;
+use crate::build_info::BUILD_INFO;
 use crate::clock::{Clock, unix_seconds};
 use crate::lock::lock;
 use crate::target::TargetName;
@@ -106,8 +107,11 @@ impl Metrics {
             register(Box::new(vector.clone()));
             vector
         };
-        gauge(options(definition::BUILD_INFO).const_label(label::VERSION.name, env!("CARGO_PKG_VERSION")))
-            .set(1.0);
+        let build_info = options(definition::BUILD_INFO)
+            .const_label(label::VERSION.name, BUILD_INFO.version)
+            .const_label(label::REVISION.name, BUILD_INFO.revision)
+            .const_label(label::RUSTC.name, BUILD_INFO.rustc);
+        gauge(build_info).set(1.0);
         Self(Arc::new(Inner {
             targets: Owners::default(),
             identities: Owners::default(),

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::label::{
     ATTEMPT_RESULT, DISCONNECT_REASON, EVENT, IDENTITY, Label, MODE, OPENING_REASON, PART, PHASE,
-    PROTOCOL_VERSION, REASON, REFRESH_RESULT, ROLE, SERVER, SERVER_ROLE, SERVER_VERSION, SHARD, STEP,
-    STEP_RESULT, TARGET, TOPOLOGY_RESULT, VERSION,
+    PROTOCOL_VERSION, REASON, REFRESH_RESULT, REVISION, ROLE, RUSTC, SERVER, SERVER_ROLE, SERVER_VERSION,
+    SHARD, STEP, STEP_RESULT, TARGET, TOPOLOGY_RESULT, VERSION,
 };
 
 /// The type of a metric in Prometheus.
@@ -299,8 +299,8 @@ definitions! {
         help: "Running tasks in the agent.",
         doc: "A value that keeps growing indicates a leak; please report it.",
     }
-    BUILD_INFO = Gauge "cachepulse_build_info" [VERSION] {
-        help: "Always 1; the label is the agent's version.",
+    BUILD_INFO = Gauge "cachepulse_build_info" [VERSION, REVISION, RUSTC] {
+        help: "Always 1; the labels are the agent's version and what it was built from.",
     }
     PARTITION_TARGETS = Gauge "cachepulse_partition_targets" [] {
         help: "Targets of all partitions of the fleet, as this agent's configuration has them.",

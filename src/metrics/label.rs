@@ -30,6 +30,12 @@ pub(super) const IDENTITY: Label = Label {
 
 pub(super) const VERSION: Label = Label { name: "version", meaning: "The agent's version.", values: None };
 
+pub(super) const REVISION: Label =
+    Label { name: "revision", meaning: "The commit that was compiled, or `unknown`.", values: None };
+
+pub(super) const RUSTC: Label =
+    Label { name: "rustc", meaning: "The version of the compiler.", values: None };
+
 pub(super) const SHARD: Label = Label {
     name: "shard",
     meaning: "The lowest slot of the shard, such as `5461`. It stays the same in a failover.",

@@ -139,7 +139,10 @@ fn a_scripted_run_gives_exactly_this_text() {
         |line: &&str| line.contains("cachepulse_") && !line.starts_with("# HELP ") && !line.ends_with("} 0");
     let text = text(&metrics);
     let lines: Vec<&str> = text.lines().filter(is_of_script).collect();
-    let golden = include_str!("golden.txt").replace("{version}", env!("CARGO_PKG_VERSION"));
+    let golden = include_str!("golden.txt")
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+        .replace("{revision}", env!("CACHEPULSE_REVISION"))
+        .replace("{rustc}", env!("CACHEPULSE_RUSTC"));
     assert_eq!(lines.join("\n") + "\n", golden);
 }
 

@@ -19,8 +19,10 @@ fn normalised(scrape: &Scrape) -> String {
             return format!("{line}\n");
         };
         let name = series.split('{').next().unwrap_or_default();
-        if name == "cachepulse_server_info" {
-            return format!("{name}{{<server>}} {value}\n");
+        match name {
+            "cachepulse_server_info" => return format!("{name}{{<server>}} {value}\n"),
+            "cachepulse_build_info" => return format!("{name}{{<build>}} {value}\n"),
+            _ => {}
         }
         let value = if name.starts_with("process_") {
             "<value>"
@@ -36,7 +38,7 @@ fn normalised(scrape: &Scrape) -> String {
         } else {
             value
         };
-        format!("{series} {value}\n").replace(env!("CARGO_PKG_VERSION"), "<version>")
+        format!("{series} {value}\n")
     };
     let is_shown = |line: &String| !line.starts_with("# HELP ") && !line.ends_with("} 0\n");
     scrape.text.lines().map(line).filter(is_shown).collect()

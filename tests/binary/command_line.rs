@@ -105,7 +105,9 @@ async fn version_names_the_build_as_text_and_json() {
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     assert!(json["target"].as_str().unwrap().contains("-linux-"), "{json}");
     assert_eq!(json["features"], serde_json::json!(["demo"]));
-    for field in ["revision", "target"] {
+    let rustc = json["rustc"].as_str().unwrap();
+    assert!(rustc.starts_with("1."), "{rustc}");
+    for field in ["revision", "rustc", "target"] {
         let line = format!("{field}: {}", json[field].as_str().unwrap());
         assert!(lines.contains(&line.as_str()), "{line}: {text:?}");
     }
