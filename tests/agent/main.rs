@@ -54,5 +54,6 @@ mod shutdown;
 mod system_calls;
 mod tls;
 mod tokens;
+mod troubleshooting;
 mod verdict;
 mod waiting;
