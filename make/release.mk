@@ -1,0 +1,19 @@
+# Release
+
+RELEASE_TOOLS ?= target/release-tools
+RELEASE_FOLDER ?= target/dist
+# The time of every file in a release: that of the commit.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+
+.PHONY: release release-tools packages-test
+
+release: release-tools static ## build what a release consists of, in target/dist: packages, chart, checksums
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) deploy/packages/build $(STATIC) $(RELEASE_TOOLS) $(RELEASE_FOLDER)
+
+release-tools:
+	@deploy/packages/tools $(RELEASE_TOOLS)
+
+packages-test: ## install, start, upgrade, remove and purge the packages in target/dist, in a clean root; needs root
+	@tests/install debootstrap
+	@tests/install rpm
+	tests/packages/lifecycle $(RELEASE_TOOLS) $(RELEASE_FOLDER)
