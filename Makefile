@@ -92,6 +92,7 @@ lint: words-lint ## check formatting, clippy, links in the docs, wording and hos
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
 	@tests/venv $(LINT_TOOLS) .github/requirements.txt
 	$(LINT_TOOLS)/bin/zizmor --offline --quiet .github
+	$(LINT_TOOLS)/bin/actionlint
 
 # Phrases that once stood for a usual term. docs/ includes the help texts and the advice.
 words-lint:
