@@ -3,6 +3,7 @@
 //!
 //! The transport of the identity requests opens its connections the same way.
 
+mod buffers;
 pub mod client_list;
 mod connect;
 pub(crate) mod deadline;

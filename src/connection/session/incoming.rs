@@ -1,15 +1,18 @@
 //! What has come on a connection and is still to be used. The work is linear in the bytes, whatever pieces they come in:
 //! no peer may hold up the probes of others.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
+use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::connection::buffers;
 use crate::connection::reply::{Limits, Malformed, Scan, Skip};
 
 /// How much room is made for a read. Nearly all replies fit; a long list of clients is read piece by piece, on TLS without
-/// more system calls. Each connection keeps it.
+/// more system calls.
 pub(super) const READ_SIZE: usize = 1024;
 
 /// The bytes that are still to be used, as a slice.
@@ -27,10 +30,17 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Reads once, and returns how many bytes came. May be dropped without harm.
     pub(super) async fn read_from(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-        self.bytes.drain(..std::mem::take(&mut self.used));
-        self.bytes.reserve(READ_SIZE);
-        // It takes bytes only when it completes.
-        stream.read_buf(&mut self.bytes).await
+        let Self { bytes, used, .. } = self;
+        bytes.drain(..std::mem::take(used));
+        poll_fn(|context| {
+            buffers::borrow(bytes);
+            bytes.reserve(READ_SIZE);
+            // It takes bytes only when it completes.
+            let poll = pin!(stream.read_buf(bytes)).poll(context);
+            buffers::give_back(bytes);
+            poll
+        })
+        .await
     }
 
     /// The length of the frame at hand, if it is whole.
@@ -45,7 +55,7 @@ impl Incoming {
         if self.is_empty() {
             self.used = 0;
             self.bytes.clear();
-            self.bytes.shrink_to(READ_SIZE);
+            buffers::give_back(&mut self.bytes);
         }
     }
 
