@@ -4,6 +4,7 @@
 //! Source: "Native Histograms" in Prometheus' documentation.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::value::{Counter, Seconds};
@@ -42,12 +43,13 @@ pub(super) struct Histogram {
     sum: Seconds,
 }
 
-/// The buckets from one power of two, exclusive, to the next, inclusive.
+/// The buckets from one power of two, exclusive, to the next, inclusive. Each target has dozens of them.
 #[derive(Debug)]
 struct Octave {
     /// The power of two that is the upper bound.
     exponent: i32,
-    counts: [Counter; PER_OCTAVE],
+    /// After 2^32 observations, 13 years of ten in a second, a count begins anew as after a restart.
+    counts: [AtomicU32; PER_OCTAVE],
     /// An octave that was first used later.
     next: OnceLock<Box<Octave>>,
 }
@@ -70,7 +72,7 @@ impl Histogram {
         loop {
             let octave = next.get_or_init(|| Box::new(Octave::new(exponent)));
             if octave.exponent == exponent {
-                octave.counts[bucket].increment();
+                octave.counts[bucket].fetch_add(1, Relaxed);
                 return;
             }
             next = &octave.next;
@@ -89,7 +91,10 @@ impl Histogram {
         let mut octaves = Vec::with_capacity(4);
         let mut next = &self.octaves;
         while let Some(octave) = next.get() {
-            octaves.push((octave.exponent, std::array::from_fn(|bucket| octave.counts[bucket].get())));
+            octaves.push((
+                octave.exponent,
+                std::array::from_fn(|bucket| octave.counts[bucket].load(Relaxed).into()),
+            ));
             next = &octave.next;
         }
         octaves.sort_unstable_by_key(|(exponent, _)| *exponent);
