@@ -78,25 +78,38 @@ impl StepResult {
 }
 
 /// The result and the duration of each step; `None` if it did not run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StepResults([Option<(StepResult, Compact)>; Step::ALL.len()]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepResults {
+    durations: [Option<Compact>; Step::ALL.len()],
+    /// Of those that ran. Beside the durations, because a pair of both takes as much memory as two durations.
+    results: [StepResult; Step::ALL.len()],
+}
+
+impl Default for StepResults {
+    fn default() -> Self {
+        Self { durations: Default::default(), results: [StepResult::Success; Step::ALL.len()] }
+    }
+}
 
 impl StepResults {
     /// Returns the result and duration of `step`, if it ran.
     #[must_use]
     pub fn get(&self, step: Step) -> Option<(StepResult, Duration)> {
-        self.0[step as usize].map(|(result, duration)| (result, duration.get()))
+        self.durations[step as usize].map(|duration| (self.results[step as usize], duration.get()))
     }
 
     /// Records that `step` ended with `result` after `duration`.
     pub fn set(&mut self, step: Step, result: StepResult, duration: Duration) {
-        self.0[step as usize] = Some((result, Compact::new(duration)));
+        self.durations[step as usize] = Some(Compact::new(duration));
+        self.results[step as usize] = result;
     }
 
     /// Adds what `others` have run and these have not.
     pub fn add_missing(&mut self, others: Self) {
-        for (own, other) in self.0.iter_mut().zip(others.0) {
-            *own = own.or(other);
+        for (step, result, duration) in others.iter() {
+            if self.get(step).is_none() {
+                self.set(step, result, duration);
+            }
         }
     }
 
