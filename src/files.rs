@@ -36,8 +36,9 @@ pub const LIMIT: Duration = Duration::from_secs(2);
 pub const MAX_SIZE: usize = 1024 * 1024;
 
 /// How often watched files are looked at. Asking for a file's metadata is simpler than following the symbolic links of a
-/// Kubernetes volume with inotify, and works on every file system.
-const LOOK: Duration = Duration::from_secs(2);
+/// Kubernetes volume with inotify, and works on every file system. Each look wakes an idle agent; who signs in or opens a
+/// connection reads the files anew anyway.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Reads files and watches them. Clones share their work: a file is read by one thread at a time, and looked at once for
 /// all who watch it.
