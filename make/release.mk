@@ -7,7 +7,7 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 
 .PHONY: release release-tools packages-test
 
-release: release-tools static ## build what a release consists of, in target/dist: packages, chart, checksums
+release: release-tools static ## build what a release consists of, in target/dist: packages, chart, SBOM, checksums
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) deploy/packages/build $(STATIC) $(RELEASE_TOOLS) $(RELEASE_FOLDER)
 
 release-tools:
