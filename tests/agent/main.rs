@@ -35,6 +35,7 @@ mod developer;
 mod endpoint;
 mod faults;
 mod files;
+mod fleet;
 mod guarded;
 mod health;
 mod hostile;

@@ -29,7 +29,7 @@ def pods(manifest):
     for one in manifest:
         if one["kind"] == "Pod":
             yield one
-        elif one["kind"] == "Deployment":
+        elif one["kind"] in ("Deployment", "StatefulSet"):
             yield one["spec"]["template"]
 
 
@@ -121,6 +121,26 @@ class Rendering(unittest.TestCase):
     def test_the_chart_is_for_this_version_of_the_agent(self):
         version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
         self.assertEqual(values(CHART / "Chart.yaml")["appVersion"], version)
+
+
+class Fleet(unittest.TestCase):
+    def test_the_agents_share_the_targets_and_take_their_index_from_the_name_of_the_pod(self):
+        manifest = render(ci("fleet"))
+        fleet = find(manifest, "StatefulSet")
+        self.assertFalse([one for one in manifest if one["kind"] == "Deployment"])
+        self.assertEqual((fleet["spec"]["replicas"], fleet["spec"]["podManagementPolicy"]), (3, "Parallel"))
+        self.assertEqual(fleet["spec"]["serviceName"], find(manifest, "Service")["metadata"]["name"])
+        [container] = own_containers(fleet["spec"]["template"])
+        self.assertEqual(container["args"][-4:], ["--partition-of", "3", "--partition-copies", "2"])
+        index, proxy = container["env"]
+        self.assertEqual(index["name"], "CACHEPULSE_PARTITION_INDEX")
+        self.assertEqual(index["valueFrom"], {"fieldRef": {"fieldPath": "metadata.name"}})
+        self.assertEqual(proxy["name"], "HTTPS_PROXY")
+
+    def test_without_copies_nothing_is_shared(self):
+        container = own_containers(find(render(SMALLEST), "Deployment")["spec"]["template"])[0]
+        self.assertNotIn("--partition-of", container["args"])
+        self.assertNotIn("env", container)
 
 
 class Unusual(unittest.TestCase):

@@ -29,6 +29,13 @@ args:
   - --health-listen
   - {{ $health | quote }}
 {{- end }}
+{{- $copies := int $values.copies }}
+{{- if gt $copies 0 }}
+  - --partition-of
+  - {{ $values.replicas | toString | quote }}
+  - --partition-copies
+  - {{ $copies | toString | quote }}
+{{- end }}
 ports:
   - name: {{ index . 2 }}
     containerPort: {{ include "cachepulse.port" $context }}
@@ -38,8 +45,16 @@ ports:
   - containerPort: {{ . }}
     protocol: TCP
 {{- end }}
-{{- with $values.env }}
-env: {{- toYaml . | nindent 2 }}
+{{- if or $values.env (gt $copies 0) }}
+env:
+  {{- if gt $copies 0 }}
+  # The pod's name ends with its ordinal.
+  - name: CACHEPULSE_PARTITION_INDEX
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  {{- end }}
+  {{- with $values.env }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 {{- with $values.envFrom }}
 envFrom: {{- toYaml . | nindent 2 }}

@@ -13,6 +13,15 @@
 {{- if not .Values.image.repository -}}
 {{- fail "cachepulse: image.repository is not set: there is no published image, so build one with docker build, push it, and set image.repository" -}}
 {{- end -}}
+{{- if gt (int .Values.copies) 0 -}}
+{{- if $sidecar -}}
+{{- fail "cachepulse: a sidecar probes every target: leave out copies" -}}
+{{- else if gt (int .Values.copies) (int .Values.replicas) -}}
+{{- fail (printf "cachepulse: copies is %d, and there are only %d replicas" (int .Values.copies) (int .Values.replicas)) -}}
+{{- else if .Values.config.partition -}}
+{{- fail "cachepulse: config.partition has no effect with copies, which sets it: keep one" -}}
+{{- end -}}
+{{- end -}}
 {{- $names := list -}}
 {{- $folded := list -}}
 {{- range .Values.config.targets -}}{{- $names = append $names .name -}}{{- $folded = append $folded (lower .name) -}}{{- end -}}
