@@ -1,5 +1,6 @@
 //! A cache in memory, without sockets and TLS: a prober of it costs what the prober itself does.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -99,15 +100,17 @@ impl Cache {
     fn slots(&self, reply: &mut Vec<u8>) {
         let Behaviour::Cluster(shards) = self.0.behaviour else { return };
         let slot = |shard: u16| SLOTS * u32::from(shard) / u32::from(shards);
-        let mut text = format!("*{shards}\r\n");
+        let mut write = |text: fmt::Arguments<'_>| {
+            reply.write_fmt(text).expect("a Vec takes all that is written to it");
+        };
+        write(format_args!("*{shards}\r\n"));
         for shard in 0..shards {
             let (first, last) = (slot(shard), slot(shard + 1) - 1);
             let port = 7000 + shard;
-            text += &format!(
+            write(format_args!(
                 "*3\r\n:{first}\r\n:{last}\r\n*4\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$5\r\nid-{shard:02}\r\n*0\r\n"
-            );
+            ));
         }
-        reply.extend_from_slice(text.as_bytes());
     }
 }
 
