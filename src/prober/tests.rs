@@ -81,7 +81,9 @@ impl Running {
         let name = format!("cachepulse_{series} ");
         let line = text.lines().find(|line| line.starts_with(&name));
         // Such a series appears with its first event.
-        if line.is_none() && ["reason=", "result=", "step=", "phase="].iter().any(|it| series.contains(it)) {
+        if line.is_none()
+            && ["reason=", "result=", "step=", "phase=", "event="].iter().any(|it| series.contains(it))
+        {
             return 0.0;
         }
         let line = line.unwrap_or_else(|| panic!("no series {series} in:\n{text}"));
