@@ -37,6 +37,8 @@ mod settings;
 mod size;
 mod sources;
 mod target;
+mod target_file;
+mod target_files;
 mod tls;
 mod token;
 mod unknown;
@@ -59,6 +61,7 @@ use self::problem::{Collector, Language};
 pub use self::problem::{Finding, Position, Problems};
 pub use self::settings::{interval, settings};
 pub use self::sources::Sources;
+pub use self::target_files::{Found, Good, Merged, TargetFiles};
 pub use self::web::WebConfig;
 use crate::files::Files;
 use crate::metrics;
@@ -80,7 +83,9 @@ pub struct Config {
     pub shutdown_grace_period: Duration,
     /// Which of the targets this agent probes. Flags complete it.
     pub partition: PartitionSettings,
-    /// The targets: 1 to 10,000, with names that are unique without regard to case.
+    /// The files with further targets, if it names any.
+    pub target_files: Option<TargetFiles>,
+    /// Its own targets: up to 10,000, with names that are unique without regard to case.
     pub targets: Vec<Target>,
     /// Settings that are valid, but probably mistakes.
     pub warnings: Vec<Finding>,
@@ -172,6 +177,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let shutdown_grace_period = fields.read(&SHUTDOWN_GRACE_PERIOD).transpose();
     let partition = partition::read_of(&fields);
     let targets = target::read_all(&fields);
+    let target_files = target_files::read_of(&fields);
     Ok(Config {
         http: http?,
         web_config: web_config?,
@@ -180,6 +186,7 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
         shutdown_grace_period: shutdown_grace_period?.unwrap_or(SHUTDOWN_GRACE_PERIOD.default()),
         partition: partition?,
         targets: targets?,
+        target_files: target_files?,
         warnings: Vec::new(),
     })
 }

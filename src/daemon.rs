@@ -1,6 +1,7 @@
 //! The daemon: runs the agent and its HTTP endpoints, and handles signals and changes of the configuration file.
 
 mod configured;
+mod discovery;
 mod endpoints;
 mod guarding;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::configured::Configured;
+use self::discovery::Discovery;
 use self::endpoints::Endpoints;
 pub use self::endpoints::Listeners;
 use self::guarding::Guarding;
@@ -131,12 +133,13 @@ impl Daemon {
             guard: guarding.guard(),
         };
         let mut endpoints = Endpoints::new(listeners, pages);
+        let mut discovery = Discovery::new(services.files.clone(), metrics.clone());
         let mut agent = Agent::new(services);
         let is_guarded = overrides.web_config.is_some();
         let mut configured =
             Configured::new(is_guarded, metrics, status.clone(), clock, telemetry, lifecycle);
         let begun = match config {
-            Ok(config) => configured.accept(&mut agent, &mut endpoints, config).await?,
+            Ok(config) => configured.accept(&mut agent, &mut discovery, &mut endpoints, config).await?,
             Err(error) => Err(error),
         };
         match (begun, on_invalid_config) {
@@ -163,7 +166,8 @@ impl Daemon {
                         // Before anything of it can be seen.
                         guarding.start(config.web_config.as_ref());
                     }
-                    let is_accepted = configured.apply(&mut agent, &mut endpoints, loaded).await?;
+                    let is_accepted =
+                        configured.apply(&mut agent, &mut discovery, &mut endpoints, loaded).await?;
                     if is_accepted {
                         accepted(&mut watch);
                         if is_start {
@@ -171,6 +175,7 @@ impl Daemon {
                         }
                     }
                 }
+                found = discovery.next() => configured.discover(&mut agent, &mut discovery, found).await,
                 loaded = guarding.next() => guarding.apply(loaded),
                 () = reloads.next() => {
                     if !reload(&mut watch, &mut guarding) {

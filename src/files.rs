@@ -6,6 +6,7 @@
 
 mod disk;
 mod fingerprint;
+mod listing;
 mod reads;
 mod resolve;
 mod search;

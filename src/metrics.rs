@@ -28,6 +28,7 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
@@ -79,6 +80,7 @@ struct Inner {
     tasks: GaugeVec,
     /// Has its only series with a partition.
     partition_targets: GaugeVec,
+    target_file_valid: GaugeVec,
     reload_successful: Gauge,
     reload_success: Gauge,
     /// Exists only with a web configuration.
@@ -124,6 +126,7 @@ impl Metrics {
             runtimes: Mutex::default(),
             tasks: vector(definition::TASKS),
             partition_targets: vector(definition::PARTITION_TARGETS),
+            target_file_valid: vector(definition::TARGET_FILE_VALID),
             reload_successful: gauge(options(definition::RELOAD_SUCCESSFUL)),
             reload_success: gauge(options(definition::RELOAD_SUCCESS)),
             web_config_reload_successful: OnceLock::new(),
@@ -174,6 +177,18 @@ impl Metrics {
         match targets {
             Some(targets) => self.0.partition_targets.with_label_values::<&str>(&[]).set(targets as f64),
             None => self.0.partition_targets.reset(),
+        }
+    }
+
+    /// Records whether a file with targets is valid; `None` if it is not used any more.
+    pub fn target_file(&self, path: &Path, is_valid: Option<bool>) {
+        let path = path.to_string_lossy();
+        match is_valid {
+            Some(is_valid) => {
+                self.0.target_file_valid.with_label_values(&[&*path]).set(f64::from(u8::from(is_valid)));
+            }
+            // There is none if it was never used.
+            None => drop(self.0.target_file_valid.remove_label_values(&[&*path])),
         }
     }
 

@@ -558,7 +558,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
       }
       {
         alert: 'CachepulseConfigurationRejected'
-        expression: 'cachepulse_config_last_reload_successful == 0 or cachepulse_web_config_last_reload_successful == 0'
+        expression: 'cachepulse_config_last_reload_successful == 0 or cachepulse_web_config_last_reload_successful == 0 or min by (cluster, namespace, job, instance) (cachepulse_target_file_valid) == 0'
         for: 'PT1M'
         severity: 2
         labels: {
@@ -566,7 +566,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
         }
         annotations: {
           summary: '[{{ $labels.cluster }}] The agent {{ $labels.instance }} rejected its configuration.'
-          description: 'The agent {{ $labels.instance }} could not load its configuration, or the web configuration of its endpoint, and keeps the previous one. Without a previous configuration it probes nothing. Its log lists each problem.'
+          description: 'The agent {{ $labels.instance }} could not load its configuration, a file with targets, or the web configuration of its endpoint, and keeps the previous one. Without a previous configuration it probes nothing. Its log lists each problem.'
           runbook_url: '${runbookUrl}/CachepulseConfigurationRejected.md'
         }
         resolveConfiguration: {

@@ -10,16 +10,17 @@ use std::sync::Arc;
 use clap::Args;
 use tracing::warn;
 
-use super::output::{OutputFormat, Style, WriteError, enumerated, print};
+use super::output::{OutputFormat, Style, WriteError, complain, enumerated, print};
 use super::resolution::ResolutionDocument;
 use super::run::{block_on, keep_out_of_core_dumps};
 use super::source::Source;
 use super::{failure, usage};
 use crate::agent::Agent;
-use crate::config::Sources;
 use crate::config::keys::Descriptor;
 use crate::config::keys::agent::{HEALTH_LISTEN, LIFECYCLE, LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
+use crate::config::keys::fleet::{COPIES, INDEX, OF};
 use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL, STARTUP_GRACE};
+use crate::config::{Good, Sources};
 use crate::connection::tls::roots::Roots;
 use crate::connection::trace::Trace;
 use crate::daemon;
@@ -37,7 +38,7 @@ const CLIENTS: usize = 20;
 
 /// The flags of the agent that do not affect a single probe. They are accepted but hidden, so that `run` and `check` can
 /// share the same variables.
-const UNUSED: [&dyn Descriptor; 8] = [
+const UNUSED: [&dyn Descriptor; 11] = [
     &INTERVAL,
     &STARTUP_GRACE,
     &CLIENT_LIST_EVERY,
@@ -46,6 +47,9 @@ const UNUSED: [&dyn Descriptor; 8] = [
     &LIFECYCLE,
     &LOG_FORMAT,
     &SHUTDOWN_GRACE_PERIOD,
+    &INDEX,
+    &OF,
+    &COPIES,
 ];
 
 /// Hides the flags of the agent that do not affect `check`.
@@ -88,7 +92,12 @@ impl Check {
             Ok(overrides) => overrides,
             Err(error) => return error.exit(),
         };
-        let mut targets: Vec<Arc<Target>> = config.targets.into_iter().map(Arc::new).collect();
+        let found = config.target_files.as_ref().map(|files| files.found.clone()).unwrap_or_default();
+        let merged = found.merge(&config.targets, &Good::new(), None);
+        for problem in merged.files.values().filter_map(|validity| validity.as_ref().err()) {
+            complain(&format_args!("warning: {problem}"));
+        }
+        let mut targets: Vec<Arc<Target>> = merged.own.into_iter().map(Arc::new).collect();
         if let Some(name) = &self.target {
             let names = enumerated(targets.iter().map(|target| target.name.as_str()));
             targets.retain(|target| name == target.name.as_str());

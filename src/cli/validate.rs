@@ -13,7 +13,7 @@ use super::resolution::ResolutionDocument;
 use super::run::on_runtime;
 use super::{USAGE, failure, usage};
 use crate::config::variables::{self, CONFIG_VARIABLE};
-use crate::config::{Config, Finding, LoadError, LoadFault, Sources};
+use crate::config::{Config, Finding, Good, LoadError, LoadFault, Sources};
 use crate::counted::counted;
 use crate::error::Chain;
 use crate::files::Files;
@@ -189,6 +189,17 @@ fn load(file: &Path) -> Result<Config, LoadError> {
     } else {
         Config::load(file, &sources)
     }?;
+    if let Some(files) = &config.target_files {
+        let merged = files.found.merge(&config.targets, &Good::new(), None);
+        let problems = merged.files.into_values().filter_map(Result::err);
+        config.warnings.extend(problems.map(|problem| Finding {
+            file: None,
+            position: None,
+            path: String::new(),
+            message: problem.into(),
+        }));
+        config.targets = merged.own;
+    }
     match variables::check_azure(&Variables::of_process(), &config.targets) {
         Ok(warnings) => config.warnings.extend(warnings),
         Err(problems) => {

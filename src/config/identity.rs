@@ -19,6 +19,9 @@ use crate::identity::redaction::is_no_path;
 use crate::identity::{AzureAccount, EntraIdentity, EntraSource, Identity, ManagedIdentityId};
 use crate::secret::SecretSource;
 
+/// The name of the type that signs in without credentials.
+pub(super) const NONE: &str = "none";
+
 /// Characters that no name of a subscription has.
 const FORBIDDEN: [char; 7] = ['<', '>', ';', '|', '/', '?', '#'];
 

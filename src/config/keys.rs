@@ -49,6 +49,9 @@ const WORD: &str = "^\\S+$";
 pub static ROOT: &[&dyn Descriptor] = &[
     &agent::TARGETS,
     &agent::DEFAULTS,
+    &fleet::TARGET_FILES,
+    &fleet::IDENTITIES,
+    &fleet::AUTHORITIES,
     &fleet::PARTITION,
     &agent::HTTP,
     &agent::METRICS,

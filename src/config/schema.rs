@@ -7,7 +7,9 @@
 use serde_json::{Map, Value, json};
 
 use super::document;
+use super::keys::agent::TARGETS;
 use super::keys::connection::{HOST, TLS};
+use super::keys::fleet::TARGET_FILES;
 use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, SUBSCRIPTION, TENANT_ID, TOKEN, TYPE, USERNAME};
 use super::keys::sentinel::{self, SENTINEL};
 use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Key, Kind};
@@ -31,6 +33,8 @@ pub fn schema() -> Value {
     let mut schema = mapping(keys::ROOT, &[]);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), "Configuration of cachepulse".into());
+    let places = [&TARGETS.about, &TARGET_FILES.about].map(|about| json!({"required": [about.name()]}));
+    schema.insert("anyOf".into(), json!(places));
     // For anchors.
     schema.insert("patternProperties".into(), json!({"^x-": {}}));
     Value::Object(schema)
@@ -304,7 +308,7 @@ mod tests {
     #[test]
     fn a_key_has_its_help_its_range_its_default_and_its_example() {
         let schema = schema();
-        assert_eq!(schema["required"], json!(["targets"]));
+        assert_eq!(schema["anyOf"], json!([{"required": ["targets"]}, {"required": ["target_files"]}]));
         let target = &schema["properties"]["targets"]["items"];
         assert_eq!(target["required"], json!(["name"]));
         assert_eq!(target["oneOf"], json!([{"required": ["host"]}, {"required": ["sentinel"]}]));

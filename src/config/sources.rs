@@ -62,11 +62,23 @@ impl Sources {
         let names: Vec<&str> = keys.filter(is_read).map(About::name).collect();
         let mut found = BTreeSet::new();
         collect(document, &names, &mut found);
+        self.read_all(found);
+    }
+
+    /// Reads files, many at a time.
+    pub(super) fn read_all(&self, paths: impl IntoIterator<Item = PathBuf>) {
         let mut read = self.read.borrow_mut();
-        let paths: Vec<PathBuf> = found.into_iter().filter(|path| !read.contains_key(path)).collect();
+        let paths: Vec<PathBuf> = paths.into_iter().filter(|path| !read.contains_key(path)).collect();
         for paths in paths.chunks(AT_ONCE) {
             read.extend(paths.iter().cloned().zip(self.files.read_all_blocking(paths)));
         }
+    }
+
+    /// Returns the names in the folder at `path`, each with a NUL behind it.
+    pub(super) fn list(&self, path: &Path) -> Result<Content, ReadError> {
+        let mut read = self.read.borrow_mut();
+        let listed = read.entry(path.to_owned()).or_insert_with(|| self.files.list_blocking(path));
+        listed.content.clone()
     }
 
     /// Returns where the files are read.

@@ -10,6 +10,7 @@ use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
 use super::keys::cluster::{CLUSTER, EXPECT_ROLE, MAINTENANCE};
 use super::keys::connection::{self, HOST, NAME, PORT, PROTOCOL, TLS};
+use super::keys::fleet::{IDENTITIES, TARGET_FILES};
 use super::keys::identity::{IDENTITY, USERNAME};
 use super::keys::labels::LABELS;
 use super::keys::probe;
@@ -24,7 +25,12 @@ use crate::target::{
 
 /// Reads every target of the document.
 pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
+    let mut earlier = Earlier::default();
+    let named = read_identities(document, &mut earlier);
     let defaults = Defaults::read(document);
+    if document.get(&TARGETS).is_none() && document.get(&TARGET_FILES).is_some() {
+        return named.map(|()| Vec::new());
+    }
     let list = document.required(&TARGETS, "give at least one target")?;
     let items = list.items("a list of targets")?;
     if let Values::List(least, most) = TARGETS.values
@@ -32,10 +38,45 @@ pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
     {
         return Err(list.problem(format!("expected {least} to {most} targets, found {}", items.len())));
     }
-    let mut earlier = Earlier::default();
+    let targets = read_items(&items, &defaults, &mut earlier);
+    named.and(targets)
+}
+
+/// Reads the targets of a file, whose document has the defaults of the configuration. There may be none.
+pub(super) fn read_of_file(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
+    let defaults = Defaults::read(document);
+    let items = document.required(&TARGETS, "give a list of targets")?.items("a list of targets")?;
+    read_items(&items, &defaults, &mut Earlier::default())
+}
+
+fn read_items(
+    items: &[Field<'_>],
+    defaults: &Defaults<'_>,
+    earlier: &mut Earlier,
+) -> Result<Vec<Target>, Invalid> {
     // Every item is read, so that all problems are reported together.
-    let targets: Vec<_> = items.iter().map(|item| read(item, &defaults, &mut earlier)).collect();
+    let targets: Vec<_> = items.iter().map(|item| read(item, defaults, earlier)).collect();
     targets.into_iter().collect()
+}
+
+/// Checks the identities that files with targets may use.
+fn read_identities(document: &Fields<'_>, earlier: &mut Earlier) -> Result<(), Invalid> {
+    let Some(field) = document.get(&IDENTITIES) else { return Ok(()) };
+    let identities = field.any_fields(&format!("a mapping such as {}", IDENTITIES.about.example))?;
+    let mut read = Ok(());
+    for (name, field) in identities.each() {
+        let identity = if name == identity::NONE {
+            Err(field
+                .problem(format!("{name} stands for no sign-in in files with targets; choose another name")))
+        } else {
+            identity::read(&field).map(Arc::new)
+        };
+        match identity {
+            Ok(identity) => earlier.refuse_shared_label(&identity, &field),
+            Err(invalid) => read = Err(invalid),
+        }
+    }
+    read
 }
 
 /// The names and identities of earlier targets, each with its path.

@@ -21,7 +21,7 @@ pub(super) fn read(field: &Field<'_>, keys: &TlsKeys) -> Result<Tls, Invalid> {
         return Ok(if is_on { Tls::DEFAULT } else { Tls::Off });
     };
     let fields = field.fields(&keys.whole.about)?;
-    let ca_file = fields.get(&keys.ca_file).map(|field| read_ca_file(&field, keys)).transpose();
+    let ca_file = fields.get(&keys.ca_file).map(|field| read_ca_file(&field, &keys.ca_file)).transpose();
     let server_name =
         fields.get(&keys.server_name).map(|field| read_server_name(&field, &keys.server_name)).transpose();
     let client = read_client_files(&fields, keys);
@@ -29,8 +29,8 @@ pub(super) fn read(field: &Field<'_>, keys: &TlsKeys) -> Result<Tls, Invalid> {
 }
 
 /// Reads the path of a file with root certificates.
-fn read_ca_file(field: &Field<'_>, keys: &TlsKeys) -> Result<PathBuf, Invalid> {
-    let (path, pem) = read_pem(field, &keys.ca_file)?;
+pub(super) fn read_ca_file(field: &Field<'_>, key: &Key<&str>) -> Result<PathBuf, Invalid> {
+    let (path, pem) = read_pem(field, key)?;
     Roots::none().with_pem(&pem).map_err(|error| unusable(field, &path, error))?;
     Ok(path)
 }

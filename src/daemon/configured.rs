@@ -7,18 +7,18 @@ use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
 use super::DaemonError;
+use super::discovery::Discovery;
 use super::endpoints::{Addresses, Endpoints};
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::config::watch::Rejection;
 use crate::config::web::Unguarded;
+use crate::config::{Config, Found};
 use crate::descriptors;
 use crate::error::Chain;
 use crate::http::{BindError, Lifecycle};
 use crate::metrics::Metrics;
 use crate::status::Status;
-use crate::target::Target;
 use crate::telemetry::Telemetry;
 
 /// The pause before an address is tried again that cannot be bound. No file changes when it becomes free.
@@ -71,14 +71,15 @@ impl Configured {
     pub(super) async fn accept(
         &mut self,
         agent: &mut Agent,
+        discovery: &mut Discovery,
         endpoints: &mut Endpoints,
         config: Config,
     ) -> Result<Result<(), Rejection>, DaemonError> {
         if self.current.is_some() {
-            return Ok(self.reconcile(agent, config).await);
+            return Ok(self.reconcile(agent, discovery, config).await);
         }
         let (http, held) = (config.http.clone(), config.clone());
-        let reconcile = async || self.reconcile(agent, config).await;
+        let reconcile = async || self.reconcile(agent, discovery, config).await;
         let accepted = endpoints.move_to(&http, reconcile).await?;
         if accepted.as_ref().is_err_and(|error| error.is::<BindError>()) {
             self.held = Some((held, Instant::now() + RETRY));
@@ -107,12 +108,15 @@ impl Configured {
         (self.held, self.rejected) = (None, None);
     }
 
-    async fn reconcile(&mut self, agent: &mut Agent, config: Config) -> Result<(), Rejection> {
-        let partition = config.partition.partition()?;
-        let is_own = |target: &&Target| partition.is_none_or(|partition| partition.has(&target.name));
-        let own: Vec<&Target> = config.targets.iter().filter(is_own).collect();
-        agent.reconcile(&own).await?;
-        self.metrics.partition_targets(partition.map(|_| config.targets.len()));
+    async fn reconcile(
+        &mut self,
+        agent: &mut Agent,
+        discovery: &mut Discovery,
+        config: Config,
+    ) -> Result<(), Rejection> {
+        let found = config.target_files.as_ref().map(|files| files.found.clone()).unwrap_or_default();
+        self.probe(agent, discovery, &config, &found).await?;
+        discovery.watch(&config);
         self.metrics.configure(config.metrics);
         self.metrics.config_loaded(self.clock.now());
         self.status.config_accepted();
@@ -131,6 +135,42 @@ impl Configured {
         Ok(())
     }
 
+    /// Probes the targets of `config`, whose files with targets say `found`.
+    async fn probe(
+        &self,
+        agent: &mut Agent,
+        discovery: &mut Discovery,
+        config: &Config,
+        found: &Found,
+    ) -> Result<(), Rejection> {
+        let partition = config.partition.partition()?;
+        let merged = discovery.merge(config, found, partition);
+        agent.reconcile(&merged.own).await?;
+        self.metrics.partition_targets(partition.map(|_| merged.known));
+        discovery.accept(merged);
+        Ok(())
+    }
+
+    /// Probes the targets that files name now. If they cannot be probed, nothing changes.
+    pub(super) async fn discover(
+        &self,
+        agent: &mut Agent,
+        discovery: &mut Discovery,
+        found: Result<Found, Rejection>,
+    ) {
+        let Some(config) = &self.current else { return };
+        let probed = match found {
+            Ok(found) => self.probe(agent, discovery, config, &found).await,
+            Err(rejection) => Err(rejection),
+        };
+        match probed {
+            Ok(()) => info!("target files reloaded"),
+            Err(error) => {
+                error!(error = %Chain(&*error), "target files rejected; keeping the previous targets");
+            }
+        }
+    }
+
     /// Puts a loaded configuration into use, or shows why it cannot be used. Returns whether it is in use.
     ///
     /// # Errors
@@ -138,6 +178,7 @@ impl Configured {
     pub(super) async fn apply(
         &mut self,
         agent: &mut Agent,
+        discovery: &mut Discovery,
         endpoints: &mut Endpoints,
         loaded: Result<Config, Rejection>,
     ) -> Result<bool, DaemonError> {
@@ -145,7 +186,7 @@ impl Configured {
             Ok(config) => {
                 // Somebody may have raised the hard limit.
                 descriptors::raise_limit();
-                self.accept(agent, endpoints, config).await?
+                self.accept(agent, discovery, endpoints, config).await?
             }
             Err(error) => Err(error),
         };

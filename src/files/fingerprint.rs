@@ -35,7 +35,16 @@ pub enum Fingerprint {
         /// Whether that is so recent that the times may stay the same if it changes again.
         is_recent: bool,
     },
-    /// A pipe, device or directory. Its times change when it is used.
+    /// A directory. Its times change with the names in it.
+    Folder {
+        /// The device and the number on it.
+        inode: (u64, u64),
+        /// When a name came, changed or went, in seconds and nanoseconds.
+        modified: (i64, i64),
+        /// Whether that is so recent that the time may stay the same if another one does.
+        is_recent: bool,
+    },
+    /// A pipe or device. Its times change when it is used.
     Special {
         /// The device and the number on it.
         inode: (u64, u64),
@@ -47,15 +56,17 @@ impl Fingerprint {
     #[must_use]
     pub(super) fn of(metadata: &Metadata) -> Self {
         let inode = (metadata.dev(), metadata.ino());
-        if !metadata.is_file() {
-            return Self::Special { inode };
-        }
         let (modified, changed) =
             ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
         let now = Clock::system().now();
         let is_recent = metadata
             .modified()
             .is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age < RESOLUTION));
+        if metadata.is_dir() {
+            return Self::Folder { inode, modified, is_recent };
+        } else if !metadata.is_file() {
+            return Self::Special { inode };
+        }
         Self::Regular { inode, size: metadata.len(), modified, changed, is_recent }
     }
 }

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::label::{
-    ATTEMPT_RESULT, DISCONNECT_REASON, EVENT, IDENTITY, Label, MODE, OPENING_REASON, PART, PHASE,
+    ATTEMPT_RESULT, DISCONNECT_REASON, EVENT, FILE, IDENTITY, Label, MODE, OPENING_REASON, PART, PHASE,
     PROTOCOL_VERSION, REASON, REFRESH_RESULT, REVISION, ROLE, RUSTC, SERVER, SERVER_ROLE, SERVER_VERSION,
     SHARD, STEP, STEP_RESULT, TARGET, TOPOLOGY_RESULT, VERSION,
 };
@@ -305,6 +305,11 @@ definitions! {
     PARTITION_TARGETS = Gauge "cachepulse_partition_targets" [] {
         help: "Targets of all partitions of the fleet, as this agent's configuration has them.",
         doc: "If the agents of a fleet probe fewer, some are not watched. Only with [`partition`](fleets.md).",
+    }
+    TARGET_FILE_VALID = Gauge "cachepulse_target_file_valid" [FILE] {
+        help: "Whether the file with targets is valid (1) or not (0).",
+        doc: "While it is 0, the agent keeps the targets that the file had when it was valid. A pattern of `target_files` whose folder \
+              cannot be read has the value 0. See [target files](fleets.md#target-files).",
     }
     RELOAD_SUCCESSFUL = Gauge "cachepulse_config_last_reload_successful" [] {
         help: "Whether the last load of the configuration succeeded (1) or failed (0).",

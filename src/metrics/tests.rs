@@ -56,6 +56,7 @@ fn metrics() -> Metrics {
     metrics.web_config_loaded();
     metrics.web_config_rejected();
     metrics.partition_targets(Some(7));
+    metrics.target_file(Path::new("a.yaml"), Some(true));
     metrics
 }
 
@@ -285,6 +286,20 @@ fn the_number_of_the_fleets_targets_is_absent_without_a_partition() {
     metrics.partition_targets(Some(0));
     assert_eq!(exported(), ["cachepulse_partition_targets 0"]);
     metrics.partition_targets(None);
+    assert!(exported().is_empty());
+}
+
+#[test]
+fn a_target_file_is_valid_or_not_as_long_as_it_is_used() {
+    let metrics = Metrics::new(Clock::system());
+    let path = Path::new("/etc/a \"b\".yaml");
+    let exported = || series(&metrics, "target_file_valid");
+    metrics.target_file(path, None);
+    assert!(exported().is_empty());
+    metrics.target_file(path, Some(true));
+    metrics.target_file(path, Some(false));
+    assert_eq!(exported(), [r#"cachepulse_target_file_valid{file="/etc/a \"b\".yaml"} 0"#]);
+    metrics.target_file(path, None);
     assert!(exported().is_empty());
 }
 

@@ -53,6 +53,7 @@ mod sentinel_lies;
 mod service_manager;
 mod shutdown;
 mod system_calls;
+mod target_files;
 mod tls;
 mod tokens;
 mod troubleshooting;

@@ -15,6 +15,7 @@ from helm import ROOT
 # Mistakes that a schema cannot know: they depend on files, on the environment or on other keys, or the form of the value
 # is right and its range is not.
 UNKNOWABLE = {
+    "authorities",
     "ca-file-broken",
     "ca-file-endless",
     "ca-file-is-a-directory",

@@ -91,6 +91,7 @@ fn config(targets: Vec<Target>) -> Config {
         log: Log { level: Level::Info, format: Format::Text },
         shutdown_grace_period: Duration::from_secs(10),
         partition: PartitionSettings::default(),
+        target_files: None,
         targets,
         warnings: Vec::new(),
     }
@@ -169,6 +170,7 @@ targets:
         log: Log { level: Level::Trace, format: Format::Json },
         shutdown_grace_period: Duration::ZERO,
         partition: PartitionSettings { index: Some(2), of: NonZeroU32::new(3), copies: NonZeroU32::new(2) },
+        target_files: None,
         targets: vec![Target {
             tls: Tls::On {
                 files: TlsFiles {

@@ -4,7 +4,7 @@
 {{- $wi := .Values.azureWorkloadIdentity -}}
 {{- $account := .Values.serviceAccount -}}
 {{- $sidecar := eq .Values.mode "sidecar" -}}
-{{- if and (include "cachepulse.ownsConfig" .) (not .Values.config.targets) -}}
+{{- if and (include "cachepulse.ownsConfig" .) (not .Values.config.targets) (not .Values.config.target_files) -}}
 {{- fail "cachepulse: no targets: set config.targets or existingConfigMap.name" -}}
 {{- end -}}
 {{- if and .Values.existingConfigMap.name .Values.config.targets -}}

@@ -29,6 +29,7 @@ fn config() -> Value {
     without_merge_keys(&mut config);
     let root = config.as_object_mut().expect("a schema is an object");
     root.remove("$schema");
+    root.remove("anyOf");
     // The chart reads the port from the address, and a target may come from an existing ConfigMap instead.
     root.insert("required".into(), json!([HTTP.about.name()]));
     let properties = &mut config["properties"];

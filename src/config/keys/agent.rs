@@ -24,7 +24,7 @@ pub static TARGETS: Key<&str> = Key {
         ..About::EMPTY
     },
     values: Values::List(1, 10_000),
-    absent: Absent::Required,
+    absent: Absent::Described("none, if there are `target_files`; otherwise it must be given"),
 };
 
 /// `defaults`

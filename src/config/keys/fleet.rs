@@ -2,10 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use super::{About, Absent, Flag, Group, Key, Values, non_zero};
+use super::identity::IDENTITY;
+use super::{About, Absent, Flag, Group, Key, Kind, Values, non_zero};
 use crate::config::ordinal::Ordinal;
 
 const GROUP: Group = Group::Fleet;
+
+/// The [`About::pattern`] of a name that files with targets use.
+const NAME: &str = "^[^\\x00-\\x1f\\x7f]*$";
 
 /// The largest number of partitions.
 const MOST: u32 = 1000;
@@ -68,4 +72,75 @@ pub static COPIES: Key<NonZeroU32> = Key {
     },
     values: Values::Range(non_zero(1), non_zero(MOST)),
     absent: Absent::Default(non_zero(1)),
+};
+
+/// `target_files`
+pub static TARGET_FILES: Key<&str> = Key {
+    about: About {
+        path: "target_files",
+        group: GROUP,
+        help: "Files with further targets",
+        doc: "In YAML or JSON: `targets` as here, a list of them, or a file of Prometheus' `file_sd_configs`. `*` in the name of a \
+              file, not of a folder, stands for any characters. The files are watched. See [target files](fleets.md#target-files).",
+        example: "[/etc/cachepulse/targets/*.yaml]",
+        ..About::EMPTY
+    },
+    values: Values::Words(1, 100),
+    absent: Absent::Nothing,
+};
+
+/// One of `target_files`.
+pub static TARGET_FILE: Key<&str> = Key {
+    about: About {
+        path: "target_files[]",
+        group: GROUP,
+        help: "Path of a file with targets, or of several",
+        example: "/etc/cachepulse/targets/*.yaml",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "the path of a file"),
+    absent: Absent::Required,
+};
+
+/// `identities`
+pub static IDENTITIES: Key<&str> = Key {
+    about: About {
+        path: "identities",
+        group: GROUP,
+        help: "Identities that files with targets use by these names",
+        doc: "Each is what `identity` of a target may be.",
+        example: "{shop: managed_identity}",
+        pattern: NAME,
+        ..About::EMPTY
+    },
+    values: Values::Named(&IDENTITY, 1000),
+    absent: Absent::Nothing,
+};
+
+/// `authorities`
+pub static AUTHORITIES: Key<&str> = Key {
+    about: About {
+        path: "authorities",
+        group: GROUP,
+        help: "Files with root certificates that files with targets use by these names",
+        doc: "Each is what `tls.ca_file` of a target may be.",
+        example: "{corporate: ca.pem}",
+        pattern: NAME,
+        ..About::EMPTY
+    },
+    values: Values::Named(&AUTHORITY, 1000),
+    absent: Absent::Nothing,
+};
+
+/// One of `authorities`.
+pub static AUTHORITY: Key<&str> = Key {
+    about: About {
+        path: "authorities.*",
+        group: GROUP,
+        help: "PEM file with root certificates",
+        example: "ca.pem",
+        ..About::EMPTY
+    },
+    values: Values::Text(Kind::Path, "the path of a PEM file"),
+    absent: Absent::Required,
 };

@@ -1,0 +1,81 @@
+//! The files with targets: what they said last, and what happens when that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::path::PathBuf;
+
+use tracing::{error, info};
+
+use crate::config::watch::{Rejection, Watch};
+use crate::config::{Config, Found, Good, Merged};
+use crate::files::Files;
+use crate::metrics::Metrics;
+use crate::partition::Partition;
+
+/// Watches the files with targets, and keeps the targets of those that become invalid.
+pub(super) struct Discovery {
+    files: Files,
+    metrics: Metrics,
+    /// `None` without such files.
+    watch: Option<Watch<Found>>,
+    good: Good,
+    /// The files that are used.
+    used: BTreeSet<PathBuf>,
+    /// Those that are invalid, and why.
+    invalid: BTreeMap<PathBuf, Box<str>>,
+}
+
+impl Discovery {
+    /// There are no files yet.
+    pub(super) fn new(files: Files, metrics: Metrics) -> Self {
+        Self {
+            files,
+            metrics,
+            watch: None,
+            good: Good::new(),
+            used: BTreeSet::new(),
+            invalid: BTreeMap::new(),
+        }
+    }
+
+    /// Returns all targets of `config`, whose files say `found`.
+    pub(super) fn merge(&self, config: &Config, found: &Found, partition: Option<Partition>) -> Merged {
+        found.merge(&config.targets, &self.good, partition)
+    }
+
+    /// Watches the files of `config`, which is in use from now on.
+    pub(super) fn watch(&mut self, config: &Config) {
+        self.watch = config.target_files.as_ref().map(|files| files.watch(&self.files));
+    }
+
+    /// Records that the targets which are `merged` are in use. Logs which files became invalid or valid.
+    pub(super) fn accept(&mut self, merged: Merged) {
+        for (path, validity) in &merged.files {
+            self.metrics.target_file(path, Some(validity.is_ok()));
+            let file = path.display();
+            match validity {
+                Ok(()) if self.invalid.remove(path).is_some() => info!(%file, "target file accepted"),
+                Ok(()) => {}
+                Err(problem) => {
+                    let last = self.invalid.insert(path.clone(), problem.clone());
+                    if last.as_ref() != Some(problem) {
+                        error!(%file, error = %problem, "target file rejected; keeping its last valid targets");
+                    }
+                }
+            }
+        }
+        let used: BTreeSet<PathBuf> = merged.files.keys().cloned().collect();
+        self.used.difference(&used).for_each(|path| self.metrics.target_file(path, None));
+        self.invalid.retain(|path, _| used.contains(path));
+        self.used = used;
+        self.good = merged.good;
+    }
+
+    /// Waits until the files say something else. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<Found, Rejection> {
+        match &mut self.watch {
+            Some(watch) => watch.next().await,
+            None => pending().await,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Targets from further files: they come and go with the files, and a broken file affects only itself.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::lab::Lab;
+use crate::program::Running;
+
+/// A folder with files of targets, and an agent that watches it.
+struct Watched {
+    lab: Lab,
+    folder: PathBuf,
+    agent: Running,
+}
+
+impl Watched {
+    /// Starts an agent whose folder has these files.
+    async fn start(files: &[(&str, &str)]) -> Self {
+        let lab = Lab::start().await;
+        let folder = lab.path("targets");
+        fs::create_dir(&folder).unwrap();
+        let config = format!(
+            "http: {{listen: '127.0.0.1:0'}}\n\
+             target_files: ['{}/*.yaml', '{}/*.json']\n\
+             identities: {{shop: managed_identity, key: {{type: access_key, key: {{file: '{}'}}}}}}\n\
+             authorities: {{lab: '{}'}}\n\
+             defaults: {{interval: 500ms, port: {}, tls: {{ca_file: '{}'}}, identity: managed_identity}}\n\
+             targets: [{{name: own, host: localhost}}]\n",
+            folder.display(),
+            folder.display(),
+            lab.access_key_file().display(),
+            lab.ca_file().display(),
+            lab.azure.cache_port(),
+            lab.ca_file().display(),
+        );
+        let file = lab.file("config.yaml", &config);
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let agent = lab.run_file(&file).serve().await;
+        Self { lab, folder, agent }
+    }
+
+    /// Replaces a file in one step.
+    fn write(&self, name: &str, text: &str) {
+        let new = self.lab.file("new", text);
+        fs::rename(new, self.folder.join(name)).unwrap();
+    }
+
+    async fn is_up(&self, name: &str) {
+        self.agent.until(&format!("{name} is up"), |scrape| scrape.is_up(name)).await;
+    }
+
+    async fn is_valid(&self, name: &str, valid: Option<f64>) {
+        let series = format!("target_file_valid{{file=\"{}\"}}", self.folder.join(name).display());
+        self.agent.until(&format!("{name} has {valid:?}"), |scrape| scrape.get(&series) == valid).await;
+    }
+}
+
+#[tokio::test]
+async fn targets_come_and_go_with_their_files_and_a_broken_file_keeps_its_own() {
+    let it = Watched::start(&[
+        ("a.yaml", "targets:\n- {name: first, host: localhost, identity: key, tls: {ca_file: lab}}\n"),
+        ("hidden.txt", "targets: 1"),
+    ])
+    .await;
+    it.is_up("own").await;
+    it.is_up("first").await;
+    it.is_valid("a.yaml", Some(1.0)).await;
+
+    // As Prometheus' file_sd_configs has it.
+    it.write("b.json", r#"[{"targets": ["localhost"], "labels": {"team": "shop", "__meta_x": "y"}}]"#);
+    it.is_up("localhost").await;
+    let scrape = it.agent.scrape().await;
+    assert_eq!(scrape.get("target_labels{team=\"shop\",target=\"localhost\"}"), Some(1.0));
+    let connects = scrape.connects("success", "first");
+
+    it.write("b.json", "[{");
+    it.is_valid("b.json", Some(0.0)).await;
+    it.agent.logs("target file rejected; keeping its last valid targets").await;
+    it.is_up("localhost").await;
+
+    // A file that is valid by itself, but has a name of the configuration.
+    it.write("a.yaml", "[{name: OWN, host: localhost}, {name: second, host: localhost}]");
+    it.is_valid("a.yaml", Some(0.0)).await;
+    let scrape = it.agent.scrape().await;
+    assert!(scrape.is_up("first") && !scrape.text.contains("\"second\""), "{}", scrape.text);
+    assert_eq!(scrape.connects("success", "first"), connects, "it keeps its connection");
+
+    it.write("a.yaml", "[{name: second, host: localhost, identity: shop}]");
+    it.is_valid("a.yaml", Some(1.0)).await;
+    it.is_up("second").await;
+    assert!(!it.agent.scrape().await.text.contains("\"first\""));
+
+    fs::remove_file(it.folder.join("b.json")).unwrap();
+    it.is_valid("b.json", None).await;
+    assert!(!it.agent.scrape().await.text.contains("target=\"localhost\""));
+}
+
+#[tokio::test]
+async fn a_file_gains_no_secret_by_what_it_says() {
+    let it = Watched::start(&[
+        ("a.yaml", "[{name: a, host: localhost, identity: {type: password, password: {file: /etc/passwd}}}]"),
+        (
+            "b.yaml",
+            "[{name: b, host: localhost, identity: {type: token, token: {command: [touch, gotcha]}}}]",
+        ),
+        ("c.yaml", "[{name: c, host: localhost, tls: {ca_file: /etc/ssl/cert.pem}}]"),
+    ])
+    .await;
+    for file in ["a.yaml", "b.yaml", "c.yaml"] {
+        it.is_valid(file, Some(0.0)).await;
+    }
+    it.is_up("own").await;
+    let log = it.agent.log();
+    assert!(log.contains("a file with targets holds no identities"), "{log}");
+    assert!(log.contains("unknown name"), "{log}");
+}
