@@ -52,7 +52,6 @@ mod sentinel;
 mod sentinel_lies;
 mod service_manager;
 mod shutdown;
-mod system_calls;
 mod target_files;
 mod tls;
 mod tokens;
