@@ -11,7 +11,7 @@ STATUS_TOOLS ?= target/status-tools
 LINT_TOOLS ?= target/lint-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs static test test-parts test-build quick-test simulation-test server-test servers-test cluster-test static-test log-test status-test binary lint words-lint locks deny redis-server openssl valgrind
+.PHONY: help demo docs static test test-parts test-build quick-test simulation-test server-test servers-test cluster-test static-test log-test status-test binary lint words-lint locks deny redis-server openssl valgrind strace
 
 # Each part of `make test`; the files under make/ add theirs.
 TEST_PARTS = quick-test server-test servers-test simulation-test log-test status-test
@@ -119,3 +119,6 @@ openssl:
 
 valgrind:
 	@tests/install valgrind
+
+strace:
+	@tests/install strace

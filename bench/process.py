@@ -41,19 +41,23 @@ class Process:
             tail = self.log.read_text(errors="replace")[-500:]
             raise RuntimeError(f"{self.args[0]} ended with {self.child.returncode}: {tail}")
 
+    def is_traced(self):
+        """Returns whether another process, such as strace, follows it."""
+        return self._status("TracerPid") > 0
+
     def rss(self):
         """Returns the resident memory in bytes."""
-        return self._status("VmRSS")
+        return self._status("VmRSS") * 1024
 
     def peak_rss(self):
         """Returns the peak resident memory in bytes."""
-        return self._status("VmHWM")
+        return self._status("VmHWM") * 1024
 
     def _status(self, key):
         self.check()
         for line in self._proc("status").read_text().splitlines():
             if line.startswith(f"{key}:"):
-                return int(line.split()[1]) * 1024
+                return int(line.split()[1])
         raise RuntimeError(f"no {key} in /proc/{self.child.pid}/status")
 
     def cpu(self):

@@ -72,10 +72,13 @@ def system_calls(lab, results, scale):
     counted = lab.folder / "system-calls"
     with lab.agent("system-calls", "100ms", user="single") as agent:
         agent.wait(10)
-        before = agent.total("cachepulse_probes_total")
-        with lab.start("strace", ["strace", "-f", "-c", "-o", counted, "-p", agent.process.child.pid]):
+        with lab.start("strace", ["strace", "-f", "-c", "-o", counted, "-p", agent.process.child.pid]) as strace:
+            while not agent.process.is_traced():
+                strace.check()
+                time.sleep(0.01)
+            before = agent.total("cachepulse_probes_total")
             time.sleep(window)
-        probes = agent.total("cachepulse_probes_total") - before
+            probes = agent.total("cachepulse_probes_total") - before
         agent.few_failures()
     # The columns are share, seconds, microseconds per call, calls, errors if there are any, and the name.
     lines = [line.split() for line in counted.read_text().splitlines()]

@@ -11,7 +11,7 @@ BENCH_INSTRUCTIONS = bench/regression.py $(BENCH_TARGET)/release/instructions be
 
 .PHONY: bench bench-driver bench-lint bench-regression bench-baseline
 
-bench: redis-server static bench-driver ## measure the agent and other tools, 12 minutes; writes docs/performance.md
+bench: redis-server strace static bench-driver ## measure the agent and other tools, 12 minutes; writes docs/performance.md
 	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(STATIC) $(BENCH_TARGET)/release/bare $(BENCH_FOLDER) $(BENCH_OUTPUT)
 
 bench-regression: valgrind bench-driver ## compare the instructions of probes, scrapes and renewal with the baseline
