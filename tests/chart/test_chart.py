@@ -1,7 +1,9 @@
 """Tests what Helm 3 and Helm 4 render from the chart for every file of ci/."""
 
 import json
+import os
 import re
+import subprocess
 import tarfile
 import tempfile
 import unittest
@@ -117,6 +119,32 @@ class Rendering(unittest.TestCase):
                 self.assertEqual(objects(text(helm, SMALLEST, chart=archive)), objects(text(helm, SMALLEST)))
                 with tarfile.open(archive) as content:
                     self.assertFalse([name for name in content.getnames() if "/ci/" in name])
+
+    def test_a_release_tells_artifact_hub_where_its_image_and_its_sources_are(self):
+        version, repository = values(CHART / "Chart.yaml")["version"], "https://git.example.com/shop/cachepulse"
+        release = {"RELEASE_REPOSITORY": repository, "RELEASE_IMAGE": "registry.example.com/shop/cachepulse"}
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(
+                [ROOT / "deploy/packages/chart", version, folder],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1000000000", **release},
+                check=True,
+            )
+            archive = f"{folder}/cachepulse-{version}.tgz"
+            for helm in HELMS:
+                with self.subTest(helm):
+                    self.assertEqual(objects(text(helm, SMALLEST, chart=archive)), objects(text(helm, SMALLEST)))
+                    chart = yaml.safe_load(run(helm, "show", "chart", archive))
+                    self.assertEqual((chart["home"], chart["sources"]), (repository, [repository]))
+                    notes = {key: yaml.safe_load(text) for key, text in chart["annotations"].items()}
+                    [image] = notes["artifacthub.io/images"]
+                    self.assertEqual(image["image"], f"registry.example.com/shop/cachepulse:{version}")
+                    pages = [link["url"] for link in notes["artifacthub.io/links"] if "/blob/" in link["url"]]
+                    for page in pages:
+                        self.assertTrue((ROOT / page.removeprefix(f"{repository}/blob/v{version}/")).is_file(), page)
+                    self.assertTrue(pages)
+                    self.assertEqual(notes["artifacthub.io/category"], "monitoring-logging")
+                    self.assertEqual(notes["artifacthub.io/license"], "MIT")
 
     def test_the_chart_is_for_this_version_of_the_agent(self):
         version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
