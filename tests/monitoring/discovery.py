@@ -109,19 +109,7 @@ class Lab:
             "http_sd_configs": [{"url": f"http://{self.agent}/sd", "refresh_interval": "1s"}],
         }
         config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [discovered, listed]}
-        path, port = self.folder / f"prometheus-{kind}.yaml", live.free_port()
-        path.write_text(json.dumps(config), "utf-8")
-        command = [
-            live.tool(f"prometheus-{kind.removesuffix('-native')}", "prometheus"),
-            f"--config.file={path}",
-            f"--storage.tsdb.path={self.folder}/prometheus-{kind}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            *options,
-        ]
-        self.start(f"prometheus-{kind}", command)
-        url = f"http://127.0.0.1:{port}"
-        live.until(lambda: live.answers(f"{url}/-/ready"), 60, f"Prometheus {kind} is not ready")
-        return url
+        return live.start_prometheus(kind, config, self.folder, self.stack, *options)
 
     def start(self, name, command):
         live.start(name, command, self.folder, self.stack)

@@ -249,11 +249,11 @@ class Chain:
         text += "\n- name: maintenance\n  rules:\n" + textwrap.indent(extra_rules, "  ")
         rules.write_text(scaled(text), "utf-8")
         self.prometheus = {
-            "2": self._start_prometheus("2", "prometheus-2", rules, None),
-            "2-native": self._start_prometheus("2-native", "prometheus-2", rules, None),
-            "3": self._start_prometheus("3", "prometheus-3", rules, self.alertmanager),
-            "3-native": self._start_prometheus("3-native", "prometheus-3", rules, None),
-            "3-converted": self._start_prometheus("3-converted", "prometheus-3", rules, None),
+            "2": self._start_prometheus("2", rules, None),
+            "2-native": self._start_prometheus("2-native", rules, None),
+            "3": self._start_prometheus("3", rules, self.alertmanager),
+            "3-native": self._start_prometheus("3-native", rules, None),
+            "3-converted": self._start_prometheus("3-converted", rules, None),
         }
 
     def start_cache(self):
@@ -334,8 +334,7 @@ class Chain:
         self._start("alertmanager", with_templates(command))
         return f"127.0.0.1:{port}"
 
-    def _start_prometheus(self, name, folder, rules, alertmanager):
-        port = free_port()
+    def _start_prometheus(self, name, rules, alertmanager):
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
@@ -350,32 +349,17 @@ class Chain:
                 }
             ],
         }
-        options = []
+        # Rejected scrapes are logged.
+        options = ["--rules.alert.resend-delay=1s", "--log.level=debug"]
         if name.endswith(("-native", "-converted")):
-            options = ["--enable-feature=native-histograms"]
+            options.append("--enable-feature=native-histograms")
         if name.endswith("-converted"):
             # Without protobuf, which it would prefer, the agent sends only classic histograms.
             config["scrape_configs"][0]["convert_classic_histograms_to_nhcb"] = True
             config["scrape_configs"][0]["scrape_protocols"] = ["OpenMetricsText1.0.0"]
         if alertmanager:
             config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
-        # JSON is YAML.
-        path = self.folder / f"prometheus-{name}.yaml"
-        path.write_text(json.dumps(config), "utf-8")
-        command = [
-            tool(folder, "prometheus"),
-            f"--config.file={path}",
-            f"--storage.tsdb.path={self.folder}/prometheus-{name}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--rules.alert.resend-delay=1s",
-            # Rejected scrapes are logged.
-            "--log.level=debug",
-            *options,
-        ]
-        self._start(f"prometheus-{name}", command)
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(f"{url}/-/ready"), 60, f"Prometheus {name} is not ready")
-        return url
+        return start_prometheus(name, config, self.folder, self.stack, *options)
 
     def _start(self, name, command):
         start(name, command, self.folder, self.stack)
@@ -544,6 +528,24 @@ def start(name, command, folder, stack):
             sys.stderr.write("".join(path.read_text("utf-8", "replace")[-2000:]))
 
     stack.callback(stop)
+
+
+def start_prometheus(name, config, folder, stack, *options):
+    """Runs the Prometheus whose release is before the first hyphen of the name. Returns its address."""
+    port, path = free_port(), folder / f"prometheus-{name}.yaml"
+    # JSON is YAML.
+    path.write_text(json.dumps(config), "utf-8")
+    command = [
+        tool(f"prometheus-{name.split('-')[0]}", "prometheus"),
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder}/prometheus-{name}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        *options,
+    ]
+    start(f"prometheus-{name}", command, folder, stack)
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: answers(f"{url}/-/ready"), 60, f"Prometheus {name} is not ready")
+    return url
 
 
 def tool(folder, *names):
