@@ -1,8 +1,9 @@
-"""Tests the whole chain on loopback: caches, two agents, Prometheus 2 and 3 with the rules, Alertmanager, a webhook.
+"""Tests the whole chain on loopback: caches, agents, Prometheus 2 and 3 with the rules, Alertmanager, a webhook.
 
-One agent probes a redis-server and a cluster that this test stops and starts. The other agent is the demo, with its tokens,
-TLS and outages. Prometheus 3 runs three times: with classic histograms, with the agent's native histograms, and with those
-that it converts from classic ones. Prometheus 2 runs with classic and with native histograms.
+One agent probes a redis-server and a cluster that this test stops and starts. Another agent is the demo, with its tokens,
+TLS and outages. Two more are a fleet, both of which probe the redis-server. Prometheus 3 runs three times: with classic
+histograms, with the agent's native histograms, and with those that it converts from classic ones. Prometheus 2 runs with
+classic and with native histograms.
 
 The test uses a copy of the rules in which all durations are divided by SCALE: a minute takes six seconds. Nothing else
 is changed. `make monitoring-test` runs it. With --picture FILE it also draws the dashboard from the recorded data.
@@ -87,6 +88,8 @@ def an_outage_fires_and_resolves(chain):
         assert "reason: connect_refused." in annotations["description"], annotations
         assert annotations["runbook_url"].endswith(f"/{labels['alertname']}.md"), annotations
     say(f"fired: {page['annotations']['summary']} {page['annotations']['description']}")
+    page = chain.webhook.wait_for("CachepulseCacheDown", "firing", target="catalog", start=seen)
+    assert set(page["labels"]) == {"alertname", *expected}, f"one alert for both copies: {page['labels']}"
     chain.start_cache()
     chain.webhook.wait_for("CachepulseCacheDown", "resolved", start=seen)
     chain.webhook.wait_for("CachepulseErrorBudgetBurningFast", "firing")
@@ -189,10 +192,10 @@ def the_metrics_are_valid(chain):
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
             text = response.read()
         exposed.update(re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE))
-        for major in "23":
-            promtool = [tool(f"prometheus-{major}", "promtool"), "check", "metrics"]
+        for release in "2", "3":
+            promtool = [tool(f"prometheus-{release}", "promtool"), "check", "metrics"]
             done = subprocess.run(promtool, input=text, capture_output=True, check=False)
-            assert done.returncode == 0, f"promtool {major}: {done.stdout.decode()}{done.stderr.decode()}"
+            assert done.returncode == 0, f"promtool {release}: {done.stdout.decode()}{done.stderr.decode()}"
             assert not done.stdout + done.stderr, done
     # A series appears with its first event, which a series of the rules may lack here.
     described = subprocess.run([AGENT, "metrics", "--output", "json"], capture_output=True, text=True, check=True).stdout
@@ -238,7 +241,8 @@ class Chain:
         self.start_cache()
         self.cluster = Cluster(folder / "cluster", stack)
         self.webhook = Webhook(stack)
-        self.agents = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        # Each with the namespace that Prometheus gives it.
+        self.agents = {f"127.0.0.1:{free_port()}": namespace for namespace in ("shop", "demo", "fleet", "fleet")}
         # Agents that start later.
         self.discovered = folder / "discovered.json"
         self._start_agents()
@@ -279,12 +283,13 @@ class Chain:
     def await_healthy(self):
         """Waits until every Prometheus has recorded a success of every target."""
         for url in self.prometheus.values():
-            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 4, 60, "no success")
+            until(lambda url=url: len(query(url, "cachepulse_last_success_timestamp_seconds")) == 6, 60, "no success")
 
     def _start_agents(self):
+        shop, demo, *fleet = self.agents
         config = self.folder / "cachepulse.yaml"
         config.write_text(
-            f"http: {{listen: '{self.agents[0]}'}}\n"
+            f"http: {{listen: '{shop}'}}\n"
             "targets:\n"
             f"- {{name: orders, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s,"
             " maintenance: on}\n"
@@ -295,7 +300,12 @@ class Chain:
             "utf-8",
         )
         self._start("agent", [AGENT, "run", "--config", config])
-        self._start("demo", [AGENT, "demo", "--listen", self.agents[1], "--redis-port", "0", "--identity-port", "0"])
+        self._start("demo", [AGENT, "demo", "--listen", demo, "--redis-port", "0", "--identity-port", "0"])
+        shared = self.folder / "fleet.yaml"
+        shared.write_text(f"partition: {{of: {len(fleet)}, copies: 2}}\n{self._targets('catalog')}", "utf-8")
+        for index, listen in enumerate(fleet):
+            command = [AGENT, "run", "--config", shared, "--partition-index", index, "--listen", listen]
+            self._start(f"fleet-{index}", command)
 
     def start_waiting_agent(self):
         """Starts an agent without its configuration, whose path is returned, and has it scraped."""
@@ -306,8 +316,12 @@ class Chain:
         return config
 
     def configure(self, config):
-        target = f"{{name: late, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}"
-        config.write_text(f"targets: [{target}]\n", "utf-8")
+        config.write_text(self._targets("late"), "utf-8")
+
+    def _targets(self, name):
+        """Returns the key `targets` of an agent that probes only the redis-server."""
+        target = f"{{name: {name}, host: 127.0.0.1, port: {self.cache_port}, tls: false, identity: none, interval: 1s}}"
+        return f"targets: [{target}]\n"
 
     def _start_sentinel(self):
         """Starts a cache and a sentinel that names it. Returns the sentinel's port."""
@@ -342,8 +356,7 @@ class Chain:
                 {
                     "job_name": "cachepulse",
                     "static_configs": [
-                        {"targets": [self.agents[0]], "labels": {"namespace": "shop"}},
-                        {"targets": [self.agents[1]], "labels": {"namespace": "demo"}},
+                        {"targets": [listen], "labels": {"namespace": namespace}} for listen, namespace in self.agents.items()
                     ],
                     "file_sd_configs": [{"files": [str(self.discovered)], "refresh_interval": "1s"}],
                 }
