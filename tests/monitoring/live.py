@@ -1,9 +1,9 @@
-"""Tests the whole chain on loopback: caches, agents, Prometheus 2 and 3 with the rules, Alertmanager, a webhook.
+"""Tests the whole chain on loopback: caches, agents, Prometheus 2.42, 2 and 3 with the rules, Alertmanager, a webhook.
 
 One agent probes a redis-server and a cluster that this test stops and starts. Another agent is the demo, with its tokens,
 TLS and outages. Two more are a fleet, both of which probe the redis-server. Prometheus 3 runs three times: with classic
 histograms, with the agent's native histograms, and with those that it converts from classic ones. Prometheus 2 runs with
-classic and with native histograms.
+classic and with native histograms, 2.42 with classic ones.
 
 The test uses a copy of the rules in which all durations are divided by SCALE: a minute takes six seconds. Nothing else
 is changed. `make monitoring-test` runs it. With --picture FILE it also draws the dashboard from the recorded data.
@@ -182,7 +182,7 @@ def the_rules_are_valid(chain):
     for name in re.findall(r"- record: (\S+)", (ROOT / "deploy/prometheus/rules.yaml").read_text("utf-8")):
         for version, url in chain.prometheus.items():
             until(lambda url=url, name=name: query(url, name), 60, f"Prometheus {version}: {name} records nothing")
-    say("Prometheus 2 and 3 evaluate and record every rule, with classic, native and converted histograms")
+    say("Prometheus 2.42, 2 and 3 evaluate and record every rule, with classic, native and converted histograms")
 
 
 def the_metrics_are_valid(chain):
@@ -192,7 +192,7 @@ def the_metrics_are_valid(chain):
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
             text = response.read()
         exposed.update(re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE))
-        for release in "2", "3":
+        for release in "old", "2", "3":
             promtool = [tool(f"prometheus-{release}", "promtool"), "check", "metrics"]
             done = subprocess.run(promtool, input=text, capture_output=True, check=False)
             assert done.returncode == 0, f"promtool {release}: {done.stdout.decode()}{done.stderr.decode()}"
@@ -221,7 +221,7 @@ def the_dashboard_shows_data(chain):
             query(url, text)
     for name, url in chain.prometheus.items():
         histogram = "cachepulse_step_duration_seconds"
-        is_native = not name.isdigit()
+        is_native = "-" in name
         native, classic = query(url, histogram), query(url, f"{histogram}_bucket")
         assert bool(native) == is_native and bool(classic) != is_native, f"Prometheus {name}: wrong kind of histograms"
         # Such as for a histogram whose count is not that of its buckets. A scrape that takes too long is not meant.
@@ -253,6 +253,7 @@ class Chain:
         text += "\n- name: maintenance\n  rules:\n" + textwrap.indent(extra_rules, "  ")
         rules.write_text(scaled(text), "utf-8")
         self.prometheus = {
+            "old": self._start_prometheus("old", rules, None),
             "2": self._start_prometheus("2", rules, None),
             "2-native": self._start_prometheus("2-native", rules, None),
             "3": self._start_prometheus("3", rules, self.alertmanager),
