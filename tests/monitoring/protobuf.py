@@ -25,6 +25,7 @@ def families(body):
         message = definition.MetricFamily.FromString(body[place : place + length])
         assert message.SerializeToString(deterministic=True) == body[place : place + length], message.name
         place += length
+        check_fields(message)
         kind = KINDS[definition.MetricType.Name(message.type)]
         name = message.name.removesuffix("_total") if kind == "counter" else message.name
         family = found.setdefault(name, Metric(name, message.help, kind))
@@ -37,8 +38,6 @@ def add(family, name, metric):
     """Adds the samples of one metric, as the text format writes them."""
     labels = {label.name: label.value for label in metric.label}
     value = getattr(metric, family.type)
-    for message in metric, value:
-        assert not len(UnknownFieldSet(message)), message
     if family.type in ("counter", "gauge"):
         family.add_sample(name, labels, value.value)
         return
@@ -48,6 +47,15 @@ def add(family, name, metric):
         check(value)
         for bucket in value.bucket:
             family.add_sample(f"{name}_bucket", {**labels, "le": str(bucket.upper_bound)}, bucket.cumulative_count)
+
+
+def check_fields(message):
+    """A decoder keeps fields that the definition does not have, in the messages of a message as well."""
+    assert not len(UnknownFieldSet(message)), message
+    for field, value in message.ListFields():
+        if field.message_type:
+            for part in value if field.is_repeated else [value]:
+                check_fields(part)
 
 
 def check(histogram):
