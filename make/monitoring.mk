@@ -9,6 +9,7 @@ TEST_PARTS += monitoring-test
 monitoring-test: monitoring-tools redis-server openssl binary ## test alerts and dashboard with real Prometheus and Alertmanager
 	tests/monitoring/rules
 	python3 tests/monitoring/discovery.py
+	$(CARGO) test --locked --test monitoring
 	@tests/venv $(MONITORING_PYTHON) tests/monitoring/requirements.txt
 	PYTHONDONTWRITEBYTECODE=1 $(MONITORING_PYTHON)/bin/python tests/monitoring/openmetrics.py
 	python3 tests/monitoring/live.py
