@@ -35,6 +35,9 @@ AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then(fou
     it.nodes.slice(0, 3).map(node => `${it.id}: ${node.html.slice(0, 200)}: ${node.failureSummary || node.any.map(check => check.message)}`)))"""
 
 
+REPORTS = "Page.javascriptDialogOpening", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"
+
+
 def main(axe, *urls):
     axe = pathlib.Path(axe).read_text()
     findings = []
@@ -55,7 +58,7 @@ def look(browser, axe, url, width):
     browser.call("Page.setBypassCSP", enabled=False)
     events = browser.open(url)
     for event in events:
-        if event.get("method") in ("Page.javascriptDialogOpening", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
+        if event.get("method") in REPORTS and not is_status(event, url):
             yield f"{event['method']}: {json.dumps(event['params'])[:300]}"
     loaded = [event["params"]["request"]["url"] for event in events if event.get("method") == "Network.requestWillBeSent"]
     # Browsers look for an icon by themselves.
@@ -68,6 +71,12 @@ def look(browser, axe, url, width):
     yield from browser.evaluate(MARKUP)
     browser.evaluate(axe)
     yield from browser.evaluate(AXE)
+
+
+def is_status(event, url):
+    """Whether an event only says that the page itself came with the status of an error."""
+    entry = event["params"].get("entry", {})
+    return entry.get("source") == "network" and entry.get("url") == url
 
 
 if __name__ == "__main__":

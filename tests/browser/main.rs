@@ -35,6 +35,8 @@ async fn the_pages_are_readable_and_execute_nothing_whatever_they_show() {
         .collect();
     // By name: those that begin with markup come first.
     pages.extend((0..4).map(|place| gallery.path(place)));
+    // Errors.
+    pages.extend(["/?state=nothing", "/targets/nobody", "/targets/%3Cscript%3E", "/a/b"].map(str::to_owned));
     python("check.py", &gallery, &[&axe()], &pages);
 }
 
