@@ -9,7 +9,7 @@ use super::layout::{Layout, Reload};
 use crate::counted::counted;
 use crate::status::{Brief, Filter, Overview, StateFilter, Verdict};
 
-/// The targets on a page. A page of them, compressed, takes less than 50 KB.
+/// The targets on a page. A page of them, compressed, takes less than 30 KB.
 const PER_PAGE: usize = 100;
 
 /// The states of the filter, each with the values that select it. Links have the first of them.

@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::clock::Clock;
 use crate::http::body::gzip;
+use crate::identity::Token;
+use crate::maintenance::Announced;
 use crate::probe::{
     Failure, FailureReason, Outcome, Phase, PhaseTimes, ServerInfo, Stage, Step, StepResult, StepResults,
 };
-use crate::status::{ConnectionInfo, ConnectionState, Filter, Status, TargetStatus};
-use crate::target::{Target, TargetName};
+use crate::secret::Secret;
+use crate::status::{ConnectionInfo, ConnectionState, Filter, NoticeState, Status, TargetStatus};
+use crate::target::{Endpoint, Target, TargetName};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -238,6 +241,64 @@ async fn a_target_shows_its_connection_and_what_ends() {
     assert!(page.contains(">in 40 days</time>") && page.contains("1970-02-10T00:00:00.000Z"), "{page}");
     target.connection_info(None);
     assert!(!bench.page("").contains("10.0.0.4"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_shows_since_when_it_fails_why_and_how_available_it_was() {
+    let bench = Bench::new([]);
+    // The label of the default identity.
+    let identity = bench.status.identity("auto");
+    let start = SystemTime::UNIX_EPOCH;
+    identity
+        .token(Duration::ZERO, &Token::new(Secret::new(String::new()), start + Duration::from_secs(7_200)));
+    let endpoint = Endpoint { host: "localhost".into(), port: 6380 };
+    let target = bench.status.target(&Target::with_defaults(TargetName::new("orders").unwrap(), endpoint));
+    for _ in 0..60 {
+        tokio::time::advance(INTERVAL).await;
+        bench.settle(&target, None, Duration::ZERO);
+    }
+    target.new_connection(Ok(()), 0, PhaseTimes::default(), bench.status.overview().now);
+    tokio::time::advance(INTERVAL).await;
+    let detail = Failure::new(FailureReason::ReadOnly, Stage::Step(Step::Set), "READONLY");
+    bench.settle(&target, Some(detail), Duration::ZERO);
+    tokio::time::advance(Duration::from_secs(150)).await;
+    let now = tokio::time::Instant::now();
+    target.unavailable(now - Duration::from_secs(150), now, bench.status.overview().now);
+    target.maintenance_notices(NoticeState::Received, "");
+    target.maintenance_announced(Announced { is_active: true, scheduled: None });
+    let page = bench.page("");
+    for part in [
+        "<b class=\"state\">failing</b> <time datetime=\"1970-01-01T00:10:10.000Z\" title=\"1970-01-01T00:10:10.000Z\">for 2 min</time>",
+        "<dt>Available in 1 h</dt><dd>80.2 % <span class=\"dim\">(21.2 % watched)",
+        "<dt>Available in 24 h</dt><dd>80.2 % <span class=\"dim\">(0.8 % watched)",
+        ">2 min ago</time>: <b>read_only</b> at set: READONLY<p class=\"dim\">",
+        FailureReason::ReadOnly.advice().split('`').next().unwrap(),
+        "<dt>New connection</dt><dd>succeeded <time",
+        "<dt>Token ends</dt><dd><time datetime=\"1970-01-01T02:00:00.000Z\"",
+        ">in 1 h 47 min</time>",
+        "<dt>Maintenance</dt><dd>notices received; none scheduled; maintenance active</dd>",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_was_rejected_is_shown_above_the_targets() {
+    let bench = Bench::new(["orders"]);
+    assert!(!bench.page("").contains("class=\"rejected\""));
+    bench.status.config_rejected(Some("targets[0]: a"));
+    bench.status.web_config_rejected("tls_server_config: b");
+    let page = bench.page("");
+    let places = [
+        "The last configuration was rejected at 1970-01-01T00:00:00.000Z</h2><pre>targets[0]: a</pre>",
+        "The last web configuration was rejected at 1970-01-01T00:00:00.000Z</h2><pre>tls_server_config: b</pre>",
+        "<bdi>orders</bdi>",
+    ];
+    let places = places.map(|part| page.find(part).unwrap_or_else(|| panic!("{part}\n{page}")));
+    assert!(places.is_sorted(), "{page}");
+    bench.status.config_accepted();
+    bench.status.web_config_accepted();
+    assert!(!bench.page("").contains("class=\"rejected\""));
 }
 
 #[tokio::test(start_paused = true)]
