@@ -203,6 +203,42 @@ fn classic_buckets_have_the_bounds_of_the_text_and_those_of_phases_are_fewer() {
     }
 }
 
+#[test]
+fn a_limit_to_one_kind_of_histograms_leaves_the_buckets_of_the_other_out() {
+    for (histograms, has_classic, has_native) in [
+        (Histograms::Both, true, true),
+        (Histograms::Classic, true, false),
+        (Histograms::Native, false, true),
+    ] {
+        let metrics = metrics();
+        metrics.configure(Settings { histograms, ..Settings::default() });
+        let target = metrics.target(&name("orders"));
+        record(&target, &success(), at(1));
+
+        let series = series(&metrics, "cachepulse_probe_duration_seconds_");
+        let has = |part: &str| series.iter().filter(|line| line.contains(part)).count();
+        assert_eq!([has("_sum{"), has("_count{"), has("le=\"+Inf\"")], [1; 3], "{series:?}");
+        assert_eq!(series.len() > 3, has_classic, "{histograms:?}: {series:?}");
+
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut metrics.exposition(Format::Protobuf), &mut bytes).unwrap();
+        let (mut rest, mut found) = (&*bytes, 0);
+        while !rest.is_empty() {
+            let family = fields(delimited(&mut rest));
+            for metric in messages(&family, 4).into_iter().map(fields) {
+                for histogram in messages(&metric, 7).into_iter().map(fields) {
+                    // Those without observations have no native buckets, but a schema.
+                    let (classic, schemas) = (messages(&histogram, 3), integers(&histogram, 5));
+                    assert_eq!(!classic.is_empty(), has_classic, "{histograms:?}: {histogram:?}");
+                    assert_eq!(!schemas.is_empty(), has_native, "{histograms:?}: {histogram:?}");
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 3, "{found}");
+    }
+}
+
 /// Returns the upper bound of a classic bucket.
 fn bound(bucket: &[u8]) -> f64 {
     match fields(bucket)[1] {
