@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use cachepulse_standin::{CommandFault, Ending, FaultReply};
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -28,8 +29,10 @@ impl Ground {
         let folder = tempfile::tempdir().unwrap();
         let open = |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         open(folder.path());
-        // The folders above the binary may be closed to others.
-        std::fs::copy(BINARY, folder.path().join("cachepulse")).unwrap();
+        // The folders above the binary may be closed to others. It is not copied by this process, whose children would
+        // inherit the file that is written until they run their own program, and a file that is written cannot be run.
+        let copied = Command::new("cp").arg(BINARY).arg(folder.path().join("cachepulse")).status().unwrap();
+        assert!(copied.success());
         std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
         std::fs::write(folder.path().join("az"), "#!/bin/sh\necho '{}'\n").unwrap();
         for name in ["cachepulse", "password", "az"] {

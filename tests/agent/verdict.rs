@@ -111,7 +111,9 @@ async fn a_slot_that_is_migrated_to_another_node_is_left_for_another_slot() {
     other.0.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
     meet(&ours, &other).await;
     let (other, _bus) = other;
-    until(&ours, UP.0, UP.1).await;
+    for node in [&ours, &other] {
+        until(node, UP.0, UP.1).await;
+    }
     // As one node: a cluster's shards have links of their own.
     let agent = agent(&ours, "300ms").args(["--cluster-mode", "off"]).serve().await;
     agent.until("it is up", |scrape| scrape.is_up("orders")).await;
