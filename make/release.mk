@@ -5,7 +5,7 @@ RELEASE_FOLDER ?= target/dist
 # The time of every file in a release: that of the commit.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 
-.PHONY: release release-tools packages-test
+.PHONY: release release-tools packages-test crates-test
 
 release: release-tools static ## build what a release consists of, in target/dist: packages, chart, SBOM, checksums
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) deploy/packages/build $(STATIC) $(RELEASE_TOOLS) $(RELEASE_FOLDER)
@@ -17,3 +17,6 @@ packages-test: ## install, start, upgrade, remove and purge the packages in targ
 	@tests/install debootstrap
 	@tests/install rpm
 	tests/packages/lifecycle $(RELEASE_TOOLS) $(RELEASE_FOLDER)
+
+crates-test: ## package the crates as for crates.io, and build them from these packages
+	$(CARGO) package --locked --package cachepulse-standin --package cachepulse
