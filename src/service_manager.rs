@@ -11,15 +11,17 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdUnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::UnixDatagram;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use crate::http::Liveness;
+use crate::lock::lock;
+use crate::log_budget::LogBudget;
 
 /// How long a message may take. It takes microseconds unless the manager has stopped reading.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,7 +54,14 @@ pub struct Watchdog {
 
 /// A socket on which the manager listens, or none.
 #[derive(Clone, Debug)]
-struct Socket(Option<Arc<UnixDatagram>>);
+struct Socket(Option<Arc<Connected>>);
+
+#[derive(Debug)]
+struct Connected {
+    socket: UnixDatagram,
+    /// For messages that cannot be sent: a watchdog may want many.
+    log: Mutex<LogBudget>,
+}
 
 impl ServiceManager {
     /// Returns the manager that the variables of the environment describe, and its watchdog. `variable` looks them up. Logs
@@ -62,7 +71,7 @@ impl ServiceManager {
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> (Self, Watchdog) {
         let address = variable("NOTIFY_SOCKET").filter(|address| !address.is_empty());
         let socket = Socket(address.and_then(|address| match Socket::connect(&address) {
-            Ok(socket) => Some(Arc::new(socket)),
+            Ok(socket) => Some(Arc::new(Connected { socket, log: Mutex::default() })),
             Err(error) => {
                 warn!(%error, ?address, "the service manager cannot be reached");
                 None
@@ -119,12 +128,14 @@ impl Socket {
     }
 
     async fn send(&self, message: &str) {
-        let Some(socket) = &self.0 else {
+        let Some(connected) = &self.0 else {
             return;
         };
-        let sent = timeout(TIMEOUT, socket.send(message.as_bytes())).await;
-        if let Err(error) = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            warn!(%error, message, "the service manager is not notified");
+        let sent = timeout(TIMEOUT, connected.socket.send(message.as_bytes())).await;
+        if let Err(error) = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            && lock(&connected.log).take(Instant::now())
+        {
+            warn!(%error, notification = message, "the service manager is not notified");
         }
     }
 }
@@ -138,6 +149,7 @@ fn monotonic_microseconds() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::testing::logged;
 
     /// Binds a manager's socket.
     fn listen(address: &SocketAddr) -> StdUnixDatagram {
@@ -201,13 +213,28 @@ mod tests {
         let path = folder.path().join("notify");
         let listener = listen(&SocketAddr::from_pathname(&path).unwrap());
         let (mut manager, watchdog) = manager(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
-        let socket = watchdog.socket.0.unwrap();
+        let socket = &watchdog.socket.0.unwrap().socket;
         socket.writable().await.unwrap();
         while socket.try_send(b"").is_ok() {}
         manager.notify(State::Ready).await;
         assert!(received(&listener).iter().all(String::is_empty));
         manager.notify(State::Stopping).await;
         assert_eq!(received(&listener), ["STOPPING=1"]);
+    }
+
+    #[tokio::test]
+    async fn a_manager_that_has_gone_is_logged_a_few_times_with_what_it_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let listener = listen(&SocketAddr::from_pathname(&path).unwrap());
+        let (_, watchdog) = manager(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+        drop(listener);
+        let (lines, _guard) = logged();
+        for _ in 0..100 {
+            watchdog.socket.send("WATCHDOG=1").await;
+        }
+        let text = lines.text();
+        assert_eq!(text.matches("notification=\"WATCHDOG=1\"").count(), 5, "{text}");
     }
 
     #[tokio::test]
