@@ -73,7 +73,7 @@ pub use crate::telemetry::{Format, Level};
 pub struct Config {
     /// The HTTP endpoint.
     pub http: Http,
-    /// What guards it, if it names a file that says so. Not read again while the agent runs, because its guard does that.
+    /// What guards it, if it names a file that says so and [`Sources`] read that.
     pub web_config: Option<WebConfig>,
     /// How metrics are exported.
     pub metrics: metrics::Settings,

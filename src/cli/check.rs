@@ -17,7 +17,9 @@ use super::source::Source;
 use super::{failure, usage};
 use crate::agent::Agent;
 use crate::config::keys::Descriptor;
-use crate::config::keys::agent::{HEALTH_LISTEN, LIFECYCLE, LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD};
+use crate::config::keys::agent::{
+    HEALTH_LISTEN, LIFECYCLE, LISTEN, LOG_FORMAT, SHUTDOWN_GRACE_PERIOD, WEB_CONFIG_FILE,
+};
 use crate::config::keys::fleet::{COPIES, INDEX, OF};
 use crate::config::keys::probe::{CLIENT_LIST_EVERY, INTERVAL, STARTUP_GRACE};
 use crate::config::{Good, Sources};
@@ -38,12 +40,13 @@ const CLIENTS: usize = 20;
 
 /// The flags of the agent that do not affect a single probe. They are accepted but hidden, so that `run` and `check` can
 /// share the same variables.
-const UNUSED: [&dyn Descriptor; 11] = [
+const UNUSED: [&dyn Descriptor; 12] = [
     &INTERVAL,
     &STARTUP_GRACE,
     &CLIENT_LIST_EVERY,
     &LISTEN,
     &HEALTH_LISTEN,
+    &WEB_CONFIG_FILE,
     &LIFECYCLE,
     &LOG_FORMAT,
     &SHUTDOWN_GRACE_PERIOD,
@@ -83,7 +86,7 @@ impl Check {
             );
         }
         let files = Files::system();
-        let sources = Sources::new(&files);
+        let sources = Sources::without_web_config(&files);
         let config = match self.source.load(&sources) {
             Ok(config) => config,
             Err(error) => return error.exit(),

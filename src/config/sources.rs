@@ -21,25 +21,32 @@ pub struct Sources {
     read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
     /// What was read for the web configuration.
     absorbed: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
-    is_of_running: bool,
+    reads_web_config: bool,
 }
 
 impl Sources {
     /// Creates sources among `files`, of which none was read.
     #[must_use]
     pub fn new(files: &Files) -> Self {
-        Self { files: files.clone(), read: Rc::default(), absorbed: Rc::default(), is_of_running: false }
+        Self { files: files.clone(), read: Rc::default(), absorbed: Rc::default(), reads_web_config: true }
+    }
+
+    /// Creates sources for a command without an endpoint. The web configuration is not read: who runs the command may be
+    /// unable to read the key of the endpoint.
+    #[must_use]
+    pub fn without_web_config(files: &Files) -> Self {
+        Self { reads_web_config: false, ..Self::new(files) }
     }
 
     /// Creates sources of a configuration that replaces the one of a running agent. The guard of the agent watches the web
     /// configuration, so that is not read: a broken one does not keep the rest from being replaced.
     pub(super) fn of_running(files: &Files) -> Self {
-        Self { is_of_running: true, ..Self::new(files) }
+        Self::without_web_config(files)
     }
 
-    /// Whether the configuration replaces the one of a running agent.
-    pub(super) fn is_of_running(&self) -> bool {
-        self.is_of_running
+    /// Whether the web configuration is read.
+    pub(super) fn reads_web_config(&self) -> bool {
+        self.reads_web_config
     }
 
     /// Returns the content of the file at `path`.

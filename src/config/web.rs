@@ -85,9 +85,9 @@ impl WebConfig {
     }
 }
 
-/// Reads the file that a configuration with these top-level `fields` names, if it names one and no agent watches it already.
+/// Reads the file that a configuration with these top-level `fields` names, if it names one and its sources read it.
 pub(super) fn read_of(fields: &Fields<'_>) -> Result<Option<WebConfig>, Invalid> {
-    if fields.sources().is_of_running() {
+    if !fields.sources().reads_web_config() {
         return Ok(None);
     }
     let http = fields.get(&agent::HTTP).filter(|http| matches!(http.value(), Value::Map(_)));

@@ -262,6 +262,22 @@ async fn a_password_in_an_argument_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_check_does_not_need_the_files_of_the_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let target = "{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none, attempts: 1}";
+    std::fs::write(&file, format!("http: {{web_config_file: /nonexistent}}\ntargets: [{target}]\n")).unwrap();
+    let by_file = || cachepulse(["check".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    let by_flags = cachepulse(FAILING_CHECK).args(["--port", "1"]);
+    let variable = "CACHEPULSE_WEB_CONFIG_FILE";
+    for check in [by_file(), by_file().env(variable, "/nonexistent"), by_flags.env(variable, "/nonexistent")]
+    {
+        let ended = check.run().await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "it probed: {ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_variable_names_no_file() {
     let ended = cachepulse(FAILING_CHECK).args(["--port", "1"]).env("CACHEPULSE_CONFIG", "").run().await;
     assert_eq!(ended.code, Some(1), "it probed: {ended:?}");
