@@ -143,7 +143,7 @@ impl Daemon {
             Err(error) => Err(error),
         };
         match (begun, on_invalid_config) {
-            (Ok(()), _) => accepted(&mut watch),
+            (Ok(()), _) => accepted(&mut watch, &guarding),
             (Err(error), OnInvalidConfig::Wait) => configured.reject(&*error),
             (Err(error), OnInvalidConfig::Exit) => return Err(DaemonError::Start(error)),
         }
@@ -169,7 +169,7 @@ impl Daemon {
                     let is_accepted =
                         configured.apply(&mut agent, &mut discovery, &mut endpoints, loaded).await?;
                     if is_accepted {
-                        accepted(&mut watch);
+                        accepted(&mut watch, &guarding);
                         if is_start {
                             configured.log_start(&endpoints.serve()?);
                         }
@@ -215,9 +215,9 @@ fn reload(watch: &mut Option<Watch>, guarding: &mut Guarding) -> bool {
 }
 
 /// Records that the last configuration is in use. One of flags stays in use.
-fn accepted(watch: &mut Option<Watch>) {
+fn accepted(watch: &mut Option<Watch>, guarding: &Guarding) {
     if let Some(watch) = watch {
-        watch.accepted();
+        watch.accepted(guarding.path());
     }
     watch.take_if(|watch| !watch.has_file());
 }

@@ -316,11 +316,6 @@ impl<'a> Fields<'a> {
         self.whole.is_of_flags()
     }
 
-    /// Returns where the files are read that the document names.
-    pub(super) fn sources(&self) -> &'a Sources {
-        self.whole.sources()
-    }
-
     /// Returns the value of `key`, if it is given.
     pub(super) fn get<T>(&self, key: &Key<T>) -> Option<Field<'a>> {
         self.named(key.about.name())

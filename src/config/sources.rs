@@ -21,32 +21,46 @@ pub struct Sources {
     read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
     /// What was read for the web configuration.
     absorbed: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
-    reads_web_config: bool,
+    web_config: WebFile,
+}
+
+/// Whether the web configuration is read.
+#[derive(Clone, Debug)]
+enum WebFile {
+    Read,
+    Unread,
+    /// Only if it is another file than this one.
+    Other(PathBuf),
 }
 
 impl Sources {
     /// Creates sources among `files`, of which none was read.
     #[must_use]
     pub fn new(files: &Files) -> Self {
-        Self { files: files.clone(), read: Rc::default(), absorbed: Rc::default(), reads_web_config: true }
+        Self { files: files.clone(), read: Rc::default(), absorbed: Rc::default(), web_config: WebFile::Read }
     }
 
     /// Creates sources for a command without an endpoint. The web configuration is not read: who runs the command may be
     /// unable to read the key of the endpoint.
     #[must_use]
     pub fn without_web_config(files: &Files) -> Self {
-        Self { reads_web_config: false, ..Self::new(files) }
+        Self { web_config: WebFile::Unread, ..Self::new(files) }
     }
 
-    /// Creates sources of a configuration that replaces the one of a running agent. The guard of the agent watches the web
-    /// configuration, so that is not read: a broken one does not keep the rest from being replaced.
-    pub(super) fn of_running(files: &Files) -> Self {
-        Self::without_web_config(files)
+    /// Creates sources of a configuration that replaces the one of a running agent, which the web configuration at `guarded_by`
+    /// guards. The guard watches that, so it is not read: a broken one does not keep the rest from being replaced.
+    pub(super) fn of_running(files: &Files, guarded_by: Option<&Path>) -> Self {
+        let web_config = guarded_by.map_or(WebFile::Read, |path| WebFile::Other(path.to_owned()));
+        Self { web_config, ..Self::new(files) }
     }
 
-    /// Whether the web configuration is read.
-    pub(super) fn reads_web_config(&self) -> bool {
-        self.reads_web_config
+    /// Whether the web configuration at `path` is read.
+    pub(super) fn reads_web_config(&self, path: &Path) -> bool {
+        match &self.web_config {
+            WebFile::Read => true,
+            WebFile::Unread => false,
+            WebFile::Other(guarded_by) => path != guarded_by,
+        }
     }
 
     /// Returns the content of the file at `path`.

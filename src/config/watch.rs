@@ -35,6 +35,8 @@ pub struct Watch<T = Config> {
     load: Load<T>,
     files: Files,
     watched: Vec<WatchedFile>,
+    /// The web configuration that guards the agent, once a configuration is in use.
+    guarded_by: Option<PathBuf>,
     in_use: InUse,
     /// Whether to load, and whether to return the result in any case.
     is_due: bool,
@@ -82,6 +84,7 @@ impl<T: Send + 'static> Watch<T> {
             load,
             files: files.clone(),
             watched: Vec::new(),
+            guarded_by: None,
             in_use: InUse::None,
             is_due: false,
             is_requested: false,
@@ -115,11 +118,12 @@ impl<T: Send + 'static> Watch<T> {
         self.is_requested
     }
 
-    /// Reports that the last configuration is in use. Then only the configuration file is watched: who uses the files that
-    /// it names watches those.
-    pub fn accepted(&mut self) {
+    /// Reports that the last configuration is in use, and which web configuration guards the agent. Then only the configuration
+    /// file is watched: who uses the files that it names watches those.
+    pub fn accepted(&mut self, guarded_by: Option<&Path>) {
         self.in_use = InUse::Last;
-        self.watched.retain(|file| Some(file.path()) == self.path.as_deref());
+        self.guarded_by = guarded_by.map(Path::to_owned);
+        self.watch_only_own();
     }
 
     /// Waits for the next configuration. Cancel safe.
@@ -151,8 +155,8 @@ impl<T: Send + 'static> Watch<T> {
             self.watch(&loaded.read);
             let digests = (loaded.read.digest, loaded.read.web_digest);
             let last = std::mem::replace(&mut self.last, digests);
-            // Once there is one in use, the web configuration is left out.
-            let is_new = last.0 != digests.0 || (self.in_use == InUse::None && last.1 != digests.1);
+            // While the last one is in use, its web configuration is watched by the guard, or awaits a restart.
+            let is_new = last.0 != digests.0 || (self.in_use != InUse::Last && last.1 != digests.1);
             // A request that came meanwhile has its own load.
             let is_requested = !self.is_due && std::mem::take(&mut self.is_requested);
             if is_requested || is_new {
@@ -162,9 +166,14 @@ impl<T: Send + 'static> Watch<T> {
                 return loaded.config;
             }
             if self.in_use == InUse::Last {
-                self.accepted();
+                self.watch_only_own();
             }
         }
+    }
+
+    /// Watches the configuration file alone.
+    fn watch_only_own(&mut self) {
+        self.watched.retain(|file| Some(file.path()) == self.path.as_deref());
     }
 
     fn watch(&mut self, read: &Read) {
@@ -173,9 +182,9 @@ impl<T: Send + 'static> Watch<T> {
 
     fn start(&self) -> io::Result<oneshot::Receiver<Loaded<T>>> {
         let (send, loaded) = oneshot::channel();
-        let (load, files) = (Arc::clone(&self.load), self.files.clone());
-        let sources = if self.in_use == InUse::None { Sources::new } else { Sources::of_running };
-        let load = move || drop(send.send(Loaded::new(&load, &sources(&files))));
+        let (load, files, guarded_by) = (Arc::clone(&self.load), self.files.clone(), self.guarded_by.clone());
+        let load =
+            move || drop(send.send(Loaded::new(&load, &Sources::of_running(&files, guarded_by.as_deref()))));
         thread::Builder::new().name("config".into()).spawn(load)?;
         Ok(loaded)
     }
@@ -244,7 +253,7 @@ mod tests {
             let load = load(path.clone());
             load(&sources).unwrap();
             let mut watch = Watch::new(Some(path), load, &sources);
-            watch.accepted();
+            watch.accepted(None);
             watch
         }
     }
@@ -286,7 +295,7 @@ mod tests {
         assert_quiet(&mut watch).await;
         it.write("pw", "s3cret");
         assert!(next(&mut watch).await.is_ok());
-        watch.accepted();
+        watch.accepted(None);
         it.write("pw", "rotated");
         assert_quiet(&mut watch).await;
     }
@@ -318,7 +327,7 @@ mod tests {
         let mut watch = Watch::new(None, by_flags, &sources);
         it.write("pw", "s3cret");
         assert_eq!(name(&next(&mut watch).await.unwrap()), "cache");
-        watch.accepted();
+        watch.accepted(None);
         it.write("pw", "rotated");
         assert_quiet(&mut watch).await;
     }

@@ -87,23 +87,23 @@ impl WebConfig {
 
 /// Reads the file that a configuration with these top-level `fields` names, if it names one and its sources read it.
 pub(super) fn read_of(fields: &Fields<'_>) -> Result<Option<WebConfig>, Invalid> {
-    if !fields.sources().reads_web_config() {
-        return Ok(None);
-    }
     let http = fields.get(&agent::HTTP).filter(|http| matches!(http.value(), Value::Map(_)));
     let http = http.map(|http| http.any_fields("a mapping")).transpose()?;
-    http.and_then(|http| http.get(&WEB_CONFIG_FILE)).map(|field| read_named(&field)).transpose()
+    http.and_then(|http| http.get(&WEB_CONFIG_FILE)).map_or(Ok(None), |field| read_named(&field))
 }
 
-fn read_named(field: &Field<'_>) -> Result<WebConfig, Invalid> {
+fn read_named(field: &Field<'_>) -> Result<Option<WebConfig>, Invalid> {
     let path = Path::new(field.text(&WEB_CONFIG_FILE)?);
+    if !field.sources().reads_web_config(path) {
+        return Ok(None);
+    }
     let sources = Sources::new(field.sources().files());
     let loaded = WebConfig::load(path, &sources);
     field.sources().absorb(&sources);
     match loaded {
         Ok(config) => {
             config.warnings.iter().for_each(|warning| field.warning(warning.to_string()));
-            Ok(config)
+            Ok(Some(config))
         }
         Err(problems) => {
             let noted: Vec<Invalid> =

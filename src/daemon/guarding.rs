@@ -1,6 +1,7 @@
 //! The web configuration in use, and what happens to a changed one.
 
 use std::future::pending;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -39,8 +40,7 @@ impl Guarding {
 
     /// Puts `config` into use, if it is another file than the present one.
     pub(super) fn start(&mut self, config: Option<&WebConfig>) {
-        let present = self.watch.as_ref().and_then(Watch::path);
-        if config.map(|config| config.path.as_path()) == present {
+        if config.map(|config| config.path.as_path()) == self.path() {
             return;
         }
         self.watch = config.map(|config| config.watch(&self.files));
@@ -49,6 +49,11 @@ impl Guarding {
         if config.is_some() {
             self.metrics.web_config_loaded();
         }
+    }
+
+    /// Returns the web configuration file in use.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.watch.as_ref().and_then(Watch::path)
     }
 
     /// Reads the files now, whether or not they have changed. [`Self::next`] returns the result. Returns whether there is a

@@ -521,6 +521,31 @@ async fn a_broken_web_configuration_does_not_keep_the_rest_from_being_reloaded()
 }
 
 #[tokio::test]
+async fn a_configuration_that_names_another_web_configuration_is_rejected_until_that_is_valid() {
+    let web = Web::new();
+    let config = |http: &str| {
+        let target = "{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none}";
+        format!("http: {{listen: '127.0.0.1:0', lifecycle: true{http}}}\ntargets: [{target}]\n")
+    };
+    let naming = |name: &str| config(&format!(", web_config_file: '{}'", web.path(name).display()));
+    web.write("config.yaml", &config(""));
+    let agent = cachepulse(["run".as_ref(), "--config".as_ref(), web.path("config.yaml").as_os_str()]);
+    let agent = agent.serve().await;
+    web.write("config.yaml", &naming("web.yml"));
+    let page = agent.post_reload().await;
+    assert_eq!(page.code, 500, "{}", page.body);
+    assert!(page.body.contains("web.yml: cannot be read: No such file"), "{}", page.body);
+    assert!(agent.scrape().await.value("config_last_reload_successful") < 0.5);
+    web.write("web.yml", "basic_auth_users: {a: hunter2}\n");
+    agent.logs("expected the bcrypt hash of a password").await;
+    web.write("web.yml", &format!("basic_auth_users: {{a: {SECRET}}}\n"));
+    agent.logs("configuration reloaded").await;
+    agent.logs("restart to apply").await;
+    // It guards the endpoint after a restart only.
+    assert_eq!(agent.get("/livez").await.code, 200);
+}
+
+#[tokio::test]
 async fn a_connection_of_before_ends_when_certificates_become_required() {
     let web = Web::with_tls("");
     let agent = web.serve().await;
