@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use rustix::process::DumpableBehavior;
+use tracing::warn;
 
 use super::failure;
 use super::source::Source;
 use crate::config::keys::Group;
 use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
 use crate::config::watch::{Load, Rejection, Watch};
-use crate::config::{Config, Overrides, Sources};
+use crate::config::{Config, Http, Overrides, Sources};
 use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
 use crate::error::Chain;
@@ -101,19 +102,23 @@ pub(super) fn start(
 }
 
 /// Binds the addresses of the endpoints. If those of the configuration cannot be bound, an agent that may wait does so at
-/// the addresses that it has without a configuration.
+/// the addresses that it has without a configuration, and in the last resort without a health endpoint.
 fn bind(
     config: Option<&Config>,
     on_invalid_config: OnInvalidConfig,
     overrides: &Overrides,
 ) -> Result<Listeners, BindError> {
-    let addresses = daemon::addresses(config, overrides);
-    let waiting = daemon::addresses(None, overrides);
-    let may_wait = on_invalid_config == OnInvalidConfig::Wait && waiting != addresses;
-    match Listeners::bind(addresses) {
-        Err(_) if may_wait => Listeners::bind(waiting),
-        bound => bound,
+    let bound = Listeners::bind(daemon::addresses(config, overrides));
+    if on_invalid_config == OnInvalidConfig::Exit {
+        return bound;
     }
+    let waiting = daemon::addresses(None, overrides);
+    let only_main = Http { health_listen: None, ..waiting.clone() };
+    bound.or_else(|_| Listeners::bind(waiting)).or_else(|error| {
+        let listeners = Listeners::bind(only_main)?;
+        warn!(error = %Chain(&error), "health endpoint not served while the agent waits");
+        Ok(listeners)
+    })
 }
 
 /// Runs `command` to its end on a single-threaded runtime: probes use little CPU, and one thread needs no

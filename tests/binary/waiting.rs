@@ -123,6 +123,27 @@ async fn an_address_that_is_in_use_ends_it() {
 }
 
 #[tokio::test]
+async fn a_health_address_that_is_in_use_is_waited_for_wherever_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let target = "{name: a, host: 127.0.0.1, port: 1, tls: false, identity: none}";
+    std::fs::write(&file, format!("targets: [{target}]\n")).unwrap();
+    for config in [file.as_path(), Path::new("/nonexistent/config.yaml")] {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let health = taken.local_addr().unwrap().to_string();
+        let agent = waiting().args(["--health-listen", &health]).args([Path::new("--config"), config]);
+        let agent = agent.wait().await;
+        agent.logs("another process listens there").await;
+        assert_eq!(agent.get("/livez").await.code, 200);
+        drop(taken);
+        if config == file {
+            agent.logs("agent started").await;
+            assert_eq!(agent.get_at(health.parse().unwrap(), "/livez").await.code, 200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn sigterm_ends_the_wait_at_once_and_sighup_tries_again() {
     let agent = waiting().args(["--config", "/nonexistent/config.yaml"]).wait().await;
     let rejections = |agent: &Running| agent.log().matches("configuration rejected").count();
