@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::config::WebConfig;
 use crate::config::watch::{Rejection, Watch};
@@ -23,14 +23,14 @@ pub(super) struct Guarding {
     rules: watch::Sender<Arc<Rules>>,
     /// `None` without a web configuration.
     watch: Option<Watch<WebConfig>>,
-    /// Whether the last one that was loaded is not in use.
-    is_rejected: bool,
+    /// Why the last one that was loaded is not in use, as logged.
+    rejected: Option<String>,
 }
 
 impl Guarding {
     /// Creates a guard without rules.
     pub(super) fn new(files: Files, metrics: Metrics, status: Status) -> Self {
-        Self { files, metrics, status, rules: watch::Sender::default(), watch: None, is_rejected: false }
+        Self { files, metrics, status, rules: watch::Sender::default(), watch: None, rejected: None }
     }
 
     /// Returns the guard, which always applies the newest rules.
@@ -44,7 +44,7 @@ impl Guarding {
             return;
         }
         self.watch = config.map(|config| config.watch(&self.files));
-        self.is_rejected = false;
+        self.rejected = None;
         self.rules.send_replace(config.map(|config| Arc::clone(&config.rules)).unwrap_or_default());
         if config.is_some() {
             self.metrics.web_config_loaded();
@@ -69,7 +69,7 @@ impl Guarding {
 
     /// Whether the last web configuration that was loaded cannot be used.
     pub(super) fn is_rejected(&self) -> bool {
-        self.is_rejected
+        self.rejected.is_some()
     }
 
     /// Waits until the files change, and returns what they say. Cancel safe.
@@ -88,7 +88,7 @@ impl Guarding {
                 let lost = lost_protection(&self.rules.borrow(), &config.rules);
                 let Some(lost) = lost else {
                     self.rules.send_replace(config.rules);
-                    self.is_rejected = false;
+                    self.rejected = None;
                     self.metrics.web_config_loaded();
                     self.status.web_config_accepted();
                     return info!("web configuration reloaded");
@@ -97,12 +97,16 @@ impl Guarding {
             }
             Err(error) => Chain(&*error).to_string(),
         };
-        self.is_rejected = true;
         self.metrics.web_config_rejected();
         // Everybody may read the status of an endpoint that the new rules were perhaps to close.
         let is_open = self.rules.borrow().users.is_none() && self.rules.borrow().tls.is_none();
         self.status.web_config_rejected(if is_open { "the log says why" } else { &error });
-        error!(error, "web configuration rejected; keeping the previous one");
+        if self.rejected.as_ref() == Some(&error) {
+            debug!(error, "web configuration still rejected");
+        } else {
+            error!(error, "web configuration rejected; keeping the previous one");
+        }
+        self.rejected = Some(error);
     }
 }
 

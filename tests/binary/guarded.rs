@@ -521,6 +521,22 @@ async fn a_broken_web_configuration_does_not_keep_the_rest_from_being_reloaded()
 }
 
 #[tokio::test]
+async fn a_rejected_web_configuration_is_logged_once() {
+    let web = Web::new();
+    web.write("web.yml", "http_server_config: {headers: {X-Frame-Options: deny}}\n");
+    let agent = agent().args(["--http-lifecycle", "true", "--web-config-file"]).args([web.path("web.yml")]);
+    let agent = agent.serve().await;
+    let rejections = || agent.log().matches("web configuration rejected").count();
+    web.write("web.yml", "rate_limit: soon\n");
+    agent.logs("web configuration rejected; keeping the previous one").await;
+    assert_eq!(agent.post_reload().await.code, 500);
+    assert_eq!(agent.post_reload().await.code, 500);
+    assert_eq!(rejections(), 1, "{}", agent.log());
+    web.write("web.yml", "");
+    eventually("another reason is logged", || rejections() == 2).await;
+}
+
+#[tokio::test]
 async fn a_configuration_that_names_another_web_configuration_is_rejected_until_that_is_valid() {
     let web = Web::new();
     let config = |http: &str| {
