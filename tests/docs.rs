@@ -239,6 +239,18 @@ fn every_flag_variable_and_make_target_that_a_page_names_exists() {
     }
 }
 
+#[test]
+fn the_flags_that_may_be_used_with_a_file_are_listed() {
+    let page = Page::read("docs/troubleshooting.md".into());
+    let (_, list) = page.text.split_once("These may be used with it: ").unwrap();
+    let (list, _) = list.split_once(".\n").unwrap();
+    let listed: BTreeSet<&str> = list.split('`').filter(|it| it.starts_with("--")).collect();
+    let flags = cachepulse::config::keys::all().filter_map(|key| key.about().flag);
+    let allowed: BTreeSet<String> =
+        flags.filter(|flag| flag.is_allowed_beside_file).map(|flag| flag.to_string()).collect();
+    assert_eq!(listed, allowed.iter().map(String::as_str).collect());
+}
+
 fn make_targets() -> BTreeSet<String> {
     let mut files = entries(Path::new("make"));
     files.push("Makefile".into());
