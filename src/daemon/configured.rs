@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::config::watch::Rejection;
 use crate::config::web::Unguarded;
-use crate::config::{Config, Found};
+use crate::config::{Config, Format, Found, Http};
 use crate::descriptors;
 use crate::error::Chain;
 use crate::http::{BindError, Lifecycle};
@@ -27,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// The configuration in use. There is none while the agent waits for its first valid one.
 pub(super) struct Configured {
     pub(super) current: Option<Config>,
+    /// What only a restart changes, as it was at the start.
+    of_start: Option<(Http, Format)>,
     /// Whether the endpoint is guarded without a configuration, too.
     is_guarded: bool,
     metrics: Metrics,
@@ -52,6 +54,7 @@ impl Configured {
     ) -> Self {
         Self {
             current: None,
+            of_start: None,
             is_guarded,
             metrics,
             status,
@@ -121,8 +124,9 @@ impl Configured {
         self.metrics.config_loaded(self.clock.now());
         self.status.config_accepted();
         self.telemetry.set_configured_level(config.log.level);
-        if let Some(previous) = &self.current {
-            if config.http != previous.http || config.log.format != previous.log.format {
+        let needs_restart = (config.http.clone(), config.log.format);
+        if let Some(of_start) = &self.of_start {
+            if needs_restart != *of_start {
                 warn!("http or log.format changed; restart to apply");
             }
             info!(targets = config.targets.len(), "configuration reloaded");
@@ -130,6 +134,7 @@ impl Configured {
         } else {
             self.lifecycle.enable(config.http.lifecycle);
             self.telemetry.set_format(config.log.format);
+            self.of_start = Some(needs_restart);
         }
         self.current = Some(config);
         Ok(())

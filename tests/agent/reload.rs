@@ -151,6 +151,27 @@ async fn the_log_level_changes_with_a_reload() {
 }
 
 #[tokio::test]
+async fn a_restart_is_asked_for_only_while_it_would_change_something() {
+    let lab = Lab::start().await;
+    let config = |http: &str| format!("http: {{listen: '127.0.0.1:0', lifecycle: true{http}}}\n");
+    let write = |http: &str| {
+        lab.file(
+            "config.yaml",
+            &format!("{}targets:\n- {}\n", config(http), lab.target("a", "identity: none")),
+        )
+    };
+    let agent = lab.run_file(&write("")).serve().await;
+    let warnings = || agent.log().matches("http or log.format changed; restart to apply").count();
+    for (http, expected) in
+        [(", health_listen: '127.0.0.1:0'", 1), ("", 1), (", health_listen: '127.0.0.1:1'", 2)]
+    {
+        write(http);
+        assert_eq!(agent.post_reload().await.code, 200);
+        assert_eq!(warnings(), expected, "{http}: {}", agent.log());
+    }
+}
+
+#[tokio::test]
 async fn a_reload_that_is_requested_has_the_result_of_the_file_as_it_is() {
     let lab = Lab::start().await;
     let good = format!(
