@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::complain_of;
+use super::output::complain;
 use super::run::{keep_out_of_core_dumps, on_runtime};
+use super::validate::complain_of_file;
 use super::{address_or, failure, usage};
 use crate::config::keys::Key;
 use crate::config::keys::agent::{HEALTH_LISTEN, LISTEN};
@@ -30,6 +31,10 @@ const REMEDY: Remedy = Remedy {
     unusual: "; to trust exactly this certificate, name its file in --ca-file",
     unknown_name: "; --server-name sets another",
 };
+
+/// What helps where the file is invalid by now.
+const TIP: &str = "tip: the agent may listen where the file said at its start; to be independent of the file, set \
+                   CACHEPULSE_LISTEN or CACHEPULSE_HEALTH_LISTEN for the agent and its health check";
 
 /// How long the agent may take to respond.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -103,11 +108,11 @@ impl Healthcheck {
         };
         let files = Files::system();
         // An agent whose file is invalid by now may run all the same.
-        let configured = match self.file() {
-            Some(file) => Http::load(&file, &Sources::new(&files)).map_err(Some),
-            None => Err(None),
+        let (http, problem) = match self.file() {
+            Some(file) => Http::load_addresses(&file, &Sources::new(&files)),
+            None => (Http::default(), None),
         };
-        let http = configured.as_ref().cloned().unwrap_or_default().with(&overrides);
+        let http = http.with(&overrides);
         let checked = on_runtime(async {
             let (addr, is_guarded) = self.asked(&http);
             let (tls, user) = if is_guarded { self.guard.read(&files).await? } else { (None, None) };
@@ -117,8 +122,9 @@ impl Healthcheck {
         match checked {
             Ok(Ok(())) => ExitCode::SUCCESS,
             Ok(Err(error)) => {
-                if let Err(Some(unread)) = &configured {
-                    complain_of(unread);
+                if let Some(problem) = problem {
+                    complain_of_file(&problem);
+                    complain(&TIP);
                 }
                 failure(&error)
             }

@@ -33,19 +33,23 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Reads the key `http` of the configuration file at `path`, whatever its other keys say.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or the key is invalid.
-    pub fn load(path: &Path, sources: &Sources) -> Result<Self, LoadError> {
-        load::from_file(path, sources.read(path), |name, yaml| {
+    /// Reads the addresses in the configuration file at `path`, whatever else it says. A wrong one counts as absent. Returns
+    /// also what is wrong, if anything is.
+    #[must_use]
+    pub fn load_addresses(path: &Path, sources: &Sources) -> (Self, Option<LoadError>) {
+        let mut http = Self::default();
+        let read = load::from_file(path, sources.read(path), |name, yaml| {
             let document = document_of(name, yaml)?;
-            let (http, _) = read_document(name, yaml, &document, Language::Yaml, sources, |root| {
-                let fields = root.any_fields("a mapping")?;
-                fields.get(&HTTP).map_or(Ok(Self::default()), |field| read(&field))
-            })?;
-            Ok(http)
-        })
+            read_document(name, yaml, &document, Language::Yaml, sources, |root| {
+                if let Some(field) = root.any_fields("a mapping")?.get(&HTTP) {
+                    let fields = field.fields(&HTTP.about)?;
+                    http.listen = fields.read(&LISTEN).and_then(Result::ok).unwrap_or(http.listen);
+                    http.health_listen = fields.read(&HEALTH_LISTEN).and_then(Result::ok);
+                }
+                Ok(())
+            })
+        });
+        (http, read.err())
     }
 
     /// Returns these settings with those of `overrides`, which take precedence.

@@ -146,6 +146,15 @@ async fn the_health_check_asks_where_flags_variables_and_the_file_say() {
         let asked = healthcheck([("CACHEPULSE_CONFIG", &*file(&http))]).run().await;
         assert_eq!(asked.code, Some(expected), "{http}: {asked:?}");
     }
+    // What is wrong in it does not hide the rest.
+    for http in [
+        format!("http: {{colour: blue, listen: \"{nobody}\", health_listen: \"{health}\"}}\n"),
+        format!("http: {{listen: here, health_listen: \"{health}\", lifecycle: maybe}}\n"),
+        format!("http: {{listen: \"{main}\", health_listen: here}}\n"),
+    ] {
+        let asked = healthcheck([("CACHEPULSE_CONFIG", &*file(&http))]).run().await;
+        assert_eq!(asked.code, Some(0), "{http}: {asked:?}");
+    }
     let asked = healthcheck([("CACHEPULSE_LISTEN", &*main)]).args(["--config", &file("}")]).run().await;
     assert_eq!(asked.code, Some(0), "an invalid file is no reason to call the agent dead: {asked:?}");
     let asked = healthcheck([("CACHEPULSE_LISTEN", &*nobody)]).args(["--config", &file("}")]).run().await;
