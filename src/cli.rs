@@ -129,7 +129,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(mut error) => {
-            source::suggest_flag(&mut error);
+            match args.get(1).and_then(|command| command.to_str()) {
+                Some("run" | "check") => source::suggest_flag(&mut error),
+                Some("hash-password") => hash_password::refuse_argument(&mut error),
+                _ => {}
+            }
             let mut text = error.render().to_string();
             if error.kind() == ErrorKind::InvalidUtf8
                 && let Some(variable) = variables::not_text(std::env::vars_os())

@@ -5,11 +5,14 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use bcrypt::Version;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, value_parser};
 use zeroize::Zeroizing;
 
 use super::hidden_input::HiddenInput;
 use super::run::keep_out_of_core_dumps;
+use super::source::unexpected_value;
 use super::{failure, output, usage};
 use crate::error::Chain;
 
@@ -45,6 +48,15 @@ impl HashPassword {
             }
             Err(error) => failure(&format_args!("the password cannot be hashed: {error}")),
         }
+    }
+}
+
+/// Says where the password comes from in the error about an argument, which may be the password. It is not repeated.
+pub(super) fn refuse_argument(error: &mut clap::Error) {
+    if unexpected_value(error).is_some() {
+        error.insert(ContextKind::InvalidArg, ContextValue::String("<redacted>".to_owned()));
+        let tip = StyledStr::from("the password is read from the terminal or from standard input");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
 }
 

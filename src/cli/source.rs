@@ -88,12 +88,19 @@ pub(super) fn given() -> impl Iterator<Item = String> {
     std::env::args_os().chain(variables).map(|word| word.to_string_lossy().into_owned())
 }
 
+/// Returns the argument that `error` is about, if none is expected there and it is no flag.
+pub(super) fn unexpected_value(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) if error.kind() == ErrorKind::UnknownArgument => {
+            Some(argument).filter(|argument| !argument.starts_with('-')).map(String::as_str)
+        }
+        _ => None,
+    }
+}
+
 /// Adds the flag to the error about an argument that has none: `run orders.yaml`, `check orders.example`.
 pub(super) fn suggest_flag(error: &mut clap::Error) {
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return };
-    if error.kind() != ErrorKind::UnknownArgument || argument.starts_with('-') {
-        return;
-    }
+    let Some(argument) = unexpected_value(error) else { return };
     let is_file =
         Path::new(argument).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let (what, flag) = if is_file { ("a configuration file", "--config") } else { ("a cache", "--host") };

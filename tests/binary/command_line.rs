@@ -191,6 +191,7 @@ async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
         (&["check", "--target", "orders"], "give the file with --config"),
         (&["run", "orders.yaml"], "tip: give a configuration file with '--config orders.yaml'"),
         (&["check", "orders.example"], "tip: give a cache with '--host orders.example'"),
+        (&["hash-password", "hunter2"], "tip: the password is read from the terminal or from standard input"),
         (&["check", "--config", "/nonexistent", "--host", "orders"], "--host: not allowed with --config"),
         (
             &["check", "--config", "/nonexistent"],
@@ -212,6 +213,14 @@ async fn wrong_usage_and_invalid_configuration_exit_with_64_and_a_reason() {
         assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
         assert!(arguments.is_empty() || ended.stderr.starts_with("error: "), "{arguments:?}: {ended:?}");
         assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cache_is_suggested_only_to_commands_that_probe_one() {
+    for command in ["healthcheck", "hash-password", "metrics"] {
+        let ended = cachepulse([command, "orders"]).run().await;
+        assert!(!ended.stderr.contains("--host"), "{command}: {ended:?}");
     }
 }
 
@@ -251,6 +260,8 @@ async fn a_password_in_an_argument_is_not_repeated() {
         &["check", "--listen=rediss://probe:hunter2@localhost:6380"],
         &["healthcheck", "--listen=rediss://probe:hunter2@localhost:6380"],
         &["validate", "rediss://probe:hunter2@localhost:6380"],
+        &["hash-password", "hunter2"],
+        &["hash-password", "--username", "a", "hunter2"],
         &["check", "--config", "rediss://probe:hunter2@localhost:6380"],
         &["check", "--host", "a,rediss://probe:hunter2@localhost:6380"],
         &["check", "--name", "rediss://probe:hunter2@localhost:6380", "--host", "rediss://:hunter2@a"],
