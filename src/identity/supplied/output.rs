@@ -27,6 +27,14 @@ const EXPIRIES: [&str; 7] = [
 
 pub(super) const TOO_LONG: &str = "the output is longer than 16384 bytes, more than Redis accepts";
 
+const SEVERAL_WORDS: &str =
+    "the output has more than one word; expected a token, or JSON with a password that has spaces";
+
+const CONTROL: &str = "the token contains a control character";
+
+const OTHER_USER: &str =
+    "the field username is no name of a user; expected up to 128 visible characters of ASCII";
+
 const OTHER_JSON: &str = "the output is JSON, but neither an object nor a string";
 
 /// What was supplied.
@@ -50,7 +58,7 @@ impl Supplied {
             Ok(Value::String(token)) if token.trim().is_empty() => {
                 return Err("the output is an empty JSON string");
             }
-            Ok(Value::String(token)) => return Ok(Self::of_token(token.trim(), now)),
+            Ok(Value::String(token)) => return Self::of_token(token.trim(), now),
             Ok(json @ Value::Object(_)) => return Self::of_json(&json, now),
             Ok(_) => return Err(OTHER_JSON),
             Err(_) if text.starts_with(['{', '"']) => return Err("the output starts like JSON, but is not"),
@@ -60,17 +68,20 @@ impl Supplied {
         if text.lines().nth(1).is_some() {
             return Err("the output has more than one line; expected a token or a JSON object");
         }
-        Ok(Self::of_token(text, now))
+        if text.contains(char::is_whitespace) {
+            return Err(SEVERAL_WORDS);
+        }
+        Self::of_token(text, now)
     }
 
-    fn of_token(token: &str, now: SystemTime) -> Self {
-        Self { secret: Secret::new(token.to_owned()), expires_at: own_expiry(token, now), username: None }
+    fn of_token(token: &str, now: SystemTime) -> Result<Self, &'static str> {
+        let expires_at = own_expiry(token, now);
+        Ok(Self { secret: secret(token)?, expires_at, username: None })
     }
 
     fn of_json(json: &Value, now: SystemTime) -> Result<Self, &'static str> {
-        let token = TOKENS.iter().find_map(|path| json.pointer(path)?.as_str());
-        let token = token.map(str::trim).filter(|token| !token.is_empty());
-        let token = token.ok_or(
+        let text = |path: &&str| json.pointer(path)?.as_str().map(str::trim).filter(|text| !text.is_empty());
+        let token = TOKENS.iter().find_map(text).ok_or(
             "the JSON has none of the fields token, access_token, accessToken, password and status.token",
         )?;
         let said = EXPIRIES.iter().find_map(|path| expiry::moment(json.pointer(path)?, now));
@@ -81,12 +92,18 @@ impl Supplied {
             (1..=Token::OBJECT_ID_LENGTH).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        Ok(Self {
-            secret: Secret::new(token.to_owned()),
-            expires_at: expiry::agreed(said, own_expiry(token, now)),
-            username: json.get("username").and_then(Value::as_str).filter(is_user).map(Arc::from),
-        })
+        let username = match json.get("username") {
+            None | Some(Value::Null) => None,
+            Some(name) => Some(name.as_str().filter(is_user).ok_or(OTHER_USER)?.into()),
+        };
+        let expires_at = expiry::agreed(said, own_expiry(token, now));
+        Ok(Self { secret: secret(token)?, expires_at, username })
     }
+}
+
+/// Returns `token` as a secret. No token has control characters, but the output of a failing command may.
+fn secret(token: &str) -> Result<Secret, &'static str> {
+    if token.contains(char::is_control) { Err(CONTROL) } else { Ok(Secret::new(token.to_owned())) }
 }
 
 /// Returns when `token` expires by itself: a JWT by its claim `exp`, a signed request of AWS by its parameters.
@@ -140,7 +157,9 @@ mod tests {
     #[test]
     fn a_token_alone_is_read_without_the_space_around_it() {
         assert_eq!(read("ya29.token\n"), Ok(("ya29.token".into(), None, None)));
-        assert_eq!(read("\r\n two words \r\n"), Ok(("two words".into(), None, None)));
+        assert_eq!(read("\r\n token \r\n"), Ok(("token".into(), None, None)));
+        // A password with a space needs JSON.
+        assert_eq!(read("\"two words\""), Ok(("two words".into(), None, None)));
     }
 
     #[test]
@@ -165,10 +184,8 @@ mod tests {
         ] {
             assert_eq!(read(json), Ok(("t".into(), Some(END), Some("u".into()))), "{json}");
         }
-        assert_eq!(
-            read(r#"{"token":"t","expires_on":"soon","username":"two words"}"#),
-            Ok(("t".into(), None, None))
-        );
+        let json = r#"{"token":"","access_token":"t","expires_on":"soon","username":null}"#;
+        assert_eq!(read(json), Ok(("t".into(), None, None)));
     }
 
     #[test]
@@ -200,6 +217,13 @@ mod tests {
             (" \n\n", "the output is empty"),
             ("WARNING: old\ntoken", "the output has more than one line; expected a token or a JSON object"),
             ("{\"token\":", "the output starts like JSON, but is not"),
+            ("two words", SEVERAL_WORDS),
+            ("tok\0en", CONTROL),
+            (r#""tok\u0000en""#, CONTROL),
+            (r#"{"token":"tok\u0007en"}"#, CONTROL),
+            (r#"{"token":"t","username":"two words"}"#, OTHER_USER),
+            (r#"{"token":"t","username":""}"#, OTHER_USER),
+            (r#"{"token":"t","username":1}"#, OTHER_USER),
         ] {
             assert_eq!(read(output), Err(problem), "{output}");
         }

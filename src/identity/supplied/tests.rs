@@ -53,7 +53,7 @@ async fn fetch(script: &str) -> Result<Token, FetchError> {
 
 #[tokio::test]
 async fn a_command_gets_its_arguments_without_a_shell_and_no_input() {
-    let script = Script::new("read x && exit 1\nprintf '%s|' \"$@\"");
+    let script = Script::new("read x && exit 1\nprintf '\"'; printf '%s|' \"$@\"; printf '\"'");
     let token = script.tokens(["$HOME", "two words", "", "*"], LONG).fetch().await.unwrap();
     assert_eq!(token.secret.expose(), "$HOME|two words||*|");
 }
