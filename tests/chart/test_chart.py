@@ -346,6 +346,12 @@ class Wiring(unittest.TestCase):
             container = own_containers(find(manifest, "Deployment")["spec"]["template"])[0]
             self.assertEqual([port["containerPort"] for port in container["ports"]], [port])
 
+    def test_addresses_may_be_ports_alone(self):
+        http = ("--set", "config.http.listen=:9999", "--set", "config.http.health_listen=:9998")
+        manifest = render(ci("smallest"), arguments=http)
+        container = own_containers(find(manifest, "Deployment")["spec"]["template"])[0]
+        self.assertEqual([port["containerPort"] for port in container["ports"]], [9999, 9998])
+
     def test_selectors_match_the_pods_and_not_those_of_the_test(self):
         manifest = render(ci("managed-identity"))
         deployment = find(manifest, "Deployment")

@@ -46,12 +46,12 @@ fn config() -> Value {
     config
 }
 
-/// An address of IPv4, or one of IPv6 in brackets, with a port.
+/// An address of IPv4, one of IPv6 in brackets, or none, with a port.
 fn listen_pattern() -> String {
     const BYTE: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
     const PORT: &str =
         "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
-    format!("^({BYTE}(\\.{BYTE}){{3}}|\\[[0-9a-fA-F:]*:[0-9a-fA-F:.]*\\]):{PORT}$")
+    format!("^({BYTE}(\\.{BYTE}){{3}}|\\[[0-9a-fA-F:]*:[0-9a-fA-F:.]*\\])?:{PORT}$")
 }
 
 /// Extends the keys of a target by what the chart mounts, and by what Helm makes of YAML.
