@@ -16,6 +16,7 @@ mod duration;
 mod field;
 pub mod flags;
 mod host;
+mod host_pattern;
 mod http;
 mod identity;
 pub mod keys;
@@ -24,6 +25,7 @@ pub mod listen;
 mod load;
 mod location;
 mod merge;
+mod named_identities;
 mod ordinal;
 mod overrides;
 mod parse;
@@ -176,8 +178,10 @@ fn read(root: &Field<'_>) -> Result<Config, Invalid> {
     let metrics = fields.get(&METRICS).map_or(Ok(metrics::Settings::default()), |field| read_metrics(&field));
     let shutdown_grace_period = fields.read(&SHUTDOWN_GRACE_PERIOD).transpose();
     let partition = partition::read_of(&fields);
-    let targets = target::read_all(&fields);
-    let target_files = target_files::read_of(&fields);
+    let mut earlier = target::Earlier::default();
+    let identities = named_identities::read_of(&fields, &mut earlier);
+    let targets = target::read_all(&fields, &mut earlier);
+    let target_files = target_files::read_of(&fields, identities);
     Ok(Config {
         http: http?,
         web_config: web_config?,

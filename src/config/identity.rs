@@ -66,7 +66,12 @@ pub(super) fn default_identity() -> Identity {
 
 /// Reads the name of a type, or a mapping with the key `type`.
 pub(super) fn read(field: &Field<'_>) -> Result<Identity, Invalid> {
-    let (kind, fields) = read_type(field, &IDENTITY, &TYPE)?;
+    read_as(field, &IDENTITY)
+}
+
+/// Reads an identity whose mapping may have further keys: those of `identity`.
+pub(super) fn read_as(field: &Field<'_>, identity: &Key<IdentityType>) -> Result<Identity, Invalid> {
+    let (kind, fields) = read_type(field, identity, &TYPE)?;
     // A key of another type is already reported, so its value is not read.
     let own = |key: &Key<&str>| fields.get(key).filter(|_| key.about.is_used_by(kind));
     let id = |key| own(key).map(|field| field.word(key).map(str::to_owned)).transpose();

@@ -403,8 +403,9 @@ mod tests {
             if !matches!(about.path, "defaults") {
                 for below in about.keys.iter().map(|key| key.about()) {
                     let parent = below.path.strip_suffix(&format!(".{}", below.name()));
-                    let list = format!("{}[]", about.path);
-                    assert!(parent == Some(about.path) || parent == Some(&list), "{}", below.path);
+                    let (list, named) = (format!("{}[]", about.path), format!("{}.*", about.path));
+                    let is_below = [about.path, &list, &named].map(Some).contains(&parent);
+                    assert!(is_below, "{}", below.path);
                 }
             }
         }

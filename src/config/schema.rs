@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use super::document;
 use super::keys::agent::TARGETS;
 use super::keys::connection::{HOST, TLS};
-use super::keys::fleet::TARGET_FILES;
+use super::keys::fleet::{NAMED_IDENTITY, TARGET_FILES};
 use super::keys::identity::{IDENTITY, MANAGED_IDENTITY_IDS, SUBSCRIPTION, TENANT_ID, TOKEN, TYPE, USERNAME};
 use super::keys::sentinel::{self, SENTINEL};
 use super::keys::{self, About, Absent, Choice, Descriptor, IdentityType, Key, Kind};
 
 /// The identities, each with the key of its type.
-static IDENTITIES: [(&Key<IdentityType>, &Key<IdentityType>); 2] =
-    [(&IDENTITY, &TYPE), (&sentinel::IDENTITY, &sentinel::TYPE)];
+static IDENTITIES: [(&Key<IdentityType>, &Key<IdentityType>); 3] =
+    [(&IDENTITY, &TYPE), (&NAMED_IDENTITY, &TYPE), (&sentinel::IDENTITY, &sentinel::TYPE)];
 
 /// Numbers with units.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$";
@@ -132,7 +132,7 @@ fn below(about: &About) -> Map<String, Value> {
     {
         let conditions = kind.choices().iter().map(|choice| only_keys_of(identity, kind, choice));
         schema.insert("allOf".into(), conditions.collect());
-        if about.path == IDENTITY.about.path {
+        if about.path != sentinel::IDENTITY.about.path {
             schema.insert("not".into(), two_ids_or_accounts());
         }
     } else if about.path == TOKEN.whole.about.path {

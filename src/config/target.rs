@@ -10,7 +10,7 @@ use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
 use super::keys::cluster::{CLUSTER, EXPECT_ROLE, MAINTENANCE};
 use super::keys::connection::{self, HOST, NAME, PORT, PROTOCOL, TLS};
-use super::keys::fleet::{IDENTITIES, TARGET_FILES};
+use super::keys::fleet::TARGET_FILES;
 use super::keys::identity::{IDENTITY, USERNAME};
 use super::keys::labels::LABELS;
 use super::keys::probe;
@@ -24,12 +24,10 @@ use crate::target::{
 };
 
 /// Reads every target of the document.
-pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
-    let mut earlier = Earlier::default();
-    let named = read_identities(document, &mut earlier);
+pub(super) fn read_all(document: &Fields<'_>, earlier: &mut Earlier) -> Result<Vec<Target>, Invalid> {
     let defaults = Defaults::read(document);
     if document.get(&TARGETS).is_none() && document.get(&TARGET_FILES).is_some() {
-        return named.map(|()| Vec::new());
+        return Ok(Vec::new());
     }
     let list = document.required(&TARGETS, "give at least one target")?;
     let items = list.items("a list of targets")?;
@@ -38,15 +36,28 @@ pub(super) fn read_all(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
     {
         return Err(list.problem(format!("expected {least} to {most} targets, found {}", items.len())));
     }
-    let targets = read_items(&items, &defaults, &mut earlier);
-    named.and(targets)
+    read_items(&items, &defaults, earlier)
 }
 
-/// Reads the targets of a file, whose document has the defaults of the configuration. There may be none.
-pub(super) fn read_of_file(document: &Fields<'_>) -> Result<Vec<Target>, Invalid> {
+/// Reads the targets of a file, whose document has the defaults of the configuration. There may be none. `check` says what is
+/// wrong with a target that is valid in the configuration.
+pub(super) fn read_of_file(
+    document: &Fields<'_>,
+    check: impl Fn(&Target) -> Result<(), String>,
+) -> Result<Vec<Target>, Invalid> {
     let defaults = Defaults::read(document);
-    let items = document.required(&TARGETS, "give a list of targets")?.items("a list of targets")?;
-    read_items(&items, &defaults, &mut Earlier::default())
+    let list = document.required(&TARGETS, "give a list of targets")?;
+    let items = list.items("a list of targets")?;
+    if let Values::List(_, most) = TARGETS.values
+        && items.len() > most
+    {
+        return Err(list.problem(format!("expected at most {most} targets, found {}", items.len())));
+    }
+    let targets = read_items(&items, &defaults, &mut Earlier::default())?;
+    let checked =
+        items.iter().zip(&targets).map(|(item, target)| check(target).map_err(|it| item.problem(it)));
+    checked.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
+    Ok(targets)
 }
 
 fn read_items(
@@ -59,29 +70,9 @@ fn read_items(
     targets.into_iter().collect()
 }
 
-/// Checks the identities that files with targets may use.
-fn read_identities(document: &Fields<'_>, earlier: &mut Earlier) -> Result<(), Invalid> {
-    let Some(field) = document.get(&IDENTITIES) else { return Ok(()) };
-    let identities = field.any_fields(&format!("a mapping such as {}", IDENTITIES.about.example))?;
-    let mut read = Ok(());
-    for (name, field) in identities.each() {
-        let identity = if name == identity::NONE {
-            Err(field
-                .problem(format!("{name} stands for no sign-in in files with targets; choose another name")))
-        } else {
-            identity::read(&field).map(Arc::new)
-        };
-        match identity {
-            Ok(identity) => earlier.refuse_shared_label(&identity, &field),
-            Err(invalid) => read = Err(invalid),
-        }
-    }
-    read
-}
-
 /// The names and identities of earlier targets, each with its path.
 #[derive(Default)]
-struct Earlier {
+pub(super) struct Earlier {
     /// By the name in lower case.
     names: HashMap<String, (TargetName, String)>,
     /// By their label in the metrics.
@@ -343,7 +334,7 @@ fn read_name(field: &Field<'_>) -> Result<TargetName, Invalid> {
 impl Earlier {
     /// Notes a problem if `identity`, given at `field`, differs from an earlier one but has the same label in
     /// the metrics: two refresh loops would write the same series.
-    fn refuse_shared_label(&mut self, identity: &Arc<Identity>, field: &Field<'_>) {
+    pub(super) fn refuse_shared_label(&mut self, identity: &Arc<Identity>, field: &Field<'_>) {
         let Some(tokens) = identity.of_tokens() else { return };
         match self.identities.entry(tokens.to_string()) {
             Entry::Vacant(free) => {

@@ -2,17 +2,18 @@
 //!
 //! Who can write such a file must not gain secrets or code. So identities and certificates are named in it, and replaced by what
 //! the configuration says under these names; paths, commands and variables are refused. The readers of the configuration then
-//! read the document like any other.
+//! read the document like any other. `named_identities.rs` says for which hosts an identity may be used.
 
 use super::document::{Node, Value};
 use super::field::{Field, closest, quoted};
 use super::identity::NONE;
 use super::keys::connection::{HOST, NAME, TLS};
-use super::keys::fleet::{AUTHORITIES, IDENTITIES};
+use super::keys::fleet::{AUTHORITIES, HOSTS, IDENTITIES};
 use super::keys::identity::IDENTITY;
 use super::keys::labels::LABELS;
 use super::keys::sentinel::SENTINEL;
 use super::keys::{Key, agent};
+use super::named_identities::NamedIdentities;
 use super::problem::{Collector, Language, Noted, Problems};
 use super::sources::Sources;
 use super::{document_of, place, target};
@@ -30,6 +31,7 @@ pub(super) struct Definitions {
     defaults: Option<Node>,
     identities: Vec<(String, Node)>,
     authorities: Vec<(String, Node)>,
+    allowed: NamedIdentities,
 }
 
 impl Definitions {
@@ -38,6 +40,7 @@ impl Definitions {
         defaults: Option<&Field<'_>>,
         identities: Option<&Field<'_>>,
         authorities: Option<&Field<'_>>,
+        allowed: NamedIdentities,
     ) -> Self {
         let named = |field: Option<&Field<'_>>| match field.map(Field::value) {
             Some(Value::Map(entries)) => {
@@ -47,7 +50,8 @@ impl Definitions {
         };
         let defaults =
             defaults.map(|field| elsewhere(Node { order: ELSEWHERE, value: field.value().clone() }));
-        Self { defaults, identities: named(identities), authorities: named(authorities) }
+        let identities = named(identities).into_iter().map(|(name, node)| (name, without_hosts(node)));
+        Self { defaults, identities: identities.collect(), authorities: named(authorities), allowed }
     }
 
     /// Reads the targets in `text`, which messages call `name`.
@@ -60,7 +64,7 @@ impl Definitions {
         let document = Grafting { definitions: self, findings: &findings }.document(&file);
         let read = Field::root(&document, &findings)
             .any_fields("a mapping")
-            .and_then(|fields| target::read_of_file(&fields));
+            .and_then(|fields| target::read_of_file(&fields, |target| self.allowed.check(target)));
         let (targets, _) = findings.conclude(read, |noted| place::locate(name, text, &document, noted))?;
         Ok(targets)
     }
@@ -80,6 +84,14 @@ fn elsewhere(node: Node) -> Node {
         value => value,
     };
     Node { order: ELSEWHERE, value }
+}
+
+/// Returns an identity as a target has it.
+fn without_hosts(mut identity: Node) -> Node {
+    if let Value::Map(entries) = &mut identity.value {
+        entries.retain(|(key, _)| key != HOSTS.about.name());
+    }
+    identity
 }
 
 /// Puts the definitions in the place of their names.
@@ -297,12 +309,17 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::keys::{self, Descriptor, Kind};
+    use crate::config::named_identities;
     use crate::files::Files;
     use crate::identity::Identity;
     use crate::target::{Server, Tls};
 
     const CONFIG: &str = "
-identities: {shop: managed_identity, secret: {type: password, password: {env: PATH}}}
+identities:
+  shop: {type: managed_identity, hosts: ['*.example.com', stock]}
+  azure: {type: managed_identity, client_id: a}
+  secret: {type: password, password: {env: PATH}, hosts: cache.example.com}
+  closed: {type: access_key, key: {env: PATH}}
 authorities: {lab: examples/ca.pem}
 defaults: {interval: 30s, identity: none}
 targets: [{name: own, host: a}]
@@ -315,7 +332,8 @@ targets: [{name: own, host: a}]
         let root = Field::root(&document, &findings).any_fields("a mapping").unwrap();
         let [defaults, identities, authorities] =
             ["defaults", "identities", "authorities"].map(|name| root.named(name));
-        Definitions::of(defaults.as_ref(), identities.as_ref(), authorities.as_ref())
+        let allowed = named_identities::read_of(&root, &mut target::Earlier::default()).unwrap();
+        Definitions::of(defaults.as_ref(), identities.as_ref(), authorities.as_ref(), allowed)
     }
 
     fn read(file: &str) -> Result<Vec<Target>, String> {
@@ -346,15 +364,104 @@ targets: [{name: own, host: a}]
 
     #[test]
     fn identities_and_certificates_are_those_that_the_configuration_defines() {
-        let file = "[{name: a, host: a, identity: secret, tls: {ca_file: lab, server_name: b}},
-                     {name: s, identity: shop, sentinel: {service: m, addresses: [a], identity: secret, tls: {ca_file: lab}}}]";
+        let file = "
+            - {name: a, host: a, identity: secret, tls: {ca_file: lab, server_name: cache.example.com}}
+            - {name: s, identity: shop, sentinel: {service: m, addresses: [cache.example.com], identity: secret}}";
         let [a, s] = read(file).unwrap().try_into().unwrap();
         assert!(matches!(&*a.identity, Identity::Password(_)));
         let Tls::On { files, server_name } = &a.tls else { panic!("{:?}", a.tls) };
         assert_eq!(files.ca_file.as_deref(), Some(std::path::Path::new("examples/ca.pem")));
-        assert_eq!(server_name.as_deref(), Some("b"));
+        assert_eq!(server_name.as_deref(), Some("cache.example.com"));
         assert!(matches!(&*s.identity, Identity::Entra(_)));
         assert!(s.server.sentinels().unwrap().password.is_some());
+    }
+
+    #[test]
+    fn an_identity_is_used_for_the_hosts_that_the_configuration_allows() {
+        for target in [
+            "host: a.example.com, identity: shop",
+            "host: STOCK, identity: shop",
+            "host: cache.example.com, identity: secret",
+            "host: orders.redis.cache.windows.net, identity: azure",
+            "host: orders.eastus.redis.azure.net, identity: azure",
+            // The certificate shows who it is.
+            "host: 10.0.0.4, tls: {server_name: orders.redis.cache.windows.net}, identity: azure",
+            "host: anything, tls: false",
+        ] {
+            assert_eq!(read(&format!("[{{name: a, {target}}}]")).map(|read| read.len()), Ok(1), "{target}");
+        }
+        for (target, message) in [
+            (
+                "host: orders.redis.cache.windows.net, identity: shop",
+                "this identity may not be used for orders.redis.cache.windows.net; add the host to identities.shop.hosts in \
+                 the configuration",
+            ),
+            (
+                "host: evil.example.net, identity: azure",
+                "evil.example.net; add the host to identities.azure.hosts",
+            ),
+            (
+                "host: a.example.com, identity: secret",
+                "a.example.com; add the host to identities.secret.hosts",
+            ),
+            ("host: orders.redis.azure.net, identity: closed", "add the host to identities.closed.hosts"),
+            (
+                "host: orders.redis.azure.net, tls: {server_name: evil.net}, identity: azure",
+                "may not be used for evil.net",
+            ),
+            (
+                "host: cache.example.com, tls: false, identity: secret",
+                "uses an identity over TLS only; turn TLS on",
+            ),
+            ("host: 'redis://cache.example.com', identity: secret", "uses an identity over TLS only"),
+            (
+                "sentinel: {service: m, addresses: [a.example.com, evil.net]}, identity: shop",
+                "may not be used for evil.net",
+            ),
+            (
+                "sentinel: {service: m, addresses: [a.example.com], tls: false}, identity: shop",
+                "uses an identity over TLS only",
+            ),
+            (
+                "sentinel: {service: m, addresses: [a.example.com], identity: secret}",
+                "may not be used for a.example.com; add the host to identities.secret.hosts",
+            ),
+            (
+                "sentinel: {service: m, addresses: [a.example.com]}, tls: {server_name: evil.net}, identity: shop",
+                "may not be used for evil.net",
+            ),
+        ] {
+            let problems = read(&format!("[{{name: a, {target}}}]")).unwrap_err();
+            assert!(
+                problems.contains("targets[0] (a)") && problems.contains(message),
+                "{target}: {problems}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_default_identity_may_be_used_for_the_hosts_of_an_equal_one_with_a_name() {
+        let read = |identities: &str, default: &str, host: &str| {
+            let config = format!(
+                "{{identities: {identities}, defaults: {{identity: {default}}}, targets: [{{name: o, host: o}}]}}"
+            );
+            let file = format!("[{{targets: [{host}]}}]");
+            let read = definitions(&config).read("t.yaml", &file, &Sources::new(&Files::system()));
+            read.map(|targets| targets.len()).map_err(|problems| problems.to_string())
+        };
+        let key = "{type: access_key, key: {env: PATH}}";
+        assert_eq!(read("{}", "auto", "orders.redis.cache.windows.net:6380"), Ok(1));
+        for (default, host) in [("auto", "evil.net"), (key, "orders.redis.cache.windows.net")] {
+            let problems = read("{}", default, host).unwrap_err();
+            let message = format!(
+                "the default identity may not be used for {host}; name an identity whose identities.*.hosts"
+            );
+            assert!(problems.contains(&message), "{problems}");
+        }
+        let named = "{a: {type: access_key, key: {env: PATH}, hosts: [cache.example.com]}, b: {type: access_key, key: {env: PATH}, hosts: [b]}}";
+        assert_eq!(read(named, key, "cache.example.com"), Ok(1));
+        assert_eq!(read(named, key, "b"), Ok(1));
+        assert!(read(named, key, "c").unwrap_err().contains("add the host to identities.a.hosts"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::agent::DEFAULTS;
 use super::keys::fleet::{AUTHORITIES, AUTHORITY, IDENTITIES, TARGET_FILE, TARGET_FILES};
+use super::named_identities::NamedIdentities;
 use super::sources::{Read, Sources};
 use super::target_file::Definitions;
 use super::tls;
@@ -131,11 +132,14 @@ impl TargetFiles {
     }
 }
 
-/// Reads the key of a configuration with these top-level `fields`, and the files.
-pub(super) fn read_of(fields: &Fields<'_>) -> Result<Option<TargetFiles>, Invalid> {
+/// Reads the key of a configuration with these top-level `fields` and `identities`, and the files.
+pub(super) fn read_of(
+    fields: &Fields<'_>,
+    identities: Result<NamedIdentities, Invalid>,
+) -> Result<Option<TargetFiles>, Invalid> {
     let authorities = fields.get(&AUTHORITIES);
     let named = authorities.as_ref().map_or(Ok(()), read_authorities);
-    let Some(field) = fields.get(&TARGET_FILES) else { return named.map(|()| None) };
+    let Some(field) = fields.get(&TARGET_FILES) else { return named.and(identities.map(|_| None)) };
     let patterns = match field.value() {
         Value::List(_) => {
             let items = field.items("a list of paths")?;
@@ -150,9 +154,12 @@ pub(super) fn read_of(fields: &Fields<'_>) -> Result<Option<TargetFiles>, Invali
         _ => vec![Pattern::parse(&field)?],
     };
     named?;
-    let identities = fields.get(&IDENTITIES);
-    let definitions =
-        Definitions::of(fields.get(&DEFAULTS).as_ref(), identities.as_ref(), authorities.as_ref());
+    let definitions = Definitions::of(
+        fields.get(&DEFAULTS).as_ref(),
+        fields.get(&IDENTITIES).as_ref(),
+        authorities.as_ref(),
+        identities?,
+    );
     let sources = Sources::new(field.sources().files());
     let found = find(&patterns, &definitions, &sources);
     Ok(Some(TargetFiles {
@@ -226,7 +233,7 @@ impl Found {
                 let more = targets.iter().filter(|target| is_own(target)).count();
                 if own.len() + more > MOST_PROBED {
                     return Err(format!(
-                        "{}: the agent would probe more than {MOST_PROBED} targets",
+                        "{}: the agent would probe more than {MOST_PROBED} targets; share them among more agents",
                         path.display()
                     )
                     .into());
@@ -396,5 +403,29 @@ mod tests {
             merged.own.len()
         };
         assert_eq!((0..3).map(own).sum::<usize>(), 40);
+    }
+
+    #[test]
+    fn the_file_with_too_many_targets_is_invalid_and_a_partition_may_know_more_than_it_probes() {
+        let all: Vec<String> = (0..=MOST_KNOWN).map(|number| format!("t-{number}")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let files =
+            found(&[("1", Ok(&all[..6000])), ("2", Ok(&all[6000..10_001])), ("3", Ok(&all[20_000..20_001]))]);
+        let merged = files.merge(&[], &Good::new(), None);
+        assert_eq!((merged.own.len(), merged.known), (6001, 6001));
+        assert_eq!(
+            problem(&merged, "2"),
+            "2: the agent would probe more than 10000 targets; share them among more agents"
+        );
+        let twenty = NonZeroU32::new(20).unwrap();
+        let partition = Some(Partition::new(0, twenty, NonZeroU32::MIN).unwrap());
+        let merged = files.merge(&[], &Good::new(), partition);
+        assert!(merged.files.values().all(Result::is_ok) && merged.own.len() < 1000);
+        assert_eq!(merged.known, 10_002);
+
+        let files = found(&[("1", Ok(&all[..MOST_KNOWN])), ("2", Ok(&all[MOST_KNOWN..]))]);
+        let merged = files.merge(&[], &Good::new(), partition);
+        assert_eq!(merged.known, MOST_KNOWN);
+        assert_eq!(problem(&merged, "2"), "2: there would be more than 100000 targets");
     }
 }

@@ -47,6 +47,7 @@ fn place(about: &About, path: &str) -> String {
         parent if parent.starts_with(SENTINEL.about.path) => {
             format!("in {}", parent.strip_prefix("targets[].").unwrap_or(parent))
         }
+        parent if parent.ends_with(".*") => format!("in one of {}", parent.trim_end_matches(".*")),
         parent => format!("in {}", parent.rsplit('.').next().unwrap_or(parent)),
     }
 }

@@ -21,17 +21,18 @@ impl Watched {
         fs::create_dir(&folder).unwrap();
         let config = format!(
             "http: {{listen: '127.0.0.1:0'}}\n\
-             target_files: ['{}/*.yaml', '{}/*.json']\n\
-             identities: {{shop: managed_identity, key: {{type: access_key, key: {{file: '{}'}}}}}}\n\
-             authorities: {{lab: '{}'}}\n\
-             defaults: {{interval: 500ms, port: {}, tls: {{ca_file: '{}'}}, identity: managed_identity}}\n\
+             target_files: ['{folder}/*.yaml', '{folder}/*.json']\n\
+             identities:\n\
+             \x20 shop: {{type: managed_identity, hosts: [localhost]}}\n\
+             \x20 key: {{type: access_key, key: {{file: '{key}'}}, hosts: [localhost]}}\n\
+             \x20 closed: {{type: access_key, key: {{file: '{ca}'}}}}\n\
+             authorities: {{lab: '{ca}'}}\n\
+             defaults: {{interval: 500ms, port: {port}, tls: {{ca_file: '{ca}'}}, identity: managed_identity}}\n\
              targets: [{{name: own, host: localhost}}]\n",
-            folder.display(),
-            folder.display(),
-            lab.access_key_file().display(),
-            lab.ca_file().display(),
-            lab.azure.cache_port(),
-            lab.ca_file().display(),
+            folder = folder.display(),
+            key = lab.access_key_file().display(),
+            ca = lab.ca_file().display(),
+            port = lab.azure.cache_port(),
         );
         let file = lab.file("config.yaml", &config);
         for (name, text) in files {
@@ -106,13 +107,17 @@ async fn a_file_gains_no_secret_by_what_it_says() {
             "[{name: b, host: localhost, identity: {type: token, token: {command: [touch, gotcha]}}}]",
         ),
         ("c.yaml", "[{name: c, host: localhost, tls: {ca_file: /etc/ssl/cert.pem}}]"),
+        ("d.yaml", "[{name: d, host: localhost, identity: closed}]"),
+        ("e.yaml", "[{name: e, host: localhost, identity: key, tls: false}]"),
     ])
     .await;
-    for file in ["a.yaml", "b.yaml", "c.yaml"] {
+    for file in ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml"] {
         it.is_valid(file, Some(0.0)).await;
     }
     it.is_up("own").await;
     let log = it.agent.log();
     assert!(log.contains("a file with targets holds no identities"), "{log}");
     assert!(log.contains("unknown name"), "{log}");
+    assert!(log.contains("this identity may not be used for localhost"), "{log}");
+    assert!(log.contains("a file with targets uses an identity over TLS only"), "{log}");
 }

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use super::identity::IDENTITY;
-use super::{About, Absent, Flag, Group, Key, Kind, Values, non_zero};
+use super::identity::{NAMED, TYPES};
+use super::{About, Absent, Flag, Group, IdentityType, Key, Kind, Values, non_zero};
 use crate::config::ordinal::Ordinal;
 
 const GROUP: Group = Group::Fleet;
@@ -108,13 +108,43 @@ pub static IDENTITIES: Key<&str> = Key {
         path: "identities",
         group: GROUP,
         help: "Identities that files with targets use by these names",
-        doc: "Each is what `identity` of a target may be.",
+        doc: "Each is what `identity` of a target may be, and may have `hosts` beside that.",
         example: "{shop: managed_identity}",
         pattern: NAME,
+        keys: &[&HOSTS],
         ..About::EMPTY
     },
-    values: Values::Named(&IDENTITY, 1000),
+    values: Values::Named(&NAMED_IDENTITY, 1000),
     absent: Absent::Nothing,
+};
+
+/// One of `identities`.
+pub static NAMED_IDENTITY: Key<IdentityType> = Key {
+    about: About {
+        path: "identities.*",
+        group: GROUP,
+        help: "An identity: a type, or a mapping with the type and its details",
+        example: "{type: access_key, key: {file: key}, hosts: [cache.example.com]}",
+        keys: NAMED,
+        ..About::EMPTY
+    },
+    values: Values::Choices(TYPES),
+    absent: Absent::Required,
+};
+
+/// `identities.*.hosts`
+pub static HOSTS: Key<&str> = Key {
+    about: About {
+        path: "identities.*.hosts",
+        group: GROUP,
+        help: "Hosts for which files with targets may use the identity",
+        doc: "Names, or `*.` and a domain for all hosts in it. See [who may write these \
+              files](fleets.md#who-may-write-these-files).",
+        example: "[cache.example.com, \"*.redis.example.com\"]",
+        ..About::EMPTY
+    },
+    values: Values::Words(1, 1000),
+    absent: Absent::Described("those of Azure's caches for an Entra identity, otherwise none"),
 };
 
 /// `authorities`

@@ -18,7 +18,8 @@ pub use self::service_principal::{
 };
 pub use self::token::{TOKEN, TokenKeys};
 pub use self::workload::{TOKEN_FILE, TOKEN_PROXY};
-use super::{About, Absent, Choice, Flag, Group, Key, Kind, Values, WORD};
+use super::fleet::HOSTS;
+use super::{About, Absent, Choice, Descriptor, Flag, Group, Key, Kind, Values, WORD};
 
 const GROUP: Group = Group::Identity;
 
@@ -49,7 +50,7 @@ pub enum IdentityType {
     None,
 }
 
-const TYPES: &[Choice<IdentityType>] = &[
+pub(super) const TYPES: &[Choice<IdentityType>] = &[
     Choice {
         name: "auto",
         value: IdentityType::Auto,
@@ -95,6 +96,27 @@ const TYPES: &[Choice<IdentityType>] = &[
     Choice { name: "none", value: IdentityType::None, help: "No sign-in" },
 ];
 
+/// The keys of an identity that has a name. All but the last are also those of a target's.
+pub(super) static NAMED: &[&dyn Descriptor] = &[
+    &TYPE,
+    &CLIENT_ID,
+    &OBJECT_ID,
+    &RESOURCE_ID,
+    &TENANT_ID,
+    &SUBSCRIPTION,
+    &TOKEN_FILE,
+    &TOKEN_PROXY,
+    &CLIENT_SECRET.whole,
+    &CLIENT_CERTIFICATE.whole,
+    &SEND_CERTIFICATE_CHAIN,
+    &TOKEN.whole,
+    &ACCESS_KEY.whole,
+    &PASSWORD.whole,
+    &SCOPE,
+    &AUTHORITY,
+    &HOSTS,
+];
+
 /// `targets[].identity`
 pub static IDENTITY: Key<IdentityType> = Key {
     about: About {
@@ -103,24 +125,10 @@ pub static IDENTITY: Key<IdentityType> = Key {
         help: "How to sign in: a type, or a mapping with the type and its details",
         doc: "Targets with equal identities share one token.",
         example: "{type: managed_identity, client_id: 7d5c8a52-6d34-4c3b-9a53-0c1b0a3f9a10}",
-        keys: &[
-            &TYPE,
-            &CLIENT_ID,
-            &OBJECT_ID,
-            &RESOURCE_ID,
-            &TENANT_ID,
-            &SUBSCRIPTION,
-            &TOKEN_FILE,
-            &TOKEN_PROXY,
-            &CLIENT_SECRET.whole,
-            &CLIENT_CERTIFICATE.whole,
-            &SEND_CERTIFICATE_CHAIN,
-            &TOKEN.whole,
-            &ACCESS_KEY.whole,
-            &PASSWORD.whole,
-            &SCOPE,
-            &AUTHORITY,
-        ],
+        keys: {
+            const OF_TARGET: &[&dyn Descriptor] = NAMED.split_at(NAMED.len() - 1).0;
+            OF_TARGET
+        },
         ..About::EMPTY
     },
     values: Values::Choices(TYPES),
