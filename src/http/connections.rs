@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -155,7 +156,7 @@ impl Connections {
         }
     }
 
-    /// Closes each connection after its current request.
+    /// Closes each connection after its current request, and those without one at once.
     async fn drain(&mut self) {
         self.draining.send_replace(());
         while let Some(ended) = self.tasks.join_next_with_id().await {
@@ -244,6 +245,7 @@ async fn serve_connection(
             }
         }
     };
+    let activity = Arc::clone(&handler.activity);
     let service = service_fn(|request| handler.clone().handle(request));
     let mut connection = pin!(
         http1::Builder::new()
@@ -254,10 +256,17 @@ async fn serve_connection(
             .serve_connection(TokioIo::new(stream), service)
     );
     let ended = tokio::select! {
+        // A request that has arrived is read first.
+        biased;
         ended = connection.as_mut() => ended,
         () = ending => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match connection.as_mut().now_or_never() {
+                Some(ended) => ended,
+                None if activity.is_responding() => connection.await,
+                // hyper would wait for the rest of a header.
+                None => return,
+            }
         }
     };
     if let Err(error) = ended {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,13 +20,20 @@ pub(super) struct Activity {
     last: Mutex<Instant>,
     /// How many requests have arrived whose responses have not been sent.
     pending: AtomicUsize,
+    /// Whether a write waits for the client to read.
+    stalled: AtomicBool,
     task: OnceLock<AbortHandle>,
 }
 
 impl Activity {
     /// Creates the activity of a stream that is accepted now.
     pub(super) fn new() -> Self {
-        Self { last: Mutex::new(Instant::now()), pending: AtomicUsize::new(0), task: OnceLock::new() }
+        Self {
+            last: Mutex::new(Instant::now()),
+            pending: AtomicUsize::new(0),
+            stalled: AtomicBool::new(false),
+            task: OnceLock::new(),
+        }
     }
 
     /// Returns when bytes were last received or sent.
@@ -37,6 +44,11 @@ impl Activity {
     /// Whether there are requests whose responses have not been sent.
     pub(super) fn has_pending_request(&self) -> bool {
         self.pending.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a response is being made or written. The last bytes of one may wait after its request has ended.
+    pub(super) fn is_responding(&self) -> bool {
+        self.has_pending_request() || self.stalled.load(Ordering::Relaxed)
     }
 
     /// Sets the task that uses the stream, which [`Self::close`] aborts.
@@ -106,6 +118,7 @@ impl Stream {
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.activity.stalled.store(progress.is_pending(), Ordering::Relaxed);
         if progress.is_ready() {
             self.stalled = None;
             self.activity.touch();

@@ -502,6 +502,17 @@ async fn shutdown_does_not_wait_for_idle_connections() {
 }
 
 #[tokio::test]
+async fn shutdown_does_not_wait_for_the_rest_of_a_request_header() {
+    let agent = Agent::start(Limits { header: 10 * LONG, ..Limits::DEFAULT });
+    let (mut first, mut next) = (agent.connect(), agent.connect());
+    first.write_all(b"G").unwrap();
+    next.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /readyz HTTP/1.1\r\n").unwrap();
+    next.read_exact(&mut [0; 20]).unwrap();
+    timeout(LONG, agent.server.shutdown(10 * LONG)).await.unwrap();
+    drop((first, next));
+}
+
+#[tokio::test]
 async fn shutdown_aborts_requests_after_the_grace_period() {
     let agent = Agent::start(Limits { write: 10 * LONG, ..Limits::DEFAULT });
     let (_stream, _targets) = agent.scrape_without_reading();

@@ -93,9 +93,10 @@ async fn pipelined_requests_are_answered_in_order() {
     assert!(client.rest().await.is_empty());
 }
 
-/// Starts an agent whose metrics are far longer than the buffers of a connection: 1,000 targets that refuse connections.
-async fn large() -> (NamedTempFile, Running) {
-    let mut config = "http: {listen: '127.0.0.1:0'}\ntargets:\n".to_owned();
+/// Starts an agent whose metrics are far longer than the buffers of a connection: 1,000 targets that refuse connections. Its
+/// shutdown waits long for who reads them.
+pub(crate) async fn large() -> (NamedTempFile, Running) {
+    let mut config = "shutdown_grace_period: 10m\nhttp: {listen: '127.0.0.1:0'}\ntargets:\n".to_owned();
     for number in 0..1_000 {
         let keys = "host: 127.0.0.1, port: 1, tls: false, identity: none, interval: 1h";
         writeln!(config, "- {{name: cache-{number}, {keys}}}").unwrap();
