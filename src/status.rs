@@ -2,7 +2,7 @@
 //! memory for `/status`, `/readyz` and `/`; [`crate::metrics`] is for monitoring over time.
 //!
 //! Probers and refresh loops write through handles, which remove their entry when they are dropped: those of `target.rs`
-//! and `identity.rs`. `document.rs` defines the JSON of the status, `outcome.rs` that of one outcome, and `cluster.rs` what
+//! and `identity.rs`. `document.rs` defines the JSON of the status, which `text.rs` writes, `outcome.rs` that of one outcome, and `cluster.rs` what
 //! belongs to a cluster. `history.rs` is what people see of a target's past. `filter.rs` selects targets.
 
 mod cluster;
@@ -16,6 +16,7 @@ mod overview;
 mod schema;
 mod sentinel;
 mod target;
+mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +45,7 @@ pub use self::schema::schema;
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 pub use self::target::{ConnectionInfo, ConnectionState, TargetStatus, Verdict};
 use self::target::{NewConnection, Past, Record, TargetEntry, TargetState};
+pub use self::text::StatusText;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::target::{Target, TargetName};

@@ -68,12 +68,16 @@ impl Page {
 
     /// Metrics in the format that was accepted.
     pub(super) fn metrics(accepted: &Accepted, content: impl BufRead + Send + 'static) -> Self {
-        Self {
-            code: StatusCode::OK,
-            content_type: accepted.content_type(),
-            content: Box::new(content),
-            vary: NEGOTIATED,
-        }
+        Self::long(accepted.content_type(), NEGOTIATED, content)
+    }
+
+    /// A page that is written while it is sent.
+    fn long(
+        content_type: Cow<'static, str>,
+        vary: &'static str,
+        content: impl BufRead + Send + 'static,
+    ) -> Self {
+        Self { code: StatusCode::OK, content_type, content: Box::new(content), vary }
     }
 
     /// A page for people.
@@ -185,10 +189,10 @@ impl Pages {
                 Page::metrics(&accepted, self.metrics.exposition(accepted.format))
             }
             Route::Status => {
-                let filter = filter(query)?;
-                let body = serde_json::to_vec_pretty(&self.status.selected(&filter))
-                    .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-                Page::new(StatusCode::OK, route.content_type(), body)
+                let text = self.status.text(filter(query)?);
+                let text =
+                    text.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+                Page::long(route.content_type().into(), "Accept-Encoding", text)
             }
             Route::Probe => probe::page(&self.status, query, headers)?,
             Route::Discovery => {

@@ -136,7 +136,7 @@ impl ErrorDocument {
 }
 
 /// When and why a configuration was rejected.
-type Rejected = Option<(SystemTime, Box<str>)>;
+pub(super) type Rejected = Option<(SystemTime, Box<str>)>;
 
 impl Status {
     /// Returns the targets, the identities, and why the last configuration and web configuration were rejected.
@@ -147,17 +147,21 @@ impl Status {
         (targets.cloned().collect(), identities.cloned().collect(), rejected)
     }
 
-    /// Returns the current status.
+    /// Returns the current status. Targets are locked one at a time.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
-        self.selected(&Filter::default())
+        let (targets, identities, rejected) = self.entries();
+        let everything = Filter::default();
+        StatusDocument {
+            targets: targets.iter().filter_map(|entry| entry.selected(&everything)).collect(),
+            identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
+            ..self.without_entries(rejected)
+        }
     }
 
-    /// Returns the current status with the targets that `filter` selects. Targets are locked one at a time.
-    #[must_use]
-    pub fn selected(&self, filter: &Filter) -> StatusDocument {
+    /// Returns the current status without targets and identities.
+    pub(super) fn without_entries(&self, [config_error, web_config_error]: [Rejected; 2]) -> StatusDocument {
         let readiness = self.readiness();
-        let (targets, identities, [config_error, web_config_error]) = self.entries();
         StatusDocument {
             version: env!("CARGO_PKG_VERSION"),
             time: Rfc3339(self.0.clock.now()),
@@ -165,8 +169,8 @@ impl Status {
             readiness: readiness.to_string(),
             config_error: config_error.map(ErrorDocument::new),
             web_config_error: web_config_error.map(ErrorDocument::new),
-            targets: targets.iter().filter_map(|entry| entry.selected(filter)).collect(),
-            identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
+            targets: Vec::new(),
+            identities: Vec::new(),
         }
     }
 }
@@ -184,7 +188,7 @@ impl Status {
 }
 
 impl TargetEntry {
-    fn selected(&self, filter: &Filter) -> Option<TargetDocument> {
+    pub(super) fn selected(&self, filter: &Filter) -> Option<TargetDocument> {
         if !filter.selects_text(self.name().as_str(), &self.endpoint) {
             return None;
         }
@@ -239,7 +243,7 @@ impl fmt::Display for ServerDocument {
 }
 
 impl IdentityDocument {
-    fn new(entry: &IdentityEntry) -> Self {
+    pub(super) fn new(entry: &IdentityEntry) -> Self {
         let state = lock(&entry.state).clone();
         let token = state.token.as_ref();
         Self {

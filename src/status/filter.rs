@@ -107,8 +107,10 @@ mod tests {
             ("baskets", "up", ""),
             ("eu", "down", "orders-eu"),
         ] {
-            let document = status.selected(&Filter::new(text, state).unwrap());
-            let names: Vec<_> = document.targets.iter().map(|target| &*target.target).collect();
+            let filter = Filter::new(text, state).unwrap();
+            let document: serde_json::Value = serde_json::from_reader(status.text(filter).unwrap()).unwrap();
+            let targets = document["targets"].as_array().unwrap();
+            let names: Vec<_> = targets.iter().map(|target| target["target"].as_str().unwrap()).collect();
             assert_eq!(names.join(" "), expected, "{text:?} {state:?}");
         }
     }
