@@ -67,6 +67,8 @@ impl Answers {
         let memory = self.of.entry(asked).or_default();
         let refusal = if is_in_words(failure) {
             Some(StepResult::of::<()>(&Err(failure.clone())))
+        } else if is_too_large(failure) {
+            Some(StepResult::Unsupported)
         } else if is_in_vain(failure) && !memory.has_answered {
             memory.in_vain += 1;
             (memory.in_vain >= IN_VAIN).then_some(StepResult::Unsupported)
@@ -83,6 +85,11 @@ impl Answers {
 /// Whether the server says that it does not answer this question, or that the user may not ask it.
 pub(in crate::prober) fn is_in_words(failure: &Failure) -> bool {
     matches!(StepResult::of::<()>(&Err(failure.clone())), StepResult::Denied | StepResult::Unsupported)
+}
+
+/// Whether the answer is longer than what is read. It would be again, and each time at the price of the connection.
+fn is_too_large(failure: &Failure) -> bool {
+    failure.reason == FailureReason::ReplyTooLarge && failure.stage == Stage::Topology
 }
 
 /// Whether the server may have failed over the question, and not by itself.

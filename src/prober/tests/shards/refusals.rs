@@ -58,6 +58,42 @@ async fn a_server_that_does_not_survive_the_question_is_not_asked_again_and_agai
     }
 }
 
+const TOO_LARGE: &str = "$99999999999\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_that_is_too_large_to_be_read_is_asked_for_once_in_an_hour_and_shown_as_not_monitored() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.refusal = Some(TOO_LARGE));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(3_000 * SECOND).await;
+    assert_eq!((cluster.count_all("CLUSTER"), cluster.dials(0)), (1, 2));
+    assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+    assert_eq!(refreshes(&running, "unsupported"), 1.0);
+    let failure = cluster_of(&running).topology_failure.unwrap().failure;
+    assert!(failure.detail.contains("reply_limit"), "{}", failure.detail);
+    let log = lines.text();
+    assert_eq!(log.matches("shards not monitored").count(), 1, "{log}");
+    assert!(log.contains("reply_limit"), "{log}");
+    cluster.with(|state| state.refusal = None);
+    sleep(700 * SECOND).await;
+    assert_eq!(shards(&running).len(), 3, "it is asked again after an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_that_has_become_too_large_leaves_the_known_shards_monitored_on_their_connections() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    let dials = || (0..3).map(|node| cluster.dials(node)).sum::<usize>();
+    let (asked, dialed) = (cluster.count_all("CLUSTER"), dials());
+    cluster.with(|state| state.refusal = Some(TOO_LARGE));
+    sleep(3_000 * SECOND).await;
+    // Each shard, and then the configured host.
+    assert_eq!((cluster.count_all("CLUSTER") - asked, dials() - dialed), (4, 4));
+    assert_eq!((shards(&running).len(), running.is_up(), running.all_failures()), (3, true, 0.0));
+    assert!(cluster_of(&running).topology_failure.is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_the_replica_that_may_not_be_read_is_unwatched_and_the_failure_names_it() {
     let cluster = Cluster::with_replicas(2);
