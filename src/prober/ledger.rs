@@ -141,6 +141,8 @@ pub(super) struct Ledger {
     pauses: Backoff,
     attempt_pauses: Backoff,
     last_opening: Duration,
+    /// How long the last round took that has succeeded.
+    last_round: Duration,
     verdict: Option<Result<(), FailureReason>>,
 }
 
@@ -204,6 +206,7 @@ impl Ledger {
             pauses: Backoff::new(FIRST_PAUSE),
             attempt_pauses: Backoff::new(FIRST_PAUSE),
             last_opening: Duration::ZERO,
+            last_round: Duration::ZERO,
             verdict: None,
         }
     }
@@ -317,7 +320,9 @@ impl Ledger {
     }
 
     fn round_succeeded(&mut self, at: Instant, measurements: Measurements, out: Out<'_>) {
-        self.work = None;
+        if let Some(work) = self.work.take() {
+            self.last_round = at - work.began;
+        }
         self.next_attempt = None;
         self.away = None;
         self.loss = None;
@@ -395,8 +400,9 @@ impl Ledger {
     fn lost(&mut self, at: Instant, since: Instant, failure: Failure, lived: Duration, proof: Proof) {
         self.work = None;
         if self.away.is_none() {
-            let grace = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
-            self.loss = Some(Loss { at: since, failure, grace_ends: at + grace, proof });
+            let opening = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
+            let round = if proof == Proof::Round { self.last_round } else { Duration::ZERO };
+            self.loss = Some(Loss { at: since, failure, grace_ends: at + opening + round, proof });
         }
         let pause = if lived >= SHORT_LIFE {
             self.pauses.reset();

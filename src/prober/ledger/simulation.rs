@@ -235,6 +235,7 @@ struct Reference {
     opening: Option<Instant>,
     round: Option<Instant>,
     last_opening: Duration,
+    last_round: Duration,
     away: Option<(FailureReason, Instant)>,
     /// A loss that may be repaired until the second instant, and whether only a round shows that it was.
     loss: Option<(Instant, Instant, FailureReason, bool)>,
@@ -330,8 +331,9 @@ impl Reference {
     fn lost(&mut self, at: Instant, since: Instant, reason: FailureReason, needs_round: bool) {
         self.round = None;
         if self.away.is_none() {
-            let grace = (3 * self.last_opening).max(Duration::from_secs(1));
-            self.loss = Some((since, at + grace.min(self.connect_timeout), reason, needs_round));
+            let opening = (3 * self.last_opening).max(Duration::from_secs(1)).min(self.connect_timeout);
+            let round = if needs_round { self.last_round } else { Duration::ZERO };
+            self.loss = Some((since, at + opening + round, reason, needs_round));
         }
     }
 
@@ -383,7 +385,8 @@ impl Reference {
             Fact::NotOpened(failure, _) => self.failed(at, self.opening.unwrap(), failure.reason),
             Fact::RoundFailed { failure, since, .. } => self.failed(at, *since, failure.reason),
             Fact::RoundSucceeded(_) => {
-                (self.round, self.loss) = (None, None);
+                self.last_round = at - self.round.take().unwrap();
+                self.loss = None;
                 self.end_outage(at);
                 self.first_success = self.first_success.or(Some(at));
                 self.settle(Ok(()), false);

@@ -285,6 +285,18 @@ fn a_failover_whose_first_new_connection_serves_within_the_grace_costs_nothing_a
 }
 
 #[test]
+fn a_failover_on_a_slow_path_has_the_time_of_a_round_beside_that_of_an_opening() {
+    for (opening, grace) in [(500 * MS, 1_500 * MS), (100 * MS, SECOND), (3 * SECOND, 5 * SECOND)] {
+        let mut book = with_attempts(1);
+        book.tick().opens(opening).succeeds(2 * SECOND);
+        book.tick().is_demoted(SECOND, 60 * SECOND);
+        assert_eq!(book.ledger.alarm(), Some(book.now + grace + 2 * SECOND), "{opening:?}");
+        book.opens(opening).succeeds(2 * SECOND);
+        assert_eq!((book.settled(), book.unavailable()), ((0, 2), Duration::ZERO), "{opening:?}");
+    }
+}
+
+#[test]
 fn a_failover_whose_new_connection_is_read_only_as_well_is_an_outage_from_the_first_answer_to_the_next_round()
 {
     let mut book = with_attempts(1);
@@ -303,8 +315,8 @@ fn a_failover_that_outlasts_its_grace_counts_from_the_first_answer_whether_a_tic
     let mut book = Book::healthy();
     let begun = book.now;
     book.tick().is_demoted(20 * MS, 60 * SECOND).note(Fact::Opening);
-    assert_eq!(book.ledger.alarm(), Some(book.now + SECOND));
-    book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
+    let alarm = book.ledger.alarm().unwrap();
+    book.after(alarm - book.now, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
     assert!(book.effects.iter().any(|effect| matches!(effect, Effect::Lost(_))));
     assert!(!book.effects.contains(&Effect::Reopened(None)), "only a round shows that it is over");
     book.succeeds(10 * MS);

@@ -74,3 +74,20 @@ async fn a_failover_is_followed_within_an_interval_of_less_than_a_second() {
         assert!(running.is_up(), "{after:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_no_outage_on_a_slow_path_on_which_a_round_takes_longer_than_a_second() {
+    for latency in [250, 700].map(Duration::from_millis) {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.all.iter_mut().for_each(|node| node.latency = latency));
+        let running = start_cluster(&cluster, Target { attempts: NonZeroU32::MIN, ..target() }).await;
+        cluster.with(|state| {
+            state.slots[1].2 = 3;
+            state.all[1].is_replica = true;
+        });
+        sleep(2 * INTERVAL).await;
+        assert_eq!(shards(&running)[1], ("5461".to_owned(), Watch::Up, endpoint(3).to_string()));
+        assert_eq!((running.all_failures(), running.unavailable()), (0.0, 0.0), "{latency:?}");
+        assert_eq!(running.disconnects("wrong_node"), 1.0);
+    }
+}
