@@ -82,6 +82,23 @@ impl Key {
         &self.names[self.turn]
     }
 
+    /// Returns the slot of the key whose turn it is.
+    pub(super) fn slot(&self) -> Slot {
+        Slot::of_key(self.name().as_bytes())
+    }
+
+    /// Lies in `slot` from now on, if there is a choice. Several keys lie in parts of their own. Returns whether the key whose
+    /// turn it is lies there.
+    pub(super) fn move_to(&mut self, slot: Slot) -> bool {
+        if self.is_renewable
+            && let [name] = &mut *self.names
+            && let Some(there) = key_in(name, &[slot..=slot].into_iter().collect())
+        {
+            *name = there;
+        }
+        self.slot() == slot
+    }
+
     /// Lets the next key have its turn.
     pub(super) const fn take_turns(&mut self) {
         self.turn = (self.turn + 1) % self.names.len();
@@ -108,7 +125,7 @@ impl Key {
         // Another node may have all of that part.
         let guess = self.elsewhere.as_ref().map(|elsewhere| elsewhere.guess());
         if let Some(slots) = self.slots.as_deref().or(guess.as_ref()) {
-            let last = Slot::of_key(self.name().as_bytes());
+            let last = self.slot();
             let others = slots.difference(&[last..=last].into_iter().collect());
             let slots = if others.is_empty() { slots } else { &others };
             if !slots.contains(Slot::of_key(name.as_bytes()))
@@ -123,7 +140,7 @@ impl Key {
     /// The node at `address` has answered that another has the key.
     pub(super) fn redirected(&mut self, address: Option<SocketAddr>, redirect: Redirect) {
         if self.slots.is_none() {
-            let slot = Slot::of_key(self.name().as_bytes());
+            let slot = self.slot();
             self.elsewhere.get_or_insert_default().redirected(address, slot, redirect);
         }
     }
@@ -131,7 +148,7 @@ impl Key {
     /// The node at `address` has the key. The others of several go there as well if it does not have theirs.
     pub(super) fn accepted(&mut self, address: Option<SocketAddr>) {
         if self.elsewhere.is_some() || self.names.len() > 1 {
-            let slot = Slot::of_key(self.name().as_bytes());
+            let slot = self.slot();
             self.elsewhere.get_or_insert_default().is_here(address, slot);
         }
     }
@@ -143,7 +160,7 @@ impl Key {
 
     /// Lies in `slots` from now on. Keeps the key if it does so already.
     pub(super) fn place(&mut self, slots: Arc<SlotSet>, rng: &mut fastrand::Rng) {
-        let stays = slots.contains(Slot::of_key(self.name().as_bytes()));
+        let stays = slots.contains(self.slot());
         self.slots = Some(slots);
         if !stays {
             self.renew(rng);
@@ -157,7 +174,7 @@ impl Key {
 
     /// Returns what identifies the key among several, for people.
     pub(super) fn shown(&self) -> Option<String> {
-        let slot = Slot::of_key(self.name().as_bytes());
+        let slot = self.slot();
         (self.names.len() > 1).then(|| format!("key {}, slot {slot}", excerpt(self.name(), MAX_SHOWN)))
     }
 }

@@ -38,6 +38,7 @@ use super::signals::Connected;
 use super::ticks::Ticks;
 use crate::connection::client_list::ClientList;
 use crate::connection::dialer::Dial;
+use crate::log_budget::LogBudget;
 use crate::probe::{Failure, FailureReason, Mode, PhaseTimes};
 use crate::target::{ClusterMode, Endpoint, Protocol};
 
@@ -66,6 +67,8 @@ pub(super) struct Link<D: Dial> {
     /// Shared by the links of a target; `None` if nothing is ever asked for.
     maintenance: Option<Arc<Maintenance>>,
     early: EarlyConnection<D>,
+    /// For redirections.
+    log: LogBudget,
 }
 
 impl<D: Dial> Link<D> {
@@ -100,6 +103,7 @@ impl<D: Dial> Link<D> {
             rng,
             maintenance,
             early: EarlyConnection::default(),
+            log: LogBudget::default(),
         }
     }
 

@@ -60,7 +60,9 @@ impl<D: Dial> Links<D> {
         self.shared.join(FRONT, Part::Front, None, first);
         let endpoint = self.target.server.host().cloned();
         let record = LinkRecord::new(FRONT, Arc::clone(&self.shared), Series::default());
+        let served = endpoint.as_ref().and_then(|host| self.shared.memory.slot_at(host));
         let rounds = self.rounds(None);
+        let rounds = if let Some(slot) = served { rounds.resume(slot) } else { rounds };
         self.link(record, endpoint, rounds, None)
     }
 

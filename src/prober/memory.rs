@@ -29,8 +29,9 @@ struct State {
     shards: Vec<Shard>,
     /// The configured host that has led to them.
     host: Option<Endpoint>,
-    /// The configured host that has taken the keys of a target that is one node.
-    served: Option<Endpoint>,
+    /// The configured host that has taken the keys of a target that is one node, and the slot of the last one if it is a
+    /// node of a cluster.
+    served: Option<(Endpoint, Option<Slot>)>,
     /// The replicas that a prober has probed last.
     replicas: Vec<KnownReplica>,
 }
@@ -59,17 +60,24 @@ impl TargetMemory {
         }
     }
 
-    /// The server at the configured `host` has taken a key.
-    pub(super) fn served(&self, host: &Endpoint) {
-        let State { served, .. } = &mut *self.lock();
-        if served.as_ref() != Some(host) {
-            *served = Some(host.clone());
+    /// The server at the configured `host`, or the node that it has named instead of itself, has taken a key in `slot`; `None`
+    /// if it is no node of a cluster.
+    pub(super) fn served(&self, host: &Endpoint, slot: Option<Slot>) {
+        match &mut self.lock().served {
+            Some((known, last)) if known == host => *last = slot,
+            served => *served = Some((host.clone(), slot)),
         }
     }
 
     /// Whether the server at the configured `host` has ever taken a key.
     pub(super) fn has_served(&self, host: &Endpoint) -> bool {
-        self.lock().served.as_ref() == Some(host)
+        self.lock().served.as_ref().is_some_and(|(served, _)| served == host)
+    }
+
+    /// Returns the slot of the key that was taken last where the target is one node of the cluster at `host`. A key in
+    /// another slot may lie on a node that was never probed.
+    pub(super) fn slot_at(&self, host: &Endpoint) -> Option<Slot> {
+        self.lock().served.as_ref().filter(|(served, _)| served == host)?.1
     }
 
     /// Whether no server was ever reached.

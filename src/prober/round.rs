@@ -19,7 +19,7 @@ use crate::connection::dialer::Dial;
 use crate::connection::session::Session;
 use crate::probe::{Failure, Step, StepResult, StepResults};
 use crate::target::{ClientListMode, Protocol, Target};
-use crate::topology::SlotSet;
+use crate::topology::{Slot, SlotSet};
 
 /// Half of the output buffer that Redis grants a subscribed connection for longer than a minute.
 const MAX_SUBSCRIBED_LIST: usize = 4 * 1024 * 1024;
@@ -107,9 +107,15 @@ impl Rounds {
         self.leaves_keys = leaves;
     }
 
-    /// Whether the server has ever accepted the key.
-    pub(super) const fn has_accepted(&self) -> bool {
-        self.is_accepted
+    /// Returns the slot of the key, if the server has ever accepted one.
+    pub(super) fn accepted(&self) -> Option<Slot> {
+        self.is_accepted.then(|| self.key.slot())
+    }
+
+    /// Goes on with a key in `slot`, if there is a choice: the server has accepted one there before.
+    pub(super) fn resume(mut self, slot: Slot) -> Self {
+        self.is_accepted = self.key.move_to(slot);
+        self
     }
 
     /// Lets the replicas of the shard know what is written.

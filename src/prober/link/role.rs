@@ -7,6 +7,7 @@ use tracing::debug;
 
 use super::Link;
 use crate::connection::dialer::Dial;
+use crate::probe::Mode;
 use crate::prober::opening::Connection;
 
 impl<D: Dial> Link<D> {
@@ -23,11 +24,12 @@ impl<D: Dial> Link<D> {
     /// A round has succeeded: the server has the role that it claims.
     pub(super) fn note_served(&mut self) {
         if self.directions.is_none()
-            && !self.is_redirected()
-            && self.rounds.has_accepted()
+            && let Some(slot) = self.rounds.accepted()
             && let Some(host) = self.opener.target.server.host()
         {
-            self.shared.memory.served(host);
+            let is_of_cluster =
+                self.connection.as_ref().is_some_and(|it| it.server.mode == Some(Mode::Cluster));
+            self.shared.memory.served(host, is_of_cluster.then_some(slot));
         }
         let is_named = self.endpoint.is_none();
         if let Some(previous) = self.roles.served(is_named)

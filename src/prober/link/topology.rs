@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::info;
 
 use super::Link;
 use crate::connection::dialer::Dial;
@@ -111,8 +111,8 @@ impl<D: Dial> Link<D> {
         let Some(to) = self.moved_to(failure) else { return false };
         if let Some(directions) = &self.directions {
             directions.redirected(to.clone());
-        } else {
-            debug!(target = %self.opener.target.name, address = %to, "redirection followed");
+        } else if self.log.take(Instant::now()) {
+            info!(target = %self.opener.target.name, address = %to, "redirection followed");
         }
         // The server itself knows better than what it was said to be.
         self.early.cancel();
