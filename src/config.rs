@@ -163,7 +163,7 @@ fn read_document<T>(
 ) -> Result<(T, Vec<Finding>), Problems> {
     let findings = Collector::new(language, sources.clone());
     let read = reader(&Field::root(document, &findings));
-    findings.conclude(read, |noted| place::locate(name, yaml, document, noted))
+    findings.conclude(read, |noted| place::locate(name, yaml, Some(document), noted))
 }
 
 fn read(root: &Field<'_>) -> Result<Config, Invalid> {

@@ -83,6 +83,11 @@ impl<'a> Field<'a> {
         self.findings.language.shows_values()
     }
 
+    /// Returns a space and `text` in quotes, or nothing if messages may not repeat values.
+    pub(super) fn after_space(&self, text: &str) -> String {
+        if self.shows_values() { format!(" {}", quoted(text)) } else { String::new() }
+    }
+
     /// Returns the name of `key` in messages: its flag or its key in YAML.
     pub(super) fn name_of<T>(&self, key: &Key<T>) -> String {
         match (&self.findings.language, key.about.flag) {
@@ -166,7 +171,7 @@ impl<'a> Field<'a> {
         match (choices.iter().find(|choice| choice.name == text), closest(text, names())) {
             (Some(choice), _) => Ok(choice.value),
             (None, Some(meant)) => {
-                let shown = if self.shows_values() { format!(" {}", quoted(text)) } else { String::new() };
+                let shown = self.after_space(text);
                 Err(self.problem(format!("unknown value{shown}; did you mean \"{meant}\"?")))
             }
             (None, None) if is_word(text) => Err(self.expected(one_of(names()))),

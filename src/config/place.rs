@@ -6,9 +6,10 @@ use super::document::{self, Node, Value};
 use super::problem::{Finding, Noted};
 use crate::target::TargetName;
 
-/// Returns the findings that were `noted` about `document`, which was parsed from `yaml` in the file called `name`. They are
-/// in the order of the file. One about an anchor is reported once, even if aliases repeat it.
-pub(super) fn locate(name: &str, yaml: &str, document: &Node, noted: Vec<Noted>) -> Vec<Finding> {
+/// Returns the findings that were `noted` about the document which was parsed from `yaml` in the file called `name`. They are
+/// in the order of the file. One about an anchor is reported once, even if aliases repeat it. The names of targets are those in
+/// `names`, which is the document if messages may repeat them.
+pub(super) fn locate(name: &str, yaml: &str, names: Option<&Node>, noted: Vec<Noted>) -> Vec<Finding> {
     if noted.is_empty() {
         return Vec::new();
     }
@@ -18,7 +19,10 @@ pub(super) fn locate(name: &str, yaml: &str, document: &Node, noted: Vec<Noted>)
         .into_iter()
         .map(|Noted { order, path, message }| {
             let position = positions.get(&order).copied();
-            let path = with_name(path, document);
+            let path = match names {
+                Some(document) => with_name(path, document),
+                None => path,
+            };
             (order, Finding { file: Some(Arc::clone(&file)), position, path, message })
         })
         .collect();

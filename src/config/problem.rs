@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::document::Position;
-use super::field::Invalid;
+use super::field::{Invalid, is_word};
 use super::flags::Flags;
 use super::keys::{self, Descriptor};
 use super::sources::Sources;
@@ -82,6 +82,9 @@ pub(super) enum Language {
     Yaml,
     /// That of web configuration files. Messages do not repeat their values, which may be passwords and keys.
     Web,
+    /// That of files with targets. Messages repeat neither values nor unknown keys: who writes a link to another file must not
+    /// read that in the log.
+    TargetFile,
     /// Flags and variables: these.
     Flags(Flags),
 }
@@ -90,14 +93,23 @@ impl Language {
     /// Returns the top-level keys.
     pub(super) fn keys(&self) -> &'static [&'static dyn Descriptor] {
         match self {
-            Self::Yaml | Self::Flags(_) => keys::ROOT,
+            Self::Yaml | Self::TargetFile | Self::Flags(_) => keys::ROOT,
             Self::Web => keys::web::ROOT,
         }
     }
 
     /// Whether messages may repeat values.
     pub(super) fn shows_values(&self) -> bool {
-        !matches!(self, Self::Web)
+        !matches!(self, Self::Web | Self::TargetFile)
+    }
+
+    /// Whether messages may repeat this unknown key. A value in the wrong place is a key: `{hunter2}`.
+    pub(super) fn shows_key(&self, key: &str) -> bool {
+        match self {
+            Self::Yaml | Self::Flags(_) => true,
+            Self::Web => is_word(key),
+            Self::TargetFile => false,
+        }
     }
 }
 

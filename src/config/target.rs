@@ -87,11 +87,13 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
             Entry::Occupied(first) => {
                 let (first, path) = first.get();
                 Err(field.problem(if *first == name {
-                    format!("duplicate name \"{name}\"; {path} has it, too")
+                    format!("duplicate name{}; {path} has it, too", field.after_space(name.as_str()))
                 } else {
                     format!(
-                        "name \"{name}\" differs only in case from \"{first}\" of {path}; Azure Monitor ignores case and \
-                         would mix their series; choose another name"
+                        "name{} differs only in case from the name{} of {path}; Azure Monitor ignores case and \
+                         would mix their series; choose another name",
+                        field.after_space(name.as_str()),
+                        field.after_space(first.as_str()),
                     )
                 }))
             }

@@ -1,6 +1,6 @@
 //! The message about an unknown key: where it belongs, which key was probably meant, or which keys exist.
 
-use super::field::{closest, is_word, one_of, quoted};
+use super::field::{closest, one_of, quoted};
 use super::keys::agent::DEFAULTS;
 use super::keys::sentinel::SENTINEL;
 use super::keys::{self, About, Descriptor};
@@ -29,8 +29,7 @@ pub(super) fn message(
     } else {
         format!("expected {}", one_of(known().filter(|key| is_listed(key)).map(About::name)))
     };
-    // A value in the wrong place is a key: `{hunter2}`.
-    let shown = if language.shows_values() || is_word(key) { quoted(key) } else { "<redacted>".to_owned() };
+    let shown = if language.shows_key(key) { quoted(key) } else { "<redacted>".to_owned() };
     format!("unknown key {shown}; {advice}")
 }
 
