@@ -96,6 +96,11 @@ impl Pattern {
         Ok(Self { whole: path.to_owned(), folder: folder.to_owned(), name: name.into() })
     }
 
+    /// Whether it stands for one file, which must be there.
+    fn is_literal(&self) -> bool {
+        !self.name.as_bytes().contains(&b'*')
+    }
+
     /// Whether it selects the file called `name` in its folder. `*` selects no hidden file.
     fn selects(&self, name: &[u8]) -> bool {
         let pattern = self.name.as_bytes();
@@ -182,6 +187,10 @@ fn find(patterns: &[Pattern], definitions: &Definitions, sources: &Sources) -> F
     let mut unreadable = Vec::new();
     let mut paths = BTreeSet::new();
     for pattern in patterns {
+        if pattern.is_literal() {
+            paths.insert(pattern.folder.join(&*pattern.name));
+            continue;
+        }
         match sources.list(&pattern.folder) {
             Ok(names) => {
                 let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
@@ -341,6 +350,29 @@ mod tests {
         let pattern =
             |name: &str| Pattern { whole: name.into(), folder: ".".into(), name: OsStr::new(name).into() };
         assert!(!pattern("*.yaml").selects(b".a.yaml") && pattern(".*.yaml").selects(b".a.yaml"));
+    }
+
+    #[test]
+    fn a_path_without_a_star_is_an_invalid_file_while_there_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.yaml");
+        let pattern = |name: &str| Pattern {
+            whole: folder.path().join(name),
+            folder: folder.path().into(),
+            name: OsStr::new(name).into(),
+        };
+        let merged = |name| {
+            let sources = Sources::new(&Files::system());
+            find(&[pattern(name)], &Definitions::default(), &sources).merge(&[], &Good::new(), None)
+        };
+        let missing = merged("t.yaml");
+        assert!(
+            problem(&missing, path.to_str().unwrap()).contains("cannot be read: No such file"),
+            "{missing:?}"
+        );
+        assert!(merged("*.yaml").files.is_empty(), "a pattern may select nothing");
+        std::fs::write(&path, "[{name: a, host: a, identity: none}]").unwrap();
+        assert_eq!(names(&merged("t.yaml")), ["a"]);
     }
 
     #[test]
