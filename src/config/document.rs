@@ -22,7 +22,7 @@ use crate::files::text_without_mark;
 const MAX_SIZE: usize = 4 * 1024 * 1024;
 
 /// A value and its place in the document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     /// The number of the key or value in the order of the document: a key directly precedes its value. Each expansion
     /// of an alias has new numbers.
@@ -63,7 +63,7 @@ pub struct Position {
 }
 
 /// A value of YAML.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Null,
     Bool(bool),

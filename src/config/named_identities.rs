@@ -16,10 +16,10 @@ use crate::identity::Identity;
 use crate::target::{Product, Server, Target, Tls};
 
 /// The identities by their names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct NamedIdentities(Vec<NamedIdentity>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct NamedIdentity {
     name: String,
     identity: Arc<Identity>,

@@ -26,7 +26,7 @@ const ELSEWHERE: usize = usize::MAX;
 const GROUP_TARGETS: &str = "targets";
 
 /// What the configuration defines for files with targets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Definitions {
     defaults: Option<Node>,
     identities: Vec<(String, Node)>,

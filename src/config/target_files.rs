@@ -128,6 +128,13 @@ fn is_match(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 impl TargetFiles {
+    /// Whether `other` grants the files the same identities and certificates, and has the same defaults. If not, what a file
+    /// had when it was valid may be what the configuration has withdrawn.
+    #[must_use]
+    pub fn grants_as(&self, other: &Self) -> bool {
+        self.definitions == other.definitions
+    }
+
     /// Watches the files since the configuration was loaded.
     #[must_use]
     pub fn watch(&self, files: &Files) -> Watch<Found> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tracing::{error, info};
 
 use crate::config::watch::{Rejection, Watch};
-use crate::config::{Config, Found, Good, Merged};
+use crate::config::{Config, Found, Good, Merged, TargetFiles};
 use crate::files::Files;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
@@ -18,7 +18,10 @@ pub(super) struct Discovery {
     metrics: Metrics,
     /// `None` without such files.
     watch: Option<Watch<Found>>,
+    /// Those that were valid for the configuration in use.
     good: Good,
+    /// Of the configuration in use.
+    target_files: Option<TargetFiles>,
     /// The files that are used.
     used: BTreeSet<PathBuf>,
     /// Those that are invalid, and why.
@@ -33,6 +36,7 @@ impl Discovery {
             metrics,
             watch: None,
             good: Good::new(),
+            target_files: None,
             used: BTreeSet::new(),
             invalid: BTreeMap::new(),
         }
@@ -40,11 +44,17 @@ impl Discovery {
 
     /// Returns all targets of `config`, whose files say `found`.
     pub(super) fn merge(&self, config: &Config, found: &Found, partition: Option<Partition>) -> Merged {
-        found.merge(&config.targets, &self.good, partition)
+        let is_granted = match (&self.target_files, &config.target_files) {
+            (Some(before), Some(now)) => before.grants_as(now),
+            _ => false,
+        };
+        let nothing = Good::new();
+        found.merge(&config.targets, if is_granted { &self.good } else { &nothing }, partition)
     }
 
     /// Watches the files of `config`, which is in use from now on.
     pub(super) fn watch(&mut self, config: &Config) {
+        self.target_files.clone_from(&config.target_files);
         self.watch = config.target_files.as_ref().map(|files| files.watch(&self.files));
     }
 
@@ -59,7 +69,8 @@ impl Discovery {
                 Err(problem) => {
                     let last = self.invalid.insert(path.clone(), problem.clone());
                     if last.as_ref() != Some(problem) {
-                        error!(%file, error = %problem, "target file rejected; keeping its last valid targets");
+                        let kept = merged.good.get(path).map_or(0, |targets| targets.len());
+                        error!(%file, error = %problem, kept_targets = kept, "target file rejected");
                     }
                 }
             }

@@ -10,6 +10,7 @@ use crate::program::Running;
 struct Watched {
     lab: Lab,
     folder: PathBuf,
+    config: String,
     agent: Running,
 }
 
@@ -39,7 +40,7 @@ impl Watched {
             fs::write(folder.join(name), text).unwrap();
         }
         let agent = lab.run_file(&file).serve().await;
-        Self { lab, folder, agent }
+        Self { lab, folder, config, agent }
     }
 
     /// Replaces a file in one step.
@@ -78,7 +79,7 @@ async fn targets_come_and_go_with_their_files_and_a_broken_file_keeps_its_own() 
 
     it.write("b.json", "[{");
     it.is_valid("b.json", Some(0.0)).await;
-    it.agent.logs("target file rejected; keeping its last valid targets").await;
+    it.agent.logs("kept_targets=1").await;
     it.is_up("localhost").await;
 
     // A file that is valid by itself, but has a name of the configuration.
@@ -96,6 +97,18 @@ async fn targets_come_and_go_with_their_files_and_a_broken_file_keeps_its_own() 
     fs::remove_file(it.folder.join("b.json")).unwrap();
     it.is_valid("b.json", None).await;
     assert!(!it.agent.scrape().await.text.contains("target=\"localhost\""));
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_nothing_that_the_configuration_has_withdrawn() {
+    let it = Watched::start(&[("a.yaml", "[{name: first, host: localhost, identity: key}]")]).await;
+    it.is_up("first").await;
+    // The name is unknown from now on.
+    it.lab.file("config.yaml", &it.config.replace("\n  key:", "\n  other:"));
+    it.is_valid("a.yaml", Some(0.0)).await;
+    it.is_up("own").await;
+    let scrape = it.agent.scrape().await;
+    assert!(!scrape.text.contains("\"first\""), "{}", scrape.text);
 }
 
 #[tokio::test]
