@@ -85,7 +85,7 @@ impl ServiceManager {
         (Self { socket, state: None }, watchdog)
     }
 
-    /// Reports that the agent is in `state`, unless the manager knows it. Takes [`TIMEOUT`] at most.
+    /// Reports that the agent is in `state`, unless the manager knows it. Takes a second at most.
     pub async fn notify(&mut self, state: State) {
         if self.state.replace(state) == Some(state) {
             return;
