@@ -65,6 +65,12 @@ def find(manifest, kind, name=None):
     return found[0]
 
 
+def workload(manifest):
+    """Returns the agent's Deployment, or the StatefulSet of a fleet."""
+    kind = "StatefulSet" if any(one["kind"] == "StatefulSet" for one in manifest) else "Deployment"
+    return find(manifest, kind)
+
+
 def oldest(file):
     """Returns the oldest Kubernetes version for a file of ci/: that of its comment, or that of the chart."""
     said = re.search(r"^# kubernetes: (\S+)$", file.read_text(), re.MULTILINE)

@@ -12,7 +12,7 @@ import yaml
 
 import agent
 import kubernetes
-from helm import CHART, CI, HELMS, MONITORING, ROOT, SMALLEST, Refused, application, find, objects, render, run, text, versions
+from helm import CHART, CI, HELMS, MONITORING, ROOT, SMALLEST, Refused, application, find, objects, render, run, text, versions, workload
 
 SIDECARS = [file for file in CI if file.name.startswith("sidecar")]
 DEPLOYMENTS = [file for file in CI if file not in SIDECARS]
@@ -199,7 +199,7 @@ class Configuration(unittest.TestCase):
             if values(file).get("existingConfigMap"):
                 continue
             with self.subTest(file.name):
-                pod = find(manifest, "Deployment")["spec"]["template"]["spec"]
+                pod = workload(manifest)["spec"]["template"]["spec"]
                 volume = next(one for one in pod["volumes"] if "projected" in one)
                 maps = {one["metadata"]["name"]: one for one in manifest if one["kind"] == "ConfigMap"}
                 source = volume["projected"]["sources"][0]["configMap"]
@@ -320,7 +320,7 @@ class Wiring(unittest.TestCase):
     def test_probes_services_and_monitors_name_ports_that_exist(self):
         for file, manifest in manifests():
             with self.subTest(file.name):
-                pod = find(manifest, "Deployment")["spec"]["template"]
+                pod = workload(manifest)["spec"]["template"]
                 container = own_containers(pod)[0]
                 ports = {port["name"] for port in container["ports"] if "name" in port}
                 asked = ports | {port["containerPort"] for port in container["ports"]}
