@@ -230,6 +230,24 @@ impl<'a> Field<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
+    /// Returns the items of a list, whose number must be one that `key` allows. Messages call them `noun`.
+    pub(super) fn items_of<T>(
+        &self,
+        key: &Key<T>,
+        what: &str,
+        noun: &str,
+    ) -> Result<Vec<Field<'a>>, Invalid> {
+        let items = self.items(what)?;
+        match key.values {
+            Values::List(least, most) | Values::Hosts(least, most) | Values::Words(least, most)
+                if !(least..=most).contains(&items.len()) =>
+            {
+                Err(self.problem(format!("expected {least} to {most} {noun}, found {}", items.len())))
+            }
+            _ => Ok(items),
+        }
+    }
+
     /// Returns the keys of the mapping that `about` describes.
     pub(super) fn fields(&self, about: &About) -> Result<Fields<'a>, Invalid> {
         self.fields_listing(about, |_| true)

@@ -9,7 +9,6 @@ use super::document::Value;
 use super::field::{Field, Fields, Invalid};
 use super::host_pattern::HostPattern;
 use super::identity;
-use super::keys::Values;
 use super::keys::fleet::{HOSTS, IDENTITIES, NAMED_IDENTITY};
 use super::target::Earlier;
 use crate::identity::Identity;
@@ -55,12 +54,7 @@ fn read(name: &str, field: &Field<'_>, earlier: &mut Earlier) -> Result<NamedIde
 /// Reads a list of patterns of hosts, or one alone.
 fn read_hosts(field: &Field<'_>) -> Result<Vec<HostPattern>, Invalid> {
     let Value::List(_) = field.value() else { return Ok(vec![read_host(field)?]) };
-    let items = field.items("a list of hosts")?;
-    if let Values::Words(least, most) = HOSTS.values
-        && !(least..=most).contains(&items.len())
-    {
-        return Err(field.problem(format!("expected {least} to {most} hosts, found {}", items.len())));
-    }
+    let items = field.items_of(&HOSTS, "a list of hosts", "hosts")?;
     let hosts: Vec<_> = items.iter().map(read_host).collect();
     hosts.into_iter().collect()
 }

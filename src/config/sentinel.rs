@@ -1,7 +1,6 @@
 //! The key `sentinel`: the sentinels that name the primary of a target.
 
 use super::field::{Field, Fields, Invalid};
-use super::keys::Values;
 use super::keys::sentinel::{ADDRESSES, DEFAULT_PORT, IDENTITY, SENTINEL, SERVICE, TLS, USERNAME};
 use super::{identity, location, tls};
 use crate::target::{Endpoint, Sentinels, Tls};
@@ -31,12 +30,8 @@ pub(super) fn read(field: &Field<'_>, cache_tls: Result<&Tls, Invalid>) -> Resul
 }
 
 fn read_addresses(field: &Field<'_>) -> Result<Vec<Endpoint>, Invalid> {
-    let items = field.items("a list of hosts, such as [sentinel-0.example.com, sentinel-1.example.com]")?;
-    if let Values::Hosts(least, most) = ADDRESSES.values
-        && !(least..=most).contains(&items.len())
-    {
-        return Err(field.problem(format!("expected {least} to {most} hosts, found {}", items.len())));
-    }
+    let what = "a list of hosts, such as [sentinel-0.example.com, sentinel-1.example.com]";
+    let items = field.items_of(&ADDRESSES, what, "hosts")?;
     let mut addresses: Vec<Endpoint> = Vec::with_capacity(items.len());
     let mut invalid = None;
     // Every item is read, so that all problems are reported together.

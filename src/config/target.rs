@@ -30,12 +30,7 @@ pub(super) fn read_all(document: &Fields<'_>, earlier: &mut Earlier) -> Result<V
         return Ok(Vec::new());
     }
     let list = document.required(&TARGETS, "give at least one target")?;
-    let items = list.items("a list of targets")?;
-    if let Values::List(least, most) = TARGETS.values
-        && !(least..=most).contains(&items.len())
-    {
-        return Err(list.problem(format!("expected {least} to {most} targets, found {}", items.len())));
-    }
+    let items = list.items_of(&TARGETS, "a list of targets", "targets")?;
     read_items(&items, &defaults, earlier)
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::document::Value;
 use super::field::{Field, Fields, Invalid};
-use super::keys::Values;
 use super::keys::identity::TOKEN;
 use crate::identity::redaction::is_no_path;
 use crate::identity::supplied::{SuppliedCommand, SuppliedSource, SuppliedToken};
@@ -55,14 +54,8 @@ fn read_command(field: &Field<'_>) -> Result<(String, Vec<String>), Invalid> {
             );
         }
         Value::Text(program) => return Ok((read_program(field, program)?, Vec::new())),
-        Value::List(_) => field.items(WORDS)?,
-        _ => return Err(field.expected(WORDS)),
+        _ => field.items_of(&TOKEN.command, WORDS, "words")?,
     };
-    if let Values::Words(least, most) = TOKEN.command.values
-        && !(least..=most).contains(&items.len())
-    {
-        return Err(field.problem(format!("expected {least} to {most} words, found {}", items.len())));
-    }
     let mut words = items.iter().map(|item| match item.value() {
         Value::Text(word) => Ok((item, word)),
         _ => Err(item.problem("expected text; put it in quotes")),
