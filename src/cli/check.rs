@@ -95,8 +95,7 @@ impl Check {
             Ok(overrides) => overrides,
             Err(error) => return error.exit(),
         };
-        let found = config.target_files.as_ref().map(|files| files.found.clone()).unwrap_or_default();
-        let merged = found.merge(&config.targets, &Good::new(), None);
+        let merged = config.found().merge(&config.targets, &Good::new(), None);
         for problem in merged.files.values().filter_map(|validity| validity.as_ref().err()) {
             complain(&format_args!("warning: {problem}"));
         }

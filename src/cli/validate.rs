@@ -189,17 +189,15 @@ fn load(file: &Path) -> Result<Config, LoadError> {
     } else {
         Config::load(file, &sources)
     }?;
-    if let Some(files) = &config.target_files {
-        let merged = files.found.merge(&config.targets, &Good::new(), None);
-        let problems = merged.files.into_values().filter_map(Result::err);
-        config.warnings.extend(problems.map(|problem| Finding {
-            file: None,
-            position: None,
-            path: String::new(),
-            message: problem.into(),
-        }));
-        config.targets = merged.own;
-    }
+    let merged = config.found().merge(&config.targets, &Good::new(), None);
+    let problems = merged.files.into_values().filter_map(Result::err);
+    config.warnings.extend(problems.map(|problem| Finding {
+        file: None,
+        position: None,
+        path: String::new(),
+        message: problem.into(),
+    }));
+    config.targets = merged.own;
     match variables::check_azure(&Variables::of_process(), &config.targets) {
         Ok(warnings) => config.warnings.extend(warnings),
         Err(problems) => {

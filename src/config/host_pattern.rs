@@ -24,7 +24,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether it stands for `host`.
+    /// Whether it matches `host`.
     pub(super) fn has(&self, host: &str) -> bool {
         let host = folded(host);
         match self {

@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Config;
 use super::document::Value;
 use super::field::{Field, Fields, Invalid};
-use super::keys::Values;
 use super::keys::agent::DEFAULTS;
 use super::keys::fleet::{AUTHORITIES, AUTHORITY, IDENTITIES, TARGET_FILE, TARGET_FILES};
 use super::named_identities::NamedIdentities;
@@ -37,7 +37,7 @@ pub struct TargetFiles {
     patterns: Arc<[Pattern]>,
     definitions: Arc<Definitions>,
     /// What they said when the configuration was loaded.
-    pub found: Found,
+    found: Found,
     read: Read,
 }
 
@@ -96,7 +96,7 @@ impl Pattern {
         Ok(Self { whole: path.to_owned(), folder: folder.to_owned(), name: name.into() })
     }
 
-    /// Whether it stands for one file, which must be there.
+    /// Whether it names one file, which must be there.
     fn is_literal(&self) -> bool {
         !self.name.as_bytes().contains(&b'*')
     }
@@ -113,7 +113,7 @@ impl Pattern {
     }
 }
 
-/// Whether `name` is like `pattern`, in which `*` stands for any characters.
+/// Whether `name` matches `pattern`, in which `*` matches any characters.
 fn is_match(pattern: &[u8], name: &[u8]) -> bool {
     let mut parts = pattern.split(|byte| *byte == b'*');
     let first = parts.next().unwrap_or_default();
@@ -125,6 +125,14 @@ fn is_match(pattern: &[u8], name: &[u8]) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
+}
+
+impl Config {
+    /// Returns what its files with targets said when it was loaded.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        self.target_files.as_ref().map(|files| files.found.clone()).unwrap_or_default()
+    }
 }
 
 impl TargetFiles {
@@ -154,12 +162,7 @@ pub(super) fn read_of(
     let Some(field) = fields.get(&TARGET_FILES) else { return named.and(identities.map(|_| None)) };
     let patterns = match field.value() {
         Value::List(_) => {
-            let items = field.items("a list of paths")?;
-            if let Values::Words(least, most) = TARGET_FILES.values
-                && !(least..=most).contains(&items.len())
-            {
-                return Err(field.problem(format!("expected {least} to {most} paths, found {}", items.len())));
-            }
+            let items = field.items_of(&TARGET_FILES, "a list of paths", "paths")?;
             let patterns: Vec<_> = items.iter().map(Pattern::parse).collect();
             patterns.into_iter().collect::<Result<Vec<_>, _>>()?
         }

@@ -117,8 +117,7 @@ impl Configured {
         discovery: &mut Discovery,
         config: Config,
     ) -> Result<(), Rejection> {
-        let found = config.target_files.as_ref().map(|files| files.found.clone()).unwrap_or_default();
-        self.probe(agent, discovery, &config, &found).await?;
+        self.probe(agent, discovery, &config, &config.found()).await?;
         discovery.watch(&config);
         self.metrics.configure(config.metrics);
         self.metrics.config_loaded(self.clock.now());
@@ -149,7 +148,7 @@ impl Configured {
         found: &Found,
     ) -> Result<(), Rejection> {
         let partition = config.partition.partition()?;
-        let merged = discovery.merge(config, found, partition);
+        let merged = discovery.merge(self.current.as_ref(), config, found, partition);
         agent.reconcile(&merged.own).await?;
         self.metrics.partition_targets(partition.map(|_| merged.known));
         discovery.accept(merged);

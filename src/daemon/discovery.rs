@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tracing::{error, info};
 
 use crate::config::watch::{Rejection, Watch};
-use crate::config::{Config, Found, Good, Merged, TargetFiles};
+use crate::config::{Config, Found, Good, Merged};
 use crate::files::Files;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
@@ -20,8 +20,6 @@ pub(super) struct Discovery {
     watch: Option<Watch<Found>>,
     /// Those that were valid for the configuration in use.
     good: Good,
-    /// Of the configuration in use.
-    target_files: Option<TargetFiles>,
     /// The files that are used.
     used: BTreeSet<PathBuf>,
     /// Those that are invalid, and why.
@@ -36,25 +34,28 @@ impl Discovery {
             metrics,
             watch: None,
             good: Good::new(),
-            target_files: None,
             used: BTreeSet::new(),
             invalid: BTreeMap::new(),
         }
     }
 
-    /// Returns all targets of `config`, whose files say `found`.
-    pub(super) fn merge(&self, config: &Config, found: &Found, partition: Option<Partition>) -> Merged {
-        let is_granted = match (&self.target_files, &config.target_files) {
-            (Some(before), Some(now)) => before.grants_as(now),
-            _ => false,
-        };
+    /// Returns all targets of `config`, whose files say `found`, in place of the `current` one.
+    pub(super) fn merge(
+        &self,
+        current: Option<&Config>,
+        config: &Config,
+        found: &Found,
+        partition: Option<Partition>,
+    ) -> Merged {
+        let before = current.and_then(|config| config.target_files.as_ref());
+        let is_granted =
+            before.zip(config.target_files.as_ref()).is_some_and(|(before, now)| before.grants_as(now));
         let nothing = Good::new();
         found.merge(&config.targets, if is_granted { &self.good } else { &nothing }, partition)
     }
 
     /// Watches the files of `config`, which is in use from now on.
     pub(super) fn watch(&mut self, config: &Config) {
-        self.target_files.clone_from(&config.target_files);
         self.watch = config.target_files.as_ref().map(|files| files.watch(&self.files));
     }
 
