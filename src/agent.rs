@@ -127,14 +127,13 @@ impl Agent {
     ///
     /// # Errors
     /// [`ReconcileError`] if a certificate cannot be used; then nothing has changed.
-    pub async fn reconcile<T: Borrow<Target>>(&mut self, targets: &[T]) -> Result<(), ReconcileError> {
+    pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
         let trace = Trace::default();
         let clients = self.read_certificates(targets).await?;
-        let targets: Vec<&Target> = targets.iter().map(Borrow::borrow).collect();
-        self.stop_removed_and_changed(&targets).await;
+        self.stop_removed_and_changed(targets).await;
         self.keep_clients(clients);
         let new: Vec<&Target> =
-            targets.into_iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
+            targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
         let now = Instant::now();
         for (place, target) in new.iter().enumerate() {
             let target = Arc::new((*target).clone());
@@ -210,13 +209,12 @@ impl Agent {
 
     /// Stops what is no longer configured or has changed. Waits for the end of each task, so that its series are removed
     /// before a restarted target adds them again.
-    async fn stop_removed_and_changed(&mut self, targets: &[&Target]) {
+    async fn stop_removed_and_changed(&mut self, targets: &[Target]) {
         let wanted: HashMap<&TargetName, &Target> =
-            targets.iter().map(|target| (&target.name, *target)).collect();
+            targets.iter().map(|target| (&target.name, target)).collect();
         let identities: HashSet<TokenIdentity> =
             targets.iter().filter_map(|target| target.identity.of_tokens()).collect();
-        let certificates: HashSet<&TlsFiles> =
-            targets.iter().flat_map(|target| certificates(target)).collect();
+        let certificates: HashSet<&TlsFiles> = targets.iter().flat_map(certificates).collect();
         let mut stopping: HashSet<Id> = HashSet::new();
         let mut keep = |keep: bool, task: &AbortHandle| {
             if !keep {
