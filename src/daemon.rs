@@ -149,8 +149,9 @@ impl Daemon {
         }
         configured.log_start(&endpoints.serve()?);
         let end = loop {
-            let is_reloading = watch.as_ref().is_some_and(Watch::is_reloading) || guarding.is_reloading();
-            manager.notify(if is_reloading { State::Reloading } else { State::Ready }).await;
+            manager
+                .notify(if is_reloading(watch.as_ref(), &guarding) { State::Reloading } else { State::Ready })
+                .await;
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Terminate | Signal::Interrupt => break Ok(signal.as_str()),
@@ -187,7 +188,7 @@ impl Daemon {
                 ended = agent.task_ended() => break Err(DaemonError::Task(ended)),
                 () = endpoints.failed() => break Err(DaemonError::Server),
             }
-            if !(watch.as_ref().is_some_and(Watch::is_reloading) || guarding.is_reloading()) {
+            if !is_reloading(watch.as_ref(), &guarding) {
                 let is_rejected = configured.is_rejected() || guarding.is_rejected();
                 reloads.finish(if is_rejected { Reloaded::Rejected } else { Reloaded::Accepted });
             }
@@ -212,6 +213,11 @@ fn reload(watch: &mut Option<Watch>, guarding: &mut Guarding) -> bool {
         watch.reload();
     }
     guarding.reload() || watch.is_some()
+}
+
+/// Whether the result of a [`reload`] is still to come.
+fn is_reloading(watch: Option<&Watch>, guarding: &Guarding) -> bool {
+    watch.is_some_and(Watch::is_reloading) || guarding.is_reloading()
 }
 
 /// Records that the last configuration is in use. One of flags stays in use.
