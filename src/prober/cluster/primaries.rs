@@ -1,7 +1,5 @@
 //! The primaries of a cluster's shards: which links lead to them, and where.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -9,7 +7,7 @@ use super::Coordinator;
 use super::watched::Watched;
 use crate::connection::dialer::Dial;
 use crate::probe::Role;
-use crate::prober::directions::{Direction, Place};
+use crate::prober::directions::Place;
 use crate::prober::links::FRONT;
 use crate::prober::schedule::offset;
 use crate::topology::{Changes, Shard, Topology, continued};
@@ -100,14 +98,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     pub(super) fn lead_back(&self) -> bool {
         let now = Instant::now();
         let mut are_right = true;
-        for Watched { shard, endpoint, directions, .. } in &self.shards {
-            match directions.place(endpoint, now) {
+        for watched in &self.shards {
+            match watched.directions.place(&watched.endpoint, now) {
                 Place::Right => {}
                 Place::Ahead => are_right = false,
-                Place::Astray => {
-                    let slots = Arc::new(shard.slots.clone());
-                    directions.give(Direction { endpoint: endpoint.clone(), slots });
-                }
+                Place::Astray => watched.directions.give(watched.direction()),
             }
         }
         are_right
@@ -116,11 +111,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Shows those who open other connections where the shards are.
     pub(super) fn show_reached(&self) {
         let shared = &self.links.shared;
-        let is_reached = |shard: &&Watched| shared.note(|whole, _| whole.is_reached(shard.id));
-        let direction = |shard: &Watched| {
-            let (endpoint, slots) = (shard.endpoint.clone(), Arc::new(shard.shard.slots.clone()));
-            (shard.id, Direction { endpoint, slots })
-        };
-        shared.signals.reached(self.shards.iter().filter(is_reached).map(direction).collect());
+        let is_reached = |watched: &&Watched| shared.note(|whole, _| whole.is_reached(watched.id));
+        let reached = self.shards.iter().filter(is_reached);
+        shared.signals.reached(reached.map(|watched| (watched.id, watched.direction())).collect());
     }
 }

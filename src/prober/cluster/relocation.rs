@@ -1,15 +1,12 @@
 //! A host whose name leads to another address than before: the cluster there is the target now.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 use tracing::info;
 
 use super::answers::Answers;
-use super::{Coordinator, MIN_PAUSE, Watched};
+use super::{Coordinator, MIN_PAUSE};
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, StepResult};
-use crate::prober::directions::Direction;
 use crate::prober::fallback::MEMORY;
 use crate::target::AddressMode;
 use crate::topology::{Node, Topology};
@@ -55,12 +52,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Lets all links open connections anew: they lead to ports of the host.
     fn renew(&self) {
-        for Watched { shard, endpoint, directions, replicas, .. } in &self.shards {
-            let slots = Arc::new(shard.slots.clone());
-            if let Some(replicas) = replicas {
-                replicas.renew(&slots);
+        for watched in &self.shards {
+            let direction = watched.direction();
+            if let Some(replicas) = &watched.replicas {
+                replicas.renew(&direction.slots);
             }
-            directions.renew(Direction { endpoint: endpoint.clone(), slots });
+            watched.directions.renew(direction);
         }
     }
 }

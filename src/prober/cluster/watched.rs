@@ -65,6 +65,11 @@ impl Watched {
         Self { shard, endpoint, id, series, directions, task, replicas }
     }
 
+    /// Returns where the shard is.
+    pub(super) fn direction(&self) -> Direction {
+        Direction { endpoint: self.endpoint.clone(), slots: Arc::new(self.shard.slots.clone()) }
+    }
+
     /// Lets the link go on with what the shard is now.
     pub(super) fn move_to<D: Dial>(&mut self, shard: Shard, links: &Links<D>) {
         let endpoint = shard.primary.address_or(&self.endpoint);
