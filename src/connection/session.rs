@@ -188,19 +188,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends one command and waits for its reply, whose length is returned.
-    async fn exchange(
-        &mut self,
-        stage: Stage,
-        args: &[&str],
-        mut deadline: Instant,
-    ) -> Result<usize, Failure> {
+    async fn exchange(&mut self, stage: Stage, args: &[&str], deadline: Instant) -> Result<usize, Failure> {
         self.begin();
         self.pack(args);
+        self.in_time(stage, deadline, async |session| session.send_and_wait(stage).await).await
+    }
+
+    /// Awaits `work` on this session until `deadline`.
+    async fn in_time<T>(
+        &mut self,
+        stage: Stage,
+        mut deadline: Instant,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         // It is lost with a command that is cancelled.
         let mut timer = std::mem::take(&mut self.timer);
-        let length = timer.within(&mut deadline, pin!(self.send_and_wait(stage))).await;
+        let done = timer.within(&mut deadline, pin!(work(self))).await;
         self.timer = timer;
-        length.unwrap_or_else(|_| Err(no_reply(stage)))
+        done.unwrap_or_else(|_| Err(no_reply(stage)))
     }
 
     /// Ends a command whose reply has this length, and reads the reply.

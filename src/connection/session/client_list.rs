@@ -1,12 +1,10 @@
 //! `CLIENT LIST` on a session: the only reply that is not read as a whole, because it may have any length.
 
-use std::pin::pin;
-
 use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::{Session, error_reply, io_failure, no_reply};
+use super::{Session, error_reply, io_failure};
 use crate::connection::client_list::{ClientList, Counter};
 use crate::connection::reply::{self, Malformed, Start};
 use crate::probe::{Failure, FailureReason, Stage, Step};
@@ -21,15 +19,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &mut self,
         list: &mut ClientList,
         keeps: bool,
-        mut deadline: Instant,
+        deadline: Instant,
     ) -> Result<(), Failure> {
         let stage = Stage::Step(Step::ClientList);
         self.begin();
         self.pack(&["CLIENT", "LIST"]);
-        let mut timer = std::mem::take(&mut self.timer);
-        let counted = timer.within(&mut deadline, pin!(self.count_clients(stage, list, keeps))).await;
-        self.timer = timer;
-        counted.unwrap_or_else(|_| Err(no_reply(stage)))
+        self.in_time(stage, deadline, async |session| session.count_clients(stage, list, keeps).await).await
     }
 
     async fn count_clients(
