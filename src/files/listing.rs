@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::disk::{Disk as _, System};
 use super::reads::within;
 use super::{Content, Files, Fingerprint, LIMIT, MAX_SIZE, ReadError, Snapshot};
 
@@ -23,13 +24,7 @@ impl Files {
 
 fn list(path: &Path) -> Snapshot {
     // Before the names, so that a name that comes meanwhile is a change.
-    let fingerprint = match path.metadata() {
-        Ok(metadata) => Fingerprint::of(&metadata),
-        Err(error) => {
-            let fingerprint = Fingerprint::Failed(error.kind());
-            return Snapshot { content: Err(error.into()), fingerprint };
-        }
-    };
+    let fingerprint = System.look(path);
     Snapshot { content: names(path), fingerprint }
 }
 
