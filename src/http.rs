@@ -2,9 +2,9 @@
 //! scrape never delays a probe. A [`Guard`] decides who is served.
 //!
 //! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of
-//! `accept.rs`, pages for people in `html.rs`; or `refusal.rs` says why there is none. `body.rs` and `encoding.rs` send it, and `slots.rs` limits how many are sent at
-//! a time. `connections.rs` accepts, limits and closes connections, which `client.rs` encrypts. `denial.rs` answers those who
-//! are not admitted.
+//! `accept.rs`, pages for people in `html.rs`; or `refusal.rs` says why there is none. `body.rs` and `encoding.rs` send it,
+//! and `slots.rs` limits how many are sent at a time. `connections.rs` accepts, limits and closes connections, which
+//! `client.rs` encrypts. `denial.rs` answers those who are not admitted.
 
 mod accept;
 mod body;

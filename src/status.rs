@@ -2,8 +2,9 @@
 //! memory for `/status`, `/readyz` and `/`; [`crate::metrics`] is for monitoring over time.
 //!
 //! Probers and refresh loops write through handles, which remove their entry when they are dropped: those of `target.rs`
-//! and `identity.rs`. `document.rs` defines the JSON of the status, which `text.rs` writes, `outcome.rs` that of one outcome, and `cluster.rs` what
-//! belongs to a cluster. `history.rs` is what people see of a target's past. `filter.rs` selects targets.
+//! and `identity.rs`. `document.rs` defines the JSON of the status, which `text.rs` writes, `outcome.rs` that of one
+//! outcome, and `cluster.rs` what belongs to a cluster. `history.rs` is what people see of a target's past. `filter.rs`
+//! selects targets.
 
 mod cluster;
 mod document;

@@ -35,6 +35,7 @@ pub(super) const REVISION: Label =
 
 pub(super) const RUSTC: Label =
     Label { name: "rustc", meaning: "The version of the compiler.", values: None };
+
 pub(super) const FILE: Label =
     Label { name: "file", meaning: "The path of the file, or a pattern of `target_files`.", values: None };
 

@@ -60,7 +60,7 @@ impl Web {
     }
 }
 
-/// Returns the lines about rejected web configurations. One with the same problem as the one before is logged at debug.
+/// Returns the lines about rejected web configurations. One with the problem of the previous line is logged at debug.
 fn rejections(agent: &Running) -> Vec<String> {
     let is_one = |line: &&str| {
         ["web configuration rejected", "web configuration still rejected"].iter().any(|it| line.contains(it))
