@@ -363,6 +363,13 @@ impl Cluster {
         self.ask(to, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
     }
 
+    /// Waits until every running node knows an owner of every slot.
+    pub(crate) async fn assigned(&self) {
+        for node in self.running() {
+            until(&node.server, &["CLUSTER", "INFO"], "cluster_slots_assigned:16384").await;
+        }
+    }
+
     /// Adds a primary without slots, and returns its index.
     pub(crate) async fn add_node(&mut self) -> usize {
         let index = self.nodes.len();

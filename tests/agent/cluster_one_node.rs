@@ -10,13 +10,18 @@ use crate::scrape::Scrape;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// The number of keys that were written.
+const SET: &str = r#"step_results_total{result="success",step="set",target="orders"}"#;
+
 /// Rights without the one to ask for the topology.
 const NARROW: [&str; 6] = ["on", "~cachepulse:*", "+ping", "+set", "+get", "+client|list"];
 
 /// The host fails over to its replica, which dies then.
 async fn the_shard_is_followed(cluster: &mut Cluster, agent: Program) {
     let agent = agent.args(["--interval", "500ms", "--new-connection-every", "0s"]).serve().await;
-    let before = agent.until("it is up", |it| it.is_up("orders")).await;
+    // A host that has not taken a key yet may always have been a replica.
+    let takes_keys = |it: &Scrape| it.is_up("orders") && it.get(SET).is_some_and(|keys| keys > 0.0);
+    let before = agent.until("it is up and takes keys", takes_keys).await;
     assert_eq!(before.sum("probe_failures_total", "orders"), 0, "{}", before.text);
     let load = Load::on(&agent);
     let late = load.so_far();
