@@ -259,6 +259,8 @@ impl Cluster {
     /// Makes a replica the primary of its shard, as an operator does.
     pub(crate) async fn fail_over(&self, replica: usize) {
         until(self.node(replica), &["INFO", "replication"], "master_link_status:up").await;
+        // Who takes it for a primary does not vote for it, and it asks again only after four timeouts of a node.
+        within("the replica is known", self.known_as(replica, "slave")).await;
         within("the replica is promoted", async {
             // A shard that has failed over lately gets no votes.
             while !self.is_primary(replica) {
@@ -278,17 +280,18 @@ impl Cluster {
 
     /// Waits until a replica has become a primary, and all running nodes know it.
     pub(crate) async fn promoted(&self, replica: usize) {
-        within("the replica is promoted", async {
-            let knows = |node: &Node| {
-                let nodes: String = node.server.ask(&["CLUSTER", "NODES"]);
-                let mut lines = nodes.lines();
-                lines.any(|line| line.starts_with(&self.nodes[replica].id) && line.contains("master"))
-            };
-            while !self.running().all(knows) {
-                sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
+        within("the replica is promoted", self.known_as(replica, "master")).await;
+    }
+
+    /// Waits until all running nodes know that a node has this role.
+    async fn known_as(&self, index: usize, role: &str) {
+        let knows = |node: &Node| {
+            let nodes: String = node.server.ask(&["CLUSTER", "NODES"]);
+            nodes.lines().any(|line| line.starts_with(&self.nodes[index].id) && line.contains(role))
+        };
+        while !self.running().all(knows) {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Begins to migrate `slots`: new keys go to the node `to`.
