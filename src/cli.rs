@@ -9,7 +9,6 @@ mod demo;
 mod demo;
 mod hash_password;
 mod healthcheck;
-mod hidden_input;
 mod man;
 mod metrics;
 mod output;

@@ -33,6 +33,7 @@ use crate::identity::platform::Platform;
 use crate::identity::supplied::SuppliedTokens;
 use crate::identity::transport::Transport;
 use crate::metrics::{Metrics, Part};
+use crate::os;
 use crate::service_manager::{ServiceManager, State};
 use crate::signal::{Signal, Signals};
 use crate::status::Status;
@@ -84,7 +85,7 @@ pub fn services(roots: Roots, files: Files) -> Services {
     let resolver = Resolver::system(files.clone());
     let transport = Arc::new(Transport::new(&roots, resolver.clone()));
     let platform = Platform::system(transport, files.clone());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = os::host_name();
     Services {
         metrics: Metrics::new(clock.clone()),
         status: Status::new(clock.clone()),

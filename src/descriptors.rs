@@ -5,12 +5,11 @@
 //! the reserve, and nobody needs to count.
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
 
-use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
+
+pub use crate::os::descriptors::raise_limit;
+use crate::os::descriptors::{self, AsDescriptor};
 
 /// What the process holds without targets: standard streams, runtimes, signals, both endpoints.
 const BASE: u64 = 27;
@@ -30,16 +29,9 @@ pub enum Purpose {
     Agent,
 }
 
-/// Raises the limit as far as the process may.
-pub fn raise_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // Some sandboxes forbid it; the present limit is enough for most.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
 /// Warns if the limit is too low for `targets`.
 pub fn warn_if_too_few(targets: usize) {
-    let (limit, needed) = (limit_now(), needed(targets));
+    let (limit, needed) = (descriptors::limit(), needed(targets));
     if limit < needed {
         warn!(
             limit,
@@ -55,34 +47,29 @@ pub fn warn_if_too_few(targets: usize) {
 /// # Errors
 /// If there are too few free descriptors.
 pub fn check_start() -> io::Result<()> {
-    (0..AT_START / 2).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>().map(drop)
+    descriptors::try_pairs(AT_START / 2)
 }
 
 /// Checks that `socket` may be used for `purpose`.
 ///
 /// # Errors
 /// EMFILE, as if the limit were lower by the reserve.
-pub fn check(socket: &impl AsRawFd, purpose: Purpose) -> io::Result<()> {
-    let number = u64::try_from(socket.as_raw_fd()).unwrap_or_default();
-    let limit = limit_now();
-    if purpose == Purpose::Target && number >= limit.saturating_sub(reserve(limit)) {
-        return Err(Errno::MFILE.into());
+pub fn check(socket: &impl AsDescriptor, purpose: Purpose) -> io::Result<()> {
+    let limit = descriptors::limit();
+    if purpose == Purpose::Target && descriptors::number(socket) >= limit.saturating_sub(reserve(limit)) {
+        return Err(descriptors::too_many());
     }
     Ok(())
 }
 
 /// Returns how many clients the endpoint may have: half of the reserve. The rest is for files, lookups and sign-in.
 pub(crate) fn for_clients() -> usize {
-    usize::try_from(reserve(limit_now()) / 2).unwrap_or(usize::MAX)
+    usize::try_from(reserve(descriptors::limit()) / 2).unwrap_or(usize::MAX)
 }
 
 /// Returns how many clients the health endpoint may have: an eighth of the reserve.
 pub(crate) fn for_health_checks() -> usize {
     (for_clients() / 4).max(1)
-}
-
-fn limit_now() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 const fn reserve(limit: u64) -> u64 {
@@ -106,6 +93,8 @@ fn needed(targets: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -127,7 +116,7 @@ mod tests {
                 self.0
             }
         }
-        let limit = limit_now();
+        let limit = descriptors::limit();
         let last = i32::try_from(limit - 1).unwrap();
         let error = check(&Number(last), Purpose::Target).unwrap_err();
         assert!(crate::error::is_local(&error), "{error}");

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::os::errors::is_exhausted;
+
 /// Displays an error and then each of its causes. Leaves out levels that are empty or repeat their cause, as the errors
 /// of some libraries do.
 pub struct Chain<'a>(pub &'a dyn Error);
@@ -30,10 +32,7 @@ impl fmt::Display for Chain<'_> {
 /// Whether `error` says that this process or machine has used up its file descriptors or memory.
 #[must_use]
 pub fn is_local(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
-        || error.kind() == io::ErrorKind::OutOfMemory
+    error.kind() == io::ErrorKind::OutOfMemory || is_exhausted(error)
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -38,6 +37,7 @@ use tokio::time::timeout;
 use crate::descriptors;
 use crate::guard::Guard;
 use crate::metrics::Part;
+use crate::os;
 
 pub use self::connections::MAX_REQUEST_HEADER;
 pub use self::liveness::{Heartbeats, Liveness};
@@ -117,7 +117,7 @@ fn bind_by<T>(addr: SocketAddr, listen: impl Fn(SocketAddr) -> io::Result<T>) ->
 fn listen(addr: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the previous process.
-    socket.set_reuse_address(true)?;
+    os::reuse_address(&socket)?;
     socket.set_nonblocking(true)?;
     if addr.ip() == Ipv6Addr::UNSPECIFIED {
         // The default is a setting of the machine.
@@ -132,8 +132,7 @@ fn listen(addr: SocketAddr) -> io::Result<Listener> {
 
 /// Whether `error` says that a version of IP is not compiled in or disabled.
 fn is_without_family(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+    error.kind() == io::ErrorKind::AddrNotAvailable || os::errors::is_without_family(error)
 }
 
 /// The address could not be bound.

@@ -20,7 +20,7 @@
 //! Durations are measured with tokio's clock, which tests can pause; the wall clock is a [`clock`] that is passed in.
 //! Every retry uses [`backoff`]. The files that a user names are read through [`files`], which never blocks the loop. A
 //! secret is a [`secret::Secret`], and a text from outside passes through [`excerpt`] before it is logged or shown. Connections to
-//! caches leave a reserve of [`descriptors`].
+//! caches leave a reserve of [`descriptors`]. What depends on the operating system is in `os`.
 
 pub mod agent;
 pub mod backoff;
@@ -45,6 +45,7 @@ mod lock;
 mod log_budget;
 pub mod maintenance;
 pub mod metrics;
+mod os;
 pub mod partition;
 pub mod probe;
 pub mod prober;

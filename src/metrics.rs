@@ -17,7 +17,6 @@ mod label;
 mod openmetrics;
 mod owners;
 mod probe;
-#[cfg(target_os = "linux")]
 mod process;
 mod protobuf;
 mod queries;
@@ -100,7 +99,6 @@ impl Metrics {
             registry.register(collector).expect("every definition is valid and registered once");
         };
         let gauge = |options: Opts| registered(&registry, options);
-        #[cfg(target_os = "linux")]
         register(Box::new(process::Process::new()));
         let vector = |definition: Definition| {
             let labels: Vec<&str> = definition.labels.iter().map(|label| label.name).collect();

@@ -5,23 +5,19 @@
 //! otherwise has no such variable, and then nothing is sent.
 
 use std::convert::Infallible;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::future::pending;
 use std::io;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram as StdUnixDatagram};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-use tokio::net::UnixDatagram;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use crate::http::Liveness;
 use crate::lock::lock;
 use crate::log_budget::LogBudget;
+use crate::os::{NotifySocket, monotonic_microseconds};
 
 /// How long a message may take. It takes microseconds unless the manager has stopped reading.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,7 +54,7 @@ struct Socket(Option<Arc<Connected>>);
 
 #[derive(Debug)]
 struct Connected {
-    socket: UnixDatagram,
+    socket: NotifySocket,
     /// For messages that cannot be sent: a watchdog may want many.
     log: Mutex<LogBudget>,
 }
@@ -70,7 +66,7 @@ impl ServiceManager {
     /// Must be called within a runtime.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> (Self, Watchdog) {
         let address = variable("NOTIFY_SOCKET").filter(|address| !address.is_empty());
-        let socket = Socket(address.and_then(|address| match Socket::connect(&address) {
+        let socket = Socket(address.and_then(|address| match NotifySocket::connect(&address) {
             Ok(socket) => Some(Arc::new(Connected { socket, log: Mutex::default() })),
             Err(error) => {
                 warn!(%error, ?address, "the service manager cannot be reached");
@@ -115,23 +111,11 @@ impl Watchdog {
 }
 
 impl Socket {
-    /// Connects to the socket at `address`: a path, or `@` and an abstract name.
-    fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
-        let address = match address.as_bytes() {
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
-        };
-        let socket = StdUnixDatagram::unbound()?;
-        socket.connect_addr(&address)?;
-        socket.set_nonblocking(true)?;
-        UnixDatagram::from_std(socket)
-    }
-
     async fn send(&self, message: &str) {
         let Some(connected) = &self.0 else {
             return;
         };
-        let sent = timeout(TIMEOUT, connected.socket.send(message.as_bytes())).await;
+        let sent = timeout(TIMEOUT, connected.socket.send(message)).await;
         if let Err(error) = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             && lock(&connected.log).take(Instant::now())
         {
@@ -140,26 +124,23 @@ impl Socket {
     }
 }
 
-/// Returns the monotonic time as the manager measures it.
-fn monotonic_microseconds() -> i64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
     use super::*;
     use crate::telemetry::testing::logged;
 
     /// Binds a manager's socket.
-    fn listen(address: &SocketAddr) -> StdUnixDatagram {
-        let listener = StdUnixDatagram::bind_addr(address).unwrap();
+    fn listen(address: &SocketAddr) -> UnixDatagram {
+        let listener = UnixDatagram::bind_addr(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         listener
     }
 
     /// Returns the messages that have arrived.
-    fn received(listener: &StdUnixDatagram) -> Vec<String> {
+    fn received(listener: &UnixDatagram) -> Vec<String> {
         let mut bytes = [0; 256];
         let mut next = || listener.recv(&mut bytes).ok().map(|length| bytes[..length].to_vec());
         std::iter::from_fn(|| next().map(|message| String::from_utf8(message).unwrap())).collect()
@@ -214,8 +195,7 @@ mod tests {
         let listener = listen(&SocketAddr::from_pathname(&path).unwrap());
         let (mut manager, watchdog) = manager(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
         let socket = &watchdog.socket.0.unwrap().socket;
-        socket.writable().await.unwrap();
-        while socket.try_send(b"").is_ok() {}
+        while timeout(Duration::from_millis(50), socket.send("")).await.is_ok() {}
         manager.notify(State::Ready).await;
         assert!(received(&listener).iter().all(String::is_empty));
         manager.notify(State::Stopping).await;

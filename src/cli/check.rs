@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::output::{OutputFormat, Style, WriteError, complain, enumerated, print};
 use super::resolution::ResolutionDocument;
-use super::run::{block_on, keep_out_of_core_dumps};
+use super::run::block_on;
 use super::source::Source;
 use super::{failure, usage};
 use crate::agent::Agent;
@@ -29,6 +29,7 @@ use crate::daemon;
 use crate::error::Chain;
 use crate::files::Files;
 use crate::identity::Identity;
+use crate::os::disable_core_dumps;
 use crate::signal::Signals;
 use crate::target::Target;
 use crate::telemetry::{self, Format, Level};
@@ -109,7 +110,7 @@ impl Check {
                 ));
             }
         }
-        keep_out_of_core_dumps();
+        disable_core_dumps();
         // The result already contains what the level info would log.
         let without_info = |level: Level| if level > Level::Info { level } else { Level::Warn };
         let (flag, configured) = (overrides.log_level.map(without_info), without_info(config.log.level));

@@ -1,10 +1,9 @@
 //! `cachepulse demo`: the real agent against a local stand-in for Azure in the same process.
 
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
+use crate::os::files::create_private_folder;
 use crate::telemetry::{self, Format, Level, Telemetry};
 
 /// The lifetime of the service account's token: longer than any demo.
@@ -247,8 +247,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("cachepulse-demo-{}", std::process::id()));
-        let created = DirBuilder::new().mode(0o700).create(&path);
-        created.map_err(|error| {
+        create_private_folder(&path).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot create {}: {error}", path.display()))
         })?;
         Ok(Self(path))

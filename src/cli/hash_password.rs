@@ -10,11 +10,10 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, value_parser};
 use zeroize::Zeroizing;
 
-use super::hidden_input::HiddenInput;
-use super::run::keep_out_of_core_dumps;
 use super::source::unexpected_value;
 use super::{failure, output, usage};
 use crate::error::Chain;
+use crate::os::{HiddenInput, disable_core_dumps};
 
 /// The longest password, in bytes. bcrypt ignores what follows.
 const MAX_LENGTH: usize = 72;
@@ -33,7 +32,7 @@ pub(super) struct HashPassword {
 
 impl HashPassword {
     pub(super) fn run(&self) -> ExitCode {
-        keep_out_of_core_dumps();
+        disable_core_dumps();
         let password = match read(io::stdin()) {
             Ok(password) => password,
             Err(InputError::Unfit(fault)) => return usage(&fault),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::complain;
-use super::run::{keep_out_of_core_dumps, on_runtime};
+use super::run::on_runtime;
 use super::validate::complain_of_file;
 use super::{address_or, failure, usage};
 use crate::config::keys::Key;
@@ -22,6 +22,7 @@ use crate::connection::tls::{Remedy, TlsClient};
 use crate::error::Chain;
 use crate::files::Files;
 use crate::healthcheck;
+use crate::os::disable_core_dumps;
 use crate::secret::{Secret, SecretSource};
 use crate::target::{ClientFiles, TlsFiles};
 
@@ -101,7 +102,7 @@ struct Guard {
 
 impl Healthcheck {
     pub(super) fn run(&self) -> ExitCode {
-        keep_out_of_core_dumps();
+        disable_core_dumps();
         let overrides = match variables() {
             Ok(overrides) => overrides,
             Err(problem) => return usage(&problem),

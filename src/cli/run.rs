@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use rustix::process::DumpableBehavior;
 use tracing::warn;
 
 use super::failure;
@@ -18,6 +17,7 @@ use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
 use crate::error::Chain;
 use crate::files::Files;
 use crate::http::BindError;
+use crate::os::disable_core_dumps;
 use crate::telemetry::{Format, Level};
 use crate::{descriptors, telemetry};
 
@@ -77,7 +77,7 @@ pub(super) fn start(
     watch: Watch,
     files: Files,
 ) -> ExitCode {
-    keep_out_of_core_dumps();
+    disable_core_dumps();
     let (level, format) = match &config {
         Ok(config) => (config.log.level, config.log.format),
         Err(_) => (Level::Info, overrides.log_format.unwrap_or(Format::Text)),
@@ -145,10 +145,4 @@ pub(super) fn on_runtime<T>(command: impl Future<Output = T>) -> Result<T, ExitC
     // A lookup that hangs in the resolver cannot be cancelled and must not delay the exit.
     runtime.shutdown_background();
     Ok(value)
-}
-
-/// Disables core dumps, which would write the tokens and keys in memory to a disk.
-pub(super) fn keep_out_of_core_dumps() {
-    // Some sandboxes forbid it, which must not prevent the start.
-    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }

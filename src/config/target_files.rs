@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use super::target_file::Definitions;
 use super::tls;
 use super::watch::{Load, Watch};
 use crate::files::Files;
+use crate::os::files::name_of;
 use crate::partition::Partition;
 use crate::target::{Target, TargetName};
 
@@ -89,7 +89,7 @@ impl Pattern {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(field.expected("the path of a file"));
         };
-        if folder.as_os_str().as_bytes().contains(&b'*') {
+        if folder.as_os_str().as_encoded_bytes().contains(&b'*') {
             return Err(field.problem("* is allowed in the name of a file, not in that of a folder"));
         }
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -98,18 +98,18 @@ impl Pattern {
 
     /// Whether it names one file, which must be there.
     fn is_literal(&self) -> bool {
-        !self.name.as_bytes().contains(&b'*')
+        !self.name.as_encoded_bytes().contains(&b'*')
     }
 
     /// Whether it selects the file called `name` in its folder. `*` selects no hidden file.
     fn selects(&self, name: &[u8]) -> bool {
-        let pattern = self.name.as_bytes();
+        let pattern = self.name.as_encoded_bytes();
         (pattern.first() != Some(&b'*') || name.first() != Some(&b'.')) && is_match(pattern, name)
     }
 
     fn selects_path(&self, path: &Path) -> bool {
         path.parent() == Some(&self.folder)
-            && path.file_name().is_some_and(|name| self.selects(name.as_bytes()))
+            && path.file_name().is_some_and(|name| self.selects(name.as_encoded_bytes()))
     }
 }
 
@@ -205,7 +205,7 @@ fn find(patterns: &[Pattern], definitions: &Definitions, sources: &Sources) -> F
             Ok(names) => {
                 let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
                 let selected = names.filter(|name| pattern.selects(name));
-                paths.extend(selected.map(|name| pattern.folder.join(OsStr::from_bytes(name))));
+                paths.extend(selected.map(|name| pattern.folder.join(name_of(name))));
             }
             Err(error) => {
                 let problem = format!("{} cannot be read: {error}", pattern.folder.display());

@@ -20,6 +20,7 @@ use super::trace::Trace;
 use crate::descriptors::{self, Purpose};
 use crate::error::is_local;
 use crate::excerpt::excerpt;
+use crate::os;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
 
 /// The time between the starts of two attempts (RFC 8305, section 5). An attempt that fails is followed at once.
@@ -169,8 +170,7 @@ fn tune(stream: &TcpStream) {
     };
     set("TCP_NODELAY", stream.set_nodelay(true));
     set("SO_KEEPALIVE", socket.set_tcp_keepalive(&keepalive));
-    #[cfg(target_os = "linux")]
-    set("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(Duration::from_secs(20))));
+    set("TCP_USER_TIMEOUT", os::limit_unacknowledged(&socket, Duration::from_secs(20)));
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{Content, Fingerprint, LIMIT, MAX_SIZE, ReadError, Snapshot};
+use crate::os;
 
 /// How long a pipe is read. A little less than the limit, so that the reader is back when it ends.
 const PIPE_LIMIT: Duration = LIMIT.saturating_sub(Duration::from_millis(50));
@@ -40,10 +39,7 @@ impl Disk for System {
     }
 
     fn read(&self, path: &Path, found: Fingerprint) -> Snapshot {
-        // Nonblocking, because opening a pipe waits for a writer. Regular files do not care.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
-        let opened = opened.map(File::from).and_then(|file| Ok((file.metadata()?, file)));
+        let opened = os::files::open(path).and_then(|file| Ok((file.metadata()?, file)));
         match opened {
             Err(error) => Snapshot { content: Err(error.into()), fingerprint: found },
             Ok((metadata, file)) => {
@@ -72,13 +68,8 @@ fn read_pipe(mut file: &File, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
     let mut piece = Zeroizing::new([0; 4096]);
     while bytes.len() <= MAX_SIZE {
         let left = until.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).expect("it is below the limit");
-        let mut ready = [PollFd::new(&file, PollFlags::IN)];
-        match poll(&mut ready, Some(&left)) {
-            Ok(0) => return Err(ReadError::NoAnswer),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(io::Error::from(error).into()),
+        if !os::files::wait_until_readable(file, left)? {
+            return Err(ReadError::NoAnswer);
         }
         match file.read(&mut *piece) {
             Ok(0) => return Ok(()),

@@ -2,10 +2,10 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::os;
 
 /// The coarsest resolution of a file's times: two seconds, on FAT. A file that changed more recently may change again
 /// without a trace in its times.
@@ -55,9 +55,8 @@ impl Fingerprint {
     /// Returns the fingerprint of the file with this `metadata`.
     #[must_use]
     pub(super) fn of(metadata: &Metadata) -> Self {
-        let inode = (metadata.dev(), metadata.ino());
-        let (modified, changed) =
-            ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+        let inode = os::files::id(metadata);
+        let (modified, changed) = (os::files::modified(metadata), os::files::changed(metadata));
         let now = Clock::system().now();
         let is_recent = metadata
             .modified()

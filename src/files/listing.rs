@@ -1,7 +1,6 @@
 //! Listing: the names in a folder.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ fn names(path: &Path) -> Result<Content, ReadError> {
     names.sort_unstable();
     let mut content = Vec::with_capacity(size);
     for name in names {
-        content.extend_from_slice(name.as_bytes());
+        content.extend_from_slice(name.as_encoded_bytes());
         content.push(0);
     }
     Ok(Content(Arc::new(Zeroizing::new(content))))

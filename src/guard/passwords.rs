@@ -11,12 +11,10 @@ use super::basic::Credentials;
 use super::memory::Memory;
 use super::{Rules, Users};
 use crate::lock::lock;
+use crate::os;
 
 /// How many passwords may wait. At a cost of 10, the last one waits for about a second.
 const QUEUE: usize = 16;
-
-/// The priority of the thread: the lowest.
-const NICE: i32 = 19;
 
 /// Checks passwords. Clones share the memory, and the thread, which starts with the first password.
 #[derive(Clone)]
@@ -69,8 +67,7 @@ impl fmt::Debug for Passwords {
 }
 
 fn run(checks: &Receiver<Check>, memory: &Mutex<Memory>) {
-    // On Linux, it applies to this thread alone. Without it, checks are only less considerate.
-    let _ = rustix::process::nice(NICE);
+    os::lower_thread_priority();
     for Check { rules, credentials, answer } in checks {
         let Some(users) = &rules.users else { continue };
         // Clients that are gone cost nothing, and the same password is checked once.

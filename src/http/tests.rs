@@ -544,7 +544,7 @@ fn an_address_that_is_in_use_is_an_error_with_advice() {
 fn every_address_is_that_of_ipv4_where_the_kernel_has_no_ipv6() {
     let without_ipv6 = |addr: SocketAddr| match addr {
         SocketAddr::V4(_) => Ok(addr),
-        SocketAddr::V6(_) => Err(Errno::AFNOSUPPORT.into()),
+        SocketAddr::V6(_) => Err(rustix::io::Errno::AFNOSUPPORT.into()),
     };
     let bound = |addr: &str| bind_by(addr.parse().unwrap(), without_ipv6);
     assert_eq!(bound("[::]:9860").unwrap(), "0.0.0.0:9860".parse().unwrap());

@@ -8,13 +8,12 @@ use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command as Process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use crate::error::is_local;
+use crate::os::children::{self, Group};
 
 /// The longest output, in bytes. A token has a few thousand.
 pub(super) const OUTPUT_LIMIT: usize = 64 * 1024;
@@ -81,7 +80,7 @@ impl Command<'_> {
     /// Runs the program in its own process group, with no input. Kills the group when the program has ended, at the
     /// limit, and when the future is dropped.
     pub(super) async fn run(&self) -> Result<Output, CommandError> {
-        let mut child = Process::new(self.program)
+        let mut child = children::command(self.program)
             .args(self.arguments)
             .envs(self.variables.iter().copied())
             // A relative folder in PATH means nothing to an agent.
@@ -90,20 +89,18 @@ impl Command<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(CommandError::Start)?;
         // Declared after the child, so dropped first: the group's id is not reused before the child is reaped.
-        let group = Group(id(&child));
+        let group = Group::of(&child);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let ended = timeout(self.limit, ended(&mut child, &mut stdout, &mut stderr)).await;
         ended.map_err(|_| CommandError::TooSlow)?.map_err(CommandError::Start)?;
+        group.end();
         if stdout.len() > OUTPUT_LIMIT {
             return Err(CommandError::TooLong);
         }
-        // What it has left behind ends, too.
-        drop(group);
         let status = child.wait().await.map_err(CommandError::Start)?;
         Ok(Output { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
     }
@@ -111,18 +108,6 @@ impl Command<'_> {
 
 /// Waits until `child` has ended, but does not reap it, and collects what it prints.
 async fn ended(child: &mut Child, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> io::Result<()> {
-    let mut ends = signal(SignalKind::child())?;
-    let leader = id(child);
-    let ending = async {
-        while let Some(leader) = leader {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-            if waitid(WaitId::Pid(leader), options)?.is_some() {
-                break;
-            }
-            ends.recv().await;
-        }
-        Ok::<_, io::Error>(())
-    };
     let (out, errors) = (child.stdout.take(), child.stderr.take());
     let mut reading = pin!(async {
         tokio::join!(
@@ -139,7 +124,7 @@ async fn ended(child: &mut Child, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) ->
             },
         )
     });
-    let mut ending = pin!(ending);
+    let mut ending = pin!(children::ended(child));
     tokio::select! {
         ended = &mut ending => {
             let _ = timeout(DRAIN, reading).await;
@@ -149,27 +134,10 @@ async fn ended(child: &mut Child, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) ->
     }
 }
 
-/// Returns the id of `child`, unless it was reaped.
-fn id(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()?).ok()?)
-}
-
 /// Reads everything and keeps the end.
 async fn read_end(mut from: impl AsyncRead + Unpin, end: &mut Vec<u8>) {
     while let Ok(1..) = from.read_buf(end).await {
         end.drain(..end.len().saturating_sub(OUTPUT_LIMIT));
-    }
-}
-
-/// A process group, which is killed when this is dropped.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // Fails only if the group has already ended.
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
     }
 }
 

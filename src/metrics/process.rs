@@ -1,45 +1,72 @@
-//! The metrics of the process: those of the `prometheus` crate, with the CPU time in full resolution.
-//!
-//! The crate counts whole seconds of CPU time. An agent that uses 3 s a day would show a rate of 0 most of the time.
+//! The metrics of the process, as other exporters have them. Only Linux has them.
+
+use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{Counter, MetricFamily};
-use rustix::time::{ClockId, clock_gettime};
+use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType as ProtoType};
 
-use super::definition::PROCESS_CPU;
+use super::definition::{
+    Definition, MetricType, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY,
+    PROCESS_START_TIME, PROCESS_THREADS, PROCESS_VIRTUAL_MEMORY,
+};
+use crate::os::{Usage, descriptors, usage};
+
+/// Computes the value of a metric.
+type Value = fn(&Usage) -> f64;
+
+/// Each metric, and its value.
+const METRICS: [(Definition, Value); 7] = [
+    (PROCESS_CPU, |usage| usage.cpu_seconds),
+    (PROCESS_MAX_FDS, |_| descriptors::limit() as f64),
+    (PROCESS_OPEN_FDS, |usage| usage.open_descriptors as f64),
+    (PROCESS_RESIDENT_MEMORY, |usage| usage.resident_bytes as f64),
+    (PROCESS_START_TIME, |usage| usage.started),
+    (PROCESS_THREADS, |usage| usage.threads as f64),
+    (PROCESS_VIRTUAL_MEMORY, |usage| usage.virtual_bytes as f64),
+];
 
 /// Collects the metrics named `process_*`.
 #[derive(Debug)]
-pub(super) struct Process(ProcessCollector);
+pub(super) struct Process(Vec<Desc>);
 
 impl Process {
     pub(super) fn new() -> Self {
-        Self(ProcessCollector::for_self())
+        let described = METRICS.map(|(definition, _)| {
+            Desc::new(definition.name.to_owned(), definition.help.to_owned(), Vec::new(), HashMap::new())
+                .expect("the names of the definitions are valid")
+        });
+        Self(described.into())
     }
 }
 
 impl Collector for Process {
     fn desc(&self) -> Vec<&Desc> {
-        self.0.desc()
+        self.0.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = self.0.collect();
-        let cpu = families.iter_mut().find(|family| family.name() == PROCESS_CPU.name);
-        for metric in cpu.into_iter().flat_map(MetricFamily::mut_metric) {
-            let mut counter = Counter::default();
-            counter.set_value(cpu_seconds());
-            metric.set_counter(counter);
-        }
-        families
+        let Some(usage) = usage() else { return Vec::new() };
+        METRICS.map(|(definition, value)| family(definition, value(&usage))).into()
     }
 }
 
-/// Returns the user and system CPU time of the process, in seconds.
-fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+fn family(definition: Definition, value: f64) -> MetricFamily {
+    let (mut metric, mut family) = (Metric::default(), MetricFamily::default());
+    if definition.kind == MetricType::Counter {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+        family.set_field_type(ProtoType::COUNTER);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        family.set_field_type(ProtoType::GAUGE);
+    }
+    family.set_name(definition.name.to_owned());
+    family.set_help(definition.help.to_owned());
+    family.set_metric(vec![metric]);
+    family
 }
 
 #[cfg(test)]

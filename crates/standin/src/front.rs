@@ -8,6 +8,7 @@ mod connection;
 mod fault;
 mod notices;
 mod session;
+mod unix_socket;
 mod upstream;
 
 use std::collections::HashSet;

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream};
-use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
+use super::unix_socket;
 use crate::cluster::layout::Layout;
 use crate::frame::{Command, read_reply};
 use crate::hello::Hello;
@@ -93,9 +93,8 @@ impl Connector {
                 &nodes[node]
             }
             Target::RedisServer { socket, password } => {
-                let stream = Box::new(UnixStream::connect(socket).await?);
                 return Ok(Upstream {
-                    stream: BufReader::new(stream),
+                    stream: BufReader::new(unix_socket::connect(socket).await?),
                     password: password.clone(),
                     _tasks: tasks,
                 });
@@ -108,7 +107,7 @@ impl Connector {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// One client's connection to the backend.

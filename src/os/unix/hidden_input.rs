@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 /// A terminal that does not show what is typed, until this is dropped.
 #[derive(Debug)]
-pub(super) struct HiddenInput<T: AsFd> {
+pub(crate) struct HiddenInput<T: AsFd> {
     terminal: T,
     /// The modes of the terminal before.
     shown: Termios,
@@ -30,7 +30,7 @@ impl<T: AsFd> HiddenInput<T> {
     ///
     /// # Errors
     /// If `terminal` is none, or the system refuses signal handlers.
-    pub(super) fn new(terminal: T) -> io::Result<Self> {
+    pub(crate) fn new(terminal: T) -> io::Result<Self> {
         let shown = tcgetattr(&terminal)?;
         let input = Self { terminal, shown, signals: Signals::new()? };
         input.hide()?;
@@ -42,7 +42,7 @@ impl<T: AsFd> HiddenInput<T> {
     ///
     /// # Errors
     /// If the terminal cannot be used.
-    pub(super) fn line(&self, prompt: &str, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn line(&self, prompt: &str, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
         // Allocated at once: a vector that grows would leave copies of a secret in freed memory.
         let mut line = Zeroizing::new(Vec::with_capacity(limit + 1));
         let mut bytes = Zeroizing::new([0; 256]);
