@@ -15,7 +15,7 @@ laptop-check: ## check the types of the code for macOS and Windows, on any syste
 			--package cachepulse --package cachepulse-standin --lib --bins -- -D warnings -A clippy::pedantic; \
 	done
 
-# On Windows, make and sh come with Git.
+# Hosted CI does the same on macOS and Windows.
 laptop-test: ## test check, validate and demo on this system
 	$(CARGO) build --locked
 	tests/laptop/smoke target/debug/cachepulse
