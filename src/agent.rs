@@ -2,7 +2,6 @@
 
 mod watcher;
 
-use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::prober::{Prober, Setup, TargetMemory, offset};
 use crate::secret::{SecretSource, WatchedSecret};
 use crate::status::Status;
-use crate::target::{Server, Target, TargetName, Tls, TlsFiles};
+use crate::target::{Sentinels, Server, Target, TargetName, Tls, TlsFiles};
 
 /// The services that all targets share.
 pub struct Services {
@@ -127,18 +126,17 @@ impl Agent {
     ///
     /// # Errors
     /// [`ReconcileError`] if a certificate cannot be used; then nothing has changed.
-    pub async fn reconcile(&mut self, targets: &[Target]) -> Result<(), ReconcileError> {
+    pub async fn reconcile(&mut self, targets: &[Arc<Target>]) -> Result<(), ReconcileError> {
         let trace = Trace::default();
         let clients = self.read_certificates(targets).await?;
         self.stop_removed_and_changed(targets).await;
         self.keep_clients(clients);
-        let new: Vec<&Target> =
+        let new: Vec<&Arc<Target>> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
         let now = Instant::now();
         for (place, target) in new.iter().enumerate() {
-            let target = Arc::new((*target).clone());
             let offset = offset(target.interval, place, new.len());
-            let (prober, watcher) = self.build(&target, &trace, offset);
+            let (prober, watcher) = self.build(target, &trace, offset);
             let probing = prober.run(now + offset);
             let task = match watcher {
                 None => self.tasks.spawn(probing),
@@ -149,7 +147,7 @@ impl Agent {
                     }
                 }),
             };
-            self.probers.insert(target.name.clone(), Running { of: target, task });
+            self.probers.insert(target.name.clone(), Running { of: Arc::clone(target), task });
         }
         if !new.is_empty() {
             info!(started = new.len(), running = self.probers.len(), "targets started");
@@ -179,12 +177,9 @@ impl Agent {
     }
 
     /// Reads the certificates of `targets`, unless they are kept up to date already.
-    async fn read_certificates<T: Borrow<Target>>(
-        &self,
-        targets: &[T],
-    ) -> Result<NewClients, ReconcileError> {
+    async fn read_certificates(&self, targets: &[Arc<Target>]) -> Result<NewClients, ReconcileError> {
         let mut clients = NewClients::new();
-        for target in targets.iter().map(Borrow::borrow) {
+        for target in targets {
             for files in certificates(target) {
                 if self.clients.contains_key(files) || clients.contains_key(files) {
                     continue;
@@ -209,12 +204,13 @@ impl Agent {
 
     /// Stops what is no longer configured or has changed. Waits for the end of each task, so that its series are removed
     /// before a restarted target adds them again.
-    async fn stop_removed_and_changed(&mut self, targets: &[Target]) {
+    async fn stop_removed_and_changed(&mut self, targets: &[Arc<Target>]) {
         let wanted: HashMap<&TargetName, &Target> =
-            targets.iter().map(|target| (&target.name, target)).collect();
+            targets.iter().map(|target| (&target.name, &**target)).collect();
         let identities: HashSet<TokenIdentity> =
             targets.iter().filter_map(|target| target.identity.of_tokens()).collect();
-        let certificates: HashSet<&TlsFiles> = targets.iter().flat_map(certificates).collect();
+        let certificates: HashSet<&TlsFiles> =
+            targets.iter().flat_map(|target| certificates(target)).collect();
         let mut stopping: HashSet<Id> = HashSet::new();
         let mut keep = |keep: bool, task: &AbortHandle| {
             if !keep {
@@ -315,7 +311,8 @@ impl Agent {
                 };
                 let of_sentinels = tls_files(&sentinels.tls).map(client);
                 let name = target.name.clone();
-                let locator = Locator::new(name, sentinels.clone(), sign_in, of_sentinels, resolver.clone());
+                let locator =
+                    Locator::new(name, Sentinels::clone(sentinels), sign_in, of_sentinels, resolver.clone());
                 Dialer::of_primary(locator, tls, resolver)
             }
         }

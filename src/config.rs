@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod certificate;
@@ -88,7 +89,7 @@ pub struct Config {
     /// The files with further targets, if it names any.
     pub target_files: Option<TargetFiles>,
     /// Its own targets: up to 10,000, with names that are unique without regard to case.
-    pub targets: Vec<Target>,
+    pub targets: Vec<Arc<Target>>,
     /// Settings that are valid, but probably mistakes.
     pub warnings: Vec<Finding>,
 }

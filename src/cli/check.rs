@@ -100,7 +100,7 @@ impl Check {
         for problem in merged.files.values().filter_map(|validity| validity.as_ref().err()) {
             complain(&format_args!("warning: {problem}"));
         }
-        let mut targets: Vec<Arc<Target>> = merged.own.into_iter().map(Arc::new).collect();
+        let mut targets = merged.own;
         if let Some(name) = &self.target {
             let names = enumerated(targets.iter().map(|target| target.name.as_str()));
             targets.retain(|target| name == target.name.as_str());

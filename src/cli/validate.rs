@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -158,7 +159,7 @@ impl Validate {
 ///
 /// # Errors
 /// The exit code, if that cannot be found out. The error is reported.
-fn resolve(targets: &[Target]) -> Result<Vec<ResolvedIdentity>, ExitCode> {
+fn resolve(targets: &[Arc<Target>]) -> Result<Vec<ResolvedIdentity>, ExitCode> {
     let files = Files::system();
     on_runtime(async {
         let mut resolved: Vec<ResolvedIdentity> = Vec::new();

@@ -24,7 +24,7 @@ use crate::target::{
 };
 
 /// Reads every target of the document.
-pub(super) fn read_all(document: &Fields<'_>, earlier: &mut Earlier) -> Result<Vec<Target>, Invalid> {
+pub(super) fn read_all(document: &Fields<'_>, earlier: &mut Earlier) -> Result<Vec<Arc<Target>>, Invalid> {
     let defaults = Defaults::read(document);
     if document.get(&TARGETS).is_none() && document.get(&TARGET_FILES).is_some() {
         return Ok(Vec::new());
@@ -39,7 +39,7 @@ pub(super) fn read_all(document: &Fields<'_>, earlier: &mut Earlier) -> Result<V
 pub(super) fn read_of_file(
     document: &Fields<'_>,
     check: impl Fn(&Target) -> Result<(), String>,
-) -> Result<Vec<Target>, Invalid> {
+) -> Result<Vec<Arc<Target>>, Invalid> {
     let defaults = Defaults::read(document);
     let list = document.required(&TARGETS, "give a list of targets")?;
     let items = list.items("a list of targets")?;
@@ -59,9 +59,9 @@ fn read_items(
     items: &[Field<'_>],
     defaults: &Defaults<'_>,
     earlier: &mut Earlier,
-) -> Result<Vec<Target>, Invalid> {
+) -> Result<Vec<Arc<Target>>, Invalid> {
     // Every item is read, so that all problems are reported together.
-    let targets: Vec<_> = items.iter().map(|item| read(item, defaults, earlier)).collect();
+    let targets: Vec<_> = items.iter().map(|item| read(item, defaults, earlier).map(Arc::new)).collect();
     targets.into_iter().collect()
 }
 
@@ -138,7 +138,7 @@ fn read(item: &Field<'_>, defaults: &Defaults<'_>, earlier: &mut Earlier) -> Res
             let port = pick(own.port, defaults.port, || host::default_port(host, is_tls))?;
             Server::Host(Endpoint { host: host.into(), port })
         }
-        None => Server::Sentinels(read_sentinels(&fields, &tls, target.expect_role)?),
+        None => Server::Sentinels(read_sentinels(&fields, &tls, target.expect_role)?.into()),
     };
     let target =
         Target { name: name?, server, tls: tls?, identity: identity?, username: username?, ..target };

@@ -4,6 +4,8 @@
 //! the configuration says under these names; paths, commands and variables are refused. The readers of the configuration then
 //! read the document like any other. `named_identities.rs` says for which hosts an identity may be used.
 
+use std::sync::Arc;
+
 use super::document::{Node, Value};
 use super::field::{Field, closest, quoted};
 use super::identity::NONE;
@@ -58,7 +60,12 @@ impl Definitions {
     ///
     /// # Errors
     /// Every problem; only one if the text is not YAML.
-    pub(super) fn read(&self, name: &str, text: &str, sources: &Sources) -> Result<Vec<Target>, Problems> {
+    pub(super) fn read(
+        &self,
+        name: &str,
+        text: &str,
+        sources: &Sources,
+    ) -> Result<Vec<Arc<Target>>, Problems> {
         let file = document_of(name, text)?;
         let findings = Collector::new(Language::TargetFile, sources.clone());
         let document = Grafting { definitions: self, findings: &findings }.document(&file);
@@ -328,7 +335,7 @@ targets: [{name: own, host: a}]
         Definitions::of(defaults.as_ref(), identities.as_ref(), authorities.as_ref(), allowed)
     }
 
-    fn read(file: &str) -> Result<Vec<Target>, String> {
+    fn read(file: &str) -> Result<Vec<Arc<Target>>, String> {
         let read = definitions(CONFIG).read("t.yaml", file, &Sources::new(&Files::system()));
         read.map_err(|problems| problems.to_string())
     }

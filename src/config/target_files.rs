@@ -65,16 +65,16 @@ pub struct Found {
 }
 
 /// The targets of a file, or why it is invalid.
-type FileTargets = Result<Arc<[Target]>, Box<str>>;
+type FileTargets = Result<Arc<[Arc<Target>]>, Box<str>>;
 
 /// The targets that each file had when it was valid.
-pub type Good = BTreeMap<PathBuf, Arc<[Target]>>;
+pub type Good = BTreeMap<PathBuf, Arc<[Arc<Target>]>>;
 
 /// All targets.
 #[derive(Debug)]
 pub struct Merged {
     /// Those that the agent probes.
-    pub own: Vec<Target>,
+    pub own: Vec<Arc<Target>>,
     /// How many there are in all partitions.
     pub known: usize,
     /// Each file, and why it is invalid if it is.
@@ -241,10 +241,10 @@ impl Found {
     /// Adds what the files say to the targets of the configuration. A file that is invalid, or has a name that is taken, keeps
     /// those that it had when it was `good`. Of all, `partition` probes its own.
     #[must_use]
-    pub fn merge(&self, configured: &[Target], good: &Good, partition: Option<Partition>) -> Merged {
-        let is_own = |target: &Target| partition.is_none_or(|partition| partition.has(&target.name));
+    pub fn merge(&self, configured: &[Arc<Target>], good: &Good, partition: Option<Partition>) -> Merged {
+        let is_own = |target: &Arc<Target>| partition.is_none_or(|partition| partition.has(&target.name));
         let mut taken: Taken = configured.iter().map(|target| (folded(&target.name), None)).collect();
-        let mut own: Vec<Target> = configured.iter().filter(|target| is_own(target)).cloned().collect();
+        let mut own: Vec<Arc<Target>> = configured.iter().filter(|target| is_own(target)).cloned().collect();
         let mut files = BTreeMap::new();
         let mut kept = Good::new();
         for (path, read) in self.all(good) {
@@ -274,7 +274,7 @@ impl Found {
                     if taken.len() < MOST_KNOWN && !taken.contains_key(&name) {
                         taken.insert(name, Some(Arc::clone(&owner)));
                         if is_own(target) && own.len() < MOST_PROBED {
-                            own.push(target.clone());
+                            own.push(Arc::clone(target));
                         }
                     }
                 }
@@ -298,10 +298,10 @@ impl Found {
 }
 
 /// Whether no target of the file at `path` has a name that is taken.
-fn free(path: &Path, targets: &[Target], taken: &Taken) -> Result<(), Box<str>> {
+fn free(path: &Path, targets: &[Arc<Target>], taken: &Taken) -> Result<(), Box<str>> {
     let conflict = targets.iter().find_map(|target| Some((target, taken.get(&folded(&target.name))?)));
-    let Some((Target { name, .. }, owner)) = conflict else { return Ok(()) };
-    let owner = owner.as_deref().unwrap_or("the configuration");
+    let Some((target, owner)) = conflict else { return Ok(()) };
+    let (name, owner) = (&target.name, owner.as_deref().unwrap_or("the configuration"));
     Err(format!("{}: duplicate name \"{name}\"; {owner} has it, too", path.display()).into())
 }
 
@@ -315,8 +315,8 @@ mod tests {
 
     use super::*;
 
-    fn targets(names: &[&str]) -> Arc<[Target]> {
-        names.iter().map(|name| Target::plain(name)).collect()
+    fn targets(names: &[&str]) -> Arc<[Arc<Target>]> {
+        names.iter().map(|name| Target::plain(name).into()).collect()
     }
 
     fn found(files: &[(&str, Result<&[&str], &str>)]) -> Found {

@@ -2,6 +2,7 @@
 //! those of Azure that the configuration relies on.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use super::field::{closest, one_of};
 use super::keys::{self, VARIABLE_PREFIX};
@@ -22,14 +23,14 @@ pub const ON_INVALID_CONFIG_VARIABLE: &str = "CACHEPULSE_ON_INVALID_CONFIG";
 /// Kubernetes sets for a Service with the same prefix.
 pub fn warnings(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    targets: &[Target],
+    targets: &[Arc<Target>],
 ) -> Vec<Finding> {
     let flags = keys::all().filter_map(|key| key.about().flag);
     let mut known: Vec<String> = flags.map(|flag| flag.variable()).collect();
     known.extend([CONFIG_VARIABLE, ON_INVALID_CONFIG_VARIABLE].map(str::to_owned));
     let is_known = |name: &str| {
         known.iter().any(|known| known == name)
-            || targets.iter().flat_map(secret_variables).any(|secret| secret == name)
+            || targets.iter().flat_map(|target| secret_variables(target)).any(|secret| secret == name)
     };
     let variables = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let mut unknown: Vec<String> = variables
@@ -57,8 +58,8 @@ pub fn warnings(
 ///
 /// # Errors
 /// The problem of the variable that restricts the sources.
-pub fn check_azure(variables: &Variables, targets: &[Target]) -> Result<Vec<Finding>, Problems> {
-    let is_auto = |target: &Target| matches!(&*target.identity, Identity::Entra(entra) if matches!(entra.source, EntraSource::Auto { .. }));
+pub fn check_azure(variables: &Variables, targets: &[Arc<Target>]) -> Result<Vec<Finding>, Problems> {
+    let is_auto = |target: &Arc<Target>| matches!(&*target.identity, Identity::Entra(entra) if matches!(entra.source, EntraSource::Auto { .. }));
     if !targets.iter().any(is_auto) {
         return Ok(Vec::new());
     }
@@ -149,7 +150,7 @@ fn is_of_service(name: &str, value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn warned(variables: &[(&str, &str)], targets: &[Target]) -> Vec<String> {
+    fn warned(variables: &[(&str, &str)], targets: &[Arc<Target>]) -> Vec<String> {
         let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         warnings(variables, targets).iter().map(ToString::to_string).collect()
     }
@@ -210,18 +211,18 @@ mod tests {
     #[test]
     fn a_user_and_password_of_azure_are_a_warning_unless_something_else_takes_their_place() {
         let user = [("AZURE_USERNAME", "u"), ("AZURE_PASSWORD", "hunter2")];
-        let warned = |variables: Variables, targets: &[Target]| {
+        let warned = |variables: Variables, targets: &[Arc<Target>]| {
             let warnings = check_azure(&variables, targets).unwrap();
             warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let mut auto = Target::plain("a");
         auto.identity = crate::config::identity::default_identity().into();
-        let auto = [auto];
+        let auto = [auto.into()];
         let [warning] = warned(Variables::of(user), &auto).try_into().unwrap();
         assert!(warning.starts_with("AZURE_USERNAME: ignored, as is AZURE_PASSWORD: "), "{warning}");
         assert!(!warning.contains("hunter2"), "{warning}");
         let none = Vec::<String>::new();
-        assert_eq!(warned(Variables::of(user), &[Target::plain("a")]), none);
+        assert_eq!(warned(Variables::of(user), &[Target::plain("a").into()]), none);
         assert_eq!(warned(Variables::of([user[0], ("AZURE_PASSWORD", "")]), &auto), none);
         assert_eq!(warned(Variables::of([user[0], user[1], ("AZURE_CLIENT_SECRET", "s")]), &auto), none);
     }
@@ -230,6 +231,6 @@ mod tests {
     fn a_variable_with_a_secret_is_no_warning() {
         let mut target = Target::plain("a");
         target.identity = Identity::Password(SecretSource::Env("CACHEPULSE_PASSWORD".into())).into();
-        assert_eq!(warned(&[("CACHEPULSE_PASSWORD", "x")], &[target]), Vec::<String>::new());
+        assert_eq!(warned(&[("CACHEPULSE_PASSWORD", "x")], &[target.into()]), Vec::<String>::new());
     }
 }

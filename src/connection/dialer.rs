@@ -116,8 +116,15 @@ pub struct Dialer {
 #[derive(Clone, Debug)]
 enum Way {
     Host(Endpoint),
-    /// By asking sentinels.
-    Sentinels(Box<Locator>, Tried),
+    /// By asking sentinels. Boxed: most targets have none.
+    Sentinels(Box<Primary>),
+}
+
+/// The primary that sentinels name.
+#[derive(Clone, Debug)]
+struct Primary {
+    locator: Locator,
+    tried: Tried,
 }
 
 /// The last attempt to reach the primary that sentinels name.
@@ -171,7 +178,7 @@ impl Dialer {
         resolver: Resolver,
     ) -> Self {
         Self {
-            way: Way::Sentinels(locator.into(), Tried::default()),
+            way: Way::Sentinels(Primary { locator, tried: Tried::default() }.into()),
             line: Line { tls, resolver, trace: Trace::default() },
         }
     }
@@ -181,7 +188,7 @@ impl Dialer {
     pub fn locator(&self) -> Option<&Locator> {
         match &self.way {
             Way::Host(_) => None,
-            Way::Sentinels(locator, _) => Some(locator),
+            Way::Sentinels(primary) => Some(&primary.locator),
         }
     }
 
@@ -189,10 +196,32 @@ impl Dialer {
     #[must_use]
     pub fn with_trace(self, trace: Trace) -> Self {
         let way = match self.way {
-            Way::Sentinels(locator, tried) => Way::Sentinels(locator.with_trace(trace.clone()).into(), tried),
+            Way::Sentinels(primary) => {
+                let Primary { locator, tried } = *primary;
+                Way::Sentinels(Primary { locator: locator.with_trace(trace.clone()), tried }.into())
+            }
             Way::Host(endpoint) => Way::Host(endpoint),
         };
         Self { way, line: Line { trace, ..self.line } }
+    }
+}
+
+impl Primary {
+    /// As [`Dial::renewed`], where `line` leads to it.
+    async fn renewed(&mut self, line: &mut Line) {
+        let mut knowledge = self.locator.knowledge();
+        let (tried, pause) = (self.tried.ended, self.tried.pause());
+        let moved = async move {
+            let Some((epoch, ended)) = tried else { return std::future::pending().await };
+            // The locator keeps the sender.
+            let _ = knowledge.wait_for(|knowledge| !knowledge.stands(epoch)).await;
+            sleep_until(ended + pause).await;
+        };
+        tokio::select! {
+            () = line.renewed() => {}
+            () = self.locator.renewed() => {}
+            () = moved => {}
+        }
     }
 }
 
@@ -239,8 +268,7 @@ fn concerns_certificates(failed: &DialFailure) -> bool {
 
 /// Asks for the primary and dials it. Begins again if it moves meanwhile.
 async fn dial_primary(
-    locator: &mut Locator,
-    tried: &mut Tried,
+    Primary { locator, tried }: &mut Primary,
     line: &mut Line,
     mut deadline: Instant,
 ) -> Result<(dial::Dialed, u64), DialFailure> {
@@ -298,7 +326,7 @@ impl Dial for Dialer {
     async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Stream>, DialFailure> {
         let (dialed, epoch) = match &mut self.way {
             Way::Host(endpoint) => (self.line.dial(endpoint, deadline).await?, 0),
-            Way::Sentinels(locator, tried) => dial_primary(locator, tried, &mut self.line, deadline).await?,
+            Way::Sentinels(primary) => dial_primary(primary, &mut self.line, deadline).await?,
         };
         let peer = Peer {
             address: Some(dialed.peer),
@@ -312,7 +340,7 @@ impl Dial for Dialer {
     async fn leads_to(&self, address: SocketAddr, deadline: Instant) -> Option<bool> {
         let endpoint = match &self.way {
             Way::Host(endpoint) => endpoint.clone(),
-            Way::Sentinels(locator, _) => locator.knowledge().borrow().primary()?.clone(),
+            Way::Sentinels(primary) => primary.locator.knowledge().borrow().primary()?.clone(),
         };
         self.line.resolver.leads_to(address, &endpoint, deadline).await
     }
@@ -320,43 +348,33 @@ impl Dial for Dialer {
     async fn moved_from(&self, peer: &Peer) -> Failure {
         match &self.way {
             Way::Host(_) => std::future::pending().await,
-            Way::Sentinels(locator, _) => locator.moved_since(peer.epoch).await,
+            Way::Sentinels(primary) => primary.locator.moved_since(peer.epoch).await,
         }
     }
 
     fn not_greeted(&self, failure: &Failure) {
-        if let Way::Sentinels(locator, Tried { endpoint: Some(endpoint), .. }) = &self.way {
-            locator.not_reached(endpoint, failure);
+        if let Way::Sentinels(primary) = &self.way
+            && let Some(endpoint) = &primary.tried.endpoint
+        {
+            primary.locator.not_reached(endpoint, failure);
         }
     }
 
     fn accept(&self, greeting: &Greeting) -> Result<(), Failure> {
         match &self.way {
-            Way::Sentinels(locator, Tried { endpoint: Some(endpoint), .. }) => {
-                locator.accept(endpoint, greeting)
-            }
-            Way::Sentinels(..) | Way::Host(_) => Ok(()),
+            Way::Sentinels(primary) => match &primary.tried.endpoint {
+                Some(endpoint) => primary.locator.accept(endpoint, greeting),
+                None => Ok(()),
+            },
+            Way::Host(_) => Ok(()),
         }
     }
 
     async fn renewed(&mut self) {
         match &mut self.way {
             Way::Host(_) => self.line.renewed().await,
-            Way::Sentinels(locator, tried) => {
-                let mut knowledge = locator.knowledge();
-                let (tried, pause) = (tried.ended, tried.pause());
-                let moved = async move {
-                    let Some((epoch, ended)) = tried else { return std::future::pending().await };
-                    // The locator keeps the sender.
-                    let _ = knowledge.wait_for(|knowledge| !knowledge.stands(epoch)).await;
-                    sleep_until(ended + pause).await;
-                };
-                tokio::select! {
-                    () = self.line.renewed() => {}
-                    () = locator.renewed() => {}
-                    () = moved => {}
-                }
-            }
+            // Boxed: without that, every prober has a place for it.
+            Way::Sentinels(primary) => Box::pin(primary.renewed(&mut self.line)).await,
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::secret::SecretSource;
 pub enum Server {
     /// At this host and port.
     Host(Endpoint),
-    /// Where sentinels say that the primary is.
-    Sentinels(Sentinels),
+    /// Where sentinels say that the primary is. Boxed: most targets have none.
+    Sentinels(Box<Sentinels>),
 }
 
 /// A service that Redis Sentinel watches, and how to ask for the address of its primary.
@@ -69,7 +69,8 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(endpoint) => endpoint.fmt(f),
-            Self::Sentinels(Sentinels { service, addresses, .. }) => {
+            Self::Sentinels(sentinels) => {
+                let Sentinels { service, addresses, .. } = &**sentinels;
                 write!(f, "{service} of the sentinels")?;
                 for (index, address) in addresses.iter().enumerate() {
                     write!(f, "{} {address}", if index == 0 { "" } else { "," })?;

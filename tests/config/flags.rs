@@ -267,7 +267,7 @@ fn tls_that_is_on_by_flag_keeps_its_details() {
     let certificate = [("cert-file", "examples/client.pem"), ("key-file", "examples/secrets/client.key")];
     let files = |more: &[(&str, &str)]| {
         let values = [&[("host", "orders"), ("identity", "none")], &certificate[..], more].concat();
-        Config::from_flags(&flags(&values), &sources()).unwrap().targets.remove(0).tls
+        Config::from_flags(&flags(&values), &sources()).unwrap().targets[0].tls.clone()
     };
     assert_eq!(files(&[("tls", "true")]), files(&[]));
     assert!(matches!(files(&[]), Tls::On { files: TlsFiles { client: Some(_), .. }, .. }));
@@ -277,7 +277,7 @@ fn tls_that_is_on_by_flag_keeps_its_details() {
 fn a_url_as_host_names_the_target_and_may_contradict_flags() {
     let named = flags(&[("host", "rediss://orders.example.com:7000")]);
     let config = Config::from_flags(&named, &sources()).unwrap();
-    assert_eq!(config.targets[0], target("orders", "orders.example.com", 7000));
+    assert_eq!(*config.targets[0], target("orders", "orders.example.com", 7000));
     assert_eq!(
         problems(&flags(&[
             ("host", "rediss://orders:7000"),

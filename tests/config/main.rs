@@ -92,7 +92,7 @@ fn config(targets: Vec<Target>) -> Config {
         shutdown_grace_period: Duration::from_secs(10),
         partition: PartitionSettings::default(),
         target_files: None,
-        targets,
+        targets: targets.into_iter().map(Arc::new).collect(),
         warnings: Vec::new(),
     }
 }
@@ -171,7 +171,7 @@ targets:
         shutdown_grace_period: Duration::ZERO,
         partition: PartitionSettings { index: Some(2), of: NonZeroU32::new(3), copies: NonZeroU32::new(2) },
         target_files: None,
-        targets: vec![Target {
+        targets: vec![Arc::new(Target {
             tls: Tls::On {
                 files: TlsFiles {
                     ca_file: Some("examples/ca.pem".into()),
@@ -210,7 +210,7 @@ targets:
                 .into_iter()
                 .collect(),
             ..target("inventory", "2001:db8::6", 7000)
-        }],
+        })],
         warnings: Vec::new(),
     };
     let config = valid(yaml);
@@ -308,7 +308,7 @@ fn sentinels_are_read_with_a_sign_in_and_tls_of_their_own() {
              {{service: mymaster, addresses: [s0, '[::1]', 's1:1'], {more}}}}}]"
         ));
         let Server::Sentinels(sentinels) = &config.targets[0].server else { panic!("no sentinels") };
-        sentinels.clone()
+        Sentinels::clone(sentinels)
     };
     let at = |host: &str, port| Endpoint { host: host.into(), port };
     let expected = Sentinels {
@@ -435,7 +435,8 @@ fn the_error_names_a_file_that_is_not_a_configuration() {
 #[test]
 fn a_host_may_be_a_url_or_a_connection_string() {
     let read = |host: &str, more: &str| {
-        valid(&format!("targets: [{{name: a, host: '{host}'{more}}}]")).targets.remove(0)
+        let config = valid(&format!("targets: [{{name: a, host: '{host}'{more}}}]"));
+        Target::clone(&config.targets[0])
     };
     let expected = |port, tls, username: Option<&str>| Target {
         tls,
