@@ -42,11 +42,11 @@ pub(crate) struct Timer {
 
 impl Timer {
     /// As the function [`within`].
-    pub(crate) async fn within<T>(
+    pub(crate) fn within<T>(
         &mut self,
         deadline: &mut Instant,
         work: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<T, Passed> {
+    ) -> impl Future<Output = Result<T, Passed>> {
         let began = Instant::now();
         self.pause = (*deadline - began) / LOOKS;
         let first_look = began + self.pause;
@@ -54,7 +54,7 @@ impl Timer {
         if sleep.is_elapsed() || !(began..=first_look).contains(&sleep.deadline()) {
             sleep.as_mut().reset(first_look);
         }
-        watched(sleep.as_mut(), self.pause, deadline, work).await
+        watched(sleep.as_mut(), self.pause, deadline, work)
     }
 
     /// Moves the timer to where it serves the commands that begin at `next`, at most `latest` after that. It wakes nobody up
@@ -78,18 +78,18 @@ async fn watched<T>(
 ) -> Result<T, Passed> {
     loop {
         let due = timer.deadline();
-        let done = tokio::select! {
+        tokio::select! {
             biased;
-            done = &mut work => Some(done),
+            done = &mut work => {
+                *deadline += due.elapsed();
+                return Ok(done);
+            }
             // Also while the work uses up the budget of its task: the peer may send data without an end.
-            () = unconstrained(&mut timer) => None,
-        };
+            () = unconstrained(&mut timer) => {}
+        }
         let now = Instant::now();
         let is_last = due >= *deadline;
         *deadline += now - due;
-        if let Some(done) = done {
-            return Ok(done);
-        }
         if is_last {
             // What came meanwhile is noticed between two turns of a task.
             yield_now().await;

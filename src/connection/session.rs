@@ -149,9 +149,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let stage = Stage::Step(Step::Set);
-        let mut digits = itoa::Buffer::new();
-        let expiry = digits.format(expiry.as_millis());
-        let length = self.keyed(stage, &["SET", key, value, "PX", expiry], deadline).await?;
+        let sent = {
+            let mut digits = itoa::Buffer::new();
+            let expiry = digits.format(expiry.as_millis());
+            self.keyed(stage, &["SET", key, value, "PX", expiry], deadline)
+        };
+        let length = sent.await?;
         self.confirm(stage, length, Expected::Status("OK"))
     }
 
@@ -187,10 +190,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.reply(stage, length)
     }
 
-    /// Sends one command and waits for its reply, whose length is returned.
-    async fn exchange(&mut self, stage: Stage, args: &[&str], deadline: Instant) -> Result<usize, Failure> {
+    /// Sends one command and waits for its reply, whose length is returned. The future has no place for the arguments.
+    fn exchange<'a>(
+        &'a mut self,
+        stage: Stage,
+        args: &[&str],
+        deadline: Instant,
+    ) -> impl Future<Output = Result<usize, Failure>> + use<'a, S> {
         self.begin();
         self.pack(args);
+        self.send_and_wait_until(stage, deadline)
+    }
+
+    /// Sends what was packed and waits for the first reply, whose length is returned, until `deadline`.
+    async fn send_and_wait_until(&mut self, stage: Stage, deadline: Instant) -> Result<usize, Failure> {
         self.in_time(stage, deadline, async |session| session.send_and_wait(stage).await).await
     }
 

@@ -177,12 +177,12 @@ impl<D: Dial> Link<D> {
     async fn turn(&mut self) -> Option<ClientList> {
         let Self { ticks, connection, handover, opener, maintenance, early, directions, shared, .. } = self;
         let maintenance = maintenance.as_deref();
-        let question = shared.signals.question(ticks.record().id());
+        let asked = (&*shared.signals, ticks.record().id());
         let directed = next_direction(directions.as_deref());
         let event = async {
             tokio::select! {
                 biased;
-                event = next_event(connection.as_mut(), handover, opener, maintenance, early, question) => event,
+                event = next_event(connection.as_mut(), handover, opener, maintenance, early, asked) => event,
                 direction = directed => Event::Directed(direction),
             }
         };

@@ -56,19 +56,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.asks = true;
     }
 
-    /// Sends a command with a key and waits for its reply, whose length is returned.
-    pub(super) async fn keyed(
-        &mut self,
+    /// Sends a command with a key and waits for its reply, whose length is returned. The future has no place for the
+    /// arguments.
+    pub(super) fn keyed<'a>(
+        &'a mut self,
         stage: Stage,
         args: &[&str],
+        deadline: Instant,
+    ) -> impl Future<Output = Result<usize, Failure>> + use<'a, S> {
+        self.begin();
+        if self.asks {
+            self.pack(&["ASKING"]);
+        }
+        self.pack(args);
+        async move {
+            if self.asks {
+                // Boxed: it is rare.
+                Box::pin(self.send_and_wait_after_asking(stage, deadline)).await
+            } else {
+                self.send_and_wait_until(stage, deadline).await
+            }
+        }
+    }
+
+    /// Sends `ASKING` and the command after it, as packed, and waits for both replies. Returns the length of the second.
+    async fn send_and_wait_after_asking(
+        &mut self,
+        stage: Stage,
         mut deadline: Instant,
     ) -> Result<usize, Failure> {
-        if !self.asks {
-            return self.exchange(stage, args, deadline).await;
-        }
-        self.begin();
-        self.pack(&["ASKING"]);
-        self.pack(args);
         let replies = async {
             let asking = self.round_trip(stage).await?;
             Ok((asking, self.next_length(stage).await?))

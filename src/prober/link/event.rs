@@ -10,7 +10,8 @@ use crate::prober::handover::Handover;
 use crate::prober::maintenance::Maintenance;
 use crate::prober::opening::{Connection, Opened, Opener};
 use crate::prober::schedule::until;
-use crate::prober::signals::Question;
+use crate::prober::signals::{Question, Signals};
+use crate::prober::whole::LinkId;
 
 /// What happens while nothing is under way.
 pub(super) enum Event<S> {
@@ -42,7 +43,7 @@ pub(super) async fn next_event<D: Dial>(
     opener: &mut Opener<D>,
     maintenance: Option<&Maintenance>,
     early: &mut EarlyConnection<D>,
-    question: impl Future<Output = Question>,
+    (signals, id): (&Signals, LinkId),
 ) -> Event<D::Stream> {
     let Opener { sign_in, dialer, target, .. } = opener;
     let change = maintenance.and_then(Maintenance::next_change);
@@ -54,9 +55,11 @@ pub(super) async fn next_event<D: Dial>(
         };
     };
     let request = maintenance.and_then(|maintenance| request(connection, maintenance));
-    let maintenance_due = change.into_iter().chain(request.map(|(_, due)| due)).min();
     let again = connection.reauthenticate;
     let aged = early.renewal(connection.opened, target.max_connection_age);
+    let maintenance_due = [change, request.map(|(_, due)| due)].into_iter().flatten().min();
+    // One timer for all of them: every target has a place for each that is waited for.
+    let alarm = [again, aged, maintenance_due].into_iter().flatten().min();
     tokio::select! {
         biased;
         incident = connection.session.incident() => match incident {
@@ -66,11 +69,17 @@ pub(super) async fn next_event<D: Dial>(
         // It answers, but nobody should use it any more.
         failure = dialer.moved_from(&connection.peer) => Event::Lost(failure),
         replacement = handover.replacement() => Event::Replaced(replacement),
-        question = question => Event::Asked(question),
+        question = signals.question(id) => Event::Asked(question),
         () = sign_in.renewed() => Event::Renewed,
-        () = until(again), if again.is_some() => Event::Renewed,
         done = early.opened() => Event::Early(done),
-        () = until(aged), if aged.is_some() => Event::Aged,
-        () = until(maintenance_due), if maintenance_due.is_some() => Event::Maintenance,
+        () = until(alarm), if alarm.is_some() => {
+            if alarm == again {
+                Event::Renewed
+            } else if alarm == aged {
+                Event::Aged
+            } else {
+                Event::Maintenance
+            }
+        }
     }
 }
