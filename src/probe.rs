@@ -4,7 +4,7 @@
 //! Values only: no I/O and no clock. How a probe runs is in [`crate::prober`], how a connection is opened in
 //! [`crate::connection`].
 
-mod compact;
+pub(crate) mod compact;
 mod failure;
 mod phase;
 mod reason;

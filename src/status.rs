@@ -3,7 +3,7 @@
 //!
 //! Probers and refresh loops write through handles, which remove their entry when they are dropped: those of `target.rs`
 //! and `identity.rs`. `document.rs` defines the JSON of the status, which `text.rs` writes, `outcome.rs` that of one
-//! outcome, and `cluster.rs` what belongs to a cluster. `history.rs` is what people see of a target's past. `filter.rs`
+//! outcome, which `record.rs` keeps, and `cluster.rs` what belongs to a cluster. `history.rs` is what people see of a target's past. `filter.rs`
 //! selects targets.
 
 mod cluster;
@@ -14,6 +14,7 @@ mod identity;
 mod maintenance;
 mod outcome;
 mod overview;
+mod record;
 mod schema;
 mod sentinel;
 mod target;
@@ -40,12 +41,13 @@ pub use self::outcome::{
     StepDocument,
 };
 pub use self::overview::{Brief, Details, Overview};
+use self::record::Record;
 pub use self::schema::SCHEMA;
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 pub use self::target::{ConnectionInfo, ConnectionState, TargetStatus, Verdict};
-use self::target::{NewConnection, Past, Record, TargetEntry, TargetState};
+use self::target::{NewConnection, Past, TargetEntry, TargetState};
 pub use self::text::StatusText;
 use crate::clock::Clock;
 use crate::lock::lock;

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 /// A duration, as an `Option` in half the memory of one of std. It holds up to 584 years.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Compact(
+pub(crate) struct Compact(
     /// Nanoseconds, and one more.
     NonZeroU64,
 );
 
 impl Compact {
-    pub(super) fn new(duration: Duration) -> Self {
+    pub(crate) fn new(duration: Duration) -> Self {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(NonZeroU64::MIN.saturating_add(nanoseconds))
     }
 
-    pub(super) const fn get(self) -> Duration {
+    pub(crate) const fn get(self) -> Duration {
         Duration::from_nanos(self.0.get() - 1)
     }
 }

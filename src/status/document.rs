@@ -200,10 +200,9 @@ impl TargetEntry {
 
 impl TargetDocument {
     pub(super) fn new(entry: &TargetEntry, state: &TargetState) -> Self {
-        let newest_first = |records: &VecDeque<Arc<Record>>| {
-            let document =
-                |Record { at, delay, outcome }: &Record| OutcomeDocument::new(outcome, *at, Some(*delay));
-            records.iter().rev().map(|record| document(record)).collect()
+        let newest_first = |records: &VecDeque<Record>| {
+            let document = |it: &Record| OutcomeDocument::new(&it.outcome(), it.at, Some(it.delay()));
+            records.iter().rev().map(document).collect()
         };
         Self {
             target: entry.name().as_str().to_owned(),

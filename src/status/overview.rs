@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    ConnectionInfo, ErrorDocument, Filter, Readiness, Status, Summary, TargetDocument, TargetEntry, Verdict,
+    ConnectionInfo, ErrorDocument, Filter, Readiness, Record, Status, Summary, TargetDocument, TargetEntry,
+    Verdict,
 };
 use crate::lock::lock;
 use crate::target::Target;
@@ -112,7 +113,7 @@ impl Details {
 impl Brief {
     fn new(entry: Arc<TargetEntry>) -> Self {
         let state = lock(&entry.state);
-        let delay = state.recent.back().map_or(Duration::ZERO, |record| record.delay);
+        let delay = state.recent.back().map_or(Duration::ZERO, Record::delay);
         let verdict = state.verdict;
         drop(state);
         Self { state: verdict, delay, entry }

@@ -11,6 +11,7 @@ use super::Status;
 use super::cluster::ClusterState;
 use super::history::History;
 use super::maintenance::Maintenance;
+use super::record::Record;
 use super::sentinel::SentinelState;
 use crate::lock::lock;
 use crate::probe::{Failure, Outcome, PhaseTimes, ServerInfo};
@@ -49,7 +50,7 @@ pub(super) struct TargetState {
     /// `None` for a target without sentinels.
     pub(super) sentinel: Option<Box<SentinelState>>,
     /// Newest last. A failure may be in both lists, and is only in the second if no tick waited for it.
-    pub(super) recent: VecDeque<Arc<Record>>,
+    pub(super) recent: VecDeque<Record>,
     pub(super) past: Past,
 }
 
@@ -58,7 +59,7 @@ pub(super) struct TargetState {
 pub(super) struct Past {
     pub(super) history: Box<History>,
     /// Newest last.
-    pub(super) failures: VecDeque<Arc<Record>>,
+    pub(super) failures: VecDeque<Record>,
 }
 
 impl TargetState {
@@ -80,9 +81,8 @@ impl Past {
         Self { history: Box::new(History::new(interval, now, at)), failures: VecDeque::new() }
     }
 
-    fn failed(&mut self, record: Arc<Record>) {
-        make_room(&mut self.failures, FAILURES);
-        self.failures.push_back(record);
+    fn failed(&mut self, record: Record) {
+        push(&mut self.failures, FAILURES, record);
     }
 }
 
@@ -93,15 +93,6 @@ pub(super) struct NewConnection {
     pub(super) result: Result<(), Failure>,
     pub(super) failed_in_a_row: u32,
     pub(super) phases: PhaseTimes,
-}
-
-/// One outcome and its time.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) at: SystemTime,
-    /// How late its tick began.
-    pub(super) delay: Duration,
-    pub(super) outcome: Outcome,
 }
 
 /// The result of the last probe of a target.
@@ -205,21 +196,19 @@ impl TargetStatus {
     /// Records the outcome at `at` of `ticks` ticks, the newest of which was noticed `delay` late, and whether the target is
     /// up.
     pub fn record(&self, outcome: &Outcome, ticks: u64, delay: Duration, is_up: bool, at: SystemTime) {
-        let record = Record { at, delay, outcome: outcome.clone() };
+        let record = Record::new(outcome, delay, at);
         let mut state = lock(&self.entry.state);
         state.decide(is_up, at);
         state.past.history.settled(ticks, outcome, delay, Instant::now(), at);
-        let oldest = make_room(&mut state.recent, RECENT);
-        let record = in_place_of(oldest, record);
         if outcome.result.is_err() {
-            state.past.failed(Arc::clone(&record));
+            state.past.failed(record.clone());
         }
-        state.recent.push_back(record);
+        push(&mut state.recent, RECENT, record);
     }
 
     /// Records the failure at `at` of an attempt that belongs to no tick.
     pub fn failed(&self, outcome: &Outcome, at: SystemTime) {
-        let record = Arc::new(Record { at, delay: Duration::ZERO, outcome: outcome.clone() });
+        let record = Record::new(outcome, Duration::ZERO, at);
         lock(&self.entry.state).past.failed(record);
     }
 
@@ -280,19 +269,10 @@ impl Drop for TargetStatus {
     }
 }
 
-/// Removes the oldest of `limit` records.
-fn make_room(records: &mut VecDeque<Arc<Record>>, limit: usize) -> Option<Arc<Record>> {
-    if records.len() == limit { records.pop_front() } else { None }
-}
-
-/// Puts `record` where the `oldest` was, unless somebody still reads that: a probe needs no new memory (see
-/// `tests/allocations.rs`).
-fn in_place_of(oldest: Option<Arc<Record>>, record: Record) -> Arc<Record> {
-    if let Some(mut place) = oldest
-        && let Some(oldest) = Arc::get_mut(&mut place)
-    {
-        *oldest = record;
-        return place;
+/// Adds `record` to `records`, of which the oldest makes room if there are `limit` of them.
+fn push(records: &mut VecDeque<Record>, limit: usize, record: Record) {
+    if records.len() == limit {
+        records.pop_front();
     }
-    Arc::new(record)
+    records.push_back(record);
 }

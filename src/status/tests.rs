@@ -1,4 +1,3 @@
-use super::target::RECENT;
 use super::*;
 use crate::identity::Token;
 use crate::probe::{
@@ -223,16 +222,4 @@ async fn a_target_that_a_reload_restarts_keeps_its_past_unless_its_server_is_ano
     drop(fail(&target));
     status.started();
     assert_eq!(seen(&target), 0, "it was not configured for a while");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_record_leaves_the_oldest_alone_while_somebody_still_reads_it() {
-    let status = status();
-    let target = status.target(&Target::plain("a"));
-    (0..RECENT).for_each(|_| target.record(&success(), 1, DELAY, true, at(1_001)));
-    let records = || lock(&target.entry.state).recent.clone();
-    let read = records();
-    target.record(&failure(), 1, DELAY, false, at(1_002));
-    assert!(read.iter().all(|record| record.at == at(1_001)));
-    assert_eq!(records().back().unwrap().at, at(1_002));
 }
