@@ -132,9 +132,9 @@ pub(super) struct Ledger {
     work: Option<Work>,
     next_attempt: Option<Instant>,
     due: Due,
-    /// The last failure, if no success came after it.
-    away: Option<Away>,
-    loss: Option<Loss>,
+    /// The last failure, if no success came after it. Boxed, as is a loss: most of the time there is none.
+    away: Option<Box<Away>>,
+    loss: Option<Box<Loss>>,
     outage: Outage,
     has_succeeded: bool,
     failed_in_a_row: u32,
@@ -360,7 +360,7 @@ impl Ledger {
             self.confirm_loss(at, out);
             self.sign(since, at);
         }
-        self.away = Some(Away { failure: failure.clone(), at, measurements });
+        self.away = Some(Away { failure: failure.clone(), at, measurements }.into());
 
         let mut repeats = false;
         if self.is_due() {
@@ -402,7 +402,7 @@ impl Ledger {
         if self.away.is_none() {
             let opening = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
             let round = if proof == Proof::Round { self.last_round } else { Duration::ZERO };
-            self.loss = Some(Loss { at: since, failure, grace_ends: at + opening + round, proof });
+            self.loss = Some(Loss { at: since, failure, grace_ends: at + opening + round, proof }.into());
         }
         let pause = if lived >= SHORT_LIFE {
             self.pauses.reset();
@@ -426,15 +426,15 @@ impl Ledger {
             if loss.proof == Proof::Round {
                 self.outage.confirm();
             }
-            self.away =
-                Some(Away { failure: loss.failure.clone(), at, measurements: Measurements::default() });
+            let (failure, measurements) = (loss.failure.clone(), Measurements::default());
+            self.away = Some(Away { failure, at, measurements }.into());
             out(Effect::Lost(loss.failure));
         }
     }
 
     /// Gives `ticks` of those that are due the last failure as their outcome.
     fn settle_by_known(&mut self, at: Instant, ticks: u64, out: Out<'_>) {
-        let Some(Away { failure, measurements, .. }) = self.away.clone() else { return };
+        let Some(Away { failure, measurements, .. }) = self.away.as_deref().cloned() else { return };
         // A tick that had no attempt has found nothing itself.
         let measurements = if self.due.attempts > 0 { measurements } else { Measurements::default() };
         self.settle(at, ticks, Err(failure), measurements, out);

@@ -28,7 +28,8 @@ pub(super) struct Record {
     status: Arc<TargetStatus>,
     /// How late the newest tick was noticed.
     delay: Duration,
-    last_outcome: Option<Outcome>,
+    /// Kept for whoever waits for it. Boxed, as that is nobody in the daemon.
+    last_outcome: Option<Box<Outcome>>,
     connections: Connections,
     /// The link whose server stands for the target.
     first: Option<LinkId>,
@@ -219,7 +220,7 @@ impl Record {
         self.status.no_cluster();
     }
 
-    /// Logs no change of state from now on: somebody waits for the outcome.
+    /// Logs no change of state from now on, and keeps the last outcome: somebody waits for it.
     pub(super) const fn quiet(&mut self) {
         self.is_quiet = true;
     }
@@ -244,7 +245,9 @@ impl Record {
                 let is_up = outcome.result.is_ok() && self.is_up != Some(false);
                 self.metrics.outcome(&outcome, ticks, is_up, at);
                 self.status.record(&outcome, ticks, self.delay, is_up, at);
-                self.last_outcome = Some(outcome);
+                if self.is_quiet {
+                    self.last_outcome = Some(outcome.into());
+                }
             }
             Effect::FailedBetweenTicks(outcome) => self.status.failed(&outcome, self.clock.now()),
             Effect::Up { outage } => self.up(outage),
@@ -325,9 +328,9 @@ impl Record {
         self.metrics.role_changed();
     }
 
-    /// Takes the last outcome.
-    pub(super) const fn take_outcome(&mut self) -> Option<Outcome> {
-        self.last_outcome.take()
+    /// Takes the last outcome since [`Self::quiet`].
+    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
+        self.last_outcome.take().map(|outcome| *outcome)
     }
 }
 

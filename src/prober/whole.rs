@@ -66,6 +66,10 @@ impl Whole {
     /// A link joins, whose first tick is the one with the number `first`.
     pub(super) fn join(&mut self, id: LinkId, part: Part, first: u64) {
         let place = self.members.partition_point(|member| member.part.lowest() <= part.lowest());
+        if self.members.is_empty() {
+            // Most targets have one.
+            self.members.reserve_exact(1);
+        }
         self.members.insert(place, Member::new(id, part, first));
     }
 

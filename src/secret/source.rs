@@ -90,10 +90,10 @@ impl fmt::Display for SecretSource {
 /// A secret that is read at each sign-in and watched in between.
 #[derive(Clone, Debug)]
 pub struct WatchedSecret {
-    source: SecretSource,
+    source: Arc<SecretSource>,
     files: Files,
-    /// `None` for a variable: those of a running process do not change.
-    file: Option<WatchedFile>,
+    /// `None` for a variable: those of a running process do not change. Boxed, as each target has several clones.
+    file: Option<Box<WatchedFile>>,
     /// What the secret had last that it probably has by mistake; `None` before it was read. Clones share it.
     surplus: Arc<Mutex<Option<Vec<Surplus>>>>,
 }
@@ -103,10 +103,10 @@ impl WatchedSecret {
     #[must_use]
     pub fn new(source: SecretSource, files: &Files) -> Self {
         let file = match &source {
-            SecretSource::File(path) => Some(files.watch(path)),
+            SecretSource::File(path) => Some(files.watch(path).into()),
             SecretSource::Env(_) => None,
         };
-        Self { source, files: files.clone(), file, surplus: Arc::default() }
+        Self { source: source.into(), files: files.clone(), file, surplus: Arc::default() }
     }
 
     /// Reads the secret.

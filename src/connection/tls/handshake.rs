@@ -54,7 +54,8 @@ impl TlsClient {
         let connecting =
             TlsConnector::from(config).connect(name, Witnessed::new(stream, Arc::clone(&witness)));
         let result = within(deadline, pin!(connecting)).await;
-        let mut seen = witness.seen();
+        // Taken, because rustls keeps the witness as long as the connection is open.
+        let mut seen = std::mem::take(&mut *witness.seen());
         let shaken = match result {
             Ok(Ok(stream)) => {
                 let stream = TlsStream::new(stream, seen.answer);
