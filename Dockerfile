@@ -4,7 +4,7 @@ FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
 ARG TARGETARCH
 ARG REVISION=unknown
 WORKDIR /src
-COPY deploy/image/compile deploy/image/no-unwinding.ld deploy/image/
+COPY deploy/image/compile deploy/image/executed deploy/image/no-unwinding.ld deploy/image/
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates crates
 COPY src src

@@ -403,12 +403,12 @@ class Admin:
         return reply
 
 
-def get(port, path):
+def get(port, path, headers=None):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
-        body = response.read().decode()
+        body = response.read().decode(errors="replace")
         if response.status != 200:
             raise RuntimeError(f"{path} answers {response.status}: {body[:200]}")
         return body

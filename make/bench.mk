@@ -9,7 +9,7 @@ BENCH_OUTPUT = $(if $(filter 300,$(BENCH_SECONDS)),docs,$(BENCH_FOLDER))/perform
 BENCH_DRIVER = --manifest-path bench/driver/Cargo.toml --target-dir $(BENCH_TARGET)
 BENCH_INSTRUCTIONS = bench/regression.py $(BENCH_TARGET)/release/instructions bench/baseline.json
 
-.PHONY: bench bench-driver bench-lint bench-regression bench-baseline
+.PHONY: bench bench-driver bench-executed bench-lint bench-regression bench-baseline
 
 bench: redis-server strace static bench-driver ## measure the agent and other tools, 12 minutes; writes docs/performance.md
 	BENCH_SECONDS=$(BENCH_SECONDS) $(BENCH_PYTHON) bench/bench.py $(STATIC) $(BENCH_TARGET)/release/bare $(BENCH_FOLDER) $(BENCH_OUTPUT)
@@ -19,6 +19,11 @@ bench-regression: valgrind bench-driver ## compare the instructions of probes, s
 
 bench-baseline: valgrind bench-driver ## update that baseline
 	$(BENCH_PYTHON) $(BENCH_INSTRUCTIONS) --renew
+
+bench-executed: redis-server valgrind ## list the functions that the agent executes, which are first in the static binary
+	CARGO_TARGET_DIR=$(BENCH_FOLDER)/executed CARGO_PROFILE_RELEASE_STRIP=none deploy/image/compile \
+		"$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(BENCH_FOLDER)/executed/cachepulse
+	$(BENCH_PYTHON) bench/executed.py $(BENCH_FOLDER)/executed/cachepulse deploy/image/executed
 
 bench-driver:
 	$(CARGO) build --locked --release $(BENCH_DRIVER)
