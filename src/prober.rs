@@ -143,7 +143,7 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
         let shared = Arc::clone(&self.links.shared);
         shared.record(|record| record.started(interval));
         shared.signals.search(false);
-        shared.note(|whole, _| whole.await_coverage());
+        shared.note(|whole, _| whole.await_cluster());
         let grid = Grid { interval, first };
         self.front.start(Schedule::starting(grid));
         let companion = self.front.companion(self.links.rng.fork());

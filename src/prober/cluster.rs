@@ -279,7 +279,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         shared.memory.watches(&self.host, &known);
         let are_tried = tried == self.shards.len();
         let is_unknown = |shard: &Watched| shared.note(|whole, _| whole.watch_of(shard.id)) == Watch::Unknown;
-        self.are_shards_shown |= !self.shards.iter().any(is_unknown);
+        self.are_shards_shown |= !self.shards.is_empty() && !self.shards.iter().any(is_unknown);
         let is_shown = self.are_shards_shown;
         shared.signals.search(watched == 0 && are_tried);
         if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.shards.is_empty()) {
@@ -290,9 +290,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             metrics.nodes_watched(watched + replicas);
             metrics.nodes_unwatched(unwatched + unreached_replicas);
         }
-        // One that is known to be down is not hidden until the last has been tried.
+        // The host says nothing about other shards. One that is known to be down is not hidden until the last is known.
         let now = Instant::now();
-        let is_complete = are_tried && self.coverage == Coverage::Known;
+        let is_complete = (is_shown || self.shards.is_empty()) && self.coverage == Coverage::Known;
         if !self.is_front_retired && watched > 0 && (is_down || is_complete) {
             self.is_front_retired = true;
             shared.note(|whole, out| {
@@ -302,8 +302,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             shared.signals.retire_front(true);
         } else if is_complete {
             shared.note(|whole, out| whole.await_no_shards(now, out));
-        } else if self.coverage == Coverage::Known {
-            shared.note(|whole, out| whole.covered(now, out));
         }
         shared.with(|whole, record| whole.first().into_iter().for_each(|first| record.server_of(first)));
         if is_down || self.uncovered.is_some() || self.coverage == Coverage::Open {

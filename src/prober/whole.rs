@@ -38,8 +38,8 @@ pub(super) enum Deciding {
 enum Awaited {
     #[default]
     Nothing,
-    /// It is not known yet whether there is a cluster, and whether all of its slots have an owner.
-    Coverage,
+    /// It is not known yet whether there is a cluster, whether all of its slots have an owner, and whether its shards serve.
+    Cluster,
     /// Earlier probers of the target have reached shards that may be down.
     Shards,
     /// The same, and it is known where they may serve: a failure of the configured host says nothing either.
@@ -98,17 +98,10 @@ impl Whole {
         self.await_no_shards(at, out);
     }
 
-    /// The target is not up before it is known whether it is a cluster whose slots all have an owner.
-    pub(super) fn await_coverage(&mut self) {
+    /// The target is not up before it is known whether it is a cluster, and something is known of each shard.
+    pub(super) fn await_cluster(&mut self) {
         if self.awaited == Awaited::Nothing {
-            self.awaited = Awaited::Coverage;
-        }
-    }
-
-    /// Which slots have an owner is known as far as it can be.
-    pub(super) fn covered(&mut self, at: Instant, out: Out<'_>) {
-        if self.awaited == Awaited::Coverage {
-            self.await_nothing(at, out);
+            self.awaited = Awaited::Cluster;
         }
     }
 
@@ -139,9 +132,16 @@ impl Whole {
         let was_awaited = std::mem::take(&mut self.awaited) != Awaited::Nothing;
         if was_awaited && self.is_away() {
             let failure = self.blamed(None);
-            self.ticks.fail_waiting(self.passed(), &failure, out);
+            self.ticks.fail_waiting(self.spoilt(), &failure, out);
         }
         self.changed(at, out);
+    }
+
+    /// Returns below which number ticks that still wait have failed: those that a link which is away has settled.
+    fn spoilt(&self) -> u64 {
+        let is_away = |member: &&Member| matches!(member.verdict, Some(Err(_)));
+        let away = self.deciding().map(|(_, member)| member).filter(is_away);
+        away.map(|member| member.settled).max().unwrap_or(0)
     }
 
     /// The link leads to a server or a shard that was reached before, by an earlier prober of the target or by another link.
@@ -216,6 +216,9 @@ impl Whole {
     /// Slots have no owner, which are named in `failure`; or all have one again.
     pub(super) fn uncover(&mut self, failure: Option<Failure>, at: Instant, out: Out<'_>) {
         self.count_uncovered(at, out);
+        if let Some(failure) = &failure {
+            self.ticks.fail_waiting(u64::MAX, failure, out);
+        }
         self.uncovered = failure.map(|failure| (Box::new(failure), at));
         self.changed(at, out);
     }

@@ -61,6 +61,25 @@ async fn a_dead_shard_that_stops_the_cluster_is_in_the_first_verdict() {
     agent.until("it serves again", |it| it.is_up("orders")).await;
 }
 
+/// The nodes hang, and their listeners still take connections.
+#[tokio::test]
+async fn a_shard_that_hangs_is_in_the_first_verdict() {
+    let mut cluster = Cluster::start(Listen::Plaintext).await;
+    cluster.require_full_coverage(false);
+    // Nobody suspects anybody: the topology stays as it is.
+    cluster.suspects_nobody();
+    cluster.stop(4);
+    cluster.stop(1);
+    let (agent, scrape) = first_verdict(&cluster).await;
+    assert!(scrape.is_down("orders"), "{}", scrape.text);
+    let scrape = agent.until("shards are probed", |it| it.count("probes_total", "orders") > 5).await;
+    assert_eq!(scrape.count("probes_total", "orders"), scrape.sum("probe_failures_total", "orders"));
+    assert!(!agent.log().contains("cache available"), "{}", agent.log());
+    cluster.resume(1);
+    agent.until("it serves again", |it| it.is_up("orders")).await;
+    cluster.resume(4);
+}
+
 #[tokio::test]
 async fn a_dead_shard_beside_others_that_serve_is_unwatched_until_its_node_is_back() {
     let mut cluster = Cluster::start(Listen::Plaintext).await;

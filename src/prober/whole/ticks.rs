@@ -44,10 +44,10 @@ impl Ticks {
         settled(failed, outcome.clone(), out);
     }
 
-    /// Ticks before the one with the number `passed` that still wait fail, because it is known that something is away.
-    pub(super) fn fail_waiting(&mut self, passed: u64, failure: &Failure, out: Out<'_>) {
+    /// Ticks before the one with the number `spoilt` that still wait fail, because it is known that something is away.
+    pub(super) fn fail_waiting(&mut self, spoilt: u64, failure: &Failure, out: Out<'_>) {
         let ticks: Vec<u64> =
-            self.waiting.iter().map(|tick| tick.number).filter(|number| *number < passed).collect();
+            self.waiting.iter().map(|tick| tick.number).filter(|number| *number < spoilt).collect();
         self.fail_known(&ticks, failure, out);
     }
 

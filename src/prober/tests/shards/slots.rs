@@ -132,8 +132,17 @@ async fn one_node_that_knows_of_no_owner_holds_the_first_verdict_back_until_othe
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_verdict_on_a_cluster_whose_slots_all_have_an_owner_waits_for_no_other_node() {
-    let running = start_prober(Cluster::new(3), target(), SignIn::None, clock());
-    sleep(SECOND / 1000).await;
-    assert_eq!((verdict(&running), running.probes()), (Some(true), 1.0));
+async fn the_first_verdict_on_a_cluster_waits_until_something_is_known_of_every_shard() {
+    for is_up in [true, false] {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.all[2].hangs = !is_up);
+        let running = start_prober(cluster, target(), SignIn::None, clock());
+        // The shards begin one after the other within an interval.
+        sleep(INTERVAL / 2).await;
+        assert_eq!((verdict(&running), running.probes()), (None, 0.0));
+        sleep(2 * INTERVAL).await;
+        let failures = if is_up { 0.0 } else { running.probes() };
+        assert_eq!((verdict(&running), running.all_failures()), (Some(is_up), failures));
+        assert!(running.probes() > 1.0);
+    }
 }
