@@ -46,6 +46,7 @@ pub(crate) fn changed(metadata: &Metadata) -> (i64, i64) {
 }
 
 /// Creates a folder that only this user can read.
+#[cfg_attr(not(feature = "demo"), expect(dead_code, reason = "only the demo has files of its own"))]
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }

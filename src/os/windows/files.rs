@@ -40,6 +40,7 @@ fn split(time: u64) -> (i64, i64) {
 }
 
 /// Creates a folder. Its permissions are those of the folder that it is in; a user's folder for temporary files is private.
+#[cfg_attr(not(feature = "demo"), expect(dead_code, reason = "only the demo has files of its own"))]
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir(path)
 }
