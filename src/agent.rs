@@ -129,7 +129,7 @@ impl Agent {
     pub async fn reconcile(&mut self, targets: &[Arc<Target>]) -> Result<(), ReconcileError> {
         let trace = Trace::default();
         let clients = self.read_certificates(targets).await?;
-        self.stop_removed_and_changed(targets).await;
+        let removed = self.stop_removed_and_changed(targets).await;
         self.keep_clients(clients);
         let new: Vec<&Arc<Target>> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
@@ -149,11 +149,20 @@ impl Agent {
             };
             self.probers.insert(target.name.clone(), Running { of: Arc::clone(target), task });
         }
+        if removed > 0 {
+            info!(removed, running = self.probers.len(), "targets removed");
+        }
         if !new.is_empty() {
             info!(started = new.len(), running = self.probers.len(), "targets started");
         }
         self.services.status.started();
         Ok(())
+    }
+
+    /// Returns the number of targets that it probes.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.probers.len()
     }
 
     /// Waits until a task ends unexpectedly.
@@ -203,14 +212,15 @@ impl Agent {
     }
 
     /// Stops what is no longer configured or has changed. Waits for the end of each task, so that its series are removed
-    /// before a restarted target adds them again.
-    async fn stop_removed_and_changed(&mut self, targets: &[Arc<Target>]) {
+    /// before a restarted target adds them again. Returns the number of targets that are no longer configured.
+    async fn stop_removed_and_changed(&mut self, targets: &[Arc<Target>]) -> usize {
         let wanted: HashMap<&TargetName, &Target> =
             targets.iter().map(|target| (&target.name, &**target)).collect();
         let identities: HashSet<TokenIdentity> =
             targets.iter().filter_map(|target| target.identity.of_tokens()).collect();
         let certificates: HashSet<&TlsFiles> =
             targets.iter().flat_map(|target| certificates(target)).collect();
+        let removed = self.probers.keys().filter(|name| !wanted.contains_key(name)).count();
         let mut stopping: HashSet<Id> = HashSet::new();
         let mut keep = |keep: bool, task: &AbortHandle| {
             if !keep {
@@ -238,6 +248,7 @@ impl Agent {
                 self.ended = Some(TaskEnded(error));
             }
         }
+        removed
     }
 
     /// Creates a prober of `target` without starting it, and what asks its sentinels if it has any. Starts the refresh loop of

@@ -148,7 +148,7 @@ impl Daemon {
             (Err(error), OnInvalidConfig::Wait) => configured.reject(&*error),
             (Err(error), OnInvalidConfig::Exit) => return Err(DaemonError::Start(error)),
         }
-        configured.log_start(&endpoints.serve()?);
+        configured.log_start(&agent, &endpoints.serve()?);
         let end = loop {
             manager
                 .notify(if is_reloading(watch.as_ref(), &guarding) { State::Reloading } else { State::Ready })
@@ -173,7 +173,7 @@ impl Daemon {
                     if is_accepted {
                         accepted(&mut watch, &guarding);
                         if is_start {
-                            configured.log_start(&endpoints.serve()?);
+                            configured.log_start(&agent, &endpoints.serve()?);
                         }
                     }
                 }

@@ -128,8 +128,8 @@ impl Configured {
             if needs_restart != *of_start {
                 warn!("http or log.format changed; restart to apply");
             }
-            info!(targets = config.targets.len(), "configuration reloaded");
-            log_warnings(&config);
+            info!(targets = agent.running(), "configuration reloaded");
+            log_warnings(&config, agent.running());
         } else {
             self.lifecycle.enable(config.http.lifecycle);
             self.telemetry.set_format(config.log.format);
@@ -168,7 +168,10 @@ impl Configured {
             Err(rejection) => Err(rejection),
         };
         match probed {
-            Ok(()) => info!("target files reloaded"),
+            Ok(()) => {
+                info!(targets = agent.running(), "target files reloaded");
+                descriptors::warn_if_too_few(agent.running());
+            }
             Err(error) => {
                 error!(error = %Chain(&*error), "target files rejected; keeping the previous targets");
             }
@@ -200,15 +203,15 @@ impl Configured {
         Ok(accepted.is_ok())
     }
 
-    /// Logs that the agent probes, or waits for its first valid configuration.
-    pub(super) fn log_start(&self, addresses: &Addresses) {
+    /// Logs that `agent` probes, or waits for its first valid configuration.
+    pub(super) fn log_start(&self, agent: &Agent, addresses: &Addresses) {
         let version = env!("CARGO_PKG_VERSION");
         let (listen, health_listen) = (addresses.main, addresses.health.map(display));
         let Some(config) = &self.current else {
             return info!(version, %listen, health_listen, "agent waiting");
         };
-        info!(version, %listen, health_listen, targets = config.targets.len(), "agent started");
-        log_warnings(config);
+        info!(version, %listen, health_listen, targets = agent.running(), "agent started");
+        log_warnings(config, agent.running());
     }
 
     /// Shows why a configuration cannot be used. The current one stays.
@@ -229,9 +232,9 @@ impl Configured {
     }
 }
 
-/// Logs what may be wrong with a configuration, here or on this machine.
-fn log_warnings(config: &Config) {
-    descriptors::warn_if_too_few(config.targets.len());
+/// Logs what may be wrong with a configuration, or with so many targets on this machine.
+fn log_warnings(config: &Config, targets: usize) {
+    descriptors::warn_if_too_few(targets);
     for warning in &config.warnings {
         warn!(%warning, "configuration warning");
     }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::process::Signal;
+
 use crate::lab::Lab;
 use crate::program::Running;
 
@@ -97,6 +99,20 @@ async fn targets_come_and_go_with_their_files_and_a_broken_file_keeps_its_own() 
     fs::remove_file(it.folder.join("b.json")).unwrap();
     it.is_valid("b.json", None).await;
     assert!(!it.agent.scrape().await.text.contains("target=\"localhost\""));
+}
+
+#[tokio::test]
+async fn the_log_counts_the_targets_of_the_files() {
+    let two = "[{name: first, host: localhost}, {name: second, host: localhost}]";
+    let it = Watched::start(&[("a.yaml", two)]).await;
+    let log = it.agent.log();
+    let started = log.lines().find(|line| line.contains("agent started")).unwrap();
+    assert!(started.contains("targets=3"), "{log}");
+    it.agent.signal(Signal::HUP);
+    it.agent.logs("msg=\"configuration reloaded\" targets=3").await;
+    fs::remove_file(it.folder.join("a.yaml")).unwrap();
+    it.agent.logs("msg=\"target files reloaded\" targets=1").await;
+    assert!(it.agent.log().contains("msg=\"targets removed\" removed=2 running=1"), "{}", it.agent.log());
 }
 
 #[tokio::test]
