@@ -1,18 +1,22 @@
 //! The files that a configuration is read from: its own, and those that it names.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::document::{Node, Value};
 use super::keys::agent::WEB_CONFIG_FILE;
 use super::keys::{self, About, Descriptor};
-use crate::files::{Content, Files, Fingerprint, ReadError, Snapshot};
+use crate::files::{Content, Files, Fingerprint, LIMIT, ReadError, Snapshot};
 
 /// How many files are read at the same time.
 const AT_ONCE: usize = 64;
+
+/// How long files are waited for after others that gave no answer, so that those of a mount that hangs do not add up.
+const SHORT_LIMIT: Duration = Duration::from_millis(250);
 
 /// Reads the files of one configuration, each once, and remembers what was read. Clones share it.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct Sources {
     read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
     /// What was read for the web configuration.
     absorbed: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
+    /// Whether some gave no answer.
+    do_hang: Rc<Cell<bool>>,
     web_config: WebFile,
 }
 
@@ -37,7 +43,13 @@ impl Sources {
     /// Creates sources among `files`, of which none was read.
     #[must_use]
     pub fn new(files: &Files) -> Self {
-        Self { files: files.clone(), read: Rc::default(), absorbed: Rc::default(), web_config: WebFile::Read }
+        Self {
+            files: files.clone(),
+            read: Rc::default(),
+            absorbed: Rc::default(),
+            do_hang: Rc::default(),
+            web_config: WebFile::Read,
+        }
     }
 
     /// Creates sources for a command without an endpoint. The web configuration is not read: who runs the command may be
@@ -91,14 +103,32 @@ impl Sources {
         let mut read = self.read.borrow_mut();
         let paths: Vec<PathBuf> = paths.into_iter().filter(|path| !read.contains_key(path)).collect();
         for paths in paths.chunks(AT_ONCE) {
-            read.extend(paths.iter().cloned().zip(self.files.read_all_blocking(paths)));
+            let snapshots = self.files.read_all_blocking(paths, self.limit());
+            snapshots.iter().for_each(|snapshot| self.note(snapshot));
+            read.extend(paths.iter().cloned().zip(snapshots));
+        }
+    }
+
+    /// Returns how long to wait for files.
+    fn limit(&self) -> Duration {
+        if self.do_hang.get() { SHORT_LIMIT } else { LIMIT }
+    }
+
+    /// Notes whether there was an answer.
+    fn note(&self, Snapshot { content, .. }: &Snapshot) {
+        if matches!(content, Err(ReadError::NoAnswer)) {
+            self.do_hang.set(true);
         }
     }
 
     /// Returns the names in the folder at `path`, each with a NUL behind it.
     pub(super) fn list(&self, path: &Path) -> Result<Content, ReadError> {
         let mut read = self.read.borrow_mut();
-        let listed = read.entry(path.to_owned()).or_insert_with(|| self.files.list_blocking(path));
+        let listed = read.entry(path.to_owned()).or_insert_with(|| {
+            let listed = self.files.list_blocking(path, self.limit());
+            self.note(&listed);
+            listed
+        });
         listed.content.clone()
     }
 
@@ -163,19 +193,25 @@ fn collect(node: &Node, names: &[&str], found: &mut BTreeSet<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
-    use std::time::Duration;
 
+    use tempfile::TempDir;
     use tokio::time::Instant;
 
-    use crate::config::Config;
+    use super::*;
+    use crate::config::{Config, Good};
+
+    fn fifo(folder: &TempDir, number: usize) -> PathBuf {
+        let pipe = folder.path().join(format!("{number:03}.yaml"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        pipe
+    }
 
     #[test]
     fn many_files_that_hang_are_waited_for_at_the_same_time() {
         let folder = tempfile::tempdir().unwrap();
         let mut yaml = "targets:\n".to_owned();
         for number in 0..10 {
-            let pipe = folder.path().join(number.to_string());
-            rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+            let pipe = fifo(&folder, number);
             let key = format!("{{type: access_key, key: {{file: '{}'}}}}", pipe.display());
             writeln!(yaml, "- {{name: cache-{number}, host: cache.example.com, identity: {key}}}").unwrap();
         }
@@ -187,5 +223,21 @@ mod tests {
             10,
             "{problems}"
         );
+    }
+
+    #[test]
+    fn files_with_targets_that_hang_do_not_add_up_and_the_others_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        (0..400).for_each(|number| drop(fifo(&folder, number)));
+        std::fs::write(folder.path().join("400.yaml"), "[{name: a, host: a, identity: none}]").unwrap();
+        let yaml = format!(
+            "{{target_files: ['{}/*.yaml'], targets: [{{name: b, host: b}}]}}",
+            folder.path().display()
+        );
+        let began = Instant::now();
+        let merged = Config::from_yaml("config.yaml", &yaml).unwrap().found().merge(&[], &Good::new(), None);
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        let broken = merged.files.values().filter(|validity| validity.is_err()).count();
+        assert_eq!((merged.known, broken), (1, 400));
     }
 }

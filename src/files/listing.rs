@@ -3,20 +3,21 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::disk::{Disk as _, System};
 use super::reads::within;
-use super::{Content, Files, Fingerprint, LIMIT, MAX_SIZE, ReadError, Snapshot};
+use super::{Content, Files, Fingerprint, MAX_SIZE, ReadError, Snapshot};
 
 impl Files {
     /// Returns the names in the folder at `path` as its content, in order, each with a NUL behind it. Blocks the caller's
-    /// thread meanwhile.
+    /// thread meanwhile, at most for `limit`.
     #[must_use]
-    pub fn list_blocking(&self, path: &Path) -> Snapshot {
+    pub fn list_blocking(&self, path: &Path, limit: Duration) -> Snapshot {
         let folder = path.to_owned();
-        let listed = within(LIMIT, move || list(&folder));
+        let listed = within(limit, move || list(&folder));
         listed.unwrap_or(Snapshot { content: Err(ReadError::NoAnswer), fingerprint: Fingerprint::Unknown })
     }
 }

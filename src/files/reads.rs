@@ -54,10 +54,16 @@ impl Files {
         self.wait(path, self.start_blocking(path))
     }
 
-    /// Reads files at the same time, as [`Self::read_blocking`] reads one. Returns their snapshots in the same order.
+    /// Reads files at the same time, as [`Self::read_blocking`] reads one, but waits no longer than `limit`. Returns their
+    /// snapshots in the same order.
     #[must_use]
-    pub fn read_all_blocking(&self, paths: &[PathBuf]) -> Vec<Snapshot> {
-        let started: Vec<Started> = paths.iter().map(|path| self.start_blocking(path)).collect();
+    pub fn read_all_blocking(&self, paths: &[PathBuf], limit: Duration) -> Vec<Snapshot> {
+        let latest = Instant::now() + limit;
+        let start = |path: &PathBuf| {
+            let Started { until, snapshot } = self.start_blocking(path);
+            Started { until: until.min(latest), snapshot }
+        };
+        let started: Vec<Started> = paths.iter().map(start).collect();
         paths.iter().zip(started).map(|(path, started)| self.wait(path, started)).collect()
     }
 
