@@ -33,8 +33,16 @@ pub fn schema() -> Value {
     let mut schema = mapping(keys::ROOT, &[]);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), "Configuration of cachepulse".into());
-    let places = [&TARGETS.about, &TARGET_FILES.about].map(|about| json!({"required": [about.name()]}));
-    schema.insert("anyOf".into(), json!(places));
+    // Beside files with targets, the list may be empty.
+    let (targets, files) = (TARGETS.about.name(), TARGET_FILES.about.name());
+    let least = schema["properties"][targets].as_object_mut().and_then(|targets| targets.remove("minItems"));
+    schema.insert(
+        "anyOf".into(),
+        json!([
+            {"required": [targets], "properties": {targets: {"minItems": least}}},
+            {"required": [files]},
+        ]),
+    );
     // For anchors.
     schema.insert("patternProperties".into(), json!({"^x-": {}}));
     Value::Object(schema)
@@ -308,7 +316,14 @@ mod tests {
     #[test]
     fn a_key_has_its_help_its_range_its_default_and_its_example() {
         let schema = schema();
-        assert_eq!(schema["anyOf"], json!([{"required": ["targets"]}, {"required": ["target_files"]}]));
+        assert_eq!(
+            schema["anyOf"],
+            json!([
+                {"required": ["targets"], "properties": {"targets": {"minItems": 1}}},
+                {"required": ["target_files"]},
+            ])
+        );
+        assert!(schema["properties"]["targets"]["minItems"].is_null());
         let target = &schema["properties"]["targets"]["items"];
         assert_eq!(target["required"], json!(["name"]));
         assert_eq!(target["oneOf"], json!([{"required": ["host"]}, {"required": ["sentinel"]}]));

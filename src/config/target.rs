@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::document::Value;
 use super::field::{Field, Fields, Invalid};
 use super::keys::Values;
 use super::keys::agent::{DEFAULTS, TARGETS};
@@ -26,7 +27,12 @@ use crate::target::{
 /// Reads every target of the document.
 pub(super) fn read_all(document: &Fields<'_>, earlier: &mut Earlier) -> Result<Vec<Arc<Target>>, Invalid> {
     let defaults = Defaults::read(document);
-    if document.get(&TARGETS).is_none() && document.get(&TARGET_FILES).is_some() {
+    let has_none = match document.get(&TARGETS).as_ref().map(Field::value) {
+        None => true,
+        Some(Value::List(items)) => items.is_empty(),
+        Some(_) => false,
+    };
+    if has_none && document.get(&TARGET_FILES).is_some() {
         return Ok(Vec::new());
     }
     let list = document.required(&TARGETS, "give at least one target")?;

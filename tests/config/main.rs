@@ -122,6 +122,15 @@ fn every_other_example_is_valid() {
 }
 
 #[test]
+fn the_list_of_targets_may_be_empty_beside_files_with_targets() {
+    for targets in ["", "targets: []\n"] {
+        let config = valid(&format!("{targets}target_files: ['/nonexistent/*.yaml']\n"));
+        assert!(config.targets.is_empty() && config.target_files.is_some());
+    }
+    assert!(Config::from_yaml("config.yaml", "targets: []").is_err());
+}
+
+#[test]
 fn every_key_has_its_effect() {
     let yaml = r#"
 http: {listen: "[::1]:9000", health_listen: "[::1]:9001", web_config_file: examples/web.yml, lifecycle: true}

@@ -40,7 +40,6 @@ fn config() -> Value {
     let health_listen = &mut http["properties"][HEALTH_LISTEN.about.name()];
     *health_listen = json!({"type": "string", "pattern": listen_pattern()});
     let targets = &mut properties[TARGETS.about.name()];
-    targets.as_object_mut().expect("a schema is an object").remove("minItems");
     target(&mut targets["items"]["properties"]);
     target(&mut properties["defaults"]["properties"]);
     config
