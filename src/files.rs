@@ -16,6 +16,7 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -156,6 +157,15 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+/// Returns `path` as text, a different one for each path: bytes that are no UTF-8 are escaped, and so are backslashes.
+#[must_use]
+pub fn escaped(path: &Path) -> String {
+    path.as_os_str().as_encoded_bytes().utf8_chunks().fold(String::new(), |text, chunk| {
+        let valid = text + &chunk.valid().replace('\\', "\\\\");
+        chunk.invalid().iter().fold(valid, |text, byte| format!("{text}\\x{byte:02x}"))
+    })
+}
 
 /// The byte order mark that editors on Windows write at the start of UTF-8 files.
 const MARK: &str = "\u{feff}";

@@ -27,7 +27,6 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
@@ -178,15 +177,14 @@ impl Metrics {
         }
     }
 
-    /// Records whether a file with targets is valid; `None` if it is not used any more.
-    pub fn target_file(&self, path: &Path, is_valid: Option<bool>) {
-        let path = path.to_string_lossy();
+    /// Records whether the file with targets at this path is valid; `None` if it is not used any more.
+    pub fn target_file(&self, file: &str, is_valid: Option<bool>) {
         match is_valid {
             Some(is_valid) => {
-                self.0.target_file_valid.with_label_values(&[&*path]).set(f64::from(u8::from(is_valid)));
+                self.0.target_file_valid.with_label_values(&[file]).set(f64::from(u8::from(is_valid)));
             }
             // There is none if it was never used.
-            None => drop(self.0.target_file_valid.remove_label_values(&[&*path])),
+            None => drop(self.0.target_file_valid.remove_label_values(&[file])),
         }
     }
 

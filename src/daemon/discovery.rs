@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use crate::config::watch::{Rejection, Watch};
 use crate::config::{Config, Found, Good, Merged};
-use crate::files::Files;
+use crate::files::{Files, escaped};
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 
@@ -62,8 +62,8 @@ impl Discovery {
     /// Records that the targets which are `merged` are in use. Logs which files became invalid or valid.
     pub(super) fn accept(&mut self, merged: Merged) {
         for (path, validity) in &merged.files {
-            self.metrics.target_file(path, Some(validity.is_ok()));
-            let file = path.display();
+            let file = escaped(path);
+            self.metrics.target_file(&file, Some(validity.is_ok()));
             match validity {
                 Ok(()) if self.invalid.remove(path).is_some() => info!(%file, "target file accepted"),
                 Ok(()) => {}
@@ -77,7 +77,7 @@ impl Discovery {
             }
         }
         let used: BTreeSet<PathBuf> = merged.files.keys().cloned().collect();
-        self.used.difference(&used).for_each(|path| self.metrics.target_file(path, None));
+        self.used.difference(&used).for_each(|path| self.metrics.target_file(&escaped(path), None));
         self.invalid.retain(|path, _| used.contains(path));
         self.used = used;
         self.good = merged.good;

@@ -3,6 +3,7 @@ use crate::lock::lock;
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
@@ -186,6 +187,14 @@ fn a_content_is_not_shown() {
     let snapshot = Files::system().read_blocking(file.path());
     assert!(format!("{snapshot:?}").contains("Content(7 bytes)"));
     assert!(!format!("{snapshot:?}").contains("hunter2"));
+}
+
+#[test]
+fn an_escaped_path_is_that_of_no_other_file() {
+    let escaped = |name: &[u8]| super::escaped(Path::new(std::ffi::OsStr::from_bytes(name)));
+    assert_eq!(escaped("/etc/über 1.yaml".as_bytes()), "/etc/über 1.yaml");
+    let names = [&b"a\xff"[..], b"a\xfe", b"a\\xff", b"a\\\\xff", "a\u{fffd}".as_bytes()].map(escaped);
+    assert_eq!(names, ["a\\xff", "a\\xfe", "a\\\\xff", "a\\\\\\\\xff", "a\u{fffd}"]);
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn metrics() -> Metrics {
     metrics.web_config_loaded();
     metrics.web_config_rejected();
     metrics.partition_targets(Some(7));
-    metrics.target_file(Path::new("a.yaml"), Some(true));
+    metrics.target_file("a.yaml", Some(true));
     metrics
 }
 
@@ -292,7 +292,7 @@ fn the_number_of_the_fleets_targets_is_absent_without_a_partition() {
 #[test]
 fn a_target_file_is_valid_or_not_as_long_as_it_is_used() {
     let metrics = Metrics::new(Clock::system());
-    let path = Path::new("/etc/a \"b\".yaml");
+    let path = "/etc/a \"b\".yaml";
     let exported = || series(&metrics, "target_file_valid");
     metrics.target_file(path, None);
     assert!(exported().is_empty());
