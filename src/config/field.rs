@@ -346,7 +346,10 @@ impl<'a> Fields<'a> {
 
     /// Iterates over the keys that are given, each with its value.
     pub(super) fn each(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
-        self.entries.iter().map(|(name, node)| (name.as_str(), self.at(name, node)))
+        // Whoever wrote the document chose the names.
+        let language = &self.whole.findings.language;
+        let shown = |name: &str| if language.shows_key(name) { shortened(name) } else { "*".to_owned() };
+        self.entries.iter().map(move |(name, node)| (name.as_str(), self.at(&shown(name), node)))
     }
 
     /// Returns the value of the key called `name`, if it is given.

@@ -1,6 +1,6 @@
 //! The key `labels` of a target.
 
-use super::field::{Field, Invalid, quoted};
+use super::field::{Field, Invalid};
 use super::keys::Values;
 use super::keys::labels::{LABEL, LABELS};
 use crate::metrics::DEFINITIONS;
@@ -24,7 +24,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Labels, Invalid> {
     }
     let twice = labels.iter().zip(labels.iter().skip(1)).find(|((one, _), (other, _))| one == other);
     match twice {
-        Some(((name, _), _)) => Err(field.problem(format!("duplicate label {}", quoted(name)))),
+        Some(((name, _), _)) => Err(field.problem(format!("duplicate label{}", field.after_space(name)))),
         None => Ok(labels),
     }
 }
@@ -34,9 +34,8 @@ fn read_label(name: &str, value: &Field<'_>) -> Result<(Box<str>, Box<str>), Inv
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name || name.starts_with("__") {
         return Err(value.problem(format!(
-            "{} is not the name of a label: expected letters, digits and underscores, without a digit or two underscores in \
-             front",
-            quoted(name)
+            "invalid name{}; expected letters, digits and underscores, without a digit or two underscores in front",
+            value.after_space(name)
         )));
     }
     if is_exported(name) {
