@@ -134,7 +134,7 @@ impl Daemon {
             guard: guarding.guard(),
         };
         let mut endpoints = Endpoints::new(listeners, pages);
-        let mut discovery = Discovery::new(services.files.clone(), metrics.clone());
+        let mut discovery = Discovery::new(services.files.clone(), metrics.clone(), status.clone());
         let mut agent = Agent::new(services);
         let is_guarded = overrides.web_config.is_some();
         let mut configured =

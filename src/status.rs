@@ -30,7 +30,9 @@ use tokio::time::Instant;
 pub use self::cluster::{
     ClusterCounts, ClusterDocument, ClusterNode, NodeDocument, NodeFailureDocument, Watch,
 };
-pub use self::document::{ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument};
+pub use self::document::{
+    ErrorDocument, IdentityDocument, ServerDocument, StatusDocument, TargetDocument, TargetFileErrorDocument,
+};
 pub use self::filter::{Filter, StateFilter, UnknownState};
 pub use self::history::{Availability, Cell, OUTCOMES, Quantiles, Summary};
 use self::identity::IdentityEntry;
@@ -73,6 +75,8 @@ struct State {
     config_error: Option<(SystemTime, Box<str>)>,
     /// Likewise of the web configuration.
     web_config_error: Option<(SystemTime, Box<str>)>,
+    /// Likewise of each file with targets, by its path.
+    target_file_errors: BTreeMap<Box<str>, (SystemTime, Box<str>)>,
     targets: BTreeMap<TargetName, Arc<TargetEntry>>,
     /// The endpoint and the past of targets that a reload has removed. Those that it adds again take theirs back.
     past: BTreeMap<TargetName, (Arc<str>, Past)>,
@@ -133,6 +137,7 @@ impl Status {
             lifecycle: Lifecycle::Starting,
             config_error: None,
             web_config_error: None,
+            target_file_errors: BTreeMap::new(),
             targets: BTreeMap::new(),
             past: BTreeMap::new(),
             identities: BTreeMap::new(),
@@ -208,6 +213,20 @@ impl Status {
     /// Records that a web configuration is in use, and none was rejected since.
     pub fn web_config_accepted(&self) {
         self.lock().web_config_error = None;
+    }
+
+    /// Records what is wrong with the file with targets at this path; `None` if it is valid or not used any more. `detail` must
+    /// be free of secrets.
+    pub fn target_file(&self, file: &str, detail: Option<&str>) {
+        let at = self.0.clock.now();
+        let errors = &mut self.lock().target_file_errors;
+        match detail {
+            Some(detail) if errors.get(file).is_none_or(|(_, last)| **last != *detail) => {
+                errors.insert(file.into(), (at, detail.into()));
+            }
+            Some(_) => {}
+            None => drop(errors.remove(file)),
+        }
     }
 
     /// Returns the current time.

@@ -8,14 +8,20 @@ use tracing::{error, info};
 
 use crate::config::watch::{Rejection, Watch};
 use crate::config::{Config, Found, Good, Merged};
+use crate::counted::counted;
 use crate::files::{Files, escaped};
 use crate::metrics::Metrics;
 use crate::partition::Partition;
+use crate::status::Status;
+
+/// How many problems of each file the status shows.
+const SHOWN: usize = 5;
 
 /// Watches the files with targets, and keeps the targets of those that become invalid.
 pub(super) struct Discovery {
     files: Files,
     metrics: Metrics,
+    status: Status,
     /// `None` without such files.
     watch: Option<Watch<Found>>,
     /// Those that were valid for the configuration in use.
@@ -28,10 +34,11 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// There are no files yet.
-    pub(super) fn new(files: Files, metrics: Metrics) -> Self {
+    pub(super) fn new(files: Files, metrics: Metrics, status: Status) -> Self {
         Self {
             files,
             metrics,
+            status,
             watch: None,
             good: Good::new(),
             used: BTreeSet::new(),
@@ -64,6 +71,7 @@ impl Discovery {
         for (path, validity) in &merged.files {
             let file = escaped(path);
             self.metrics.target_file(&file, Some(validity.is_ok()));
+            self.status.target_file(&file, validity.as_ref().err().map(|problem| brief(problem)).as_deref());
             match validity {
                 Ok(()) if self.invalid.remove(path).is_some() => info!(%file, "target file accepted"),
                 Ok(()) => {}
@@ -77,7 +85,10 @@ impl Discovery {
             }
         }
         let used: BTreeSet<PathBuf> = merged.files.keys().cloned().collect();
-        self.used.difference(&used).for_each(|path| self.metrics.target_file(&escaped(path), None));
+        for file in self.used.difference(&used).map(|path| escaped(path)) {
+            self.metrics.target_file(&file, None);
+            self.status.target_file(&file, None);
+        }
         self.invalid.retain(|path, _| used.contains(path));
         self.used = used;
         self.good = merged.good;
@@ -89,5 +100,27 @@ impl Discovery {
             Some(watch) => watch.next().await,
             None => pending().await,
         }
+    }
+}
+
+/// Returns the first of the problems, each of which is a line.
+fn brief(problems: &str) -> String {
+    let mut lines = problems.lines();
+    let shown = lines.by_ref().take(SHOWN).collect::<Vec<_>>().join("\n");
+    match lines.count() {
+        0 => shown,
+        more => format!("{shown}\nand {}", counted(more as u64, "more problem")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_problems_the_first_are_shown_and_the_others_counted() {
+        assert_eq!(brief("a\nb"), "a\nb");
+        assert_eq!(brief("1\n2\n3\n4\n5"), "1\n2\n3\n4\n5");
+        assert_eq!(brief("1\n2\n3\n4\n5\n6"), "1\n2\n3\n4\n5\nand 1 more problem");
     }
 }

@@ -37,6 +37,9 @@ pub struct StatusDocument {
     /// Why the last web configuration was rejected. `None` if the last one is in use, or there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_config_error: Option<ErrorDocument>,
+    /// The invalid files with targets, by path. Each keeps the targets that it had when it was valid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target_file_errors: Vec<TargetFileErrorDocument>,
     /// The targets, by name.
     pub targets: Vec<TargetDocument>,
     /// The identities, by label.
@@ -135,40 +138,68 @@ impl ErrorDocument {
     }
 }
 
-/// When and why a configuration was rejected.
-pub(super) type Rejected = Option<(SystemTime, Box<str>)>;
+/// An invalid file with targets.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TargetFileErrorDocument {
+    /// The path, or a pattern whose folder cannot be read.
+    pub file: Box<str>,
+    /// Since when it has these problems.
+    pub time: Rfc3339,
+    /// The first problems. The log has all.
+    pub detail: Box<str>,
+}
+
+/// What was rejected, when and why.
+#[derive(Debug)]
+pub(super) struct Rejections {
+    pub(super) config_error: Option<ErrorDocument>,
+    pub(super) web_config_error: Option<ErrorDocument>,
+    pub(super) target_file_errors: Vec<TargetFileErrorDocument>,
+}
 
 impl Status {
-    /// Returns the targets, the identities, and why the last configuration and web configuration were rejected.
-    pub(super) fn entries(&self) -> (Vec<Arc<TargetEntry>>, Vec<Arc<IdentityEntry>>, [Rejected; 2]) {
+    /// Returns the targets, the identities, and what was rejected.
+    pub(super) fn entries(&self) -> (Vec<Arc<TargetEntry>>, Vec<Arc<IdentityEntry>>, Rejections) {
         let state = self.lock();
         let (targets, identities) = (state.targets.values(), state.identities.values());
-        let rejected = [state.config_error.clone(), state.web_config_error.clone()];
-        (targets.cloned().collect(), identities.cloned().collect(), rejected)
+        let of_files = state.target_file_errors.iter().map(|(file, (at, detail))| TargetFileErrorDocument {
+            file: file.clone(),
+            time: Rfc3339(*at),
+            detail: detail.clone(),
+        });
+        let rejections = Rejections {
+            config_error: state.config_error.clone().map(ErrorDocument::new),
+            web_config_error: state.web_config_error.clone().map(ErrorDocument::new),
+            target_file_errors: of_files.collect(),
+        };
+        (targets.cloned().collect(), identities.cloned().collect(), rejections)
     }
 
     /// Returns the current status. Targets are locked one at a time.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
-        let (targets, identities, rejected) = self.entries();
+        let (targets, identities, rejections) = self.entries();
         let everything = Filter::default();
         StatusDocument {
             targets: targets.iter().filter_map(|entry| entry.selected(&everything)).collect(),
             identities: identities.iter().map(|entry| IdentityDocument::new(entry)).collect(),
-            ..self.without_entries(rejected)
+            ..self.without_entries(rejections)
         }
     }
 
     /// Returns the current status without targets and identities.
-    pub(super) fn without_entries(&self, [config_error, web_config_error]: [Rejected; 2]) -> StatusDocument {
+    pub(super) fn without_entries(&self, rejections: Rejections) -> StatusDocument {
+        let Rejections { config_error, web_config_error, target_file_errors } = rejections;
         let readiness = self.readiness();
         StatusDocument {
             version: env!("CARGO_PKG_VERSION"),
             time: Rfc3339(self.0.clock.now()),
             ready: readiness.is_ready(),
             readiness: readiness.to_string(),
-            config_error: config_error.map(ErrorDocument::new),
-            web_config_error: web_config_error.map(ErrorDocument::new),
+            config_error,
+            web_config_error,
+            target_file_errors,
             targets: Vec::new(),
             identities: Vec::new(),
         }

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::document::Rejections;
 use super::{
     ConnectionInfo, ErrorDocument, Filter, Readiness, Record, Status, Summary, TargetDocument, TargetEntry,
-    Verdict,
+    TargetFileErrorDocument, Verdict,
 };
 use crate::lock::lock;
 use crate::target::Target;
@@ -24,6 +25,8 @@ pub struct Overview {
     pub config_error: Option<ErrorDocument>,
     /// Why the last web configuration was rejected.
     pub web_config_error: Option<ErrorDocument>,
+    /// The invalid files with targets, by path.
+    pub target_file_errors: Vec<TargetFileErrorDocument>,
     /// The targets, by name.
     pub targets: Vec<Brief>,
     /// When the token of each identity ends, by label.
@@ -62,12 +65,14 @@ impl Status {
     #[must_use]
     pub fn overview(&self) -> Overview {
         let readiness = self.readiness();
-        let (targets, identities, [config_error, web_config_error]) = self.entries();
+        let (targets, identities, rejections) = self.entries();
+        let Rejections { config_error, web_config_error, target_file_errors } = rejections;
         Overview {
             now: self.0.clock.now(),
             readiness,
-            config_error: config_error.map(ErrorDocument::new),
-            web_config_error: web_config_error.map(ErrorDocument::new),
+            config_error,
+            web_config_error,
+            target_file_errors,
             targets: targets.into_iter().map(Brief::new).collect(),
             tokens: identities.iter().filter_map(|it| Some((Arc::clone(&it.label), it.expiry()?))).collect(),
         }

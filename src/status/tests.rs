@@ -223,3 +223,23 @@ async fn a_target_that_a_reload_restarts_keeps_its_past_unless_its_server_is_ano
     status.started();
     assert_eq!(seen(&target), 0, "it was not configured for a while");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_file_with_targets_is_shown_with_the_time_of_its_problem() {
+    let status = Status::new(Clock::from_tokio(SystemTime::UNIX_EPOCH));
+    let shown = || {
+        let errors = status.document().target_file_errors;
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let shown = errors.iter().map(|it| format!("{} {} {}", it.file, seconds(it.time.0), it.detail));
+        shown.collect::<Vec<_>>()
+    };
+    status.target_file("b", Some("one"));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    status.target_file("b", Some("one"));
+    status.target_file("a", Some("two"));
+    status.target_file("c", None);
+    assert_eq!(shown(), ["a 5 two", "b 0 one"]);
+    status.target_file("b", Some("three"));
+    status.target_file("a", None);
+    assert_eq!(shown(), ["b 5 three"]);
+}

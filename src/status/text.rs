@@ -50,8 +50,8 @@ impl Status {
     /// # Errors
     /// If it cannot be written as JSON.
     pub(crate) fn text(&self, filter: Filter) -> io::Result<StatusText> {
-        let (targets, identities, rejected) = self.entries();
-        let head = serde_json::to_string_pretty(&self.without_entries(rejected))?;
+        let (targets, identities, rejections) = self.entries();
+        let head = serde_json::to_string_pretty(&self.without_entries(rejections))?;
         let head = head.strip_suffix(EMPTY_LISTS).expect("the lists come last, and are empty");
         let mut text = StatusText {
             filter,
@@ -162,6 +162,8 @@ mod tests {
         };
         same();
         status.config_rejected(Some("two\nlines: \"targets\": [],\n  \"identities\": []\n}"));
+        same();
+        status.target_file("a.yaml", Some("not YAML"));
         same();
         let _identity = status.identity("managed_identity");
         same();

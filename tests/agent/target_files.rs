@@ -83,6 +83,10 @@ async fn targets_come_and_go_with_their_files_and_a_broken_file_keeps_its_own() 
     it.is_valid("b.json", Some(0.0)).await;
     it.agent.logs("kept_targets=1").await;
     it.is_up("localhost").await;
+    let errors = it.agent.status().await["target_file_errors"].clone();
+    let file = it.folder.join("b.json").display().to_string();
+    assert_eq!((errors.as_array().unwrap().len(), errors[0]["file"].as_str()), (1, Some(&*file)), "{errors}");
+    assert!(errors[0]["detail"].as_str().unwrap().contains("not valid YAML"), "{errors}");
 
     // A file that is valid by itself, but has a name of the configuration.
     it.write("a.yaml", "[{name: OWN, host: localhost}, {name: second, host: localhost}]");

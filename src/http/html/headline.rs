@@ -35,6 +35,7 @@ fn agent(overview: &Overview) -> String {
         Readiness::Draining => "agent shutting down".to_owned(),
         _ if overview.config_error.is_some() => "new configuration rejected".to_owned(),
         _ if overview.web_config_error.is_some() => "new web configuration rejected".to_owned(),
+        _ if !overview.target_file_errors.is_empty() => "target file rejected".to_owned(),
         Readiness::Starting | Readiness::Waiting(_) => "agent starting".to_owned(),
         Readiness::Ready if delay > LATE => {
             format!("agent starved: probes begin {} late", words::latency(delay))

@@ -12,6 +12,9 @@ use crate::status::{Brief, Filter, Overview, StateFilter, Verdict};
 /// The targets on a page. A page of them, compressed, takes less than 30 KB.
 const PER_PAGE: usize = 100;
 
+/// The rejected files with targets on a page.
+const FILES: usize = 5;
+
 /// The states of the filter, each with the values that select it. Links have the first of them.
 const STATES: &[(Verdict, &[StateFilter])] = &[
     (Verdict::Down, &[StateFilter::Failing, StateFilter::Down]),
@@ -42,6 +45,15 @@ pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &Vie
                         pre { (error.detail) }
                     }
                 }
+            }
+            @for error in overview.target_file_errors.iter().take(FILES) {
+                section.rejected {
+                    h2 { "The target file " (error.file) " was rejected at " (error.time) }
+                    pre { (error.detail) }
+                }
+            }
+            @if overview.target_file_errors.len() > FILES {
+                p { (counted((overview.target_file_errors.len() - FILES) as u64, "more target file")) " rejected. " a href="status" { "Show all" } }
             }
             @if !overview.targets.is_empty() { (form(view)) }
             @if selected.len() < overview.targets.len() {

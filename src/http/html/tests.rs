@@ -87,6 +87,9 @@ async fn the_first_line_says_what_matters() {
     bench.status.web_config_rejected("no");
     assert_eq!(bench.headline(), "No caches yet · new web configuration rejected");
     bench.status.web_config_accepted();
+    bench.status.target_file("a.yaml", Some("no"));
+    assert_eq!(bench.headline(), "No caches yet · target file rejected");
+    bench.status.target_file("a.yaml", None);
 
     let bench = Bench::new(["a", "b"]);
     assert_eq!(bench.headline(), "2 of 2 caches available · agent healthy");
@@ -288,17 +291,29 @@ async fn a_configuration_that_was_rejected_is_shown_above_the_targets() {
     assert!(!bench.page("").contains("class=\"rejected\""));
     bench.status.config_rejected(Some("targets[0]: a"));
     bench.status.web_config_rejected("tls_server_config: b");
+    bench.status.target_file("/t/<a>.yaml", Some("targets[0]: c"));
     let page = bench.page("");
     let places = [
         "The last configuration was rejected at 1970-01-01T00:00:00.000Z</h2><pre>targets[0]: a</pre>",
         "The last web configuration was rejected at 1970-01-01T00:00:00.000Z</h2><pre>tls_server_config: b</pre>",
+        "The target file /t/&lt;a&gt;.yaml was rejected at 1970-01-01T00:00:00.000Z</h2><pre>targets[0]: c</pre>",
         "<bdi>orders</bdi>",
     ];
     let places = places.map(|part| page.find(part).unwrap_or_else(|| panic!("{part}\n{page}")));
     assert!(places.is_sorted(), "{page}");
     bench.status.config_accepted();
     bench.status.web_config_accepted();
+    bench.status.target_file("/t/<a>.yaml", None);
     assert!(!bench.page("").contains("class=\"rejected\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_rejected_files_with_targets_the_first_are_shown() {
+    let bench = Bench::new([]);
+    (0..7).for_each(|number| bench.status.target_file(&format!("{number}.yaml"), Some("no")));
+    let page = bench.page("");
+    assert!(page.contains("target file 4.yaml") && !page.contains("5.yaml"), "{page}");
+    assert!(page.contains("2 more target files rejected. <a href=\"status\">"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]
