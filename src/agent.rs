@@ -122,7 +122,7 @@ impl Agent {
     }
 
     /// Starts, stops and restarts probers to match `targets`, at start-up and at each reload. Unchanged targets keep
-    /// their connections and counters.
+    /// their connections and counters, also if their labels change.
     ///
     /// # Errors
     /// [`ReconcileError`] if a certificate cannot be used; then nothing has changed.
@@ -130,6 +130,7 @@ impl Agent {
         let trace = Trace::default();
         let clients = self.read_certificates(targets).await?;
         let removed = self.stop_removed_and_changed(targets).await;
+        self.label(targets);
         self.keep_clients(clients);
         let new: Vec<&Arc<Target>> =
             targets.iter().filter(|target| !self.probers.contains_key(&target.name)).collect();
@@ -230,7 +231,7 @@ impl Agent {
             keep
         };
         self.probers.retain(|name, running| {
-            keep(wanted.get(name).is_some_and(|target| **target == *running.of), &running.task)
+            keep(wanted.get(name).is_some_and(|target| target.is_probed_like(&running.of)), &running.task)
         });
         self.memory.retain(|name, _| wanted.contains_key(name));
         self.identities.retain(|identity, running| keep(identities.contains(identity), &running.task));
@@ -249,6 +250,18 @@ impl Agent {
             }
         }
         removed
+    }
+
+    /// Exports the labels of running `targets` that have others now.
+    fn label(&mut self, targets: &[Arc<Target>]) {
+        for target in targets {
+            if let Some(running) = self.probers.get_mut(&target.name)
+                && running.of.labels != target.labels
+            {
+                drop(self.services.metrics.target(&target.name).with_labels(&target.labels));
+                running.of = Arc::clone(target);
+            }
+        }
     }
 
     /// Creates a prober of `target` without starting it, and what asks its sentinels if it has any. Starts the refresh loop of

@@ -265,6 +265,14 @@ pub struct Target {
     pub maintenance: Maintenance,
 }
 
+impl Target {
+    /// Whether it is probed exactly as `other` is: labels are only exported.
+    #[must_use]
+    pub fn is_probed_like(&self, other: &Self) -> bool {
+        self == other || Self { labels: other.labels.clone(), ..self.clone() } == *other
+    }
+}
+
 #[cfg(test)]
 impl Target {
     /// Returns a target without TLS and sign-in and with defaults otherwise, for tests.

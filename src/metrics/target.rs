@@ -53,7 +53,7 @@ pub(super) struct TargetSeries {
     late_ticks: Counter,
     clients: Gauge,
     certificate_expiry: Gauge,
-    labels: OnceLock<Labels>,
+    labels: Mutex<Labels>,
     /// What the server said of itself; `None` before the first reply.
     server: Mutex<Option<Box<ServerInfo>>>,
     role_changes: Counter,
@@ -136,7 +136,8 @@ impl Series for TargetSeries {
         (define::CLIENTS, |it, target, family| family.gauge(&[target], &it.clients)),
         (define::CERTIFICATE_EXPIRY, |it, target, family| family.gauge(&[target], &it.certificate_expiry)),
         (define::TARGET_LABELS, |it, target, family| {
-            if let Some(labels) = it.labels.get() {
+            let labels = lock(&it.labels).clone();
+            if !labels.is_empty() {
                 let values: Vec<_> = labels.iter().map(|(name, value)| (name, family.label(value))).collect();
                 let labels = values.iter().map(|(name, value)| (*name, &**value));
                 family.info(&labels.chain([target]).collect::<Vec<_>>());
@@ -247,12 +248,10 @@ impl TargetMetrics {
         self.metrics.cluster(Arc::clone(self.registration.name()))
     }
 
-    /// Sets the labels of the target. They stay until the target is removed.
+    /// Sets the labels of the target, in place of those that it had.
     #[must_use]
     pub fn with_labels(self, labels: &Labels) -> Self {
-        if !labels.is_empty() {
-            self.registration.series().labels.get_or_init(|| labels.clone());
-        }
+        *lock(&self.registration.series().labels) = labels.clone();
         self
     }
 

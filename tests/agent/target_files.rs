@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::lab::Lab;
 use crate::program::Running;
+use crate::scrape::Scrape;
 
 /// A folder with files of targets, and an agent that watches it.
 struct Watched {
@@ -99,6 +100,18 @@ async fn targets_come_and_go_with_their_files_and_a_broken_file_keeps_its_own() 
     it.is_valid("a.yaml", Some(1.0)).await;
     it.is_up("second").await;
     assert!(!it.agent.scrape().await.text.contains("\"first\""));
+
+    let many = |scrape: &Scrape| scrape.count("probes_total", "localhost") > 5;
+    let probes = it.agent.until("it is probed", many).await.count("probes_total", "localhost");
+    let labelled = r#"[{"targets": ["localhost"], "labels": {"team": "stock"}}]"#;
+    it.write("b.json", labelled);
+    it.is_valid("b.json", Some(1.0)).await;
+    let scrape = it.agent.scrape().await;
+    assert_eq!(scrape.get("target_labels{team=\"stock\",target=\"localhost\"}"), Some(1.0));
+    assert!(!scrape.text.contains("team=\"shop\""), "{}", scrape.text);
+    assert!(scrape.count("probes_total", "localhost") >= probes, "it is not restarted: {}", scrape.text);
+    assert_eq!(scrape.connects("success", "localhost"), 1, "it keeps its connection");
+    assert_eq!(it.agent.status().await.get("target_file_errors"), None);
 
     fs::remove_file(it.folder.join("b.json")).unwrap();
     it.is_valid("b.json", None).await;
