@@ -272,6 +272,24 @@ class Secrets(unittest.TestCase):
         expected |= {("inventory-client", "tls.key"), ("returns", "entra.crt"), ("returns", "entra.key"), ("reviews", "token")}
         self.assertEqual(keys, expected | {("inventory.redis", "password"), ("stock", "client-secret")})
 
+    def test_files_with_targets_alone_use_mounted_identities_and_authorities(self):
+        manifest = render(ci("target-files"))
+        config = yaml.safe_load(find(manifest, "ConfigMap")["data"]["config.yaml"])
+        self.assertEqual(config["targets"], [])
+        folder = f"{agent.FOLDER}/secrets"
+        identities = config["identities"]
+        self.assertEqual(identities["shop"], "managed_identity")
+        self.assertEqual(identities["stock"]["key"], {"file": f"{folder}/stock-redis/primaryKey"})
+        certificate = {"file": f"{folder}/returns/entra.crt", "key_file": f"{folder}/returns/entra.key"}
+        self.assertEqual(identities["returns"]["client_certificate"], certificate)
+        corporate, platform = (config["authorities"][name] for name in ("corporate", "platform"))
+        self.assertEqual(corporate, f"{agent.FOLDER}/config-maps/trust-bundle/ca.crt")
+        self.assertEqual(platform, "/etc/ssl/certs/ca-certificates.crt")
+        volumes = find(manifest, "Deployment")["spec"]["template"]["spec"]["volumes"]
+        [volume] = [one for one in volumes if one["name"] == "cachepulse-config"]
+        mounted = {f"{agent.FOLDER}/{path}" for path in agent.mounted(volume)}
+        self.assertEqual(mounted, {corporate, identities["stock"]["key"]["file"], *certificate.values()})
+
     def test_the_text_of_a_secret_is_in_no_other_kind(self):
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             canary = "canary-of-a-secret"
@@ -519,7 +537,8 @@ class Network(unittest.TestCase):
 
         ranges = [(8500, 8599), (13000, 13999), (15000, 15999)]
         self.assertEqual(nodes(), (ranges, [[{"ipBlock": {"cidr": "10.1.0.0/16"}}]] * 3))
-        self.assertEqual(nodes(file="existing-config-map")[0], ranges)
+        for unknown in ("existing-config-map", "target-files"):
+            self.assertEqual(nodes(file=unknown)[0], ranges, unknown)
         for off in ("--set=config.defaults.cluster.mode=off", "--set-json=config.defaults.cluster.mode=false"):
             self.assertEqual(nodes(off)[0], [], off)
         # The cluster of a target replaces that of the defaults as a whole.
@@ -530,6 +549,7 @@ class Network(unittest.TestCase):
         metadata = ("TCP", 80, [{"ipBlock": {"cidr": "169.254.169.254/32"}}])
         self.assertIn(metadata, self.egress(ci("managed-identity")))
         self.assertIn(metadata, self.egress(ci("existing-config-map")))
+        self.assertIn(metadata, self.egress(ci("target-files")))
         self.assertNotIn(("TCP", 80), self.ports(ci("workload-identity")))
         self.assertNotIn(("TCP", 443), self.ports(ci("managed-identity")))
 

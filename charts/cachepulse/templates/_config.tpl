@@ -44,7 +44,9 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
 {{- $folder := include "cachepulse.folder" . -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $sources := dict -}}
-{{- range prepend ($config.targets | default list) ($config.defaults | default dict) -}}
+{{- $users := prepend ($config.targets | default list) ($config.defaults | default dict) -}}
+{{- range $config.identities -}}{{- $users = append $users (dict "identity" .) -}}{{- end -}}
+{{- range $users -}}
   {{- /* A target and its sentinels name secrets and certificates by the same keys. */ -}}
   {{- range list . (.sentinel | default dict) -}}
     {{- if kindIs "map" .identity -}}
@@ -59,18 +61,13 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
     {{- end -}}
     {{- range $files := list .tls (ternary .identity dict (kindIs "map" .identity)).client_certificate -}}
     {{- if kindIs "map" $files -}}
-      {{- range $key, $file := pick $files "ca_file" "cert_file" "key_file" -}}
-        {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
-          {{- with get (ternary $file dict (kindIs "map" $file)) (printf "%sRef" $kind) -}}
-            {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
-            {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
-            {{- $_ := set $files $key (printf "%s/%s" $folder $path) -}}
-          {{- end -}}
-        {{- end -}}
-      {{- end -}}
+      {{- include "cachepulse.mountFiles" (list $files (list "ca_file" "cert_file" "key_file") $sources $folder) -}}
     {{- end -}}
     {{- end -}}
   {{- end -}}
+{{- end -}}
+{{- with $config.authorities -}}
+  {{- include "cachepulse.mountFiles" (list . (keys .) $sources $folder) -}}
 {{- end -}}
 {{- if not $config.defaults -}}{{- $_ := unset $config "defaults" -}}{{- end -}}
 {{- with include "cachepulse.webConfigFile" . -}}
@@ -78,6 +75,23 @@ replaced by the path of its mount. `sources` maps each of these paths to its sou
 {{- $_ := set $config.http "health_listen" (include "cachepulse.healthListen" $) -}}
 {{- end -}}
 {{- dict "config" $config "sources" $sources | toJson -}}
+{{- end -}}
+
+{{/* Replaces each secretRef and configMapRef below these keys of a mapping of files as above. Renders nothing. */}}
+{{- define "cachepulse.mountFiles" -}}
+{{- $files := index . 0 -}}
+{{- $sources := index . 2 -}}
+{{- $folder := index . 3 -}}
+{{- range $key := index . 1 -}}
+  {{- $file := get $files $key -}}
+  {{- range $kind, $folderName := dict "secret" "secrets" "configMap" "config-maps" -}}
+    {{- with get (ternary $file dict (kindIs "map" $file)) (printf "%sRef" $kind) -}}
+      {{- $path := printf "%s/%s/%s" $folderName .name .key -}}
+      {{- $_ := set $sources $path (dict $kind (dict "name" .name "items" (list (dict "key" .key "path" $path)))) -}}
+      {{- $_ := set $files $key (printf "%s/%s" $folder $path) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The text of config.yaml. */}}
@@ -149,12 +163,18 @@ projected:
 {{- end -}}
 {{- end -}}
 
-{{/* The identity types of all targets. */}}
+{{/* The identity types of all targets, and those that files with targets may use. */}}
 {{- define "cachepulse.identityTypes" -}}
 {{- $defaults := .Values.config.defaults | default dict -}}
-{{- $types := list -}}
+{{- $identities := list -}}
 {{- range .Values.config.targets -}}
-  {{- $identity := .identity | default $defaults.identity | default "auto" -}}
+  {{- $identities = append $identities (.identity | default $defaults.identity | default "auto") -}}
+{{- end -}}
+{{- if .Values.config.target_files -}}
+  {{- $identities = concat $identities (compact (list $defaults.identity)) (values (.Values.config.identities | default dict)) -}}
+{{- end -}}
+{{- $types := list -}}
+{{- range $identity := $identities -}}
   {{- if kindIs "map" $identity -}}{{- $identity = $identity.type | default "auto" -}}{{- end -}}
   {{- $types = append $types $identity -}}
 {{- end -}}
@@ -162,12 +182,12 @@ projected:
 {{- end -}}
 
 {{/*
-Whether the agent may visit the nodes of a cluster: unless every target has sentinels or `cluster.mode: off`, which Helm may
-parse as false.
+Whether the agent may visit the nodes of a cluster: unless every target is known and has sentinels or `cluster.mode: off`,
+which Helm may parse as false.
 */}}
 {{- define "cachepulse.visitsNodes" -}}
 {{- $defaults := .Values.config.defaults | default dict -}}
-{{- $visits := not (include "cachepulse.ownsConfig" .) -}}
+{{- $visits := or (not (include "cachepulse.ownsConfig" .)) .Values.config.target_files -}}
 {{- range .Values.config.targets -}}
   {{- $cluster := .cluster | default $defaults.cluster | default dict -}}
   {{- $mode := hasKey $cluster "mode" | ternary $cluster.mode "auto" | toString -}}

@@ -117,6 +117,12 @@
 {{- fail (printf "cachepulse: target %q signs in with workload_identity: set azureWorkloadIdentity.enabled, or identity.token_file" .name) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $identity := .Values.config.identities -}}
+{{- $named := kindIs "map" $identity | ternary $identity (dict "type" $identity) -}}
+{{- if and (eq (toString $named.type) "workload_identity") (not $named.token_file) -}}
+{{- fail (printf "cachepulse: config.identities.%s signs in with workload_identity: set azureWorkloadIdentity.enabled, or token_file" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.prometheusRule.enabled (eq .Values.prometheusRule.kind "azure") -}}
 {{- range $key := list "owner" "location" "workspaceId" -}}

@@ -4,6 +4,7 @@
 
 use cachepulse::config::keys::agent::{HEALTH_LISTEN, HTTP, LISTEN, TARGETS};
 use cachepulse::config::keys::connection::{HOST, TLS};
+use cachepulse::config::keys::fleet::{AUTHORITIES, IDENTITIES};
 use cachepulse::config::keys::identity::{
     ACCESS_KEY, CLIENT_CERTIFICATE, CLIENT_SECRET, IDENTITY, PASSWORD, TOKEN,
 };
@@ -42,6 +43,8 @@ fn config() -> Value {
     let targets = &mut properties[TARGETS.about.name()];
     target(&mut targets["items"]["properties"]);
     target(&mut properties["defaults"]["properties"]);
+    identity(&mut properties[IDENTITIES.about.name()]["additionalProperties"]);
+    refer(&mut properties[AUTHORITIES.about.name()]["additionalProperties"], &public());
     config
 }
 
@@ -55,25 +58,12 @@ fn listen_pattern() -> String {
 
 /// Extends the keys of a target by what the chart mounts, and by what Helm makes of YAML.
 fn target(keys: &mut Value) {
-    let secret = json!({"$ref": "#/definitions/keyReference"});
-    let identity = &mut keys[IDENTITY.about.name()]["then"]["properties"];
-    for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
-        identity[key.whole.about.name()]["properties"]["secretRef"] = secret.clone();
-    }
-    let token = &mut identity[TOKEN.whole.about.name()];
-    token["properties"]["secretRef"] = secret.clone();
-    token["oneOf"] = one_of([TOKEN.file.about.name(), TOKEN.command.about.name(), "secretRef"]);
-    let certificate = &mut identity[CLIENT_CERTIFICATE.whole.about.name()];
-    certificate["properties"]["secretRef"] = secret.clone();
-    certificate.as_object_mut().expect("a schema is an object").remove("required");
-    certificate["oneOf"] = one_of([CLIENT_CERTIFICATE.file.about.name(), "secretRef"]);
-    let key_file = &mut certificate["properties"][CLIENT_CERTIFICATE.key_file.about.name()];
-    refer(key_file, &json!({"secretRef": secret}));
-    certificates(&mut keys[TLS.whole.about.name()], &secret);
+    identity(&mut keys[IDENTITY.about.name()]);
+    certificates(&mut keys[TLS.whole.about.name()]);
     if let Some(sentinel) = keys.get_mut(SENTINEL.about.name()).map(|sentinel| &mut sentinel["properties"]) {
         let identity = &mut sentinel[sentinel::IDENTITY.about.name()]["then"]["properties"];
-        identity[sentinel::PASSWORD.whole.about.name()]["properties"]["secretRef"] = secret.clone();
-        certificates(&mut sentinel[sentinel::TLS.whole.about.name()], &secret);
+        identity[sentinel::PASSWORD.whole.about.name()]["properties"]["secretRef"] = secret();
+        certificates(&mut sentinel[sentinel::TLS.whole.about.name()]);
     }
     // The network policy reads the port and TLS from their own keys, so the host is neither a URL nor has a port. Only
     // an IPv6 address has more than one colon.
@@ -84,18 +74,49 @@ fn target(keys: &mut Value) {
     }
 }
 
+/// Extends an identity by references to the Secrets that the chart mounts.
+fn identity(identity: &mut Value) {
+    let keys = &mut identity["then"]["properties"];
+    for key in [&ACCESS_KEY, &CLIENT_SECRET, &PASSWORD] {
+        keys[key.whole.about.name()]["properties"]["secretRef"] = secret();
+    }
+    let token = &mut keys[TOKEN.whole.about.name()];
+    token["properties"]["secretRef"] = secret();
+    token["oneOf"] = one_of([TOKEN.file.about.name(), TOKEN.command.about.name(), "secretRef"]);
+    let certificate = &mut keys[CLIENT_CERTIFICATE.whole.about.name()];
+    certificate["properties"]["secretRef"] = secret();
+    certificate.as_object_mut().expect("a schema is an object").remove("required");
+    certificate["oneOf"] = one_of([CLIENT_CERTIFICATE.file.about.name(), "secretRef"]);
+    refer(&mut certificate["properties"][CLIENT_CERTIFICATE.key_file.about.name()], &private());
+}
+
+/// A key of a Secret.
+fn secret() -> Value {
+    json!({"$ref": "#/definitions/keyReference"})
+}
+
+/// Where a certificate may be.
+fn public() -> Value {
+    json!({"secretRef": secret(), "configMapRef": secret()})
+}
+
+/// Where a private key may be.
+fn private() -> Value {
+    json!({"secretRef": secret()})
+}
+
 /// Exactly one of the properties `names` must be given.
 fn one_of<const N: usize>(names: [&str; N]) -> Value {
     names.map(|name| json!({"required": [name]})).into_iter().collect()
 }
 
 /// Extends the files of `tls` by references to what the chart mounts.
-fn certificates(tls: &mut Value, secret: &Value) {
-    let public = json!({"secretRef": secret, "configMapRef": secret});
-    let private = json!({"secretRef": secret});
+fn certificates(tls: &mut Value) {
     let tls = &mut tls["then"]["properties"];
-    for (key, references) in [(&TLS.ca_file, &public), (&TLS.cert_file, &public), (&TLS.key_file, &private)] {
-        refer(&mut tls[key.about.name()], references);
+    for (key, references) in
+        [(&TLS.ca_file, public()), (&TLS.cert_file, public()), (&TLS.key_file, private())]
+    {
+        refer(&mut tls[key.about.name()], &references);
     }
 }
 
@@ -151,6 +172,10 @@ mod tests {
         assert!(tls["key_file"]["then"]["properties"]["secretRef"].is_object());
         assert!(tls["key_file"]["then"]["properties"]["configMapRef"].is_null(), "a key is a secret");
         assert_eq!(config["required"], json!(["http"]));
+        let named = &config["properties"]["identities"]["additionalProperties"]["then"]["properties"];
+        assert!(named["key"]["properties"]["secretRef"].is_object() && named["hosts"].is_object());
+        let authority = &config["properties"]["authorities"]["additionalProperties"];
+        assert!(authority["then"]["properties"]["configMapRef"].is_object());
     }
 
     #[test]
