@@ -23,11 +23,26 @@ const SHORT_LIMIT: Duration = Duration::from_millis(250);
 pub struct Sources {
     files: Files,
     read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
+    /// What was read and not kept.
+    passed: Rc<RefCell<BTreeMap<PathBuf, Passed>>>,
     /// What was read for the web configuration.
     absorbed: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
     /// Whether some gave no answer.
     do_hang: Rc<Cell<bool>>,
     web_config: WebFile,
+}
+
+/// What a file was like whose content is not kept.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    fingerprint: Fingerprint,
+    digest: u64,
+}
+
+impl Passed {
+    fn new(snapshot: &Snapshot) -> Self {
+        Self { fingerprint: snapshot.fingerprint, digest: digest_of(snapshot) }
+    }
 }
 
 /// Whether the web configuration is read.
@@ -46,6 +61,7 @@ impl Sources {
         Self {
             files: files.clone(),
             read: Rc::default(),
+            passed: Rc::default(),
             absorbed: Rc::default(),
             do_hang: Rc::default(),
             web_config: WebFile::Read,
@@ -103,10 +119,30 @@ impl Sources {
         let mut read = self.read.borrow_mut();
         let paths: Vec<PathBuf> = paths.into_iter().filter(|path| !read.contains_key(path)).collect();
         for paths in paths.chunks(AT_ONCE) {
-            let snapshots = self.files.read_all_blocking(paths, self.limit());
-            snapshots.iter().for_each(|snapshot| self.note(snapshot));
-            read.extend(paths.iter().cloned().zip(snapshots));
+            read.extend(paths.iter().cloned().zip(self.read_at_once(paths)));
         }
+    }
+
+    /// Reads the files at `paths` in this order, up to [`AT_ONCE`] ahead of those that are asked for. Their contents are not
+    /// kept: all together they may be large.
+    pub(super) fn read_in_order<'a>(
+        &'a self,
+        paths: &'a [PathBuf],
+    ) -> impl Iterator<Item = Result<Content, ReadError>> + 'a {
+        paths.chunks(AT_ONCE).flat_map(|paths| {
+            let snapshots = self.read_at_once(paths);
+            let passed = paths.iter().zip(&snapshots).map(|(path, it)| (path.clone(), Passed::new(it)));
+            self.passed.borrow_mut().extend(passed);
+            snapshots.into_iter().map(|snapshot| snapshot.content)
+        })
+    }
+
+    fn read_at_once(&self, paths: &[PathBuf]) -> Vec<Snapshot> {
+        let snapshots = self.files.read_all_blocking(paths, self.limit());
+        for snapshot in &snapshots {
+            self.note(snapshot);
+        }
+        snapshots
     }
 
     /// Returns how long to wait for files.
@@ -146,18 +182,28 @@ impl Sources {
 
     /// Returns what was read.
     pub(super) fn summary(&self) -> Read {
-        let (own, absorbed) = (self.read.borrow(), self.absorbed.borrow());
-        let files = own.iter().chain(&*absorbed).map(|(path, it)| (path.clone(), it.fingerprint)).collect();
-        Read { files, digest: digest(&own), web_digest: digest(&absorbed) }
+        let all = |read: &BTreeMap<PathBuf, Snapshot>| {
+            read.iter().map(|(path, it)| (path.clone(), Passed::new(it))).collect::<Vec<_>>()
+        };
+        let mut own = all(&self.read.borrow());
+        own.extend(self.passed.borrow().iter().map(|(path, it)| (path.clone(), *it)));
+        let of_web = all(&self.absorbed.borrow());
+        let files = own.iter().chain(&of_web).map(|(path, it)| (path.clone(), it.fingerprint)).collect();
+        Read { files, digest: digest(&own), web_digest: digest(&of_web) }
     }
 }
 
-fn digest(read: &BTreeMap<PathBuf, Snapshot>) -> u64 {
+fn digest(read: &[(PathBuf, Passed)]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for (path, Snapshot { content, .. }) in read {
-        path.hash(&mut hasher);
-        content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
+    for (path, Passed { digest, .. }) in read {
+        (path, digest).hash(&mut hasher);
     }
+    hasher.finish()
+}
+
+fn digest_of(snapshot: &Snapshot) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    snapshot.content.as_deref().map_err(ToString::to_string).hash(&mut hasher);
     hasher.finish()
 }
 

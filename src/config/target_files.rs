@@ -17,7 +17,7 @@ use super::sources::{Read, Sources};
 use super::target_file::Definitions;
 use super::tls;
 use super::watch::{Load, Watch};
-use crate::files::Files;
+use crate::files::{Content, Files, ReadError};
 use crate::os::files::name_of;
 use crate::partition::Partition;
 use crate::target::{Target, TargetName};
@@ -214,21 +214,51 @@ fn find(patterns: &[Pattern], definitions: &Definitions, sources: &Sources) -> F
             }
         }
     }
-    sources.read_all(paths.iter().take(MOST_FILES).cloned());
-    for (index, path) in paths.into_iter().enumerate() {
-        let read = if index < MOST_FILES {
-            read_file(&path, definitions, sources)
-        } else {
-            Err(format!("{}: more than {MOST_FILES} files with targets", path.display()).into())
-        };
-        files.insert(path, read);
-    }
+    let paths: Vec<PathBuf> = paths.into_iter().collect();
+    files.extend(read_files(&paths, MOST_KNOWN, definitions, sources));
     Found { files: Arc::new(files), unreadable: unreadable.into() }
 }
 
-fn read_file(path: &Path, definitions: &Definitions, sources: &Sources) -> FileTargets {
+/// Reads the files at `paths` until they have more than `most` targets.
+fn read_files(
+    paths: &[PathBuf],
+    most: usize,
+    definitions: &Definitions,
+    sources: &Sources,
+) -> BTreeMap<PathBuf, FileTargets> {
+    let mut files = BTreeMap::new();
+    let mut known = 0;
+    let first = &paths[..paths.len().min(MOST_FILES)];
+    for (path, content) in first.iter().zip(sources.read_in_order(first)) {
+        let read = read_file(path, content, definitions, sources);
+        known += read.as_ref().map_or(0, |targets| targets.len());
+        files.insert(path.clone(), read);
+        if known > most {
+            break;
+        }
+    }
+    for (index, path) in paths.iter().enumerate() {
+        files.entry(path.clone()).or_insert_with(|| {
+            let name = path.display();
+            Err(if index < MOST_FILES {
+                format!("{name} is not read: the files before it have more than {most} targets")
+            } else {
+                format!("{name}: more than {MOST_FILES} files with targets")
+            }
+            .into())
+        });
+    }
+    files
+}
+
+fn read_file(
+    path: &Path,
+    content: Result<Content, ReadError>,
+    definitions: &Definitions,
+    sources: &Sources,
+) -> FileTargets {
     let name = path.display().to_string();
-    let content = sources.read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    let content = content.map_err(|error| format!("{name} cannot be read: {error}"))?;
     let text = str::from_utf8(&content).map_err(|_| format!("{name} is not UTF-8 text"))?;
     let targets = definitions.read(&name, text, sources).map_err(|problems| problems.to_string())?;
     Ok(targets.into())
@@ -383,6 +413,30 @@ mod tests {
         assert!(merged("*.yaml").files.is_empty(), "a pattern may select nothing");
         std::fs::write(&path, "[{name: a, host: a, identity: none}]").unwrap();
         assert_eq!(names(&merged("t.yaml")), ["a"]);
+    }
+
+    #[test]
+    fn files_after_too_many_targets_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = ["1", "2", "3", "4"].map(|name| folder.path().join(name)).into();
+        for path in &paths {
+            std::fs::write(path, "[{name: a, host: a, identity: none}, {name: b, host: b, identity: none}]")
+                .unwrap();
+        }
+        let read = |most| {
+            let sources = Sources::new(&Files::system());
+            let files = read_files(&paths, most, &Definitions::default(), &sources);
+            let problems: Vec<_> = files.into_values().filter_map(Result::err).collect();
+            (problems, sources.summary().files.len())
+        };
+        // Files are read ahead, but no others.
+        let (problems, _) = read(3);
+        assert_eq!(problems.len(), 2);
+        assert!(
+            problems[0].ends_with("3 is not read: the files before it have more than 3 targets"),
+            "{problems:?}"
+        );
+        assert_eq!(read(8), (Vec::new(), 4));
     }
 
     #[test]
