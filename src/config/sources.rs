@@ -25,8 +25,8 @@ pub struct Sources {
     read: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
     /// What was read and not kept.
     passed: Rc<RefCell<BTreeMap<PathBuf, Passed>>>,
-    /// What was read for the web configuration.
-    absorbed: Rc<RefCell<BTreeMap<PathBuf, Snapshot>>>,
+    /// The sources of web configurations, by their paths.
+    web_configs: Rc<RefCell<BTreeMap<PathBuf, Self>>>,
     /// Whether some gave no answer.
     do_hang: Rc<Cell<bool>>,
     web_config: WebFile,
@@ -62,7 +62,7 @@ impl Sources {
             files: files.clone(),
             read: Rc::default(),
             passed: Rc::default(),
-            absorbed: Rc::default(),
+            web_configs: Rc::default(),
             do_hang: Rc::default(),
             web_config: WebFile::Read,
         }
@@ -173,11 +173,10 @@ impl Sources {
         &self.files
     }
 
-    /// Adds what was read for the web configuration.
-    pub(super) fn absorb(&self, others: &Self) {
-        let others = others.read.borrow();
-        let others = others.iter().map(|(path, snapshot)| (path.clone(), snapshot.clone()));
-        self.absorbed.borrow_mut().extend(others);
+    /// Returns the sources of the web configuration at `path`. They belong to these.
+    pub(super) fn of_web_config(&self, path: &Path) -> Self {
+        let mut web_configs = self.web_configs.borrow_mut();
+        web_configs.entry(path.to_owned()).or_insert_with(|| Self::new(&self.files)).clone()
     }
 
     /// Returns what was read.
@@ -187,7 +186,8 @@ impl Sources {
         };
         let mut own = all(&self.read.borrow());
         own.extend(self.passed.borrow().iter().map(|(path, it)| (path.clone(), *it)));
-        let of_web = all(&self.absorbed.borrow());
+        let web_configs = self.web_configs.borrow();
+        let of_web: Vec<_> = web_configs.values().flat_map(|sources| all(&sources.read.borrow())).collect();
         let files = own.iter().chain(&of_web).map(|(path, it)| (path.clone(), it.fingerprint)).collect();
         Read { files, digest: digest(&own), web_digest: digest(&of_web) }
     }
@@ -285,5 +285,21 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         let broken = merged.files.values().filter(|validity| validity.is_err()).count();
         assert_eq!((merged.known, broken), (1, 400));
+    }
+
+    #[test]
+    fn a_web_configuration_that_is_named_twice_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yml");
+        std::fs::write(&path, "basic_auth_users: {}").unwrap();
+        let sources = Sources::new(&Files::system());
+        let read = || sources.of_web_config(&path).read(&path).unwrap();
+        assert_eq!(read(), {
+            std::fs::write(&path, "changed").unwrap();
+            read()
+        });
+        let Read { files, digest, web_digest } = sources.summary();
+        assert_eq!((files.len(), digest), (1, Sources::new(&Files::system()).summary().digest));
+        assert_ne!(web_digest, digest);
     }
 }

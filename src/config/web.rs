@@ -97,10 +97,7 @@ fn read_named(field: &Field<'_>) -> Result<Option<WebConfig>, Invalid> {
     if !field.sources().reads_web_config(path) {
         return Ok(None);
     }
-    let sources = Sources::new(field.sources().files());
-    let loaded = WebConfig::load(path, &sources);
-    field.sources().absorb(&sources);
-    match loaded {
+    match WebConfig::load(path, &field.sources().of_web_config(path)) {
         Ok(config) => {
             config.warnings.iter().for_each(|warning| field.warning(warning.to_string()));
             Ok(Some(config))
