@@ -11,7 +11,7 @@ use super::source::Source;
 use crate::config::keys::Group;
 use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
 use crate::config::watch::{Load, Rejection, Watch};
-use crate::config::{Config, Http, Overrides, Sources};
+use crate::config::{Config, Overrides, Sources};
 use crate::connection::tls::roots::Roots;
 use crate::daemon::{self, Daemon, Listeners, OnInvalidConfig};
 use crate::error::Chain;
@@ -102,7 +102,7 @@ pub(super) fn start(
 }
 
 /// Binds the addresses of the endpoints. If those of the configuration cannot be bound, an agent that may wait does so at
-/// the addresses that it has without a configuration, and in the last resort without a health endpoint.
+/// the addresses that it has without a configuration, and in the last resort at first without a health endpoint.
 fn bind(
     config: Option<&Config>,
     on_invalid_config: OnInvalidConfig,
@@ -113,10 +113,9 @@ fn bind(
         return bound;
     }
     let waiting = daemon::addresses(None, overrides);
-    let only_main = Http { health_listen: None, ..waiting.clone() };
-    bound.or_else(|_| Listeners::bind(waiting)).or_else(|error| {
-        let listeners = Listeners::bind(only_main)?;
-        warn!(error = %Chain(&error), "health endpoint not served while the agent waits");
+    bound.or_else(|_| Listeners::bind(waiting.clone())).or_else(|error| {
+        let listeners = Listeners::bind_main(waiting)?;
+        warn!(error = %Chain(&error), "health endpoint not served; retrying");
         Ok(listeners)
     })
 }

@@ -22,7 +22,7 @@ use crate::status::Status;
 use crate::telemetry::Telemetry;
 
 /// The pause before an address is tried again that cannot be bound. No file changes when it becomes free.
-const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 
 /// The configuration in use. There is none while the agent waits for its first valid one.
 pub(super) struct Configured {

@@ -1,10 +1,16 @@
 //! Where the endpoints are, and their move to the addresses of the first valid configuration.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+use tracing::field::display;
+use tracing::info;
+
 use super::DaemonError;
+use super::configured::RETRY;
 use crate::config::Http;
 use crate::config::watch::Rejection;
 use crate::http::{self, BindError, Listener, Pages, Server};
@@ -15,6 +21,8 @@ pub struct Listeners {
     http: Http,
     main: Listener,
     health: Option<Listener>,
+    /// The address of a health endpoint that could not be bound.
+    missing: Option<SocketAddr>,
 }
 
 impl Listeners {
@@ -25,7 +33,16 @@ impl Listeners {
     pub fn bind(http: Http) -> Result<Self, BindError> {
         let main = http::bind(http.listen)?;
         let health = http.health_listen.map(http::bind).transpose()?;
-        Ok(Self { http, main, health })
+        Ok(Self { http, main, health, missing: None })
+    }
+
+    /// Binds the address of the HTTP endpoint alone. That of the health endpoint is tried again while the agent runs.
+    ///
+    /// # Errors
+    /// [`BindError`] if it cannot be bound.
+    pub fn bind_main(http: Http) -> Result<Self, BindError> {
+        let missing = http.health_listen;
+        Ok(Self { missing, ..Self::bind(Http { health_listen: None, ..http })? })
     }
 
     /// Returns the address of the HTTP endpoint; its port is the one that the system chose if 0 was asked for.
@@ -40,6 +57,8 @@ pub(super) struct Endpoints {
     pages: Pages,
     main: Endpoint,
     health: Endpoint,
+    /// The address of a health endpoint that could not be bound, and when it is tried again.
+    missing: Option<(SocketAddr, Instant)>,
 }
 
 /// The addresses on which the endpoints are served.
@@ -51,14 +70,15 @@ pub(super) struct Addresses {
 impl Endpoints {
     /// Creates the endpoints for `pages` of what was bound.
     pub(super) fn new(listeners: Listeners, pages: Pages) -> Self {
-        let Listeners { http, main, health } = listeners;
+        let Listeners { http, main, health, missing } = listeners;
         let main = Endpoint { address: Some(http.listen), state: State::Bound(main), spawn: http::spawn };
         let health = Endpoint {
             address: http.health_listen,
             state: health.map_or(State::Closed, State::Bound),
             spawn: http::spawn_health,
         };
-        Self { pages, main, health }
+        let missing = missing.map(|address| (address, Instant::now() + RETRY));
+        Self { pages, main, health, missing }
     }
 
     /// Serves the pages. Returns the addresses; a port is the one that the system chose if 0 was asked for.
@@ -91,6 +111,7 @@ impl Endpoints {
         let mut left = Vec::new();
         let outcome = match accepted {
             Ok(states) => {
+                self.missing = None;
                 for ((endpoint, address), state) in self.both(http).into_iter().zip(states) {
                     if let Some(state) = state {
                         endpoint.address = address;
@@ -144,12 +165,40 @@ impl Endpoints {
         tokio::join!(self.main.close(grace), self.health.close(grace));
     }
 
-    /// Resolves when an endpoint has ended without being closed.
+    /// Resolves when an endpoint has ended without being closed. Meanwhile, tries to bind the health endpoint that could not be
+    /// bound. Cancel safe.
     pub(super) async fn failed(&mut self) {
-        tokio::select! {
-            () = self.main.failed() => {}
-            () = self.health.failed() => {}
+        loop {
+            let due = self.missing.map(|(_, at)| at);
+            let is_due = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.main.failed() => return,
+                () = self.health.failed() => return,
+                () = is_due => {
+                    if self.retry_health().is_err() {
+                        return;
+                    }
+                }
+            }
         }
+    }
+
+    /// Tries to bind and serve the health endpoint that could not be bound.
+    fn retry_health(&mut self) -> Result<(), DaemonError> {
+        let Some((address, _)) = self.missing.take() else { return Ok(()) };
+        let Ok(Some(state)) = self.health.bind(Some(address)) else {
+            self.missing = Some((address, Instant::now() + RETRY));
+            return Ok(());
+        };
+        (self.health.address, self.health.state) = (Some(address), state);
+        let health_listen = self.health.serve(&self.pages)?.map(display);
+        info!(health_listen, "health endpoint served");
+        Ok(())
     }
 }
 
