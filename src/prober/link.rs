@@ -69,6 +69,8 @@ pub(super) struct Link<D: Dial> {
     early: EarlyConnection<D>,
     /// For redirections.
     log: LogBudget,
+    /// For connections that take over, which the server can bring about.
+    replacements: LogBudget,
 }
 
 impl<D: Dial> Link<D> {
@@ -104,6 +106,7 @@ impl<D: Dial> Link<D> {
             maintenance,
             early: EarlyConnection::default(),
             log: LogBudget::default(),
+            replacements: LogBudget::default(),
         }
     }
 

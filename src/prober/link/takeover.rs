@@ -18,13 +18,14 @@ impl<D: Dial> Link<D> {
     pub(super) fn take_over(&mut self, Opened { mut connection, phases, .. }: Opened<D::Stream>) {
         let Some(old) = self.connection.take() else { return };
         let shown = |connection: &Connection<_>| connection.peer.address.map(display);
-        info!(
-            target = %self.opener.target.name,
-            slots = self.ticks.record().slots().as_deref().map(display),
-            address = shown(&connection),
-            previous = shown(&old),
-            "connection replaced"
-        );
+        let (target, slots) = (&self.opener.target.name, self.ticks.record().slots());
+        let slots = slots.as_deref().map(display);
+        let (address, previous) = (shown(&connection), shown(&old));
+        if self.replacements.take(Instant::now()) {
+            info!(%target, slots, address, previous, "connection replaced");
+        } else {
+            debug!(%target, slots, address, previous, "connection replaced again");
+        }
         if connection.credentials != old.credentials {
             // They were renewed while it was being opened.
             connection.reauthenticate = Some(Instant::now());

@@ -172,3 +172,16 @@ async fn a_replica_is_named_with_the_slots_that_its_shard_has_now() {
     let shown = lines_of(&lines.text(), "replica unavailable");
     assert!(shown[0].starts_with("target=t slots=9000-16383 "), "{shown:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_replaced_again_and_again_fill_no_log() {
+    let (lines, _guard) = logged();
+    let cluster = Cluster::new(3);
+    let aging = Target { max_connection_age: Some(5 * SECOND), ..target() };
+    let _running = start_cluster(&cluster, aging).await;
+    sleep(300 * SECOND).await;
+    assert!(cluster.dials(1) > 20, "{}", cluster.dials(1));
+    let replaced = lines_of(&lines.text(), "connection replaced");
+    let of_one = replaced.iter().filter(|line| line.contains("slots=5461-10921")).count();
+    assert_eq!(of_one, 5, "{replaced:?}");
+}
