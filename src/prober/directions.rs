@@ -1,6 +1,6 @@
 //! Where the coordinator sends a shard's link: to the node that has the shard's slots now.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use crate::lock::lock;
 use crate::target::Endpoint;
 use crate::topology::SlotSet;
 
-/// How long a redirection is believed although the topology says otherwise.
+/// How long a redirection is believed although the topology says otherwise: twice as long after each that has served, up to
+/// the longest time, so that two nodes that contradict each other for good do not send the link back and forth.
 const BELIEVED: Duration = Duration::from_secs(1);
+const LONGEST_BELIEVED: Duration = Duration::from_secs(60);
 
 /// The newest direction of one link.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Directions {
     is_renewed: AtomicBool,
     /// Where a redirection has led the link since.
     detour: Mutex<Option<Detour>>,
+    /// How many redirections in a row have served although the topology said otherwise.
+    contradictions: AtomicU32,
 }
 
 /// Where a redirection has led a link. Nodes know of a failover at different times, so it is believed for a moment.
@@ -88,12 +92,23 @@ impl Directions {
         match &*detour {
             Some(it) if it.to == *endpoint => {
                 *detour = None;
+                self.contradictions.store(0, Ordering::Relaxed);
                 Place::Right
             }
-            Some(it) if it.has_failed || it.since + BELIEVED <= now => Place::Astray,
+            Some(it) if it.has_failed => Place::Astray,
+            Some(it) if it.since + self.believed() <= now => {
+                self.contradictions.fetch_add(1, Ordering::Relaxed);
+                Place::Astray
+            }
             Some(_) => Place::Ahead,
             None => Place::Right,
         }
+    }
+
+    /// Returns how long a redirection is believed.
+    fn believed(&self) -> Duration {
+        let doubled = 2_u32.saturating_pow(self.contradictions.load(Ordering::Relaxed));
+        BELIEVED.saturating_mul(doubled).min(LONGEST_BELIEVED)
     }
 
     /// Waits for a direction. Cancel safe.

@@ -32,6 +32,18 @@ async fn a_redirection_to_a_node_that_serves_although_the_topology_says_otherwis
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redirection_that_the_topology_contradicts_for_good_does_not_send_the_link_to_and_fro() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, Target { interval: SECOND, ..target() }).await;
+    cluster.with(|state| (state.all[1].misdirects, state.all[3].takes) = (usize::MAX, Keys::All));
+    let asked = cluster.count_all("CLUSTER");
+    sleep(600 * SECOND).await;
+    assert_eq!((running.is_up(), running.all_failures()), (true, 0.0));
+    let asked = cluster.count_all("CLUSTER") - asked;
+    assert!((5..40).contains(&cluster.dials(3)) && asked < 500, "{} {asked}", cluster.dials(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_has_not_heard_of_a_failover_delays_nobody_who_asks_another() {
     for view in [None, Some(Vec::new())] {
         let cluster = Cluster::new(3);
