@@ -519,6 +519,17 @@ mod tests {
         assert!(merged.files.values().all(Result::is_ok) && merged.own.len() < 1000);
         assert_eq!(merged.known, 10_002);
 
+        // What a broken file keeps does not exceed the numbers either.
+        let good = found(&[("2", Ok(&all[..6000]))]).merge(&[], &Good::new(), None).good;
+        let broken = found(&[("1", Ok(&all[6000..14_000])), ("2", Err("broken"))]);
+        let merged = broken.merge(&[], &good, None);
+        assert_eq!((merged.own.len(), merged.known), (MOST_PROBED, 14_000));
+        let good = found(&[("2", Ok(&all[..60_000]))]).merge(&[], &Good::new(), partition).good;
+        let broken = found(&[("1", Ok(&all[60_000..])), ("2", Err("broken")), ("3", Ok(&all[..1]))]);
+        let merged = broken.merge(&[], &good, partition);
+        assert_eq!(merged.known, MOST_KNOWN);
+        assert_eq!(problem(&merged, "3"), "3: there would be more than 100000 targets");
+
         let files = found(&[("1", Ok(&all[..MOST_KNOWN])), ("2", Ok(&all[MOST_KNOWN..]))]);
         let merged = files.merge(&[], &Good::new(), partition);
         assert_eq!(merged.known, MOST_KNOWN);
