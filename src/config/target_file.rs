@@ -478,6 +478,10 @@ targets: [{name: own, host: a}]
                 "[{name: a, host: a, tls: {ca_file: /etc/passwd}}]",
                 "targets[0].tls.ca_file: unknown name; define it under authorities",
             ),
+            (
+                "[{name: a, host: a, tls: {ca_file: 1}}]",
+                "expected a name under authorities in the configuration",
+            ),
             ("[{name: a, host: a, colour: red}]", "unknown key <redacted>; expected name, "),
             ("[{targets: a}]", "expected a list of addresses"),
             ("[{targets: [a], colour: red}]", "unknown key; a group has targets and labels"),
