@@ -2,7 +2,7 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::clock::Clock;
 use crate::os;
@@ -67,5 +67,13 @@ impl Fingerprint {
             return Self::Special { inode };
         }
         Self::Regular { inode, size: metadata.len(), modified, changed, is_recent }
+    }
+
+    /// Returns when the content of a regular file changed; `None` for anything else, and for a time before 1970.
+    #[must_use]
+    pub fn modified(&self) -> Option<SystemTime> {
+        let Self::Regular { modified: (seconds, nanoseconds), .. } = self else { return None };
+        let since = Duration::new(u64::try_from(*seconds).ok()?, u32::try_from(*nanoseconds).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since)
     }
 }

@@ -7,7 +7,7 @@ use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -57,6 +57,12 @@ impl WatchedFile {
         let snapshot = self.files.read(&self.path).await;
         self.seen = snapshot.fingerprint;
         snapshot.content
+    }
+
+    /// Returns when the content that was read or reported last was written, if the file says so.
+    #[must_use]
+    pub fn modified(&self) -> Option<SystemTime> {
+        self.seen.modified()
     }
 
     /// Waits until the file differs from what was read or reported last: it changed, appeared, disappeared, or was never

@@ -26,7 +26,7 @@ pub(super) fn expires_at(
     claim: Option<SystemTime>,
     now: SystemTime,
 ) -> Option<SystemTime> {
-    let said = response.get("expires_on").and_then(|value| moment(value, now));
+    let said = response.get("expires_on").and_then(|value| moment(value, now, now));
     let said = said.or_else(|| after(now, number(response.get("expires_in")?)?));
     agreed(said, claim.filter(|claim| is_plausible(*claim, now)))
 }
@@ -47,10 +47,10 @@ pub(super) fn is_over(expires_in: &Value) -> bool {
     number(expires_in).is_some_and(|seconds| seconds <= 0.0)
 }
 
-/// Reads a moment: seconds since 1970 or from now, as a number or text, or a date.
-pub(super) fn moment(value: &Value, now: SystemTime) -> Option<SystemTime> {
+/// Reads a moment: seconds since 1970 or from `start`, as a number or text, or a date.
+pub(super) fn moment(value: &Value, start: SystemTime, now: SystemTime) -> Option<SystemTime> {
     let moment = match number(value) {
-        Some(seconds) if seconds < RELATIVE => return after(now, seconds),
+        Some(seconds) if seconds < RELATIVE => return after(start, seconds),
         Some(seconds) => after(SystemTime::UNIX_EPOCH, seconds)?,
         None => date(value.as_str()?)?,
     };

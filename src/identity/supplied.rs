@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -127,9 +127,19 @@ enum Supply {
     File(Mutex<WatchedFile>),
     Command {
         command: SuppliedCommand,
-        /// The token that it printed last. Locked while it runs.
-        last: Mutex<Option<Secret>>,
+        /// What it printed last. Locked while it runs.
+        last: Mutex<Option<Printed>>,
     },
+}
+
+/// What a command has printed.
+#[derive(Debug)]
+struct Printed {
+    output: Secret,
+    token: Secret,
+    /// When it printed this for the first time in a row. A lifetime counts from there: a command that prints a file says
+    /// nothing new.
+    since: SystemTime,
 }
 
 impl SuppliedTokens {
@@ -160,7 +170,9 @@ impl SuppliedTokens {
 
     async fn read(&self, file: &mut WatchedFile) -> Result<Supplied, FetchError> {
         let content = file.read().await.map_err(|error| FetchError::unreadable(file.path(), &error))?;
-        Supplied::read(&content, self.platform.clock.now()).map_err(|problem| {
+        let now = self.platform.clock.now();
+        let written = file.modified().map_or(now, |modified| modified.min(now));
+        Supplied::read(&content, written, now).map_err(|problem| {
             FetchError::new(format!("{} contains no token: {problem}", file.path().display()))
         })
     }
@@ -168,32 +180,41 @@ impl SuppliedTokens {
     async fn run(
         &self,
         command: &SuppliedCommand,
-        last: &mut Option<Secret>,
+        last: &mut Option<Printed>,
     ) -> Result<Supplied, FetchError> {
         let (name, limit) = (command.name(), command.timeout);
         let arguments: Vec<&OsStr> = command.arguments.iter().map(OsStr::new).collect();
         let program = OsStr::new(&command.program);
         match (Command { program, arguments: &arguments, variables: &[], limit }).run().await {
             Ok(Output { status, stdout, .. }) if status.success() => {
-                let supplied = self.printed(stdout).map_err(|problem| FetchError {
-                    advice: Some(ADVICE),
-                    ..FetchError::new(format!("{name} printed no token: {problem}"))
-                })?;
-                *last = Some(supplied.secret.clone());
+                let (supplied, printed) =
+                    self.printed(stdout, last.as_ref()).map_err(|problem| FetchError {
+                        advice: Some(ADVICE),
+                        ..FetchError::new(format!("{name} printed no token: {problem}"))
+                    })?;
+                *last = Some(printed);
                 Ok(supplied)
             }
             Ok(mut output) => {
-                let printed = self.printed(std::mem::take(&mut output.stdout)).ok();
-                let printed = printed.map(|it| it.secret).filter(|it| may_be_secret(it.expose()));
-                let secrets = last.iter().cloned().chain(printed).chain(command.secrets());
+                let printed = self.printed(std::mem::take(&mut output.stdout), None).ok();
+                let printed = printed.map(|(it, _)| it.secret).filter(|it| may_be_secret(it.expose()));
+                let last = last.as_ref().map(|printed| printed.token.clone());
+                let secrets = last.into_iter().chain(printed).chain(command.secrets());
                 Err(failed(&name, &output, secrets))
             }
             Err(error) => Err(not_run(&name, &error, limit)),
         }
     }
 
-    fn printed(&self, stdout: Vec<u8>) -> Result<Supplied, &'static str> {
-        Supplied::read(&Zeroizing::new(stdout), self.platform.clock.now())
+    /// Reads what a command printed, after `last`.
+    fn printed(&self, stdout: Vec<u8>, last: Option<&Printed>) -> Result<(Supplied, Printed), &'static str> {
+        let (stdout, now) = (Zeroizing::new(stdout), self.platform.clock.now());
+        let same = last.filter(|last| last.output.expose().as_bytes() == &**stdout);
+        let since = same.map_or(now, |last| last.since.min(now));
+        let supplied = Supplied::read(&stdout, since, now)?;
+        let output = Secret::new(String::from_utf8_lossy(&stdout).into_owned());
+        let printed = Printed { output, token: supplied.secret.clone(), since };
+        Ok((supplied, printed))
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn token(mut response: Map<String, Value>, now: SystemTime) -> Result
     let Some(Value::String(token)) = response.remove("token").filter(|token| *token != "") else {
         return Err("its output contains no token");
     };
-    let said = response.get("expiresOn").and_then(|value| moment(value, now));
+    let said = response.get("expiresOn").and_then(|value| moment(value, now, now));
     let expires_at = said
         .or_else(|| Claims::of(&token).expires_at())
         .ok_or("neither its output nor the token says when the token expires")?;

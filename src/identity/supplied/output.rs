@@ -47,8 +47,9 @@ pub(super) struct Supplied {
 }
 
 impl Supplied {
-    /// Reads `output` at the time `now`. The error says what is wrong with it, without repeating it.
-    pub(super) fn read(output: &[u8], now: SystemTime) -> Result<Self, &'static str> {
+    /// Reads `output` at the time `now`. A lifetime in it counts from `written`. The error says what is wrong with it,
+    /// without repeating it.
+    pub(super) fn read(output: &[u8], written: SystemTime, now: SystemTime) -> Result<Self, &'static str> {
         if output.len() > MAX_LENGTH {
             return Err(TOO_LONG);
         }
@@ -59,7 +60,7 @@ impl Supplied {
                 return Err("the output is an empty JSON string");
             }
             Ok(Value::String(token)) => return Self::of_token(token.trim(), now),
-            Ok(json @ Value::Object(_)) => return Self::of_json(&json, now),
+            Ok(json @ Value::Object(_)) => return Self::of_json(&json, written, now),
             Ok(_) => return Err(OTHER_JSON),
             Err(_) if text.starts_with(['{', '"']) => return Err("the output starts like JSON, but is not"),
             Err(_) if text.is_empty() => return Err("the output is empty"),
@@ -79,12 +80,12 @@ impl Supplied {
         Ok(Self { secret: secret(token)?, expires_at, username: None })
     }
 
-    fn of_json(json: &Value, now: SystemTime) -> Result<Self, &'static str> {
+    fn of_json(json: &Value, written: SystemTime, now: SystemTime) -> Result<Self, &'static str> {
         let text = |path: &&str| json.pointer(path)?.as_str().map(str::trim).filter(|text| !text.is_empty());
         let token = TOKENS.iter().find_map(text).ok_or(
             "the JSON has none of the fields token, access_token, accessToken, password and status.token",
         )?;
-        let said = EXPIRIES.iter().find_map(|path| expiry::moment(json.pointer(path)?, now));
+        let said = EXPIRIES.iter().find_map(|path| expiry::moment(json.pointer(path)?, written, now));
         if said.is_none() && json.get("expires_in").is_some_and(expiry::is_over) {
             return Err("the token has already expired by the field expires_in");
         }
@@ -149,7 +150,8 @@ mod tests {
 
     /// Returns token, expiry and user of `output`, an hour before [`END`].
     fn read(output: &str) -> Result<(String, Option<u64>, Option<String>), &'static str> {
-        let supplied = Supplied::read(output.as_bytes(), at(END - 3600))?;
+        let now = at(END - 3600);
+        let supplied = Supplied::read(output.as_bytes(), now, now)?;
         let username = supplied.username.map(|name| name.to_string());
         Ok((supplied.secret.expose().to_owned(), supplied.expires_at.map(seconds), username))
     }
@@ -211,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lifetime_counts_from_the_time_at_which_it_was_written() {
+        let expiry = |json: &str, written| {
+            Supplied::read(json.as_bytes(), at(written), at(END)).unwrap().expires_at.map(seconds)
+        };
+        assert_eq!(expiry(r#"{"token":"t","expires_in":60}"#, END - 3600), Some(END - 3540));
+        assert_eq!(expiry(r#"{"token":"t","expires_on":"60"}"#, END - 3600), Some(END - 3540));
+        // A moment is one, however old the file is, as in some images.
+        let json = format!(r#"{{"token":"t","expires_on":{}}}"#, END + 60);
+        assert_eq!(expiry(&json, 0), Some(END + 60));
+    }
+
+    #[test]
     fn what_is_no_token_is_an_error_that_does_not_repeat_it() {
         for (output, problem) in [
             ("", "the output is empty"),
@@ -247,6 +261,6 @@ mod tests {
         assert_eq!(read("012345").unwrap().0, "012345");
         assert!(read(&"x".repeat(MAX_LENGTH)).is_ok());
         assert_eq!(read(&"x".repeat(MAX_LENGTH + 1)), Err(TOO_LONG));
-        assert_eq!(Supplied::read(b"\xff\xfe", at(END)), Err("the output is not UTF-8 text"));
+        assert_eq!(Supplied::read(b"\xff\xfe", at(END), at(END)), Err("the output is not UTF-8 text"));
     }
 }

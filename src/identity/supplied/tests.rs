@@ -1,7 +1,7 @@
 //! Real files and scripts.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::clock::Clock;
@@ -13,11 +13,15 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn tokens(source: SuppliedSource) -> SuppliedTokens {
+    tokens_by(source, Clock::new(|| NOW))
+}
+
+fn tokens_by(source: SuppliedSource, clock: Clock) -> SuppliedTokens {
     let platform = Platform {
         transport: crate::identity::testing::no_transport(),
         files: Files::system(),
         variables: Variables::of([]),
-        clock: Clock::new(|| NOW),
+        clock,
     };
     SuppliedTokens::new(SuppliedToken { name: None, source, lifetime: LIFETIME }, platform)
 }
@@ -35,11 +39,15 @@ impl Script {
     }
 
     fn tokens<const N: usize>(&self, arguments: [&str; N], timeout: Duration) -> SuppliedTokens {
-        tokens(SuppliedSource::Command(SuppliedCommand {
+        tokens(self.command(arguments, timeout))
+    }
+
+    fn command<const N: usize>(&self, arguments: [&str; N], timeout: Duration) -> SuppliedSource {
+        SuppliedSource::Command(SuppliedCommand {
             program: self.0.path().join("supply").to_str().unwrap().to_owned(),
             arguments: arguments.map(str::to_owned).into(),
             timeout,
-        }))
+        })
     }
 
     fn read(&self, name: &str) -> String {
@@ -69,6 +77,61 @@ async fn a_token_without_expiry_and_user_is_valid_for_the_lifetime_for_the_defau
     // A JWT with the claim `oid`.
     let token = fetch("echo e30.eyJvaWQiOiI3YzNhIn0.s").await.unwrap();
     assert_eq!(token.username.as_deref(), Some("7c3a"));
+}
+
+/// A clock that shows the seconds in `seconds`.
+fn clock(seconds: &Arc<AtomicU64>) -> Clock {
+    let seconds = Arc::clone(seconds);
+    Clock::new(move || NOW + Duration::from_secs(seconds.load(Ordering::Relaxed)))
+}
+
+#[tokio::test]
+async fn a_command_that_repeats_itself_does_not_prolong_its_token() {
+    let script = Script::new("cat lease");
+    let supply = |lease: &str| std::fs::write(script.0.path().join("lease"), lease).unwrap();
+    let seconds = Arc::new(AtomicU64::new(1000));
+    let tokens = tokens_by(script.command([], LONG), clock(&seconds));
+    let expiry_at = async |now| {
+        seconds.store(now, Ordering::Relaxed);
+        let token = tokens.fetch().await.unwrap();
+        token.expires_at.duration_since(NOW).unwrap().as_secs()
+    };
+    supply(r#"{"token":"t","expires_in":30}"#);
+    assert_eq!(expiry_at(1000).await, 1030);
+    assert_eq!(expiry_at(1020).await, 1030);
+    assert_eq!(expiry_at(1040).await, 1030);
+    // The same token with what is left of its lifetime, and with a renewed one.
+    supply(r#"{"token":"t","expires_in":25}"#);
+    assert_eq!(expiry_at(1050).await, 1075);
+    supply(r#"{"token":"t","expires_in":20}"#);
+    assert_eq!(expiry_at(1055).await, 1075);
+    supply(r#"{"token":"t","expires_in":30}"#);
+    assert_eq!(expiry_at(1060).await, 1090);
+    // A clock that is set back.
+    assert_eq!(expiry_at(500).await, 530);
+}
+
+#[tokio::test]
+async fn a_lifetime_in_a_file_counts_from_when_it_was_written() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), r#"{"token":"t","expires_in":30}"#).unwrap();
+    let written = |seconds| {
+        let times = std::fs::FileTimes::new().set_modified(NOW + Duration::from_secs(seconds));
+        file.as_file().set_times(times).unwrap();
+    };
+    let tokens = tokens_by(SuppliedSource::File(file.path().into()), clock(&Arc::new(AtomicU64::new(2000))));
+    let expiry = async || {
+        let token = tokens.fetch().await.unwrap();
+        assert!(!token.is_expiry_assumed);
+        token.expires_at.duration_since(NOW).unwrap().as_secs()
+    };
+    written(1000);
+    assert_eq!(expiry().await, 1030);
+    written(1990);
+    assert_eq!(expiry().await, 2020);
+    // Another machine's clock, on a network file system.
+    written(5000);
+    assert_eq!(expiry().await, 2030);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub(crate) fn id(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Returns when the content changed, in seconds and nanoseconds.
+/// Returns when the content changed, in seconds and nanoseconds since 1970.
 pub(crate) fn modified(metadata: &Metadata) -> (i64, i64) {
     (metadata.mtime(), metadata.mtime_nsec())
 }

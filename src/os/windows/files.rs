@@ -23,7 +23,7 @@ pub(crate) fn id(metadata: &Metadata) -> (u64, u64) {
     (0, metadata.creation_time())
 }
 
-/// Returns when the content changed, in seconds and nanoseconds.
+/// Returns when the content changed, in seconds and nanoseconds since 1970.
 pub(crate) fn modified(metadata: &Metadata) -> (i64, i64) {
     split(metadata.last_write_time())
 }
@@ -33,10 +33,12 @@ pub(crate) fn changed(metadata: &Metadata) -> (i64, i64) {
     modified(metadata)
 }
 
-/// Splits a time in units of 100 ns.
+/// Splits a time in units of 100 ns since 1601.
 fn split(time: u64) -> (i64, i64) {
+    /// The seconds from 1601 to 1970.
+    const OFFSET: i64 = 11_644_473_600;
     let time = time.cast_signed();
-    (time / 10_000_000, time % 10_000_000 * 100)
+    (time / 10_000_000 - OFFSET, time % 10_000_000 * 100)
 }
 
 /// Creates a folder. Its permissions are those of the folder that it is in; a user's folder for temporary files is private.
