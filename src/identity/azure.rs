@@ -77,7 +77,7 @@ pub(super) async fn fetch(
     let is_proxied = proxy.is_some();
     let identity =
         &EntraIdentity { authority: authority(identity, &platform.variables)?, ..identity.clone() };
-    let exchange = Arc::new(Exchange::new(Arc::clone(&platform.transport), proxy));
+    let exchange = Arc::new(Exchange::new(platform, proxy));
     let token = request(grant, identity, &exchange).await;
     token.map_err(|error| FetchError {
         is_local: error.is_local || exchange.met_local_limit(),

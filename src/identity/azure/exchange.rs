@@ -1,7 +1,8 @@
 //! The HTTP client of `azure_identity`: sends its requests and keeps the endpoint's last response.
 //!
 //! `azure_identity` drops the status of an error response that is not JSON, and the text of one whose JSON has escaped
-//! characters. An operator needs both.
+//! characters. An operator needs both. Of a response with a token, it takes only the exact form of Entra ID: other SDKs take
+//! an `expires_in` in text, a missing `token_type`, and the token's own expiry. So it gets every token in that form.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,9 +10,13 @@ use std::sync::{Arc, Mutex};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::json;
 
+use crate::clock::Clock;
 use crate::error::Chain;
+use crate::identity::managed::Reply;
+use crate::identity::platform::Platform;
 use crate::identity::refusal::explanation;
 use crate::identity::token_proxy::TokenProxy;
 use crate::identity::transport::{Carry, Route, TransportError};
@@ -30,16 +35,18 @@ pub(super) struct Exchange {
     transport: Arc<dyn Carry>,
     /// The proxy that takes the place of Entra's token service, and the way to it.
     proxy: Option<(TokenProxy, Route)>,
+    clock: Clock,
     last_response: Mutex<Option<EndpointResponse>>,
     failure: Mutex<Option<String>>,
     met_local_limit: AtomicBool,
 }
 
 impl Exchange {
-    pub(super) fn new(transport: Arc<dyn Carry>, proxy: Option<(TokenProxy, Route)>) -> Self {
+    pub(super) fn new(platform: &Platform, proxy: Option<(TokenProxy, Route)>) -> Self {
         Self {
-            transport,
+            transport: Arc::clone(&platform.transport),
             proxy,
+            clock: platform.clock.clone(),
             last_response: Mutex::default(),
             failure: Mutex::default(),
             met_local_limit: AtomicBool::default(),
@@ -100,10 +107,6 @@ impl HttpClient for Exchange {
         let explanation = (!status.is_success()).then(|| explanation(&response));
         let last = EndpointResponse { status: status.as_u16(), explanation };
         *lock(&self.last_response) = Some(last);
-        if status.is_success() && !is_valid_bearer_response(response.body()) {
-            return Err(Error::with_message(ErrorKind::DataConversion, "expires_in is out of range"));
-        }
-
         let mut headers = Headers::new();
         for (name, value) in response.headers() {
             if let Ok(value) = value.to_str() {
@@ -111,22 +114,24 @@ impl HttpClient for Exchange {
                 headers.insert(name, HeaderValue::from(value.to_owned()));
             }
         }
-        Ok(AsyncRawResponse::from_bytes(status.as_u16().into(), headers, response.into_body()))
+        let body = if status.is_success() {
+            bearer(response.body(), &self.clock)
+                .map_err(|problem| Error::with_message(ErrorKind::DataConversion, problem))?
+        } else {
+            response.into_body()
+        };
+        Ok(AsyncRawResponse::from_bytes(status.as_u16().into(), headers, body))
     }
 }
 
-/// Whether `azure_identity` can parse this response. It adds `expires_in` to the current time and panics if the sum is
-/// not a valid date. It also accepts a list as the fields of the response.
-fn is_valid_bearer_response(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Response {
-        #[serde(default)]
-        expires_in: Value,
-    }
-    const LONGEST: i64 = 10 * 365 * 24 * 3600;
-    let is_list = body.trim_ascii_start().starts_with(b"[");
-    // `azure_identity` rejects text that cannot be parsed before it adds anything.
-    let seconds =
-        serde_json::from_slice(body).ok().and_then(|response: Response| response.expires_in.as_i64());
-    !is_list && seconds.is_none_or(|seconds| (0..=LONGEST).contains(&seconds))
+/// Returns the response with a token in `body` in the form that `azure_identity` parses. It adds `expires_in` to the current
+/// time, and panics if the sum is no valid date, so the lifetime is one that a token may have.
+fn bearer(body: &[u8], clock: &Clock) -> Result<Bytes, &'static str> {
+    let token = Reply::parse(body)?.token(clock.now())?;
+    let response = json!({
+        "token_type": "Bearer",
+        "expires_in": clock.until(token.expires_at).as_secs(),
+        "access_token": token.secret.expose(),
+    });
+    Ok(response.to_string().into())
 }

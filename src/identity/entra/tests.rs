@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hyper::{Request, Response};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -153,7 +155,10 @@ async fn a_long_error_is_cut() {
 async fn a_response_without_a_token_is_an_error() {
     let truncated = error_for(json(200, &TOKEN[..40])).await;
     assert!(truncated.starts_with("HTTP 200, but not a token: "), "{truncated}");
-    assert_eq!(error_for(json(200, "{}")).await, "the response contains no token");
+    for body in ["{}", r#"{"access_token":"","expires_in":60}"#] {
+        let error = error_for(json(200, body)).await;
+        assert!(error.contains("the response contains no token"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -166,6 +171,41 @@ async fn an_expiry_that_is_no_valid_date_is_an_error() {
         let error = error_for(json(200, body)).await;
         assert!(error.starts_with("HTTP 200, but not a token: "), "{error}");
     }
+}
+
+/// Returns the seconds for which the token in this response of Entra's endpoint is valid.
+async fn lifetime_in(body: &str) -> u64 {
+    let secret = file("s3cr3t-value");
+    let (_server, tokens) = entra(json(200, body), secret.path()).await;
+    let token = tokens.fetch().await.unwrap_or_else(|error| panic!("{body}: {error}"));
+    Clock::system().until(token.expires_at).as_secs()
+}
+
+#[tokio::test]
+async fn a_response_that_other_sdks_accept_is_a_token() {
+    for fields in [
+        r#""token_type":"Bearer","expires_in":3600"#,
+        r#""token_type":"Bearer","expires_in":"3600""#,
+        r#""token_type":"Bearer","expires_in":3600.0"#,
+        r#""token_type":null,"expires_in":3600"#,
+        r#""expires_in":3600"#,
+    ] {
+        let lifetime = lifetime_in(&format!(r#"{{"access_token":"opaque",{fields}}}"#)).await;
+        assert!((3500..=3600).contains(&lifetime), "{fields}: {lifetime}");
+    }
+    let exp = Clock::system().now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp}}}"#));
+    for fields in ["", r#","expires_in":null"#, r#","expires_in":9223372036854775807"#] {
+        let lifetime = lifetime_in(&format!(r#"{{"access_token":"e30.{claims}.s"{fields}}}"#)).await;
+        assert!((3500..=3600).contains(&lifetime), "{fields}: {lifetime}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_which_nothing_says_when_it_expires_is_an_error() {
+    let error = error_for(json(200, r#"{"token_type":"Bearer","access_token":"opaque"}"#)).await;
+    let expected = "neither the response nor the token says when it expires";
+    assert!(error.starts_with("HTTP 200, but not a token: ") && error.contains(expected), "{error}");
 }
 
 /// An endpoint that counts the requests and never returns a token.

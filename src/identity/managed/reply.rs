@@ -1,4 +1,4 @@
-//! The response of a managed identity endpoint that contains a token.
+//! The response of an identity endpoint that contains a token.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::files::without_mark;
 use crate::secret::Secret;
 
 /// A response with a token. `token_type` and `resource` say nothing new, and some endpoints leave them out.
-pub(super) struct Reply(Map<String, Value>);
+pub(in crate::identity) struct Reply(Map<String, Value>);
 
 /// Which identity a response says that it is of, compared with the one that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Echo {
 
 impl Reply {
     /// Parses a response.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, &'static str> {
+    pub(in crate::identity) fn parse(body: &[u8]) -> Result<Self, &'static str> {
         let fields: Map<String, Value> =
             serde_json::from_slice(without_mark(body)).map_err(|_| "the response is not a JSON object")?;
         match fields.get("access_token") {
@@ -86,7 +86,7 @@ impl Reply {
     }
 
     /// Returns the token.
-    pub(super) fn token(mut self, now: SystemTime) -> Result<Token, &'static str> {
+    pub(in crate::identity) fn token(mut self, now: SystemTime) -> Result<Token, &'static str> {
         let Some(Value::String(token)) = self.0.remove("access_token") else { return Err("it has gone") };
         let secret = Secret::new(token);
         let claim = Claims::of(secret.expose()).expires_at();
