@@ -17,6 +17,7 @@ use crate::connection::tls::{ClientCertificateRefused, TlsClient};
 use crate::connection::trace::Trace;
 use crate::probe::FailureReason;
 use crate::secret::Secret;
+use crate::status::WAITING;
 
 /// How many bytes of the response are read at most; the first line suffices.
 const RESPONSE_LIMIT: usize = 1024;
@@ -47,15 +48,38 @@ impl Healthcheck {
     /// # Errors
     /// [`HealthcheckError`] unless the agent responds with 200.
     pub async fn run(&self, limit: Duration) -> Result<(), HealthcheckError> {
+        let (addr, response) = self.ask("/livez", "\n", limit).await?;
+        let line = first_line(&response);
+        if is_ok(line) {
+            return Ok(());
+        }
+        let fault =
+            Fault::NotAlive { line: line.escape_default().to_string(), has_user: self.user.is_some() };
+        Err(HealthcheckError { url: self.url(addr), fault })
+    }
+
+    /// Requests `/readyz`. Returns whether an agent says there that it waits for a valid configuration. Takes `limit` at most.
+    pub async fn finds_waiting(&self, limit: Duration) -> bool {
+        let asked = self.ask("/readyz", WAITING, limit).await;
+        asked.is_ok_and(|(_, response)| is_ok(first_line(&response)) && response.contains(WAITING))
+    }
+
+    /// Requests `path`. Returns the address that responds, and the response up to `end`.
+    async fn ask(
+        &self,
+        path: &str,
+        end: &str,
+        limit: Duration,
+    ) -> Result<(SocketAddr, String), HealthcheckError> {
         let deadline = Instant::now() + limit;
         let (addr, stream) = self.connect(deadline).await?;
         let error = |fault| HealthcheckError { url: self.url(addr), fault };
         let responded = match &self.tls {
-            None => self.request(addr, stream, deadline).await,
+            None => self.request(addr, stream, path, end, deadline).await,
             Some((client, name)) => {
                 let name = name.clone().unwrap_or_else(|| addr.ip().to_string());
                 match client.handshake(&name, stream, None, &mut { deadline }, &Trace::default()).await {
-                    Ok((stream, _)) => self.request(addr, stream, deadline).await,
+                    Ok((stream, _)) => self.request(addr, stream, path, end, deadline).await,
                     Err(failure) if failure.reason == FailureReason::TlsClientCertificate => {
                         return Err(error(Fault::ClientCertificate(failure.detail)));
                     }
@@ -63,7 +87,7 @@ impl Healthcheck {
                 }
             }
         };
-        let response = responded.map_err(|cause| {
+        responded.map(|response| (addr, response)).map_err(|cause| {
             // In TLS 1.3, it comes after the handshake.
             let is_about_certificate = ClientCertificateRefused::is_in(&cause);
             let text = || cause.to_string().into();
@@ -72,15 +96,7 @@ impl Healthcheck {
             } else {
                 Fault::NoResponse(cause)
             })
-        })?;
-        let line = response.lines().next().unwrap_or_default();
-        match line.split(' ').nth(1) {
-            Some("200") if line.starts_with("HTTP/1.") => Ok(()),
-            _ => {
-                let line = line.escape_default().to_string();
-                Err(error(Fault::NotAlive { line, has_user: self.user.is_some() }))
-            }
-        }
+        })
     }
 
     /// Connects to the agent. Returns the address that it responds at.
@@ -99,15 +115,17 @@ impl Healthcheck {
         Err(HealthcheckError { url: self.url(addr), fault: Fault::NoResponse(error) })
     }
 
-    /// Sends the request, and returns the response as far as its first line.
+    /// Sends the request for `path`, and returns the response up to `end`.
     async fn request(
         &self,
         addr: SocketAddr,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        path: &str,
+        end: &str,
         deadline: Instant,
     ) -> io::Result<String> {
         let mut request =
-            Zeroizing::new(format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n"));
+            Zeroizing::new(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n"));
         if let Some((name, password)) = &self.user {
             let user = Zeroizing::new(format!("{name}:{}", password.expose()));
             request.push_str("Authorization: Basic ");
@@ -124,7 +142,8 @@ impl Healthcheck {
             let written = written.await;
             let mut response = Vec::new();
             let mut stream = stream.take(RESPONSE_LIMIT as u64);
-            while !response.contains(&b'\n') && stream.read_buf(&mut response).await? > 0 {}
+            let is_complete = |response: &[u8]| memchr::memmem::find(response, end.as_bytes()).is_some();
+            while !is_complete(&response) && stream.read_buf(&mut response).await? > 0 {}
             if response.is_empty() {
                 written?;
             }
@@ -137,6 +156,15 @@ impl Healthcheck {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{addr}/livez")
     }
+}
+
+fn first_line(response: &str) -> &str {
+    response.lines().next().unwrap_or_default()
+}
+
+/// Whether `line` starts a successful response.
+fn is_ok(line: &str) -> bool {
+    line.starts_with("HTTP/1.") && line.split(' ').nth(1) == Some("200")
 }
 
 /// Returns the addresses to connect to: loopback if the agent listens on a wildcard address. `[::]` and 127.0.0.1 mean the

@@ -117,11 +117,14 @@ impl Readiness {
     }
 }
 
+/// What `/readyz` says while the agent waits for its first valid configuration. The health check knows such an agent by it.
+pub(crate) const WAITING: &str = "ready: waiting for a valid configuration";
+
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready => f.write_str("ready"),
-            Self::Unconfigured => f.write_str("ready: waiting for a valid configuration"),
+            Self::Unconfigured => f.write_str(WAITING),
             Self::Starting => f.write_str("not ready: starting"),
             Self::Waiting(targets) => write!(f, "not ready: targets without an outcome yet: {targets}"),
             Self::Draining => f.write_str("not ready: shutting down"),

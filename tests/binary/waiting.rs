@@ -142,6 +142,29 @@ async fn a_health_address_that_is_in_use_is_waited_for_wherever_it_comes_from() 
 }
 
 #[tokio::test]
+async fn the_health_check_finds_an_agent_that_waits_elsewhere_than_its_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, nobody) = (folder.path().join("config.yaml"), Port::reserve());
+    std::fs::write(&file, format!("http: {{health_listen: '127.0.0.1:{}'}}\nbogus: 1\n", nobody.number))
+        .unwrap();
+    let check = async |listen: String| {
+        let check = cachepulse(["healthcheck"]).env("CACHEPULSE_CONFIG", &file);
+        check.env("CACHEPULSE_LISTEN", listen).run().await
+    };
+    let agent = waiting().args([Path::new("--config"), &file]).wait().await;
+    let asked = check(agent.addr().to_string()).await;
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    // Another agent, which does not wait, says nothing about the one that is looked for.
+    let target = ["--host", "127.0.0.1", "--port", "1", "--tls", "false", "--identity", "none"];
+    let other = cachepulse(["run", "--listen", "127.0.0.1:0"]).args(target).serve().await;
+    for listen in [other.addr().to_string(), format!("127.0.0.1:{}", nobody.number)] {
+        let asked = check(listen).await;
+        assert_eq!(asked.code, Some(1), "{asked:?}");
+        assert!(asked.stderr.contains(&format!("127.0.0.1:{}/livez", nobody.number)), "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn sigterm_ends_the_wait_at_once_and_sighup_tries_again() {
     let agent = waiting().args(["--config", "/nonexistent/config.yaml"]).wait().await;
     let rejections = |agent: &Running| agent.log().matches("configuration rejected").count();
