@@ -104,6 +104,11 @@ async fn fetch_from(
     let has_no_ids = matches!(host, Host::CloudShell);
     let asked = if has_no_ids && wanted.is_hint { wanted.system() } else { wanted };
     let variables = &platform.variables;
+    let default = match (host, asked.id) {
+        (Host::MachineLearning, ManagedIdentityId::System) => machine_learning::default_identity(variables),
+        _ => None,
+    };
+    let asked = Wanted { id: default.as_ref().unwrap_or(asked.id), ..asked };
     let call = match host {
         Host::ServiceFabric => return Err(host::service_fabric()),
         Host::AppService => app_service::call(&asked, variables)?,
@@ -129,7 +134,10 @@ async fn fetch_from(
         Echo::Other => true,
     };
     if is_other && !(wanted.is_hint && host == Host::Arc) {
-        let advice = wanted.is_hint.then_some(advice::OTHER_THAN_HINT);
+        let advice = match default {
+            Some(_) => Some(advice::OTHER_THAN_DEFAULT),
+            None => wanted.is_hint.then_some(advice::OTHER_THAN_HINT),
+        };
         return Err(refused(reply.other_identity(asked.id, host), advice));
     }
     let without_hint = (wanted.is_hint && (has_no_ids || is_other)).then_some(host);

@@ -19,6 +19,9 @@ const WRONG_HINT: &str = "The identity that AZURE_CLIENT_ID names is not assigne
 pub(super) const OTHER_THAN_HINT: &str = "AZURE_CLIENT_ID names an identity that this host did not answer with. Assign it to the host, correct or remove the \
      variable, or set `identity.client_id`.";
 
+pub(super) const OTHER_THAN_DEFAULT: &str = "DEFAULT_IDENTITY_CLIENT_ID, which Azure Machine Learning sets, names the identity that was asked for. Check the identity \
+     of the compute, or set `identity.client_id`.";
+
 /// Returns what to do about a refusal, where more is known than that there is no token.
 pub(super) fn advice(
     wanted: &Wanted<'_>,

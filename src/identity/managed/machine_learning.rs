@@ -10,20 +10,23 @@ use super::endpoint::{Call, required, required_url, with_query};
 use super::{Host, Wanted, secrets, unsupported_id};
 use crate::secret::Secret;
 
+/// Returns the identity that a compute with a user-assigned one has by default.
+pub(super) fn default_identity(variables: &Variables) -> Option<ManagedIdentityId> {
+    variables.get("DEFAULT_IDENTITY_CLIENT_ID").map(ManagedIdentityId::ClientId)
+}
+
 pub(super) fn call(wanted: &Wanted<'_>, variables: &Variables) -> Result<Call, FetchError> {
     let endpoint = required_url(variables, "MSI_ENDPOINT")?;
     let secret = Secret::new(required(variables, "MSI_SECRET")?);
     let client_id = match wanted.id {
-        // Set where a compute has a user-assigned identity.
-        ManagedIdentityId::System => variables.get("DEFAULT_IDENTITY_CLIENT_ID"),
-        ManagedIdentityId::ClientId(id) => Some(id.clone()),
+        ManagedIdentityId::System => None,
+        ManagedIdentityId::ClientId(id) => Some(("clientid", &**id)),
         ManagedIdentityId::ObjectId(_) | ManagedIdentityId::ResourceId(_) => {
             return Err(unsupported_id(Host::MachineLearning, "takes only the client id of an identity"));
         }
     };
     let fixed = [("api-version", "2017-09-01"), ("resource", wanted.resource())];
-    let id = client_id.as_deref().map(|id| ("clientid", id));
-    let uri = with_query(&endpoint, fixed.into_iter().chain(id));
+    let uri = with_query(&endpoint, fixed.into_iter().chain(client_id));
     let request = Request::get(uri).header("secret", secret.expose()).header("metadata", "true");
     Ok(Call::new(request, "", secrets(&secret))?)
 }

@@ -272,6 +272,17 @@ async fn azure_machine_learning_sends_the_default_client_id_of_the_compute() {
         lab.request(&platform, &SYSTEM, false).await.unwrap();
         assert_eq!(lab.azure.endpoint().requests().pop().unwrap().identity, expected);
     }
+    // A token of another identity is refused, as with a configured client id.
+    let platform = lab.platform(ManagedHost::MachineLearning, &[("DEFAULT_IDENTITY_CLIENT_ID", client_id)]);
+    lab.fail(TokenFault::with("client_id", "another"));
+    let error = lab.request(&platform, &SYSTEM, false).await.unwrap_err();
+    assert_eq!(
+        *error.text,
+        format!(
+            "Azure Machine Learning returned a token of another identity: asked for {client_id}, got another"
+        )
+    );
+    assert!(error.advice.unwrap().starts_with("DEFAULT_IDENTITY_CLIENT_ID"), "{error:?}");
 }
 
 #[tokio::test]
