@@ -35,7 +35,7 @@ const CONTROL: &str = "the token contains a control character";
 const OTHER_USER: &str =
     "the field username is no name of a user; expected up to 128 visible characters of ASCII";
 
-const OTHER_JSON: &str = "the output is JSON, but neither an object nor a string";
+const LIST: &str = "the output is a JSON list; expected a token or a JSON object";
 
 /// What was supplied.
 #[derive(Debug, PartialEq)]
@@ -61,10 +61,11 @@ impl Supplied {
             }
             Ok(Value::String(token)) => return Self::of_token(token.trim(), now),
             Ok(json @ Value::Object(_)) => return Self::of_json(&json, written, now),
-            Ok(_) => return Err(OTHER_JSON),
+            Ok(Value::Array(_)) => return Err(LIST),
             Err(_) if text.starts_with(['{', '"']) => return Err("the output starts like JSON, but is not"),
             Err(_) if text.is_empty() => return Err("the output is empty"),
-            Err(_) => {}
+            // A token of digits, for example, happens to be JSON.
+            Ok(_) | Err(_) => {}
         }
         if text.lines().nth(1).is_some() {
             return Err("the output has more than one line; expected a token or a JSON object");
@@ -173,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_happens_to_be_json_is_one() {
+        for token in ["123456789", "012345", "1e5", "-1.50", "1e999", "true", "false", "null"] {
+            assert_eq!(read(&format!("{token}\n")), Ok((token.into(), None, None)), "{token}");
+        }
+        assert_eq!(read("\u{feff}null").unwrap().0, "null");
+    }
+
+    #[test]
     fn a_token_in_json_has_an_expiry_in_any_form_and_a_user() {
         for json in [
             r#"{"token":"t","expires_on":1579152252,"username":"u"}"#,
@@ -250,15 +259,11 @@ mod tests {
             let json = format!(r#"{{"token":"t","expires_in":{lifetime}}}"#);
             assert_eq!(read(&json), Err("the token has already expired by the field expires_in"), "{json}");
         }
-        for json in [r#"["tok"]"#, "null", "true", "false", "5", "-1.5e3", "\u{feff}null"] {
-            assert_eq!(read(json), Err(OTHER_JSON), "{json}");
-        }
+        assert_eq!(read(r#"["tok"]"#), Err(LIST));
         for json in ["\"\"", "\" \""] {
             assert_eq!(read(json), Err("the output is an empty JSON string"), "{json}");
         }
         assert_eq!(read("\"tok"), Err("the output starts like JSON, but is not"));
-        // It starts with a zero, so it is no number in JSON.
-        assert_eq!(read("012345").unwrap().0, "012345");
         assert!(read(&"x".repeat(MAX_LENGTH)).is_ok());
         assert_eq!(read(&"x".repeat(MAX_LENGTH + 1)), Err(TOO_LONG));
         assert_eq!(Supplied::read(b"\xff\xfe", at(END), at(END)), Err("the output is not UTF-8 text"));
