@@ -331,6 +331,11 @@ class Identity(unittest.TestCase):
         self.assertEqual(pod["metadata"]["annotations"]["azure.workload.identity/use-identity-binding"], "true")
         self.assertEqual(pod["metadata"]["labels"]["app"], "application")
 
+    def test_the_application_may_have_annotations_of_its_own(self):
+        for name in ("sidecar", "sidecar-ordinary"):
+            pod = find(InTheParentChart.render(ci(name)), "Deployment")["spec"]["template"]
+            self.assertEqual(pod["metadata"]["annotations"]["application"], "annotated", name)
+
 
 class Wiring(unittest.TestCase):
     """Names and numbers in one object that must be found in another."""

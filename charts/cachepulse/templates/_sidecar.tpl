@@ -53,7 +53,7 @@ not running still makes the pod unready.
 {{- end }}
 {{- end -}}
 
-{{/* Returns "{}" without annotations, so that it can be nested anywhere. */}}
+{{/* Returns nothing without annotations, so that those of the application may follow. */}}
 {{- define "cachepulse.sidecar.annotations" -}}
-{{- include "cachepulse.podAnnotations" . | default "{}" -}}
+{{- include "cachepulse.podAnnotations" . -}}
 {{- end -}}
