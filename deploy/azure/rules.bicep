@@ -520,7 +520,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
     rules: [
       {
         alert: 'CachepulseAgentAbsent'
-        expression: '( group by (cluster) (up{cluster!=""}) unless on (cluster) group by (cluster) (cachepulse_build_info) unless on () ( last_over_time(group(cachepulse_build_info{cluster=""})[1d:5m]) unless last_over_time(group(cachepulse_build_info{cluster!=""})[1d:5m]) ) ) or (absent(cachepulse_build_info) unless group(up{cluster!=""})) or (last_over_time(group(cachepulse_build_info{cluster=""})[1d:5m]) unless group(cachepulse_build_info{cluster=""}))'
+        expression: '( group by (cluster) ( up{cluster!=""} or last_over_time(group by (cluster) (cachepulse_build_info{cluster!=""})[1d:5m]) ) unless on (cluster) group by (cluster) (cachepulse_build_info) unless on () ( last_over_time(group(cachepulse_build_info{cluster=""})[1d:5m]) unless last_over_time(group(cachepulse_build_info{cluster!=""})[1d:5m]) ) ) or ( absent(cachepulse_build_info) unless group(up{cluster!=""} or last_over_time(group by (cluster) (cachepulse_build_info{cluster!=""})[1d:5m])) ) or ( last_over_time(group(cachepulse_build_info{cluster=""})[1d:5m]) unless group(cachepulse_build_info{cluster=""}) unless group( group by (cluster) (cachepulse_build_info{cluster!=""}) unless on (cluster) count_over_time( ( group by (cluster) (cachepulse_build_info{cluster!=""}) and on () group(cachepulse_build_info{cluster=""}) )[1d:5m] ) > 2 ) )'
         for: 'PT5M'
         severity: 2
         labels: {
@@ -528,7 +528,7 @@ resource cachepulseAgent 'Microsoft.AlertsManagement/prometheusRuleGroups@2023-0
         }
         annotations: {
           summary: '[{{ $labels.cluster }}] No cachepulse agent is scraped.'
-          description: 'No cache is monitored. No agent runs, or Prometheus no longer finds one.'
+          description: 'No cache is monitored there. No agent runs, or Prometheus no longer finds one. Without the name of a cluster, this is about agents without the label cluster.'
           runbook_url: '${runbookUrl}/CachepulseAgentAbsent.md'
         }
         resolveConfiguration: {
