@@ -250,14 +250,14 @@ fn is_ordinary(part: &str) -> bool {
     let bytes = part.as_bytes();
     let changes = bytes.windows(2).filter(|it| it[0].is_ascii_digit() != it[1].is_ascii_digit()).count();
     let has_digits = bytes.iter().any(u8::is_ascii_digit);
-    let words: Vec<usize> = letters.into_iter().flat_map(words).collect();
-    let short = words.iter().filter(|length| **length < 3).count();
-    let is_of_words = words.iter().all(|length| *length <= LONGEST) && 3 * short <= words.len();
+    let words: Vec<&str> = letters.into_iter().flat_map(words).collect();
+    let short = words.iter().filter(|word| word.len() < 3 && **word != "Id").count();
+    let is_of_words = words.iter().all(|word| word.len() <= LONGEST) && 3 * short <= words.len();
     is_of_words && (!has_digits || part.len() <= LONGEST_WITH_DIGITS && changes <= 3)
 }
 
-/// Returns the lengths of the words of `letters` in camel case: 4, 4 and 5 of `readHTTPReply`.
-fn words(letters: &str) -> Vec<usize> {
+/// Returns the words of `letters` in camel case: `read`, `HTTP` and `Reply` of `readHTTPReply`.
+fn words(letters: &str) -> Vec<&str> {
     let bytes = letters.as_bytes();
     let is_upper = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_uppercase);
     let starts = |at: &usize| {
@@ -265,7 +265,7 @@ fn words(letters: &str) -> Vec<usize> {
             || is_upper(*at) && (!is_upper(*at - 1) || bytes.get(*at + 1).is_some_and(u8::is_ascii_lowercase))
     };
     let starts: Vec<usize> = (0..bytes.len()).filter(starts).chain([bytes.len()]).collect();
-    starts.windows(2).map(|it| it[1] - it[0]).collect()
+    starts.windows(2).map(|it| &letters[it[0]..it[1]]).collect()
 }
 
 #[cfg(test)]
@@ -360,6 +360,7 @@ mod tests {
             "HTTP 200, but not a token: neither the response nor the token says when it expires",
             "KeyError: 'x'; CredentialUnavailableException: no token cache at /home/u/.azure/msal_token_cache.json",
             "the key file /var/opt/azcmagent/tokens/1a2b3c4d.key cannot be read: Permission denied (os error 13)",
+            "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.",
             "client_id=abc of system:serviceaccount:payments-production:checkout-monitoring",
             "api://AzureADTokenExchange Bearer token is missing http://127.0.0.1:8080/a@b",
             "shop-cache-7f3a9d2c1b.redis.cache.windows.net, InvalidAuthenticationTokenTenant",
