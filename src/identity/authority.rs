@@ -2,6 +2,7 @@
 
 use hyper::http::uri::Authority;
 
+use super::transport::has_valid_port;
 use super::variables::Variables;
 use super::{EntraIdentity, FetchError};
 
@@ -35,7 +36,7 @@ pub(super) fn authority(
 pub(crate) fn url_of_host(url: &str) -> Option<String> {
     let url = url.strip_suffix('/').unwrap_or(url);
     let host: Authority = url.strip_prefix("https://")?.parse().ok()?;
-    (!host.host().is_empty() && !host.as_str().contains('@')).then(|| url.to_owned())
+    (!host.host().is_empty() && !host.as_str().contains('@') && has_valid_port(&host)).then(|| url.to_owned())
 }
 
 /// Whether `text` may be the id or a domain of a tenant, which becomes a part of a URL or of a command line. The
@@ -93,7 +94,15 @@ mod tests {
             assert_eq!(of(value).unwrap(), expected, "{value}");
         }
         assert_eq!(of("").unwrap(), None);
-        for value in ["http://login.microsoftonline.us", "https://", "a b", "u:hunter2@host", "https://a/b"] {
+        for value in [
+            "http://login.microsoftonline.us",
+            "https://",
+            "a b",
+            "u:hunter2@host",
+            "https://a/b",
+            "a:99999",
+            "https://a:0",
+        ] {
             let error = of(value).unwrap_err();
             assert!(error.text.starts_with("AZURE_AUTHORITY_HOST: expected https:// and a host"), "{error}");
         }

@@ -14,7 +14,7 @@ use hyper::http::uri::PathAndQuery;
 use super::FetchError;
 use super::platform::Platform;
 use super::refusal::fetch_error;
-use super::transport::{Route, TransportError};
+use super::transport::{Route, TransportError, has_valid_port};
 use super::variables::Variables;
 use crate::connection::tls::roots::Roots;
 use crate::connection::tls::{Remedy, TlsClient};
@@ -132,8 +132,14 @@ fn parse(url: &str) -> Result<Uri, InvalidProxy> {
         return Err(invalid("without user information, query and fragment"));
     }
     let uri: Uri = url.parse().map_err(|_| invalid("found something else"))?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("https"), Some(host)) if !host.is_empty() => Ok(uri),
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("https"), Some(authority)) if !authority.host().is_empty() => {
+            if has_valid_port(authority) {
+                Ok(uri)
+            } else {
+                Err(invalid("with a port from 1 to 65535"))
+            }
+        }
         (Some(scheme), _) if scheme != "https" => Err(invalid("found another scheme")),
         _ => Err(invalid("found something else")),
     }
@@ -189,6 +195,8 @@ mod tests {
             "https://kubernetes.default.svc/?hunter2",
             "https://kubernetes.default.svc/#hunter2",
             "https://hunter2 .svc",
+            "https://kubernetes.default.svc:99999",
+            "https://127.0.0.1:0/",
         ] {
             let error = error([(TOKEN_PROXY, url)]);
             assert!(
@@ -196,6 +204,16 @@ mod tests {
                 "{error}"
             );
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_not_the_default_one() {
+        for url in ["https://127.0.0.1:99999/", "https://[::1]:0"] {
+            assert_eq!(
+                error([(TOKEN_PROXY, url)]),
+                "AZURE_KUBERNETES_TOKEN_PROXY: expected https:// and a host, with a port from 1 to 65535"
+            );
         }
     }
 

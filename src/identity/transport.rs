@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderValue, InvalidHeaderValue, PROXY_AUTHORIZATION};
-use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -115,10 +115,8 @@ impl Transport {
         if uri.scheme() != Some(&Scheme::HTTP) {
             return Err(unreachable(format!("the proxy {uri} is not supported; only http:// proxies are")));
         }
-        if uri.port().is_none()
-            && uri.authority().is_some_and(|it| it.as_str().trim_end_matches(':') != it.host())
-        {
-            return Err(unreachable(format!("the port of the proxy {uri} is not a number up to 65535")));
+        if uri.authority().is_some_and(|authority| !has_valid_port(authority)) {
+            return Err(unreachable(format!("the port of the proxy {uri} is not a number from 1 to 65535")));
         }
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let proxy_endpoint = Endpoint { host: host.into(), port: uri.port_u16().unwrap_or(80) };
@@ -218,7 +216,21 @@ async fn drive<T, E>(connection: impl Future<Output = Result<(), E>>, work: impl
     }
 }
 
+/// Whether the port of `authority` is a number from 1 to 65535, or left out. [`Authority::port`] has none for a larger one,
+/// too.
+pub(super) fn has_valid_port(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let address = text.rsplit_once('@').map_or(text, |(_, address)| address);
+    match authority.port_u16() {
+        Some(port) => port > 0,
+        None => address.trim_end_matches(':') == authority.host(),
+    }
+}
+
 fn endpoint(uri: &Uri) -> Result<Endpoint, TransportError> {
+    if uri.authority().is_some_and(|authority| !has_valid_port(authority)) {
+        return Err(TransportError::Unsendable);
+    }
     let host = uri.host().ok_or(TransportError::Unsendable)?.trim_matches(['[', ']']).into();
     let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     Ok(Endpoint { host, port: uri.port_u16().unwrap_or(default) })
@@ -365,7 +377,7 @@ mod tests {
         );
         assert_eq!(
             error("http", "127.0.0.1:port").await,
-            "the port of the proxy http://127.0.0.1:port/ is not a number up to 65535"
+            "the port of the proxy http://127.0.0.1:port/ is not a number from 1 to 65535"
         );
     }
 

@@ -5,6 +5,7 @@ use hyper::http::request::Builder;
 use hyper::{Request, Uri};
 
 use super::super::FetchError;
+use super::super::transport::has_valid_port;
 use super::super::variables::Variables;
 use crate::secret::Secret;
 
@@ -62,13 +63,14 @@ pub(super) fn required_url(variables: &Variables, name: &str) -> Result<String, 
 
 /// Checks that `value`, which the variable `name` has, is a URL. It may hold a secret, so it is not repeated.
 pub(super) fn url(name: &str, value: String) -> Result<String, FetchError> {
-    let is_url = value.parse().is_ok_and(|uri: Uri| {
-        uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
-    });
-    if is_url {
-        Ok(value)
-    } else {
-        Err(FetchError::new(format!("{name}: expected a URL that starts with http:// or https://")))
+    let expected = |what| Err(FetchError::new(format!("{name}: expected {what}")));
+    match value.parse::<Uri>() {
+        Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) => match uri.authority() {
+            Some(authority) if authority.as_str().contains('@') => expected("a URL without user information"),
+            Some(authority) if has_valid_port(authority) => Ok(value),
+            _ => expected("a port from 1 to 65535 in the URL"),
+        },
+        _ => expected("a URL that starts with http:// or https://"),
     }
 }
 
@@ -85,6 +87,19 @@ mod tests {
                 &*error.text, "IDENTITY_ENDPOINT: expected a URL that starts with http:// or https://",
                 "{value}"
             );
+        }
+        for (value, expected) in [
+            ("http://u:hunter2@h/msi", "a URL without user information"),
+            ("http://u@h:99999/msi", "a URL without user information"),
+            ("http://127.0.0.1:99999/msi", "a port from 1 to 65535 in the URL"),
+            ("https://h:0", "a port from 1 to 65535 in the URL"),
+            ("http://[::1]:x/", "a port from 1 to 65535 in the URL"),
+        ] {
+            let error = url("MSI_ENDPOINT", value.to_owned()).unwrap_err();
+            assert_eq!(*error.text, format!("MSI_ENDPOINT: expected {expected}"), "{value}");
+        }
+        for value in ["http://h/u@h", "http://h:80/?a=b@c", "http://[::1]:80/", "http://h:/a"] {
+            assert!(url("A", value.to_owned()).is_ok(), "{value}");
         }
         let url = "http://localhost:42356/msi/token?a=b";
         assert_eq!(required_url(&Variables::of([("A", url)]), "A").unwrap(), url);
