@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest text of a tool in an error, in characters. The command to run follows it.
 const DETAIL: usize = 150;
 
+/// The same where two commands follow it.
+const SHORT_DETAIL: usize = 56;
+
 const ADVICE: &str = "Run the command as the user that the agent runs as: az and azd keep a sign-in in that user's home \
                       directory.";
 
@@ -52,6 +55,9 @@ enum Refusal {
     /// Entra ID asks for something that only the user can do: the code and its first sentence, and the tenant if the
     /// tool names it.
     Entra(String, Option<String>),
+    /// The same, with claims that only az knows, and prints in the command to run. They look like a token, so they are not
+    /// repeated.
+    Claims(String, Option<String>),
     /// Anything else, and the command that helps if it isn't the sign-in.
     Other(String, Option<String>),
 }
@@ -179,6 +185,14 @@ fn refused(tool: &Tool, output: &Output, scope: &str, arguments: &[&str]) -> Fet
         Refusal::Entra(words, tenant) => {
             let words = excerpt(&without_secrets(&words), DETAIL);
             format!("{name}: {words}; run `{}`", tool.with_tenant(tenant).sign_in(Some(scope)))
+        }
+        Refusal::Claims(words, tenant) => {
+            let words = excerpt(&without_secrets(&words), SHORT_DETAIL);
+            let sign_in = tool.with_tenant(tenant).sign_in(None);
+            let by_hand = command_line(name, arguments);
+            format!(
+                "{name}: {words}; run `{sign_in} --claims-challenge CLAIMS`; `{by_hand}` prints the CLAIMS"
+            )
         }
         Refusal::Other(words, command) => {
             let words = without_secrets(words.trim_end().trim_end_matches('.'));

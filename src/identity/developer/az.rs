@@ -40,9 +40,10 @@ pub(super) fn sign_in(account: &AzureAccount, scope: Option<&str>) -> String {
 
 /// Reads the words of an error.
 pub(super) fn refusal(stderr: &str, account: &AzureAccount) -> Refusal {
-    // Only az itself knows the claims that the sign-in needs. They look like a token and are redacted.
-    if let (Some(sentence), false) = (entra_sentence(stderr), stderr.contains("--claims-challenge")) {
-        return Refusal::Entra(sentence, tenant(stderr));
+    if let Some(sentence) = entra_sentence(stderr) {
+        let needs_claims = stderr.contains("--claims-challenge");
+        let refusal = if needs_claims { Refusal::Claims } else { Refusal::Entra };
+        return refusal(sentence, tenant(stderr));
     }
     if let Some((_, trace)) = stderr.rsplit_once("Traceback (most recent call last):") {
         let words = exception(trace).to_owned();
