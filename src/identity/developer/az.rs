@@ -7,15 +7,16 @@ use serde_json::{Map, Value};
 use super::{Refusal, command_line};
 use crate::identity::authority::is_tenant;
 use crate::identity::claims::Claims;
-use crate::identity::expiry::expires_at;
+use crate::identity::expiry::{expires_at, moment};
 use crate::identity::refusal::entra_sentence;
 use crate::identity::{AzureAccount, Token};
 use crate::secret::Secret;
 
 pub(super) const NAME: &str = "az";
 
-/// Without them, errors have escape sequences for colours.
-pub(super) const VARIABLES: &[(&str, &str)] = &[("AZURE_CORE_NO_COLOR", "true")];
+/// Without the first one, errors have escape sequences for colours. The second one makes `expiresOn`, which az prints in local
+/// time, a time in UTC.
+pub(super) const VARIABLES: &[(&str, &str)] = &[("AZURE_CORE_NO_COLOR", "true"), ("TZ", "UTC0")];
 
 pub(super) fn arguments<'a>(account: &'a AzureAccount, scope: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["account", "get-access-token", "--output", "json", "--scope", scope];
@@ -77,12 +78,13 @@ fn exception(trace: &str) -> &str {
     trace.lines().rev().find(is_exception).unwrap_or("")
 }
 
-/// Returns the token in the output. Its field `expiresOn` is the local time of a machine whose zone is unknown.
+/// Returns the token in the output. Before version 2.54, az says only in `expiresOn` when it expires.
 pub(super) fn token(mut response: Map<String, Value>, now: SystemTime) -> Result<Token, &'static str> {
     let Some(Value::String(token)) = response.remove("accessToken").filter(|token| *token != "") else {
         return Err("its output contains no token");
     };
     let expires_at = expires_at(&response, Claims::of(&token).expires_at(), now)
+        .or_else(|| moment(response.get("expiresOn")?, now, now))
         .ok_or("neither its output nor the token says when the token expires")?;
     Ok(Token::new(Secret::new(token), expires_at))
 }

@@ -188,6 +188,8 @@ fn tokens_expire_when_the_tools_say_so_and_otherwise_when_the_token_does() {
     let az = |fields: &str| expiry(az::token(map(&format!(r#"{{"accessToken":{fields}}}"#)), now));
     assert_eq!(az(r#""t","expires_on":1800003600,"expiresOn":"2020-01-01 00:00:00.000000""#), Ok(3600));
     assert_eq!(az(&format!(r#""{jwt}","expiresOn":"2099-01-01 00:00:00.000000""#)), Ok(600));
+    // Before version 2.54. It is asked for in UTC.
+    assert_eq!(az(r#""t","expiresOn":"2027-01-15 09:00:00.000000""#), Ok(3600));
     assert!(az(r#""t","expiresOn":"N/A""#).is_err());
     assert!(az(r#""","expires_on":1800003600"#).is_err());
     let azd = |fields: &str| expiry(azd::token(map(&format!(r#"{{"token":{fields}}}"#)), now));
