@@ -51,9 +51,8 @@ impl ClientCertificate {
     /// # Errors
     /// [`CertificateError`] if the certificate or the key is missing or cannot be used.
     pub fn new(certificate: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
-        let is_readable = |file: &[u8], error| if is_der(file) { Err(error) } else { Ok(()) };
-        is_readable(certificate, CertificateError::Der)?;
-        is_readable(key, CertificateError::DerKey)?;
+        Binary::of(certificate).map_or(Ok(()), |binary| Err(CertificateError::Binary(binary)))?;
+        Binary::of(key).map_or(Ok(()), |binary| Err(CertificateError::BinaryKey(binary)))?;
         let mut chain = pem::certificates(certificate)?;
         let key = match pem::private_key(key)? {
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
@@ -124,10 +123,48 @@ impl ClientCertificate {
     }
 }
 
-/// Whether `file` is DER, as PKCS#12 is. DER files of these kinds start with a long sequence, whose first two bytes no text
-/// has.
-fn is_der(file: &[u8]) -> bool {
-    matches!(file, [0x30, 0x80..=0x84, ..])
+/// What a file contains that is not PEM but binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// A certificate with its key (PKCS#12).
+    Pkcs12,
+    /// A certificate (DER).
+    Certificate,
+    /// A private key (DER).
+    Key,
+}
+
+impl Binary {
+    /// Returns what the binary `file` contains; `None` for text. Files of these kinds start with a long sequence, whose first
+    /// two bytes no text has.
+    fn of(file: &[u8]) -> Option<Self> {
+        let [0x30, length @ 0x80..=0x84, content @ ..] = file else { return None };
+        match content.get(usize::from(length - 0x80)..)? {
+            // The version of PKCS#12 is 3. That of a key is 0 or 1.
+            [0x02, 0x01, 0x03, ..] => Some(Self::Pkcs12),
+            [0x02, ..] => Some(Self::Key),
+            _ => Some(Self::Certificate),
+        }
+    }
+
+    /// Returns the command that converts the file.
+    const fn conversion(self) -> &'static str {
+        match self {
+            Self::Pkcs12 => "openssl pkcs12 -in FILE -nodes -out FILE.pem",
+            Self::Certificate => "openssl x509 -inform DER -in FILE -out FILE.pem",
+            Self::Key => "openssl pkey -inform DER -in FILE -out FILE.pem",
+        }
+    }
+}
+
+impl fmt::Display for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pkcs12 => "PKCS#12 (.pfx, .p12)",
+            Self::Certificate => "a certificate in DER (.cer, .der)",
+            Self::Key => "a private key in DER",
+        })
+    }
 }
 
 /// Whether `certificate` is that of `key`.
@@ -191,10 +228,10 @@ impl fmt::Display for Lapse {
 /// A service principal's certificate cannot be used. The text follows the name of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateError {
-    /// The file of the certificate is not PEM but binary, as PKCS#12 is.
-    Der,
+    /// The file of the certificate is not PEM but binary.
+    Binary(Binary),
     /// The file of the key is not PEM but binary.
-    DerKey,
+    BinaryKey(Binary),
     /// The private key is not an RSA key that can be used.
     NotRsa,
     /// The PEM cannot be used.
@@ -208,7 +245,7 @@ impl CertificateError {
         use PemError::{EncryptedKey, NoKey, OtherKey, UnsupportedKey};
         matches!(
             self,
-            Self::DerKey | Self::NotRsa | Self::Pem(NoKey | EncryptedKey | UnsupportedKey | OtherKey)
+            Self::BinaryKey(_) | Self::NotRsa | Self::Pem(NoKey | EncryptedKey | UnsupportedKey | OtherKey)
         )
     }
 }
@@ -222,13 +259,9 @@ impl From<PemError> for CertificateError {
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Der => f.write_str(
-                "is not PEM but binary, such as PKCS#12 (.pfx, .p12); convert it with `openssl pkcs12 -in FILE -nodes \
-                 -out FILE.pem`",
-            ),
-            Self::DerKey => f.write_str(
-                "is not PEM but binary, such as DER; convert it with `openssl pkey -inform DER -in FILE -out FILE.pem`",
-            ),
+            Self::Binary(binary) | Self::BinaryKey(binary) => {
+                write!(f, "is not PEM but {binary}; convert it with `{}`", binary.conversion())
+            }
             Self::NotRsa => f.write_str(
                 "holds a private key that Entra ID does not take, such as one for elliptic curves; it takes RSA keys of \
                  2,048 to 4,096 bits",

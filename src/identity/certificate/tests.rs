@@ -81,10 +81,18 @@ fn what_entra_does_not_take_is_an_error_with_advice() {
         let error = new(&pem).unwrap_err();
         assert_eq!((error, error.is_of_key()), (expected, is_of_key), "{pem}");
     }
-    let pkcs12 = b"\x30\x82\x0a\x37\x02\x01\x03\x30\x82";
-    assert_eq!(ClientCertificate::new(pkcs12, pkcs12).unwrap_err(), CertificateError::Der);
-    assert_eq!(ClientCertificate::new(own.as_bytes(), pkcs12).unwrap_err(), CertificateError::DerKey);
-    assert!(CertificateError::Der.to_string().contains("openssl pkcs12 -in FILE"));
+    for (file, expected, command) in [
+        (&b"\x30\x82\x0a\x37\x02\x01\x03\x30\x82"[..], Binary::Pkcs12, "openssl pkcs12 -in FILE"),
+        (b"\x30\x80\x02\x01\x03\x30\x80", Binary::Pkcs12, "openssl pkcs12 -in FILE"),
+        (&pem::certificates(own.as_bytes()).unwrap()[0], Binary::Certificate, "openssl x509 -inform DER"),
+        (&rsa_key().serialize_der(), Binary::Key, "openssl pkey -inform DER"),
+    ] {
+        let error = ClientCertificate::new(file, file).unwrap_err();
+        assert_eq!((error, error.is_of_key()), (CertificateError::Binary(expected), false));
+        let of_key = ClientCertificate::new(own.as_bytes(), file).unwrap_err();
+        assert_eq!((of_key, of_key.is_of_key()), (CertificateError::BinaryKey(expected), true));
+        assert!(error.to_string().contains(command), "{error}");
+    }
     let encrypted = CertificateError::Pem(PemError::EncryptedKey).to_string();
     assert!(encrypted.contains("openssl pkey -in FILE"), "{encrypted}");
 }
