@@ -35,7 +35,7 @@ static: ## build the static binary of the image, target/static/cachepulse
 		deploy/image/compile "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" $(STATIC)
 
 # Most parts wait more than they compute, so that two of them run at a time.
-test: test-build ## run every test, and install what they need; 12 minutes
+test: test-build ## run every test, and install what they need; 15 minutes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TEST_PARTS)
 	@echo "every test passed: $(TEST_PARTS)"
 
