@@ -47,6 +47,7 @@ pub mod maintenance;
 pub mod metrics;
 mod os;
 pub mod partition;
+mod piecewise;
 pub mod probe;
 pub mod prober;
 pub mod secret;

@@ -27,6 +27,7 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
@@ -37,8 +38,7 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 pub use self::cluster::ClusterMetrics;
 use self::cluster::ClusterSeries;
 pub use self::definition::{DEFINITIONS, Definition, MetricType};
-pub use self::exposition::Exposition;
-use self::exposition::Snapshots;
+use self::exposition::{Exposition, Snapshots};
 use self::family::Output;
 pub use self::format::Format;
 use self::histogram::Histogram;
@@ -56,6 +56,7 @@ use self::target::TargetSeries;
 use crate::build_info::BUILD_INFO;
 use crate::clock::{Clock, unix_seconds};
 use crate::lock::lock;
+use crate::piecewise::Piecewise;
 use crate::target::TargetName;
 
 /// All metrics. Clones share them.
@@ -203,14 +204,14 @@ impl Metrics {
         self.web_config_reload_successful().set(0.0);
     }
 
-    /// Returns a scrape in `format` for the present targets and identities.
+    /// Returns a scrape in `format` for the present targets and identities. Reading it never fails.
     #[must_use]
-    pub fn exposition(&self, format: Format) -> Exposition {
+    pub fn exposition(&self, format: Format) -> impl BufRead + Send + use<> {
         for (part, runtime) in &*self.runtimes() {
             self.0.tasks.with_label_values(&[part]).set(runtime.num_alive_tasks() as f64);
         }
         let encoder = format.encoder();
-        Exposition::new(
+        Piecewise::new(Exposition::new(
             Output::new(encoder, *self.settings()),
             self.0.registry.gather(),
             Arc::clone(&self.0.scheduler_delay),
@@ -221,7 +222,7 @@ impl Metrics {
                 clusters: self.0.clusters.snapshot(encoder),
                 shards: self.0.shards.snapshot(encoder),
             },
-        )
+        ))
     }
 
     fn web_config_reload_successful(&self) -> &Gauge {

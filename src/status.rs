@@ -50,7 +50,6 @@ pub use self::schema::schema;
 pub use self::sentinel::{Quorum, SentinelDocument, SentinelStatus};
 pub use self::target::{ConnectionInfo, ConnectionState, TargetStatus, Verdict};
 use self::target::{NewConnection, Past, TargetEntry, TargetState};
-pub use self::text::StatusText;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::target::{Target, TargetName};

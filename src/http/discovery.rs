@@ -2,6 +2,9 @@
 //!
 //! Source: "Writing HTTP service discovery" in Prometheus' documentation.
 
+use std::io;
+use std::vec;
+
 use hyper::Uri;
 use hyper::header::{HOST, HeaderMap};
 use hyper::http::uri::Authority;
@@ -9,6 +12,7 @@ use serde::Serialize;
 
 use super::Route;
 use crate::config::is_host;
+use crate::piecewise::Pieces;
 use crate::target::TargetName;
 
 /// The port of a `Host` without one. Prometheus 2 would add it, Prometheus 3 would not.
@@ -34,21 +38,41 @@ struct Labels<'a> {
     instance: &'a str,
 }
 
-/// Returns the list of `targets`, which are scraped from `address`, with TLS if this agent `has_tls`.
-pub(super) fn list(address: &str, has_tls: bool, targets: &[TargetName]) -> Vec<u8> {
-    let groups = targets.iter().map(|target| {
+/// The list of the targets.
+#[derive(Debug)]
+pub(super) struct TargetList {
+    /// The address of this agent, with a port.
+    address: String,
+    has_tls: bool,
+    targets: vec::IntoIter<TargetName>,
+    /// What precedes the next target.
+    separator: u8,
+}
+
+impl TargetList {
+    /// Creates the list of `targets`, which are scraped from `address`, with TLS if this agent `has_tls`.
+    pub(super) fn new(address: String, has_tls: bool, targets: Vec<TargetName>) -> Self {
+        Self { address, has_tls, targets: targets.into_iter(), separator: b'[' }
+    }
+}
+
+impl Pieces for TargetList {
+    fn write(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        let Some(target) = self.targets.next() else {
+            out.extend_from_slice(if self.separator == b'[' { b"[]" } else { b"]" });
+            return Ok(false);
+        };
+        out.push(std::mem::replace(&mut self.separator, b','));
         let name = target.as_str();
-        Group {
-            targets: [address],
-            labels: Labels {
-                scheme: has_tls.then_some("https"),
-                path: Route::Probe.as_str(),
-                target: name,
-                instance: name,
-            },
-        }
-    });
-    serde_json::to_vec(&groups.collect::<Vec<_>>()).expect("text can be written as JSON")
+        let labels = Labels {
+            scheme: self.has_tls.then_some("https"),
+            path: Route::Probe.as_str(),
+            target: name,
+            instance: name,
+        };
+        serde_json::to_writer(out, &Group { targets: [&self.address], labels })?;
+        Ok(true)
+    }
 }
 
 /// Returns host and port at which the client has reached this agent; `None` if that is not an address. A `uri` that has
@@ -72,6 +96,7 @@ pub(super) fn own_address(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::piecewise::Piecewise;
 
     #[test]
     fn the_address_is_that_of_the_request_with_a_port() {
@@ -133,13 +158,18 @@ mod tests {
 
     #[test]
     fn each_target_is_an_item_with_the_keys_that_prometheus_knows() {
-        let names = ["orders", "a \"b\""].map(|name| TargetName::new(name).unwrap());
-        let list = list("agent:9860", false, &names);
+        let list = |address: &str, has_tls, names: &[&str]| {
+            let names = names.iter().map(|name| TargetName::new(name).unwrap());
+            let list = TargetList::new(address.to_owned(), has_tls, names.collect());
+            std::io::read_to_string(Piecewise::new(list)).unwrap()
+        };
+        let names = ["orders", "a \"b\""];
         assert_eq!(
-            String::from_utf8(list).unwrap(),
+            list("agent:9860", false, &names),
             r#"[{"targets":["agent:9860"],"labels":{"__metrics_path__":"/probe","__param_target":"orders","instance":"orders"}},{"targets":["agent:9860"],"labels":{"__metrics_path__":"/probe","__param_target":"a \"b\"","instance":"a \"b\""}}]"#
         );
-        let guarded: serde_json::Value = serde_json::from_slice(&super::list("a:1", true, &names)).unwrap();
+        let guarded: serde_json::Value = serde_json::from_str(&list("a:1", true, &names)).unwrap();
         assert_eq!(guarded[1]["labels"]["__scheme__"], "https");
+        assert_eq!(list("agent:9860", false, &[]), "[]");
     }
 }

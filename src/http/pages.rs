@@ -11,14 +11,16 @@ use hyper::{Request, Response, StatusCode, Uri};
 
 use super::accept::{Accepted, prefers_html};
 use super::body::{Content, Encoded, gzip};
+use super::discovery::{self, TargetList};
 use super::html::{self, View};
+use super::probe;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::route::{Found, READ, Route};
 use super::{Lifecycle, Liveness, Reloaded};
-use super::{discovery, probe};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+use crate::piecewise::Piecewise;
 use crate::status::{Filter, Readiness, Status};
 
 /// The type of error pages.
@@ -196,8 +198,9 @@ impl Pages {
                 let Some(address) = discovery::own_address(uri, headers) else {
                     return Err(Refusal::bad_request("Host: expected a host, with or without a port"));
                 };
-                let body = discovery::list(&address, self.guard.newest().tls.is_some(), &self.status.names());
-                Page::new(StatusCode::OK, route.content_type(), body)
+                let has_tls = self.guard.newest().tls.is_some();
+                let list = TargetList::new(address, has_tls, self.status.names());
+                Page::long(route.content_type().into(), "Accept-Encoding", Piecewise::new(list))
             }
             Route::Reload => self.reload().await,
             Route::Live if self.liveness.is_alive().await => Page::check(true, "alive"),

@@ -1,7 +1,6 @@
-//! A scrape, written while it is read: that of a thousand targets is over 20 MB, and only the part that is being sent is in
-//! memory.
+//! A scrape: that of a thousand targets is over 20 MB.
 
-use std::io::{self, BufRead, Read};
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,19 +14,13 @@ use super::identity::IdentitySeries;
 use super::owners::{Series, Snapshot, Write};
 use super::shard::ShardSeries;
 use super::target::TargetSeries;
+use crate::piecewise::Pieces;
 
-/// How many bytes are written ahead of the reader, or slightly more.
-const AHEAD: usize = 32 * 1024;
-
-/// How many bytes are reserved for them, so that the buffer need not grow: each size up to here would be a mapping of its
-/// own with musl's allocator.
-const CAPACITY: usize = AHEAD + AHEAD / 2;
-
-/// Every metric in one of the formats, families in the order of their names. Reading it never fails.
+/// Every metric in one of the formats, families in the order of their names. Writing it never fails.
 ///
 /// The owners are fixed at the start; each value is read when it is written.
 #[derive(Debug)]
-pub struct Exposition {
+pub(super) struct Exposition {
     owners: Snapshots,
     scheduler_delay: Arc<Histogram>,
     /// Since when the scheduler's delay has been recorded.
@@ -37,8 +30,6 @@ pub struct Exposition {
     /// How many owners of the last of the sources have been written.
     next: usize,
     output: Output,
-    /// How many bytes of the output have been read.
-    read: usize,
 }
 
 /// The owners of each kind.
@@ -76,7 +67,7 @@ impl Source {
 
 impl Exposition {
     pub(super) fn new(
-        mut output: Output,
+        output: Output,
         registered: Vec<MetricFamily>,
         scheduler_delay: Arc<Histogram>,
         started: SystemTime,
@@ -89,81 +80,61 @@ impl Exposition {
         sources.extend(families(Source::Clusters));
         sources.extend(families(Source::Shards));
         sources.sort_unstable_by(|one, other| other.name().cmp(one.name()));
-        output.bytes.reserve(CAPACITY);
-        Self { owners, scheduler_delay, started, sources, next: 0, output, read: 0 }
+        Self { owners, scheduler_delay, started, sources, next: 0, output }
     }
 
     /// Appends the next owner's part of the last source, or all of a source without owners. Returns whether there may
     /// be more in it.
-    fn write(&mut self) -> bool {
+    fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
         let owner = self.next;
         self.next += 1;
         let (owners, output) = (&self.owners, &mut self.output);
         match self.sources.last() {
             None => false,
             Some(Source::Registry(registered)) => {
-                output.family(family::registered(registered)).registered(registered);
+                output.family(family::registered(registered), out).registered(registered);
                 false
             }
             Some(Source::SchedulerDelay) => {
-                let mut family = output.family(definition::SCHEDULER_DELAY.into());
+                let mut family = output.family(definition::SCHEDULER_DELAY.into(), out);
                 family.created(self.started).histogram(&[], &self.scheduler_delay);
                 false
             }
             Some(Source::Targets(definition, write)) => {
-                owners.targets.write(owner, *write, &mut output.family((*definition).into()))
+                owners.targets.write(owner, *write, &mut output.family((*definition).into(), out))
             }
             Some(Source::Identities(definition, write)) => {
-                owners.identities.write(owner, *write, &mut output.family((*definition).into()))
+                owners.identities.write(owner, *write, &mut output.family((*definition).into(), out))
             }
             Some(Source::Clusters(definition, write)) => {
-                owners.clusters.write(owner, *write, &mut output.family((*definition).into()))
+                owners.clusters.write(owner, *write, &mut output.family((*definition).into(), out))
             }
             Some(Source::Shards(definition, write)) => {
-                owners.shards.write(owner, *write, &mut output.family((*definition).into()))
+                owners.shards.write(owner, *write, &mut output.family((*definition).into(), out))
             }
         }
     }
+}
 
-    fn write_ahead(&mut self) {
-        self.output.bytes.clear();
-        self.read = 0;
-        while self.output.bytes.len() < AHEAD && !self.sources.is_empty() {
-            if !self.write() {
-                self.sources.pop();
-                self.output.end();
-                self.next = 0;
-                if self.sources.is_empty() {
-                    self.output.finish();
-                }
-            }
+impl Pieces for Exposition {
+    fn write(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        if !self.write_part(out) {
+            self.sources.pop();
+            self.output.end(out);
+            self.next = 0;
         }
-        self.output.pause();
+        if self.sources.is_empty() {
+            self.output.finish(out);
+        }
+        Ok(!self.sources.is_empty())
+    }
+
+    fn pause(&mut self, out: &mut Vec<u8>) {
+        self.output.pause(out);
     }
 }
 
 /// Returns the families of one kind of owner.
 fn families<S: Series>(source: fn(Definition, Write<S>) -> Source) -> impl Iterator<Item = Source> {
     S::FAMILIES.iter().map(move |(family, write)| source(*family, *write))
-}
-
-impl BufRead for Exposition {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.read >= self.output.bytes.len() {
-            self.write_ahead();
-        }
-        Ok(&self.output.bytes[self.read..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.read += count;
-    }
-}
-
-impl Read for Exposition {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(bytes)?;
-        self.consume(count);
-        Ok(count)
-    }
 }

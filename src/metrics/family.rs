@@ -11,43 +11,42 @@ use super::histogram::Histogram;
 use super::settings::Settings;
 use super::value::{Counter, Gauge, Seconds, Summary};
 
-/// What has been written ahead of the reader.
+/// How families are written, and which one has been begun.
 #[derive(Debug)]
 pub(super) struct Output {
     encoder: &'static dyn Encoder,
     settings: Settings,
-    pub(super) bytes: Vec<u8>,
     /// Where the present family begins, if it has been begun.
     start: Option<usize>,
 }
 
 impl Output {
     pub(super) const fn new(encoder: &'static dyn Encoder, settings: Settings) -> Self {
-        Self { encoder, settings, bytes: Vec::new(), start: None }
+        Self { encoder, settings, start: None }
     }
 
-    /// Begins a family, or continues it after another owner's part.
-    pub(super) const fn family<'a>(&'a mut self, header: Header<'a>) -> Family<'a> {
-        Family { header, created: None, output: self }
+    /// Begins a family in `bytes`, or continues it after another owner's part.
+    pub(super) const fn family<'a>(&'a mut self, header: Header<'a>, bytes: &'a mut Vec<u8>) -> Family<'a> {
+        Family { header, created: None, output: self, bytes }
     }
 
     /// Ends the family.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, bytes: &mut Vec<u8>) {
         if let Some(start) = self.start.take() {
-            self.encoder.end(start, &mut self.bytes);
+            self.encoder.end(start, bytes);
         }
     }
 
     /// Makes what has been written fit for being sent before the family ends.
-    pub(super) fn pause(&mut self) {
+    pub(super) fn pause(&mut self, bytes: &mut Vec<u8>) {
         if self.encoder.is_delimited() {
-            self.end();
+            self.end(bytes);
         }
     }
 
     /// Ends the scrape.
-    pub(super) fn finish(&mut self) {
-        self.encoder.finish(&mut self.bytes);
+    pub(super) fn finish(&self, bytes: &mut Vec<u8>) {
+        self.encoder.finish(bytes);
     }
 }
 
@@ -57,6 +56,7 @@ pub(super) struct Family<'a> {
     header: Header<'a>,
     created: Option<SystemTime>,
     output: &'a mut Output,
+    bytes: &'a mut Vec<u8>,
 }
 
 impl<'a> Family<'a> {
@@ -94,13 +94,13 @@ impl<'a> Family<'a> {
         debug_assert_eq!(self.header.kind, MetricType::Histogram);
         let snapshot = histogram.snapshot();
         let (sample, settings) = (self.sample(labels), self.output.settings);
-        self.begin().histogram(sample, &snapshot, settings, &mut self.output.bytes);
+        self.begin().histogram(sample, &snapshot, settings, self.bytes);
     }
 
     /// Writes a summary without quantiles.
     pub(super) fn summary(&mut self, labels: &[LabelPair<'_>], summary: &Summary) {
         let sample = self.sample(labels);
-        self.begin().summary(sample, summary.sum(), summary.count(), &mut self.output.bytes);
+        self.begin().summary(sample, summary.sum(), summary.count(), self.bytes);
     }
 
     /// Writes the series of a family from the registry of the `prometheus` crate, whose header is [`registered`].
@@ -119,7 +119,7 @@ impl<'a> Family<'a> {
 
     pub(super) fn value(&mut self, labels: &[LabelPair<'_>], value: Value) {
         let sample = self.sample(labels);
-        self.begin().value(sample, value, &mut self.output.bytes);
+        self.begin().value(sample, value, self.bytes);
     }
 
     const fn sample<'b>(&self, labels: &'b [LabelPair<'b>]) -> Sample<'b>
@@ -133,8 +133,8 @@ impl<'a> Family<'a> {
     fn begin(&mut self) -> &'static dyn Encoder {
         let output = &mut *self.output;
         if output.start.is_none() {
-            output.start = Some(output.bytes.len());
-            output.encoder.begin(self.header, &mut output.bytes);
+            output.start = Some(self.bytes.len());
+            output.encoder.begin(self.header, self.bytes);
         }
         output.encoder
     }

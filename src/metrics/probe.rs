@@ -33,13 +33,14 @@ impl LastProbe {
     #[must_use]
     pub fn encoded(&self, format: Format) -> Vec<u8> {
         let mut output = Output::new(format.encoder(), Settings::default());
+        let mut bytes = Vec::new();
         let values = [self.age, self.duration, if self.success { 1.0 } else { 0.0 }];
         for (definition, value) in PROBE_DEFINITIONS.into_iter().zip(values) {
-            output.family(definition.into()).value(&[], Value::Number(value));
-            output.end();
+            output.family(definition.into(), &mut bytes).value(&[], Value::Number(value));
+            output.end(&mut bytes);
         }
-        output.finish();
-        output.bytes
+        output.finish(&mut bytes);
+        bytes
     }
 }
 

@@ -9,7 +9,6 @@ use crate::probe::{
 };
 use crate::target::{Labels, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead as _;
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);

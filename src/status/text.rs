@@ -1,16 +1,13 @@
-//! The JSON of `/status`, written while it is read: that of a thousand targets is 9 MB, and only the part that is being sent
-//! is in memory.
+//! The JSON of `/status`: that of a thousand targets is 9 MB.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::vec;
 
 use serde::Serialize;
 
 use super::{Filter, IdentityDocument, IdentityEntry, Status, TargetEntry};
-
-/// How many bytes are written ahead of the reader, or slightly more.
-const AHEAD: usize = 16 * 1024;
+use crate::piecewise::{Pieces, Piecewise};
 
 /// The end of a document without targets and identities, from the first of these lists.
 const EMPTY_LISTS: &str = "[],\n  \"identities\": []\n}";
@@ -23,7 +20,7 @@ const END: &[u8] = b"\n}";
 ///
 /// The targets and identities are fixed at the start; each one is read when it is written.
 #[derive(Debug)]
-pub struct StatusText {
+struct StatusText {
     filter: Filter,
     targets: vec::IntoIter<Arc<TargetEntry>>,
     identities: vec::IntoIter<Arc<IdentityEntry>>,
@@ -31,17 +28,14 @@ pub struct StatusText {
     list: List,
     /// Whether something is in that list already.
     has_items: bool,
-    bytes: Vec<u8>,
-    /// How many of the bytes have been read.
-    read: usize,
 }
 
 #[derive(Debug)]
 enum List {
+    /// What precedes both.
+    Head(Box<str>),
     Targets,
     Identities,
-    /// Both are written.
-    Done,
 }
 
 impl Status {
@@ -49,94 +43,71 @@ impl Status {
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub(crate) fn text(&self, filter: Filter) -> io::Result<StatusText> {
+    pub(crate) fn text(&self, filter: Filter) -> io::Result<impl BufRead + Send + use<>> {
         let (targets, identities, rejections) = self.entries();
         let head = serde_json::to_string_pretty(&self.without_entries(rejections))?;
         let head = head.strip_suffix(EMPTY_LISTS).expect("the lists come last, and are empty");
-        let mut text = StatusText {
+        Ok(Piecewise::new(StatusText {
             filter,
             targets: targets.into_iter(),
             identities: identities.into_iter(),
-            list: List::Targets,
+            list: List::Head(head.into()),
             has_items: false,
-            bytes: head.as_bytes().to_vec(),
-            read: 0,
-        };
-        text.write_ahead()?;
-        Ok(text)
+        }))
+    }
+}
+
+impl Pieces for StatusText {
+    /// Writes the head, the next item of a list, or the end of the list.
+    fn write(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        match &self.list {
+            List::Head(head) => {
+                out.extend_from_slice(head.as_bytes());
+                self.list = List::Targets;
+            }
+            List::Targets => match self.targets.next() {
+                Some(entry) => {
+                    if let Some(target) = entry.selected(&self.filter) {
+                        self.item(&target, out)?;
+                    }
+                }
+                None => {
+                    self.end_list(IDENTITIES, out);
+                    self.list = List::Identities;
+                }
+            },
+            List::Identities => match self.identities.next() {
+                Some(entry) => self.item(&IdentityDocument::new(&entry), out)?,
+                None => {
+                    self.end_list(END, out);
+                    return Ok(false);
+                }
+            },
+        }
+        Ok(true)
     }
 }
 
 impl StatusText {
-    /// Appends the next item of a list, or the end of the list.
-    fn write(&mut self) -> io::Result<()> {
-        match self.list {
-            List::Targets => match self.targets.next() {
-                Some(entry) => {
-                    if let Some(target) = entry.selected(&self.filter) {
-                        self.item(&target)?;
-                    }
-                }
-                None => self.end_list(IDENTITIES, List::Identities),
-            },
-            List::Identities => match self.identities.next() {
-                Some(entry) => self.item(&IdentityDocument::new(&entry))?,
-                None => self.end_list(END, List::Done),
-            },
-            List::Done => {}
-        }
-        Ok(())
-    }
-
-    fn item(&mut self, item: &impl Serialize) -> io::Result<()> {
+    fn item(&mut self, item: &impl Serialize, out: &mut Vec<u8>) -> io::Result<()> {
         // JSON has line breaks between its tokens only.
         let item = serde_json::to_string_pretty(item)?.replace('\n', "\n    ");
-        self.bytes.extend_from_slice(if self.has_items { b",\n    " } else { b"[\n    " });
-        self.bytes.extend_from_slice(item.as_bytes());
+        out.extend_from_slice(if self.has_items { b",\n    " } else { b"[\n    " });
+        out.extend_from_slice(item.as_bytes());
         self.has_items = true;
         Ok(())
     }
 
-    fn end_list(&mut self, then: &[u8], next: List) {
-        self.bytes.extend_from_slice(if self.has_items { b"\n  ]" } else { b"[]" });
-        self.bytes.extend_from_slice(then);
-        self.list = next;
+    fn end_list(&mut self, then: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.has_items { b"\n  ]" } else { b"[]" });
+        out.extend_from_slice(then);
         self.has_items = false;
-    }
-
-    fn write_ahead(&mut self) -> io::Result<()> {
-        while self.bytes.len() < AHEAD && !matches!(self.list, List::Done) {
-            self.write()?;
-        }
-        Ok(())
-    }
-}
-
-impl BufRead for StatusText {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.read == self.bytes.len() {
-            self.bytes.clear();
-            self.read = 0;
-            self.write_ahead()?;
-        }
-        Ok(&self.bytes[self.read..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.read += count;
-    }
-}
-
-impl Read for StatusText {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(bytes)?;
-        self.consume(count);
-        Ok(count)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::time::{Duration, SystemTime};
 
     use super::super::tests::outcome;
@@ -190,13 +161,10 @@ mod tests {
             if count == 0 {
                 break;
             }
-            most = most.max(content.bytes.capacity());
-            // Slightly less than what is there, as a reader with a buffer of its own does.
-            let count = count.min(1000);
             content.consume(count);
-            whole += count;
+            (whole, most) = (whole + count, most.max(count));
         }
         assert_eq!(whole, text(&status).len());
-        assert!(whole > 20 * AHEAD && most <= 4 * AHEAD, "{most} of {whole}");
+        assert!(whole > 20 * most, "{most} of {whole}");
     }
 }
