@@ -126,8 +126,8 @@ impl Series for TargetSeries {
             family.gauge(&[target], &it.new_connection_consecutive_failures);
         }),
         (define::REAUTHENTICATIONS, |it, target, family| {
-            let results = AttemptResult::ALL.map(AttemptResult::as_str);
-            occurred(family, ATTEMPT_RESULT, results, target, &it.reauthentications);
+            let result = |number: usize| AttemptResult::ALL[number].as_str();
+            occurred(family, ATTEMPT_RESULT, result, target, &it.reauthentications);
         }),
         (define::PROBE_INTERVAL, |it, target, family| family.gauge(&[target], &it.probe_interval)),
         (define::LAST_SUCCESS, |it, target, family| family.gauge(&[target], &it.last_success)),
@@ -168,8 +168,7 @@ impl Series for TargetSeries {
         }),
         (define::MAINTENANCE_EVENTS, |it, target, family| {
             if let Some(maintenance) = it.maintenance.get() {
-                let events = Event::ALL.map(Event::as_str);
-                occurred(family, EVENT, events, target, &maintenance.events);
+                occurred(family, EVENT, |number| Event::ALL[number].as_str(), target, &maintenance.events);
             }
         }),
         (define::MAINTENANCE_ACTIVE, |it, target, family| {
@@ -205,21 +204,19 @@ fn observed(family: &mut Family<'_>, labels: &[LabelPair<'_>], histogram: &Histo
 
 /// Writes the reasons that have occurred.
 fn by_reason(family: &mut Family<'_>, target: LabelPair<'_>, counters: &Reasons) {
-    occurred(family, REASON, FailureReason::ALL.map(FailureReason::as_str), target, counters);
+    occurred(family, REASON, |number| FailureReason::ALL[number].as_str(), target, counters);
 }
 
-/// Writes those of `values` of a label that have occurred.
+/// Writes the events that have occurred. `value` returns the value of a label by the number of the event.
 fn occurred<const N: usize>(
     family: &mut Family<'_>,
     label: Label,
-    values: [&'static str; N],
+    value: impl Fn(usize) -> &'static str,
     target: LabelPair<'_>,
     counters: &Counters<N>,
 ) {
-    for (number, value) in values.into_iter().enumerate() {
-        if let Some(counter) = counters.get(number) {
-            family.counter(&[(label.name, value), target], counter);
-        }
+    for (number, counter) in counters.iter() {
+        family.counter(&[(label.name, value(number)), target], counter);
     }
 }
 

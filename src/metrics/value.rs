@@ -36,6 +36,12 @@ impl<const N: usize> Counters<N> {
         self.add(number, 1);
     }
 
+    /// Iterates over the counters of the events that have occurred, each with its number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Counter)> {
+        let counters = self.0.get().into_iter().flat_map(|counters| counters.iter().enumerate());
+        counters.filter(|(_, counter)| counter.get() > 0)
+    }
+
     /// Returns the counter, if there has been an event.
     pub(super) fn get(&self, number: usize) -> Option<&Counter> {
         self.0.get().map(|counters| &counters[number]).filter(|counter| counter.get() > 0)
@@ -121,6 +127,10 @@ mod tests {
         counters.increment(1);
         assert_eq!(counters.get(1).map(Counter::get), Some(1));
         assert!(counters.get(2).is_none());
+        assert_eq!(
+            counters.iter().map(|(number, counter)| (number, counter.get())).collect::<Vec<_>>(),
+            [(1, 1)]
+        );
     }
 
     #[test]
