@@ -166,6 +166,7 @@ async fn hostile_clients_neither_delay_scrapes_or_probes_nor_use_memory() {
     siege.endure("headers of a MiB", flood(agent, |_| "GET / HTTP/1.1\r\nX: ".to_owned())).await;
     siege.endure("bodies without an end", flood(agent, body)).await;
     siege.endure("thousands of requests, nothing read", pipeline(agent, SOME, "/metrics")).await;
+    siege.endure("the same for the status", pipeline(agent, SOME, "/status")).await;
     siege.endure("the same for a small page", pipeline(agent, MANY, "/livez")).await;
     siege.endure("connections closed and reset at once", storm(agent)).await;
     let mutants: Vec<_> = (0..1_500).map(|_| mutant(&requests, &mut random)).collect();
