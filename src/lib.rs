@@ -24,6 +24,7 @@
 
 pub mod agent;
 pub mod backoff;
+mod buffer;
 pub mod build_info;
 pub mod cli;
 pub mod clock;

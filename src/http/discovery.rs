@@ -11,6 +11,7 @@ use hyper::http::uri::Authority;
 use serde::Serialize;
 
 use super::Route;
+use crate::buffer::Buffer;
 use crate::config::is_host;
 use crate::piecewise::Pieces;
 use crate::target::TargetName;
@@ -57,9 +58,9 @@ impl TargetList {
 }
 
 impl Pieces for TargetList {
-    fn write(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+    fn write(&mut self, out: &mut Buffer) -> io::Result<bool> {
         let Some(target) = self.targets.next() else {
-            out.extend_from_slice(if self.separator == b'[' { b"[]" } else { b"]" });
+            out.put(if self.separator == b'[' { b"[]" } else { b"]" });
             return Ok(false);
         };
         out.push(std::mem::replace(&mut self.separator, b','));

@@ -133,8 +133,8 @@ impl<C: BufRead> Gzip<C> {
     fn finish(&mut self) {
         self.output.put(END);
         self.output.pad();
-        self.output.bytes.extend_from_slice(&self.checksum.clone().finalize().to_le_bytes());
-        self.output.bytes.extend_from_slice(&self.length.to_le_bytes()[..4]);
+        self.output.bytes.put(&self.checksum.clone().finalize().to_le_bytes());
+        self.output.bytes.put(&self.length.to_le_bytes()[..4]);
         self.is_complete = true;
     }
 }
@@ -144,7 +144,7 @@ impl<C: BufRead> Read for Gzip<C> {
         if self.read == self.output.bytes.len() {
             self.write_ahead()?;
         }
-        let count = (&self.output.bytes[self.read..]).read(bytes)?;
+        let count = (&self.output.bytes.as_bytes()[self.read..]).read(bytes)?;
         self.read += count;
         Ok(count)
     }

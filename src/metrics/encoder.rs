@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::definition::{Bounds, Definition, MetricType};
 use super::histogram::Snapshot;
 use super::settings::Settings;
+use crate::buffer::Buffer;
 
 /// The name and the value of a label, the value as [`Encoder::label`] returns it.
 pub(super) type LabelPair<'a> = (&'a str, &'a str);
@@ -50,16 +51,16 @@ pub(super) trait Encoder: fmt::Debug + Sync {
     fn label<'a>(&self, value: &'a str) -> Cow<'a, str>;
 
     /// Begins a family, before its first series.
-    fn begin(&self, header: Header<'_>, out: &mut Vec<u8>);
+    fn begin(&self, header: Header<'_>, out: &mut Buffer);
 
     /// Writes the series of a counter or a gauge.
-    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Vec<u8>);
+    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Buffer);
 
     /// Writes the series of a histogram.
-    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Vec<u8>);
+    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Buffer);
 
     /// Writes the series of a summary without quantiles.
-    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Vec<u8>);
+    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Buffer);
 
     /// Whether a family must be complete before any of it is sent. A long one is then sent in parts, each with the header.
     fn is_delimited(&self) -> bool {
@@ -67,12 +68,12 @@ pub(super) trait Encoder: fmt::Debug + Sync {
     }
 
     /// Ends the family that began at `start`.
-    fn end(&self, start: usize, out: &mut Vec<u8>) {
+    fn end(&self, start: usize, out: &mut Buffer) {
         let _ = (start, out);
     }
 
     /// Writes what follows the last family.
-    fn finish(&self, out: &mut Vec<u8>) {
+    fn finish(&self, out: &mut Buffer) {
         let _ = out;
     }
 }

@@ -14,6 +14,7 @@ use super::identity::IdentitySeries;
 use super::owners::{Series, Snapshot, Write};
 use super::shard::ShardSeries;
 use super::target::TargetSeries;
+use crate::buffer::Buffer;
 use crate::piecewise::Pieces;
 
 /// Every metric in one of the formats, families in the order of their names. Writing it never fails.
@@ -85,7 +86,7 @@ impl Exposition {
 
     /// Appends the next owner's part of the last source, or all of a source without owners. Returns whether there may
     /// be more in it.
-    fn write_part(&mut self, out: &mut Vec<u8>) -> bool {
+    fn write_part(&mut self, out: &mut Buffer) -> bool {
         let owner = self.next;
         self.next += 1;
         let (owners, output) = (&self.owners, &mut self.output);
@@ -117,7 +118,7 @@ impl Exposition {
 }
 
 impl Pieces for Exposition {
-    fn write(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+    fn write(&mut self, out: &mut Buffer) -> io::Result<bool> {
         if !self.write_part(out) {
             self.sources.pop();
             self.output.end(out);
@@ -129,7 +130,7 @@ impl Pieces for Exposition {
         Ok(!self.sources.is_empty())
     }
 
-    fn pause(&mut self, out: &mut Vec<u8>) {
+    fn pause(&mut self, out: &mut Buffer) {
         self.output.pause(out);
     }
 }

@@ -10,6 +10,7 @@ use super::encoder::{Encoder, Header, LabelPair, Sample, Value};
 use super::histogram::Histogram;
 use super::settings::Settings;
 use super::value::{Counter, Gauge, Seconds, Summary};
+use crate::buffer::Buffer;
 
 /// How families are written, and which one has been begun.
 #[derive(Debug)]
@@ -26,26 +27,26 @@ impl Output {
     }
 
     /// Begins a family in `bytes`, or continues it after another owner's part.
-    pub(super) const fn family<'a>(&'a mut self, header: Header<'a>, bytes: &'a mut Vec<u8>) -> Family<'a> {
+    pub(super) const fn family<'a>(&'a mut self, header: Header<'a>, bytes: &'a mut Buffer) -> Family<'a> {
         Family { header, created: None, output: self, bytes }
     }
 
     /// Ends the family.
-    pub(super) fn end(&mut self, bytes: &mut Vec<u8>) {
+    pub(super) fn end(&mut self, bytes: &mut Buffer) {
         if let Some(start) = self.start.take() {
             self.encoder.end(start, bytes);
         }
     }
 
     /// Makes what has been written fit for being sent before the family ends.
-    pub(super) fn pause(&mut self, bytes: &mut Vec<u8>) {
+    pub(super) fn pause(&mut self, bytes: &mut Buffer) {
         if self.encoder.is_delimited() {
             self.end(bytes);
         }
     }
 
     /// Ends the scrape.
-    pub(super) fn finish(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn finish(&self, bytes: &mut Buffer) {
         self.encoder.finish(bytes);
     }
 }
@@ -56,7 +57,7 @@ pub(super) struct Family<'a> {
     header: Header<'a>,
     created: Option<SystemTime>,
     output: &'a mut Output,
-    bytes: &'a mut Vec<u8>,
+    bytes: &'a mut Buffer,
 }
 
 impl<'a> Family<'a> {

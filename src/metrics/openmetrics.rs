@@ -9,6 +9,7 @@ use super::encoder::{Encoder, Header, Sample, Value};
 use super::histogram::Snapshot;
 use super::settings::Settings;
 use super::text::Text;
+use crate::buffer::Buffer;
 
 /// OpenMetrics' text format, version 1.0.0.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ impl Encoder for OpenMetrics {
     }
 
     /// A counter's family lacks the suffix that its series have.
-    fn begin(&self, header: Header<'_>, out: &mut Vec<u8>) {
+    fn begin(&self, header: Header<'_>, out: &mut Buffer) {
         let name = match header.kind {
             MetricType::Counter => header.name.strip_suffix("_total").unwrap_or(header.name),
             _ => header.name,
@@ -28,19 +29,19 @@ impl Encoder for OpenMetrics {
         Text.begin(Header { name, ..header }, out);
     }
 
-    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Vec<u8>) {
+    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Buffer) {
         Text.value(sample, value, out);
     }
 
-    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Vec<u8>) {
+    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Buffer) {
         Text.histogram(sample, snapshot, settings, out);
     }
 
-    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Vec<u8>) {
+    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Buffer) {
         Text.summary(sample, sum, count, out);
     }
 
-    fn finish(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"# EOF\n");
+    fn finish(&self, out: &mut Buffer) {
+        out.put(b"# EOF\n");
     }
 }

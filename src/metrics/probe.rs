@@ -5,6 +5,7 @@ use super::encoder::Value;
 use super::family::Output;
 use super::format::Format;
 use super::settings::Settings;
+use crate::buffer::Buffer;
 
 /// The metrics of `/probe`, in the order of their names.
 pub const PROBE_DEFINITIONS: [Definition; 3] = [
@@ -33,14 +34,14 @@ impl LastProbe {
     #[must_use]
     pub fn encoded(&self, format: Format) -> Vec<u8> {
         let mut output = Output::new(format.encoder(), Settings::default());
-        let mut bytes = Vec::new();
+        let mut bytes = Buffer::default();
         let values = [self.age, self.duration, if self.success { 1.0 } else { 0.0 }];
         for (definition, value) in PROBE_DEFINITIONS.into_iter().zip(values) {
             output.family(definition.into(), &mut bytes).value(&[], Value::Number(value));
             output.end(&mut bytes);
         }
         output.finish(&mut bytes);
-        bytes
+        bytes.into_bytes()
     }
 }
 

@@ -13,6 +13,7 @@ use super::definition::MetricType;
 use super::encoder::{Encoder, Header, LabelPair, Sample, Value};
 use super::histogram::{self, Snapshot};
 use super::settings::Settings;
+use crate::buffer::Buffer;
 
 /// Durations up to this one are counted as zero. That no histogram has 0 here marks it as native before its first
 /// observation, for every version of Prometheus: 2^-128.
@@ -27,7 +28,7 @@ impl Encoder for Protobuf {
         value.into()
     }
 
-    fn begin(&self, header: Header<'_>, out: &mut Vec<u8>) {
+    fn begin(&self, header: Header<'_>, out: &mut Buffer) {
         text(1, header.name, out);
         if !header.help.is_empty() {
             text(2, header.help, out);
@@ -35,7 +36,7 @@ impl Encoder for Protobuf {
         integer(3, kind(header.kind), out);
     }
 
-    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Vec<u8>) {
+    fn value(&self, sample: Sample<'_>, value: Value, out: &mut Buffer) {
         let value = match value {
             Value::Count(count) => count as f64,
             Value::Number(number) => number,
@@ -49,7 +50,7 @@ impl Encoder for Protobuf {
         });
     }
 
-    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Vec<u8>) {
+    fn histogram(&self, sample: Sample<'_>, snapshot: &Snapshot, settings: Settings, out: &mut Buffer) {
         metric(sample.labels, 7, out, |out| {
             let count = snapshot.count();
             integer(1, count, out);
@@ -68,7 +69,7 @@ impl Encoder for Protobuf {
         });
     }
 
-    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Vec<u8>) {
+    fn summary(&self, sample: Sample<'_>, sum: f64, count: u64, out: &mut Buffer) {
         metric(sample.labels, 4, out, |out| {
             integer(1, count, out);
             double(2, sum, out);
@@ -81,7 +82,7 @@ impl Encoder for Protobuf {
         true
     }
 
-    fn end(&self, start: usize, out: &mut Vec<u8>) {
+    fn end(&self, start: usize, out: &mut Buffer) {
         put_length(start..start, out);
     }
 }
@@ -97,7 +98,7 @@ const fn kind(kind: MetricType) -> u64 {
 }
 
 /// Writes a `Metric` whose value is the message in `field`.
-fn metric(labels: &[LabelPair<'_>], field: u8, out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
+fn metric(labels: &[LabelPair<'_>], field: u8, out: &mut Buffer, value: impl FnOnce(&mut Buffer)) {
     message(4, out, |out| {
         for (name, value) in labels {
             message(1, out, |out| {
@@ -110,7 +111,7 @@ fn metric(labels: &[LabelPair<'_>], field: u8, out: &mut Vec<u8>, value: impl Fn
 }
 
 /// Writes a classic bucket.
-fn bucket(cumulative: u64, bound: f64, out: &mut Vec<u8>) {
+fn bucket(cumulative: u64, bound: f64, out: &mut Buffer) {
     message(3, out, |out| {
         integer(1, cumulative, out);
         double(2, bound, out);
@@ -118,7 +119,7 @@ fn bucket(cumulative: u64, bound: f64, out: &mut Vec<u8>) {
 }
 
 /// Writes the native buckets. Only positive ones: no duration is negative.
-fn native(snapshot: &Snapshot, out: &mut Vec<u8>) {
+fn native(snapshot: &Snapshot, out: &mut Buffer) {
     let native = snapshot.native();
     signed(5, native.schema.into(), out);
     double(6, ZERO_THRESHOLD, out);
@@ -140,7 +141,7 @@ fn native(snapshot: &Snapshot, out: &mut Vec<u8>) {
 }
 
 /// Writes since when a value has been counted.
-fn created(field: u8, created: Option<SystemTime>, out: &mut Vec<u8>) {
+fn created(field: u8, created: Option<SystemTime>, out: &mut Buffer) {
     if let Some(created) = created {
         let since = created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         message(field, out, |out| {
@@ -150,7 +151,7 @@ fn created(field: u8, created: Option<SystemTime>, out: &mut Vec<u8>) {
     }
 }
 
-fn message(field: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+fn message(field: u8, out: &mut Buffer, write: impl FnOnce(&mut Buffer)) {
     tag(field, 2, out);
     // The length of most messages takes one byte. Then their content need not move.
     let start = out.len();
@@ -160,48 +161,44 @@ fn message(field: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Puts the length of what follows `place` there.
-fn put_length(place: Range<usize>, out: &mut Vec<u8>) {
+fn put_length(place: Range<usize>, out: &mut Buffer) {
     let (bytes, count) = varint((out.len() - place.end) as u64);
-    if place.len() == count {
-        out[place].copy_from_slice(&bytes[..count]);
-    } else {
-        out.splice(place, bytes[..count].iter().copied());
-    }
+    out.replace(place, &bytes[..count]);
 }
 
-fn text(field: u8, text: &str, out: &mut Vec<u8>) {
+fn text(field: u8, text: &str, out: &mut Buffer) {
     tag(field, 2, out);
     put_varint(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
+    out.put(text.as_bytes());
 }
 
-fn integer(field: u8, value: u64, out: &mut Vec<u8>) {
+fn integer(field: u8, value: u64, out: &mut Buffer) {
     tag(field, 0, out);
     put_varint(value, out);
 }
 
 /// Writes a number of the type `sint32` or `sint64`.
-fn signed(field: u8, value: i64, out: &mut Vec<u8>) {
+fn signed(field: u8, value: i64, out: &mut Buffer) {
     integer(field, ((value << 1) ^ (value >> 63)).cast_unsigned(), out);
 }
 
-fn double(field: u8, value: f64, out: &mut Vec<u8>) {
+fn double(field: u8, value: f64, out: &mut Buffer) {
     tag(field, 1, out);
-    out.extend_from_slice(&value.to_le_bytes());
+    out.put(&value.to_le_bytes());
 }
 
 /// Writes the number and the wire type of a field below 16.
-fn tag(field: u8, wire_type: u8, out: &mut Vec<u8>) {
+fn tag(field: u8, wire_type: u8, out: &mut Buffer) {
     out.push(field << 3 | wire_type);
 }
 
-fn put_varint(value: u64, out: &mut Vec<u8>) {
+fn put_varint(value: u64, out: &mut Buffer) {
     if let Ok(byte @ ..0x80) = u8::try_from(value) {
         // Most numbers. They need no room for ten bytes.
         out.push(byte);
     } else {
         let (bytes, count) = varint(value);
-        out.extend_from_slice(&bytes[..count]);
+        out.put(&bytes[..count]);
     }
 }
 
@@ -242,13 +239,13 @@ mod tests {
     #[test]
     fn a_native_histogram_has_the_bytes_that_prometheus_accepts() {
         let (mut out, settings) =
-            (Vec::new(), Settings { histograms: Histograms::Native, ..Settings::default() });
+            (Buffer::default(), Settings { histograms: Histograms::Native, ..Settings::default() });
         Protobuf.begin(HEADER, &mut out);
         let sample = Sample { header: HEADER, labels: &[("target", "a")], created: None };
         Protobuf.histogram(sample, &snapshot(), settings, &mut out);
         Protobuf.end(0, &mut out);
         assert_eq!(
-            hex(&out),
+            hex(out.as_bytes()),
             "530a1464656d6f5f6c6174656e63795f7365636f6e6473180422390a0b0a067461726765741201613a2a080611cdcccccc\
              ccccec3f280631000000000000f0373801620408271002620408061001680468016802"
         );
@@ -257,7 +254,7 @@ mod tests {
     /// Likewise, with buckets that are not ours.
     #[test]
     fn classic_and_native_buckets_have_the_bytes_that_prometheus_accepts() {
-        let mut out = Vec::new();
+        let mut out = Buffer::default();
         Protobuf.begin(Header { help: "Demo.", ..HEADER }, &mut out);
         metric(&[("target", "a")], 7, &mut out, |out| {
             integer(1, 6, out);
@@ -270,7 +267,7 @@ mod tests {
         });
         Protobuf.end(0, &mut out);
         assert_eq!(
-            hex(&out),
+            hex(out.as_bytes()),
             "8b010a1464656d6f5f6c6174656e63795f7365636f6e6473120544656d6f2e1804226a0a0b0a067461726765741201613a5b\
              080611cdccccccccccec3f1a0b0802119a9999999999b93f1a0b080511000000000000e03f1a0b080611000000000000f07f28\
              0631000000000000f03738016204082710026204080610016804680168027a080880e2cfaa061000"
@@ -282,9 +279,9 @@ mod tests {
         for (value, expected) in
             [(0, "00"), (127, "7f"), (128, "8001"), (300, "ac02"), (u64::MAX, "ffffffffffffffffff01")]
         {
-            let mut out = Vec::new();
+            let mut out = Buffer::default();
             put_varint(value, &mut out);
-            assert_eq!(hex(&out), expected, "{value}");
+            assert_eq!(hex(out.as_bytes()), expected, "{value}");
         }
     }
 }

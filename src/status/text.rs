@@ -7,6 +7,7 @@ use std::vec;
 use serde::Serialize;
 
 use super::{Filter, IdentityDocument, IdentityEntry, Status, TargetEntry};
+use crate::buffer::Buffer;
 use crate::piecewise::{Pieces, Piecewise};
 
 /// The end of a document without targets and identities, from the first of these lists.
@@ -59,48 +60,48 @@ impl Status {
 
 impl Pieces for StatusText {
     /// Writes the head, the next item of a list, or the end of the list.
-    fn write(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+    fn write(&mut self, out: &mut Buffer) -> io::Result<bool> {
         match &self.list {
             List::Head(head) => {
-                out.extend_from_slice(head.as_bytes());
+                out.put(head.as_bytes());
                 self.list = List::Targets;
             }
-            List::Targets => match self.targets.next() {
-                Some(entry) => {
+            List::Targets => {
+                if let Some(entry) = self.targets.next() {
                     if let Some(target) = entry.selected(&self.filter) {
                         self.item(&target, out)?;
                     }
-                }
-                None => {
+                } else {
                     self.end_list(IDENTITIES, out);
                     self.list = List::Identities;
                 }
-            },
-            List::Identities => match self.identities.next() {
-                Some(entry) => self.item(&IdentityDocument::new(&entry), out)?,
-                None => {
+            }
+            List::Identities => {
+                if let Some(entry) = self.identities.next() {
+                    self.item(&IdentityDocument::new(&entry), out)?;
+                } else {
                     self.end_list(END, out);
                     return Ok(false);
                 }
-            },
+            }
         }
         Ok(true)
     }
 }
 
 impl StatusText {
-    fn item(&mut self, item: &impl Serialize, out: &mut Vec<u8>) -> io::Result<()> {
+    fn item(&mut self, item: &impl Serialize, out: &mut Buffer) -> io::Result<()> {
         // JSON has line breaks between its tokens only.
         let item = serde_json::to_string_pretty(item)?.replace('\n', "\n    ");
-        out.extend_from_slice(if self.has_items { b",\n    " } else { b"[\n    " });
-        out.extend_from_slice(item.as_bytes());
+        out.put(if self.has_items { b",\n    " } else { b"[\n    " });
+        out.put(item.as_bytes());
         self.has_items = true;
         Ok(())
     }
 
-    fn end_list(&mut self, then: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(if self.has_items { b"\n  ]" } else { b"[]" });
-        out.extend_from_slice(then);
+    fn end_list(&mut self, then: &[u8], out: &mut Buffer) {
+        out.put(if self.has_items { b"\n  ]" } else { b"[]" });
+        out.put(then);
         self.has_items = false;
     }
 }

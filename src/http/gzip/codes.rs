@@ -2,6 +2,8 @@
 //!
 //! Source: RFC 1951, sections 3.1.1, 3.2.5 and 3.2.6.
 
+use crate::buffer::Buffer;
+
 /// The longest repetition.
 pub(super) const LONGEST: usize = 258;
 /// The shortest repetition that there is a code for.
@@ -90,7 +92,7 @@ impl Code {
 #[derive(Debug)]
 pub(super) struct Bits {
     /// The bytes that are complete.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Buffer,
     /// The bits after them, fewer than 32.
     pending: u64,
     count: u32,
@@ -99,8 +101,8 @@ pub(super) struct Bits {
 impl Bits {
     /// Begins a block after `header`, with room for `capacity` bytes.
     pub(super) fn after(header: &[u8], capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
-        bytes.extend_from_slice(header);
+        let mut bytes = Buffer::with_capacity(capacity);
+        bytes.put(header);
         let mut bits = Self { bytes, pending: 0, count: 0 };
         bits.put(BLOCK);
         bits
@@ -112,7 +114,7 @@ impl Bits {
         self.count += code.count;
         if self.count >= 32 {
             let [a, b, c, d, ..] = self.pending.to_le_bytes();
-            self.bytes.extend_from_slice(&[a, b, c, d]);
+            self.bytes.put(&[a, b, c, d]);
             self.pending >>= 32;
             self.count -= 32;
         }
@@ -121,7 +123,7 @@ impl Bits {
     /// Completes the last byte.
     pub(super) fn pad(&mut self) {
         let count = self.count.div_ceil(u8::BITS) as usize;
-        self.bytes.extend_from_slice(&self.pending.to_le_bytes()[..count]);
+        self.bytes.put(&self.pending.to_le_bytes()[..count]);
         (self.pending, self.count) = (0, 0);
     }
 }
@@ -170,6 +172,6 @@ mod tests {
         (0..9).for_each(|_| bits.put(Code { bits: 0b1001, count: 4 }));
         bits.put(END);
         bits.pad();
-        assert_eq!(bits.bytes, [b"header", &[0xcb, 0xcc, 0xcc, 0xcc, 0x4c, 0][..]].concat());
+        assert_eq!(bits.bytes.as_bytes(), [b"header", &[0xcb, 0xcc, 0xcc, 0xcc, 0x4c, 0][..]].concat());
     }
 }
