@@ -9,8 +9,11 @@ use crate::target::Product;
 
 /// How long a refusal is remembered.
 const MEMORY: Duration = Duration::from_secs(60 * 60);
-/// A connection that is lost over a request may have another cause, so several in a row are needed.
-const LOSSES: u32 = 2;
+/// The pause after a request that failed otherwise, as when the connection was lost over it: it may have another cause. The
+/// pause doubles each time up to [`MEMORY`], as a server may do it always.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// So many failures in a row show that notices are not available for now.
+const FAILURES: u32 = 2;
 
 closed_set! {
     /// A command that asks for notices.
@@ -45,8 +48,8 @@ pub struct Requests {
 struct State {
     is_granted: bool,
     refused_until: Option<Instant>,
-    /// How often in a row the connection was lost over it.
-    losses: u32,
+    /// How often in a row it failed and was not refused.
+    failures: u32,
 }
 
 impl Requests {
@@ -103,20 +106,18 @@ impl Requests {
     /// The server has refused `request`.
     pub fn refused(&mut self, request: Request, now: Instant) {
         if let Some(state) = &mut self.states[request as usize] {
-            *state = State { is_granted: false, refused_until: Some(now + MEMORY), losses: 0 };
+            *state = State { is_granted: false, refused_until: Some(now + MEMORY), failures: 0 };
         }
     }
 
-    /// The connection was lost over `request`. Returns whether that counts as a refusal from now on.
-    pub fn lost(&mut self, request: Request, now: Instant) -> bool {
+    /// `request` failed in a way that may pass, as when the connection was lost over it. Returns whether it has failed before.
+    pub fn failed(&mut self, request: Request, now: Instant) -> bool {
         let Some(state) = &mut self.states[request as usize] else { return false };
-        state.losses += 1;
-        let is_refusal = state.losses >= LOSSES;
-        if is_refusal {
-            // The next loss counts at once: the server has done it before.
-            *state = State { is_granted: false, refused_until: Some(now + MEMORY), losses: LOSSES - 1 };
-        }
-        is_refusal
+        let factor = 1_u32.checked_shl(state.failures).unwrap_or(u32::MAX);
+        let pause = FIRST_PAUSE.saturating_mul(factor).min(MEMORY);
+        let failures = state.failures.saturating_add(1);
+        *state = State { is_granted: false, refused_until: Some(now + pause), failures };
+        failures >= FAILURES
     }
 
     /// Whether the server has agreed to send notices.
@@ -166,16 +167,19 @@ mod tests {
     }
 
     #[test]
-    fn two_losses_in_a_row_count_as_a_refusal_and_after_the_hour_one() {
-        let now = Instant::now();
+    fn a_request_that_fails_otherwise_is_repeated_after_pauses_that_double_up_to_an_hour() {
+        let mut now = Instant::now();
         let mut requests = Requests::of_product(Some(Product::CacheForRedis));
-        assert!(!requests.lost(Request::Subscribe, now));
-        assert_eq!(due(&requests, Made::default(), now), Some(Request::Subscribe));
-        requests.granted(Request::Subscribe, &mut Made::default());
-        assert!(!requests.lost(Request::Subscribe, now), "not in a row");
-        assert!(requests.lost(Request::Subscribe, now));
+        assert!(!requests.failed(Request::Subscribe, now));
         assert_eq!(due(&requests, Made::default(), now), None);
-        assert!(!requests.is_granted());
-        assert!(requests.lost(Request::Subscribe, now + MEMORY));
+        assert_eq!(due(&requests, Made::default(), now + FIRST_PAUSE), Some(Request::Subscribe));
+        requests.granted(Request::Subscribe, &mut Made::default());
+        assert!(!requests.failed(Request::Subscribe, now), "not in a row");
+        for pause in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600] {
+            assert!(requests.failed(Request::Subscribe, now) && !requests.is_granted());
+            let next = requests.next(Made::default(), now);
+            assert_eq!(next, Some((Request::Subscribe, now + Duration::from_secs(pause))));
+            now += Duration::from_secs(pause);
+        }
     }
 }

@@ -134,10 +134,10 @@ impl Maintenance {
         self.show_refusal(&mut state, request, failure);
     }
 
-    /// The connection was lost over `request`.
-    pub(super) fn lost(&self, request: Request, failure: &Failure) {
+    /// `request` failed in a way that may pass.
+    pub(super) fn failed(&self, request: Request, failure: &Failure) {
         let mut state = self.lock();
-        if state.requests.lost(request, Instant::now()) {
+        if state.requests.failed(request, Instant::now()) {
             self.show_refusal(&mut state, request, failure);
         }
     }

@@ -51,10 +51,14 @@ impl<D: Dial> Link<D> {
         };
         match asked {
             Ok(()) => maintenance.granted(request, &mut connection.subscription),
-            Err(failure) if session.is_usable() => maintenance.refused(request, &failure),
+            Err(failure) if session.is_usable() && is_refusal(&failure) => {
+                maintenance.refused(request, &failure);
+            }
             Err(failure) => {
-                maintenance.lost(request, &failure);
-                self.lost(failure);
+                maintenance.failed(request, &failure);
+                if !session.is_usable() {
+                    self.lost(failure);
+                }
             }
         }
     }
@@ -66,6 +70,12 @@ impl<D: Dial> Link<D> {
         }
         self.pushed();
     }
+}
+
+/// Whether a server says by `failure` that it does not know the request, or that the user may not make it. Others are about
+/// the server.
+const fn is_refusal(failure: &Failure) -> bool {
+    matches!(failure.reason, FailureReason::PermissionDenied | FailureReason::ServerError)
 }
 
 /// Returns what to ask for on `connection`, and when.

@@ -121,17 +121,32 @@ async fn a_refusal_is_remembered_for_an_hour_and_fails_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_hangs_up_or_says_nothing_is_asked_twice_and_then_an_hour_later() {
+async fn a_peer_that_hangs_up_or_says_nothing_is_asked_less_and_less_often() {
     for reply in [HANG_UP, "", ":1\r\n"] {
         let cache = Cache::default();
         cache.can("SUBSCRIBE", reply);
         let running = start(&cache, azure());
-        sleep(HOUR * 3 / 4).await;
-        assert_eq!(cache.count("SUBSCRIBE"), 2, "{reply:?}");
+        sleep(HOUR).await;
+        assert_eq!(cache.count("SUBSCRIBE"), 12, "{reply:?}");
         assert_eq!(running.maintenance("notifications"), 0.0);
         running.assert_healthy();
-        sleep(HOUR / 2).await;
-        assert_eq!(cache.count("SUBSCRIBE"), 3, "{reply:?}");
+        sleep(3 * HOUR).await;
+        assert!(cache.count("SUBSCRIBE") <= 15, "{reply:?}");
+        running.assert_healthy();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_answered_for_seconds_is_made_again_soon() {
+    for reply in [HANG_UP, "", "-LOADING Redis is loading the dataset in memory\r\n", "-BUSY a script\r\n"] {
+        let cache = Cache::default();
+        cache.can("SUBSCRIBE", reply);
+        let running = start(&cache, azure());
+        sleep(7 * SECOND).await;
+        assert_eq!(running.maintenance("notifications"), 0.0, "{reply:?}");
+        cache.can("SUBSCRIBE", ">3\r\n$9\r\nsubscribe\r\n$16\r\nAzureRedisEvents\r\n:1\r\n");
+        sleep(10 * SECOND).await;
+        assert_eq!(running.maintenance("notifications"), 1.0, "{reply:?}");
         running.assert_healthy();
     }
 }
