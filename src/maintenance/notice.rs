@@ -25,7 +25,7 @@ pub struct Notice {
     /// The announced duration; zero if there is none.
     pub(super) seconds: Duration,
     /// The announced start.
-    pub(super) start: Option<SystemTime>,
+    pub(crate) start: Option<SystemTime>,
     /// Where the endpoint moves.
     pub(super) endpoint: Option<Endpoint>,
 }

@@ -4,6 +4,7 @@
 //! Nothing here decides about an outcome: a notice hides no outage.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -109,7 +110,7 @@ impl Maintenance {
     /// Shows what has changed without a notice.
     pub(super) fn update(&self) {
         let mut state = self.lock();
-        self.show_changes(&mut state, Instant::now());
+        self.show_changes(&mut state, Instant::now(), None);
     }
 
     /// The server has agreed to `request`.
@@ -165,16 +166,19 @@ impl Maintenance {
                 debug!(target = %self.target, notice = notice.detail(), "maintenance notice repeated");
             }
         }
-        self.show_changes(&mut state, now.instant);
+        self.show_changes(&mut state, now.instant, notice.start);
         notice.moving()
     }
 
-    fn show_changes(&self, state: &mut State, now: Instant) {
+    /// Shows what has changed by a notice that announces `start`, or by itself.
+    fn show_changes(&self, state: &mut State, now: Instant, start: Option<SystemTime>) {
         let announced = state.notices.announced(now);
         if announced != state.shown {
             self.show(announced);
             if announced.is_active != state.shown.is_active {
-                let scheduled = announced.scheduled.map(|start| tracing::field::display(Rfc3339(start)));
+                // Not the time of an earlier notice: other maintenance may begin now.
+                let scheduled = announced.scheduled.filter(|scheduled| start == Some(*scheduled));
+                let scheduled = scheduled.map(|start| tracing::field::display(Rfc3339(start)));
                 if announced.is_active {
                     info!(target = %self.target, scheduled, "maintenance announced");
                 } else {

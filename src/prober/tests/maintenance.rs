@@ -98,6 +98,7 @@ async fn the_maintenance_of_a_node_is_counted_and_shown_and_ends() {
     let lines = lines.text();
     assert_eq!(lines.matches("maintenance notice received").count(), 2, "{lines}");
     assert_eq!(lines.matches("maintenance announced").count(), 1, "{lines}");
+    assert!(!lines.contains("maintenance announced target=t scheduled="), "it begins now: {lines}");
     assert_eq!(lines.matches("maintenance over").count(), 1, "{lines}");
 }
 
