@@ -42,13 +42,21 @@ fn of_shard(old: &Shard, new: &Shard, changes: &mut Vec<String>) {
         changes.push(format!("{slots}: slots were {}", old.slots));
     }
     if old.primary != new.primary {
-        changes.push(format!("{slots}: primary {} -> {}", name(&old.primary), name(&new.primary)));
+        changes.push(match (name(&old.primary), name(&new.primary)) {
+            (old, new) if old == new => format!("{slots}: primary {new} replaced by another node"),
+            (old, new) => format!("{slots}: primary {old} -> {new}"),
+        });
     }
     // A failover changes replicas as well, which goes without saying.
-    for node in new.replicas.iter().filter(|node| !old.replicas.contains(node) && old.primary != **node) {
-        changes.push(format!("{slots}: new replica {}", name(node)));
+    let come: Vec<&Node> = new.replicas.iter().filter(|node| !old.nodes().any(|it| it == *node)).collect();
+    let gone: Vec<&Node> = old.replicas.iter().filter(|node| !new.nodes().any(|it| it == *node)).collect();
+    let is_among = |node: &Node, others: &[&Node]| others.iter().any(|other| name(other) == name(node));
+    for node in &come {
+        let replaced = is_among(node, &gone);
+        let change = format!("{slots}: replica {} replaced by another node", name(node));
+        changes.push(if replaced { change } else { format!("{slots}: new replica {}", name(node)) });
     }
-    for node in old.replicas.iter().filter(|node| !new.replicas.contains(node) && new.primary != **node) {
+    for node in gone.iter().filter(|node| !is_among(node, &come)) {
         changes.push(format!("{slots}: replica {} gone", name(node)));
     }
 }
@@ -114,6 +122,18 @@ mod tests {
             changes(&old, &new),
             "8192-16383: shard gone; 0-4095: slots were 0-8191; 0-4095: new replica 10.0.0.4:4; \
              0-4095: replica 10.0.0.4:2 gone; 4096-8191: new shard, primary 10.0.0.4:5"
+        );
+    }
+
+    #[test]
+    fn another_node_at_the_same_address_is_one_change() {
+        let old = shard(0, 16_383, 1, &[2]);
+        let mut new = old.clone();
+        (new.primary.id, new.replicas[0].id) = ("new".into(), "newer".into());
+        assert_eq!(
+            changes(&[old], &[new]),
+            "0-16383: primary 10.0.0.4:1 replaced by another node; \
+             0-16383: replica 10.0.0.4:2 replaced by another node"
         );
     }
 
