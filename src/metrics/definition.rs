@@ -203,7 +203,8 @@ definitions! {
     }
     ROLE_CHANGES = Counter "cachepulse_role_changes_total" [TARGET] {
         help: "Changes of a server's role between primary and replica, as in a failover.",
-        doc: "Absent as long as `cachepulse_server_info` is.",
+        doc: "Behind Sentinel, also each time that the sentinels name another primary. Absent as long as \
+              `cachepulse_server_info` is.",
     }
     SENTINEL_QUORUM = Gauge "cachepulse_sentinel_quorum" [TARGET] {
         help: "Whether enough sentinels are usable for a failover (1) or not (0).",

@@ -323,7 +323,7 @@ impl Record {
         }
     }
 
-    /// A replica has become the primary of its shard.
+    /// A replica has become the primary of its shard, or sentinels name another primary.
     pub(super) fn failed_over(&self) {
         self.metrics.role_changed();
     }

@@ -20,6 +20,15 @@ pub(super) struct Roles {
     spared_until: Option<Instant>,
 }
 
+/// What a round has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The server had this role before.
+    Role(Role),
+    /// Another server is the primary.
+    Primary,
+}
+
 /// A role, and at which address.
 type Seen = (Option<SocketAddr>, Role);
 
@@ -29,18 +38,24 @@ impl Roles {
     /// on one connection after the other.
     pub(super) fn seen(&mut self, address: Option<SocketAddr>, role: Option<Role>) -> Option<Role> {
         self.claimed = Some((address, role?));
-        if role == Some(Role::Replica) { self.served(false) } else { None }
+        let is_replica = role == Some(Role::Replica);
+        if is_replica && let Some(Change::Role(previous)) = self.served(false) {
+            Some(previous)
+        } else {
+            None
+        }
     }
 
-    /// A round has succeeded. Returns the previous role of the same server if it was another. Where sentinels name the
-    /// primary (`is_named`), a primary elsewhere was a replica before.
-    pub(super) fn served(&mut self, is_named: bool) -> Option<Role> {
+    /// A round has succeeded. Returns whether that shows a change. Where sentinels name the primary (`is_named`), a primary
+    /// elsewhere has taken the place of the previous one, whatever role it had.
+    pub(super) fn served(&mut self, is_named: bool) -> Option<Change> {
         let (address, role) = self.claimed?;
         let (there, before) = self.shown.replace((address, role))?;
         if there == address {
-            (before != role).then_some(before)
+            (before != role).then_some(Change::Role(before))
         } else {
-            (is_named && before == Role::Primary && role == Role::Primary).then_some(Role::Replica)
+            let are_primaries = before == Role::Primary && role == Role::Primary;
+            (is_named && are_primaries).then_some(Change::Primary)
         }
     }
 
@@ -80,7 +95,7 @@ mod tests {
         }
         assert_eq!(
             (roles.seen(here, PRIMARY), roles.served(false), roles.served(false)),
-            (None, REPLICA, None)
+            (None, REPLICA.map(Change::Role), None)
         );
     }
 
@@ -100,7 +115,8 @@ mod tests {
             (here, PRIMARY, REPLICA),
         ] {
             let seen = roles.seen(address, role);
-            assert_eq!(seen.or_else(|| roles.served(false)), previous, "{address:?} {role:?}");
+            let change = seen.map(Change::Role).or_else(|| roles.served(false));
+            assert_eq!(change, previous.map(Change::Role), "{address:?} {role:?}");
         }
     }
 
@@ -115,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_that_sentinels_name_elsewhere_has_been_promoted_and_is_counted_once() {
+    fn a_primary_that_sentinels_name_elsewhere_is_one_change() {
         let (here, there) = ("10.0.0.1:6379".parse().ok(), "10.0.0.2:6379".parse().ok());
         let mut roles = Roles::default();
         assert_eq!((roles.seen(here, PRIMARY), roles.served(true)), (None, None));
-        assert_eq!((roles.seen(there, PRIMARY), roles.served(true)), (None, REPLICA));
+        assert_eq!((roles.seen(there, PRIMARY), roles.served(true)), (None, Some(Change::Primary)));
         assert_eq!(roles.seen(there, REPLICA), PRIMARY);
         roles.left();
         assert_eq!((roles.seen(here, PRIMARY), roles.served(true)), (None, None), "the demotion was counted");

@@ -9,6 +9,7 @@ use super::Link;
 use crate::connection::dialer::Dial;
 use crate::probe::Mode;
 use crate::prober::opening::Connection;
+use crate::prober::roles::Change;
 
 impl<D: Dial> Link<D> {
     /// Notes what is known of the server, and whether its role has changed.
@@ -32,11 +33,13 @@ impl<D: Dial> Link<D> {
             self.shared.memory.served(host, is_of_cluster.then_some(slot));
         }
         let is_named = self.endpoint.is_none();
-        if let Some(previous) = self.roles.served(is_named)
-            && let Some(Connection { server, .. }) = &self.connection
-        {
-            self.suspect_topology();
-            self.ticks.record().server(server, Some(previous));
+        match (self.roles.served(is_named), &self.connection) {
+            (Some(Change::Role(previous)), Some(Connection { server, .. })) => {
+                self.suspect_topology();
+                self.ticks.record().server(server, Some(previous));
+            }
+            (Some(Change::Primary), _) => self.shared.record(|record| record.failed_over()),
+            _ => {}
         }
     }
 
