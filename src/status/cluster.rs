@@ -11,7 +11,7 @@ use serde::Serialize;
 pub use self::document::{ClusterCounts, ClusterDocument, NodeDocument, NodeFailureDocument};
 use super::TargetStatus;
 use crate::lock::lock;
-use crate::probe::{Failure, Role, StepResults};
+use crate::probe::{Failure, FailureReason, Role, StepResults};
 use crate::target::Endpoint;
 use crate::topology::{Slot, SlotSet};
 
@@ -152,8 +152,11 @@ impl TargetStatus {
         let Some(cluster) = &mut state.cluster else { return };
         cluster.replica_failure = failure.map(|failure| (at, Arc::new(failure.clone())));
         if failure.is_some() {
-            // It is the same for each of them.
-            cluster.nodes.iter_mut().filter(|it| it.node.replica.is_some()).for_each(|it| it.failure = None);
+            // It is the same for each of those that may not be read.
+            let is_same = |failure: &Failure| failure.reason == FailureReason::PermissionDenied;
+            for node in cluster.nodes.iter_mut().filter(|it| it.node.replica.is_some()) {
+                node.failure = node.failure.take().filter(|(_, failure)| !is_same(failure));
+            }
         }
     }
 
@@ -216,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::probe::{FailureReason, Phase, Stage, Step};
+    use crate::probe::{Phase, Stage, Step};
     use crate::status::Status;
     use crate::target::Target;
 

@@ -17,8 +17,14 @@ impl fmt::Display for ClusterText<'_> {
         for node in &cluster.shards {
             let NodeDocument { shard, slots, role, state, address, staleness_seconds, .. } = node;
             let address = address.as_deref().unwrap_or("no address");
+            let is_denied = *role == Role::Replica
+                && *state == Watch::Unwatched
+                && node.last_failure.is_none()
+                && cluster.replica_failure.is_some();
             let (role, state) = (role.as_str(), state.as_str());
             write!(f, "      shard {shard:<5}  {role:<7}  {state:<9}  {address}  slots {slots}")?;
+            // Why is said once, below.
+            f.write_str(if is_denied { ", READONLY denied" } else { "" })?;
             staleness_seconds.iter().try_for_each(|age| write!(f, ", {age:.3} s behind"))?;
             writeln!(f)?;
             write_steps(f, &node.steps)?;
@@ -27,8 +33,12 @@ impl fmt::Display for ClusterText<'_> {
                 write_failure(f, &failure.failure)?;
             }
         }
-        let failures = cluster.topology_failure.iter().chain(&cluster.replica_failure);
-        failures.into_iter().try_for_each(|it| write_failure(f, &it.failure))
+        cluster.topology_failure.iter().try_for_each(|it| write_failure(f, &it.failure))?;
+        cluster.replica_failure.iter().try_for_each(|it| {
+            let FailureDocument { detail, advice, .. } = &it.failure;
+            writeln!(f, "        READONLY denied: {detail}")?;
+            writeln!(f, "        {advice}")
+        })
     }
 }
 
@@ -155,6 +165,31 @@ mod tests {
              \x20       {advice}\n"
         );
         assert_eq!(shown, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_replica_that_may_not_be_read_says_so_and_the_reason_follows_once() {
+        let denied =
+            Failure::new(FailureReason::PermissionDenied, Stage::Step(Step::Get), "NOPERM no permissions");
+        let away = Failure::new(FailureReason::ConnectTimeout, Stage::Phase(Phase::Connect), "5 s");
+        let shown = text(|target| {
+            let replica = |id: &str, port: u16| ClusterNode {
+                slots: SlotSet::all(),
+                replica: Some(id.into()),
+                address: Some(Endpoint { host: "10.0.0.4".into(), port }),
+                is_absent: false,
+            };
+            target.topology(SlotSet::all(), ["a", "b", "c"].map(|id| replica(id, 8500)).into(), 0, NOW);
+            for (id, failure) in [("a", &denied), ("b", &away), ("c", &denied)] {
+                target.node(0, Some(id), Watch::Unwatched, NOW);
+                target.node_failed(0, Some(id), failure, NOW);
+            }
+            target.replicas_denied(Some(&denied), NOW);
+        });
+        let line = "      shard 0      replica  unwatched  10.0.0.4:8500  slots 0-16383";
+        assert_eq!(shown.matches(&format!("{line}, READONLY denied\n")).count(), 2, "{shown}");
+        assert!(shown.contains(&format!("{line}\n        connect_timeout at connect: 5 s\n")), "{shown}");
+        assert_eq!(shown.matches("        READONLY denied: NOPERM no permissions\n").count(), 1, "{shown}");
     }
 
     #[tokio::test(start_paused = true)]
