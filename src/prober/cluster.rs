@@ -11,6 +11,7 @@ mod primaries;
 mod refusal;
 mod relocation;
 mod replicas;
+mod unread;
 mod watched;
 
 use std::collections::HashSet;
@@ -23,12 +24,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use self::answers::Answers;
 pub(super) use self::answers::is_in_words;
+use self::answers::{Answers, is_in_vain};
 pub(super) use self::coverage::{missing_in_two, uncovered};
 use self::inquiry::Unanswered;
 pub(super) use self::refusal::{explained, is_standalone};
 pub(super) use self::replicas::choose;
+use self::unread::Unread;
 use self::watched::Watched;
 use super::fallback::MEMORY;
 use super::links::{FRONT, Links};
@@ -39,7 +41,7 @@ use crate::backoff::Backoff;
 use crate::connection::dialer::Dial;
 use crate::log_budget::LogBudget;
 use crate::metrics::ClusterMetrics;
-use crate::probe::StepResult;
+use crate::probe::{Failure, StepResult};
 use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Shard, SlotSet, Topology};
@@ -52,6 +54,10 @@ const TAKE: Duration = Duration::from_millis(500);
 /// The pauses after a question that nobody answered.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_CAP: Duration = Duration::from_secs(5);
+/// The same where the question may be to blame: each costs a connection.
+const LONG_PAUSE_CAP: Duration = Duration::from_secs(60);
+/// After so many questions in a row that were asked in vain, the target is one node until the topology can be read.
+const IN_VAIN: u32 = 2;
 
 /// Whether it is known which slots have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +82,7 @@ pub(super) struct Coordinator<D: Dial> {
     pauses: Backoff,
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
+    unread: Unread,
     uncovered: Option<SlotSet>,
     coverage: Coverage,
     /// For changes of the topology.
@@ -103,6 +110,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             last_refresh: None,
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
+            unread: Unread::default(),
             uncovered: None,
             coverage: Coverage::Known,
             log: LogBudget::default(),
@@ -160,10 +168,14 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.coverage = Coverage::Known;
         let refresh = self.links.target.cluster.refresh;
         let (result, pause) = match answer {
-            // A node that has no slots, and knows no other.
-            Ok(answered) if answered.topology.shards.is_empty() => (StepResult::Success, refresh),
+            Ok(answered) if answered.topology.shards.is_empty() => {
+                self.show_read();
+                // A node that has no slots, and knows no other.
+                (StepResult::Success, refresh)
+            }
             Ok(answered) => {
                 self.refused = None;
+                self.show_read();
                 let is_first = self.shards.is_empty();
                 let (topology, is_sure) = self.check(answered).await;
                 if let Some(topology) = topology {
@@ -185,19 +197,17 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 (result, *MIN_PAUSE.end())
             }
             Err(Unanswered::Refused(result, failure)) => {
+                self.unread = Unread::default();
                 self.refused(result, &failure);
                 (result, MEMORY)
             }
             Err(Unanswered::Failed(failure)) => {
-                self.resume();
-                if self.metrics.is_some() {
-                    self.show_failure(&failure);
-                }
-                let result = StepResult::of::<()>(&Err(failure));
-                (result, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
+                let cap = if is_in_vain(&failure) { LONG_PAUSE_CAP } else { PAUSE_CAP };
+                (self.failed(&failure), self.pauses.next(cap, &mut self.links.rng))
             }
             Err(Unanswered::Nobody) => {
                 self.resume();
+                self.show_unread(None);
                 (StepResult::Failure, self.pauses.next(PAUSE_CAP, &mut self.links.rng))
             }
         };
@@ -206,6 +216,17 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             metrics.topology_refreshed(result);
         }
         self.review();
+    }
+
+    /// The topology could not be read, which may pass. The target goes on with what is known; where nothing is, as one node.
+    fn failed(&mut self, failure: &Failure) -> StepResult {
+        let are_known = self.resume() || !self.shards.is_empty();
+        self.show_unread(Some(failure));
+        let result = StepResult::of::<()>(&Err(failure.clone()));
+        if !are_known && is_in_vain(failure) && self.unread.in_a_row() >= IN_VAIN {
+            self.refused(result, failure);
+        }
+        result
     }
 
     /// Goes on with the shards that earlier probers of the target have reached, if none is known yet: nobody who is connected

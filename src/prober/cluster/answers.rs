@@ -1,18 +1,21 @@
-//! What is remembered of those who were asked for the topology: who refused, and who answered last.
+//! What is remembered of those who were asked for the topology: who refused, who did not survive the question, and who
+//! answered last.
 //!
 //! Pure: no I/O and no clock.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::probe::{Failure, FailureReason, Stage, StepResult};
 use crate::prober::fallback::MEMORY;
+use crate::prober::links::FRONT;
 use crate::prober::whole::LinkId;
 
-/// An answer in words that nobody knows, or the loss of the connection over it, may have another cause than the question,
-/// so several in a row are needed.
-const IN_VAIN: u32 = 2;
+/// How long a link is spared that was lost over the question, or answered nothing that makes sense. It may have another
+/// cause than the question. Proxies hang up on what they do not know.
+const SPARED: Duration = Duration::from_secs(600);
 
 /// Who can be asked: a link, or the configured host on a connection of its own.
 pub(super) type Asked = Option<LinkId>;
@@ -29,9 +32,9 @@ pub(super) struct Answers {
 struct Memory {
     /// Whether it has ever answered, so that it knows the question.
     has_answered: bool,
-    /// How often in a row it was asked in vain.
-    in_vain: u32,
     refused_until: Option<Instant>,
+    /// Until when it is not asked because it was asked in vain.
+    spared_until: Option<Instant>,
 }
 
 impl Answers {
@@ -40,9 +43,21 @@ impl Answers {
         self.last
     }
 
-    /// Whether `asked` is not to be asked at `now`.
+    /// Whether `asked` has refused, and is not to be asked at `now`.
     pub(super) fn has_refused(&self, asked: Asked, now: Instant) -> bool {
         self.of.get(&asked).and_then(|memory| memory.refused_until).is_some_and(|until| now < until)
+    }
+
+    /// Whether the link was asked in vain, so that others are asked before.
+    pub(super) fn is_doubtful(&self, link: LinkId) -> bool {
+        self.of.get(&Some(link)).is_some_and(|memory| memory.spared_until.is_some())
+    }
+
+    /// Whether the link is not to be asked at `now`, as it has refused or was asked in vain. The configured host is asked
+    /// instead, on a connection of its own.
+    pub(super) fn is_spared(&self, link: LinkId, now: Instant) -> bool {
+        let until = self.of.get(&Some(link)).and_then(|memory| memory.spared_until);
+        self.has_refused(Some(link), now) || until.is_some_and(|until| now < until)
     }
 
     /// Another server is there now.
@@ -61,24 +76,24 @@ impl Answers {
         self.of.insert(asked, Memory { has_answered: true, ..Memory::default() });
     }
 
-    /// An answer was none. Returns how it is to be taken if it is a refusal.
+    /// An answer was none. Returns how it is to be taken if it is a refusal. One that has ever answered knows the question:
+    /// anything but a refusal in words is a failure of the moment.
     pub(super) fn failed(&mut self, asked: Asked, failure: &Failure, now: Instant) -> Option<StepResult> {
         self.last = asked;
         let memory = self.of.entry(asked).or_default();
         let refusal = if is_in_words(failure) {
-            Some(StepResult::of::<()>(&Err(failure.clone())))
+            StepResult::of::<()>(&Err(failure.clone()))
         } else if is_too_large(failure) {
-            Some(StepResult::Unsupported)
-        } else if is_in_vain(failure) && !memory.has_answered {
-            memory.in_vain += 1;
-            (memory.in_vain >= IN_VAIN).then_some(StepResult::Unsupported)
+            StepResult::Unsupported
         } else {
-            None
+            if is_in_vain(failure) && !memory.has_answered {
+                let pause = if asked == Some(FRONT) { MEMORY } else { SPARED };
+                memory.spared_until = Some(now + pause);
+            }
+            return None;
         };
-        if refusal.is_some() {
-            memory.refused_until = Some(now + MEMORY);
-        }
-        refusal
+        memory.refused_until = Some(now + MEMORY);
+        Some(refusal)
     }
 }
 
@@ -93,7 +108,7 @@ fn is_too_large(failure: &Failure) -> bool {
 }
 
 /// Whether the server may have failed over the question, and not by itself.
-fn is_in_vain(failure: &Failure) -> bool {
+pub(super) fn is_in_vain(failure: &Failure) -> bool {
     let is_cause = matches!(
         failure.reason,
         FailureReason::ServerError
@@ -130,13 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn two_questions_in_a_row_that_are_answered_by_hanging_up_are_a_refusal_and_once_more_after_the_hour() {
+    fn a_link_that_is_lost_over_the_question_is_spared_and_has_not_refused() {
         let (mut answers, now) = (Answers::default(), Instant::now());
-        let closed = failure(FailureReason::Closed);
-        assert_eq!(answers.failed(FIRST, &closed, now), None);
-        assert_eq!(answers.failed(SECOND, &closed, now), None);
-        assert_eq!(answers.failed(FIRST, &closed, now), Some(StepResult::Unsupported));
-        assert_eq!(answers.failed(FIRST, &closed, now + MEMORY), Some(StepResult::Unsupported));
+        for reason in [FailureReason::Closed, FailureReason::CommandTimeout, FailureReason::ServerError] {
+            assert_eq!(answers.failed(FIRST, &failure(reason), now), None);
+            assert!(answers.is_spared(LinkId(1), now + SPARED - Duration::from_secs(1)));
+            assert!(!answers.is_spared(LinkId(1), now + SPARED) && answers.is_doubtful(LinkId(1)));
+            assert!(!answers.has_refused(FIRST, now) && !answers.is_spared(LinkId(2), now));
+            answers.answered(FIRST);
+            assert!(!answers.is_spared(LinkId(1), now) && !answers.is_doubtful(LinkId(1)));
+            answers.forget(FIRST);
+        }
     }
 
     #[test]
@@ -145,6 +164,7 @@ mod tests {
         answers.answered(FIRST);
         for _ in 0..3 {
             assert_eq!(answers.failed(FIRST, &failure(FailureReason::CommandTimeout), now), None);
+            assert!(!answers.is_spared(LinkId(1), now));
         }
         let denied = answers.failed(FIRST, &failure(FailureReason::PermissionDenied), now);
         assert_eq!(denied, Some(StepResult::Denied));
@@ -159,6 +179,6 @@ mod tests {
                 assert_eq!(answers.failed(FIRST, &failure, now), None, "{failure}");
             }
         }
-        assert_eq!((answers.last(), answers.has_refused(FIRST, now)), (FIRST, false));
+        assert_eq!((answers.last(), answers.is_spared(LinkId(1), now)), (FIRST, false));
     }
 }

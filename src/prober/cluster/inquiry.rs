@@ -108,17 +108,18 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     }
 
     /// Returns which links are not to be asked: first those that others are asked before as well, then only those that were
-    /// `asked` or have refused.
+    /// `asked` or are spared.
     fn exceptions(&self, asked: &[Asked]) -> [Vec<LinkId>; 3] {
         let now = Instant::now();
         let shared = &self.links.shared;
         let connected = shared.signals.connected_links();
-        let never =
-            |link: &&LinkId| asked.contains(&Some(**link)) || self.answers.has_refused(Some(**link), now);
+        let never = |link: &&LinkId| asked.contains(&Some(**link)) || self.answers.is_spared(**link, now);
         let never: Vec<LinkId> = connected.iter().filter(never).copied().collect();
-        let is_down = |link: &&LinkId| shared.note(|whole, _| whole.watch_of(**link)) == Watch::Down;
-        let down = connected.iter().filter(is_down);
-        let unlikely: Vec<LinkId> = never.iter().chain(down).copied().collect();
+        let is_unlikely = |link: &&LinkId| {
+            self.answers.is_doubtful(**link) || shared.note(|whole, _| whole.watch_of(**link)) == Watch::Down
+        };
+        let unlikely = connected.iter().filter(is_unlikely);
+        let unlikely: Vec<LinkId> = never.iter().chain(unlikely).copied().collect();
         let last = unlikely.iter().copied().chain(self.answers.last()).collect();
         [last, unlikely, never]
     }

@@ -37,7 +37,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     fn log_refusal(&self, result: StepResult, failure: &Failure) {
         let (target, detail) = (&self.links.target.name, &failure.detail);
-        if result == StepResult::Denied {
+        if result == StepResult::Failure {
+            // It may pass, and is logged when it does not.
+        } else if result == StepResult::Denied {
             warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
         } else if !is_standalone(failure) {
             info!(%target, %detail, "shards not monitored; the server does not list them");

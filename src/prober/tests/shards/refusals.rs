@@ -39,7 +39,7 @@ async fn a_refusal_by_one_node_ends_nothing_and_is_asked_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_survive_the_question_is_not_asked_again_and_again() {
+async fn a_server_that_does_not_survive_the_question_is_asked_at_most_once_in_a_minute_beside_the_probes() {
     let unknown = "-ERR CLUSTER is not available on this tier\r\n";
     for refusal in [HANG_UP, "", unknown] {
         let (lines, _guard) = logged();
@@ -47,14 +47,54 @@ async fn a_server_that_does_not_survive_the_question_is_not_asked_again_and_agai
         cluster.with(|state| state.all[0].no_topology = Some(refusal));
         let running = start_cluster(&cluster, target()).await;
         sleep(3_000 * SECOND).await;
-        assert_eq!(cluster.count_all("CLUSTER"), 2, "{refusal}");
-        assert!(cluster.dials(0) <= 3, "{refusal}: {} connections", cluster.dials(0));
+        let asked = cluster.count_all("CLUSTER");
+        assert!((45..=90).contains(&asked), "{refusal}: {asked}");
         assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
-        assert_eq!(refreshes(&running, "unsupported"), 1.0);
-        assert_eq!(lines.text().matches("shards not monitored").count(), 1, "{}", lines.text());
+        let lost = running.disconnects("closed") + running.disconnects("command_timeout");
+        assert!(lost <= 1.0, "{refusal}: {lost} connections of the probes");
+        assert_eq!((refreshes(&running, "unsupported"), refreshes(&running, "failure") > 40.0), (0.0, true));
+        assert!(cluster_of(&running).topology_failure.is_some());
+        let told = |line| lines.text().matches(line).count();
+        assert_eq!((told("topology not read"), told("topology read again")), (1, 0), "{}", lines.text());
         cluster.with(|state| state.all[0].no_topology = None);
-        sleep(700 * SECOND).await;
-        assert_eq!(shards(&running).len(), 1, "it is asked again after an hour");
+        sleep(60 * SECOND + INTERVAL).await;
+        assert_eq!((shards(&running).len(), told("topology read again")), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_that_are_lost_for_seconds_at_the_start_do_not_hide_the_shards() {
+    for refusal in [HANG_UP, "", "-LOADING Redis is loading the dataset in memory\r\n"] {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| state.refusal = Some(refusal));
+        let running = start_cluster(&cluster, target()).await;
+        assert_eq!((running.is_up(), running.all_failures()), (true, 0.0));
+        cluster.with(|state| state.refusal = None);
+        sleep(2 * INTERVAL).await;
+        assert_eq!((shards(&running).len(), running.all_failures()), (3, 0.0), "{refusal}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_that_cannot_be_read_any_more_is_logged_once_and_shown_and_the_shards_are_probed() {
+    for refusal in [HANG_UP, "", "-LOADING Redis is loading the dataset in memory\r\n"] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, target()).await;
+        let asked = cluster.count_all("CLUSTER");
+        cluster.with(|state| state.refusal = Some(refusal));
+        sleep(600 * SECOND).await;
+        assert_eq!((running.is_up(), running.all_failures(), running.unavailable()), (true, 0.0, 0.0));
+        let asked = cluster.count_all("CLUSTER") - asked;
+        let most = if refusal.starts_with('-') { 600 / 2 } else { 25 };
+        assert!(asked <= most, "{refusal}: {asked}");
+        assert!(cluster_of(&running).topology_failure.is_some());
+        let told = |line| lines.text().matches(line).count();
+        assert_eq!((told("topology not read"), told("topology read again")), (1, 0), "{}", lines.text());
+        cluster.with(|state| state.refusal = None);
+        sleep(61 * SECOND).await;
+        assert_eq!((told("topology not read"), told("topology read again")), (1, 1), "{}", lines.text());
+        assert!(cluster_of(&running).topology_failure.is_none());
     }
 }
 
