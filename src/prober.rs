@@ -46,10 +46,11 @@ use crate::connection::dialer::Dial;
 use crate::identity::sign_in::SignIn;
 use crate::lock::lock;
 use crate::metrics::TargetMetrics;
-use crate::probe::{Outcome, PhaseTimes};
+use crate::probe::{FailureReason, Outcome, PhaseTimes};
 use crate::status::TargetStatus;
 use crate::target::{ClusterMode, Target};
-use cluster::Coordinator;
+use crate::topology::SlotSet;
+use cluster::{Coordinator, uncovered};
 use fallback::Fallback;
 use ledger::Limits;
 use link::Link;
@@ -213,13 +214,18 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
                 probed.outcome.steps.add_missing(steps);
             }
             Survey::Unreachable => {}
-            Survey::OneNode(result) => {
+            found @ (Survey::OneNode(_) | Survey::NoSlots) => {
                 // Nobody else probes the keys that were left to shards.
                 shared.signals.search(true);
                 let again = self.probe_host().await;
                 let Probed { mut outcome, clients } = self.probe_other_keys(again).await;
                 outcome.phases = probed.outcome.phases;
-                outcome.result = outcome.result.and(result);
+                outcome.result = match (found, outcome.result) {
+                    (Survey::NoSlots, Err(failure)) if failure.reason == FailureReason::ClusterDown => {
+                        Err(uncovered(&SlotSet::all()))
+                    }
+                    (Survey::OneNode(result), Ok(())) | (_, result) => result,
+                };
                 probed = Probed { outcome, clients };
             }
         }

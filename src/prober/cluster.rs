@@ -41,7 +41,7 @@ use crate::backoff::Backoff;
 use crate::connection::dialer::Dial;
 use crate::log_budget::LogBudget;
 use crate::metrics::ClusterMetrics;
-use crate::probe::{Failure, StepResult};
+use crate::probe::{Failure, FailureReason, StepResult};
 use crate::status::Watch;
 use crate::target::Endpoint;
 use crate::topology::{Shard, SlotSet, Topology};
@@ -170,8 +170,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let (result, pause) = match answer {
             Ok(answered) if answered.topology.shards.is_empty() => {
                 self.show_read();
-                // A node that has no slots, and knows no other.
-                (StepResult::Success, refresh)
+                (StepResult::Success, self.without_slots(refresh))
             }
             Ok(answered) => {
                 self.refused = None;
@@ -227,6 +226,27 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             self.refused(result, failure);
         }
         result
+    }
+
+    /// Nodes answer that nobody has any slot. Returns how long that is believed.
+    fn without_slots(&mut self, refresh: Duration) -> Duration {
+        if self.shards.is_empty() {
+            // One node that knows no other, or something else that lists none and serves.
+            let front = self.links.shared.note(|whole, _| (whole.watch_of(FRONT), whole.failure_of(FRONT)));
+            let is_down = front.1.is_some_and(|failure| failure.reason == FailureReason::ClusterDown);
+            self.set_uncovered(is_down.then(SlotSet::all));
+            if front.0 == Watch::Up {
+                return refresh;
+            }
+        } else {
+            self.set_uncovered(Some(SlotSet::all()));
+            if let Some(metrics) = &self.metrics {
+                metrics.slots_covered(0);
+            }
+            let (nodes, skipped) = (self.nodes(), self.skipped);
+            self.links.shared.record(|record| record.topology(SlotSet::default(), &nodes, skipped));
+        }
+        self.pauses.next(PAUSE_CAP, &mut self.links.rng)
     }
 
     /// Goes on with the shards that earlier probers of the target have reached, if none is known yet: nobody who is connected

@@ -32,6 +32,8 @@ pub(super) enum Survey {
     /// The target is one node: the server does not say which shards there are, or none could be reached. The failure is
     /// that of slots which have no owner.
     OneNode(Result<(), Failure>),
+    /// The same for a server that lists no slots at all: if it does not serve, that is why.
+    NoSlots,
 }
 
 /// Asks `front` for the topology, and probes every shard once, side by side, as the tick `number` that `front` has
@@ -46,7 +48,7 @@ pub(super) async fn survey<D: Dial<Stream: 'static> + 'static>(
     let Some(host) = links.target.server.host().cloned() else { return Survey::Unreachable };
     let Some(answer) = front.topology().await else { return Survey::Unreachable };
     let first = match answer {
-        Ok(topology) if topology.shards.is_empty() => return Survey::OneNode(Ok(())),
+        Ok(topology) if topology.shards.is_empty() => return Survey::NoSlots,
         Ok(topology) => topology,
         Err(failure) => {
             // Without HELLO, a server that is no cluster was asked as well.

@@ -107,7 +107,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             match answer {
                 Ok(topology) => {
                     self.answers.answered(other);
-                    if !addresses.contains(&address) && !topology.shards.is_empty() {
+                    if !addresses.contains(&address) {
                         addresses.push(address);
                         return Some(topology);
                     }

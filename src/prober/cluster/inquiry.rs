@@ -39,7 +39,7 @@ pub(super) enum Unanswered {
 impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Asks for the topology, one after another as long as they refuse.
     pub(super) async fn inquire(&mut self) -> Result<Answered, Unanswered> {
-        let mut asked = Vec::new();
+        let (mut asked, mut empty) = (Vec::new(), Vec::new());
         let mut refused = None;
         while let Some((by, address, answer)) = self.ask(&asked).await {
             asked.push(by);
@@ -47,6 +47,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 // A node that has no slots, and knows no other: where others are known, they know better.
                 Ok(topology) if topology.shards.is_empty() && !self.shards.is_empty() => {
                     self.answers.answered(by);
+                    if empty.iter().all(|one: &Answered| one.address != address) {
+                        empty.push(Answered { by, address, topology });
+                    }
                 }
                 Ok(topology) => {
                     self.answers.answered(by);
@@ -58,10 +61,19 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
                 },
             }
         }
+        if let Some(answered) = empty.pop().filter(|_| !empty.is_empty() || self.is_lost_shard_alone()) {
+            return Ok(answered);
+        }
         let Some((result, failure)) = refused else { return Err(Unanswered::Nobody) };
         // Where the topology is known, only words end it.
         let is_end = self.shards.is_empty() || is_in_words(&failure) && !self.may_know_better();
         Err(if is_end { Unanswered::Refused(result, failure) } else { Unanswered::Failed(failure) })
+    }
+
+    /// Whether only one shard is known, and it does not serve: there is no second node that knows whether it has slots.
+    fn is_lost_shard_alone(&self) -> bool {
+        let watch = |id| self.links.shared.note(|whole, _| whole.watch_of(id));
+        matches!(&*self.shards, [shard] if watch(shard.id) == Watch::Down)
     }
 
     /// Whether a shard that was reached cannot be asked now and has not refused: it may know the topology.

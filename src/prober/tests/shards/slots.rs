@@ -146,3 +146,51 @@ async fn the_first_verdict_on_a_cluster_waits_until_something_is_known_of_every_
         assert!(running.probes() > 1.0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_all_lose_their_owner_are_uncovered_until_they_have_one_again() {
+    for shards in [1, 3] {
+        let cluster = Cluster::new(shards);
+        let running = start_cluster(&cluster, target()).await;
+        let slots = cluster.with(|state| std::mem::take(&mut state.slots));
+        sleep(2 * INTERVAL).await;
+        let shown = || cluster_of(&running);
+        assert_eq!(shown().uncovered.as_deref(), Some("0-16383"), "{shards}");
+        assert_eq!((of_cluster(&running, "slots_covered"), shown().counts.unwrap().slots_covered), (0.0, 0));
+        assert_eq!((of_cluster(&running, "slots_available"), running.is_up()), (0.0, false));
+        let failures = running.failures("slots_uncovered");
+        sleep(3 * INTERVAL).await;
+        assert!(running.failures("slots_uncovered") > failures, "{shards}: {failures}");
+        cluster.with(|state| state.slots = slots);
+        sleep(2 * INTERVAL).await;
+        assert_eq!((shown().uncovered, shown().shards.len(), running.is_up()), (None, shards, true));
+        assert_eq!(of_cluster(&running, "slots_available"), 16_384.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_any_slots_has_uncovered_slots_from_the_start() {
+    let cluster = Cluster::new(1);
+    let slots = cluster.with(|state| std::mem::take(&mut state.slots));
+    let running = start_cluster(&cluster, target()).await;
+    sleep(3 * INTERVAL).await;
+    assert!(!running.is_up() && running.failures("slots_uncovered") > 1.0, "{}", text(&running));
+    cluster.with(|state| state.slots = slots);
+    sleep(2 * INTERVAL).await;
+    assert_eq!((running.is_up(), shards(&running).len()), (true, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lists_no_slots_any_more_confirms_that_others_have_no_owner() {
+    let cluster = Cluster::new(3);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.with(|state| {
+        let last = state.slots.split_off(2);
+        // Those that have lost theirs do not know yet that the last one has as well.
+        state.slots.clear();
+        (state.all[0].view, state.all[1].view) = (Some(last.clone()), Some(last));
+    });
+    sleep(2 * INTERVAL).await;
+    assert_eq!(cluster_of(&running).uncovered.as_deref(), Some("0-16383"), "the last one denies it");
+    assert!(!running.is_up());
+}

@@ -111,3 +111,15 @@ async fn a_shard_that_the_first_node_does_not_know_is_probed_as_well() {
     assert_eq!(states(&shown), [Watch::Up, Watch::Up, Watch::Down]);
     assert_eq!((cluster.dials(0), cluster.dials(1)), (2, 1), "no other is probed again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_which_nobody_owns_a_slot_has_uncovered_slots() {
+    let cluster = Cluster::new(1);
+    cluster.with(|state| state.slots.clear());
+    let (outcome, _) = survey(&cluster, target(), 1).await;
+    let failure = outcome.result.unwrap_err();
+    assert_eq!(failure.reason, FailureReason::SlotsUncovered, "{failure}");
+    // A server that lists no slots and serves is no such cluster.
+    cluster.with(|state| state.all[0].takes = Keys::All);
+    assert!(survey(&cluster, target(), 1).await.0.result.is_ok());
+}
