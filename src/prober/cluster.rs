@@ -65,6 +65,8 @@ enum Coverage {
     Known,
     /// One node says that some have none, and others, which may say the same, are not connected yet.
     Open,
+    /// One node says that some have none, and there is no other to ask.
+    Unconfirmed,
 }
 
 /// The coordinator of one target.
@@ -333,7 +335,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
         // The host says nothing about other shards. One that is known to be down is not hidden until the last is known.
         let now = Instant::now();
-        let is_complete = (is_shown || self.shards.is_empty()) && self.coverage == Coverage::Known;
+        let is_complete = (is_shown || self.shards.is_empty()) && self.coverage != Coverage::Open;
         if !self.is_front_retired && watched > 0 && (is_down || is_complete) {
             self.is_front_retired = true;
             shared.note(|whole, out| {
@@ -345,7 +347,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             shared.note(|whole, out| whole.await_no_shards(now, out));
         }
         shared.with(|whole, record| whole.first().into_iter().for_each(|first| record.server_of(first)));
-        if is_down || self.uncovered.is_some() || self.coverage == Coverage::Open {
+        let may_be_confirmed = match self.coverage {
+            Coverage::Known => false,
+            Coverage::Open => true,
+            Coverage::Unconfirmed => !self.has_no_second(),
+        };
+        if is_down || self.uncovered.is_some() || may_be_confirmed {
             self.hurry();
         }
     }

@@ -67,6 +67,8 @@ pub(super) struct Link<D: Dial> {
     /// Shared by the links of a target; `None` if nothing is ever asked for.
     maintenance: Option<Arc<Maintenance>>,
     early: EarlyConnection<D>,
+    /// When it began, as long as it has opened no connection.
+    unopened_since: Option<Instant>,
     /// For redirections.
     log: LogBudget,
     /// For connections that take over, which the server can bring about.
@@ -105,6 +107,7 @@ impl<D: Dial> Link<D> {
             rng,
             maintenance,
             early: EarlyConnection::default(),
+            unopened_since: Some(Instant::now()),
             log: LogBudget::default(),
             replacements: LogBudget::default(),
         }
@@ -253,6 +256,7 @@ impl<D: Dial> Link<D> {
         };
         let (phases, failure) = match result {
             Ok(Opened { connection, phases, took, refused }) => {
+                self.unopened_since = None;
                 self.ticks.opened(&phases, &connection, refused.as_ref());
                 self.ticks.record().reached(self.endpoint.as_ref());
                 self.keep(connection);

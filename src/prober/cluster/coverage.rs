@@ -54,8 +54,14 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
             views => missing_in_two(views),
         };
+        if views.len() == 1 && !is_alone && self.has_no_second() {
+            self.coverage = Coverage::Unconfirmed;
+        }
         let is_sure = views.iter().all(|view| self.displaced(view) == displaced)
-            && (views.len() > 1 || is_alone || views[0].covered().len() == SlotSet::all().len());
+            && (views.len() > 1
+                || is_alone
+                || self.coverage == Coverage::Unconfirmed
+                || views[0].covered().len() == SlotSet::all().len());
         let rank = |view: &Topology| {
             let covered = view.covered();
             (self.displaced(view), covered.intersection(&missing).len(), Reverse(covered.len()))
@@ -94,6 +100,12 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     fn are_tried(&self) -> bool {
         let is_tried = |watched: &Watched| self.links.shared.note(|whole, _| whole.is_tried(watched.id));
         !self.shards.is_empty() && self.shards.iter().all(is_tried)
+    }
+
+    /// Whether there is no second node to ask: of all that are probed, one at most was ever reached.
+    pub(super) fn has_no_second(&self) -> bool {
+        let is_reached = |watched: &&Watched| self.links.shared.note(|whole, _| whole.is_reached(watched.id));
+        self.are_tried() && self.shards.iter().filter(is_reached).count() <= 1
     }
 
     /// Returns the topology by another node than those that were `asked` at `addresses`, and adds it to them.

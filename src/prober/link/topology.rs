@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::info;
@@ -16,6 +17,9 @@ use crate::prober::shared::Shared;
 use crate::prober::signals::Question;
 use crate::target::{AddressMode, ClusterMode, Endpoint, Target};
 use crate::topology::{Hosts, Redirect, RedirectKind, Topology};
+
+/// How long a node that cannot be reached is taken for one that may just have been replaced.
+const SETTLING: Duration = Duration::from_secs(60);
 
 impl<D: Dial> Link<D> {
     /// Answers the coordinator.
@@ -84,7 +88,10 @@ impl<D: Dial> Link<D> {
     pub(super) fn suspect_topology(&self) {
         if let Some(directions) = &self.directions {
             directions.failed();
-            self.shared.signals.is_stale();
+            // A node that is out of reach for good, as behind a firewall, is no reason to ask again and again.
+            if self.unopened_since.is_none_or(|since| since.elapsed() < SETTLING) {
+                self.shared.signals.is_stale();
+            }
         }
     }
 

@@ -136,6 +136,30 @@ async fn the_only_primary_is_enough_to_say_that_slots_have_no_owner() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_no_other_can_confirm_is_asked_at_each_refresh_only() {
+    for is_limited in [true, false] {
+        let cluster = Cluster::new(3);
+        cluster.with(|state| {
+            // Nobody else can say that this is so.
+            state.slots[2].1 -= 1;
+            for other in 1..3 {
+                state.all[other].away = (!is_limited).then_some(FailureReason::ConnectRefused);
+            }
+        });
+        let mut target = target();
+        if is_limited {
+            target.cluster.max_nodes = NonZeroU32::MIN;
+        }
+        let _running = start_cluster(&cluster, target).await;
+        sleep(120 * SECOND).await;
+        let asked = cluster.count_all("CLUSTER");
+        sleep(600 * SECOND).await;
+        let asked = cluster.count_all("CLUSTER") - asked;
+        assert!((8..=30).contains(&asked), "{asked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_is_down_is_asked_last() {
     let cluster = Cluster::new(3);
     let running = start_cluster(&cluster, target()).await;
