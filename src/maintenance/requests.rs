@@ -113,6 +113,10 @@ impl Requests {
     /// `request` failed in a way that may pass, as when the connection was lost over it. Returns whether it has failed before.
     pub fn failed(&mut self, request: Request, now: Instant) -> bool {
         let Some(state) = &mut self.states[request as usize] else { return false };
+        // Several connections fail at once.
+        if state.refused_until.is_some_and(|until| now < until) {
+            return state.failures >= FAILURES;
+        }
         let factor = 1_u32.checked_shl(state.failures).unwrap_or(u32::MAX);
         let pause = FIRST_PAUSE.saturating_mul(factor).min(MEMORY);
         let failures = state.failures.saturating_add(1);
@@ -175,8 +179,10 @@ mod tests {
         assert_eq!(due(&requests, Made::default(), now + FIRST_PAUSE), Some(Request::Subscribe));
         requests.granted(Request::Subscribe, &mut Made::default());
         assert!(!requests.failed(Request::Subscribe, now), "not in a row");
+        now += FIRST_PAUSE;
         for pause in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600] {
             assert!(requests.failed(Request::Subscribe, now) && !requests.is_granted());
+            assert!(requests.failed(Request::Subscribe, now), "on another connection at the same time");
             let next = requests.next(Made::default(), now);
             assert_eq!(next, Some((Request::Subscribe, now + Duration::from_secs(pause))));
             now += Duration::from_secs(pause);
