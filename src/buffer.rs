@@ -38,7 +38,11 @@ impl Buffer {
 
     #[inline]
     pub(crate) fn push(&mut self, byte: u8) {
-        self.extend(1)[0] = byte;
+        if self.length == self.room.len() {
+            self.grow(1);
+        }
+        self.room[self.length] = byte;
+        self.length += 1;
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) {
@@ -66,17 +70,18 @@ impl Buffer {
     /// Appends `count` bytes, which the caller sets.
     #[inline]
     fn extend(&mut self, count: usize) -> &mut [u8] {
-        let start = self.length;
-        self.length += count;
-        if self.length > self.room.len() {
-            self.grow();
+        if count > self.room.len() - self.length {
+            self.grow(count);
         }
-        &mut self.room[start..self.length]
+        let new = &mut self.room[self.length..][..count];
+        self.length += count;
+        new
     }
 
+    /// Makes room for `count` further bytes.
     #[cold]
-    fn grow(&mut self) {
-        self.room.resize(self.length.next_power_of_two(), 0);
+    fn grow(&mut self, count: usize) {
+        self.room.resize((self.length + count).next_power_of_two(), 0);
     }
 }
 
