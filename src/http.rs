@@ -3,7 +3,7 @@
 //!
 //! `route.rs` describes each path, `query.rs` reads its parameters, and `pages.rs` makes its page, metrics in the format of
 //! `accept.rs`, pages for people in `html.rs`; or `refusal.rs` says why there is none. `body.rs` and `encoding.rs` send it,
-//! compressed by `gzip.rs`, and `slots.rs` limits how many are sent at a time. `connections.rs` accepts, limits and closes connections, which
+//! and `slots.rs` limits how many are sent at a time. `connections.rs` accepts, limits and closes connections, which
 //! `client.rs` encrypts. `denial.rs` answers those who are not admitted.
 
 mod accept;
@@ -13,7 +13,6 @@ mod connections;
 mod denial;
 mod discovery;
 mod encoding;
-mod gzip;
 mod html;
 mod liveness;
 mod pages;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 
+use flate2::Compression;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -117,7 +118,9 @@ impl Pages {
         });
         let zipped = compress && page.content.fill_buf()?.len() >= GZIP_FROM;
         let is_html = page.content_type == Route::Overview.content_type();
-        let mut response = Response::new(if zipped { gzip(page.content, is_html) } else { page.content });
+        // Pages for people are rare, and their pictures are not repetitive.
+        let level = if is_html { Compression::default() } else { Compression::fast() };
+        let mut response = Response::new(if zipped { gzip(page.content, level) } else { page.content });
         *response.status_mut() = page.code;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_str(&page.content_type).map_err(io::Error::other)?);

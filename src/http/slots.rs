@@ -16,7 +16,7 @@ use crate::lock::lock;
 /// some hundred milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many responses are compressed at a time: each needs 80 KiB.
+/// How many responses are compressed at a time: each needs 300 KiB.
 const COMPRESSORS: usize = 8;
 
 /// The slots of one endpoint. Clones share them.
