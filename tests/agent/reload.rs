@@ -162,14 +162,11 @@ async fn a_restart_is_asked_for_only_while_it_would_change_something() {
     };
     let agent = lab.run_file(&write("")).serve().await;
     let warnings = || agent.log().matches("http or log.format changed; restart to apply").count();
-    let mut reloads = 0;
-    for (http, expected) in
-        [(", health_listen: '127.0.0.1:0'", 1), ("", 1), (", health_listen: '127.0.0.1:1'", 2)]
-    {
+    let changes = [(", health_listen: '127.0.0.1:0'", 1), ("", 1), (", health_listen: '127.0.0.1:1'", 2)];
+    for (reloads, (http, expected)) in (1..).zip(changes) {
         write(http);
         assert_eq!(agent.post_reload().await.code, 200);
         // The log of a reload ends with this line, and is read later than the response.
-        reloads += 1;
         eventually("the reload is logged", || {
             agent.log().matches("configuration reloaded").count() == reloads
         })
