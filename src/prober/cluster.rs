@@ -271,6 +271,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let known: HashSet<Arc<str>> = nodes.map(|node| Arc::clone(&node.id)).collect();
         let covered = topology.covered();
         let is_first = self.shards.is_empty();
+        if is_first && !self.is_front_retired {
+            self.links.shared.note(|whole, _| whole.await_cluster());
+        }
         let missing = is_first.then(|| self.links.shared.memory.missing_in(&topology));
         let (room, skipped) = self.follow_primaries(topology);
         self.follow_replicas(&known, missing.unwrap_or_default(), room);
@@ -335,7 +338,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
         // The host says nothing about other shards. One that is known to be down is not hidden until the last is known.
         let now = Instant::now();
-        let is_complete = (is_shown || self.shards.is_empty()) && self.coverage != Coverage::Open;
+        // A topology that could not be read may be at the next attempt.
+        let is_one_node = self.shards.is_empty() && !(1..IN_VAIN).contains(&self.unread.in_a_row());
+        let is_complete = (is_shown || is_one_node) && self.coverage != Coverage::Open;
         if !self.is_front_retired && watched > 0 && (is_down || is_complete) {
             self.is_front_retired = true;
             shared.note(|whole, out| {

@@ -26,10 +26,10 @@ use union::Union;
 /// Which links decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Deciding {
-    /// The one to the configured host.
+    /// The one to the configured host, and those to shards.
     #[default]
     Front,
-    /// Those to shards, each from the moment on at which its server has taken a connection.
+    /// Those to shards. Each decides from the moment on at which its server has taken a connection.
     Shards,
 }
 

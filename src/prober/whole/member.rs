@@ -59,10 +59,8 @@ impl Member {
     pub(super) const fn decides(&self, deciding: Deciding) -> bool {
         match (deciding, &self.part) {
             (Deciding::Front, Part::Front) => true,
-            // The host answers, and the agent lacks what it needs to reach a shard.
-            (Deciding::Front, Part::Shard(_)) => self.contact.is_local(),
-            (Deciding::Shards, Part::Shard(_)) => self.contact.decides(),
-            _ => false,
+            (_, Part::Shard(_)) => self.contact.decides(),
+            (Deciding::Shards, Part::Front) => false,
         }
     }
 

@@ -132,6 +132,23 @@ async fn one_node_that_knows_of_no_owner_holds_the_first_verdict_back_until_othe
 }
 
 #[tokio::test(start_paused = true)]
+async fn shards_that_are_found_late_are_awaited_as_well() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| {
+        state.all[0].no_topology = Some("-LOADING Redis is loading the dataset in memory\r\n");
+        state.all[2].hangs = true;
+    });
+    let running = start_prober(cluster.clone(), target(), SignIn::None, clock());
+    sleep(INTERVAL / 2).await;
+    cluster.with(|state| state.all[0].no_topology = None);
+    sleep(SECOND).await;
+    let before = running.probes();
+    sleep(2 * INTERVAL).await;
+    let failures = running.all_failures();
+    assert!(failures > 1.0 && failures == running.probes() - before, "{failures} of {}", running.probes());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_verdict_on_a_cluster_waits_until_something_is_known_of_every_shard() {
     for is_up in [true, false] {
         let cluster = Cluster::new(3);
@@ -144,6 +161,8 @@ async fn the_first_verdict_on_a_cluster_waits_until_something_is_known_of_every_
         let failures = if is_up { 0.0 } else { running.probes() };
         assert_eq!((verdict(&running), running.all_failures()), (Some(is_up), failures));
         assert!(running.probes() > 1.0);
+        let series = r#"shard_unavailable_seconds_total{role="primary",shard="10922",target="t"}"#;
+        assert!(running.unavailable() >= running.value(series), "no time before the verdict is lost");
     }
 }
 
