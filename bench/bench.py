@@ -55,7 +55,7 @@ def main(agent, bare, folder, output):
         for measure in [shards.shards, formats.thousand, many.many, many.curve]:
             attempt(measure.__name__, lambda measure=measure: measure(lab, results, scale), results)
     say(f"done after {time.monotonic() - began:.0f} s")
-    order = ["memory", "cpu", "calls", "latency", "shards", "many", "curve", "scrape", "formats", "scrapes", "start", "loss", "idle", "size", "delay"]
+    order = ["memory", "cpu", "calls", "latency", "shards", "many", "reconnects", "curve", "scrape", "formats", "scrapes", "start", "loss", "idle", "size", "delay"]
     results.rows.sort(key=lambda row: order.index(row.key) if row.key in order else len(order))
     report.write(pathlib.Path(output), results, versions, report.reasons(HERE / "reasons.json"), seconds)
     for row in results.rows:

@@ -13,11 +13,12 @@ def shards(lab, results, scale):
         one = measure(lab, scale, "one", nodes[:1])
         six = measure(lab, scale, "six", nodes)
         whole = measure(lab, scale, "cluster", [{"port": ports[0]}])
+    growth = (six.rss - one.rss) / (SHARDS - 1)
     results.rows.append(
         Row(
             "shards",
             f"a cluster of {SHARDS} shards as one target, every second",
-            f"below {SHARDS} single targets in memory and CPU",
+            f"below {SHARDS} single targets in memory and CPU, at most 5 times the CPU and the growth in memory of one",
             f"{whole.seconds:.0f} s after ten probes; one target "
             + ", ".join(
                 f"{words} {mib(observed.rss)} and {observed.cpu * 100:.2f} % of a core"
@@ -30,6 +31,8 @@ def shards(lab, results, scale):
             [
                 Check("memory", whole.rss / six.rss, 1, "{:.2f}"),
                 Check("CPU", whole.cpu / six.cpu, 1, "{:.2f}"),
+                Check("CPU relative to one", whole.cpu / one.cpu, 5, "{:.2f}"),
+                Check("growth relative to one", 1 + (whole.rss - one.rss) / growth, 5, "{:.2f}"),
                 Check("failed probes", whole.failed + six.failed + one.failed, 0, "{:.0f}"),
             ],
         )
