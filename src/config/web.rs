@@ -76,6 +76,12 @@ impl WebConfig {
         Ok(Self { path: path.to_owned(), rules: Arc::new(rules), warnings, read: sources.summary() })
     }
 
+    /// Returns what identifies the contents of the file and of all files that it names.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.read.digest
+    }
+
     /// Watches the file and all files that it names, since they were read.
     #[must_use]
     pub fn watch(&self, files: &Files) -> Watch<Self> {

@@ -21,6 +21,8 @@ pub(super) struct Guarding {
     metrics: Metrics,
     status: Status,
     rules: watch::Sender<Arc<Rules>>,
+    /// The digest of the files that the rules were read from.
+    digest: Option<u64>,
     /// `None` without a web configuration.
     watch: Option<Watch<WebConfig>>,
     /// Why the last one that was loaded is not in use, as logged.
@@ -30,7 +32,15 @@ pub(super) struct Guarding {
 impl Guarding {
     /// Creates a guard without rules.
     pub(super) fn new(files: Files, metrics: Metrics, status: Status) -> Self {
-        Self { files, metrics, status, rules: watch::Sender::default(), watch: None, rejected: None }
+        Self {
+            files,
+            metrics,
+            status,
+            rules: watch::Sender::default(),
+            digest: None,
+            watch: None,
+            rejected: None,
+        }
     }
 
     /// Returns the guard, which always applies the newest rules.
@@ -46,6 +56,7 @@ impl Guarding {
         self.watch = config.map(|config| config.watch(&self.files));
         self.rejected = None;
         self.rules.send_replace(config.map(|config| Arc::clone(&config.rules)).unwrap_or_default());
+        self.digest = config.map(WebConfig::digest);
         if config.is_some() {
             self.metrics.web_config_loaded();
         }
@@ -87,11 +98,7 @@ impl Guarding {
                 // In a statement of its own: while the rules are borrowed they cannot be replaced.
                 let lost = lost_protection(&self.rules.borrow(), &config.rules);
                 let Some(lost) = lost else {
-                    self.rules.send_replace(config.rules);
-                    self.rejected = None;
-                    self.metrics.web_config_loaded();
-                    self.status.web_config_accepted();
-                    return info!("web configuration reloaded");
+                    return self.accept(config);
                 };
                 lost.to_owned()
             }
@@ -107,6 +114,24 @@ impl Guarding {
             error!(error, "web configuration rejected; keeping the previous one");
         }
         self.rejected = Some(error);
+    }
+
+    /// Puts `config` into use. New rules end open connections, so the same ones are not put into use again.
+    fn accept(&mut self, config: WebConfig) {
+        let is_repaired = self.rejected.take().is_some();
+        let digest = Some(config.digest());
+        let is_changed = self.digest != digest;
+        if is_changed {
+            self.digest = digest;
+            self.rules.send_replace(config.rules);
+        }
+        self.metrics.web_config_loaded();
+        self.status.web_config_accepted();
+        if is_changed || is_repaired {
+            info!("web configuration reloaded");
+        } else {
+            debug!("web configuration unchanged");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::SanType;
+use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind, NamedGroup};
 use tempfile::TempDir;
@@ -591,6 +592,32 @@ async fn a_connection_of_before_ends_when_certificates_become_required() {
         let _ = within("it ends", stream.read_to_end(&mut response)).await;
         assert_eq!(String::from_utf8(response).unwrap(), "");
     }
+}
+
+#[tokio::test]
+async fn a_reload_of_the_same_files_ends_no_connection() {
+    let web = Web::with_tls("");
+    let agent = web.serve().await;
+    let mut started = client::connect(Client::new(&web.server).config(), agent.addr()).await.unwrap();
+    started.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+    started.flush().await.unwrap();
+    // The connection is served: another one was accepted after it.
+    Client::new(&web.server).get(agent.addr()).await.unwrap();
+    agent.signal(Signal::HUP);
+    agent.logs("web configuration unchanged").await;
+    started.write_all(b"Host: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut response = Vec::new();
+    // The end may be without a farewell.
+    let _ = within("it ends", started.read_to_end(&mut response)).await;
+    let response = String::from_utf8(response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response:?}");
+    assert!(!agent.log().contains("web configuration reloaded"), "{}", agent.log());
+
+    // A repaired file is reported, also with the previous contents.
+    web.write("web.yml", "tls_server_config: []\n");
+    agent.logs("web configuration rejected").await;
+    web.write("web.yml", &tls(""));
+    agent.logs("web configuration reloaded").await;
 }
 
 #[tokio::test]
