@@ -43,7 +43,7 @@ async fn check_says_what_the_page_says() {
             "connect_refused at connect" => admit(Admission::Refuse),
             "tls_handshake at tls" => admit(Admission::Hang),
             "tls_certificate at tls" => {
-                let unknown = CertificateAuthority::new(Clock::system()).unwrap();
+                let unknown = CertificateAuthority::named("Company proxy", Clock::system()).unwrap();
                 cache.set_certificate(unknown.issue(&[HOST]).unwrap());
             }
             "no_token at token" => {

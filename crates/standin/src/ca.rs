@@ -24,8 +24,13 @@ pub struct CertificateAuthority {
 impl CertificateAuthority {
     /// Returns an authority with a new key.
     pub fn new(clock: Clock) -> io::Result<Self> {
+        Self::named("cachepulse stand-in CA", clock)
+    }
+
+    /// Returns an authority of another name, with a new key.
+    pub fn named(name: &str, clock: Clock) -> io::Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "cachepulse stand-in CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = (clock.now() - HOUR).into();
