@@ -12,6 +12,9 @@ const LONGEST: usize = 256;
 /// Labels that Prometheus itself adds to series.
 const OF_PROMETHEUS: [&str; 2] = ["le", "quantile"];
 
+/// Labels on which rules and queries join series. Where the scrape does not add them, those of a target would be on one side only.
+const OF_JOINS: [&str; 2] = ["cluster", "namespace"];
+
 /// Reads a mapping of names to values.
 pub(super) fn read(field: &Field<'_>) -> Result<Labels, Invalid> {
     let fields = field.any_fields(&format!("a mapping such as {}", LABELS.about.example))?;
@@ -40,6 +43,11 @@ fn read_label(name: &str, value: &Field<'_>) -> Result<(Box<str>, Box<str>), Inv
     }
     if is_exported(name) {
         return Err(value.problem(format!("the agent exports a label {name} itself; choose another name")));
+    }
+    if OF_JOINS.contains(&name) {
+        return Err(value.problem(format!(
+            "queries join series on the label {name}, which only the scrape may add; choose another name"
+        )));
     }
     let text = value.text(&LABEL)?;
     if text.chars().count() > LONGEST {

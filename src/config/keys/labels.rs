@@ -11,7 +11,7 @@ pub static LABELS: Key<&str> = Key {
         group: GROUP,
         help: "Labels of the target in the metric cachepulse_target_labels",
         doc: "At most 10. A name has letters, digits and underscores, begins with a letter or an underscore, and is none of \
-              the labels that the agent exports. A label that the scrape adds, such as `job`, keeps its value there, and \
+              the labels that the agent exports, nor `cluster` or `namespace`, on which queries join series. A label that the scrape adds, such as `job`, keeps its value there, and \
               Prometheus renames that of the target to `exported_job`.",
         example: "{team: shop}",
         pattern: "^[a-zA-Z_][a-zA-Z0-9_]*$",
