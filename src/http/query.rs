@@ -44,6 +44,7 @@ impl<'a> Query<'a> {
 pub(super) enum InvalidQuery {
     Repeated(&'static str),
     TooLong(&'static str),
+    NotPositive(&'static str),
 }
 
 impl fmt::Display for InvalidQuery {
@@ -51,6 +52,7 @@ impl fmt::Display for InvalidQuery {
         match self {
             Self::Repeated(name) => write!(f, "{name}: given more than once"),
             Self::TooLong(name) => write!(f, "{name}: longer than {MAX_LENGTH} characters"),
+            Self::NotPositive(name) => write!(f, "{name}: expected a number from 1"),
         }
     }
 }

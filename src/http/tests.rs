@@ -347,6 +347,10 @@ fn an_error_at_a_page_for_people_is_a_page_for_browsers_and_text_for_others() {
         ("/targets/orders", "404 Not Found", "there is no target of this name", "../"),
         ("/targets/a/b", "404 Not Found", "there is no target of this name", "../../"),
         ("/targets/orders?refresh=on&refresh=off", "400 Bad Request", "refresh: given more than once", "../"),
+        ("/?page=0", "400 Bad Request", "page: expected a number from 1", "./"),
+        ("/?page=-1", "400 Bad Request", "page: expected a number from 1", "./"),
+        ("/?page=x", "400 Bad Request", "page: expected a number from 1", "./"),
+        ("/?page=99999999999999999999", "400 Bad Request", "page: expected a number from 1", "./"),
         ("/?state=%3Cb%3E", "400 Bad Request", "state: expected one of", "./"),
         ("/nowhere", "404 Not Found", "not found: try / /targets/NAME", "./"),
     ] {

@@ -1,6 +1,9 @@
 //! What a reader wants to see of the page `/`: the parameters of its query string.
 
 use std::borrow::Cow;
+use std::num::NonZero;
+
+use crate::http::query::InvalidQuery;
 
 /// What a reader wants to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,13 +20,16 @@ pub(in crate::http) struct View {
 
 impl View {
     /// Reads the parameters by `get`, which returns an empty text for those that are absent.
-    pub(in crate::http) fn new<'a, E>(
-        get: impl Fn(&'static str) -> Result<Cow<'a, str>, E>,
-    ) -> Result<Self, E> {
+    ///
+    /// # Errors
+    /// If one of them cannot be used.
+    pub(in crate::http) fn new<'a>(
+        get: impl Fn(&'static str) -> Result<Cow<'a, str>, InvalidQuery>,
+    ) -> Result<Self, InvalidQuery> {
         Ok(Self {
             text: get("q")?.trim().to_owned(),
             state: get("state")?.into_owned(),
-            page: get("page")?.parse().unwrap_or(1),
+            page: page(&get("page")?)?,
             is_live: get("refresh")? != "off",
         })
     }
@@ -49,4 +55,12 @@ impl View {
     pub(super) fn link_to(&self, page: usize) -> String {
         Self { page, ..self.clone() }.link()
     }
+}
+
+/// Returns the number of the page; the first one if there is no `text`.
+fn page(text: &str) -> Result<usize, InvalidQuery> {
+    if text.is_empty() {
+        return Ok(1);
+    }
+    text.parse().map(NonZero::get).map_err(|_| InvalidQuery::NotPositive("page"))
 }
