@@ -35,6 +35,7 @@ mod counted;
 pub mod daemon;
 pub mod descriptors;
 pub mod error;
+mod escaped;
 pub mod excerpt;
 pub mod files;
 pub mod guard;

@@ -17,6 +17,7 @@ use crate::config::variables::{self, CONFIG_VARIABLE};
 use crate::config::{Config, Finding, Good, LoadError, LoadFault, Sources};
 use crate::counted::counted;
 use crate::error::Chain;
+use crate::escaped::Escaped;
 use crate::files::Files;
 use crate::identity::Identity;
 use crate::identity::variables::Variables;
@@ -135,10 +136,10 @@ impl Validate {
         match (self.output, loaded) {
             (OutputFormat::Text, Ok(config)) => {
                 for warning in &config.warnings {
-                    complain(&format_args!("warning: {warning}"));
+                    complain(&format_args!("warning: {}", Escaped(warning)));
                 }
                 let targets = counted(config.targets.len() as u64, "target");
-                print(&format_args!("{}: valid, {targets}", name(file).display()))?;
+                print(&format_args!("{}: valid, {targets}", Escaped(name(file).display())))?;
                 resolved.iter().flatten().try_for_each(|identity| print(identity))
             }
             (OutputFormat::Text, Err(error)) => {
@@ -191,13 +192,14 @@ fn load(file: &Path) -> Result<Config, LoadError> {
         Config::load(file, &sources)
     }?;
     let merged = config.found().merge(&config.targets, &Good::new(), None);
-    let problems = merged.files.into_values().filter_map(Result::err);
-    config.warnings.extend(problems.map(|problem| Finding {
-        file: None,
-        position: None,
-        path: String::new(),
-        message: problem.into(),
-    }));
+    for problems in merged.files.into_values().filter_map(Result::err) {
+        config.warnings.extend(problems.lines().map(|problem| Finding {
+            file: None,
+            position: None,
+            path: String::new(),
+            message: problem.to_owned(),
+        }));
+    }
     config.targets = merged.own;
     match variables::check_azure(&Variables::of_process(), &config.targets) {
         Ok(warnings) => config.warnings.extend(warnings),
@@ -242,7 +244,7 @@ impl FileDocument {
 /// Reports why `error`'s file is not valid. Its problems, one per line, begin with their place for editors.
 pub(super) fn complain_of_file(error: &LoadError) {
     match &error.fault {
-        LoadFault::Invalid(problems) => complain(problems),
-        _ => complain_of(&Chain(error)),
+        LoadFault::Invalid(problems) => problems.iter().for_each(|problem| complain(&Escaped(problem))),
+        _ => complain_of(&Escaped(Chain(error))),
     }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{Format, Level};
 use crate::clock::{Clock, Rfc3339};
-use crate::excerpt::is_invisible;
+use crate::escaped::{is_escaped, write_escaped};
 
 const TIME: &str = "time";
 const LEVEL: &str = "level";
@@ -183,22 +183,13 @@ fn is_special(c: char) -> bool {
     matches!(c, '=' | '"' | '\'') || c.is_whitespace() || is_escaped(c)
 }
 
-/// Whether a reader might break a line at `c`, or a terminal obey it.
-fn is_escaped(c: char) -> bool {
-    is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
 /// Writes `text` as a JSON string.
 fn quote(text: &str, line: &mut impl Write) -> fmt::Result {
     line.write_char('"')?;
     for c in text.chars() {
         match c {
             '"' | '\\' => write!(line, "\\{c}"),
-            '\n' => line.write_str("\\n"),
-            '\r' => line.write_str("\\r"),
-            '\t' => line.write_str("\\t"),
-            c if is_escaped(c) => write!(line, "\\u{:04x}", u32::from(c)),
-            c => line.write_char(c),
+            c => write_escaped(c, line),
         }?;
     }
     line.write_char('"')

@@ -50,6 +50,23 @@ async fn several_files_and_standard_input_are_validated_separately() {
 }
 
 #[tokio::test]
+async fn names_of_files_are_escaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let [valid, invalid, missing] =
+        ["valid", "invalid", "missing"].map(|name| folder.path().join(format!("{name}\n\u{1b}[31m.yaml")));
+    std::fs::copy("examples/smallest.yaml", &valid).unwrap();
+    std::fs::copy("tests/config/invalid/attempts.yaml", &invalid).unwrap();
+    let ended =
+        cachepulse(["validate".as_ref(), valid.as_os_str(), invalid.as_os_str(), missing.as_os_str()]);
+    let ended = ended.run().await;
+    assert!(ended.stdout.ends_with("/valid\\n\\u001b[31m.yaml: valid, 1 target\n"), "{ended:?}");
+    for part in ["/invalid\\n\\u001b[31m.yaml:4:", "/missing\\n\\u001b[31m.yaml cannot be read: "] {
+        assert!(ended.stderr.contains(part), "{part} {ended:?}");
+    }
+    assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
+}
+
+#[tokio::test]
 async fn without_files_the_configuration_of_run_is_validated() {
     let message = "examples/smallest.yaml: valid, 1 target\n";
     let by_flag = cachepulse(["validate", "--config", "examples/smallest.yaml"]);
