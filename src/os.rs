@@ -16,22 +16,20 @@ mod unix;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub(crate) use self::linux::{
-    NotifySocket, disable_core_dumps, limit_unacknowledged, lower_thread_priority, monotonic_microseconds,
-    usage,
-};
+use self::linux as kernel;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use self::not_linux::{
+use self::not_linux as kernel;
+#[cfg(unix)]
+use self::unix as family;
+#[cfg(windows)]
+use self::windows as family;
+
+pub(crate) use self::family::{
+    HiddenInput, children, descriptors, errors, files, host_name, reuse_address, signals,
+};
+pub(crate) use self::kernel::{
     NotifySocket, disable_core_dumps, limit_unacknowledged, lower_thread_priority, monotonic_microseconds,
     usage,
-};
-#[cfg(unix)]
-pub(crate) use self::unix::{
-    HiddenInput, children, descriptors, errors, files, host_name, reuse_address, signals,
-};
-#[cfg(windows)]
-pub(crate) use self::windows::{
-    HiddenInput, children, descriptors, errors, files, host_name, reuse_address, signals,
 };
 
 /// What the process uses of the machine.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub(super) const EXTENSIONS: &str = ".COM;.EXE;.BAT;.CMD";
 
 /// Returns the path of the program `name` in the first of `folders` that has it, with the first of `extensions` that fits.
-/// `exists` tells whether there is such a file. `None` if there is none, and if `name` is a path.
+/// `exists` returns whether there is such a file. `None` if there is none, and if `name` is a path.
 pub(super) fn find(
     name: &str,
     folders: impl IntoIterator<Item = PathBuf>,
