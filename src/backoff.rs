@@ -19,15 +19,21 @@ impl Backoff {
     /// Counts a failure and returns the delay until the next attempt. The delay doubles with each failure up to `cap`, and
     /// is then multiplied by a random factor of 0.5 to 1, so that agents that failed together do not retry together.
     pub fn next(&mut self, cap: Duration, rng: &mut fastrand::Rng) -> Duration {
-        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        let delay = doubled(self.first, self.failures, cap);
         self.failures = self.failures.saturating_add(1);
-        self.first.saturating_mul(factor).min(cap).mul_f64(0.5 + rng.f64() / 2.0)
+        delay.mul_f64(0.5 + rng.f64() / 2.0)
     }
 
     /// Resets the delay after a success.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
+}
+
+/// Returns `first`, doubled so many `times`, but at most `cap`.
+#[must_use]
+pub fn doubled(first: Duration, times: u32, cap: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(cap)
 }
 
 #[cfg(test)]

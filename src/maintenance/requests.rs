@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backoff::doubled;
 use crate::closed_set::closed_set;
 use crate::target::Product;
 
@@ -117,8 +118,7 @@ impl Requests {
         if state.refused_until.is_some_and(|until| now < until) {
             return state.failures >= FAILURES;
         }
-        let factor = 1_u32.checked_shl(state.failures).unwrap_or(u32::MAX);
-        let pause = FIRST_PAUSE.saturating_mul(factor).min(MEMORY);
+        let pause = doubled(FIRST_PAUSE, state.failures, MEMORY);
         let failures = state.failures.saturating_add(1);
         *state = State { is_granted: false, refused_until: Some(now + pause), failures };
         failures >= FAILURES

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backoff::doubled;
 use crate::lock::lock;
 use crate::target::Endpoint;
 use crate::topology::SlotSet;
@@ -107,8 +108,7 @@ impl Directions {
 
     /// Returns how long a redirection is believed.
     fn believed(&self) -> Duration {
-        let doubled = 2_u32.saturating_pow(self.contradictions.load(Ordering::Relaxed));
-        BELIEVED.saturating_mul(doubled).min(LONGEST_BELIEVED)
+        doubled(BELIEVED, self.contradictions.load(Ordering::Relaxed), LONGEST_BELIEVED)
     }
 
     /// Waits for a direction. Cancel safe.
