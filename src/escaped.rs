@@ -23,6 +23,18 @@ impl<W: Write> Write for Escaping<W> {
     }
 }
 
+/// Returns `bytes` as text, with `\xNN` for what is not UTF-8.
+pub(crate) fn bytes_as_text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").expect("a String takes everything");
+        }
+    }
+    text
+}
+
 /// Whether a reader might break a line at `c`, or a terminal obey it.
 pub(crate) fn is_escaped(c: char) -> bool {
     is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')

@@ -30,6 +30,7 @@ pub use self::reads::within;
 use self::watch::Watched;
 pub use self::watch::WatchedFile;
 use crate::error::is_local;
+use crate::escaped::bytes_as_text;
 
 /// The longest time that a read may take.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -161,10 +162,8 @@ impl std::error::Error for ReadError {}
 /// Returns `path` as text, a different one for each path: bytes that are no UTF-8 are escaped, and so are backslashes.
 #[must_use]
 pub fn escaped(path: &Path) -> String {
-    path.as_os_str().as_encoded_bytes().utf8_chunks().fold(String::new(), |text, chunk| {
-        let valid = text + &chunk.valid().replace('\\', "\\\\");
-        chunk.invalid().iter().fold(valid, |text, byte| format!("{text}\\x{byte:02x}"))
-    })
+    let parts: Vec<&[u8]> = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'\\').collect();
+    bytes_as_text(&parts.join(&br"\\"[..]))
 }
 
 /// The byte order mark that editors on Windows write at the start of UTF-8 files.

@@ -6,6 +6,7 @@
 use redis::{ServerError, ServerErrorKind, Value};
 
 use crate::connection::push::{self, Argument, Push};
+use crate::escaped::bytes_as_text;
 use crate::excerpt::excerpt;
 use crate::probe::FailureReason;
 
@@ -271,7 +272,7 @@ fn text_of(long: &[u8]) -> Option<&[u8]> {
 /// sets up 8 KiB of buffers for each reply, which was a third of the instructions of a probe.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
     let (kind, rest) = bytes.split_first().ok_or(Malformed::NotRedis)?;
-    let text = |line: &[u8]| line.strip_suffix(b"\r\n").map(escaped).ok_or(Malformed::NotRedis);
+    let text = |line: &[u8]| line.strip_suffix(b"\r\n").map(bytes_as_text).ok_or(Malformed::NotRedis);
     let long = || rest.strip_suffix(b"\r\n").and_then(text_of).ok_or(Malformed::NotRedis);
     match kind {
         b'+' if rest == b"OK\r\n" => Ok(Value::Okay),
@@ -305,7 +306,7 @@ pub(super) fn push(bytes: &[u8]) -> Push {
 fn argument(value: &Value) -> Argument {
     match value {
         Value::Int(number) => Argument::Integer(*number),
-        Value::BulkString(text) if text.len() <= push::MAX_TEXT => Argument::Text(escaped(text)),
+        Value::BulkString(text) if text.len() <= push::MAX_TEXT => Argument::Text(bytes_as_text(text)),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } if text.len() <= push::MAX_TEXT => {
             Argument::Text(text.clone())
         }
@@ -313,19 +314,6 @@ fn argument(value: &Value) -> Argument {
         Value::Nil => Argument::Null,
         _ => Argument::Other,
     }
-}
-
-/// `bytes` as text, what is not UTF-8 as `\xNN`.
-fn escaped(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("a String takes everything");
-        }
-    }
-    text
 }
 
 /// What an error reply means, and its text: one bounded line.
