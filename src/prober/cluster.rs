@@ -324,7 +324,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
         shared.memory.watches(&self.host, &known);
         let are_tried = tried == self.shards.len();
-        let is_unknown = |shard: &Watched| shared.note(|whole, _| whole.watch_of(shard.id)) == Watch::Unknown;
+        let is_unknown = |shard: &Watched| shared.watch_of(shard.id) == Watch::Unknown;
         self.are_shards_shown |= !self.shards.is_empty() && !self.shards.iter().any(is_unknown);
         let is_shown = self.are_shards_shown;
         shared.signals.search(watched == 0 && are_tried);
@@ -336,11 +336,11 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             metrics.nodes_watched(watched + replicas);
             metrics.nodes_unwatched(unwatched + unreached_replicas);
         }
-        // The host says nothing about other shards. One that is known to be down is not hidden until the last is known.
         let now = Instant::now();
         // A topology that could not be read may be at the next attempt.
         let is_one_node = self.shards.is_empty() && !(1..IN_VAIN).contains(&self.unread.in_a_row());
         let is_complete = (is_shown || is_one_node) && self.coverage != Coverage::Open;
+        // The host says nothing about other shards. One that is known to be down is not hidden until the last is known.
         if !self.is_front_retired && watched > 0 && (is_down || is_complete) {
             self.is_front_retired = true;
             shared.note(|whole, out| {

@@ -10,6 +10,7 @@ use super::record::Record;
 use super::signals::Signals;
 use super::whole::{LinkId, Part, Whole};
 use crate::lock::lock;
+use crate::status::Watch;
 use crate::target::Endpoint;
 
 /// What the links of one target share.
@@ -41,6 +42,16 @@ impl Shared {
     /// Lets `note` enter something in the whole. What follows for the target is recorded.
     pub(super) fn note<T>(&self, note: impl FnOnce(&mut Whole, Out<'_>) -> T) -> T {
         self.with(|whole, record| note(whole, &mut |effect| record.effect(effect)))
+    }
+
+    /// Returns what is known of the server of link `id`.
+    pub(super) fn watch_of(&self, id: LinkId) -> Watch {
+        self.note(|whole, _| whole.watch_of(id))
+    }
+
+    /// Whether the server of link `id` has ever taken a connection.
+    pub(super) fn is_reached(&self, id: LinkId) -> bool {
+        self.note(|whole, _| whole.is_reached(id))
     }
 
     /// A link joins, which leads to `part`, if that is a shard to its `node`. Its first tick is the one with the number `first`.

@@ -80,7 +80,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             let Some(shard) = topology.shards.iter_mut().find(is_same) else { continue };
             let agrees =
                 |view: &&Topology| view.shard_of(lowest).is_some_and(|other| other.primary == shard.primary);
-            let is_up = self.links.shared.note(|whole, _| whole.watch_of(watched.id)) == Watch::Up;
+            let is_up = self.links.shared.watch_of(watched.id) == Watch::Up;
             if is_up && views.iter().filter(agrees).count() < 2 {
                 shard.primary = known.clone();
             }
@@ -91,7 +91,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Whether a shard that was reached has none of its slots without `missing`.
     fn is_without_shards(&self, missing: &SlotSet) -> bool {
         self.shards.iter().any(|watched| {
-            let is_reached = self.links.shared.note(|whole, _| whole.is_reached(watched.id));
+            let is_reached = self.links.shared.is_reached(watched.id);
             is_reached && watched.shard.slots.intersection(missing) == watched.shard.slots
         })
     }
@@ -104,7 +104,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Whether there is no second node to ask: of all that are probed, one at most was ever reached.
     pub(super) fn has_no_second(&self) -> bool {
-        let is_reached = |watched: &&Watched| self.links.shared.note(|whole, _| whole.is_reached(watched.id));
+        let is_reached = |watched: &&Watched| self.links.shared.is_reached(watched.id);
         self.are_tried() && self.shards.iter().filter(is_reached).count() <= 1
     }
 

@@ -72,7 +72,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     /// Whether only one shard is known, and it does not serve: there is no second node that knows whether it has slots.
     fn is_lost_shard_alone(&self) -> bool {
-        let watch = |id| self.links.shared.note(|whole, _| whole.watch_of(id));
+        let watch = |id| self.links.shared.watch_of(id);
         matches!(&*self.shards, [shard] if watch(shard.id) == Watch::Down)
     }
 
@@ -127,9 +127,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let connected = shared.signals.connected_links();
         let never = |link: &&LinkId| asked.contains(&Some(**link)) || self.answers.is_spared(**link, now);
         let never: Vec<LinkId> = connected.iter().filter(never).copied().collect();
-        let is_unlikely = |link: &&LinkId| {
-            self.answers.is_doubtful(**link) || shared.note(|whole, _| whole.watch_of(**link)) == Watch::Down
-        };
+        let is_unlikely =
+            |link: &&LinkId| self.answers.is_doubtful(**link) || shared.watch_of(**link) == Watch::Down;
         let unlikely = connected.iter().filter(is_unlikely);
         let unlikely: Vec<LinkId> = never.iter().chain(unlikely).copied().collect();
         let last = unlikely.iter().copied().chain(self.answers.last()).collect();

@@ -111,7 +111,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     /// Shows those who open other connections where the shards are.
     pub(super) fn show_reached(&self) {
         let shared = &self.links.shared;
-        let is_reached = |watched: &&Watched| shared.note(|whole, _| whole.is_reached(watched.id));
+        let is_reached = |watched: &&Watched| shared.is_reached(watched.id);
         let reached = self.shards.iter().filter(is_reached);
         shared.signals.reached(reached.map(|watched| (watched.id, watched.direction())).collect());
     }

@@ -37,14 +37,17 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
 
     fn log_refusal(&self, result: StepResult, failure: &Failure) {
         let (target, detail) = (&self.links.target.name, &failure.detail);
-        if result == StepResult::Failure {
+        match result {
             // It may pass, and is logged when it does not.
-        } else if result == StepResult::Denied {
-            warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
-        } else if !is_standalone(failure) {
-            info!(%target, %detail, "shards not monitored; the server does not list them");
-        } else if !self.shards.is_empty() {
-            info!(%target, %detail, "not a cluster any more");
+            StepResult::Failure => {}
+            StepResult::Denied => {
+                warn!(%target, %detail, "shards not monitored; give the user the right `+cluster|slots`");
+            }
+            _ if !is_standalone(failure) => {
+                info!(%target, %detail, "shards not monitored; the server does not list them");
+            }
+            _ if !self.shards.is_empty() => info!(%target, %detail, "not a cluster any more"),
+            _ => {}
         }
     }
 

@@ -118,7 +118,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let mut nodes = Vec::new();
         for Watched { shard, id, replicas, .. } in &self.shards {
             let slots = &shard.slots;
-            let watch = self.links.shared.note(|whole, _| whole.watch_of(*id));
+            let watch = self.links.shared.watch_of(*id);
             let address = Some(shard.primary.address_or(&self.host));
             let node = ClusterNode { slots: slots.clone(), replica: None, address, is_absent: false };
             nodes.push((node, watch));
