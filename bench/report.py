@@ -123,7 +123,7 @@ def scrapes(rows):
 
 def growth(curve):
     if curve:
-        yield "## From 1 to 5000 targets, every 5 s\n"
+        yield f"## From 1 to {curve[-1]['targets']} targets, every 10 s\n"
         yield table(
             ["Targets", "CPU of one core", "Memory", "Memory per target", "PING median", "Late ticks", "At start: late, failed"],
             [
