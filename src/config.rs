@@ -39,6 +39,7 @@ mod sentinel;
 mod settings;
 mod size;
 mod sources;
+mod surrogates;
 mod target;
 mod target_file;
 mod target_files;

@@ -14,7 +14,7 @@ use serde::de::{
     Visitor,
 };
 
-use super::merge;
+use super::{merge, surrogates};
 use crate::files::text_without_mark;
 
 /// The largest size of a document with expanded aliases: one per value and one per byte of text. Only a file with aliases
@@ -95,6 +95,7 @@ pub(super) fn parse(yaml: &str) -> Result<Node, (String, Option<Position>)> {
     if let Some(at) = deepest(yaml) {
         return Err((format!("not valid YAML: {TOO_DEEP}"), Some(position_of(yaml, at))));
     }
+    let yaml = &surrogates::joined(yaml);
     let reading = Reading::default();
     NodeSeed(&reading).deserialize(deserializer(yaml)).map_err(|error| {
         // `serde_yaml` treats the text after a syntax error as a second document.
@@ -145,7 +146,7 @@ fn deserializer(yaml: &str) -> serde_yaml::Deserializer<'_> {
 /// mappings have none.
 pub(super) fn positions(yaml: &str, orders: HashSet<usize>) -> HashMap<usize, Position> {
     let reading = Reading { wanted: orders, ..Reading::default() };
-    if let Err(error) = NodeSeed(&reading).deserialize(deserializer(yaml)) {
+    if let Err(error) = NodeSeed(&reading).deserialize(deserializer(&surrogates::joined(yaml))) {
         // A document without a collection around its value; anything else was an error when it was parsed.
         let _ = reading.catch(error);
     }

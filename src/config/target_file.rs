@@ -460,6 +460,16 @@ targets: [{name: own, host: a}]
         assert!(read(named, key, "c").unwrap_err().contains("add the host to identities.a.hosts"));
     }
 
+    /// Most writers of JSON escape what is not ASCII.
+    #[test]
+    fn json_may_have_escaped_characters() {
+        let file = r#"[{"targets": ["a"], "labels": {"team": "\ud83d\ude00 \u00e9"}}]"#;
+        let definitions =
+            definitions("targets: [{name: own, host: a, identity: none}]\ndefaults: {identity: none}");
+        let targets = definitions.read("t.json", file, &Sources::new(&Files::system())).unwrap();
+        assert!(format!("{:?}", targets[0].labels).contains("😀 é"), "{:?}", targets[0].labels);
+    }
+
     #[test]
     fn what_is_wrong_has_its_place() {
         for (file, message) in [
