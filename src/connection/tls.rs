@@ -9,6 +9,7 @@ pub mod handshake;
 mod peers;
 pub mod pem;
 pub(crate) mod pinned;
+mod records;
 pub mod reload;
 mod remedy;
 pub mod roots;
@@ -27,7 +28,7 @@ use client_certificate::ClientCertificate;
 use peers::Peers;
 use roots::Roots;
 use verifier::Verifier;
-use witness::Witness;
+use witness::Answers;
 
 pub use remedy::Remedy;
 pub(crate) use stream::ClientCertificateRefused;
@@ -36,11 +37,8 @@ pub use stream::TlsStream;
 /// The client's side of TLS 1.2 and 1.3. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsClient {
-    roots: Roots,
-    certificate: Option<ClientCertificate>,
-    /// What the configurations of all connections share. Built once: the builder of rustls allocates a cache of 256
-    /// sessions before that can be switched off.
-    shared: Arc<ClientConfig>,
+    /// Shared by all connections.
+    config: Arc<ClientConfig>,
     /// The peers that have finished a handshake.
     peers: Peers,
     remedy: Remedy,
@@ -54,18 +52,16 @@ impl TlsClient {
     #[must_use]
     pub fn new(roots: &Roots, certificate: Option<ClientCertificate>) -> Self {
         let provider = Arc::new(ring::default_provider());
-        let witness = Arc::new(Witness::new(certificate.clone()));
-        let verifier = Verifier::new(roots.clone(), &provider, Arc::clone(&witness));
-        let mut shared = ClientConfig::builder_with_provider(provider)
+        let verifier = Verifier::new(roots.clone(), &provider);
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for both versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(witness);
+            .with_client_cert_resolver(Arc::new(Answers(certificate)));
         // A resumed session skips the certificate. Each reconnect shall check it anew, and be timed alike.
-        shared.resumption = Resumption::disabled();
-        let (roots, shared) = (roots.clone(), Arc::new(shared));
-        Self { roots, certificate, shared, peers: Peers::default(), remedy: Remedy::OF_TARGET }
+        config.resumption = Resumption::disabled();
+        Self { config: Arc::new(config), peers: Peers::default(), remedy: Remedy::OF_TARGET }
     }
 
     /// Returns this client with failures that name this `remedy` instead of the keys of a target.
@@ -77,16 +73,6 @@ impl TlsClient {
     /// Remembers the same peers as `previous`.
     fn after(self, previous: &Self) -> Self {
         Self { peers: previous.peers.clone(), ..self }
-    }
-
-    /// Returns the configuration of one connection, and the witness that notes what the server shows.
-    fn config(&self) -> (Arc<ClientConfig>, Arc<Witness>) {
-        let witness = Arc::new(Witness::new(self.certificate.clone()));
-        let verifier = Verifier::new(self.roots.clone(), self.shared.crypto_provider(), Arc::clone(&witness));
-        let mut config = ClientConfig::clone(&self.shared);
-        config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        config.client_auth_cert_resolver = Arc::clone(&witness) as Arc<_>;
-        (Arc::new(config), witness)
     }
 }
 

@@ -9,11 +9,10 @@ use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 
 use super::certificate::expiry;
 use super::diagnosis::{diagnose, impossible_name};
-use super::witness::Witnessed;
+use super::witness::Seen;
 use super::{TlsClient, TlsStream};
 use crate::connection::deadline::within;
 use crate::connection::trace::Trace;
@@ -50,15 +49,11 @@ impl TlsClient {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|_| impossible_name(server_name))?;
-        let (config, witness) = self.config();
-        let connecting =
-            TlsConnector::from(config).connect(name, Witnessed::new(stream, Arc::clone(&witness)));
+        let mut seen = Seen::default();
+        let connecting = TlsStream::connect(Arc::clone(&self.config), name, stream, &mut seen);
         let result = within(deadline, pin!(connecting)).await;
-        // Taken, because rustls keeps the witness as long as the connection is open.
-        let mut seen = std::mem::take(&mut *witness.seen());
         let shaken = match result {
             Ok(Ok(stream)) => {
-                let stream = TlsStream::new(stream, seen.answer);
                 let info = info(&stream);
                 self.peers.spoke(peer);
                 Ok((stream, info))

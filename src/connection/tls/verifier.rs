@@ -1,7 +1,5 @@
 //! The check of a server's certificate: the one of rustls, and one for certificates that the operator named themselves.
 
-use std::sync::Arc;
-
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
@@ -14,7 +12,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::pinned::{parse, verify_dates};
 use super::roots::Roots;
-use super::witness::Witness;
+use super::witness::shown;
 
 /// The check of rustls for one version of TLS.
 type VerifySignature = fn(
@@ -24,18 +22,17 @@ type VerifySignature = fn(
     &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error>;
 
-/// Checks the certificates of one handshake.
+/// Checks the certificates of servers.
 #[derive(Debug)]
 pub(super) struct Verifier {
     roots: Roots,
     algorithms: WebPkiSupportedAlgorithms,
-    witness: Arc<Witness>,
 }
 
 impl Verifier {
-    /// Creates a verifier that trusts `roots` and notes the server's certificate in `witness`.
-    pub(super) fn new(roots: Roots, provider: &CryptoProvider, witness: Arc<Witness>) -> Self {
-        Self { roots, algorithms: provider.signature_verification_algorithms, witness }
+    /// Creates a verifier that trusts `roots`.
+    pub(super) const fn new(roots: Roots, provider: &CryptoProvider) -> Self {
+        Self { roots, algorithms: provider.signature_verification_algorithms }
     }
 
     /// Returns the key of a pinned certificate that rustls does not read, such as one of version 1. A signature can be
@@ -74,7 +71,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.witness.seen().certificate = Some(end_entity.clone().into_owned());
+        shown(end_entity);
         if self.roots.is_pinned(end_entity) {
             return verify_pinned(end_entity, server_name, now);
         }

@@ -1,27 +1,23 @@
-//! The witness of one handshake: notes what the server shows, so that a failure can be explained.
+//! What the server shows in a handshake, so that a failure can be explained.
+//!
+//! rustls calls those who check certificates without saying which handshake that is for. All connections have the same ones, so
+//! that each needs no configuration of its own: what they note is for the handshake that goes on in this thread at the moment.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::client_certificate::ClientCertificate;
-use crate::lock::lock;
 
 /// How many of the first bytes are kept: a line of text.
 const FIRST_BYTES: usize = 160;
 
-/// Notes what the server shows in one handshake, and answers its request for a client certificate.
-#[derive(Debug)]
-pub(super) struct Witness {
-    certificate: Option<ClientCertificate>,
-    seen: Mutex<Seen>,
+thread_local! {
+    static SEEN: RefCell<Seen> = RefCell::default();
 }
 
 /// What the server has shown.
@@ -35,6 +31,14 @@ pub(super) struct Seen {
     pub(super) answer: Option<Answer>,
 }
 
+impl Seen {
+    /// These bytes came.
+    pub(super) fn received(&mut self, new: &[u8]) {
+        let room = FIRST_BYTES - self.first_bytes.len();
+        self.first_bytes.extend(&new[..new.len().min(room)]);
+    }
+}
+
 /// How a request for a client certificate was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -46,100 +50,36 @@ pub(super) enum Answer {
     Certificate,
 }
 
-impl Witness {
-    /// Creates a witness that answers with `certificate`.
-    pub(super) fn new(certificate: Option<ClientCertificate>) -> Self {
-        Self { certificate, seen: Mutex::default() }
-    }
-
-    /// Returns what was seen so far.
-    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.seen)
-    }
+/// Does `work`, a part of one handshake, and notes in `seen` what the server shows in it.
+pub(super) fn watch<T>(seen: &mut Seen, work: impl FnOnce() -> T) -> T {
+    SEEN.with_borrow_mut(|current| std::mem::swap(current, seen));
+    let done = work();
+    SEEN.with_borrow_mut(|current| std::mem::swap(current, seen));
+    done
 }
 
-impl ResolvesClientCert for Witness {
+/// The server has shown its own certificate.
+pub(super) fn shown(certificate: &CertificateDer<'_>) {
+    SEEN.with_borrow_mut(|seen| seen.certificate = Some(certificate.clone().into_owned()));
+}
+
+/// Answers requests for a client certificate.
+#[derive(Debug)]
+pub(super) struct Answers(pub(super) Option<ClientCertificate>);
+
+impl ResolvesClientCert for Answers {
     fn resolve(&self, _authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let fitting = self.certificate.as_ref().filter(|it| it.0.key.choose_scheme(schemes).is_some());
-        let answer = match (&self.certificate, fitting) {
+        let fitting = self.0.as_ref().filter(|it| it.0.key.choose_scheme(schemes).is_some());
+        let answer = match (&self.0, fitting) {
             (None, _) => Answer::Nothing,
             (Some(_), None) => Answer::UnfitKey,
             (Some(_), Some(_)) => Answer::Certificate,
         };
-        self.seen().answer = Some(answer);
+        SEEN.with_borrow_mut(|seen| seen.answer = Some(answer));
         fitting.map(|it| Arc::clone(&it.0))
     }
 
     fn has_certs(&self) -> bool {
-        self.certificate.is_some()
-    }
-}
-
-/// A stream whose first bytes are noted by a witness.
-#[derive(Debug)]
-pub(super) struct Witnessed<S> {
-    stream: S,
-    witness: Option<Arc<Witness>>,
-}
-
-impl<S> Witnessed<S> {
-    pub(super) const fn new(stream: S, witness: Arc<Witness>) -> Self {
-        Self { stream, witness: Some(witness) }
-    }
-
-    /// Ends the notes.
-    pub(super) fn dismiss(&mut self) {
-        self.witness = None;
-    }
-
-    pub(super) const fn get_ref(&self) -> &S {
-        &self.stream
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Witnessed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let start = buffer.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(witness) = &self.witness {
-            let first_bytes = &mut witness.seen().first_bytes;
-            let new = &buffer.filled()[start..];
-            first_bytes.extend(new.iter().take(FIRST_BYTES - first_bytes.len()));
-        }
-        poll
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Witnessed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.0.is_some()
     }
 }
