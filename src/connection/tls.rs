@@ -16,6 +16,7 @@ pub mod roots;
 mod stream;
 mod verifier;
 mod witness;
+pub(crate) mod x509;
 
 use std::fmt;
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use x509_parser::extensions::GeneralName;
 
 use super::ClientAuth;
 use crate::connection::tls::pinned::{parse, verify_dates};
+use crate::connection::tls::x509::{alternative_names, purposes};
 
 /// Checks the certificates of clients.
 pub(super) struct ClientVerifier {
@@ -68,8 +69,8 @@ impl ClientVerifier {
     fn verify_names(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let Some(allowed) = &self.allowed_sans else { return Ok(()) };
         let certificate = parse(certificate)?;
-        let names = certificate.subject_alternative_name().ok().flatten();
-        let mut names = names.iter().flat_map(|extension| &extension.value.general_names).filter_map(text);
+        let names = alternative_names(&certificate).ok().flatten().unwrap_or_default();
+        let mut names = names.iter().filter_map(text);
         let is_allowed = |name: String| allowed.contains(&name);
         if names.any(is_allowed) { Ok(()) } else { Err(CertificateError::NotValidForName.into()) }
     }
@@ -130,8 +131,8 @@ impl fmt::Debug for ClientVerifier {
 /// `openssl req -x509` makes it.
 fn verify_pinned(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
     verify_dates(certificate, now)?;
-    let purposes = certificate.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
-    if purposes.is_some_and(|purposes| !purposes.value.client_auth && !purposes.value.any) {
+    let purposes = purposes(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    if purposes.is_some_and(|purposes| !purposes.client_auth && !purposes.any) {
         return Err(CertificateError::InvalidPurpose.into());
     }
     Ok(())

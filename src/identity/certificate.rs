@@ -19,6 +19,7 @@ use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use crate::clock::Rfc3339;
 use crate::connection::tls::certificate::Certificate;
 use crate::connection::tls::pem::{self, PemError};
+use crate::connection::tls::x509;
 use crate::hex::hex;
 use crate::secret::Secret;
 
@@ -169,7 +170,7 @@ impl fmt::Display for Binary {
 
 /// Whether `certificate` is that of `key`.
 fn has_key(certificate: &CertificateDer<'_>, key: &RsaKeyPair) -> bool {
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+    let Some(certificate) = x509::parse(certificate) else { return false };
     let public = certificate.public_key();
     public.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION
         && *public.subject_public_key.data == *key.public_key().as_ref()

@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
-use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 
+use super::x509;
 use crate::excerpt::excerpt;
 
 /// The longest name that is kept, in characters. The server chose it, so it is bounded.
@@ -31,11 +31,12 @@ impl Certificate {
     /// Reads `certificate`; `None` if it is not one.
     #[must_use]
     pub fn parse(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let certificate = x509::parse(certificate)?;
+        let names = x509::alternative_names(&certificate).ok().flatten().unwrap_or_default();
         Some(Self {
-            subject: excerpt(&certificate.subject().to_string(), NAME_LENGTH),
-            names: names(&certificate),
-            issuer: excerpt(&certificate.issuer().to_string(), NAME_LENGTH),
+            subject: excerpt(&x509::name(certificate.subject()), NAME_LENGTH),
+            names: names.iter().filter_map(host).collect(),
+            issuer: excerpt(&x509::name(certificate.issuer()), NAME_LENGTH),
             valid_from: time(certificate.validity().not_before),
             expiry: time(certificate.validity().not_after),
         })
@@ -44,18 +45,15 @@ impl Certificate {
 
 /// When `certificate` expires.
 pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    time(certificate.validity().not_after)
+    time(x509::parse(certificate)?.validity().not_after)
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let name = |name: &GeneralName<'_>| match name {
+fn host(name: &GeneralName<'_>) -> Option<String> {
+    match name {
         GeneralName::DNSName(name) => Some(excerpt(name, NAME_LENGTH)),
         GeneralName::IPAddress(bytes) => address(bytes),
         _ => None,
-    };
-    extension.value.general_names.iter().filter_map(name).collect()
+    }
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

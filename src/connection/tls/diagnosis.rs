@@ -13,6 +13,7 @@ use super::certificate::Certificate;
 use super::remedy::Remedy;
 use super::stream::ClientCertificateRefused;
 use super::witness::Seen;
+use super::x509;
 use crate::clock::Rfc3339;
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Phase, Stage};
@@ -143,7 +144,7 @@ fn alert_fault(alert: AlertDescription, remedy: Remedy) -> String {
 fn certificate_fault(error: &CertificateError, seen: &Seen, server_name: &str, remedy: Remedy) -> String {
     let Remedy { untrusted, unusual, .. } = remedy;
     let certificate = seen.certificate.as_ref().and_then(Certificate::parse);
-    let parsed = seen.certificate.as_ref().and_then(|der| x509_parser::parse_x509_certificate(der).ok());
+    let parsed = seen.certificate.as_ref().and_then(|der| x509::parse(der));
     match error {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = match certificate {
@@ -194,10 +195,10 @@ fn certificate_fault(error: &CertificateError, seen: &Seen, server_name: &str, r
             "the certificate is not meant for a server (extended key usage)".to_owned()
         }
         CertificateError::Other(other) => match parsed {
-            Some((_, parsed)) if parsed.version() != X509Version::V3 => {
+            Some(parsed) if parsed.version() != X509Version::V3 => {
                 format!("the certificate is of X.509 version 1{unusual}")
             }
-            Some((_, parsed)) if parsed.is_ca() => {
+            Some(parsed) if x509::is_authority(&parsed) => {
                 format!("the server shows a CA certificate as its own{unusual}")
             }
             _ => format!("the certificate cannot be used: {}", words(&other.0)),

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::x509;
 use crate::files::without_mark;
 
 /// Returns the certificates in `pem`, at least one.
@@ -18,7 +19,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&without_headers(without_mark(pem))) {
         let certificate = certificate.map_err(|_| PemError::Damaged)?;
-        if x509_parser::parse_x509_certificate(&certificate).is_err() {
+        if x509::parse(&certificate).is_none() {
             return Err(PemError::DamagedCertificate { number: certificates.len() + 1 });
         }
         certificates.push(certificate);
@@ -50,8 +51,7 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
 pub fn certified_key(chain: Vec<CertificateDer<'static>>, pem: &[u8]) -> Result<CertifiedKey, PemError> {
     let key = any_supported_type(&private_key(pem)?).map_err(|_| PemError::UnsupportedKey)?;
     let own = chain.first().ok_or(PemError::NoCertificate)?;
-    let (_, own) =
-        x509_parser::parse_x509_certificate(own).map_err(|_| PemError::DamagedCertificate { number: 1 })?;
+    let own = x509::parse(own).ok_or(PemError::DamagedCertificate { number: 1 })?;
     if key.public_key().is_none_or(|public| *public != *own.public_key().raw) {
         return Err(PemError::OtherKey);
     }

@@ -7,13 +7,14 @@ use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::time::ASN1Time;
 
+use super::x509;
+
 /// Parses `certificate`.
 ///
 /// # Errors
 /// If it is none.
 pub(crate) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
-    let parsed = x509_parser::parse_x509_certificate(certificate);
-    parsed.map(|(_, certificate)| certificate).map_err(|_| CertificateError::BadEncoding.into())
+    x509::parse(certificate).ok_or_else(|| CertificateError::BadEncoding.into())
 }
 
 /// Checks that `certificate` is valid at the time `now`.

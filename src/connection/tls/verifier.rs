@@ -13,6 +13,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use super::pinned::{parse, verify_dates};
 use super::roots::Roots;
 use super::witness::shown;
+use super::x509;
 
 /// The check of rustls for one version of TLS.
 type VerifySignature = fn(
@@ -114,7 +115,7 @@ fn verify_pinned(
 ) -> Result<ServerCertVerified, Error> {
     let parsed = parse(certificate)?;
     verify_dates(&parsed, now)?;
-    if matches!(parsed.subject_alternative_name(), Ok(None)) {
+    if matches!(x509::alternative_names(&parsed), Ok(None)) {
         // `openssl req -x509` gives none. OpenSSL and others then take the common name.
         let is_common_name = |name: &str| name.eq_ignore_ascii_case(&server_name.to_str());
         let mut names = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
