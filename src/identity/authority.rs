@@ -102,6 +102,7 @@ mod tests {
             "https://a/b",
             "a:99999",
             "https://a:0",
+            "https://bücher.example",
         ] {
             let error = of(value).unwrap_err();
             assert!(error.text.starts_with("AZURE_AUTHORITY_HOST: expected https:// and a host"), "{error}");

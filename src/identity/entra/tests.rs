@@ -77,6 +77,31 @@ impl Carry for Starved {
     }
 }
 
+/// A transport that reaches nothing, and says where a request would go.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Carry for Nowhere {
+    async fn send(&self, request: Request<Bytes>, _: &Route) -> Result<Response<Bytes>, TransportError> {
+        Err(TransportError::Unreachable(request.uri().to_string()))
+    }
+}
+
+#[tokio::test]
+async fn an_authority_may_have_the_ascii_form_of_an_international_name() {
+    let secret = file("s3cr3t-value");
+    let source = EntraSource::ClientSecret {
+        client_id: Some("c".into()),
+        tenant_id: Some("t".into()),
+        secret: Some(SecretSource::File(secret.path().into())),
+    };
+    let authority = Some("https://login.xn--bcher-kva.example".into());
+    let identity = EntraIdentity { source, scope: DEFAULT_SCOPE.into(), authority };
+    let error = tokens(identity, Arc::new(Nowhere), Variables::of([])).fetch().await.unwrap_err();
+    assert_eq!(&*error.text, "https://login.xn--bcher-kva.example/t/oauth2/v2.0/token");
+}
+
 #[tokio::test]
 async fn a_request_that_the_agents_own_limits_prevent_says_so() {
     let source = EntraSource::ManagedIdentity(ManagedIdentityId::System);
