@@ -28,7 +28,7 @@ use super::directions::Directions;
 use super::early::EarlyConnection;
 use super::handover::Handover;
 use super::ledger::{Fact, Measurements};
-use super::maintenance::Maintenance;
+use super::maintenance::LinkMaintenance;
 use super::opening::{Connection, Opened, Opener, blame_credentials};
 use super::roles::Roles;
 use super::round::{Clients, Rounds};
@@ -64,8 +64,8 @@ pub(super) struct Link<D: Dial> {
     ticks: Ticks,
     roles: Roles,
     rng: fastrand::Rng,
-    /// Shared by the links of a target; `None` if nothing is ever asked for.
-    maintenance: Option<Arc<Maintenance>>,
+    /// `None` if nothing is ever asked for.
+    maintenance: Option<Box<LinkMaintenance>>,
     early: EarlyConnection<D>,
     /// When it began, as long as it has opened no connection.
     unopened_since: Option<Instant>,
@@ -84,7 +84,7 @@ impl<D: Dial> Link<D> {
         rounds: Rounds,
         ticks: Ticks,
         rng: fastrand::Rng,
-        maintenance: Option<Arc<Maintenance>>,
+        maintenance: Option<Box<LinkMaintenance>>,
     ) -> Self {
         if directions.is_some()
             && let Some(endpoint) = &endpoint

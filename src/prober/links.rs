@@ -143,7 +143,7 @@ impl<D: Dial> Links<D> {
             rounds,
             ticks,
             self.rng.fork(),
-            self.maintenance.clone(),
+            self.maintenance.as_ref().map(|maintenance| Box::new(maintenance.link())),
         ))
     }
 }

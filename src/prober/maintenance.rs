@@ -1,8 +1,9 @@
-//! The maintenance notices of one target, which all its links share: what is asked for, and what comes is counted, shown
-//! and logged.
+//! The maintenance notices of one target: each link asks for them by itself, and what comes is counted, shown and logged once
+//! for all.
 //!
 //! Nothing here decides about an outcome: a notice hides no outage.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -21,25 +22,42 @@ use crate::probe::{Failure, FailureReason};
 use crate::status::{NoticeState, TargetStatus};
 use crate::target::{self, Product, Server, Target, TargetName};
 
-/// What one target asks for and knows about maintenance.
+/// What one target knows about maintenance.
 #[derive(Debug)]
 pub(super) struct Maintenance {
     target: TargetName,
     clock: Clock,
     metrics: Arc<TargetMetrics>,
     status: Arc<TargetStatus>,
+    /// What a link asks for that has not asked yet.
+    requests: Requests,
     state: Mutex<State>,
+}
+
+/// What one link asks for. Its server may refuse, or not answer, what those of other links agree to.
+#[derive(Debug)]
+pub(super) struct LinkMaintenance {
+    all: Arc<Maintenance>,
+    requests: Requests,
 }
 
 #[derive(Debug)]
 struct State {
-    requests: Requests,
-    /// The request that the user may not make, which is worth more to know than what the server does not support.
-    denied: Option<Request>,
+    /// How many links are granted notices.
+    granted: usize,
+    /// The newest refusals, by [`Request`].
+    refusals: [Option<Refusal>; Request::ALL.len()],
     notices: Notices,
     /// How many connections have asked.
     connections: u64,
     shown: Announced,
+}
+
+/// Why a request is not granted.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    is_denied: bool,
+    detail: Box<str>,
 }
 
 /// What one connection has asked for.
@@ -76,8 +94,8 @@ impl Maintenance {
             return None;
         }
         let state = Mutex::new(State {
-            requests,
-            denied: None,
+            granted: 0,
+            refusals: Default::default(),
             notices: Notices::default(),
             connections: 0,
             shown: Announced::default(),
@@ -87,6 +105,7 @@ impl Maintenance {
             clock: record.clock().clone(),
             metrics: record.metrics(),
             status: record.status(),
+            requests,
             state,
         };
         maintenance.show_state(NoticeState::NotRequested, "");
@@ -94,9 +113,9 @@ impl Maintenance {
         Some(Arc::new(maintenance))
     }
 
-    /// Returns the next request on a connection, and when it is due.
-    pub(super) fn next_request(&self, subscription: Subscription) -> Option<(Request, Instant)> {
-        self.lock().requests.next(subscription.made, Instant::now())
+    /// Returns what a new link asks for.
+    pub(super) fn link(self: &Arc<Self>) -> LinkMaintenance {
+        LinkMaintenance { all: Arc::clone(self), requests: self.requests.clone() }
     }
 
     /// Returns when something changes without a notice.
@@ -111,36 +130,6 @@ impl Maintenance {
     pub(super) fn update(&self) {
         let mut state = self.lock();
         self.show_changes(&mut state, Instant::now(), None);
-    }
-
-    /// The server has agreed to `request`.
-    pub(super) fn granted(&self, request: Request, subscription: &mut Subscription) {
-        let mut state = self.lock();
-        state.requests.granted(request, &mut subscription.made);
-        if subscription.connection.is_none() {
-            state.connections += 1;
-            subscription.connection = Some(state.connections);
-        }
-        if request == Request::Notifications {
-            subscription.agreed = Some(Instant::now());
-        }
-        self.show_state(NoticeState::Received, "");
-        debug!(target = %self.target, request = request.as_str(), "maintenance notices requested");
-    }
-
-    /// The server has refused `request`, or it would do harm.
-    pub(super) fn refused(&self, request: Request, failure: &Failure) {
-        let mut state = self.lock();
-        state.requests.refused(request, Instant::now());
-        self.show_refusal(&mut state, request, failure);
-    }
-
-    /// `request` failed in a way that may pass.
-    pub(super) fn failed(&self, request: Request, failure: &Failure) {
-        let mut state = self.lock();
-        if state.requests.failed(request, Instant::now()) {
-            self.show_refusal(&mut state, request, failure);
-        }
     }
 
     /// Notes what the server has pushed on a connection. Returns what to do if the connection's endpoint moves.
@@ -199,19 +188,99 @@ impl Maintenance {
         self.status.maintenance_notices(state, detail);
     }
 
-    fn show_refusal(&self, state: &mut State, request: Request, failure: &Failure) {
-        let detail = &failure.detail;
-        let is_denied = failure.reason == FailureReason::PermissionDenied;
-        state.denied = if is_denied { Some(request) } else { state.denied.filter(|other| *other != request) };
-        if !state.requests.is_granted() && state.denied.is_none_or(|denied| denied == request) {
-            let shown = if is_denied { NoticeState::Denied } else { NoticeState::Unsupported };
+    /// Shows the newest refusal if no link is granted notices. That the user may not make a request is worth more to know than
+    /// what the server does not support.
+    fn show_refusal(&self, state: &State) {
+        let mut refusals: Vec<&Refusal> = state.refusals.iter().flatten().collect();
+        refusals.sort_by_key(|refusal| !refusal.is_denied);
+        if state.granted == 0
+            && let Some(Refusal { is_denied, detail }) = refusals.first()
+        {
+            let shown = if *is_denied { NoticeState::Denied } else { NoticeState::Unsupported };
             self.show_state(shown, detail);
         }
-        let request = request.as_str();
-        debug!(target = %self.target, request, %detail, "maintenance notices not available");
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+impl LinkMaintenance {
+    /// Returns the next request on a connection, and when it is due.
+    pub(super) fn next_request(&self, subscription: Subscription) -> Option<(Request, Instant)> {
+        self.requests.next(subscription.made, Instant::now())
+    }
+
+    /// The server has agreed to `request`.
+    pub(super) fn granted(&mut self, request: Request, subscription: &mut Subscription) {
+        let Maintenance { target, state, .. } = &*self.all;
+        let mut state = lock(state);
+        let was_granted = self.requests.is_granted();
+        self.requests.granted(request, &mut subscription.made);
+        state.granted += usize::from(!was_granted);
+        state.refusals[request as usize] = None;
+        if subscription.connection.is_none() {
+            state.connections += 1;
+            subscription.connection = Some(state.connections);
+        }
+        if request == Request::Notifications {
+            subscription.agreed = Some(Instant::now());
+        }
+        self.all.show_state(NoticeState::Received, "");
+        debug!(%target, request = request.as_str(), "maintenance notices requested");
+    }
+
+    /// The server has refused `request`, or it would do harm.
+    pub(super) fn refused(&mut self, request: Request, failure: &Failure) {
+        self.change(|requests| requests.refused(request, Instant::now()));
+        self.note_refusal(request, failure);
+    }
+
+    /// `request` failed in a way that may pass.
+    pub(super) fn failed(&mut self, request: Request, failure: &Failure) {
+        if self.change(|requests| requests.failed(request, Instant::now())) {
+            self.note_refusal(request, failure);
+        }
+    }
+
+    /// Lets `change` take away what was granted.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Requests) -> T) -> T {
+        let was_granted = self.requests.is_granted();
+        let changed = change(&mut self.requests);
+        if was_granted && !self.requests.is_granted() {
+            self.all.lock().granted -= 1;
+        }
+        changed
+    }
+
+    fn note_refusal(&self, request: Request, failure: &Failure) {
+        let mut state = self.all.lock();
+        let is_denied = failure.reason == FailureReason::PermissionDenied;
+        let refusal = Some(Refusal { is_denied, detail: failure.detail.clone() });
+        let known = &mut state.refusals[request as usize];
+        let is_new = *known != refusal;
+        *known = refusal;
+        self.all.show_refusal(&state);
+        if is_new {
+            let (target, request, detail) = (&self.all.target, request.as_str(), &failure.detail);
+            debug!(%target, request, %detail, "maintenance notices not available");
+        }
+    }
+}
+
+impl Deref for LinkMaintenance {
+    type Target = Maintenance;
+
+    fn deref(&self) -> &Maintenance {
+        &self.all
+    }
+}
+
+impl Drop for LinkMaintenance {
+    fn drop(&mut self) {
+        self.change(|requests| *requests = Requests::none());
+        // What the others were told.
+        self.all.show_refusal(&self.all.lock());
     }
 }

@@ -7,7 +7,7 @@ use crate::probe::Failure;
 use crate::prober::directions::Direction;
 use crate::prober::early::{Early, EarlyConnection};
 use crate::prober::handover::Handover;
-use crate::prober::maintenance::Maintenance;
+use crate::prober::maintenance::LinkMaintenance;
 use crate::prober::opening::{Connection, Opened, Opener};
 use crate::prober::schedule::until;
 use crate::prober::signals::{Question, Signals};
@@ -41,12 +41,12 @@ pub(super) async fn next_event<D: Dial>(
     connection: Option<&mut Connection<D::Stream>>,
     handover: &Handover<D::Stream>,
     opener: &mut Opener<D>,
-    maintenance: Option<&Maintenance>,
+    maintenance: Option<&LinkMaintenance>,
     early: &mut EarlyConnection<D>,
     (signals, id): (&Signals, LinkId),
 ) -> Event<D::Stream> {
     let Opener { sign_in, dialer, target, .. } = opener;
-    let change = maintenance.and_then(Maintenance::next_change);
+    let change = maintenance.and_then(|maintenance| maintenance.next_change());
     let Some(connection) = connection else {
         return tokio::select! {
             () = sign_in.renewed() => Event::Renewed,

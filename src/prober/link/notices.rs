@@ -8,7 +8,7 @@ use super::Link;
 use crate::connection::dialer::Dial;
 use crate::maintenance::{AZURE_CHANNEL, Request};
 use crate::probe::{Failure, FailureReason, Stage};
-use crate::prober::maintenance::Maintenance;
+use crate::prober::maintenance::LinkMaintenance;
 use crate::prober::opening::Connection;
 use crate::target::Protocol;
 
@@ -28,10 +28,12 @@ impl<D: Dial> Link<D> {
 
     /// Asks for maintenance notices if that is due. Nothing about it fails a probe.
     pub(super) async fn maintain(&mut self) {
-        let Some(maintenance) = self.maintenance.clone() else { return };
+        let Self { ticks, connection, opener, rounds, maintenance: Some(maintenance), .. } = self else {
+            return;
+        };
         maintenance.update();
-        let Self { ticks, connection: Some(connection), opener, rounds, .. } = self else { return };
-        let Some((request, due)) = request(connection, &maintenance) else { return };
+        let Some(connection) = connection else { return };
+        let Some((request, due)) = request(connection, maintenance) else { return };
         let now = Instant::now();
         if due > now {
             return;
@@ -81,7 +83,7 @@ const fn is_refusal(failure: &Failure) -> bool {
 /// Returns what to ask for on `connection`, and when.
 pub(super) fn request<S>(
     connection: &Connection<S>,
-    maintenance: &Maintenance,
+    maintenance: &LinkMaintenance,
 ) -> Option<(Request, Instant)> {
     // Under RESP2, a subscribed connection takes no other commands.
     let speaks_pushes = connection.protocol == Protocol::Resp3;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::target::{Maintenance, Protocol};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A target on Azure Cache for Redis.
 fn azure() -> Target {
@@ -12,7 +12,7 @@ fn azure() -> Target {
 }
 
 /// A target on Azure Managed Redis.
-fn managed() -> Target {
+pub(super) fn managed() -> Target {
     let endpoint = Endpoint { host: "orders.eastus.redis.azure.net".into(), port: 10000 };
     Target { server: endpoint.into(), ..target() }
 }

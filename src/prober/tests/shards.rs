@@ -3,6 +3,7 @@
 mod cluster;
 mod failovers;
 mod log;
+mod maintenance;
 mod one_node;
 mod refusals;
 mod reload;

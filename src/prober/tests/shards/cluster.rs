@@ -54,6 +54,8 @@ pub(super) struct Node {
     /// What it answers `CLUSTER SLOTS` and `READONLY` with, if others answer otherwise.
     pub(super) no_topology: Option<&'static str>,
     pub(super) read_only: Option<&'static str>,
+    /// What it answers a request for maintenance notices with, if it does not agree. Nothing is silence.
+    pub(super) no_notices: Option<&'static str>,
     /// How many accesses of keys it sends to the last node, whoever has the slot.
     pub(super) misdirects: usize,
     /// The keys that it takes.
@@ -217,6 +219,9 @@ impl Nodes {
             "CLUSTER" => {
                 let refusal = self.all[place].no_topology.or(self.refusal);
                 refusal.map_or_else(|| self.topology(place), Into::into)
+            }
+            "CLIENT" if words[1] == "MAINT_NOTIFICATIONS" => {
+                self.all[place].no_notices.unwrap_or("+OK\r\n").into()
             }
             "CLIENT" => {
                 let list = "id=7 addr=10.0.0.1:50\n".repeat(self.all[place].clients);
