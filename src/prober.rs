@@ -38,7 +38,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 use crate::connection::client_list::ClientList;
@@ -63,6 +63,9 @@ pub(crate) use schedule::offset;
 use schedule::{Grid, Schedule};
 use shared::Shared;
 use survey::{Survey, survey};
+
+/// How long the configured host may take to answer before shards that earlier probers have reached are connected to without it.
+const HOST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that a prober is made of.
 pub struct Setup<D> {
@@ -176,8 +179,12 @@ impl<D: Dial<Stream: 'static> + 'static> Prober<D> {
             // Boxed here, so that targets without one have no place for what it is made of.
             Some(Box::pin(Coordinator::new(links, host, grid).run()))
         };
+        let are_shards_known = shared.note(|whole, _| whole.excuses_host());
         let shards = async {
-            shared.signals.until_cluster().await;
+            tokio::select! {
+                () = shared.signals.until_cluster() => {}
+                () = sleep(HOST_PATIENCE), if are_shards_known => shared.signals.is_cluster(),
+            }
             match coordinator() {
                 Some(running) => running.await,
                 None => std::future::pending().await,

@@ -28,7 +28,6 @@ use std::time::SystemTime;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
 
 use super::*;
 use crate::connection::dial::DialFailure;

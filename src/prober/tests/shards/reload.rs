@@ -414,3 +414,31 @@ async fn replicas_of_another_cluster_are_not_missed_in_the_one_that_the_target_i
     let after = start_after_reload(&other, memory, with_replicas()).await;
     assert_eq!(states(&after), [("primary", Watch::Up)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_verdict_after_a_reload_waits_for_no_host_that_does_not_answer() {
+    let away: [fn(&mut Node); 2] =
+        [|node| node.away = Some(FailureReason::ConnectTimeout), |node| node.hangs = true];
+    for (place, away) in away.into_iter().enumerate() {
+        for interval in [SECOND, INTERVAL, 3 * INTERVAL] {
+            let cluster = Cluster::with_replicas(3);
+            let memory = TargetMemory::default();
+            let target = Target { interval, ..target() };
+            let before = start_after_reload(&cluster, memory.clone(), target.clone()).await;
+            cluster.kill(0);
+            cluster.with(|state| {
+                (state.slots[0].2, state.all[3].is_replica, state.all[0].is_replica) = (3, false, true);
+                (state.replicas[0], state.all[0].away) = ((0, 3), None);
+                away(&mut state.all[0]);
+            });
+            sleep(3 * interval.max(INTERVAL)).await;
+            drop(before);
+            let after = reload(&cluster, memory, target);
+            // Openings are spread over an interval, but not over more than ten seconds.
+            sleep(interval.min(INTERVAL) + SECOND).await;
+            assert_eq!(verdict(&after), Some(true), "{place} {interval:?}");
+            sleep(2 * interval).await;
+            assert_eq!((after.all_failures(), after.unavailable()), (0.0, 0.0), "{place} {interval:?}");
+        }
+    }
+}
