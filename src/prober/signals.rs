@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::directions::Direction;
 use super::whole::LinkId;
@@ -41,6 +41,8 @@ struct State {
     /// Whether something happened that the coordinator looks at.
     has_news: bool,
     question: Option<Question>,
+    /// When the newest question was asked.
+    questioned: Option<Instant>,
     /// What the server at the host's new address has answered.
     host_moved: Option<Box<Result<Topology, Failure>>>,
     /// The links to primaries, or to the configured host, that are connected.
@@ -207,9 +209,16 @@ impl Signals {
     /// Asks the links for the topology, but not those that are named.
     pub(super) fn ask(&self, except: Vec<LinkId>) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.lock().question = Some(Question { except, reply });
+        let mut state = self.lock();
+        (state.question, state.questioned) = (Some(Question { except, reply }), Some(Instant::now()));
+        drop(state);
         self.asked.notify_waiters();
         answer
+    }
+
+    /// Whether the links were asked for the topology after `instant`.
+    pub(super) fn has_asked_since(&self, instant: Instant) -> bool {
+        self.lock().questioned.is_some_and(|asked| asked > instant)
     }
 
     /// Withdraws the question. Returns whether no link has taken it yet.
@@ -270,8 +279,6 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

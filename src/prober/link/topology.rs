@@ -20,6 +20,9 @@ use crate::topology::{Hosts, Redirect, RedirectKind, Topology};
 
 /// How long a node that cannot be reached is taken for one that may just have been replaced.
 const SETTLING: Duration = Duration::from_secs(60);
+/// After that, it lets the topology be asked for less and less often: a failover may take minutes, and a firewall stays. The
+/// pause is the time since it was tried first, divided by this.
+const PATIENCE: u32 = 10;
 
 impl<D: Dial> Link<D> {
     /// Answers the coordinator.
@@ -88,11 +91,18 @@ impl<D: Dial> Link<D> {
     pub(super) fn suspect_topology(&self) {
         if let Some(directions) = &self.directions {
             directions.failed();
-            // A node that is out of reach for good, as behind a firewall, is no reason to ask again and again.
-            if self.unopened_since.is_none_or(|since| since.elapsed() < SETTLING) {
+            if !self.waits_for_failover() {
                 self.shared.signals.is_stale();
             }
         }
+    }
+
+    /// Whether the node was never reached, and the topology has not named another one for so long that it need not be asked for
+    /// again now.
+    fn waits_for_failover(&self) -> bool {
+        let Some(since) = self.unopened_since else { return false };
+        let (now, waiting) = (Instant::now(), since.elapsed());
+        waiting >= SETTLING && self.shared.signals.has_asked_since(now - waiting / PATIENCE)
     }
 
     /// The server of the configured host has named another node.

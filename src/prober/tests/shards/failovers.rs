@@ -91,3 +91,38 @@ async fn a_failover_is_no_outage_on_a_slow_path_on_which_a_round_takes_longer_th
         assert_eq!(running.disconnects("wrong_node"), 1.0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_was_away_for_minutes_when_the_agent_started_is_followed_soon() {
+    let cluster = Cluster::with_replicas(3);
+    cluster.kill(1);
+    let running = start_cluster(&cluster, target()).await;
+    // In the middle between two readings of the topology.
+    sleep(130 * SECOND).await;
+    assert_eq!(shards(&running)[1].1, Watch::Unwatched);
+    cluster.with(|state| {
+        (state.slots[1].2, state.all[4].is_replica) = (4, false);
+        state.replicas.remove(1);
+    });
+    let promoted = Instant::now();
+    while shards(&running)[1].1 != Watch::Up {
+        sleep(SECOND).await;
+    }
+    assert!(promoted.elapsed() < 25 * SECOND, "{:?}", promoted.elapsed());
+    assert!(running.is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stays_out_of_reach_lets_the_topology_be_asked_for_less_and_less_often() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].away = Some(FailureReason::ConnectTimeout));
+    let _running = start_cluster(&cluster, target()).await;
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        let before = cluster.count_all("CLUSTER");
+        sleep(600 * SECOND).await;
+        asked.push(cluster.count_all("CLUSTER") - before);
+    }
+    // Once a minute, as if all were reached, in the end.
+    assert!(asked[0] < 100 && asked[1..].iter().all(|asked| *asked <= 11), "{asked:?}");
+}
