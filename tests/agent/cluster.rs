@@ -68,6 +68,7 @@ fn scenarios() -> Vec<(&'static str, Scenario)> {
         ),
         ("a primary hangs", Box::pin(a_node_that_hangs_is_down_alone())),
         ("a primary hangs until its replica is promoted", Box::pin(a_node_that_hangs_is_replaced())),
+        ("a shard is lost while others hang", Box::pin(a_lost_shard_is_down_while_others_hang())),
         ("a replica is the host", Box::pin(a_replica_leads_to_the_primaries())),
     ]
 }
@@ -433,6 +434,26 @@ async fn a_node_that_hangs_is_replaced() {
     sleep(3 * INTERVAL).await;
     it.agrees(&it.is_whole(&LOWEST).await);
     it.leaves_no_keys().await;
+}
+
+/// Whoever is asked for the topology then does not answer.
+async fn a_lost_shard_is_down_while_others_hang() {
+    let mut it = Watched::calm_thirds(Listen::Plaintext, RARELY).await;
+    it.cluster.kill(5).await;
+    it.cluster.stop(0);
+    it.cluster.stop(1);
+    it.cluster.kill(2).await;
+    // Long before the agent gives up on those that hang.
+    it.is_down(LOWEST[2]).await;
+    let failures = |scrape: &Scrape| scrape.failures("connect_refused", "orders");
+    let before = failures(&it.agent.scrape().await);
+    it.agent.until("ticks fail for it", |scrape| failures(scrape) > before + 4).await;
+    let hung = it.agent.scrape().await.failures("command_timeout", "orders");
+    assert_eq!(hung, 0);
+    it.cluster.resume(0);
+    it.cluster.resume(1);
+    it.cluster.restart(2).await;
+    it.is_whole(&LOWEST).await;
 }
 
 async fn a_replica_leads_to_the_primaries() {

@@ -126,3 +126,24 @@ async fn a_node_that_stays_out_of_reach_lets_the_topology_be_asked_for_less_and_
     // Once a minute, as if all were reached, in the end.
     assert!(asked[0] < 100 && asked[1..].iter().all(|asked| *asked <= 11), "{asked:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_lost_fails_its_tick_while_other_nodes_hang_over_the_topology() {
+    for interval in [SECOND, INTERVAL] {
+        let cluster = Cluster::new(3);
+        let running = start_cluster(&cluster, Target { interval, ..target() }).await;
+        // Before a tick; whoever is asked for the topology hangs.
+        sleep(interval.saturating_sub(SECOND / 10)).await;
+        cluster.with(|state| (state.all[0].hangs, state.all[1].hangs) = (true, true));
+        cluster.kill(2);
+        sleep(SECOND / 2).await;
+        assert!(!running.is_up(), "{interval:?}");
+        for ticks in 1..6 {
+            let (probes, recent) = (running.probes(), shown(&running).recent.len());
+            assert_eq!(running.all_failures(), f64::from(ticks), "{interval:?}");
+            sleep(interval).await;
+            assert_eq!(running.probes(), probes + 1.0, "{interval:?}");
+            assert!(recent == 10 || shown(&running).recent.len() == recent + 1, "one entry for each");
+        }
+    }
+}
