@@ -5,8 +5,9 @@ use std::time::Duration;
 use cachepulse_standin::{Admission, Announcing, Ending, HOST, Profile};
 use tokio::time::sleep;
 
+use crate::cluster_bed::Cluster;
 use crate::lab::Lab;
-use crate::program::{Running, cachepulse, within};
+use crate::program::{Running, cachepulse, eventually, within};
 use crate::redis_server::{ADMIN, Listen, PASSWORD, RedisServer};
 use crate::scrape::Scrape;
 
@@ -176,4 +177,25 @@ async fn a_host_of_nobody_we_know_is_asked_for_nothing() {
     assert_eq!(denied.len(), 0, "{denied:?}");
     let commands: String = redis.ask(&["INFO", "commandstats"]);
     assert!(!commands.contains("subscribe") && !commands.contains("maint"), "{commands}");
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_that_denies_notices_keeps_none_from_another() {
+    const SUBSCRIBED: &[&str] = &["PUBSUB", "NUMSUB", "AzureRedisEvents"];
+    let cluster = Cluster::start(Listen::Plaintext).await;
+    for node in [0, 2] {
+        let words = ["ACL", "SETUSER", "probe", "+subscribe", "&AzureRedisEvents"];
+        cluster.node(node).ask::<()>(&words);
+    }
+    let agent = cluster.agent(cluster.node(0).port()).args(["--maintenance", "on"]).serve().await;
+    let are_up = |it: &Scrape| it.get(r#"cluster_slots_available{target="orders"}"#) == Some(16_384.0);
+    agent.until("the shards are up", are_up).await;
+    let count = |node| cluster.node(node).ask::<(String, u64)>(SUBSCRIBED).1;
+    eventually("the two are subscribed to", || count(0) == 1 && count(2) == 1).await;
+    let denied = || cluster.node(1).ask::<Vec<redis::Value>>(&["ACL", "LOG"]).len();
+    eventually("the third one has denied it", || denied() > 0).await;
+    let probes = agent.scrape().await.count("probes_total", "orders");
+    let scrape = agent.until("probes go on", |it| it.count("probes_total", "orders") > probes + 2).await;
+    assert!(scrape.is_agreed(), "{}", scrape.text);
+    scrape.assert_unbroken();
 }

@@ -5,7 +5,8 @@ use super::*;
 
 const REQUEST: &str = "CLIENT MAINT_NOTIFICATIONS";
 const UNKNOWN: &str = "-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.\r\n";
-const DENIED: &str = "-NOPERM this user has no permissions to run the 'client|maint_notifications' command\r\n";
+const DENIED: &str =
+    "-NOPERM this user has no permissions to run the 'client|maint_notifications' command\r\n";
 
 fn are_received(running: &Running) -> bool {
     running.value(r#"maintenance_notifications{target="t"}"#) == 1.0
@@ -40,7 +41,8 @@ async fn notices_come_as_long_as_one_node_sends_them() {
     let refuse = |node: usize, refusal| cluster.with(|state| state.all[node].no_notices = refusal);
     (0..3).for_each(|node| refuse(node, Some(UNKNOWN)));
     let running = start_cluster(&cluster, managed()).await;
-    let shown = || serde_json::to_value(running.status.document()).unwrap()["targets"][0]["maintenance"].clone();
+    let shown =
+        || serde_json::to_value(running.status.document()).unwrap()["targets"][0]["maintenance"].clone();
     assert!(!are_received(&running));
     assert_eq!((cluster.count(1, REQUEST), cluster.count(2, REQUEST)), (1, 1), "{}", shown());
     // A refusal is remembered for an hour.
