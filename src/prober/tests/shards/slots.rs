@@ -213,3 +213,39 @@ async fn a_node_that_lists_no_slots_any_more_confirms_that_others_have_no_owner(
     assert_eq!(cluster_of(&running).uncovered.as_deref(), Some("0-16383"), "the last one denies it");
     assert!(!running.is_up());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_lowest_slot_changes_back_and_forth_keeps_its_connection_and_its_outage() {
+    for is_down in [false, true] {
+        let (lines, _guard) = logged();
+        let cluster = Cluster::new(3);
+        let mut target = target();
+        target.cluster.refresh = SECOND;
+        let running = start_cluster(&cluster, target).await;
+        let dials = cluster.dials(1);
+        if is_down {
+            cluster.kill(1);
+            sleep(2 * INTERVAL).await;
+        }
+        let began = running.unavailable();
+        for first in [5561, 5461, 5561, 5461, 5561, 5461] {
+            cluster.with(|state| {
+                state.slots[0].1 = first - 1;
+                state.slots[1].0 = first;
+            });
+            sleep(5 * SECOND).await;
+            let series = format!(r#"shard_success{{role="primary",shard="{first}",target="t"}}"#);
+            assert_eq!(running.value(&series), if is_down { 0.0 } else { 1.0 });
+        }
+        sleep(INTERVAL).await;
+        assert_eq!(running.is_up(), !is_down);
+        if is_down {
+            let lasted = running.unavailable() - began;
+            assert!((35.0..45.0).contains(&lasted), "one outage, not {lasted}");
+            assert_eq!(lines.text().matches("shard unavailable").count(), 1, "{}", lines.text());
+        } else {
+            assert_eq!((cluster.dials(1), running.all_failures(), running.unavailable()), (dials, 0.0, 0.0));
+        }
+        assert!(!text(&running).contains(r#"shard="5561""#));
+    }
+}
