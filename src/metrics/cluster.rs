@@ -72,13 +72,13 @@ impl ClusterMetrics {
     }
 
     /// Records how many slots have an owner.
-    pub fn slots_covered(&self, slots: usize) {
-        self.registration.series().slots_covered.set(slots as f64);
+    pub fn slots_covered(&self, slots: u16) {
+        self.registration.series().slots_covered.set(slots.into());
     }
 
     /// Records how many slots have an owner whose last probe succeeded.
-    pub fn slots_available(&self, slots: usize) {
-        self.registration.series().slots_available.set(slots as f64);
+    pub fn slots_available(&self, slots: u16) {
+        self.registration.series().slots_available.set(slots.into());
     }
 
     /// Records how many nodes of the topology have this role.

@@ -85,6 +85,9 @@ pub(super) struct Coordinator<D: Dial> {
     /// Whether the last question was refused, which is logged once.
     refused: Option<StepResult>,
     unread: Unread,
+    /// The slots that have an owner.
+    covered: SlotSet,
+    /// Those that two nodes agree have none.
     uncovered: Option<SlotSet>,
     coverage: Coverage,
     /// For changes of the topology.
@@ -113,6 +116,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             pauses: Backoff::new(FIRST_PAUSE),
             refused: None,
             unread: Unread::default(),
+            covered: SlotSet::default(),
             uncovered: None,
             coverage: Coverage::Known,
             log: LogBudget::default(),
@@ -236,15 +240,18 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             // One node that knows no other, or something else that lists none and serves.
             let front = self.links.shared.note(|whole, _| (whole.watch_of(FRONT), whole.failure_of(FRONT)));
             let is_down = front.1.is_some_and(|failure| failure.reason == FailureReason::ClusterDown);
+            if !is_down && self.are_slots_known() {
+                // The gauges of before are not true any more.
+                self.metrics = None;
+            }
             self.set_uncovered(is_down.then(SlotSet::all));
+            self.covered = SlotSet::default();
             if front.0 == Watch::Up {
                 return refresh;
             }
         } else {
             self.set_uncovered(Some(SlotSet::all()));
-            if let Some(metrics) = &self.metrics {
-                metrics.slots_covered(0);
-            }
+            self.covered = SlotSet::default();
             let (nodes, skipped) = (self.nodes(), self.skipped);
             self.links.shared.record(|record| record.topology(SlotSet::default(), &nodes, skipped));
         }
@@ -269,7 +276,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
     fn follow(&mut self, topology: Topology) {
         let nodes = topology.shards.iter().flat_map(Shard::nodes);
         let known: HashSet<Arc<str>> = nodes.map(|node| Arc::clone(&node.id)).collect();
-        let covered = topology.covered();
+        // Nodes that disagree do not decide: the verdict and what is shown of the slots are the same.
+        self.covered = topology.covered().difference(self.uncovered.as_ref().unwrap_or(&SlotSet::default()));
         let is_first = self.shards.is_empty();
         if is_first && !self.is_front_retired {
             self.links.shared.note(|whole, _| whole.await_cluster());
@@ -278,7 +286,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let (room, skipped) = self.follow_primaries(topology);
         self.follow_replicas(&known, missing.unwrap_or_default(), room);
         let nodes = self.nodes();
-        self.links.shared.record(|record| record.topology(covered, &nodes, skipped));
+        self.links.shared.record(|record| record.topology(self.covered.clone(), &nodes, skipped));
         self.show_skipped(skipped);
     }
 
@@ -295,12 +303,18 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         }
     }
 
+    /// Whether it is known which slots have an owner, which gauges show.
+    fn are_slots_known(&self) -> bool {
+        !self.shards.is_empty() || self.uncovered.is_some()
+    }
+
     /// Looks at what has become of the links.
     fn review(&mut self) {
         self.show_reached();
         let (replicas, unreached_replicas) = self.review_replicas();
         let shared = &self.links.shared;
-        let (mut watched, mut unwatched, mut tried, mut available, mut is_down) = (0, 0, 0, 0_usize, false);
+        let (mut watched, mut unwatched, mut tried, mut is_down) = (0, 0, 0, false);
+        let mut available = 0;
         let mut known = Vec::new();
         for shard in &self.shards {
             let (is_reached, is_tried, watch) = shared.note(|whole, _| {
@@ -312,7 +326,9 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             tried += usize::from(is_tried);
             if is_reached {
                 watched += 1;
-                available += if watch == Watch::Up { usize::from(shard.shard.slots.len()) } else { 0 };
+                if watch == Watch::Up {
+                    available += shard.shard.slots.overlap(&self.covered);
+                }
                 is_down |= watch == Watch::Down;
                 if let Some(metrics) = &self.metrics {
                     shard.has_series(metrics, watch);
@@ -328,7 +344,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         self.are_shards_shown |= !self.shards.is_empty() && !self.shards.iter().any(is_unknown);
         let is_shown = self.are_shards_shown;
         shared.signals.search(watched == 0 && are_tried);
-        if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.shards.is_empty()) {
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| self.are_slots_known()) {
+            metrics.slots_covered(self.covered.len());
             // At the start, slots of shards that are about to be probed are not missing.
             if is_shown {
                 metrics.slots_available(available);

@@ -20,7 +20,6 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let links = &mut self.links;
         let metrics =
             self.metrics.get_or_insert_with(|| links.shared.record(|record| record.metrics().cluster()));
-        metrics.slots_covered(topology.covered().len().into());
         let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
         metrics.nodes(Role::Primary, topology.shards.len());
         metrics.nodes(Role::Replica, replicas);

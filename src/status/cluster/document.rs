@@ -96,7 +96,10 @@ impl ClusterDocument {
         let primaries = state.nodes.iter().filter(|it| it.node.replica.is_none());
         let counts = ClusterCounts {
             slots_covered: state.covered.len(),
-            slots_available: primaries.filter(|it| it.watch == Watch::Up).map(|it| it.node.slots.len()).sum(),
+            slots_available: primaries
+                .filter(|it| it.watch == Watch::Up)
+                .map(|it| it.node.slots.overlap(&state.covered))
+                .sum(),
             nodes_watched: count(|watch| matches!(watch, Watch::Up | Watch::Down)),
             nodes_unwatched: count(|watch| watch == Watch::Unwatched),
             nodes_skipped: state.skipped,

@@ -215,6 +215,62 @@ async fn a_node_that_lists_no_slots_any_more_confirms_that_others_have_no_owner(
 }
 
 #[tokio::test(start_paused = true)]
+async fn slots_that_two_nodes_do_not_list_are_neither_covered_nor_available_though_they_are_served() {
+    for views in [&[0][..], &[0, 1, 2]] {
+        let cluster = Cluster::new(3);
+        let mut target = target();
+        target.cluster.refresh = SECOND;
+        let running = start_cluster(&cluster, target).await;
+        cluster.with(|state| views.iter().for_each(|node| state.all[*node].view = Some(Vec::new())));
+        sleep(INTERVAL + SECOND).await;
+        let are_uncovered = views.len() > 1;
+        let slots = if are_uncovered { 0.0 } else { 16_384.0 };
+        assert_eq!(
+            (of_cluster(&running, "slots_covered"), of_cluster(&running, "slots_available")),
+            (slots, slots)
+        );
+        let counts = cluster_of(&running).counts.unwrap();
+        assert_eq!(counts.slots_covered, counts.slots_available);
+        assert_eq!(running.is_up(), !are_uncovered);
+        assert_eq!(running.failures("slots_uncovered") > 0.0, are_uncovered);
+        cluster.with(|state| state.all.iter_mut().for_each(|node| node.view = None));
+        sleep(INTERVAL).await;
+        assert_eq!(of_cluster(&running, "slots_available"), 16_384.0);
+        assert!(running.is_up());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_exported_of_slots_agrees_with_the_verdict_at_every_moment() {
+    let cluster = Cluster::new(3);
+    let mut target = target();
+    (target.cluster.refresh, target.interval) = (SECOND, SECOND);
+    let running = start_cluster(&cluster, target).await;
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..60 {
+        cluster.with(|state| {
+            let all = state.slots.clone();
+            for node in &mut state.all[..3] {
+                let mut view = all.clone();
+                match rng.u8(..4) {
+                    0 => view[2].0 += 100,
+                    1 => view.clear(),
+                    _ => {}
+                }
+                node.view = Some(view);
+            }
+        });
+        for _ in 0..30 {
+            sleep(SECOND / 10).await;
+            let (covered, available) =
+                (of_cluster(&running, "slots_covered"), of_cluster(&running, "slots_available"));
+            assert!(available <= covered, "{available} of {covered}");
+            assert_eq!(covered == 16_384.0, running.is_up(), "{covered}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_whose_lowest_slot_changes_back_and_forth_keeps_its_connection_and_its_outage() {
     for is_down in [false, true] {
         let (lines, _guard) = logged();
