@@ -106,8 +106,8 @@ impl ClusterMetrics {
         self.registration.series().topology_changes.increment();
     }
 
-    /// Records that the topology was asked for.
-    pub fn topology_refreshed(&self, result: StepResult) {
-        self.registration.series().topology_refreshes[result as usize].increment();
+    /// Records that the topology was asked for so many times.
+    pub fn topology_refreshed(&self, result: StepResult, times: u64) {
+        self.registration.series().topology_refreshes[result as usize].add(times);
     }
 }

@@ -113,7 +113,7 @@ fn script_of_cluster(target: &TargetMetrics) -> (ClusterMetrics, ShardMetrics) {
     cluster.nodes_unwatched(1);
     cluster.nodes_skipped(2);
     cluster.topology_changed();
-    cluster.topology_refreshed(StepResult::Success);
+    cluster.topology_refreshed(StepResult::Success, 1);
     let shard = cluster.shard(5461);
     for (role, result) in [(Role::Primary, Ok(())), (Role::Replica, Err(()))] {
         shard.verdict(role, true);

@@ -5,6 +5,7 @@
 //! mean for the target in `whole.rs`.
 
 mod answers;
+mod counted;
 mod coverage;
 mod inquiry;
 mod primaries;
@@ -26,6 +27,7 @@ use tracing::{info, warn};
 
 pub(super) use self::answers::is_in_words;
 use self::answers::{Answers, is_in_vain};
+use self::counted::Counted;
 pub(super) use self::coverage::{missing_in_two, uncovered};
 use self::inquiry::Unanswered;
 pub(super) use self::refusal::{explained, is_standalone};
@@ -75,8 +77,9 @@ pub(super) struct Coordinator<D: Dial> {
     /// The configured host.
     host: Endpoint,
     grid: Grid,
-    /// The series of the cluster, from the first topology on.
+    /// The series of the cluster, from the first sign on that it is one.
     metrics: Option<ClusterMetrics>,
+    readings: Counted,
     shards: Vec<Watched>,
     tasks: JoinSet<Infallible>,
     next_refresh: Instant,
@@ -109,6 +112,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             host,
             grid,
             metrics: None,
+            readings: Counted::default(),
             shards: Vec::new(),
             tasks: JoinSet::new(),
             next_refresh: Instant::now(),
@@ -217,9 +221,7 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
             }
         };
         self.next_refresh = Instant::now() + pause;
-        if let Some(metrics) = &self.metrics {
-            metrics.topology_refreshed(result);
-        }
+        self.count(result);
         self.review();
     }
 

@@ -298,7 +298,11 @@ impl<D: Dial> Link<D> {
         };
         match self.directions {
             Some(_) => {}
-            None if asks && self.endpoint.is_some() => self.shared.signals.is_cluster(),
+            None if asks && self.endpoint.is_some() => {
+                let is_named = connection.server.mode == Some(Mode::Cluster);
+                let Shared { signals, .. } = &*self.shared;
+                if is_named { signals.names_cluster() } else { signals.is_cluster() }
+            }
             None => self.shared.note(|whole, out| whole.await_no_shards(Instant::now(), out)),
         }
         let mut shown = connection.shown();

@@ -34,8 +34,7 @@ pub(super) struct Signals {
 #[derive(Debug, Default)]
 struct State {
     search: Search,
-    /// Whether a server has said that it belongs to a cluster.
-    is_cluster: bool,
+    cluster: Cluster,
     /// Whether something happened after which the topology may be another.
     is_stale: bool,
     /// Whether something happened that the coordinator looks at.
@@ -64,6 +63,17 @@ impl Drop for Connected {
         drop(state);
         self.0.alone.notify_one();
     }
+}
+
+/// What is known of whether the target is a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Cluster {
+    #[default]
+    Unknown,
+    /// It is to be asked for its topology.
+    Possible,
+    /// A server has said so.
+    Named,
 }
 
 /// Whether the shards of a cluster are looked for.
@@ -124,20 +134,36 @@ impl Signals {
         next.or_else(|| state.reached.first()).cloned()
     }
 
-    /// Whether a server has said that it belongs to a cluster.
+    /// Whether the target is, or may be, a cluster.
     pub(super) fn knows_cluster(&self) -> bool {
-        self.lock().is_cluster
+        self.lock().cluster != Cluster::Unknown
     }
 
     /// Whether the shards of a cluster are watched, or are about to be.
     pub(super) fn finds_shards(&self) -> bool {
         let state = self.lock();
-        state.is_cluster && state.search == Search::Succeeds
+        state.cluster != Cluster::Unknown && state.search == Search::Succeeds
     }
 
-    /// A server belongs to a cluster, or redirects to other nodes.
+    /// A server may belong to a cluster.
     pub(super) fn is_cluster(&self) {
-        self.tell(|state| (state.is_cluster, state.is_stale) = (true, true));
+        self.tell(|state| (state.cluster, state.is_stale) = (state.cluster.max(Cluster::Possible), true));
+    }
+
+    /// A server has said that it belongs to a cluster, or has redirected to another node.
+    pub(super) fn names_cluster(&self) {
+        self.tell(|state| (state.cluster, state.is_stale) = (Cluster::Named, true));
+    }
+
+    /// A server has said that it belongs to none.
+    pub(super) fn is_no_cluster(&self) {
+        let mut state = self.lock();
+        state.cluster = state.cluster.min(Cluster::Possible);
+    }
+
+    /// Whether a server has said that it belongs to a cluster, and none since that it does not.
+    pub(super) fn is_named_cluster(&self) -> bool {
+        self.lock().cluster == Cluster::Named
     }
 
     /// Something happened after which the topology may be another.
@@ -160,9 +186,9 @@ impl Signals {
         self.told.notify_one();
     }
 
-    /// Waits until a server has said that it belongs to a cluster. For the coordinator, before it begins.
+    /// Waits until the target may be a cluster. For the coordinator, before it begins.
     pub(super) async fn until_cluster(&self) {
-        while !self.lock().is_cluster {
+        while !self.knows_cluster() {
             self.told.notified().await;
         }
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::cluster_bed::Cluster;
 use crate::load::Load;
-use crate::program::Program;
-use crate::redis_server::{ADMIN, Listen, PASSWORD};
+use crate::nodes::node;
+use crate::program::{Program, cachepulse};
+use crate::redis_server::{ADMIN, ALL, Listen, PASSWORD, RedisServer};
 use crate::scrape::Scrape;
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -57,4 +58,35 @@ async fn a_demoted_host_leads_to_its_primary_where_the_topology_is_denied() {
     }
     let agent = cluster.daemon(cluster.node(0).port(), "narrow");
     the_shard_is_followed(&mut cluster, agent).await;
+}
+
+#[tokio::test]
+async fn readings_of_a_cluster_without_slots_are_counted_and_none_of_a_server_that_is_no_cluster() {
+    for is_cluster in [true, false] {
+        let users = [("probe", ALL)];
+        let (redis, _bus) = if is_cluster {
+            let (redis, bus) = node(&users).await;
+            (redis, Some(bus))
+        } else {
+            (RedisServer::start(Listen::Plaintext, &users).await, None)
+        };
+        let agent = cachepulse(["run", "--listen", "127.0.0.1:0", "--name", "orders", "--host", "127.0.0.1"])
+            .args(["--tls", "false", "--port", &redis.port().to_string(), "--interval", "300ms"])
+            .args(["--identity", "password", "--username", "probe", "--password-env", "PROBE_PASSWORD"])
+            .env("PROBE_PASSWORD", PASSWORD)
+            .serve()
+            .await;
+        let scrape = agent.until("two probes", |it| it.count("probes_total", "orders") > 1).await;
+        if is_cluster {
+            assert!(scrape.is_down("orders"), "{}", scrape.text);
+            let read = |it: &Scrape| it.get(r#"topology_refreshes_total{result="success",target="orders"}"#);
+            agent.until("readings are counted", |it| read(it).is_some_and(|count| count > 0.0)).await;
+        } else {
+            assert!(scrape.is_up("orders"), "{}", scrape.text);
+            let is_of_cluster = |line: &&str| {
+                ["cachepulse_topology_", "cachepulse_cluster_"].iter().any(|name| line.starts_with(name))
+            };
+            assert_eq!(scrape.text.lines().find(is_of_cluster), None);
+        }
+    }
 }

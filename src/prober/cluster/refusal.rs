@@ -4,6 +4,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Coordinator;
+use super::counted::Counted;
 use crate::connection::dialer::Dial;
 use crate::probe::{Failure, FailureReason, StepResult};
 use crate::prober::whole::Deciding;
@@ -19,14 +20,19 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         let is_new = self.refused.replace(result) != Some(result);
         if is_new {
             self.log_refusal(result, failure);
+            if self.are_slots_known() {
+                // The gauges of before are not true any more.
+                self.metrics = None;
+            }
             self.set_uncovered(None);
             self.bring_front();
-            self.links.shared.memory.forget_shards();
-            // The gauges of before are not true any more.
-            self.metrics = None;
             let shared = &self.links.shared;
-            if !is_standalone(failure) {
-                self.metrics = Some(shared.record(|record| record.metrics().cluster()));
+            shared.memory.forget_shards();
+            if is_standalone(failure) {
+                (self.metrics, self.readings) = (None, Counted::default());
+                shared.signals.is_no_cluster();
+            } else {
+                self.metrics.get_or_insert_with(|| shared.record(|record| record.metrics().cluster()));
             }
             shared.record(|record| record.no_cluster());
         }

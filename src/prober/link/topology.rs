@@ -109,7 +109,7 @@ impl<D: Dial> Link<D> {
     pub(super) fn suspect_cluster(&self) {
         let is_off = self.opener.target.cluster.mode == ClusterMode::Off;
         if !is_off && self.directions.is_none() && self.endpoint.is_some() {
-            self.shared.signals.is_cluster();
+            self.shared.signals.names_cluster();
         }
     }
 

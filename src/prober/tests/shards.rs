@@ -5,6 +5,7 @@ mod failovers;
 mod log;
 mod maintenance;
 mod one_node;
+mod readings;
 mod refusals;
 mod reload;
 mod renewal;
