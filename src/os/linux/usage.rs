@@ -1,6 +1,7 @@
 //! What the process uses of the machine, as `/proc` says.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::sync::LazyLock;
 
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -14,7 +15,7 @@ static BOOT: LazyLock<Option<u64>> =
 
 /// Returns what this process uses. `None` without `/proc`.
 pub(crate) fn usage() -> Option<Usage> {
-    let stat = Stat::parse(&fs::read_to_string("/proc/self/stat").ok()?)?;
+    let stat = Stat::read().ok().flatten()?;
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     Some(Usage {
         // `stat` has hundredths of seconds.
@@ -38,6 +39,14 @@ struct Stat {
 }
 
 impl Stat {
+    /// Reads it at once: std reads a file of unknown size in small pieces.
+    fn read() -> io::Result<Option<Self>> {
+        // Some 350 bytes.
+        let mut text = [0; 1024];
+        let length = File::open("/proc/self/stat")?.read(&mut text)?;
+        Ok(str::from_utf8(&text[..length]).ok().and_then(Self::parse))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         // The second field, the name of the program in parentheses, may contain anything.
         let (_, fields) = text.rsplit_once(") ")?;
