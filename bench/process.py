@@ -70,5 +70,12 @@ class Process:
             fields = self._proc("stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def wakeups(self):
+        """Returns how often its present threads have waited, and were woken."""
+        self.check()
+        statuses = [(task / "status").read_text() for task in self._proc("task").iterdir()]
+        lines = [line for status in statuses for line in status.splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+
     def _proc(self, name):
         return pathlib.Path("/proc", str(self.child.pid), name)

@@ -28,6 +28,7 @@ class Residents:
                 say(f"without {name}: {error}")
         self.began = time.monotonic()
         self.cpu = {name: process.cpu() for name, process in self._processes().items()}
+        self.wakeups, self.replies = self.agent.process.wakeups(), self._replies()
         self.ended = threading.Event()
         self.poker = threading.Thread(target=self._poke, daemon=True)
         self.poker.start()
@@ -43,6 +44,10 @@ class Residents:
         for name, peer in self.peers.items():
             processes[name] = getattr(peer, "process", peer)
         return processes
+
+    def _replies(self):
+        """Returns how many replies the agent has awaited in its probes."""
+        return self.agent.total("cachepulse_step_results_total")
 
     def _poke(self):
         """Scrapes exporters, which probe only when scraped, and the agent at the same rate."""
@@ -64,6 +69,7 @@ class Residents:
             cpu[name] = (process.cpu() - self.cpu[name]) / age
             self.results.peer(name, "resident memory", mib(rss[name]))
             self.results.peer(name, "CPU at rest", f"{cpu[name] * 100:.3f} %")
+        wakeups, replies = self.agent.process.wakeups() - self.wakeups, self._replies() - self.replies
         self.stop()
         checks = [Check("", rss["cachepulse"] / MIB, 4.5, "{:.1f} MiB")]
         exporters = [rss[name] for name in rss if name.endswith("exporter")]
@@ -82,9 +88,13 @@ class Residents:
             Row(
                 "idle",
                 "CPU at rest, one target every 10 s",
-                "≤ 0.012 % of a core",
-                f"CPU time of all threads over {age:.0f} s, including a scrape every 10 s",
-                [Check("", cpu["cachepulse"] * 100, 0.012, "{:.4f} %")],
+                "≤ 0.012 % of a core, ≤ 3 wake-ups per interval beside those for replies",
+                f"CPU time and voluntary context switches of all threads over {age:.0f} s, including a scrape every "
+                f"10 s; {replies:.0f} replies were awaited in probes",
+                [
+                    Check("", cpu["cachepulse"] * 100, 0.012, "{:.4f} %"),
+                    Check("wake-ups", (wakeups - replies) / (age / self.PERIOD), 3, "{:.1f}"),
+                ],
             )
         )
 
