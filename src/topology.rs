@@ -89,7 +89,7 @@ impl Topology {
     /// # Errors
     /// If a slot is in two rows.
     pub fn new(mut rows: Vec<Row>, hosts: Hosts<'_>) -> Result<Self, ListedTwice> {
-        rows.sort_by_key(|row| row.first);
+        rows.sort_unstable_by_key(|row| row.first);
         for pair in rows.windows(2) {
             if pair[1].first <= pair[0].last {
                 return Err(ListedTwice(pair[1].first));

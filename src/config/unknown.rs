@@ -16,12 +16,12 @@ pub(super) fn message(
     is_listed: impl Fn(&About) -> bool,
 ) -> String {
     let known = || known.iter().map(|key| key.about());
-    let mut places: Vec<String> = keys::below(language.keys())
+    // Few targets have sentinels.
+    let (of_sentinels, mut places): (Vec<String>, Vec<String>) = keys::below(language.keys())
         .filter(|other| other.about().name() == key)
         .map(|other| place(other.about(), path))
-        .collect();
-    // Few targets have sentinels.
-    places.sort_by_key(|place| place.starts_with("in sentinel"));
+        .partition(|place| place.starts_with("in sentinel"));
+    places.extend(of_sentinels);
     let advice = if !places.is_empty() {
         format!("it belongs {}", one_of(places.iter().map(String::as_str)))
     } else if let Some(meant) = closest(key, known().map(About::name)) {

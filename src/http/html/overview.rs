@@ -24,10 +24,13 @@ const STATES: &[(Verdict, &[StateFilter])] = &[
 
 /// Returns the page `/` of the targets that `filter` selects.
 pub(in crate::http) fn overview(overview: &Overview, filter: &Filter, view: &View) -> String {
-    let mut selected: Vec<&Brief> =
-        overview.targets.iter().filter(|target| target.is_selected(filter)).collect();
     // The names are in order already.
-    selected.sort_by_key(|target| target.state != Verdict::Down);
+    let (mut selected, others): (Vec<&Brief>, Vec<&Brief>) = overview
+        .targets
+        .iter()
+        .filter(|target| target.is_selected(filter))
+        .partition(|target| target.state == Verdict::Down);
+    selected.extend(others);
     let pages = selected.len().div_ceil(PER_PAGE).max(1);
     let page = view.page.clamp(1, pages);
     let shown = selected.iter().skip((page - 1) * PER_PAGE).take(PER_PAGE);

@@ -165,7 +165,7 @@ pub(in crate::prober) fn choose<'a, W: Fn(&Node) -> bool>(
             all.push((!is_watched(node), index, place, node));
         }
     }
-    all.sort_by_key(|(is_new, index, place, _)| (*is_new, *index, *place));
+    all.sort_unstable_by_key(|(is_new, index, place, _)| (*is_new, *index, *place));
     for (_, _, place, node) in all.into_iter().take(room) {
         chosen[place].push(node.clone());
     }
