@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use cachepulse::connection::dial::DialFailure;
 use cachepulse::connection::dialer::{Dial, Dialed, Peer};
+use cachepulse::connection::tls::roots::Roots;
+use cachepulse::connection::tls::{TlsClient, TlsStream};
+use cachepulse::connection::trace::Trace;
 use cachepulse::probe::PhaseTimes;
 use cachepulse::target::Endpoint;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::lab::Cache;
 
@@ -23,7 +24,9 @@ use crate::lab::Cache;
 #[derive(Clone)]
 pub(crate) struct TlsCache {
     cache: Cache,
-    client: Arc<ClientConfig>,
+    client: TlsClient,
+    /// For what stands on rustls alone.
+    bare: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
@@ -37,14 +40,15 @@ impl TlsCache {
         let server = ServerConfig::builder().with_no_client_auth();
         Self {
             cache: cache.clone(),
-            client: Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
+            client: TlsClient::new(&Roots::none().with_pem(cert.pem().as_bytes()).unwrap(), None),
+            bare: Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
             server: Arc::new(server.with_single_cert(vec![cert.der().clone()], key).unwrap()),
         }
     }
 
     /// Opens a stream without a runtime.
     pub(crate) fn bare(&self) -> StreamOwned<ClientConnection, Pipe> {
-        let client = ClientConnection::new(Arc::clone(&self.client), name()).unwrap();
+        let client = ClientConnection::new(Arc::clone(&self.bare), name()).unwrap();
         StreamOwned::new(client, self.pipe())
     }
 
@@ -71,8 +75,9 @@ impl Dial for TlsCache {
         self.clone()
     }
 
-    async fn dial(&mut self, deadline: Instant) -> Result<Dialed<Self::Stream>, DialFailure> {
-        let stream = TlsConnector::from(Arc::clone(&self.client)).connect(name(), self.pipe()).await.unwrap();
+    async fn dial(&mut self, mut deadline: Instant) -> Result<Dialed<Self::Stream>, DialFailure> {
+        let (pipe, trace) = (self.pipe(), Trace::default());
+        let (stream, _) = self.client.handshake("cache", pipe, None, &mut deadline, &trace).await.unwrap();
         Ok(Dialed { stream, phases: PhaseTimes::default(), peer: Peer::default(), deadline })
     }
 
