@@ -232,7 +232,7 @@ impl TargetEntry {
 impl TargetDocument {
     pub(super) fn new(entry: &TargetEntry, state: &TargetState) -> Self {
         let newest_first = |records: &VecDeque<Record>| {
-            let document = |it: &Record| OutcomeDocument::new(&it.outcome(), it.at, Some(it.delay()));
+            let document = |it: &Record| OutcomeDocument::new(&it.outcome(), it.at(), Some(it.delay()));
             records.iter().rev().map(document).collect()
         };
         Self {

@@ -1,5 +1,5 @@
 //! The history of a target, for people: its last outcomes, the share of the last hour and day in which it was available, and how
-//! long PING took. In fixed memory; recording allocates nothing.
+//! long PING took. In little memory; recording a success allocates nothing.
 //!
 //! Pure: instants and wall-clock times are arguments. A time counts as watched if a success vouches for it, or if it counts
 //! as unavailable; so time in which the agent or its machine did not run is neither available nor unavailable.

@@ -74,7 +74,7 @@ fn outcome(result: Result<(), FailureReason>, ping: Duration) -> Outcome {
 
 #[test]
 fn the_history_of_a_target_takes_this_much_memory() {
-    assert_eq!(size_of::<History>(), 1_328, "docs/http.md states it as well");
+    assert_eq!(size_of::<History>(), 1_032, "docs/http.md states it as well");
 }
 
 #[test]

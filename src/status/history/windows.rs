@@ -41,14 +41,14 @@ pub(super) struct Windows {
 impl Windows {
     /// Counts a time as watched, of which no part is counted yet.
     pub(super) fn watched(&mut self, span: Span) {
-        self.hour.add(span, |slot| &mut slot.watched);
-        self.day.add(span, |slot| &mut slot.watched);
+        self.hour.add(span, |window| &mut window.watched);
+        self.day.add(span, |window| &mut window.watched);
     }
 
     /// Counts a time as unavailable, of which no part is counted yet.
     pub(super) fn unavailable(&mut self, span: Span) {
-        self.hour.add(span, |slot| &mut slot.unavailable);
-        self.day.add(span, |slot| &mut slot.unavailable);
+        self.hour.add(span, Window::unavailable);
+        self.day.add(span, Window::unavailable);
     }
 
     /// Returns what is known of the hour and the day that end now.
@@ -62,15 +62,10 @@ impl Windows {
 struct Window<const N: usize, const LENGTH: u64> {
     /// The number of the newest slot since the beginning of the axis.
     newest: u64,
-    /// Each slot at its number modulo `N`.
-    slots: [Slot; N],
-}
-
-/// What is known of a slot, in 60,000ths of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    watched: u16,
-    unavailable: u16,
+    /// How much of each slot was watched, at its number modulo `N`, in 60,000ths of it.
+    watched: [u16; N],
+    /// How much of that the cache was unavailable. `None` before it was: most caches never are.
+    unavailable: Option<Box<[u16; N]>>,
 }
 
 /// The parts of a slot: as many as 16 bits can count, and a whole number of milliseconds.
@@ -78,24 +73,30 @@ const PARTS: u64 = 60_000;
 
 impl<const N: usize, const LENGTH: u64> Default for Window<N, LENGTH> {
     fn default() -> Self {
-        Self { newest: 0, slots: [Slot::default(); N] }
+        Self { newest: 0, watched: [0; N], unavailable: None }
     }
 }
 
 impl<const N: usize, const LENGTH: u64> Window<N, LENGTH> {
-    /// Adds a time to the `field` of each slot that it overlaps. Its ends are rounded, not its length, so that times that
+    fn unavailable(&mut self) -> &mut [u16; N] {
+        self.unavailable.get_or_insert_with(|| Box::new([0; N]))
+    }
+
+    /// Adds a time to the `counts` of the slots that it overlaps. Its ends are rounded, not its length, so that times that
     /// follow each other add up.
-    fn add(&mut self, span: Span, field: impl Fn(&mut Slot) -> &mut u16) {
+    fn add(&mut self, span: Span, counts: impl FnOnce(&mut Self) -> &mut [u16; N]) {
         let (from, until) = (Self::parts(span.from), Self::parts(span.until));
         if until <= from {
             return;
         }
         let last = (until - 1) / PARTS;
         self.forward_to(last);
-        for number in (from / PARTS).max(self.oldest())..=last {
+        let oldest = self.oldest();
+        let counts = counts(self);
+        for number in (from / PARTS).max(oldest)..=last {
             let begin = number * PARTS;
             let overlap = until.min(begin + PARTS) - from.max(begin);
-            let count = field(&mut self.slots[Self::index(number)]);
+            let count = &mut counts[Self::index(number)];
             *count = count.saturating_add(u16::try_from(overlap).unwrap_or(u16::MAX));
         }
     }
@@ -103,14 +104,19 @@ impl<const N: usize, const LENGTH: u64> Window<N, LENGTH> {
     fn availability(&mut self, now: Duration) -> Availability {
         let now = Self::parts(now);
         self.forward_to(now / PARTS);
-        let sum = |count: fn(&Slot) -> u16| {
-            Self::duration(self.slots.iter().map(|slot| u64::from(count(slot))).sum())
-        };
+        let sum = |counts: &[u16]| Self::duration(counts.iter().copied().map(u64::from).sum());
+        let mut watched = self.watched;
+        if let Some(unavailable) = &self.unavailable {
+            // An outage may have been counted late, in a time for which nothing had vouched.
+            watched
+                .iter_mut()
+                .zip(&**unavailable)
+                .for_each(|(watched, other)| *watched = (*watched).max(*other));
+        }
         Availability {
             window: Self::duration((N as u64 - 1) * PARTS + now % PARTS),
-            // An outage may have been counted late, in a time for which nothing had vouched.
-            watched: sum(|slot| slot.watched.max(slot.unavailable)),
-            unavailable: sum(|slot| slot.unavailable),
+            watched: sum(&watched),
+            unavailable: self.unavailable.as_deref().map_or(Duration::ZERO, |counts| sum(counts)),
         }
     }
 
@@ -118,7 +124,10 @@ impl<const N: usize, const LENGTH: u64> Window<N, LENGTH> {
     fn forward_to(&mut self, number: u64) {
         let first = (self.newest + 1).max((number + 1).saturating_sub(N as u64));
         for number in first..=number {
-            self.slots[Self::index(number)] = Slot::default();
+            self.watched[Self::index(number)] = 0;
+            if let Some(unavailable) = &mut self.unavailable {
+                unavailable[Self::index(number)] = 0;
+            }
         }
         self.newest = self.newest.max(number);
     }
