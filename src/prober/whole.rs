@@ -60,6 +60,8 @@ pub(super) struct Whole {
     /// The newest outage, as far as it was counted.
     outage: Option<Span>,
     verdict: Option<Result<(), FailureReason>>,
+    /// Since when the target is down, if it is.
+    down_since: Option<Instant>,
 }
 
 impl Whole {
@@ -334,6 +336,7 @@ impl Whole {
 
     fn verdict_changed(&mut self, at: Instant, outage: Option<Duration>, out: Out<'_>) {
         if self.is_away() {
+            self.down_since.get_or_insert(at);
             let failure = self.blamed(None);
             let verdict = Err(failure.reason);
             if self.verdict.replace(verdict) != Some(verdict) {
@@ -348,7 +351,9 @@ impl Whole {
         let up = self.deciding().filter(|(_, member)| member.verdict == Some(Ok(()))).count();
         if up > 0 && up == deciding && self.verdict.replace(Ok(())) != Some(Ok(())) {
             let is_alone = deciding == 1;
-            let last = self.outage.take();
+            let since = self.down_since.take();
+            // What is older did not bring the target down.
+            let last = self.outage.take().filter(|outage| since.is_none_or(|since| since <= outage.until));
             let counted = last.and_then(|outage| at.checked_duration_since(outage.from));
             out(Effect::Up { outage: if is_alone { outage.or(counted) } else { counted } });
         }
@@ -362,7 +367,9 @@ impl Whole {
     }
 
     fn unavailable(&mut self, span: Span, out: Out<'_>) {
-        let goes_on = |outage: &Span| span.from <= outage.until || self.is_away();
+        // An earlier one may have passed before the target was down. While it is down, there may be times that do not count.
+        let was_down = |at: Instant| self.down_since.is_some_and(|since| since <= at);
+        let goes_on = |outage: &Span| span.from <= outage.until || was_down(outage.until);
         self.outage = Some(self.outage.filter(goes_on).map_or(span, |outage| Span {
             from: outage.from.min(span.from),
             until: outage.until.max(span.until),

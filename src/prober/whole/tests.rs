@@ -230,6 +230,34 @@ fn slots_without_an_owner_fail_every_tick_and_run_the_unavailable_time() {
 }
 
 #[test]
+fn the_length_of_an_outage_does_not_count_a_connection_that_was_lost_and_replaced_before() {
+    let mut bench = Bench::of(&[0, 5461]);
+    bench.up(0);
+    bench.up(1);
+    let blip = |bench: &mut Bench, link, from, until| {
+        let span = Span { from: bench.start + SECOND * from, until: bench.start + SECOND * until };
+        bench.effect(link, Effect::Unavailable(span), &[]);
+    };
+    blip(&mut bench, 1, 1, 2);
+    let start = bench.start;
+    // What follows happens later.
+    let later = |bench: &mut Bench, second, link, effect| {
+        let (at, effects) = (start + SECOND * second, &mut bench.effects);
+        bench.whole.effect(LinkId(link), at, effect, &[], &mut |effect| effects.push(effect));
+    };
+    later(&mut bench, 100, 0, Effect::Down(failure(FailureReason::Closed)));
+    blip(&mut bench, 0, 99, 101);
+    // Time for which the agent was to blame does not end it.
+    blip(&mut bench, 0, 103, 104);
+    later(&mut bench, 104, 0, Effect::Up { outage: None });
+    assert_eq!(bench.said().last().unwrap(), "up Some(5s)");
+    blip(&mut bench, 1, 110, 111);
+    later(&mut bench, 120, 0, Effect::Down(failure(FailureReason::LocalResource)));
+    later(&mut bench, 130, 0, Effect::Up { outage: None });
+    assert_eq!(bench.said().last().unwrap(), "up None", "none of that time was the cache's fault");
+}
+
+#[test]
 fn a_tick_outlives_the_link_that_was_to_settle_it() {
     let mut bench = Bench::of(&[0, 5461]);
     for tick in [0, 1] {
