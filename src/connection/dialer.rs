@@ -12,6 +12,7 @@ use crate::connection::dial::{self, DialFailure, Stream};
 use crate::connection::handshake::Greeting;
 use crate::connection::resolver::Resolver;
 use crate::connection::sentinel::{Located, Locator};
+use crate::connection::tls::PLAIN_TEXT;
 use crate::connection::tls::handshake::TlsInfo;
 use crate::connection::tls::reload::ReloadedClient;
 use crate::connection::trace::Trace;
@@ -27,6 +28,15 @@ const MOVE_CAP: Duration = Duration::from_secs(5);
 /// What to do if nothing listens at the address that sentinels name.
 const NAMED_REFUSES: &str = "Nothing listens at the address that the sentinels name: the primary is down, and they have not \
      started another one yet; or the address is valid only where the servers run, as that of a container.";
+
+/// What to do if the server there seems to speak plain text.
+const NAMED_PLAIN_TEXT: &str = "Let the servers announce their port with TLS to the sentinels (`tls-replication yes`). Set \
+     `tls: false` if they serve plain text and need not encrypt.";
+
+/// What to do if the certificate of the server there is refused.
+const NAMED_CERTIFICATE: &str = "Set `tls.server_name` to a name in the certificates of all servers of the service, or let the \
+     sentinels announce host names (`announce-hostnames yes`), and check that no certificate has expired. For a private \
+     certificate authority, set `tls.ca_file` to its root certificate.";
 
 /// Opens streams to one endpoint. Clones lead to the same one.
 pub trait Dial: Clone + Send + Sync + 'static {
@@ -311,8 +321,13 @@ async fn dial_primary(
 
 /// Returns the failure of a server whose address nobody has configured.
 fn named_by_sentinels(failure: Failure) -> Failure {
-    let is_refused = failure.reason == FailureReason::ConnectRefused;
-    Failure { advice: if is_refused { Some(NAMED_REFUSES) } else { failure.advice }, ..failure }
+    let advice = match failure.reason {
+        FailureReason::ConnectRefused => Some(NAMED_REFUSES),
+        FailureReason::TlsHandshake if failure.advice == Some(PLAIN_TEXT) => Some(NAMED_PLAIN_TEXT),
+        FailureReason::TlsCertificate => Some(NAMED_CERTIFICATE),
+        _ => failure.advice,
+    };
+    Failure { advice, ..failure }
 }
 
 impl Dial for Dialer {
@@ -385,13 +400,16 @@ mod tests {
     use crate::probe::Stage;
 
     #[test]
-    fn the_advice_about_a_primary_that_refuses_names_no_key_that_a_target_behind_sentinels_lacks() {
+    fn the_advice_about_a_primary_names_no_key_that_a_target_behind_sentinels_lacks() {
         let failure = |reason| Failure::new(reason, Stage::Phase(Phase::Connect), "");
-        let refused = named_by_sentinels(failure(FailureReason::ConnectRefused));
-        assert!(
-            !refused.advice().contains("`port`") && refused.advice().contains("sentinels"),
-            "{refused:?}"
-        );
+        let plain_text = Failure { advice: Some(PLAIN_TEXT), ..failure(FailureReason::TlsHandshake) };
+        for failure in
+            [failure(FailureReason::ConnectRefused), failure(FailureReason::TlsCertificate), plain_text]
+        {
+            let advice = named_by_sentinels(failure).advice();
+            let names_host = ["`host`", "`port`"].iter().any(|key| advice.contains(key));
+            assert!(!names_host && advice.contains("sentinels"), "{advice}");
+        }
         let other = failure(FailureReason::ConnectTimeout);
         assert_eq!(named_by_sentinels(other.clone()), other);
     }

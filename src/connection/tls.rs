@@ -31,6 +31,7 @@ use roots::Roots;
 use verifier::Verifier;
 use witness::Answers;
 
+pub(super) use diagnosis::PLAIN_TEXT;
 pub use remedy::Remedy;
 pub(crate) use stream::ClientCertificateRefused;
 pub use stream::TlsStream;

@@ -19,6 +19,13 @@ const NO_RIGHT: &str = "Give the user of the sentinels these rights: `+ping +sen
                         &+switch-master`";
 const NOT_TRUSTED: &str = "Set `sentinel.tls` to what the sentinels speak, with their authority in `sentinel.tls.ca_file`. It \
                            is separate from `tls`, which concerns the cache.";
+const OTHER_NAME: &str = "Check that each sentinel's certificate contains its host in `sentinel.addresses`, or set \
+                          `sentinel.tls.server_name` to a name in it, and that it has not expired. For a private \
+                          certificate authority, set `sentinel.tls.ca_file` to its root certificate.";
+const SPEAKS_TLS: &str =
+    "The sentinels speak TLS: set `sentinel.tls: true`. It is separate from `tls`, which concerns the cache.";
+const NO_SENTINEL: &str = "These servers are not sentinels: set `sentinel.addresses` to the hosts and ports of the \
+                           sentinels, whose default port is 26379.";
 const REPLICA: &str =
     "A failover is in progress, or the sentinels do not agree: compare `SENTINEL MASTER` on each of them.";
 const SENTINEL: &str =
@@ -88,13 +95,22 @@ fn verdict(answers: &[Option<Answer>]) -> (FailureReason, Option<&'static str>) 
     };
     let first = answers.first().and_then(reason);
     let agreed = first.filter(|_| answers.iter().all(|answer| reason(answer) == first));
+    // The texts are those of this agent, and of Redis for `SENTINEL`.
+    let every = |text: &str| {
+        let says =
+            |answer: &Answer| matches!(answer, Answer::Failed(failure) if failure.detail.contains(text));
+        answers.iter().flatten().all(says)
+    };
     let Some(first) = agreed else { return (FailureReason::Resolve, Some(NO_ANSWER)) };
     match first {
         FailureReason::AuthRejected => (first, Some(REFUSED)),
         FailureReason::PermissionDenied => (first, Some(NO_RIGHT)),
-        FailureReason::TlsCertificate | FailureReason::TlsClientCertificate | FailureReason::TlsHandshake => {
-            (first, Some(NOT_TRUSTED))
+        FailureReason::TlsCertificate => (first, Some(OTHER_NAME)),
+        FailureReason::TlsClientCertificate | FailureReason::TlsHandshake => (first, Some(NOT_TRUSTED)),
+        FailureReason::ProtocolError if every("the peer speaks TLS") => {
+            (FailureReason::Resolve, Some(SPEAKS_TLS))
         }
+        FailureReason::ServerError if every("unknown command") => (FailureReason::Resolve, Some(NO_SENTINEL)),
         FailureReason::LocalResource => (first, None),
         _ => (FailureReason::Resolve, Some(NO_ANSWER)),
     }
@@ -168,6 +184,23 @@ mod tests {
             let failure = locator.service.nobody_knows();
             assert_eq!((failure.reason, failure.advice), (FailureReason::Resolve, Some(advice)));
             assert!(parts.iter().all(|part| failure.detail.contains(part)), "{}", failure.detail);
+        }
+    }
+
+    #[test]
+    fn what_all_sentinels_failed_for_alike_has_its_own_advice() {
+        let (tls, step) = (Stage::Phase(Phase::Tls), Stage::Step(Step::Ping));
+        for (reason, stage, detail, advice) in [
+            (FailureReason::TlsCertificate, tls, "the certificate is not valid for a", OTHER_NAME),
+            (FailureReason::TlsHandshake, tls, "", NOT_TRUSTED),
+            (FailureReason::ProtocolError, step, "the peer speaks TLS", SPEAKS_TLS),
+            (FailureReason::ProtocolError, step, "garbage", NO_ANSWER),
+            (FailureReason::ServerError, step, "ERR unknown command 'SENTINEL'", NO_SENTINEL),
+            (FailureReason::ServerError, step, "ERR internal error", NO_ANSWER),
+        ] {
+            let answer = || Some(Answer::Failed(Failure::new(reason, stage, detail)));
+            assert_eq!(verdict(&[answer(), answer()]).1, Some(advice), "{detail}");
+            assert_eq!(verdict(&[answer(), None]).1, Some(NO_ANSWER), "{detail}");
         }
     }
 

@@ -29,7 +29,7 @@ const NOTHING_IN_COMMON: &str = "the server found no cipher suite or key type th
      ECDHE and AES-GCM or ChaCha20, for keys of the types P-256, P-384, Ed25519 and RSA (not P-521)";
 
 /// What to do about a peer that seems to speak plain text.
-const PLAIN_TEXT: &str = "Set `port` to the one with TLS. Set `tls: false` if the cache serves plain text on this port and need not encrypt.";
+pub(in crate::connection) const PLAIN_TEXT: &str = "Set `port` to the one with TLS. Set `tls: false` if the cache serves plain text on this port and need not encrypt.";
 
 /// Which certificate has expired.
 const OWN: &str = "the certificate";
