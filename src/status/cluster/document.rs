@@ -128,7 +128,7 @@ impl fmt::Display for ClusterDocument {
     /// Writes the numbers of slots and nodes in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(counts) = &self.counts else {
-            return f.write_str("shards unknown, only the configured host is watched");
+            return f.write_str("shards unknown, only one node is watched");
         };
         let ClusterCounts { slots_covered, slots_available, nodes_watched, nodes_unwatched, nodes_skipped } =
             counts;
