@@ -90,8 +90,8 @@ closed_set! {
         },
         /// The user may not run a command that the probe needs (`NOPERM`).
         PermissionDenied = "permission_denied" {
-            advice: "Give the user at least these rights: `+ping +set +get +client|list +cluster|slots ~cachepulse:*`. In \
-                     a cluster, replicas also need `+readonly`, and slots that are being migrated `+asking`.",
+            advice: "Give the user at least these rights: `+ping +set +get +client|list +cluster|slots ~cachepulse:*`. The \
+                     pattern must fit `key`. In a cluster, replicas also need `+readonly`, and slots that are being migrated `+asking`.",
             may_pass: false,
             is_gentle: true,
             can_end_connection: true,
