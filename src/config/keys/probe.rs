@@ -45,6 +45,8 @@ pub static COMMAND_TIMEOUT: Key<Duration> = Key {
         flag: Some(Flag::new("command-timeout", "DURATION").common()),
         group: GROUP,
         help: "Limit for each command",
+        doc: "A server that hangs is given up after this time. The failover of a hung node of a cluster is noticed later \
+              by as much.",
         example: "500ms",
         ..About::EMPTY
     },
