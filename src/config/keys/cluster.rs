@@ -113,7 +113,8 @@ pub static EXPECT_ROLE: Key<ExpectRole> = Key {
         group: GROUP,
         help: "Role for which the server is probed, if it is not a cluster",
         doc: "The role that the server reports fails no probe by itself: a primary under `replica` is only read. In a \
-              cluster, the topology says which nodes are primaries.",
+              cluster whose shards are known, the topology says which nodes are primaries, and these are written. A single \
+              replica of a cluster needs `cluster.mode: off` as well.",
         ..About::EMPTY
     },
     values: Values::Choices(&[

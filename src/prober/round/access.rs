@@ -71,12 +71,13 @@ pub(super) enum Accessed<S> {
 }
 
 impl Rounds {
-    /// Whether only reads are probed of `server`.
+    /// Whether only reads are probed of `server`. The topology names the primary of a shard, whatever role is expected.
     pub(in crate::prober) fn only_reads(&self, server: &ServerInfo) -> bool {
+        let is_of_shard = self.key.is_placed();
         match self.target.expect_role {
             ExpectRole::Primary => false,
-            ExpectRole::Replica => true,
-            ExpectRole::Any => server.is_replica(),
+            ExpectRole::Replica => !is_of_shard,
+            ExpectRole::Any => !is_of_shard && server.is_replica(),
         }
     }
 

@@ -1,6 +1,18 @@
 //! The roles of a cluster's nodes, as `HELLO` shows them.
 
 use super::*;
+use crate::target::ExpectRole;
+
+#[tokio::test(start_paused = true)]
+async fn the_primary_of_each_shard_is_written_whatever_role_is_expected() {
+    for expect_role in [ExpectRole::Any, ExpectRole::Primary, ExpectRole::Replica] {
+        let cluster = Cluster::with_replicas(3);
+        let running = start_cluster(&cluster, Target { expect_role, ..target() }).await;
+        let before = cluster.count_all("SET");
+        sleep(INTERVAL).await;
+        assert_eq!((cluster.count_all("SET") - before, running.all_failures()), (3, 0.0), "{expect_role:?}");
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn each_primary_is_asked_for_its_role_as_often_as_the_topology_is_read_where_that_needs_no_right() {
