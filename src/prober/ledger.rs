@@ -60,9 +60,12 @@ pub(super) enum Fact {
         /// How long the connection had lived, if it has ended with the failure.
         lived: Option<Duration>,
     },
-    /// The connection was lost while it was idle, or by the first command after an idle time.
+    /// The connection was lost while it was idle, by the first command after an idle time, or by a question that fails
+    /// nothing.
     Lost {
         failure: Failure,
+        /// When it was lost, or when the question began that got no answer.
+        since: Instant,
         /// How long the connection had lived.
         lived: Duration,
     },
@@ -230,7 +233,7 @@ impl Ledger {
             Fact::RoundFailed { failure, measurements, since, lived } => {
                 self.attempt_failed(at, failure, measurements, since, lived, out);
             }
-            Fact::Lost { failure, lived } => self.lost(at, at, failure, lived, Proof::Ping),
+            Fact::Lost { failure, since, lived } => self.lost(at, since, failure, lived, Proof::Ping),
             Fact::Demoted { failure, since, lived } => self.lost(at, since, failure, lived, Proof::Round),
             Fact::Renewed(due) => self.next_attempt = self.next_attempt.map(|_| due),
             Fact::Alarm => {}
@@ -401,8 +404,12 @@ impl Ledger {
         self.work = None;
         if self.away.is_none() {
             let opening = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
-            let round = if proof == Proof::Round { self.last_round } else { Duration::ZERO };
-            self.loss = Some(Loss { at: since, failure, grace_ends: at + opening + round, proof }.into());
+            let grace_ends = match proof {
+                Proof::Ping => at + opening,
+                // A server that hung before it was left used up the grace, but not by the time that its answers usually take.
+                Proof::Round => at.min(since + self.last_round) + opening + self.last_round,
+            };
+            self.loss = Some(Loss { at: since, failure, grace_ends, proof }.into());
         }
         let pause = if lived >= SHORT_LIFE {
             self.pauses.reset();

@@ -335,11 +335,16 @@ impl<D: Dial> Link<D> {
 
     /// The connection was lost while nothing but the next command was to come.
     fn lost(&mut self, failure: Failure) {
+        self.lost_since(Instant::now(), failure);
+    }
+
+    /// The connection was lost, of which the first sign was at `since`: then a question began that fails nothing by itself.
+    fn lost_since(&mut self, since: Instant, failure: Failure) {
         let Some(connection) = &self.connection else { return };
         let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
         debug!(target = %self.opener.target.name, %failure, "idle connection lost");
         if let Some(lived) = self.close(&failure) {
-            self.ticks.note(Fact::Lost { failure, lived });
+            self.ticks.note(Fact::Lost { failure, since, lived });
         }
     }
 }

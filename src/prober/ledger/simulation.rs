@@ -27,8 +27,8 @@ enum Work {
     Opening(Instant, Duration),
     /// When it ends, when it began, and whether the connection was idle before.
     Round(Instant, Instant, bool),
-    /// A re-authentication.
-    Other(Instant),
+    /// A question that fails nothing: when it ends and when it began.
+    Other(Instant, Instant),
 }
 
 struct World {
@@ -119,7 +119,7 @@ impl World {
         let alarm = self.ledger.alarm();
         let (ends, attempt, loss) = match self.work {
             Work::Nothing => (None, self.ledger.next_attempt(), self.opened.map(|_| self.loss)),
-            Work::Opening(ends, _) | Work::Round(ends, ..) | Work::Other(ends) => (Some(ends), None, None),
+            Work::Opening(ends, _) | Work::Round(ends, ..) | Work::Other(ends, _) => (Some(ends), None, None),
         };
         let next = [ends, attempt, loss, alarm, Some(self.next_tick)].into_iter().flatten().min();
         self.now = self.now.max(next.expect("there is always a next tick"));
@@ -134,7 +134,7 @@ impl World {
         if due(ends) {
             self.work_ends();
         } else if due(loss) {
-            self.is_lost();
+            self.is_lost(self.now);
         } else if due(alarm) {
             self.note(Fact::Alarm);
         } else if self.next_tick <= self.now {
@@ -154,7 +154,7 @@ impl World {
             self.work = Work::Opening(ends, took);
             self.note(Fact::Opening);
         } else if was_idle && self.chance(3) {
-            self.work = Work::Other(self.later(1.0));
+            self.work = Work::Other(self.later(1.0), self.now);
             if self.chance(50) {
                 self.note(Fact::Renewed(self.now));
             }
@@ -164,10 +164,10 @@ impl World {
         }
     }
 
-    fn is_lost(&mut self) {
+    fn is_lost(&mut self, since: Instant) {
         let lived = self.now - self.opened.take().expect("only what is open is lost");
         let failure = Failure::new(FailureReason::Closed, Stage::Idle, "");
-        self.note(Fact::Lost { failure, lived });
+        self.note(Fact::Lost { failure, since, lived });
     }
 
     fn is_open(&mut self) {
@@ -198,7 +198,7 @@ impl World {
                     self.attempt(false);
                 }
             }
-            Work::Round(_, _, true) if fails && self.chance(30) => self.is_lost(),
+            Work::Round(_, _, true) if fails && self.chance(30) => self.is_lost(self.now),
             Work::Round(_, began, true) if fails && self.chance(10) => {
                 let lived = self.now - self.opened.take().expect("a round needs a connection");
                 let failure = Failure::new(FailureReason::ReadOnly, Stage::Step(Step::Set), "");
@@ -213,8 +213,8 @@ impl World {
                 self.note(Fact::RoundFailed { failure, measurements: Measurements::default(), since, lived });
             }
             Work::Round(..) => self.note(Fact::RoundSucceeded(Measurements::default())),
-            Work::Other(_) if fails => self.is_lost(),
-            Work::Other(_) | Work::Nothing => {}
+            Work::Other(_, began) if fails => self.is_lost(began),
+            Work::Other(..) | Work::Nothing => {}
         }
     }
 }
@@ -332,8 +332,12 @@ impl Reference {
         self.round = None;
         if self.away.is_none() {
             let opening = (3 * self.last_opening).max(Duration::from_secs(1)).min(self.connect_timeout);
-            let round = if needs_round { self.last_round } else { Duration::ZERO };
-            self.loss = Some((since, at + opening + round, reason, needs_round));
+            let (from, round) = if needs_round {
+                (at.min(since + self.last_round), self.last_round)
+            } else {
+                (at, Duration::ZERO)
+            };
+            self.loss = Some((since, from + opening + round, reason, needs_round));
         }
     }
 
@@ -392,7 +396,7 @@ impl Reference {
                 self.settle(Ok(()), false);
                 self.decide(Ok(()));
             }
-            Fact::Lost { failure, .. } => self.lost(at, at, failure.reason, false),
+            Fact::Lost { failure, since, .. } => self.lost(at, *since, failure.reason, false),
             Fact::Demoted { failure, since, .. } => self.lost(at, *since, failure.reason, true),
             Fact::Renewed(_) | Fact::Alarm => {}
         }

@@ -69,7 +69,14 @@ impl Book {
     }
 
     fn is_lost(&mut self, lived: Duration) -> &mut Self {
-        self.note(Fact::Lost { failure: failure(FailureReason::Closed), lived })
+        self.note(Fact::Lost { failure: failure(FailureReason::Closed), since: self.now, lived })
+    }
+
+    /// A question that fails nothing gets no answer for `time`.
+    fn is_not_answered(&mut self, time: Duration) -> &mut Self {
+        let since = self.now;
+        let failure = failure(FailureReason::CommandTimeout);
+        self.after(time, Fact::Lost { failure, since, lived: 60 * SECOND })
     }
 
     /// A round whose command is answered after `time` by a server that was demoted.
@@ -321,6 +328,36 @@ fn a_failover_that_outlasts_its_grace_counts_from_the_first_answer_whether_a_tic
     assert!(!book.effects.contains(&Effect::Reopened(None)), "only a round shows that it is over");
     book.succeeds(10 * MS);
     assert_eq!((book.settled(), book.unavailable()), ((0, 2), book.now - begun));
+}
+
+#[test]
+fn a_server_that_hung_until_another_took_over_is_an_outage_from_the_start_of_the_hang() {
+    let mut book = Book::healthy();
+    let begun = book.now;
+    book.tick().is_demoted(1_600 * MS, 60 * SECOND).opens(5 * MS);
+    assert!(book.effects.iter().any(|effect| matches!(effect, Effect::Lost(_))));
+    book.succeeds(10 * MS);
+    assert_eq!((book.settled(), book.unavailable()), ((0, 2), book.now - begun));
+}
+
+#[test]
+fn a_question_that_gets_no_answer_costs_nothing_if_the_next_connection_opens_at_once() {
+    let mut book = Book::healthy();
+    book.is_not_answered(2 * SECOND).opens(500 * MS);
+    assert_eq!((book.unavailable(), book.ledger.alarm()), (Duration::ZERO, None));
+}
+
+#[test]
+fn a_question_that_gets_no_answer_is_the_start_of_the_outage_if_the_next_connection_does_not_open() {
+    let mut book = Book::healthy();
+    let begun = book.now;
+    book.is_not_answered(2 * SECOND).note(Fact::Opening);
+    book.after(SECOND, Fact::Alarm).after(SECOND, Fact::Opened { took: 2 * SECOND });
+    assert_eq!(book.unavailable(), book.now - begun);
+    let mut book = Book::healthy();
+    let begun = book.now;
+    book.is_not_answered(2 * SECOND).does_not_open(MS, FailureReason::ConnectRefused);
+    assert_eq!(book.unavailable(), book.now - begun);
 }
 
 #[test]

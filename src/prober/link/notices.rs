@@ -59,7 +59,7 @@ impl<D: Dial> Link<D> {
             Err(failure) => {
                 maintenance.failed(request, &failure);
                 if !session.is_usable() {
-                    self.lost(failure);
+                    self.lost_since(now, failure);
                 }
             }
         }

@@ -62,7 +62,8 @@ impl<D: Dial> Link<D> {
         if !connection.server.answers_hello_again() {
             return;
         }
-        let deadline = Instant::now() + opener.target.command_timeout;
+        let began = Instant::now();
+        let deadline = began + opener.target.command_timeout;
         let asked = ticks.during(pin!(connection.session.server_info(deadline))).await;
         match asked {
             Ok(server) => {
@@ -75,7 +76,7 @@ impl<D: Dial> Link<D> {
             Err(failure) => {
                 // Nothing fails for the question, so it is not repeated to one who does not survive it.
                 self.roles.spare(Instant::now());
-                self.lost(failure);
+                self.lost_since(began, failure);
             }
         }
     }

@@ -39,14 +39,15 @@ impl<D: Dial> Link<D> {
             return None;
         };
         let target = Arc::clone(&opener.target);
-        let deadline = Instant::now() + target.command_timeout;
+        let began = Instant::now();
+        let deadline = began + target.command_timeout;
         // Boxed: what is needed only for moments is not kept for each target.
         let mut asked = Box::pin(connection.session.cluster_slots(hosts(&target, &endpoint.host), deadline));
         let result = ticks.during(asked.as_mut()).await;
         drop(asked);
         let lost = result.as_ref().err().filter(|_| !connection.session.is_usable()).cloned();
         if let Some(failure) = lost {
-            self.lost(failure);
+            self.lost_since(began, failure);
         }
         Some(result)
     }

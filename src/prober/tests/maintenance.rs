@@ -153,6 +153,17 @@ async fn a_request_that_is_not_answered_for_seconds_is_made_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_when_it_is_asked_for_notices_is_an_outage_from_the_question() {
+    let cache = Cache::default();
+    cache.can("SUBSCRIBE", "");
+    let running = start(&cache, azure());
+    sleep(SECOND).await;
+    cache.with(|state| state.slow_dial = 4 * SECOND);
+    sleep(8 * SECOND).await;
+    assert_eq!((running.all_failures(), running.unavailable()), (0.0, 6.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_moves_is_left_early_and_the_old_connection_serves_until_then() {
     let cache = Cache::default();
     let running = start(&cache, managed());

@@ -74,3 +74,24 @@ async fn a_refusal_leaves_the_readings_of_before_counted() {
     assert!(failed > 0.0 && readings(&running, "failure") >= failed, "{}", text(&running));
     assert!(!text(&running).contains("cachepulse_cluster_slots_covered{"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_when_it_is_asked_for_more_than_a_probe_is_an_outage_from_the_question() {
+    // The topology is read between two ticks; the role is asked for at the next one.
+    for (hangs, question) in [(12, "CLUSTER SLOTS"), (19, "HELLO")] {
+        let cluster = Cluster::new(1);
+        let mut target = target();
+        target.cluster.refresh = 13 * SECOND;
+        let running = start_prober(cluster.clone(), target, SignIn::None, clock());
+        sleep(hangs * SECOND + SECOND / 2).await;
+        let disconnects = || running.disconnects("command_timeout");
+        cluster.with(|state| state.all[0].hangs = true);
+        while running.unavailable() == 0.0 {
+            assert_eq!(running.all_failures(), 0.0, "{question}");
+            sleep(SECOND / 100).await;
+        }
+        assert_eq!(disconnects(), 1.0, "{question}");
+        // For so long it is waited for the answer, and then for a new connection.
+        assert_eq!(running.unavailable(), 3.0, "{question}");
+    }
+}
