@@ -78,6 +78,8 @@ pub(super) enum Fact {
         /// How long the connection had lived.
         lived: Duration,
     },
+    /// What was lost is opened at another node: that it opens does not show that the one before had served until then.
+    Elsewhere,
     /// There are new credentials: a pause ends at this instant.
     Renewed(Instant),
     /// Nothing happened, but the time of [`Ledger::alarm`] has come.
@@ -235,6 +237,7 @@ impl Ledger {
             }
             Fact::Lost { failure, since, lived } => self.lost(at, since, failure, lived, Proof::Ping),
             Fact::Demoted { failure, since, lived } => self.lost(at, since, failure, lived, Proof::Round),
+            Fact::Elsewhere => self.elsewhere(),
             Fact::Renewed(due) => self.next_attempt = self.next_attempt.map(|_| due),
             Fact::Alarm => {}
         }
@@ -403,7 +406,7 @@ impl Ledger {
     fn lost(&mut self, at: Instant, since: Instant, failure: Failure, lived: Duration, proof: Proof) {
         self.work = None;
         if self.away.is_none() {
-            let opening = (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout);
+            let opening = self.grace();
             let grace_ends = match proof {
                 Proof::Ping => at + opening,
                 // A server that hung before it was left used up the grace, but not by the time that its answers usually take.
@@ -418,6 +421,19 @@ impl Ledger {
             self.pauses.next(PAUSE_CAP, &mut self.rng)
         };
         self.next_attempt = Some(at + pause);
+    }
+
+    /// How long a lost connection may take to be opened again.
+    fn grace(&self) -> Duration {
+        (self.last_opening * 3).max(MIN_GRACE).min(self.limits.connect_timeout)
+    }
+
+    /// The grace of a loss counts from its first sign.
+    fn elsewhere(&mut self) {
+        let grace = self.grace();
+        if let Some(loss) = self.loss.as_mut().filter(|loss| loss.proof == Proof::Ping) {
+            loss.grace_ends = loss.grace_ends.min(loss.at + grace);
+        }
     }
 
     /// There is a sign of an outage since `since`.

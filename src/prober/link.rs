@@ -250,6 +250,7 @@ impl<D: Dial> Link<D> {
                     ticks.not_opened(&opener.completed, &failure, endpoint.as_ref());
                     self.rounds.place(direction.slots);
                     self.lead_to(direction.endpoint);
+                    self.ticks.note(Fact::Elsewhere);
                     self.ticks.opening(self.endpoint.as_ref());
                 }
             }
@@ -343,8 +344,12 @@ impl<D: Dial> Link<D> {
         let Some(connection) = &self.connection else { return };
         let failure = blame_credentials(failure, &connection.credentials, &self.opener.clock);
         debug!(target = %self.opener.target.name, %failure, "idle connection lost");
+        let left = self.endpoint.clone();
         if let Some(lived) = self.close(&failure) {
             self.ticks.note(Fact::Lost { failure, since, lived });
+            if self.endpoint != left {
+                self.ticks.note(Fact::Elsewhere);
+            }
         }
     }
 }

@@ -182,6 +182,9 @@ impl World {
             self.is_reached = true;
             self.note(Fact::Reached);
         }
+        if matches!(self.work, Work::Opening(..)) && self.chance(10) {
+            self.note(Fact::Elsewhere);
+        }
         match std::mem::replace(&mut self.work, Work::Nothing) {
             Work::Opening(..) if fails => {
                 // Signed in, but PING was refused.
@@ -328,10 +331,14 @@ impl Reference {
         }
     }
 
+    fn grace(&self) -> Duration {
+        (3 * self.last_opening).max(Duration::from_secs(1)).min(self.connect_timeout)
+    }
+
     fn lost(&mut self, at: Instant, since: Instant, reason: FailureReason, needs_round: bool) {
         self.round = None;
         if self.away.is_none() {
-            let opening = (3 * self.last_opening).max(Duration::from_secs(1)).min(self.connect_timeout);
+            let opening = self.grace();
             let (from, round) = if needs_round {
                 (at.min(since + self.last_round), self.last_round)
             } else {
@@ -398,6 +405,12 @@ impl Reference {
             }
             Fact::Lost { failure, since, .. } => self.lost(at, *since, failure.reason, false),
             Fact::Demoted { failure, since, .. } => self.lost(at, *since, failure.reason, true),
+            Fact::Elsewhere => {
+                let grace = self.grace();
+                if let Some((since, ends, _, false)) = &mut self.loss {
+                    *ends = (*ends).min(*since + grace);
+                }
+            }
             Fact::Renewed(_) | Fact::Alarm => {}
         }
     }

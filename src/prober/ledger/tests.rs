@@ -348,6 +348,17 @@ fn a_question_that_gets_no_answer_costs_nothing_if_the_next_connection_opens_at_
 }
 
 #[test]
+fn a_question_that_gets_no_answer_before_another_node_takes_over_is_the_start_of_an_outage() {
+    let mut book = Book::healthy();
+    let begun = book.now;
+    book.is_not_answered(2 * SECOND).note(Fact::Elsewhere).opens(MS);
+    assert_eq!((book.unavailable(), book.ledger.alarm()), (book.now - begun, None));
+    let mut book = Book::healthy();
+    book.is_not_answered(500 * MS).note(Fact::Elsewhere).opens(MS);
+    assert_eq!(book.unavailable(), Duration::ZERO, "within the grace of a failover");
+}
+
+#[test]
 fn a_question_that_gets_no_answer_is_the_start_of_the_outage_if_the_next_connection_does_not_open() {
     let mut book = Book::healthy();
     let begun = book.now;

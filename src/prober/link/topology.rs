@@ -64,6 +64,7 @@ impl<D: Dial> Link<D> {
         let Some(connection) = &self.connection else {
             if Some(&endpoint) != self.endpoint.as_ref() {
                 self.lead_to(endpoint);
+                self.ticks.note(Fact::Elsewhere);
                 self.ticks.note(Fact::Renewed(Instant::now()));
             }
             return;
