@@ -119,7 +119,8 @@ impl<D: Dial<Stream: 'static> + 'static> Coordinator<D> {
         for Watched { shard, id, replicas, .. } in &self.shards {
             let slots = &shard.slots;
             let watch = self.links.shared.watch_of(*id);
-            let address = Some(shard.primary.address_or(&self.host));
+            // Not that of the configured host, where a node is looked for whose address is unknown.
+            let address = shard.primary.address.clone();
             let node = ClusterNode { slots: slots.clone(), replica: None, address, is_absent: false };
             nodes.push((node, watch));
             let Some(replicas) = replicas else { continue };

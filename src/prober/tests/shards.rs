@@ -146,6 +146,19 @@ async fn nodes_over_the_limit_are_counted_and_not_probed() {
     assert_eq!((shards(&running).len(), cluster.dials(2), running.all_failures()), (2, 0, 0.0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_address_is_unknown_is_not_shown_at_the_configured_hosts() {
+    let cluster = Cluster::new(3);
+    cluster.with(|state| state.all[1].is_nameless = true);
+    let running = start_cluster(&cluster, target()).await;
+    cluster.kill(1);
+    sleep(2 * INTERVAL).await;
+    let shown = cluster_of(&running).shards;
+    let found: Vec<_> = shown.into_iter().map(|node| (node.state, node.address)).collect();
+    let address = |node| Some(endpoint(node).to_string());
+    assert_eq!(found, [(Watch::Up, address(0)), (Watch::Down, None), (Watch::Up, address(2))]);
+}
+
 fn with_replicas() -> Target {
     let mut target = target();
     target.cluster.mode = ClusterMode::All;

@@ -70,6 +70,8 @@ pub(super) struct Node {
     pub(super) own_address: Option<usize>,
     pub(super) address: Option<usize>,
     pub(super) is_replica: bool,
+    /// Whether no node knows its address.
+    pub(super) is_nameless: bool,
     /// Its version, if that is not 7.2 with its place.
     pub(super) version: Option<&'static str>,
     /// What it answers a second `HELLO` with, if it does not answer it as the first.
@@ -252,7 +254,10 @@ impl Nodes {
             let nodes = [owner].into_iter().chain(replicas.map(|(it, _)| it)).copied();
             let own = |it: usize| self.all[it].own_address.filter(|_| it == place);
             let address = |it: usize| own(it).or(self.all[it].address).unwrap_or(it);
-            let nodes: Vec<String> = nodes.map(|it| node(it, address(it))).collect();
+            let host =
+                |it: usize| if self.all[it].is_nameless { "?".into() } else { endpoint(address(it)).host };
+            let nodes: Vec<String> =
+                nodes.map(|it| node(it, &host(it), endpoint(address(it)).port)).collect();
             let count = 2 + nodes.len();
             format!("*{count}\r\n:{first}\r\n:{last}\r\n{}", nodes.concat())
         });
@@ -260,8 +265,7 @@ impl Nodes {
     }
 }
 
-fn node(place: usize, address: usize) -> String {
-    let Endpoint { host, port } = endpoint(address);
+fn node(place: usize, host: &str, port: u16) -> String {
     format!("*3\r\n${}\r\n{host}\r\n:{port}\r\n$5\r\nnode{place}\r\n", host.len())
 }
 
