@@ -11,10 +11,10 @@ use tracing::warn;
 pub use crate::os::descriptors::raise_limit;
 use crate::os::descriptors::{self, AsDescriptor};
 
-/// What the process holds without targets: standard streams, runtimes, signals, both endpoints.
-const BASE: u64 = 27;
+/// What the process holds without targets: standard streams, runtimes with their timer, signals, both endpoints.
+const BASE: u64 = 28;
 /// What of it is opened after [`check_start`], at most.
-const AT_START: u64 = 22;
+const AT_START: u64 = 24;
 /// What a target needs: its connection, and at times a second one, to probe new connections.
 const PER_TARGET: u64 = 2;
 /// The reserve is a sixth of the limit, within these bounds.

@@ -23,6 +23,7 @@
 //! caches leave a reserve of [`descriptors`]. What depends on the operating system is in `os`.
 
 pub mod agent;
+mod alarm;
 pub mod backoff;
 mod buffer;
 pub mod build_info;

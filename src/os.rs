@@ -28,8 +28,8 @@ pub(crate) use self::family::{
     HiddenInput, children, descriptors, errors, files, host_name, reuse_address, signals,
 };
 pub(crate) use self::kernel::{
-    NotifySocket, disable_core_dumps, limit_unacknowledged, lower_thread_priority, monotonic_microseconds,
-    usage,
+    NotifySocket, SystemTimer, disable_core_dumps, limit_unacknowledged, lower_thread_priority,
+    monotonic_microseconds, usage,
 };
 
 /// What the process uses of the machine.

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::failure;
 use super::source::Source;
+use crate::alarm;
 use crate::config::keys::Group;
 use crate::config::variables::ON_INVALID_CONFIG_VARIABLE;
 use crate::config::watch::{Load, Rejection, Watch};
@@ -94,6 +95,7 @@ pub(super) fn start(
     let watch = Some(watch);
     let daemon = Daemon { config, on_invalid_config, overrides, watch, listeners, services, telemetry };
     block_on(async {
+        alarm::start();
         match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&Chain(&error)),

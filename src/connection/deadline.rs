@@ -9,6 +9,8 @@ use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::alarm::is_far;
+
 /// How often to look, within the time that is left, whether the agent runs. Of each time for which it did not, one part
 /// of so many may count; and an agent that never runs in time comes to an end after so many looks.
 const LOOKS: u32 = 8;
@@ -64,7 +66,10 @@ impl Timer {
             let at = next + self.pause.min(latest);
             // A timer that is only reset to a later time keeps its place, and the runtime wakes up for it.
             sleep.set(sleep_until(at));
-            sleep.as_mut().reset(at);
+            // So it does on the way to one that is far away, which is better set by the next command.
+            if !is_far(next) {
+                sleep.as_mut().reset(at);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
+use crate::alarm;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::identity::{FetchError, FetchFuture, Token, TokenSource};
@@ -231,7 +232,7 @@ impl Refresher {
         let due = request.first + wait;
         let due_at = request.first_at + wait;
         while Instant::now() < due && self.clock.now() < due_at {
-            sleep_until(due.min(Instant::now() + CLOCK_CHECK_INTERVAL)).await;
+            alarm::until(due.min(Instant::now() + CLOCK_CHECK_INTERVAL)).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Linux.
 
 mod notify_socket;
+mod timer;
 mod usage;
 
 use std::io;
@@ -11,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use socket2::SockRef;
 
 pub(crate) use self::notify_socket::NotifySocket;
+pub(crate) use self::timer::SystemTimer;
 pub(crate) use self::usage::usage;
 
 /// The lowest priority of a thread.

@@ -25,6 +25,27 @@ impl NotifySocket {
     }
 }
 
+/// A timer that wakes a runtime once: there is none.
+#[derive(Debug)]
+pub(crate) struct SystemTimer(Infallible);
+
+impl SystemTimer {
+    /// Fails: the timers of tokio are enough for developers.
+    pub(crate) fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Never called.
+    pub(crate) fn set(&self, _after: Duration) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub(crate) async fn rung(&self) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
 /// Does nothing: by default, these systems write no core dumps.
 pub(crate) fn disable_core_dumps() {}
 

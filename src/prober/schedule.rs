@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+
+use crate::alarm;
 
 /// The longest time over which the beginnings of those that start together are spread.
 const SPREAD: Duration = Duration::from_secs(10);
@@ -50,7 +52,7 @@ pub(crate) fn offset(interval: Duration, place: usize, count: usize) -> Duration
 /// Waits until `time`, or for ever.
 pub(super) async fn until(time: Option<Instant>) {
     match time {
-        Some(time) => sleep_until(time).await,
+        Some(time) => alarm::until(time).await,
         None => std::future::pending().await,
     }
 }

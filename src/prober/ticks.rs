@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::ledger::{Fact, Ledger};
 use super::link_record::LinkRecord;
 use super::opening::Connection;
 use super::schedule::{Grid, Schedule, Tick};
+use crate::alarm::{self, Alarm};
 use crate::probe::{Failure, PhaseTimes};
 use crate::target::Endpoint;
 
@@ -22,8 +23,8 @@ pub(super) struct Ticks {
     schedule: Schedule,
     ledger: Ledger,
     record: LinkRecord,
-    /// One timer for everything, kept for its place in the timer wheel.
-    timer: Pin<Box<Sleep>>,
+    /// One for everything, kept for its place among the timers.
+    timer: Alarm,
 }
 
 impl Ticks {
@@ -31,7 +32,7 @@ impl Ticks {
     pub(super) fn new(ledger: Ledger, record: LinkRecord) -> Self {
         let never = Instant::now() + NEVER;
         let schedule = Schedule::starting(Grid { interval: NEVER, first: never });
-        Self { schedule, ledger, record, timer: Box::pin(sleep_until(never)) }
+        Self { schedule, ledger, record, timer: alarm::until(never) }
     }
 
     /// Lets ticks come due.
@@ -128,7 +129,7 @@ impl Ticks {
         if let Some(first) = times.into_iter().flatten().min()
             && first != self.timer.deadline()
         {
-            self.timer.as_mut().reset(first);
+            self.timer.reset(first);
         }
         tokio::select! {
             // In this order: a connection that is already gone is not used for a probe.
