@@ -300,17 +300,18 @@ class Agent:
     def __init__(self, lab, name, interval, targets, user, **settings):
         self.port = free_port()
         identity = {"type": "password", "password": {"env": "BENCH_PASSWORD"}} if user else "managed_identity"
-        target = {
-            "host": "localhost",
+        # A configuration of thousands of targets may have 1 MiB.
+        defaults = {
+            "interval": interval,
             "tls": {"ca_file": str(lab.ca_file)},
             "identity": identity,
             **({"username": user} if user else {}),
         }
         configuration = {
             "http": {"listen": f"127.0.0.1:{self.port}"},
-            "defaults": {"interval": interval},
+            "defaults": defaults,
             "targets": [
-                {"name": f"target-{number}", **target, **own} for number, own in enumerate(targets)
+                {"name": f"target-{number}", "host": "localhost", **own} for number, own in enumerate(targets)
             ],
             **settings,
         }

@@ -85,7 +85,7 @@ def system_calls(lab, results, scale):
     # The columns are share, seconds, microseconds per call, calls, errors if there are any, and the name.
     lines = [line.split() for line in counted.read_text().splitlines()]
     calls = {line[-1]: int(line[3]) for line in lines if len(line) >= 5 and line[3].isdigit()}
-    of_probes = {name: calls.get(name, 0) / probes for name in ["writev", "recvfrom", "epoll_wait", "epoll_pwait", "write"]}
+    of_probes = {name: calls.get(name, 0) / probes for name in ["sendto", "writev", "recvfrom", "epoll_wait", "epoll_pwait", "write"]}
     results.rows.append(
         Row(
             "calls",
