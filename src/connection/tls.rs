@@ -78,6 +78,9 @@ impl TlsClient {
     }
 }
 
+/// The failure of a session without TLS whose peer sends what [`is_greeting`] recognises.
+pub(super) const PEER_SPEAKS_TLS: &str = "the peer speaks TLS";
+
 /// Whether `bytes` begin as an alert or a handshake of TLS does (RFC 8446, section 5.1).
 pub(super) const fn is_greeting(bytes: &[u8]) -> bool {
     matches!(bytes, [21 | 22, 3, ..])

@@ -78,7 +78,7 @@ pub(super) enum Fact {
         /// How long the connection had lived.
         lived: Duration,
     },
-    /// What was lost is opened at another node: that it opens does not show that the one before had served until then.
+    /// What was lost is opened at another node: that it opens does not show that the first node had served until then.
     Elsewhere,
     /// There are new credentials: a pause ends at this instant.
     Renewed(Instant),

@@ -280,7 +280,7 @@ impl Deref for LinkMaintenance {
 impl Drop for LinkMaintenance {
     fn drop(&mut self) {
         self.change(|requests| *requests = Requests::none());
-        // What the others were told.
+        // What remains is what the servers of the other links replied.
         self.all.show_refusal(&self.all.lock());
     }
 }

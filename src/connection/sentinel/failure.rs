@@ -2,6 +2,7 @@
 
 use super::{STAGE, Service};
 use crate::connection::handshake::Greeting;
+use crate::connection::tls::PEER_SPEAKS_TLS;
 use crate::excerpt::excerpt;
 use crate::probe::{Failure, FailureReason, Mode, Role, ServerInfo};
 use crate::target::Endpoint;
@@ -107,9 +108,7 @@ fn verdict(answers: &[Option<Answer>]) -> (FailureReason, Option<&'static str>) 
         FailureReason::PermissionDenied => (first, Some(NO_RIGHT)),
         FailureReason::TlsCertificate => (first, Some(OTHER_NAME)),
         FailureReason::TlsClientCertificate | FailureReason::TlsHandshake => (first, Some(NOT_TRUSTED)),
-        FailureReason::ProtocolError if every("the peer speaks TLS") => {
-            (FailureReason::Resolve, Some(SPEAKS_TLS))
-        }
+        FailureReason::ProtocolError if every(PEER_SPEAKS_TLS) => (FailureReason::Resolve, Some(SPEAKS_TLS)),
         FailureReason::ServerError if every("unknown command") => (FailureReason::Resolve, Some(NO_SENTINEL)),
         FailureReason::LocalResource => (first, None),
         _ => (FailureReason::Resolve, Some(NO_ANSWER)),

@@ -17,7 +17,7 @@ impl<S> Session<S> {
         match malformed {
             Malformed::NotRedis if tls::is_greeting(&self.incoming) => Failure {
                 advice: Some("This port serves TLS: remove `tls: false`."),
-                ..Failure::new(FailureReason::ProtocolError, stage, "the peer speaks TLS")
+                ..Failure::new(FailureReason::ProtocolError, stage, tls::PEER_SPEAKS_TLS)
             },
             Malformed::NotRedis => {
                 Failure::new(FailureReason::ProtocolError, stage, "what came is not a Redis reply")

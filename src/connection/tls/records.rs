@@ -122,7 +122,7 @@ impl Records {
         self.process(&mut ReadBuf::new(&mut []), &Goal::Write(data))
     }
 
-    /// Tells the peer that nothing more will be sent.
+    /// Announces to the peer that nothing more will be sent.
     ///
     /// # Errors
     /// As [`Self::shake`].
